@@ -1,0 +1,169 @@
+"""Runs programs and measures them: time by `wait4`, peak memory by stopping each one just before it exits."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_PTRACE_TRACEME = 0
+_PTRACE_CONT = 7
+_PTRACE_SETOPTIONS = 0x4200
+_PTRACE_O_TRACEEXEC = 0x10
+_PTRACE_O_TRACEEXIT = 0x40
+_PTRACE_O_EXITKILL = 0x100000
+_PTRACE_EVENT_EXIT = 6
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+_LIBC.ptrace.restype = ctypes.c_long
+
+
+class RunError(Exception):
+    """A measured program failed, so its numbers would mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run: wall-clock seconds from spawn to reap, and seconds of user and system time together."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A program that is timed, and in how many rounds it takes part."""
+
+    name: str
+    argv: list[str]
+    rounds: int
+
+
+def median_wall(samples: Sequence[Sample]) -> float:
+    """Return the median of the wall-clock seconds."""
+    return statistics.median(sample.wall for sample in samples)
+
+
+def median_cpu(samples: Sequence[Sample]) -> float:
+    """Return the median of the CPU seconds."""
+    return statistics.median(sample.cpu for sample in samples)
+
+
+def time_run(argv: list[str], errors: Path) -> Sample:
+    """Run `argv` once with its stdout thrown away and its stderr written to the file `errors`.
+
+    Raises:
+        RunError: the program did not exit with status 0.
+    """
+    program = _located(argv[0])
+    null = os.open(os.devnull, os.O_RDWR)
+    log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    redirects = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+    try:
+        begun = time.perf_counter()
+        pid = os.posix_spawn(program, argv, os.environ, file_actions=redirects)
+        _, status, usage = os.wait4(pid, 0)
+        wall = time.perf_counter() - begun
+    finally:
+        os.close(null)
+        os.close(log)
+    if status != 0:
+        raise _failure(argv, status, errors)
+    return Sample(wall, usage.ru_utime + usage.ru_stime)
+
+
+def peak_memory(argv: list[str], errors: Path) -> int:
+    """Return the most bytes of memory that `argv` ever had resident, from a run of its own.
+
+    `ru_maxrss` is no use here: Linux lets a child inherit the peak of the process that spawned it, through `vfork` too,
+    so a small program spawned by Python would show Python's memory. The kernel's own high-water mark of the program's
+    address space has no such flaw but is gone once the process is; so the run is traced and stopped on its way out.
+
+    Raises:
+        RunError: the program did not exit with status 0.
+        OSError: the system does not let a process trace its children.
+    """
+    program = _located(argv[0])
+    pid = os.fork()
+    if pid == 0:
+        _become_traced(program, argv, errors)
+    _, status = os.waitpid(pid, 0)
+    if not os.WIFSTOPPED(status):
+        raise _failure(argv, status, errors)
+    _ptrace(_PTRACE_SETOPTIONS, pid, _PTRACE_O_TRACEEXEC | _PTRACE_O_TRACEEXIT | _PTRACE_O_EXITKILL)
+    peak = 0
+    forwarded = 0
+    while True:
+        _ptrace(_PTRACE_CONT, pid, forwarded)
+        _, status = os.waitpid(pid, 0)
+        if not os.WIFSTOPPED(status):
+            break
+        event = status >> 16
+        if event == _PTRACE_EVENT_EXIT:
+            peak = _high_water_mark(pid)
+        forwarded = 0 if event else os.WSTOPSIG(status)
+    if status != 0:
+        raise _failure(argv, status, errors)
+    return peak
+
+
+def time_interleaved(
+    contenders: Sequence[Contender], prepare: Callable[[], None], errors: Path, progress: Callable[[int], None]
+) -> dict[str, list[Sample]]:
+    """Run every contender once a round, each round beginning with another one, until all have had their rounds.
+
+    `prepare` is called before every single run and `progress` with each round's number before it starts.
+    """
+    samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
+    for number in range(max(contender.rounds for contender in contenders)):
+        progress(number)
+        first = number % len(contenders)
+        for contender in (*contenders[first:], *contenders[:first]):
+            if number < contender.rounds:
+                prepare()
+                samples[contender.name].append(time_run(contender.argv, errors))
+    return samples
+
+
+def _located(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise RunError(f"{program}: no such program")
+    return path
+
+
+def _failure(argv: list[str], status: int, errors: Path) -> RunError:
+    said = errors.read_text(errors="replace").strip() if errors.exists() else ""
+    return RunError(f"{argv[0]} ended with status {os.waitstatus_to_exitcode(status)}: {said[-2000:]}")
+
+
+def _become_traced(program: str, argv: list[str], errors: Path) -> None:
+    """Turn this forked child into `program`, stopped at its start; never returns."""
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+        log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        for source, target in ((null, 0), (null, 1), (log, 2)):
+            os.dup2(source, target)
+        _ptrace(_PTRACE_TRACEME, 0, 0)
+        os.execv(program, argv)
+    finally:
+        os._exit(127)
+
+
+def _ptrace(request: int, pid: int, data: int) -> None:
+    if _LIBC.ptrace(request, pid, None, data) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"ptrace: {os.strerror(code)}")
+
+
+def _high_water_mark(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/{pid}/status has no VmHWM line")

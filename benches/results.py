@@ -1,0 +1,267 @@
+"""What a bench run measured, the bars it is held to, and how both are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from measure import Sample, median_cpu, median_wall
+
+CP = "cp"
+PROGRAM = "mngr-codex convert"
+PUBLISHED = "published converter"
+PYTHON_CALL = "mngr_codex.convert"
+TRUE = "/bin/true"
+
+MEBIBYTE = 2**20
+
+MAX_RATIO_TO_CP = 2.5
+MAX_RATIO_TO_CP_WITH_COMMANDS = 3.0
+MAX_RATIO_BETWEEN_SIZES = 1.10
+MAX_PEAK_MEMORY = 16 * MEBIBYTE
+MAX_RATIO_TO_TRUE = 1.5
+MAX_RATIO_TO_PROGRAM = 1.05
+MAX_WHEEL_BYTES = 4_000_000
+MAX_IMPORT_SECONDS = 0.015
+UNWANTED_MODULES = ("imbue", "mngr", "pydantic", "click")
+
+
+@dataclass(slots=True)
+class Row:
+    """What one contender did with one input."""
+
+    samples: list[Sample]
+    peak_memory: int
+    output_bytes: int
+    output_lines: int
+
+    @property
+    def wall(self) -> float:
+        """Median wall-clock seconds."""
+        return median_wall(self.samples)
+
+    @property
+    def cpu(self) -> float:
+        """Median CPU seconds."""
+        return median_cpu(self.samples)
+
+
+@dataclass(slots=True)
+class Case:
+    """One input and what every contender did with it."""
+
+    label: str
+    input_bytes: int
+    rows: dict[str, Row] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ImportCost:
+    """What `import mngr_codex` takes and drags in."""
+
+    seconds: list[float]
+    median: float
+    modules: list[str]
+
+    @property
+    def unwanted(self) -> list[str]:
+        """Top-level packages that must not be imported but were."""
+        tops = {module.partition(".")[0] for module in self.modules}
+        return sorted(tops.intersection(UNWANTED_MODULES))
+
+
+@dataclass(slots=True)
+class Results:
+    """Everything that one run of the bench measured; what was left out is missing or None."""
+
+    date: str
+    machine: dict[str, str]
+    generator: str
+    cases: dict[str, Case] = field(default_factory=dict)
+    startup_program: list[Sample] = field(default_factory=list)
+    startup_true: list[Sample] = field(default_factory=list)
+    python_call: Row | None = None
+    python_program: list[Sample] = field(default_factory=list)
+    import_cost: ImportCost | None = None
+    wheel_bytes: int | None = None
+    left_out: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One promise: what it is, what was measured, the most that is allowed, and whether it was kept."""
+
+    name: str
+    measured: str
+    limit: str
+    verdict: str
+
+
+def bars(results: Results) -> list[Bar]:
+    """Hold the results to every bar; what was not measured says so."""
+    found = [
+        *_ratio_to_cp(results, "100MB", "convert 100 MB", MAX_RATIO_TO_CP),
+        *_ratio_to_cp(results, "100MB-commands", "convert 100 MB with commands", MAX_RATIO_TO_CP_WITH_COMMANDS),
+        *_per_megabyte(results, "1MB", "1 MB"),
+        *_per_megabyte(results, "1GB", "1 GB"),
+    ]
+    peaks = [case.rows[PROGRAM].peak_memory for case in results.cases.values()]
+    found.append(_bar("peak memory, any input", max(peaks, default=None), MAX_PEAK_MEMORY, _mebibytes))
+    startup = median_wall(results.startup_program) / median_wall(results.startup_true)
+    found.append(_bar(f"start-up, wall, to {TRUE}", startup, MAX_RATIO_TO_TRUE, _times))
+    call = results.python_call
+    wall = call.wall / median_wall(results.python_program) if call else None
+    cpu = call.cpu / median_cpu(results.python_program) if call else None
+    found.append(_bar("mngr_codex.convert 100 MB, CPU, to the program", cpu, MAX_RATIO_TO_PROGRAM, _times))
+    found.append(_bar("mngr_codex.convert 100 MB, wall, to the program", wall, MAX_RATIO_TO_PROGRAM, _times))
+    found.append(_bar("wheel", results.wheel_bytes, MAX_WHEEL_BYTES, _megabytes))
+    cost = results.import_cost
+    found.append(_bar("import mngr_codex", cost.median if cost else None, MAX_IMPORT_SECONDS, _milliseconds))
+    name = f"import mngr_codex leaves out {', '.join(UNWANTED_MODULES)}"
+    if cost is None:
+        found.append(Bar(name, "-", "none of them", "not measured"))
+    else:
+        found.append(
+            Bar(name, ", ".join(cost.unwanted) or "none of them", "none of them", "MISS" if cost.unwanted else "pass")
+        )
+    return found
+
+
+def to_markdown(results: Results) -> str:
+    """Return the whole result as Markdown: machine, tables, bars."""
+    parts = [f"# Bench of {results.date}", "\n".join(f"- {what}: {is_so}" for what, is_so in results.machine.items())]
+    parts.append(f"Input: {results.generator}. Medians; CPU is user and system time together.")
+    parts.extend(f"**Left out:** {what}." for what in results.left_out)
+    for case in results.cases.values():
+        parts.append(f"## {case.label}\n\n{case.input_bytes:,} bytes")
+        parts.append(_case_table(case))
+    parts.append("## Start-up")
+    parts.append(_startup_table(results))
+    if results.python_call is not None:
+        parts.append("## From Python, 100 MB\n\nThe call alone, inside a fresh interpreter; the program as a whole.")
+        parts.append(_python_table(results, results.python_call))
+    if results.import_cost is not None:
+        cost = results.import_cost
+        spread = f"{_milliseconds(min(cost.seconds))} to {_milliseconds(max(cost.seconds))}"
+        parts.append(
+            f"## `import mngr_codex`\n\n"
+            f"{_milliseconds(cost.median)} (median of {len(cost.seconds)} fresh interpreters, {spread}), "
+            f"{len(cost.modules)} modules: {', '.join(cost.modules)}."
+        )
+    parts.append("## Bars")
+    rows = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
+    parts.append(_table(("bar", "measured", "at most", "verdict"), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _ratio_to_cp(results: Results, key: str, name: str, limit: float) -> list[Bar]:
+    case = results.cases.get(key)
+    cpu = case.rows[PROGRAM].cpu / case.rows[CP].cpu if case else None
+    wall = case.rows[PROGRAM].wall / case.rows[CP].wall if case else None
+    return [
+        _bar(f"{name}, CPU, to cp", cpu, limit, _times),
+        _bar(f"{name}, wall, to cp", wall, limit, _times),
+    ]
+
+
+def _per_megabyte(results: Results, key: str, name: str) -> list[Bar]:
+    """Compare the time for one megabyte with that of the 100 MB input, the start-up taken off both."""
+    case, reference = results.cases.get(key), results.cases.get("100MB")
+    cpu = wall = None
+    if case and reference:
+        start_cpu, start_wall = median_cpu(results.startup_program), median_wall(results.startup_program)
+        scale = reference.input_bytes / case.input_bytes
+        row, reference_row = case.rows[PROGRAM], reference.rows[PROGRAM]
+        cpu = (row.cpu - start_cpu) / (reference_row.cpu - start_cpu) * scale
+        wall = (row.wall - start_wall) / (reference_row.wall - start_wall) * scale
+    title = f"{name} per MB, less start-up, {{}}, to 100 MB"
+    return [
+        _bar(title.format("CPU"), cpu, MAX_RATIO_BETWEEN_SIZES, _times),
+        _bar(title.format("wall"), wall, MAX_RATIO_BETWEEN_SIZES, _times),
+    ]
+
+
+def _bar[Number: (int, float)](
+    name: str, measured: Number | None, limit: Number, shown: Callable[[Number], str]
+) -> Bar:
+    if measured is None:
+        return Bar(name, "-", shown(limit), "not measured")
+    return Bar(name, shown(measured), shown(limit), "pass" if measured <= limit else "MISS")
+
+
+def _case_table(case: Case) -> str:
+    copied = case.rows[CP]
+    rows = [
+        (
+            name,
+            str(len(row.samples)),
+            _milliseconds(row.wall),
+            _milliseconds(row.cpu),
+            f"{case.input_bytes / 1e6 / row.wall:,.0f}",
+            _mebibytes(row.peak_memory),
+            _times(row.wall / copied.wall),
+            _times(row.cpu / copied.cpu),
+            f"{row.output_lines:,}",
+            f"{row.output_bytes / case.input_bytes:.0%}",
+        )
+        for name, row in case.rows.items()
+    ]
+    heads = ("", "runs", "wall", "CPU", "MB/s", "peak memory", "wall / cp", "CPU / cp", "lines out", "bytes out / in")
+    return _table(heads, rows)
+
+
+def _startup_table(results: Results) -> str:
+    rows = [
+        (name, str(len(samples)), _milliseconds(median_wall(samples)), _milliseconds(median_cpu(samples)))
+        for name, samples in (
+            (f"{PROGRAM}, empty input", results.startup_program),
+            (TRUE, results.startup_true),
+        )
+    ]
+    return _table(("", "runs", "wall", "CPU"), rows)
+
+
+def _python_table(results: Results, call: Row) -> str:
+    program = results.python_program
+    rows = [
+        (
+            PYTHON_CALL,
+            str(len(call.samples)),
+            _milliseconds(call.wall),
+            _milliseconds(call.cpu),
+            _mebibytes(call.peak_memory),
+        ),
+        (PROGRAM, str(len(program)), _milliseconds(median_wall(program)), _milliseconds(median_cpu(program)), ""),
+    ]
+    return _table(("", "runs", "wall", "CPU", "peak memory, with Python"), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns line up, the first to the left and all others to the right."""
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+
+    def line(cells: Sequence[str]) -> str:
+        shown = [
+            cells[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
+        ]
+        return f"| {' | '.join(shown)} |"
+
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])])
+    return "\n".join([line(heads), f"|{rule}|", *(line(row) for row in rows)])
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}x"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.1f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2f} ms"
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / MEBIBYTE:.1f} MiB"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.2f} MB"

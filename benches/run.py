@@ -1,0 +1,324 @@
+"""Bench `mngr-codex` side by side with `cp` and the published converter, and hold it to its bars.
+
+    python benches/run.py [--quick] [--rounds N] [--program PATH] [--wheel PATH]
+
+Prints tables and bars, and keeps them, dated, in `benches/results/`. See `benches/README.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import generate
+import machine
+from measure import Contender, RunError, Sample, peak_memory, time_interleaved, time_run
+from results import CP, PROGRAM, PUBLISHED, PYTHON_CALL, TRUE, Case, ImportCost, Results, Row, to_markdown
+
+BENCHES = Path(__file__).resolve().parent
+PUBLISHED_PYTHON_VARIABLE = "MNGR_CODEX_PUBLISHED_PYTHON"
+PUBLISHED_ROUNDS = 3
+STARTUP_RUNS = 200
+IMPORT_RUNS = 15
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Input:
+    """A rollout to convert; `repeats` is how often its rounds are repeated, for an input that is done in no time."""
+
+    key: str
+    label: str
+    size: int
+    commands: bool = False
+    published: bool = True
+    repeats: int = 1
+
+
+INPUTS = (
+    Input("1MB", "1 MB", 10**6, repeats=15),
+    Input("100MB", "100 MB", 10**8),
+    Input("100MB-commands", "100 MB with commands", 10**8, commands=True),
+    Input("1GB", "1 GB", 10**9, published=False),
+)
+
+_PUBLISHED_CALL = """
+import sys
+from imbue.mngr_codex.resources.common_transcript_convert import convert
+convert(sys.argv[1], sys.argv[2], is_input_complete=True)
+"""
+
+_PYTHON_CALL = """
+import json, sys, time
+import mngr_codex
+wall, cpu = time.perf_counter(), time.process_time()
+mngr_codex.convert(sys.argv[1], sys.argv[2])
+print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]))
+"""
+
+_IMPORT = """
+import sys, time
+before = set(sys.modules)
+begun = time.perf_counter()
+import mngr_codex
+took = time.perf_counter() - begun
+loaded = sorted(set(sys.modules) - before)
+import json
+print(json.dumps([took, loaded]))
+"""
+
+
+class Bench:
+    """One run of everything: where it works, what it runs, and what it has measured so far."""
+
+    def __init__(self, program: Path, published_python: str | None, work: Path, cache: Path, rounds: int) -> None:
+        """Prepare a bench of `program` whose outputs go to `work` and whose inputs are kept in `cache`."""
+        self._program = program
+        self._published_python = published_python
+        self._output = work / "converted.jsonl"
+        self._errors = work / "stderr"
+        self._work = work
+        self._cache = cache
+        self._rounds = rounds
+        self.results = Results(
+            date=datetime.date.today().isoformat(),
+            machine=machine.describe(work),
+            generator=f"benches/generate.py version {generate.VERSION}, seed {generate.DEFAULT_SEED}",
+        )
+
+    def run(self, inputs: Sequence[Input], wheel: Path | None) -> None:
+        """Measure everything with `inputs`, which are some of `INPUTS` and at least the 100 MB one."""
+        if self._published_python is None:
+            self._leave_out(f"the published converter, because {PUBLISHED_PYTHON_VARIABLE} is not set")
+        self._measure_startup()
+        for wanted in INPUTS:
+            if wanted in inputs:
+                self._measure_case(wanted)
+            else:
+                self._leave_out(f"the {wanted.label} input, by --quick")
+        if importlib.util.find_spec("mngr_codex") is None:
+            self._leave_out("the Python package, because this interpreter cannot import mngr_codex")
+        else:
+            self._measure_python_call()
+            self._measure_import()
+        if wheel is None:
+            self._leave_out("the wheel's size, because there is none in dist/ and --wheel was not given")
+        else:
+            self.results.wheel_bytes = wheel.stat().st_size
+
+    def _measure_startup(self) -> None:
+        empty = self._work / "empty.jsonl"
+        empty.touch()
+        contenders = [
+            Contender(PROGRAM, self._convert(empty), STARTUP_RUNS),
+            Contender(TRUE, [TRUE], STARTUP_RUNS),
+        ]
+        samples = self._time(contenders, self._remove_output, "start-up")
+        self.results.startup_program = samples[PROGRAM]
+        self.results.startup_true = samples[TRUE]
+
+    def _measure_case(self, wanted: Input) -> None:
+        source = self._input(wanted)
+        argvs = {CP: self._copy(source), PROGRAM: self._convert(source)}
+        if wanted.published and self._published_python is not None:
+            argvs[PUBLISHED] = [self._published_python, "-c", _PUBLISHED_CALL, str(source), str(self._output)]
+        case = Case(wanted.label, source.stat().st_size)
+        for name, argv in argvs.items():
+            _say(f"{wanted.label}: {name}, peak memory")
+            case.rows[name] = self._trial(argv)
+        contenders = [Contender(name, argv, wanted.repeats * self._rounds_of(name)) for name, argv in argvs.items()]
+        samples = self._time(contenders, lambda: self._settle(source), wanted.label)
+        for name, row in case.rows.items():
+            row.samples = samples[name]
+        self.results.cases[wanted.key] = case
+
+    def _measure_python_call(self) -> None:
+        source = self._input(next(wanted for wanted in INPUTS if wanted.key == "100MB"))
+        argv = [sys.executable, "-c", _PYTHON_CALL, str(source), str(self._output)]
+        _say(f"{PYTHON_CALL}: peak memory")
+        row = self._trial(argv)
+        program: list[Sample] = []
+
+        def time_call() -> None:
+            self._settle(source)
+            wall, cpu = _answer(_PYTHON_CALL, str(source), str(self._output))
+            row.samples.append(Sample(wall, cpu))
+
+        def time_program() -> None:
+            self._settle(source)
+            program.append(time_run(self._convert(source), self._errors))
+
+        for number in range(self._rounds):
+            _progress(PYTHON_CALL, number, self._rounds)
+            for timing in (time_call, time_program) if number % 2 == 0 else (time_program, time_call):
+                timing()
+        self._remove_output()
+        self.results.python_call = row
+        self.results.python_program = program
+
+    def _measure_import(self) -> None:
+        seconds = []
+        for number in range(IMPORT_RUNS):
+            _progress("import mngr_codex", number, IMPORT_RUNS)
+            took, modules = _answer(_IMPORT)
+            seconds.append(took)
+        self.results.import_cost = ImportCost(seconds, statistics.median(seconds), modules)
+
+    def _time(self, contenders: Sequence[Contender], prepare: Callable[[], None], what: str) -> dict[str, list[Sample]]:
+        rounds = max(contender.rounds for contender in contenders)
+        samples = time_interleaved(contenders, prepare, self._errors, lambda number: _progress(what, number, rounds))
+        self._remove_output()
+        return samples
+
+    def _trial(self, argv: list[str]) -> Row:
+        """Run `argv` once for its memory and its output."""
+        self._remove_output()
+        memory = peak_memory(argv, self._errors)
+        if not self._output.exists():
+            raise RunError(f"{argv[0]} succeeded but wrote no output")
+        with self._output.open("rb") as output:
+            lines = sum(block.count(b"\n") for block in iter(lambda: output.read(2**20), b""))
+        size = self._output.stat().st_size
+        self._remove_output()
+        return Row([], memory, size, lines)
+
+    def _settle(self, source: Path) -> None:
+        """Bring the machine into the same state before every timed run: just after a copy that is gone again.
+
+        A virtual machine may hand free memory back to its host, and whoever fills the page cache next pays for getting
+        it again: `cp` after some idle seconds (a slow contender's turn) was seen to take five times its usual time.
+        """
+        self._remove_output()
+        time_run(self._copy(source), self._errors)
+        self._remove_output()
+
+    def _rounds_of(self, name: str) -> int:
+        return min(self._rounds, PUBLISHED_ROUNDS) if name == PUBLISHED else self._rounds
+
+    def _copy(self, source: Path) -> list[str]:
+        return ["cp", str(source), str(self._output)]
+
+    def _convert(self, source: Path) -> list[str]:
+        return [str(self._program), "convert", str(source), "--output", str(self._output)]
+
+    def _remove_output(self) -> None:
+        self._output.unlink(missing_ok=True)
+
+    def _input(self, wanted: Input) -> Path:
+        """Return the wanted rollout from the cache, where it is made if it is not there yet."""
+        kind = "-commands" if wanted.commands else ""
+        name = f"rollout-v{generate.VERSION}-seed{generate.DEFAULT_SEED}-{wanted.size}{kind}.jsonl"
+        path = self._cache / name
+        if not path.exists():
+            _say(f"{wanted.label}: making the input")
+            unfinished = path.with_suffix(".tmp")
+            with unfinished.open("wb") as out:
+                generate.generate(out, wanted.size, wanted.commands)
+            unfinished.rename(path)
+        return path
+
+    def _leave_out(self, what: str) -> None:
+        _say(f"LEFT OUT: {what}")
+        self.results.left_out.append(what)
+
+
+def _answer(code: str, *arguments: str) -> Any:
+    """Run `code` in a fresh interpreter and return the JSON that it prints.
+
+    Raises:
+        RunError: it failed.
+    """
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RunError(f"Python ended with status {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def _progress(what: str, number: int, rounds: int) -> None:
+    """Say which round begins, at most about ten times per measurement."""
+    if number % max(1, rounds // 10) == 0:
+        _say(f"{what}: round {number + 1} of {rounds}")
+
+
+def _newest_wheel() -> Path | None:
+    wheels = (BENCHES.parent / "dist").glob("*.whl")
+    return max(wheels, key=lambda wheel: wheel.stat().st_mtime, default=None)
+
+
+def _store(results: Results, folder: Path, name: str) -> None:
+    """Write the tables as Markdown and everything, each sample included, as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{results.date}-{name}"
+    (folder / f"{stem}.md").write_text(to_markdown(results), encoding="utf-8")
+    everything = json.dumps(dataclasses.asdict(results), indent=1)
+    (folder / f"{stem}.json").write_text(everything + "\n", encoding="utf-8")
+    _say(f"stored as {stem}.md and {stem}.json in {folder.name}/")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    beside = Path(sys.executable).parent / "mngr-codex"
+    parser.add_argument("--quick", action="store_true", help="3 rounds, no 1 GB input")
+    parser.add_argument("--rounds", type=int, help="rounds of every input (7, or 3 with --quick)")
+    parser.add_argument("--program", type=Path, default=beside, help="the program (default: beside this Python)")
+    parser.add_argument("--wheel", type=Path, default=_newest_wheel(), help="the wheel (default: newest in dist/)")
+    parser.add_argument("--dir", type=Path, help="where outputs are written (default: a temporary folder in --cache)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "mngr-codex-bench",
+        help="where inputs are kept (default: a folder in the system's temporary one)",
+    )
+    parser.add_argument("--results", type=Path, default=BENCHES / "results", help="where the results are stored")
+    parser.add_argument("--name", help='last part of the results\' name (default: "full" or "quick")')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line; a missed bar is no failure."""
+    arguments = _arguments()
+    if not arguments.program.is_file():
+        _say(f"no program at {arguments.program}: install the project into this Python, or name one with --program")
+        return 1
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    if arguments.dir is not None:
+        arguments.dir.mkdir(parents=True, exist_ok=True)
+        if arguments.dir.stat().st_dev != arguments.cache.stat().st_dev:
+            _say("--dir and --cache must be on one file system: name both")
+            return 1
+    rounds = arguments.rounds or (3 if arguments.quick else 7)
+    inputs = [wanted for wanted in INPUTS if not (arguments.quick and wanted.key == "1GB")]
+    with tempfile.TemporaryDirectory(prefix="outputs-", dir=arguments.dir or arguments.cache) as work:
+        bench = Bench(
+            arguments.program.absolute(),
+            os.environ.get(PUBLISHED_PYTHON_VARIABLE),
+            Path(work).absolute(),
+            arguments.cache.absolute(),
+            rounds,
+        )
+        try:
+            bench.run(inputs, arguments.wheel)
+        except (RunError, OSError) as error:
+            _say(str(error))
+            return 1
+    print(to_markdown(bench.results))
+    _store(bench.results, arguments.results, arguments.name or ("quick" if arguments.quick else "full"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

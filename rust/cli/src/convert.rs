@@ -1,0 +1,248 @@
+//! `mngr-codex convert`: a rollout as mngr's common transcript.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mngr_codex_core::atomic_file::AtomicFile;
+use mngr_codex_core::rollout::input::Input;
+use mngr_codex_core::rollout::lines::DEFAULT_LINE_LIMIT;
+use mngr_codex_core::transcript::{ConvertError, End, Options, Summary, convert};
+
+/// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, JSON Lines)
+///
+/// The last line on standard error sums up: lines read, records written, lines that are no JSON object, and each kind
+/// of line that makes no record with its count.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The rollout: a .jsonl or .jsonl.zst file (told by its content), or - for standard input
+    input: PathBuf,
+
+    /// Write here instead of to standard output; the file appears when it is whole, or not at all
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+
+    /// The agent whose transcript this is; seeds the id of the header
+    #[arg(long, value_name = "ID", default_value = "")]
+    agent_id: String,
+
+    /// The rollout may still grow: hold back the last step until its token counts are known
+    #[arg(long)]
+    partial: bool,
+
+    /// The longest line that is read, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_LINE_LIMIT, value_parser = line_limit)]
+    max_line: usize,
+}
+
+fn line_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit @ 1..=0xF000_0000) => Ok(limit),
+        _ => Err("a number of bytes from 1 to 4026531840 is wanted".to_owned()),
+    }
+}
+
+/// A message for the user: what failed, where, and what to do.
+type Failure = String;
+
+/// Runs the command; gives 0, or 1 where the input or the system failed.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match run_to_summary(arguments) {
+        Ok(summary) => {
+            let mut notes = String::new();
+            for line in &summary.malformed_lines {
+                notes += &format!(
+                    "mngr-codex: {}: the line at byte {} is not a JSON object: {} (byte {} of the line); left out\n",
+                    name(&arguments.input),
+                    line.offset,
+                    line.why,
+                    line.at
+                );
+            }
+            let untold = summary.malformed - summary.malformed_lines.len() as u64;
+            if untold > 0 {
+                notes += &format!("mngr-codex: {untold} more such lines\n");
+            }
+            // Nobody may be listening, which is no failure of the conversion.
+            let _ = write!(io::stderr(), "{notes}mngr-codex: {summary}\n");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "mngr-codex: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
+    let input = open(&arguments.input)?;
+    let options = Options {
+        agent_id: arguments.agent_id.clone(),
+        end: if arguments.partial {
+            End::Partial
+        } else {
+            End::Complete
+        },
+        line_limit: arguments.max_line,
+    };
+    let Some(path) = &arguments.output else {
+        return convert(input, StandardOutput, &options, &mut |_| true)
+            .map_err(|error| explain(&error, arguments, "standard output"));
+    };
+    refuse_same_file(&arguments.input, path)?;
+    let cannot_write = |error: io::Error| format!("cannot write {}: {error}", path.display());
+    let mut file = AtomicFile::create(path).map_err(cannot_write)?;
+    if let Some(temporary) = file.temporary_path() {
+        remove_when_stopped(temporary.to_owned()).map_err(cannot_write)?;
+    }
+    let mut progress = Progress::of(&input);
+    let summary = convert(input, &mut file, &options, &mut |bytes| {
+        progress.tell(bytes)
+    })
+    .map_err(|error| explain(&error, arguments, &path.display().to_string()))?;
+    file.commit().map_err(cannot_write)?;
+    progress.end();
+    Ok(summary)
+}
+
+/// Opens the input.
+fn open(path: &Path) -> Result<Input, Failure> {
+    if path == Path::new("-") {
+        return Input::from_reader(io::stdin())
+            .map_err(|error| format!("cannot read standard input: {error}"));
+    }
+    Input::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!(
+                "cannot read {}: there is no such file; rollouts are under ~/.codex/sessions",
+                path.display()
+            )
+        }
+        io::ErrorKind::IsADirectory => {
+            format!(
+                "cannot read {}: it is a directory; name a rollout file in it",
+                path.display()
+            )
+        }
+        _ => format!("cannot read {}: {error}", path.display()),
+    })
+}
+
+/// A transcript in place of its own rollout would lose the rollout.
+fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
+    match (fs::canonicalize(input), fs::canonicalize(output)) {
+        (Ok(one), Ok(other)) if one == other && one.is_file() => Err(format!(
+            "{} is the input; name another file for the output",
+            output.display()
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure {
+    let input = name(&arguments.input);
+    match error {
+        ConvertError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            end_as_if_by(signal_hook::consts::SIGPIPE);
+            format!("cannot write {output}: {error}")
+        }
+        ConvertError::Output(error) if arguments.output.is_some() => {
+            format!("cannot write {output}: {error}; nothing was left there")
+        }
+        ConvertError::Output(error) => format!("cannot write {output}: {error}"),
+        error => format!("{input}: {error}"),
+    }
+}
+
+fn name(input: &Path) -> String {
+    if input == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        input.display().to_string()
+    }
+}
+
+/// Ends the program as a signal ends one that does not handle it.
+fn end_as_if_by(signal: i32) {
+    // Where it cannot be done, the program ends with a message instead.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
+/// Removes a temporary file when the user or the system stops the program.
+fn remove_when_stopped(temporary: PathBuf) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let _ = fs::remove_file(&temporary);
+            end_as_if_by(signal);
+        }
+    });
+    Ok(())
+}
+
+/// Standard output without the buffer that the library puts before it.
+struct StandardOutput;
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        rustix::io::write(rustix::stdio::stdout(), bytes).map_err(io::Error::from)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes, rate and time left on standard error, when a person is watching and it takes long.
+struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn of(input: &Input) -> Self {
+        const LONG: u64 = 64 << 20;
+        let is_long = input.size().is_none_or(|size| size >= LONG);
+        if !(io::stderr().is_terminal() && is_long) {
+            return Self { bar: None };
+        }
+        let (bar, template) = match input.size() {
+            Some(size) => (
+                ProgressBar::new(size),
+                "{bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left",
+            ),
+            None => (
+                ProgressBar::no_length(),
+                "{bytes} {spinner} {bytes_per_sec}",
+            ),
+        };
+        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self { bar: Some(bar) }
+    }
+
+    fn tell(&mut self, bytes: u64) -> bool {
+        if let Some(bar) = &self.bar {
+            bar.set_position(bytes);
+        }
+        true
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,169 @@
+//! The one way to write a file: whole or not at all.
+//!
+//! The file is written without a name where the system can do that (Linux, `O_TMPFILE`), so that whatever ends the
+//! program leaves nothing behind; else beside its place under a name of its own. It gets its name when it is whole.
+//! It is not forced to the disk: after a power failure it can be made again.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file that is being written.
+pub struct AtomicFile {
+    target: PathBuf,
+    form: Form,
+}
+
+enum Form {
+    /// Without a name.
+    #[cfg(target_os = "linux")]
+    Unnamed(File),
+    /// Under a name beside its place; removed when dropped.
+    Named(tempfile::NamedTempFile),
+    /// The target is no regular file (a device, a pipe): written as it is.
+    Direct(File),
+}
+
+impl AtomicFile {
+    /// Begins a file that is to stand at `path`. One that stands there keeps its permissions, and its place when
+    /// `path` is a symbolic link to it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when no file can be made there.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let existing = fs::metadata(&target).ok();
+        if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        if existing
+            .as_ref()
+            .is_some_and(|existing| !existing.is_file())
+        {
+            let file = fs::OpenOptions::new().write(true).open(&target)?;
+            return Ok(Self {
+                target,
+                form: Form::Direct(file),
+            });
+        }
+        let permissions = existing.map(|existing| existing.permissions());
+        #[cfg(target_os = "linux")]
+        if let Some(file) = unnamed(folder_of(&target)) {
+            if let Some(permissions) = permissions {
+                file.set_permissions(permissions)?;
+            }
+            return Ok(Self {
+                target,
+                form: Form::Unnamed(file),
+            });
+        }
+        let mut builder = tempfile::Builder::new();
+        let named = builder
+            .prefix(".")
+            .suffix(".tmp")
+            .permissions(permissions.unwrap_or_else(default_permissions));
+        let named = named.tempfile_in(folder_of(&target))?;
+        Ok(Self {
+            target,
+            form: Form::Named(named),
+        })
+    }
+
+    /// The name under which the file is written, where it has one that is to be removed if the program is stopped.
+    #[must_use]
+    pub fn temporary_path(&self) -> Option<&Path> {
+        match &self.form {
+            Form::Named(named) => Some(named.path()),
+            _ => None,
+        }
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when it cannot; then what stood there stays.
+    pub fn commit(self) -> io::Result<()> {
+        match self.form {
+            #[cfg(target_os = "linux")]
+            Form::Unnamed(file) => name(&file, &self.target),
+            Form::Named(named) => named
+                .persist(&self.target)
+                .map(drop)
+                .map_err(|error| error.error),
+            Form::Direct(_) => Ok(()),
+        }
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.form {
+            #[cfg(target_os = "linux")]
+            Form::Unnamed(file) => file.write(bytes),
+            Form::Named(named) => named.as_file_mut().write(bytes),
+            Form::Direct(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The folder that a path names a file in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// What a new file is allowed, less what the user's mask takes away.
+#[cfg(unix)]
+fn default_permissions() -> Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    Permissions::from_mode(0o666)
+}
+
+/// Opens a file without a name in `folder`; `None` where the file system has none or the folder cannot be written,
+/// which the named way then says properly.
+#[cfg(target_os = "linux")]
+fn unnamed(folder: &Path) -> Option<File> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    // Without /proc it could not be given its name later.
+    if !Path::new("/proc/self/fd").exists() {
+        return None;
+    }
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(CWD, folder, flags, Mode::from_raw_mode(0o666))
+        .ok()
+        .map(File::from)
+}
+
+/// Gives an unnamed file its name, in place of what stands there.
+#[cfg(target_os = "linux")]
+fn name(file: &File, target: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    use std::os::fd::AsRawFd;
+    let unnamed = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let link = |place: &Path| {
+        linkat(CWD, &unnamed, CWD, place, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
+    };
+    match link(target) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        result => return result,
+    }
+    // A link cannot replace a file, a rename can.
+    let beside = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".tmp")
+        .make_in(folder_of(target), |place| link(place))?;
+    beside
+        .into_temp_path()
+        .persist(target)
+        .map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {}

@@ -1,0 +1,265 @@
+//! Blocks of bytes looked at together, the innermost step of the [scanner](super::scan).
+//!
+//! A block answers with bit masks, one bit a byte, lowest bit first. Three
+//! implementations give the same masks: AVX-512 and AVX2 where the processor
+//! has them (asked at run time), and a portable one of 8 bytes.
+
+/// Bytes that must be readable behind the last byte that is scanned, so that a
+/// block can be loaded from any place inside a line.
+pub const PADDING: usize = 64;
+
+/// A load of [`Block::LANES`] bytes and the questions that JSON strings ask of it.
+///
+/// # Safety
+///
+/// Implementors may use instructions beyond the target's baseline: callers
+/// prove that the processor has them (see [`super::scan::scan`]).
+pub trait Block: Copy {
+    /// Bytes in a block, at most 64.
+    const LANES: usize;
+
+    /// Loads the block that starts at `start`.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::LANES`] bytes from `start` on must be readable, and the processor
+    /// must have the instructions of the implementation.
+    unsafe fn load(start: *const u8) -> Self;
+
+    /// The bytes that equal `byte`.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have the instructions of the implementation.
+    unsafe fn equal(self, byte: u8) -> u64;
+
+    /// The bytes below 0x20.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have the instructions of the implementation.
+    unsafe fn control(self) -> u64;
+
+    /// The bytes of 0x80 and above.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have the instructions of the implementation.
+    unsafe fn non_ascii(self) -> u64;
+}
+
+/// Eight bytes in a register, for every processor.
+#[derive(Clone, Copy)]
+pub struct Portable(u64);
+
+/// 0x80 in every byte.
+const HIGH: u64 = 0x8080_8080_8080_8080;
+/// 0x01 in every byte.
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+impl Portable {
+    /// Gathers the high bit of each byte into the low 8 bits.
+    #[inline(always)]
+    fn gather(high_bits: u64) -> u64 {
+        // The multiplier places the bit of byte `i` at position 56 + i; no two products meet.
+        ((high_bits >> 7).wrapping_mul(0x0102_0408_1020_4080)) >> 56
+    }
+}
+
+impl Block for Portable {
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn load(start: *const u8) -> Self {
+        // SAFETY: the caller has 8 readable bytes; the read has no alignment demand.
+        Self(u64::from_le(unsafe {
+            start.cast::<u64>().read_unaligned()
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn equal(self, byte: u8) -> u64 {
+        let differing = self.0 ^ (ONES * u64::from(byte));
+        // A byte of `differing` is zero exactly where neither its low seven bits carry into bit 7 nor bit 7 is set.
+        let carried = (differing & !HIGH).wrapping_add(!HIGH);
+        Self::gather(!(carried | differing) & HIGH)
+    }
+
+    #[inline(always)]
+    unsafe fn control(self) -> u64 {
+        // Adding 0x60 to the low seven bits reaches bit 7 for 0x20 and above.
+        let reached = (self.0 & !HIGH).wrapping_add(ONES * 0x60);
+        Self::gather(!(reached | self.0) & HIGH)
+    }
+
+    #[inline(always)]
+    unsafe fn non_ascii(self) -> u64 {
+        Self::gather(self.0 & HIGH)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Block;
+    use std::arch::x86_64::{
+        __m256i, __m512i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_max_epu8,
+        _mm256_movemask_epi8, _mm256_set1_epi8, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask,
+        _mm512_loadu_si512, _mm512_movepi8_mask, _mm512_set1_epi8,
+    };
+
+    /// 64 bytes in one AVX-512 register (AVX512F and AVX512BW).
+    #[derive(Clone, Copy)]
+    pub struct Avx512(__m512i);
+
+    impl Block for Avx512 {
+        const LANES: usize = 64;
+
+        #[inline(always)]
+        unsafe fn load(start: *const u8) -> Self {
+            // SAFETY: the caller has 64 readable bytes and AVX-512.
+            Self(unsafe { _mm512_loadu_si512(start.cast()) })
+        }
+
+        #[inline(always)]
+        unsafe fn equal(self, byte: u8) -> u64 {
+            // SAFETY: the caller has AVX-512.
+            unsafe { _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte.cast_signed())) }
+        }
+
+        #[inline(always)]
+        unsafe fn control(self) -> u64 {
+            // SAFETY: the caller has AVX-512.
+            unsafe { _mm512_cmplt_epu8_mask(self.0, _mm512_set1_epi8(0x20)) }
+        }
+
+        #[inline(always)]
+        unsafe fn non_ascii(self) -> u64 {
+            // SAFETY: the caller has AVX-512.
+            unsafe { _mm512_movepi8_mask(self.0) }
+        }
+    }
+
+    /// 64 bytes in two AVX2 registers.
+    #[derive(Clone, Copy)]
+    pub struct Avx2(__m256i, __m256i);
+
+    /// Joins the masks of the two halves.
+    #[inline(always)]
+    fn join(low: i32, high: i32) -> u64 {
+        u64::from(low.cast_unsigned()) | (u64::from(high.cast_unsigned()) << 32)
+    }
+
+    impl Block for Avx2 {
+        const LANES: usize = 64;
+
+        #[inline(always)]
+        unsafe fn load(start: *const u8) -> Self {
+            // SAFETY: the caller has 64 readable bytes and AVX2.
+            unsafe {
+                Self(
+                    _mm256_loadu_si256(start.cast()),
+                    _mm256_loadu_si256(start.add(32).cast()),
+                )
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn equal(self, byte: u8) -> u64 {
+            // SAFETY: the caller has AVX2.
+            unsafe {
+                let wanted = _mm256_set1_epi8(byte.cast_signed());
+                join(
+                    _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.0, wanted)),
+                    _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.1, wanted)),
+                )
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn control(self) -> u64 {
+            // SAFETY: the caller has AVX2. The unsigned maximum with 0x1F is 0x1F only for bytes below 0x20.
+            unsafe {
+                let last = _mm256_set1_epi8(0x1F);
+                join(
+                    _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(self.0, last), last)),
+                    _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(self.1, last), last)),
+                )
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn non_ascii(self) -> u64 {
+            // SAFETY: the caller has AVX2.
+            unsafe { join(_mm256_movemask_epi8(self.0), _mm256_movemask_epi8(self.1)) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compares every mask of `B` with a byte-by-byte answer, for every byte value at every lane.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have the instructions of `B`.
+    unsafe fn masks_are_exact<B: Block>() {
+        for value in 0..=255_u8 {
+            for lane in 0..B::LANES {
+                let mut bytes = [b'x'; 64];
+                bytes[lane] = value;
+                let lanes = &bytes[..B::LANES];
+                let expect = |wanted: &dyn Fn(u8) -> bool| {
+                    lanes.iter().enumerate().fold(0_u64, |mask, (at, byte)| {
+                        mask | (u64::from(wanted(*byte)) << at)
+                    })
+                };
+                // SAFETY: 64 bytes are readable; the caller has the instructions.
+                unsafe {
+                    let block = B::load(bytes.as_ptr());
+                    assert_eq!(
+                        block.equal(b'"'),
+                        expect(&|byte| byte == b'"'),
+                        "quote, {value:#x} at {lane}"
+                    );
+                    assert_eq!(
+                        block.equal(b'x'),
+                        expect(&|byte| byte == b'x'),
+                        "x, {value:#x} at {lane}"
+                    );
+                    assert_eq!(
+                        block.control(),
+                        expect(&|byte| byte < 0x20),
+                        "control, {value:#x} at {lane}"
+                    );
+                    assert_eq!(
+                        block.non_ascii(),
+                        expect(&|byte| byte >= 0x80),
+                        "non-ASCII, {value:#x} at {lane}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_implementation_gives_exact_masks() {
+        // SAFETY: the portable block needs no instructions of its own, the others are asked for.
+        unsafe {
+            masks_are_exact::<Portable>();
+            #[cfg(target_arch = "x86_64")]
+            {
+                if is_x86_feature_detected!("avx2") {
+                    masks_are_exact::<Avx2>();
+                }
+                if is_x86_feature_detected!("avx512bw") {
+                    masks_are_exact::<Avx512>();
+                }
+            }
+        }
+    }
+}

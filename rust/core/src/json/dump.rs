@@ -1,0 +1,249 @@
+//! A JSON value in the form that Python's `json.dumps(value, separators=(",", ":"))` gives it.
+//!
+//! The published converter writes values that are no text (a tool's output that is an object, say) in this form, and
+//! hashes them so; records and ids are the same only if this form is.
+
+use super::{Kind, string};
+
+/// Objects of more members than this keep repeated keys, and their order: so that the memory needed has a bound.
+const MOST_MEMBERS: usize = 256;
+
+/// Values nested deeper than this are written as they stand.
+const MOST_DEPTH: usize = 64;
+
+/// Takes the text of a dump, piece by piece; `false` means that no more is wanted.
+pub type Sink<'s> = dyn FnMut(&[u8]) -> bool + 's;
+
+/// Writes `value`, which must be valid JSON, to `sink`; gives `false` where the sink wanted no more.
+///
+/// With `sort_keys` the members of objects come in the order of their keys, as Python's option of that name has it.
+pub fn dump(value: &[u8], sort_keys: bool, sink: &mut Sink<'_>) -> bool {
+    dump_at(value, sort_keys, 0, sink)
+}
+
+fn dump_at(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>) -> bool {
+    let value = value.trim_ascii();
+    match value.first() {
+        Some(b'"') => {
+            let (mut decoded, mut text) = (Vec::new(), vec![b'"']);
+            string::decode(&value[1..value.len() - 1], &mut decoded);
+            string::escape_to_ascii(&decoded, &mut text);
+            text.push(b'"');
+            sink(&text)
+        }
+        Some(b'{' | b'[') if depth >= MOST_DEPTH => sink(value),
+        Some(b'[') => {
+            let mut separator: &[u8] = b"[";
+            for (_, element) in Members::of(value) {
+                if !(sink(separator) && dump_at(element, sort_keys, depth + 1, sink)) {
+                    return false;
+                }
+                separator = b",";
+            }
+            sink(if separator == b"[" { b"[]" } else { b"]" })
+        }
+        Some(b'{') => dump_object(value, sort_keys, depth, sink),
+        Some(b'-' | b'0'..=b'9') => dump_number(value, sink),
+        _ => sink(value),
+    }
+}
+
+fn dump_object(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>) -> bool {
+    let write = |separator: &[u8], key: &[u8], member: &[u8], sink: &mut Sink<'_>| {
+        sink(separator)
+            && dump_at(key, false, MOST_DEPTH, sink)
+            && sink(b":")
+            && dump_at(member, sort_keys, depth + 1, sink)
+    };
+    let mut separator: &[u8] = b"{";
+    if Members::of(value).take(MOST_MEMBERS + 1).count() > MOST_MEMBERS {
+        for (key, member) in Members::of(value) {
+            if !write(separator, key, member, sink) {
+                return false;
+            }
+            separator = b",";
+        }
+        return sink(b"}");
+    }
+    // A repeated key keeps its first place and its last value, as in a Python dict.
+    let mut members: Vec<(Vec<u8>, &[u8], &[u8])> = Vec::new();
+    for (key, member) in Members::of(value) {
+        let mut name = Vec::new();
+        string::decode(&key[1..key.len() - 1], &mut name);
+        match members.iter_mut().find(|known| known.0 == name) {
+            Some(known) => known.2 = member,
+            None => members.push((name, key, member)),
+        }
+    }
+    if sort_keys {
+        members.sort_by(|one, other| one.0.cmp(&other.0));
+    }
+    for (_, key, member) in members {
+        if !write(separator, key, member, sink) {
+            return false;
+        }
+        separator = b",";
+    }
+    sink(if separator == b"{" { b"{}" } else { b"}" })
+}
+
+/// Python keeps integers of any size and writes other numbers as the shortest text that gives the same double.
+fn dump_number(value: &[u8], sink: &mut Sink<'_>) -> bool {
+    if !value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+        return sink(if value == b"-0" { b"0" } else { value });
+    }
+    let number: f64 = std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(f64::NAN);
+    if !number.is_finite() {
+        // Python reads a number beyond the double's range as infinity, for which JSON has no word.
+        return sink(value);
+    }
+    sink(python_float(number).as_bytes())
+}
+
+/// `repr` of a finite Python float.
+fn python_float(number: f64) -> String {
+    // Rust gives the same shortest digits as Python, `d.ddde±x`; Python spells out exponents from -4 to 15.
+    let scientific = format!("{number:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let plain = number.to_string();
+        if plain.contains('.') {
+            plain
+        } else {
+            plain + ".0"
+        }
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{digits}e{sign}{:02}", exponent.abs())
+    }
+}
+
+/// Goes over the members of an object (key token and value) or an array (empty key) of valid JSON.
+pub struct Members<'a> {
+    rest: &'a [u8],
+    is_object: bool,
+}
+
+impl<'a> Members<'a> {
+    /// The members of `container`, which must be valid JSON; none where it is no container.
+    #[must_use]
+    pub fn of(container: &'a [u8]) -> Self {
+        let container = container.trim_ascii();
+        let inner = match container {
+            [b'{' | b'[', inner @ .., _] => inner.trim_ascii(),
+            _ => &[],
+        };
+        Self {
+            rest: inner,
+            is_object: container.first() == Some(&b'{'),
+        }
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let mut key: &[u8] = &[];
+        if self.is_object {
+            let end = token_end(self.rest);
+            key = &self.rest[..end];
+            self.rest = self.rest[end..]
+                .trim_ascii_start()
+                .strip_prefix(b":")?
+                .trim_ascii_start();
+        }
+        let (value, rest) = self.rest.split_at(token_end(self.rest));
+        self.rest = rest.trim_ascii_start();
+        self.rest = self
+            .rest
+            .strip_prefix(b",")
+            .unwrap_or(self.rest)
+            .trim_ascii_start();
+        Some((key, value))
+    }
+}
+
+/// Where the value ends that `text` starts with.
+fn token_end(text: &[u8]) -> usize {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b'"' => {
+                at = string_end(text, at);
+                if depth == 0 {
+                    return at;
+                }
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth <= 1 => return if depth == 1 { at + 1 } else { at },
+            b'}' | b']' => depth -= 1,
+            b',' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    at
+}
+
+/// The place behind the string that starts at `at`.
+fn string_end(text: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while let Some(found) = text
+        .get(at..)
+        .and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
+    {
+        if text[at + found] == b'"' {
+            return at + found + 1;
+        }
+        at += found + 2;
+    }
+    text.len()
+}
+
+/// Appends valid JSON without the white space between its tokens.
+pub fn compact(value: &[u8], out: &mut Vec<u8>) {
+    let mut at = 0;
+    while at < value.len() {
+        let end = match value[at] {
+            b'"' => string_end(value, at),
+            b' ' | b'\t' | b'\n' | b'\r' => {
+                at += 1;
+                continue;
+            }
+            _ => value[at..]
+                .iter()
+                .position(|byte| matches!(byte, b'"' | b' ' | b'\t' | b'\n' | b'\r'))
+                .map_or(value.len(), |found| at + found),
+        };
+        out.extend_from_slice(&value[at..end]);
+        at = end;
+    }
+}
+
+/// What a valid JSON token is, told by its first byte.
+#[must_use]
+pub fn kind_of(token: &[u8]) -> Kind {
+    match token.first() {
+        Some(b'{') => Kind::Object,
+        Some(b'[') => Kind::Array,
+        Some(b'"') => Kind::String,
+        Some(b't') => Kind::True,
+        Some(b'f') => Kind::False,
+        Some(b'n') | None => Kind::Null,
+        Some(_) if token.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) => Kind::Float,
+        Some(_) => Kind::Integer,
+    }
+}
+
+#[cfg(test)]
+mod tests {}

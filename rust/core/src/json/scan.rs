@@ -1,0 +1,835 @@
+//! The scanner: one pass over a text that checks all of it and records the values that readers ask for.
+//!
+//! The grammar is RFC 8259's, nothing looser: no `NaN`, no control characters in strings, no lone commas.
+//! Whether the bytes are UTF-8 is left to the caller, who learns whether there is anything but ASCII at all.
+
+use super::block::{Block, Portable};
+use super::{Key, Text};
+
+/// Containers may be nested this deep; one bit is kept for each level.
+pub const MAX_DEPTH: usize = 1 << 20;
+
+/// Values of one text that are recorded at the most; a line of codex has some dozens.
+pub const MAX_VALUES: usize = 1 << 17;
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `{…}`
+    Object,
+    /// `[…]`
+    Array,
+    /// `"…"`
+    String,
+    /// A number without fraction and exponent.
+    Integer,
+    /// Any other number.
+    Float,
+    /// `true`
+    True,
+    /// `false`
+    False,
+    /// `null`
+    Null,
+}
+
+/// What a string holds beyond plain ASCII, found while scanning it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Content(u8);
+
+impl Content {
+    const ESCAPE: u8 = 1;
+    const UNICODE_ESCAPE: u8 = 2;
+    const NON_ASCII: u8 = 4;
+
+    /// Has an escape.
+    #[must_use]
+    pub const fn has_escape(self) -> bool {
+        self.0 & Self::ESCAPE != 0
+    }
+
+    /// Has an escape of the form `\uXXXX`.
+    #[must_use]
+    pub const fn has_unicode_escape(self) -> bool {
+        self.0 & Self::UNICODE_ESCAPE != 0
+    }
+
+    /// Each byte stands for one character: neither escapes nor anything beyond ASCII.
+    #[must_use]
+    pub const fn is_plain(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// One recorded value and its place in the text.
+#[derive(Clone, Copy, Debug)]
+pub struct Value {
+    /// Where its key's name starts, behind the quote; 0 for an element of an array.
+    key_start: u32,
+    /// Where its key's name ends; 0 for an element of an array.
+    key_end: u32,
+    /// Where it starts; for a string behind the quote.
+    pub start: u32,
+    /// Where it ends; for a string at the closing quote.
+    pub end: u32,
+    /// Its own place on the tape.
+    place: u32,
+    /// The place on the tape of the value after it and all that it contains.
+    next: u32,
+    /// Its key; the elements of an array have the array's.
+    pub key: Key,
+    /// What it is.
+    pub kind: Kind,
+    /// For a string, what it holds.
+    pub content: Content,
+    /// For a container, whether what it holds is recorded too.
+    is_entered: bool,
+}
+
+impl Value {
+    /// The bytes between the quotes of a string, the whole token of anything else.
+    #[must_use]
+    #[inline]
+    pub fn raw<'a>(&self, text: Text<'a>) -> &'a [u8] {
+        text.span(self.start, self.end)
+    }
+
+    /// Like [`Self::raw`], with the quotes of a string.
+    #[must_use]
+    pub fn token<'a>(&self, text: Text<'a>) -> &'a [u8] {
+        if self.kind == Kind::String {
+            text.span(self.start - 1, self.end + 1)
+        } else {
+            self.raw(text)
+        }
+    }
+
+    /// The key's name as it stands, escapes included; empty for an element of an array.
+    #[must_use]
+    pub fn key_name<'a>(&self, text: Text<'a>) -> &'a [u8] {
+        text.span(self.key_start, self.key_end)
+    }
+}
+
+/// Where and why a text is not a JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Bytes from the text's start.
+    pub at: usize,
+    /// What is wrong there.
+    pub why: &'static str,
+}
+
+/// The values of a text in the order in which they stand, kept from text to text so that nothing is allocated.
+#[derive(Default)]
+pub struct Tape {
+    values: Vec<Value>,
+    /// Places of the entered containers that are open.
+    open: Vec<u32>,
+    /// For each level of a container that is not entered, whether it is an object; 64 levels a word.
+    nesting: Vec<u64>,
+    /// Has any string a byte of 0x80 or above?
+    has_non_ascii: bool,
+    /// Is there white space between tokens?
+    has_blank: bool,
+    /// How deep containers are nested, at the most.
+    depth: usize,
+}
+
+impl Tape {
+    /// Whether any string of the text has a byte beyond ASCII.
+    #[must_use]
+    pub fn has_non_ascii(&self) -> bool {
+        self.has_non_ascii
+    }
+
+    /// Whether white space stands between tokens.
+    #[must_use]
+    pub fn has_blank(&self) -> bool {
+        self.has_blank
+    }
+
+    /// How deep containers are nested, at the most; 1 for an object of scalars.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The text's outermost value.
+    #[must_use]
+    pub fn root(&self) -> &Value {
+        &self.values[0]
+    }
+
+    /// The values inside `container`: an object's with their keys, an array's elements; none where it was not entered.
+    #[must_use]
+    pub fn children(&self, container: &Value) -> Children<'_> {
+        let first = if container.is_entered {
+            container.place as usize + 1
+        } else {
+            container.next as usize
+        };
+        Children {
+            values: &self.values,
+            at: first,
+            end: container.next as usize,
+        }
+    }
+}
+
+/// Goes over the values inside one container.
+pub struct Children<'t> {
+    values: &'t [Value],
+    at: usize,
+    end: usize,
+}
+
+impl<'t> Iterator for Children<'t> {
+    type Item = &'t Value;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'t Value> {
+        if self.at >= self.end {
+            return None;
+        }
+        let value = &self.values[self.at];
+        self.at = value.next as usize;
+        Some(value)
+    }
+}
+
+/// The instructions that the scanner may use here, asked for once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// AVX-512 with byte masks.
+    Avx512,
+    /// AVX2.
+    Avx2,
+    /// What every processor has.
+    Portable,
+}
+
+impl Instructions {
+    /// The best that this processor has.
+    #[must_use]
+    pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt")
+            {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt")
+            {
+                return Self::Avx2;
+            }
+        }
+        Self::Portable
+    }
+}
+
+/// Checks that `text` is one JSON object and nothing else, and records its values on `tape`.
+///
+/// # Errors
+///
+/// [`Malformed`] with the place of the first byte that does not fit.
+#[inline]
+pub fn scan(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
+    scan_with(Instructions::best(), text, tape)
+}
+
+/// [`scan`] with the given instructions, which must be [`Instructions::best`] or [`Instructions::Portable`].
+///
+/// # Errors
+///
+/// As [`scan`].
+#[inline]
+pub fn scan_with(
+    instructions: Instructions,
+    text: Text<'_>,
+    tape: &mut Tape,
+) -> Result<(), Malformed> {
+    debug_assert!(instructions == Instructions::Portable || instructions == Instructions::best());
+    match instructions {
+        // SAFETY: `Instructions::best` asked the processor for each of the features.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512 => unsafe { scan_avx512(text, tape) },
+        // SAFETY: the same.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 => unsafe { scan_avx2(text, tape) },
+        // SAFETY: the portable block needs no feature.
+        _ => unsafe { Scanner::<Portable>::run(text, tape) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn scan_avx512(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
+    // SAFETY: this function is entered only where the features are there.
+    unsafe { Scanner::<super::block::Avx512>::run(text, tape) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn scan_avx2(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
+    // SAFETY: this function is entered only where the features are there.
+    unsafe { Scanner::<super::block::Avx2>::run(text, tape) }
+}
+
+/// The scan of one text. Its functions are inlined into the function that has the block's instructions.
+///
+/// Invariant: every place handed to [`Self::byte`] or [`Self::string`] is at most `len`. At `len` stands a
+/// newline, which no token contains, so no token is followed beyond it; a block loaded at a place up to `len`
+/// stays inside the padding.
+struct Scanner<'a, 't, B> {
+    start: *const u8,
+    len: usize,
+    text: Text<'a>,
+    tape: &'t mut Tape,
+    block: std::marker::PhantomData<B>,
+}
+
+/// Place of a scan that goes on.
+type Scanned<T> = Result<T, Malformed>;
+
+const UNCLOSED: &str = "the line ends inside a value";
+
+impl<'a, 't, B: Block> Scanner<'a, 't, B> {
+    /// # Safety
+    ///
+    /// The processor must have the instructions of `B`.
+    #[inline(always)]
+    unsafe fn run(text: Text<'a>, tape: &'t mut Tape) -> Scanned<()> {
+        tape.values.clear();
+        tape.open.clear();
+        tape.has_non_ascii = false;
+        tape.has_blank = false;
+        tape.depth = 0;
+        if u32::try_from(text.buffer.len()).is_err() {
+            return Err(Malformed {
+                at: 0,
+                why: "the line is 4 GiB or longer",
+            });
+        }
+        let start = text.buffer.as_ptr();
+        let mut scanner = Self {
+            start,
+            len: text.len,
+            text,
+            tape,
+            block: std::marker::PhantomData,
+        };
+        // SAFETY: place 0 is at most `len`.
+        unsafe {
+            let mut at = scanner.skip_blank(0);
+            let leading = at;
+            if scanner.byte(at) != b'{' {
+                return Err(Malformed {
+                    at,
+                    why: "not a JSON object",
+                });
+            }
+            at = scanner.object(at)?;
+            let end = at;
+            at = scanner.skip_blank(at);
+            scanner.tape.has_blank |= leading != 0 || end != at;
+            if at == scanner.len {
+                Ok(())
+            } else {
+                Err(Malformed {
+                    at,
+                    why: "something follows the object",
+                })
+            }
+        }
+    }
+
+    /// The byte at `at`.
+    ///
+    /// # Safety
+    ///
+    /// `at` must be at most `len`.
+    #[inline(always)]
+    unsafe fn byte(&self, at: usize) -> u8 {
+        debug_assert!(at <= self.len + super::block::PADDING);
+        // SAFETY: at most `len`, which is inside the buffer.
+        unsafe { *self.start.add(at) }
+    }
+
+    /// The first place from `at` on that is no white space.
+    #[inline(always)]
+    unsafe fn skip_blank(&mut self, mut at: usize) -> usize {
+        // SAFETY: `at` stays at most `len`.
+        unsafe {
+            if self.byte(at) > b' ' {
+                return at;
+            }
+            while at < self.len && matches!(self.byte(at), b' ' | b'\t' | b'\r' | b'\n') {
+                at += 1;
+                self.tape.has_blank = true;
+            }
+        }
+        at
+    }
+
+    /// Scans a string from behind its opening quote; gives the place of the closing one.
+    #[inline(always)]
+    unsafe fn string(&mut self, mut at: usize) -> Scanned<(usize, Content)> {
+        let mut content = 0_u8;
+        // 1 where the byte at `at` is escaped by a backslash at the end of the block before.
+        let mut carried = 0_u64;
+        loop {
+            // SAFETY: `at` is at most `len`: every block before held no newline, or it would have ended the string.
+            unsafe {
+                let block = B::load(self.start.add(at));
+                let quote = block.equal(b'"');
+                let backslash = block.equal(b'\\');
+                let control = block.control();
+                let escaped = if backslash == 0 {
+                    let escaped = carried;
+                    carried = 0;
+                    escaped
+                } else {
+                    escaped_bytes::<B>(backslash, &mut carried)
+                };
+                let closing = quote & !escaped;
+                // All bits below the closing quote; all bits where there is none.
+                let inside = closing.wrapping_sub(1) & !closing;
+                if control & inside != 0 {
+                    let place = at + (control & inside).trailing_zeros() as usize;
+                    let why = if place == self.len {
+                        UNCLOSED
+                    } else {
+                        "a control character inside a string"
+                    };
+                    return Err(Malformed { at: place, why });
+                }
+                if block.non_ascii() & inside != 0 {
+                    content |= Content::NON_ASCII;
+                }
+                let escaped = escaped & inside;
+                if escaped != 0 {
+                    content |= Content::ESCAPE;
+                    let mut rare =
+                        escaped & !(quote | backslash | block.equal(b'n') | block.equal(b't'));
+                    while rare != 0 {
+                        let place = at + rare.trailing_zeros() as usize;
+                        rare &= rare - 1;
+                        match self.byte(place) {
+                            b'r' | b'/' | b'b' | b'f' => {}
+                            b'u' => {
+                                // Four bytes behind an escape inside the block are inside the padding.
+                                let digits =
+                                    self.start.add(place + 1).cast::<[u8; 4]>().read_unaligned();
+                                if !digits.iter().all(u8::is_ascii_hexdigit) {
+                                    return Err(Malformed {
+                                        at: place,
+                                        why: "an escape \\u without four digits",
+                                    });
+                                }
+                                content |= Content::UNICODE_ESCAPE;
+                            }
+                            _ => {
+                                return Err(Malformed {
+                                    at: place,
+                                    why: "an escape that JSON does not have",
+                                });
+                            }
+                        }
+                    }
+                }
+                if closing != 0 {
+                    if content & Content::NON_ASCII != 0 {
+                        self.tape.has_non_ascii = true;
+                    }
+                    return Ok((at + closing.trailing_zeros() as usize, Content(content)));
+                }
+                at += B::LANES;
+            }
+        }
+    }
+
+    /// Scans a number; gives the place behind it.
+    #[inline(always)]
+    unsafe fn number(&self, mut at: usize) -> Scanned<(usize, Kind)> {
+        let mut kind = Kind::Integer;
+        // SAFETY: each step is over a byte that is no newline, so `at` stays at most `len`.
+        unsafe {
+            if self.byte(at) == b'-' {
+                at += 1;
+            }
+            if self.byte(at) == b'0' {
+                at += 1;
+            } else {
+                at = self.digits(at)?;
+            }
+            if self.byte(at) == b'.' {
+                at = self.digits(at + 1)?;
+                kind = Kind::Float;
+            }
+            if matches!(self.byte(at), b'e' | b'E') {
+                at += 1;
+                if matches!(self.byte(at), b'+' | b'-') {
+                    at += 1;
+                }
+                at = self.digits(at)?;
+                kind = Kind::Float;
+            }
+        }
+        Ok((at, kind))
+    }
+
+    /// Scans one digit or more; gives the place behind them.
+    #[inline(always)]
+    unsafe fn digits(&self, mut at: usize) -> Scanned<usize> {
+        let first = at;
+        // SAFETY: a digit is no newline, so `at` stays at most `len`.
+        while unsafe { self.byte(at) }.is_ascii_digit() {
+            at += 1;
+        }
+        if at == first {
+            Err(Malformed {
+                at,
+                why: "a number without digits",
+            })
+        } else {
+            Ok(at)
+        }
+    }
+
+    /// Scans `true`, `false`, `null` or a number.
+    #[inline(always)]
+    unsafe fn scalar(&self, at: usize) -> Scanned<(usize, Kind)> {
+        // SAFETY: `at` is at most `len`; the words are compared inside the padding and contain no newline.
+        unsafe {
+            let (word, kind): (&[u8], Kind) = match self.byte(at) {
+                b'-' | b'0'..=b'9' => return self.number(at),
+                b't' => (b"true", Kind::True),
+                b'f' => (b"false", Kind::False),
+                b'n' => (b"null", Kind::Null),
+                _ => {
+                    let why = if at == self.len {
+                        UNCLOSED
+                    } else {
+                        "a value was expected"
+                    };
+                    return Err(Malformed { at, why });
+                }
+            };
+            if std::slice::from_raw_parts(self.start.add(at), word.len()) == word {
+                Ok((at + word.len(), kind))
+            } else {
+                Err(Malformed {
+                    at,
+                    why: "a value was expected",
+                })
+            }
+        }
+    }
+
+    /// Scans a key, its colon and the white space around them; gives the key and the place of the value.
+    #[inline(always)]
+    unsafe fn key(&mut self, at: usize) -> Scanned<(usize, usize, usize)> {
+        // SAFETY: the places come from `skip_blank` and `string`, which keep them at most `len`.
+        unsafe {
+            if self.byte(at) != b'"' {
+                let why = if at == self.len {
+                    UNCLOSED
+                } else {
+                    "a key was expected"
+                };
+                return Err(Malformed { at, why });
+            }
+            let (end, _) = self.string(at + 1)?;
+            let colon = self.skip_blank(end + 1);
+            if self.byte(colon) != b':' {
+                return Err(Malformed {
+                    at: colon,
+                    why: "a colon was expected",
+                });
+            }
+            Ok((at + 1, end, self.skip_blank(colon + 1)))
+        }
+    }
+
+    /// Scans the object that starts at `at`, and records what is inside entered containers.
+    #[inline(always)]
+    unsafe fn object(&mut self, mut at: usize) -> Scanned<usize> {
+        let mut key = Key::Other;
+        let (mut key_start, mut key_end) = (0, 0);
+        // SAFETY: all places come from functions that keep them at most `len`, or step over a byte just seen to be
+        // no newline.
+        unsafe {
+            'value: loop {
+                // A value starts at `at`, under `key`.
+                let first = self.byte(at);
+                if first == b'"' {
+                    let (end, content) = self.string(at + 1)?;
+                    self.record(
+                        Kind::String,
+                        content,
+                        key,
+                        (key_start, key_end),
+                        at + 1,
+                        end,
+                    )?;
+                    at = end + 1;
+                } else if first == b'{' || first == b'[' {
+                    let kind = if first == b'{' {
+                        Kind::Object
+                    } else {
+                        Kind::Array
+                    };
+                    let place =
+                        self.record(kind, Content::default(), key, (key_start, key_end), at, at)?;
+                    // The text itself is entered, and nothing that is nested deeper than any reader looks.
+                    if self.tape.open.is_empty() || (key.is_entered() && self.tape.open.len() < 12)
+                    {
+                        self.tape.values[place].is_entered = true;
+                        self.tape.open.push(place_u32(place));
+                        self.tape.depth = self.tape.depth.max(self.tape.open.len());
+                        let after = self.skip_blank(at + 1);
+                        if self.byte(after) == first + 2 {
+                            // An empty container: `}` and `]` stand two behind their opening in ASCII.
+                            at = after + 1;
+                            if self.close(at) {
+                                return Ok(at);
+                            }
+                        } else if kind == Kind::Object {
+                            (key_start, key_end, at) = self.key(after)?;
+                            key = self.named(key_start, key_end);
+                            continue 'value;
+                        } else {
+                            (key_start, key_end) = (0, 0);
+                            at = after;
+                            continue 'value;
+                        }
+                    } else {
+                        at = self.skip_container(at)?;
+                        self.tape.values[place].end = place_u32(at);
+                    }
+                } else {
+                    let (end, kind) = self.scalar(at)?;
+                    self.record(kind, Content::default(), key, (key_start, key_end), at, end)?;
+                    at = end;
+                }
+                // A value has ended at `at`.
+                loop {
+                    at = self.skip_blank(at);
+                    let innermost = self.tape.open[self.tape.open.len() - 1] as usize;
+                    let container = &self.tape.values[innermost];
+                    let (is_object, element_key) = (container.kind == Kind::Object, container.key);
+                    match self.byte(at) {
+                        b',' if is_object => {
+                            let next = self.skip_blank(at + 1);
+                            (key_start, key_end, at) = self.key(next)?;
+                            key = self.named(key_start, key_end);
+                            continue 'value;
+                        }
+                        b',' => {
+                            key = element_key;
+                            (key_start, key_end) = (0, 0);
+                            at = self.skip_blank(at + 1);
+                            continue 'value;
+                        }
+                        b'}' if is_object => {}
+                        b']' if !is_object => {}
+                        _ => {
+                            let why = if at == self.len {
+                                UNCLOSED
+                            } else {
+                                "a comma or a closing bracket was expected"
+                            };
+                            return Err(Malformed { at, why });
+                        }
+                    }
+                    at += 1;
+                    if self.close(at) {
+                        return Ok(at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the innermost entered container, whose last byte stands before `at`; whether it was the text itself.
+    #[inline(always)]
+    fn close(&mut self, at: usize) -> bool {
+        let Some(place) = self.tape.open.pop() else {
+            return true;
+        };
+        let next = place_u32(self.tape.values.len());
+        let container = &mut self.tape.values[place as usize];
+        container.end = place_u32(at);
+        container.next = next;
+        self.tape.open.is_empty()
+    }
+
+    /// The key whose name stands between two places.
+    #[inline(always)]
+    fn named(&self, start: usize, end: usize) -> Key {
+        let name = &self.text.buffer[start..end];
+        if name.contains(&b'\\') {
+            named_with_escapes(name)
+        } else {
+            Key::named(name)
+        }
+    }
+
+    /// Records a value; gives its place on the tape.
+    #[inline(always)]
+    fn record(
+        &mut self,
+        kind: Kind,
+        content: Content,
+        key: Key,
+        (key_start, key_end): (usize, usize),
+        start: usize,
+        end: usize,
+    ) -> Scanned<usize> {
+        let place = self.tape.values.len();
+        if place >= MAX_VALUES {
+            return Err(Malformed {
+                at: start,
+                why: "more values than a rollout line has",
+            });
+        }
+        self.tape.values.push(Value {
+            key_start: place_u32(key_start),
+            key_end: place_u32(key_end),
+            start: place_u32(start),
+            end: place_u32(end),
+            place: place_u32(place),
+            next: place_u32(place + 1),
+            key,
+            kind,
+            content,
+            is_entered: false,
+        });
+        Ok(place)
+    }
+
+    /// Scans the container that starts at `at` without recording what it holds; gives the place behind it.
+    #[inline(always)]
+    unsafe fn skip_container(&mut self, mut at: usize) -> Scanned<usize> {
+        let outer = self.tape.open.len();
+        let mut depth = 0_usize;
+        // SAFETY: as in `object`.
+        unsafe {
+            let mut is_object;
+            'open: loop {
+                // A container opens at `at`.
+                is_object = self.byte(at) == b'{';
+                if depth + outer >= MAX_DEPTH {
+                    return Err(Malformed {
+                        at,
+                        why: "containers are nested too deep",
+                    });
+                }
+                let (word, bit) = (depth / 64, depth % 64);
+                if word == self.tape.nesting.len() {
+                    self.tape.nesting.push(0);
+                }
+                let levels = &mut self.tape.nesting[word];
+                *levels = (*levels & !(1 << bit)) | (u64::from(is_object) << bit);
+                depth += 1;
+                self.tape.depth = self.tape.depth.max(outer + depth);
+                let closing = self.byte(at) + 2;
+                at = self.skip_blank(at + 1);
+                let mut ended = self.byte(at) == closing;
+                'element: loop {
+                    if ended {
+                        at += 1;
+                        depth -= 1;
+                        if depth == 0 {
+                            return Ok(at);
+                        }
+                        is_object =
+                            self.tape.nesting[(depth - 1) / 64] >> ((depth - 1) % 64) & 1 == 1;
+                    } else {
+                        if is_object {
+                            (_, _, at) = self.key(at)?;
+                        }
+                        match self.byte(at) {
+                            b'"' => at = self.string(at + 1)?.0 + 1,
+                            b'{' | b'[' => continue 'open,
+                            _ => at = self.scalar(at)?.0,
+                        }
+                    }
+                    at = self.skip_blank(at);
+                    match self.byte(at) {
+                        b',' => {
+                            at = self.skip_blank(at + 1);
+                            ended = false;
+                        }
+                        b'}' if is_object => ended = true,
+                        b']' if !is_object => ended = true,
+                        _ => {
+                            let why = if at == self.len {
+                                UNCLOSED
+                            } else {
+                                "a comma or a closing bracket was expected"
+                            };
+                            return Err(Malformed { at, why });
+                        }
+                    }
+                    continue 'element;
+                }
+            }
+        }
+    }
+}
+
+/// The bytes that a backslash before them escapes; `carried` goes from block to block.
+///
+/// Where no two backslashes meet, each escapes its neighbour. Where they do, every other one of a run is itself
+/// escaped: a run's escaping backslashes are those at even distance from its start.
+#[inline(always)]
+fn escaped_bytes<B: Block>(backslash: u64, carried: &mut u64) -> u64 {
+    let lanes = if B::LANES == 64 {
+        u64::MAX
+    } else {
+        (1 << B::LANES) - 1
+    };
+    // A backslash that is itself escaped by the block before escapes nothing.
+    let mut escaping = backslash & !*carried;
+    if escaping & (escaping << 1) != 0 {
+        let mut rest = escaping;
+        escaping = 0;
+        while rest != 0 {
+            let first = rest & rest.wrapping_neg();
+            escaping |= first;
+            // The byte behind an escaping backslash is escaped, whatever it is.
+            rest &= !(first | (first << 1));
+        }
+    }
+    let escaped = ((escaping << 1) | *carried) & lanes;
+    *carried = escaping >> (B::LANES - 1);
+    escaped
+}
+
+/// The key of a name that contains escapes.
+#[cold]
+fn named_with_escapes(name: &[u8]) -> Key {
+    let mut decoded = Vec::new();
+    super::string::decode(name, &mut decoded);
+    Key::named(&decoded)
+}
+
+/// A place as it is recorded.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "texts of 4 GiB and more are refused before anything is recorded"
+)]
+fn place_u32(place: usize) -> u32 {
+    place as u32
+}
+
+#[cfg(test)]
+mod tests {}

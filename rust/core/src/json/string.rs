@@ -1,0 +1,278 @@
+//! What stands between the quotes of a JSON string: decoded, counted, cut, escaped.
+//!
+//! Rollouts can hold escapes of surrogates without their partner (codex keeps them in tool arguments, seen on 0.138
+//! to 0.169). Decoded text therefore is WTF-8: UTF-8 in which such a surrogate stands as the three bytes that its
+//! number would have. [`escape`] turns it back into `\udXXX`.
+
+/// One character of a string's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// A Unicode character.
+    Char(char),
+    /// A surrogate without a partner, 0xD800 to 0xDFFF.
+    Lone(u16),
+}
+
+/// Reads the four digits at `at`; 0 where there are none, which the scanner has excluded.
+fn hex4(content: &[u8], at: usize) -> u16 {
+    content
+        .get(at..at + 4)
+        .into_iter()
+        .flatten()
+        .fold(0, |number, digit| {
+            let digit = (*digit as char).to_digit(16).unwrap_or(0);
+            (number << 4) | u16::try_from(digit).unwrap_or(0)
+        })
+}
+
+/// The character of the escape whose backslash is at `at`, and the escape's length.
+fn unescape(content: &[u8], at: usize) -> (Unit, usize) {
+    let simple = |byte: u8| (Unit::Char(byte as char), 2);
+    match content.get(at + 1) {
+        Some(b'n') => simple(b'\n'),
+        Some(b't') => simple(b'\t'),
+        Some(b'r') => simple(b'\r'),
+        Some(b'b') => simple(0x08),
+        Some(b'f') => simple(0x0C),
+        Some(b'u') => {
+            let first = hex4(content, at + 2);
+            if (0xD800..0xDC00).contains(&first) && content.get(at + 6..at + 8) == Some(b"\\u") {
+                let second = hex4(content, at + 8);
+                if let Some(Ok(pair)) = char::decode_utf16([first, second]).next() {
+                    return (Unit::Char(pair), 12);
+                }
+            }
+            (
+                char::from_u32(u32::from(first)).map_or(Unit::Lone(first), Unit::Char),
+                6,
+            )
+        }
+        Some(byte) => simple(*byte),
+        None => (Unit::Char('\\'), 1),
+    }
+}
+
+/// Appends a character in WTF-8.
+fn push(out: &mut Vec<u8>, unit: Unit) {
+    match unit {
+        Unit::Char(character) if character.is_ascii() => out.push(character as u8),
+        Unit::Char(character) => {
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes())
+        }
+        Unit::Lone(surrogate) => {
+            let [high, low] = surrogate.to_be_bytes();
+            out.extend_from_slice(&[
+                0xE0 | (high >> 4),
+                0x80 | ((high & 0x0F) << 2) | (low >> 6),
+                0x80 | (low & 0x3F),
+            ]);
+        }
+    }
+}
+
+/// Appends the text that `content` stands for, as WTF-8.
+pub fn decode(content: &[u8], out: &mut Vec<u8>) {
+    let mut rest = content;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let (unit, length) = unescape(rest, at);
+        push(out, unit);
+        rest = &rest[at + length..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Appends at most `limit` characters of the text that `content` stands for, with `?` for a lone surrogate; gives
+/// how many characters that were.
+///
+/// This is what an event id hashes: Python's `text[:limit].encode("utf-8", "replace")`.
+pub fn decode_prefix(content: &[u8], limit: usize, out: &mut Vec<u8>) -> usize {
+    let mut taken = 0;
+    let mut rest = content;
+    while taken < limit && !rest.is_empty() {
+        // A character is at most 4 bytes, so no more than this can be needed.
+        let window = &rest[..rest.len().min((limit - taken) * 4)];
+        let at = memchr::memchr(b'\\', window).unwrap_or(window.len());
+        let (length, characters) = prefix(&rest[..at], limit - taken);
+        out.extend_from_slice(&rest[..length]);
+        taken += characters;
+        rest = &rest[length..];
+        if taken < limit && rest.first() == Some(&b'\\') {
+            let (unit, length) = unescape(rest, 0);
+            push(
+                out,
+                if matches!(unit, Unit::Lone(_)) {
+                    Unit::Char('?')
+                } else {
+                    unit
+                },
+            );
+            taken += 1;
+            rest = &rest[length..];
+        }
+    }
+    taken
+}
+
+/// Appends at most `limit` characters of WTF-8 `text`, with `?` for a lone surrogate.
+pub fn prefix_of_decoded(text: &[u8], limit: usize, out: &mut Vec<u8>) {
+    let mut left = limit;
+    // A character is at most 4 bytes.
+    for (piece, lone) in pieces(&text[..text.len().min(4 * limit)]) {
+        let (length, characters) = prefix(piece, left);
+        out.extend_from_slice(&piece[..length]);
+        left -= characters;
+        if left > 0 && lone.is_some() {
+            out.push(b'?');
+            left -= 1;
+        }
+    }
+}
+
+/// The length in bytes of the first `limit` characters of `text`, which has no escapes, and how many those are.
+fn prefix(text: &[u8], limit: usize) -> (usize, usize) {
+    let characters = count_unescaped(text);
+    if characters <= limit {
+        return (text.len(), characters);
+    }
+    let mut seen = 0;
+    let end = text.iter().position(|byte| {
+        seen += usize::from(!is_continuation(*byte));
+        seen > limit
+    });
+    (end.unwrap_or(text.len()), limit)
+}
+
+/// Whether a byte goes on with a character that began before it.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xC0 == 0x80
+}
+
+/// The characters of a text without escapes.
+fn count_unescaped(text: &[u8]) -> usize {
+    text.iter().filter(|byte| !is_continuation(**byte)).count()
+}
+
+/// The characters that `content` stands for.
+#[must_use]
+pub fn count(content: &[u8]) -> usize {
+    let mut characters = 0;
+    let mut rest = content;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        characters += count_unescaped(&rest[..at]) + 1;
+        rest = &rest[at + unescape(rest, at).1..];
+    }
+    characters + count_unescaped(rest)
+}
+
+/// The part of `content` that stands for its first `limit` characters; no escape is cut in two.
+#[must_use]
+pub fn cut(content: &[u8], limit: usize) -> &[u8] {
+    let mut taken = 0;
+    let mut end = 0;
+    while taken < limit && end < content.len() {
+        let rest = &content[end..];
+        let at = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
+        let (length, characters) = prefix(&rest[..at], limit - taken);
+        taken += characters;
+        end += length;
+        if taken < limit && length == at && at < rest.len() {
+            end += unescape(rest, at).1;
+            taken += 1;
+        }
+    }
+    &content[..end]
+}
+
+/// Goes over WTF-8 `text` in pieces of plain UTF-8, each with the lone surrogate behind it, if there is one.
+fn pieces(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<u16>)> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let piece = rest.take()?;
+        let lone = memchr::memchr_iter(0xED, piece)
+            .find(|at| piece.get(at + 1).is_some_and(|next| *next >= 0xA0));
+        let Some(at) = lone else {
+            return Some((piece, None));
+        };
+        let low = |place: usize| u16::from(piece.get(place).copied().unwrap_or(0) & 0x3F);
+        rest = Some(piece.get(at + 3..).unwrap_or_default());
+        Some((&piece[..at], Some(0xD000 | low(at + 1) << 6 | low(at + 2))))
+    })
+}
+
+/// Appends WTF-8 `text` as the content of a JSON string.
+pub fn escape(text: &[u8], out: &mut Vec<u8>) {
+    for (piece, lone) in pieces(text) {
+        let mut from = 0;
+        for (at, byte) in piece.iter().enumerate() {
+            if *byte < 0x20 || *byte == b'"' || *byte == b'\\' {
+                out.extend_from_slice(&piece[from..at]);
+                escape_ascii(*byte, out);
+                from = at + 1;
+            }
+        }
+        out.extend_from_slice(&piece[from..]);
+        if let Some(surrogate) = lone {
+            escape_number(surrogate, out);
+        }
+    }
+}
+
+/// Appends the shortest escape of an ASCII character that needs one.
+fn escape_ascii(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        0x08 => out.extend_from_slice(b"\\b"),
+        0x0C => out.extend_from_slice(b"\\f"),
+        _ => escape_number(u16::from(byte), out),
+    }
+}
+
+/// Appends `\uXXXX`.
+fn escape_number(number: u16, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        out.push(DIGITS[usize::from(number >> shift & 0xF)]);
+    }
+}
+
+/// Appends WTF-8 `text` as Python's `json.dumps` writes a string's content: ASCII only.
+pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
+    for (piece, lone) in pieces(text) {
+        for character in String::from_utf8_lossy(piece).chars() {
+            match u8::try_from(character) {
+                Ok(byte) if byte < 0x20 || byte == b'"' || byte == b'\\' => escape_ascii(byte, out),
+                Ok(byte) if byte.is_ascii() => out.push(byte),
+                _ => character
+                    .encode_utf16(&mut [0; 2])
+                    .iter()
+                    .for_each(|half| escape_number(*half, out)),
+            }
+        }
+        if let Some(surrogate) = lone {
+            escape_number(surrogate, out);
+        }
+    }
+}
+
+/// Turns the surrogates of WTF-8 `text` into `\udXXX`, in place; for a text whose strings may hold them.
+pub fn escape_surrogates(text: &mut Vec<u8>) {
+    if pieces(text).any(|(_, lone)| lone.is_some()) {
+        let mut escaped = Vec::with_capacity(text.len() + 16);
+        for (piece, lone) in pieces(text) {
+            escaped.extend_from_slice(piece);
+            if let Some(surrogate) = lone {
+                escape_number(surrogate, &mut escaped);
+            }
+        }
+        *text = escaped;
+    }
+}
+
+#[cfg(test)]
+mod tests {}

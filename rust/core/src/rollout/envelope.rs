@@ -1,0 +1,82 @@
+//! What every rollout line has: a timestamp, from 0.147 on an ordinal, a type and a payload, in any order.
+
+use crate::json::{Key, Kind, Tape, Text, Value};
+
+/// The members of a line's object that say what it is; of a repeated key the last counts, as everywhere.
+#[derive(Default)]
+pub struct Envelope<'t> {
+    /// `timestamp`, where it is a string.
+    pub timestamp: Option<&'t Value>,
+    /// `ordinal`, where it is a number that a place in a file can have.
+    pub ordinal: Option<u64>,
+    /// `type`, where it is a string.
+    pub kind: Option<&'t Value>,
+    /// `payload`.
+    pub payload: Option<&'t Value>,
+    /// `payload.type`, where it is a string.
+    pub payload_kind: Option<&'t Value>,
+}
+
+impl<'t> Envelope<'t> {
+    /// Reads it off a scanned line.
+    #[must_use]
+    pub fn of(text: Text<'_>, tape: &'t Tape) -> Self {
+        let mut envelope = Self::default();
+        for value in tape.children(tape.root()) {
+            match value.key {
+                Key::Timestamp => envelope.timestamp = string(value),
+                Key::Ordinal => envelope.ordinal = unsigned(text, value),
+                Key::Type => envelope.kind = string(value),
+                Key::Payload => envelope.payload = Some(value),
+                _ => {}
+            }
+        }
+        if let Some(payload) = envelope
+            .payload
+            .filter(|payload| payload.kind == Kind::Object)
+        {
+            envelope.payload_kind = member(tape, payload, Key::Type).and_then(string);
+        }
+        envelope
+    }
+}
+
+/// The last member of `object` under `key`.
+#[must_use]
+pub fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value> {
+    if object.kind != Kind::Object {
+        return None;
+    }
+    tape.children(object)
+        .filter(|value| value.key == key)
+        .last()
+}
+
+/// The value, where it is a string.
+#[must_use]
+pub fn string(value: &Value) -> Option<&Value> {
+    (value.kind == Kind::String).then_some(value)
+}
+
+/// The value as a number of 0 or more, where it is one that 64 bits hold.
+#[must_use]
+pub fn unsigned(text: Text<'_>, value: &Value) -> Option<u64> {
+    if value.kind != Kind::Integer {
+        return None;
+    }
+    std::str::from_utf8(value.raw(text)).ok()?.parse().ok()
+}
+
+/// The value as a number, where it is an integer; one beyond 64 bits as the nearest that they hold.
+#[must_use]
+pub fn integer(text: Text<'_>, value: &Value) -> Option<i64> {
+    if value.kind != Kind::Integer {
+        return None;
+    }
+    let digits = std::str::from_utf8(value.raw(text)).ok()?;
+    Some(digits.parse().unwrap_or(if digits.starts_with('-') {
+        i64::MIN
+    } else {
+        i64::MAX
+    }))
+}

@@ -1,0 +1,77 @@
+//! Where a rollout's bytes come from: a file, a compressed file (told by its content), or standard input.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::Path;
+
+/// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+
+/// The largest window that a compressed rollout may ask for, as a power of two: 8 MiB, what RFC 8878 recommends every
+/// decoder to support. It bounds the memory that a hostile file can claim.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// A rollout's bytes, decompressed where they were compressed.
+pub struct Input {
+    reader: Box<dyn Read + Send>,
+    size: Option<u64>,
+}
+
+impl Input {
+    /// Opens the rollout at `path`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when it cannot be opened or read; [`io::ErrorKind::IsADirectory`] for a directory.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        let size = metadata.is_file().then_some(metadata.len());
+        let mut input = Self::from_reader(file)?;
+        // The size of a compressed file says nothing of the text's.
+        input.size = input.size.and(size);
+        Ok(input)
+    }
+
+    /// Takes bytes from `reader`, such as standard input.
+    ///
+    /// # Errors
+    ///
+    /// What `reader` says when its first bytes cannot be read.
+    pub fn from_reader(mut reader: impl Read + Send + 'static) -> io::Result<Self> {
+        let mut head = Vec::with_capacity(ZSTD_MAGIC.len());
+        reader
+            .by_ref()
+            .take(ZSTD_MAGIC.len() as u64)
+            .read_to_end(&mut head)?;
+        let is_compressed = head == ZSTD_MAGIC;
+        let whole = Cursor::new(head).chain(reader);
+        if is_compressed {
+            let mut decoder = zstd::stream::read::Decoder::new(whole)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            return Ok(Self {
+                reader: Box::new(decoder),
+                size: None,
+            });
+        }
+        Ok(Self {
+            reader: Box::new(whole),
+            size: Some(0),
+        })
+    }
+
+    /// The text's size in bytes, where it is known beforehand; for progress.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size.filter(|size| *size > 0)
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}

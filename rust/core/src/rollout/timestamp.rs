@@ -1,0 +1,166 @@
+//! ISO 8601 timestamps.
+//!
+//! Codex writes `2026-11-22T07:12:04.790Z` (every version seen, 0.64 to 0.169). mngr accepts what Python's
+//! `datetime.fromisoformat` accepts; here the common part of that is accepted: a full date, `T` or a space, hours and
+//! minutes, optionally seconds and a fraction, optionally `Z` or an offset.
+
+/// Nanoseconds since 1970-01-01T00:00:00Z; a timestamp without an offset counts as UTC.
+pub type Nanos = i128;
+
+/// Reads a timestamp; `None` where it is none.
+#[must_use]
+pub fn parse(text: &[u8]) -> Option<Nanos> {
+    let mut rest = text;
+    let year = digits(&mut rest, 4)?;
+    byte(&mut rest, b'-')?;
+    let month = digits(&mut rest, 2)?;
+    byte(&mut rest, b'-')?;
+    let day = digits(&mut rest, 2)?;
+    if year < 1 || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
+        return None;
+    }
+    byte(&mut rest, b'T').or_else(|| byte(&mut rest, b' '))?;
+    let hour = digits(&mut rest, 2)?;
+    byte(&mut rest, b':')?;
+    let minute = digits(&mut rest, 2)?;
+    let mut second = 0;
+    let mut nanos = 0;
+    if byte(&mut rest, b':').is_some() {
+        second = digits(&mut rest, 2)?;
+        if byte(&mut rest, b'.').is_some() {
+            nanos = fraction(&mut rest)?;
+        }
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let mut offset = 0;
+    if byte(&mut rest, b'Z').is_none() && !rest.is_empty() {
+        let sign = if byte(&mut rest, b'+').is_some() {
+            1
+        } else {
+            byte(&mut rest, b'-').map(|()| -1)?
+        };
+        let hours = digits(&mut rest, 2)?;
+        byte(&mut rest, b':')?;
+        let minutes = digits(&mut rest, 2)?;
+        if hours > 23 || minutes > 59 {
+            return None;
+        }
+        offset = sign * (hours * 60 + minutes) * 60;
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    let seconds =
+        days_from_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
+}
+
+/// Milliseconds, rounded to the nearest, halves to even, as Python's `round` does it.
+#[must_use]
+pub fn millis(nanos: Nanos) -> i64 {
+    let (whole, rest) = (nanos.div_euclid(1_000_000), nanos.rem_euclid(1_000_000));
+    let up = rest > 500_000 || (rest == 500_000 && whole % 2 != 0);
+    i64::try_from(whole + i128::from(up)).unwrap_or(i64::MAX)
+}
+
+fn byte(rest: &mut &[u8], wanted: u8) -> Option<()> {
+    *rest = rest.strip_prefix(&[wanted])?;
+    Some(())
+}
+
+fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
+    let (number, behind) = rest.split_at_checked(count)?;
+    *rest = behind;
+    number.iter().try_fold(0, |value, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| value * 10 + i64::from(digit - b'0'))
+    })
+}
+
+/// One to nine digits behind the point, in nanoseconds.
+fn fraction(rest: &mut &[u8]) -> Option<i64> {
+    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if !(1..=9).contains(&count) {
+        return None;
+    }
+    let value = digits(rest, count)?;
+    Some((count..9).fold(value, |value, _| value * 10))
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01, in the Gregorian calendar throughout.
+fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
+    // Years are counted from March, so that the leap day is the last of its year.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    // 719,468 days lie between 0000-03-01 and 1970-01-01; (153 m + 2) / 5 counts the days of the months before.
+    year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_instants() {
+        assert_eq!(parse(b"1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(
+            parse(b"2026-11-22T07:12:04.790Z"),
+            Some(1_795_331_524_790_000_000)
+        );
+        assert_eq!(
+            parse(b"2026-11-22T07:12:04.790+00:00"),
+            Some(1_795_331_524_790_000_000)
+        );
+        assert_eq!(
+            parse(b"2026-11-22 08:12:04.79+01:00"),
+            Some(1_795_331_524_790_000_000)
+        );
+        assert_eq!(parse(b"2000-02-29T00:00Z"), Some(951_782_400_000_000_000));
+    }
+
+    #[test]
+    fn what_is_no_timestamp() {
+        for text in [
+            "",
+            "yesterday",
+            "2026-11-22",
+            "2026-13-01T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "2026-11-22T24:00:00Z",
+            "2026-11-22T07:60:00Z",
+            "2026-11-22T07:00:61Z",
+            "2026-11-22T07:00:00.Z",
+            "2026-11-22T07:00:00Zx",
+            "2026-11-22T07:00:00+25:00",
+            "2026-11-22t07:00:00Z",
+            "+026-11-22T07:00:00Z",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn milliseconds_round_half_to_even() {
+        assert_eq!(millis(1_500_000), 2);
+        assert_eq!(millis(2_500_000), 2);
+        assert_eq!(millis(2_500_001), 3);
+        assert_eq!(millis(-1), 0);
+    }
+}

@@ -1,0 +1,151 @@
+//! The arguments of calls: a JSON object, or the raw text where they are none.
+
+use crate::json::dump::{compact, dump};
+use crate::json::scan::Kind;
+use crate::json::{Key, Tape, Text, Value, scan, string};
+use crate::rollout::envelope::member;
+use crate::rollout::ids::Name;
+
+use super::content::{push_dumped, trim_python_start};
+use super::record::Push;
+
+/// Arguments nested deeper than this stay text: readers of records (orjson, Python's json) give up at about 1,000.
+const MOST_DEPTH: usize = 200;
+
+/// What a call was called with.
+#[derive(Default)]
+pub struct Invocation {
+    /// The invocation as text, decoded; what ids hash and programs are searched in. Padded behind `length` bytes.
+    decoded: Vec<u8>,
+    length: usize,
+    /// The values of an object, for what is read from it.
+    tape: Tape,
+    form: Form,
+}
+
+/// How arguments are written.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Form {
+    /// `{}`
+    #[default]
+    None,
+    /// The decoded text is an object.
+    Object,
+    /// The text, under `_raw`.
+    Raw,
+}
+
+impl Invocation {
+    /// Reads the value under `arguments` or `input`; none counts as an empty text.
+    pub fn read(&mut self, text: Text<'_>, value: Option<&Value>) {
+        self.decoded.clear();
+        match value {
+            None => {}
+            Some(value) if value.kind == Kind::String && !value.content.has_escape() => {
+                self.decoded.extend_from_slice(value.raw(text));
+            }
+            Some(value) if value.kind == Kind::String => {
+                string::decode(value.raw(text), &mut self.decoded)
+            }
+            Some(value) => {
+                dump(value.token(text), false, &mut |dumped| {
+                    self.decoded.extend_from_slice(dumped);
+                    true
+                });
+            }
+        }
+        let is_text = value.is_none_or(|value| value.kind == Kind::String);
+        let is_object = value.is_some_and(|value| value.kind == Kind::Object);
+        self.settle(is_text, is_object);
+    }
+
+    /// Reads the members of `payload` that are not `excluded`, as an object.
+    pub fn read_members(
+        &mut self,
+        text: Text<'_>,
+        tape: &Tape,
+        payload: &Value,
+        excluded: impl Fn(&Value) -> bool,
+    ) {
+        self.decoded.clear();
+        self.decoded.push(b'{');
+        for value in tape.children(payload).filter(|value| !excluded(value)) {
+            if self.decoded.len() > 1 {
+                self.decoded.push(b',');
+            }
+            self.decoded.push(b'"');
+            self.decoded.extend_from_slice(value.key_name(text));
+            self.decoded.extend_from_slice(b"\":");
+            compact(value.token(text), &mut self.decoded);
+        }
+        self.decoded.push(b'}');
+        self.settle(false, true);
+    }
+
+    /// Decides how the arguments are written.
+    fn settle(&mut self, is_text: bool, is_object: bool) {
+        self.length = self.decoded.len();
+        self.form = if is_text && trim_python_start(&self.decoded).is_empty() {
+            Form::None
+        } else if (is_text || is_object) && self.decoded.trim_ascii_start().first() == Some(&b'{') {
+            let scanned = scan(Text::pad(&mut self.decoded), &mut self.tape);
+            if scanned.is_ok() && self.tape.depth() <= MOST_DEPTH {
+                Form::Object
+            } else {
+                Form::Raw
+            }
+        } else {
+            Form::Raw
+        };
+    }
+
+    /// The invocation as text.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.decoded[..self.length]
+    }
+
+    /// The value under `cell_id`, as text.
+    #[must_use]
+    pub fn cell_id(&mut self) -> Option<Name> {
+        if self.form != Form::Object {
+            return None;
+        }
+        let text = Text::new(&self.decoded, self.length);
+        let value = member(&self.tape, self.tape.root(), Key::CellId)?;
+        matches!(value.kind, Kind::String | Kind::Integer)
+            .then(|| Name::new(value.raw(text), value.content.has_escape()))
+    }
+
+    /// Appends the arguments object. `value` is what was read; its text is quoted as it stands where it is one.
+    pub fn push(&mut self, text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
+        match self.form {
+            Form::None => out.push(b"{}"),
+            Form::Object => {
+                let may_have_surrogates =
+                    value.is_none_or(|value| value.content.has_unicode_escape());
+                if self.tape.has_blank() || may_have_surrogates {
+                    let mut written = Vec::with_capacity(self.length);
+                    compact(self.text(), &mut written);
+                    string::escape_surrogates(&mut written);
+                    out.push(&written);
+                } else {
+                    out.push(&self.decoded[..self.length]);
+                }
+            }
+            Form::Raw => {
+                out.push(b"{\"_raw\":\"");
+                match value {
+                    Some(value) if value.kind == Kind::String => out.push(value.raw(text)),
+                    Some(value) => push_dumped(value.token(text), out),
+                    None => {
+                        let mut escaped = Vec::new();
+                        string::escape(self.text(), &mut escaped);
+                        out.push(&escaped);
+                    }
+                }
+                out.push(b"\"}");
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
+
+use crate::json::dump::{Members, compact, dump, kind_of};
+use crate::json::{Key, Kind, Tape, Text, Value, string};
+use crate::rollout::envelope::{member, string as as_string};
+
+use super::attribution::Rule;
+use super::record::Push;
+
+/// Characters of a command's output that its record keeps.
+const MOST_OUTPUT: usize = 16_000;
+
+/// The options that hand a shell a command string: for such an argv the string is the command.
+const SCRIPT_OPTIONS: [&[u8]; 4] = [b"-c", b"-lc", b"-ic", b"-lic"];
+
+/// A `CommandExecution` item and the line around it.
+pub struct Command<'t> {
+    item: &'t Value,
+    argv: Option<&'t Value>,
+    /// The script of a shell's argv, quoted as it stands.
+    script: Option<&'t Value>,
+    started: Option<&'t Value>,
+    completed: Option<&'t Value>,
+}
+
+impl<'t> Command<'t> {
+    /// Reads it off a scanned line's payload.
+    #[must_use]
+    pub fn read(text: Text<'_>, tape: &'t Tape, payload: &Value) -> Option<Self> {
+        let item = member(tape, payload, Key::Item)?;
+        let argv = member(tape, item, Key::Command).filter(|argv| argv.kind == Kind::Array);
+        let script = argv.and_then(|argv| {
+            let mut parts = tape.children(argv);
+            let (program, option, script) = (parts.next()?, parts.next()?, parts.next()?);
+            let is_shell = parts.next().is_none()
+                && [program, option, script]
+                    .iter()
+                    .all(|part| part.kind == Kind::String)
+                && SCRIPT_OPTIONS.contains(&option.raw(text));
+            is_shell.then_some(script)
+        });
+        let started = member(tape, payload, Key::StartedAtMs);
+        let completed = member(tape, payload, Key::CompletedAtMs);
+        Some(Self {
+            item,
+            argv,
+            script,
+            started,
+            completed,
+        })
+    }
+
+    /// The number under `started_at_ms`, milliseconds since 1970.
+    #[must_use]
+    pub fn started(&self, text: Text<'_>) -> Option<i64> {
+        crate::rollout::envelope::integer(text, self.started?)
+    }
+
+    /// Appends the text that the id hashes: the item's id, or all of it where it has none.
+    pub fn hashed(&self, text: Text<'_>, tape: &Tape, limit: usize, out: &mut Vec<u8>) {
+        match member(tape, self.item, Key::Id)
+            .and_then(as_string)
+            .filter(|id| id.start < id.end)
+        {
+            Some(id) => {
+                string::decode_prefix(id.raw(text), limit, out);
+            }
+            None => {
+                dump(self.item.raw(text), true, &mut |dumped| {
+                    out.extend_from_slice(&dumped[..dumped.len().min(limit - out.len())]);
+                    out.len() < limit
+                });
+            }
+        }
+    }
+
+    /// Appends the command as one shell command line, decoded.
+    pub fn line(&self, text: Text<'_>, tape: &Tape, out: &mut Vec<u8>) {
+        if let Some(script) = self.script {
+            string::decode(script.raw(text), out);
+            return;
+        }
+        let Some(argv) = self.argv else { return };
+        if tape.children(argv).any(|part| part.kind != Kind::String) {
+            return;
+        }
+        let mut decoded = Vec::new();
+        for (place, part) in tape.children(argv).enumerate() {
+            decoded.clear();
+            string::decode(part.raw(text), &mut decoded);
+            if place > 0 {
+                out.push(b' ');
+            }
+            quote_for_shell(&decoded, out);
+        }
+    }
+
+    /// Appends the result's `extra`, without its closing brace.
+    pub fn push_extra(&self, text: Text<'_>, tape: &Tape, rule: Option<Rule>, out: &mut impl Push) {
+        out.push(
+            b"\"extra\":{\"tool_name\":\"command_execution\",\"command_execution\":{\"cmd\":\"",
+        );
+        if let Some(script) = self.script {
+            out.push(script.raw(text));
+        } else {
+            let mut line = Vec::new();
+            self.line(text, tape, &mut line);
+            push_escaped(&line, out);
+        }
+        out.push(b"\",\"argv\":");
+        match self.argv {
+            Some(argv) if tape.has_blank() => {
+                let mut written = Vec::new();
+                compact(argv.raw(text), &mut written);
+                out.push(&written);
+            }
+            Some(argv) => out.push(argv.raw(text)),
+            None => out.push(b"[]"),
+        }
+        out.push(b",\"cwd\":\"");
+        push_path(
+            text,
+            member(tape, self.item, Key::Cwd).and_then(as_string),
+            out,
+        );
+        out.push(b"\",\"status\":\"");
+        out.push(
+            member(tape, self.item, Key::Status)
+                .and_then(as_string)
+                .map_or(b"", |status| status.raw(text)),
+        );
+        out.push(b"\",\"exit_code\":");
+        push_integer(text, member(tape, self.item, Key::ExitCode), out);
+        out.push(b",\"duration_ms\":");
+        push_duration(text, tape, member(tape, self.item, Key::Duration), out);
+        out.push(b",\"started_at_ms\":");
+        push_integer(text, self.started, out);
+        out.push(b",\"completed_at_ms\":");
+        push_integer(text, self.completed, out);
+        out.push(b",\"output\":\"");
+        let output = member(tape, self.item, Key::AggregatedOutput).and_then(as_string);
+        let output = output.map_or(&b""[..], |output| output.raw(text));
+        // A character takes a byte at least, so a text of no more bytes is never cut.
+        let kept = if output.len() > MOST_OUTPUT {
+            string::cut(output, MOST_OUTPUT)
+        } else {
+            output
+        };
+        out.push(kept);
+        out.push(b"\"");
+        if let Some(rule) = rule {
+            out.push(b",\"attribution\":\"");
+            out.push(rule.name().as_bytes());
+            out.push(b"\"");
+        }
+        if kept.len() < output.len() {
+            out.push(b",\"output_length\":");
+            out.push(string::count(output).to_string().as_bytes());
+        }
+        out.push(b"}");
+    }
+}
+
+/// Appends decoded text as the content of a JSON string.
+fn push_escaped(decoded: &[u8], out: &mut impl Push) {
+    let mut escaped = Vec::with_capacity(decoded.len());
+    string::escape(decoded, &mut escaped);
+    out.push(&escaped);
+}
+
+/// Appends an integer as it stands, `null` for anything else.
+fn push_integer(text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
+    match value {
+        Some(value) if value.kind == Kind::Integer => out.push(value.raw(text)),
+        _ => out.push(b"null"),
+    }
+}
+
+/// Appends `{"secs", "nanos"}` as milliseconds, `null` for anything else.
+fn push_duration(text: Text<'_>, tape: &Tape, duration: Option<&Value>, out: &mut impl Push) {
+    let count = |key| {
+        let value = member(tape, duration?, key)?;
+        crate::rollout::envelope::integer(text, value).map(i128::from)
+    };
+    match (count(Key::Secs), count(Key::Nanos)) {
+        (Some(secs), Some(nanos)) => out.push(
+            (secs * 1000 + nanos.div_euclid(1_000_000))
+                .to_string()
+                .as_bytes(),
+        ),
+        _ => out.push(b"null"),
+    }
+}
+
+/// Appends a working directory, which codex gives as a `file://` URI (seen from 0.147 on), as a path.
+fn push_path(text: Text<'_>, cwd: Option<&Value>, out: &mut impl Push) {
+    let Some(cwd) = cwd else { return };
+    let raw = cwd.raw(text);
+    if cwd.content.has_escape() || (raw.starts_with(b"file://") && raw.contains(&b'%')) {
+        let mut decoded = Vec::new();
+        string::decode(raw, &mut decoded);
+        match decoded.strip_prefix(b"file://") {
+            Some(path) => push_escaped(
+                String::from_utf8_lossy(&percent_decode(path)).as_bytes(),
+                out,
+            ),
+            None => push_escaped(&decoded, out),
+        }
+    } else {
+        out.push(raw.strip_prefix(b"file://").unwrap_or(raw));
+    }
+}
+
+/// Replaces `%XX` by the byte that it stands for.
+fn percent_decode(path: &[u8]) -> Vec<u8> {
+    let hex = |byte: Option<&u8>| byte.and_then(|byte| (*byte as char).to_digit(16));
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while at < path.len() {
+        match (path[at], hex(path.get(at + 1)), hex(path.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+                at += 3;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}
+
+/// Appends a word as a POSIX shell reads it back, in the form that Python's `shlex.quote` gives.
+fn quote_for_shell(word: &[u8], out: &mut Vec<u8>) {
+    let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
+    if !word.is_empty() && word.iter().all(is_safe) {
+        out.extend_from_slice(word);
+        return;
+    }
+    out.push(b'\'');
+    for byte in word {
+        if *byte == b'\'' {
+            out.extend_from_slice(b"'\"'\"'");
+        } else {
+            out.push(*byte);
+        }
+    }
+    out.push(b'\'');
+}
+
+/// The text of a call's program, found again in its line: for naming a command after a restored state.
+#[must_use]
+pub fn program_text(line: &[u8]) -> Option<Vec<u8>> {
+    let find = |object: &[u8], wanted: &[u8]| -> Option<Vec<u8>> {
+        Members::of(object)
+            .filter(|(key, _)| key.get(1..key.len() - 1) == Some(wanted))
+            .last()
+            .map(|(_, value)| value.to_vec())
+    };
+    let payload = find(line, b"payload")?;
+    let invocation = [&b"arguments"[..], b"input", b"action"]
+        .iter()
+        .find_map(|key| find(&payload, key))?;
+    let mut decoded = Vec::new();
+    if kind_of(&invocation) == Kind::String {
+        string::decode(&invocation[1..invocation.len() - 1], &mut decoded);
+    } else {
+        dump(&invocation, false, &mut |dumped| {
+            decoded.extend_from_slice(dumped);
+            true
+        });
+    }
+    Some(decoded)
+}

@@ -1,0 +1,400 @@
+//! The text and the images that messages and outputs hold.
+
+use crate::json::dump::dump;
+use crate::json::scan::Content;
+use crate::json::{Key, Kind, Tape, Text, Value, string};
+
+use super::event_id::HASHED_CHARACTERS;
+use super::record::Push;
+use crate::rollout::envelope::{member, string as as_string};
+
+/// A part of a text.
+#[derive(Clone, Copy)]
+struct Piece {
+    start: u32,
+    end: u32,
+    form: Form,
+}
+
+/// How a part is written.
+#[derive(Clone, Copy)]
+enum Form {
+    /// The content of a JSON string, as it stands.
+    Plain(Content),
+    /// A value that is no text, as Python dumps it.
+    Dumped,
+    /// An image: hashed as Python dumps it, not written.
+    Image,
+}
+
+/// A text in parts, and the images among them; kept from line to line so that nothing is allocated.
+#[derive(Default)]
+pub struct Body {
+    pieces: Vec<Piece>,
+    /// Where the URLs of the images stand.
+    images: Vec<(u32, u32)>,
+}
+
+impl Body {
+    /// Takes the text of a message: of the parts of type `wanted`, joined.
+    pub fn read_message(
+        &mut self,
+        text: Text<'_>,
+        tape: &Tape,
+        content: Option<&Value>,
+        wanted: &str,
+    ) {
+        self.clear();
+        let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
+            return;
+        };
+        for part in tape
+            .children(content)
+            .filter(|part| part.kind == Kind::Object)
+        {
+            let kind = member(tape, part, Key::Type)
+                .and_then(as_string)
+                .map(|kind| kind.raw(text));
+            if kind == Some(wanted.as_bytes()) {
+                self.take_text(tape, part);
+            } else if kind == Some(b"input_image") {
+                self.take_image(tape, part);
+            }
+        }
+    }
+
+    /// Takes the text of a message between agents: of all parts that have one.
+    pub fn read_any_text(&mut self, tape: &Tape, content: Option<&Value>) {
+        self.clear();
+        let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
+            return;
+        };
+        for part in tape
+            .children(content)
+            .filter(|part| part.kind == Kind::Object)
+        {
+            self.take_text(tape, part);
+        }
+    }
+
+    /// Takes the texts of reasoning: `summary`, then `content`, those that are not empty.
+    pub fn read_reasoning(&mut self, tape: &Tape, payload: &Value) {
+        self.clear();
+        for key in [Key::Summary, Key::Content] {
+            let Some(list) = member(tape, payload, key).filter(|list| list.kind == Kind::Array)
+            else {
+                continue;
+            };
+            for block in tape.children(list) {
+                if let Some(text) = member(tape, block, Key::Text)
+                    .and_then(as_string)
+                    .filter(|text| text.start < text.end)
+                {
+                    self.pieces.push(Piece {
+                        start: text.start,
+                        end: text.end,
+                        form: Form::Plain(text.content),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes an output: a text, or parts whose texts are joined, a part without text as JSON.
+    pub fn read_output(&mut self, tape: &Tape, output: Option<&Value>) {
+        self.clear();
+        let Some(output) = output else { return };
+        match output.kind {
+            Kind::String => {
+                self.pieces.push(Piece {
+                    start: output.start,
+                    end: output.end,
+                    form: Form::Plain(output.content),
+                });
+            }
+            Kind::Array => {
+                for part in tape.children(output) {
+                    if !(self.take_text(tape, part) || self.take_image(tape, part)) {
+                        self.take_dumped(part);
+                    }
+                }
+            }
+            _ => self.take_dumped(output),
+        }
+    }
+
+    /// Takes any value, as JSON.
+    pub fn read_dumped(&mut self, value: &Value) {
+        self.clear();
+        self.take_dumped(value);
+    }
+
+    fn clear(&mut self) {
+        self.pieces.clear();
+        self.images.clear();
+    }
+
+    fn take_text(&mut self, tape: &Tape, part: &Value) -> bool {
+        let Some(text) = member(tape, part, Key::Text).and_then(as_string) else {
+            return false;
+        };
+        self.pieces.push(Piece {
+            start: text.start,
+            end: text.end,
+            form: Form::Plain(text.content),
+        });
+        true
+    }
+
+    fn take_image(&mut self, tape: &Tape, part: &Value) -> bool {
+        let Some(url) = member(tape, part, Key::ImageUrl).and_then(as_string) else {
+            return false;
+        };
+        self.pieces.push(Piece {
+            start: part.start,
+            end: part.end,
+            form: Form::Image,
+        });
+        self.images.push((url.start, url.end));
+        true
+    }
+
+    fn take_dumped(&mut self, value: &Value) {
+        let quote = u32::from(value.kind == Kind::String);
+        self.pieces.push(Piece {
+            start: value.start - quote,
+            end: value.end + quote,
+            form: Form::Dumped,
+        });
+    }
+
+    /// Whether there is neither text nor image.
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+            && self
+                .pieces
+                .iter()
+                .all(|piece| matches!(piece.form, Form::Plain(_)) && piece.start == piece.end)
+    }
+
+    /// Whether there are images.
+    pub fn has_images(&self) -> bool {
+        !self.images.is_empty()
+    }
+
+    /// The text as an event id hashes it: its first characters, decoded, `between` the parts. In messages, images
+    /// are no text.
+    pub fn hashed<'a>(
+        &self,
+        text: Text<'a>,
+        between: &[u8],
+        has_image_text: bool,
+        buffer: &'a mut Vec<u8>,
+    ) -> &'a [u8] {
+        if let [
+            Piece {
+                start,
+                end,
+                form: Form::Plain(content),
+            },
+        ] = self.pieces[..]
+            && content.is_plain()
+        {
+            let plain = text.span(start, end);
+            return &plain[..plain.len().min(HASHED_CHARACTERS)];
+        }
+        buffer.clear();
+        let mut taken = 0;
+        for (place, piece) in self.pieces.iter().enumerate() {
+            if place > 0 {
+                taken += string::decode_prefix(between, HASHED_CHARACTERS - taken, buffer);
+            }
+            let raw = text.span(piece.start, piece.end);
+            match piece.form {
+                Form::Plain(_) => {
+                    taken += string::decode_prefix(raw, HASHED_CHARACTERS - taken, buffer)
+                }
+                Form::Image if !has_image_text => {}
+                Form::Dumped | Form::Image => {
+                    dump(raw, false, &mut |dumped| {
+                        // A dump is ASCII: a byte is a character.
+                        let wanted = dumped.len().min(HASHED_CHARACTERS - taken);
+                        buffer.extend_from_slice(&dumped[..wanted]);
+                        taken += wanted;
+                        taken < HASHED_CHARACTERS
+                    });
+                }
+            }
+            if taken >= HASHED_CHARACTERS {
+                break;
+            }
+        }
+        buffer
+    }
+
+    /// Appends the text as the content of a JSON string, with the escaped `between` between the parts.
+    pub fn push_text(&self, text: Text<'_>, between: &[u8], out: &mut impl Push) {
+        for (place, piece) in self.pieces.iter().enumerate() {
+            if place > 0 {
+                out.push(between);
+            }
+            let raw = text.span(piece.start, piece.end);
+            match piece.form {
+                Form::Plain(_) => out.push(raw),
+                Form::Image => {}
+                Form::Dumped => push_dumped(raw, out),
+            }
+        }
+    }
+
+    /// Appends the list of images, each with its media type and its size in bytes, or its URL.
+    pub fn push_images(&self, text: Text<'_>, out: &mut impl Push) {
+        out.push(b"[");
+        for (place, (start, end)) in self.images.iter().enumerate() {
+            if place > 0 {
+                out.push(b",");
+            }
+            push_image(text.span(*start, *end), out);
+        }
+        out.push(b"]");
+    }
+
+    /// Whether the text begins with `<INSTRUCTIONS>` and the like: context that codex puts in the user's place.
+    ///
+    /// `hashed` is the text's beginning as [`Body::hashed`] gives it.
+    pub fn is_injected_context(&self, text: Text<'_>, hashed: &[u8]) -> bool {
+        let mut whole = Vec::new();
+        let mut start = trim_python_start(hashed);
+        if start.len() < LONGEST_OPENING && hashed.len() >= HASHED_CHARACTERS {
+            // The beginning is white space for the most part.
+            self.decode(text, &mut whole);
+            start = trim_python_start(&whole);
+        }
+        if CONTEXT_OPENINGS
+            .iter()
+            .any(|opening| start.starts_with(opening))
+        {
+            return true;
+        }
+        if !start.starts_with(AGENTS_OPENING) {
+            return false;
+        }
+        let in_one_piece = self.pieces.iter().any(|piece| {
+            memchr::memmem::find(text.span(piece.start, piece.end), AGENTS_ENVELOPE).is_some()
+        });
+        in_one_piece || {
+            let mut whole = Vec::new();
+            self.decode(text, &mut whole);
+            memchr::memmem::find(&whole, AGENTS_ENVELOPE).is_some()
+        }
+    }
+
+    /// Appends the whole text, decoded.
+    fn decode(&self, text: Text<'_>, out: &mut Vec<u8>) {
+        for piece in &self.pieces {
+            if matches!(piece.form, Form::Plain(_)) {
+                string::decode(text.span(piece.start, piece.end), out);
+            }
+        }
+    }
+}
+
+/// How context that codex injects begins (seen on 0.64 to 0.169).
+const CONTEXT_OPENINGS: [&[u8]; 2] = [b"<user_instructions>", b"<environment_context>"];
+
+/// How the message begins that carries an AGENTS.md file, and what it must hold too (seen on 0.147).
+const AGENTS_OPENING: &[u8] = b"# AGENTS.md instructions for ";
+const AGENTS_ENVELOPE: &[u8] = b"<INSTRUCTIONS>";
+
+/// The length of the longest of the openings.
+const LONGEST_OPENING: usize = AGENTS_OPENING.len();
+
+/// The text without the white space that Python's `str.lstrip` takes away.
+#[must_use]
+pub fn trim_python_start(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let Some(first) = rest.first() {
+        if first.is_ascii() {
+            if !matches!(first, b'\t'..=b'\r' | 0x1C..=0x1F | b' ') {
+                break;
+            }
+            rest = &rest[1..];
+        } else {
+            let length = rest.len().min(4);
+            let Some(character) = rest[..length]
+                .utf8_chunks()
+                .next()
+                .and_then(|chunk| chunk.valid().chars().next())
+            else {
+                break;
+            };
+            if !character.is_whitespace() {
+                break;
+            }
+            rest = &rest[character.len_utf8()..];
+        }
+    }
+    rest
+}
+
+/// Appends a value that is no text as JSON inside a JSON string.
+pub fn push_dumped(raw: &[u8], out: &mut impl Push) {
+    let mut escaped = Vec::new();
+    dump(raw, false, &mut |dumped| {
+        escaped.clear();
+        string::escape(dumped, &mut escaped);
+        out.push(&escaped);
+        true
+    });
+}
+
+/// Appends what is kept of an image: never its bytes.
+pub fn push_image(url: &[u8], out: &mut impl Push) {
+    let Some(data) = url.strip_prefix(b"data:") else {
+        out.push(b"{\"url\":\"");
+        out.push(string::cut(url, LONGEST_URL));
+        out.push(b"\"}");
+        return;
+    };
+    let comma = memchr::memchr(b',', data).unwrap_or(data.len());
+    let (kind, body) = (&data[..comma], data.get(comma + 1..).unwrap_or_default());
+    let media_type = &kind[..memchr::memchr(b';', kind).unwrap_or(kind.len())];
+    let size = if kind.ends_with(b";base64") {
+        base64_size(body)
+    } else {
+        string::count(body)
+    };
+    out.push(b"{\"media_type\":\"");
+    out.push(string::cut(media_type, LONGEST_MEDIA_TYPE));
+    out.push(b"\",\"size\":");
+    out.push(size.to_string().as_bytes());
+    out.push(b"}");
+}
+
+/// Characters of an image's URL that are kept.
+const LONGEST_URL: usize = 2_000;
+
+/// Characters of a media type that are kept; RFC 6838 allows 127 on each side of the slash.
+const LONGEST_MEDIA_TYPE: usize = 255;
+
+/// The bytes that base64 text stands for.
+#[must_use]
+pub fn base64_size(body: &[u8]) -> usize {
+    let digits = body
+        .iter()
+        .rposition(|byte| *byte != b'=')
+        .map_or(0, |last| last + 1);
+    digits * 3 / 4
+}
+
+/// The media type of an image by the beginning of its base64 text.
+#[must_use]
+pub fn base64_media_type(body: &[u8]) -> &'static str {
+    match body {
+        [b'i', b'V', b'B', b'O', b'R', ..] => "image/png",
+        [b'/', b'9', b'j', b'/', ..] => "image/jpeg",
+        [b'U', b'k', b'l', b'G', b'R', ..] => "image/webp",
+        [b'R', b'0', b'l', b'G', b'O', b'D', ..] => "image/gif",
+        _ => "application/octet-stream",
+    }
+}

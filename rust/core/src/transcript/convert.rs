@@ -1,0 +1,89 @@
+//! A whole input at once: from a rollout to a common transcript.
+
+use std::io::{self, Read, Write};
+
+use crate::rollout::ByteOffset;
+use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
+
+use super::attribution::Reread;
+use super::converter::{Converter, End};
+use super::summary::Summary;
+
+/// How to convert.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Seeds the header's id.
+    pub agent_id: String,
+    /// Whether the input may still grow.
+    pub end: End,
+    /// The longest line that is read, in bytes.
+    pub line_limit: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            agent_id: String::new(),
+            end: End::Complete,
+            line_limit: DEFAULT_LINE_LIMIT,
+        }
+    }
+}
+
+/// Why a conversion stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// The input could not be read on.
+    #[error(transparent)]
+    Input(#[from] LineError),
+    /// The output could not be written.
+    #[error("writing failed: {0}")]
+    Output(io::Error),
+    /// The caller wanted no more.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Bytes between two calls of the caller's `progress`.
+const PROGRESS_BYTES: u64 = 4 << 20;
+
+/// Converts all lines of `input`; `progress` is told now and then how many bytes were read, and says whether to go on.
+///
+/// # Errors
+///
+/// [`ConvertError`]; what was written until then stays written.
+pub fn convert<R: Read, W: Write>(
+    input: R,
+    sink: W,
+    options: &Options,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Summary, ConvertError> {
+    let mut lines = Lines::new(input, options.line_limit);
+    let mut converter = Converter::new(&options.agent_id, sink);
+    let mut told = 0;
+    while let Some(line) = lines.next_line()? {
+        let ByteOffset(offset) = line.offset;
+        converter
+            .line(line, &mut NothingBefore)
+            .map_err(ConvertError::Output)?;
+        if offset - told >= PROGRESS_BYTES {
+            told = offset;
+            if !progress(offset) {
+                return Err(ConvertError::Stopped);
+            }
+        }
+    }
+    converter
+        .finish(options.end)
+        .map_err(ConvertError::Output)?;
+    let mut summary = std::mem::take(converter.summary_mut());
+    summary.half_line = lines.half_line();
+    Ok(summary)
+}
+
+/// Nothing lies before the start of an input, so nothing has to be read again.
+struct NothingBefore;
+
+impl Reread for NothingBefore {
+    fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {}
+}

@@ -1,0 +1,1170 @@
+//! What each kind of rollout line does to the transcript, and what is remembered between two lines.
+//!
+//! The converter takes whole lines in order and pushes records to an [`Output`]. It reads no clock and no file.
+
+use std::io::{self, Write};
+
+use crate::json::{Key, Kind as JsonKind, Tape, Text, Value, scan, string};
+use crate::rollout::ByteOffset;
+use crate::rollout::envelope::{Envelope, member, string as as_string, unsigned};
+use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
+use crate::rollout::kind::{Kind, Role, item_kind};
+use crate::rollout::lines::Line;
+use crate::rollout::timestamp::{self, Nanos};
+
+use super::arguments::Invocation;
+use super::attribution::{Owner, Programs, Reread, starts_commands};
+use super::command::Command;
+use super::content::{Body, base64_media_type, base64_size, trim_python_start};
+use super::copied::{CopiedContext, Meaning, SessionMeta};
+use super::event_id::{Digest16, GivenIds, HASHED_CHARACTERS, IdKind};
+use super::notice::Notice;
+use super::output::Output;
+use super::record::{self, Origin, Source};
+use super::summary::{MalformedLine, Summary};
+use super::usage::{TotalUsage, push_metrics};
+
+/// What is to become of the end of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The input may still grow: what awaits its token counts is held back.
+    Partial,
+    /// The input is complete: it comes, unless a call still awaits its output.
+    Complete,
+    /// Nothing will ever come: nothing is held back.
+    Final,
+}
+
+/// Calls that have no output yet and are remembered.
+const MOST_OPEN_CALLS: usize = 128;
+
+/// Open calls are forgotten, oldest first, when their ids and names come to more than this many bytes.
+const MOST_OPEN_CALL_BYTES: usize = 8 << 10;
+
+/// Commands that wait for their call's output come to at most this many bytes of records. The oldest of more becomes
+/// a system step.
+const MOST_HELD_COMMANDS: usize = 4 << 20;
+
+/// The longest model name or effort that is kept, in bytes.
+const LONGEST_SETTING: usize = 512;
+
+/// What a program that goes on in a cell answers (code mode, seen on 0.154 to 0.169).
+const YIELDED: &[u8] = b"Script running with cell ID ";
+
+/// The timestamp of a line without one, before any other was seen.
+const NO_TIMESTAMP: &[u8] = b"1970-01-01T00:00:00.000Z";
+
+/// All that must be remembered between two lines, apart from records that wait; its size is bounded.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+struct State {
+    has_header: bool,
+    /// The model of the turn, as JSON string content.
+    model: Name,
+    /// The effort of the turn, as a JSON token.
+    effort: Name,
+    /// The turn that calls are made in, by the last `turn_context`.
+    context_turn: TurnId,
+    /// The latest turn that a line began.
+    latest_turn: TurnId,
+    /// Whether the rollout says what inferences cost.
+    reports_usage: bool,
+    previous_total: Option<TotalUsage>,
+    /// Counts the windows in which a step awaits its token counts.
+    window: u64,
+    open_calls: Vec<OpenCall>,
+    programs: Programs,
+    given_ids: GivenIds,
+    copied: CopiedContext,
+    /// The last timestamp seen.
+    timestamp: Name,
+}
+
+/// A call without output so far.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct OpenCall {
+    call: CallId,
+    tool: Name,
+    /// The window whose token counts await its output.
+    window: Option<u64>,
+}
+
+/// A command's record that waits for its call's output.
+struct HeldCommand {
+    owner: CallId,
+    digest: Digest16,
+    timestamp: Name,
+    is_copied: bool,
+    /// The result's `extra`, open.
+    extra: Vec<u8>,
+}
+
+/// The converter between two lines, to go on from later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Where to go on reading.
+    pub resume_at: ByteOffset,
+    /// How many bytes of what comes then were let go already.
+    pub skip: u64,
+    /// The state there, in a form of its own; under 64 KiB.
+    pub state: Vec<u8>,
+}
+
+/// The version of the form of [`Checkpoint::state`].
+const STATE_VERSION: u8 = 1;
+
+/// A saved state that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the saved state is of version {version}, or damaged; this program reads version {STATE_VERSION}: convert from the start"
+)]
+pub struct StateError {
+    version: u8,
+}
+
+/// Turns rollout lines into records, one line after the other.
+pub struct Converter<W> {
+    agent_id: Vec<u8>,
+    state: State,
+    output: Output<W>,
+    held_commands: Vec<HeldCommand>,
+    held_bytes: usize,
+    /// Records of those that wait.
+    waiting_records: u64,
+    summary: Summary,
+    /// Where the next line begins.
+    offset: ByteOffset,
+    /// The last state that could be saved.
+    anchor: Checkpoint,
+    /// What the output had let go then.
+    anchor_released: u64,
+    scratch: Scratch,
+}
+
+/// Buffers that are used again for each line.
+#[derive(Default)]
+struct Scratch {
+    tape: Tape,
+    body: Body,
+    invocation: Invocation,
+    hashed: Vec<u8>,
+    metrics: Vec<u8>,
+    notice: Notice,
+    /// A line whose invalid UTF-8 was replaced.
+    repaired: Vec<u8>,
+}
+
+/// A line under conversion.
+struct Item<'a> {
+    text: Text<'a>,
+    tape: &'a Tape,
+    payload: &'a Value,
+    offset: ByteOffset,
+    /// The timestamp as it stands, and read; none where it is none.
+    timestamp: Option<(&'a [u8], Nanos)>,
+    is_copied: bool,
+}
+
+impl Item<'_> {
+    fn member(&self, key: Key) -> Option<&Value> {
+        member(self.tape, self.payload, key)
+    }
+
+    /// A string member as an id, where it is there and not empty.
+    fn name(&self, key: Key) -> Option<Name> {
+        let value = self.member(key).and_then(as_string)?;
+        Some(Name::new(value.raw(self.text), value.content.has_escape()))
+            .filter(|name| !name.is_empty())
+    }
+
+    fn millis(&self) -> Option<i64> {
+        self.timestamp.map(|(_, nanos)| timestamp::millis(nanos))
+    }
+}
+
+impl<W: Write> Converter<W> {
+    /// A converter at the start of an input.
+    pub fn new(agent_id: &str, sink: W) -> Self {
+        Self::with_state(
+            agent_id,
+            State::default(),
+            ByteOffset(0),
+            Output::new(sink, 0),
+        )
+    }
+
+    /// A converter that goes on from a checkpoint; lines are to come from [`Checkpoint::resume_at`] on.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] where the state is of another version.
+    pub fn restore(agent_id: &str, checkpoint: &Checkpoint, sink: W) -> Result<Self, StateError> {
+        let (version, bytes) = checkpoint.state.split_first().unwrap_or((&0, &[]));
+        let error = StateError { version: *version };
+        if *version != STATE_VERSION {
+            return Err(error);
+        }
+        let state = postcard::from_bytes(bytes).map_err(|_| error)?;
+        Ok(Self::with_state(
+            agent_id,
+            state,
+            checkpoint.resume_at,
+            Output::new(sink, checkpoint.skip),
+        ))
+    }
+
+    fn with_state(agent_id: &str, state: State, offset: ByteOffset, output: Output<W>) -> Self {
+        let anchor = Checkpoint {
+            resume_at: offset,
+            skip: 0,
+            state: encode(&state),
+        };
+        Self {
+            agent_id: agent_id.as_bytes().to_vec(),
+            state,
+            output,
+            held_commands: Vec::new(),
+            held_bytes: 0,
+            waiting_records: 0,
+            summary: Summary::default(),
+            offset,
+            anchor,
+            anchor_released: 0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// A checkpoint for the place between the lines given so far and the next.
+    ///
+    /// Where records wait, it goes back to the last place where none did and a checkpoint was taken: lines from there
+    /// are to be given again, and [`Checkpoint::skip`] keeps what they let go from coming twice.
+    pub fn checkpoint(&mut self) -> Checkpoint {
+        let released = self.output.released();
+        if !self.output.is_waiting() && self.held_commands.is_empty() {
+            self.anchor = Checkpoint {
+                resume_at: self.offset,
+                skip: 0,
+                state: encode(&self.state),
+            };
+            self.anchor_released = released;
+        }
+        Checkpoint {
+            skip: released - self.anchor_released,
+            ..self.anchor.clone()
+        }
+    }
+
+    /// Converts one line.
+    ///
+    /// # Errors
+    ///
+    /// What the sink said.
+    pub fn line(&mut self, line: Line<'_>, reread: &mut dyn Reread) -> io::Result<()> {
+        self.summary.lines += 1;
+        self.offset = ByteOffset(line.offset.0 + line.text.bytes().len() as u64 + 1);
+        if line.text.bytes().trim_ascii().is_empty() {
+            return Ok(());
+        }
+        let mut tape = std::mem::take(&mut self.scratch.tape);
+        match scan(line.text, &mut tape) {
+            Ok(())
+                if tape.has_non_ascii()
+                    && simdutf8::basic::from_utf8(line.text.bytes()).is_err() =>
+            {
+                let mut repaired = std::mem::take(&mut self.scratch.repaired);
+                repaired.clear();
+                repaired.extend_from_slice(String::from_utf8_lossy(line.text.bytes()).as_bytes());
+                let text = Text::pad(&mut repaired);
+                // Only bytes inside strings were replaced, by bytes that belong into strings.
+                if scan(text, &mut tape).is_ok() {
+                    self.object(text, &tape, line.offset, reread);
+                }
+                self.scratch.repaired = repaired;
+            }
+            Ok(()) => self.object(line.text, &tape, line.offset, reread),
+            Err(malformed) => self.summary.add_malformed(MalformedLine {
+                offset: line.offset,
+                at: malformed.at,
+                why: malformed.why,
+            }),
+        }
+        self.scratch.tape = tape;
+        self.output.check()
+    }
+
+    /// Ends the input.
+    ///
+    /// # Errors
+    ///
+    /// What the sink said.
+    pub fn finish(&mut self, end: End) -> io::Result<()> {
+        let awaits_output = self
+            .state
+            .open_calls
+            .iter()
+            .any(|call| call.window == Some(self.state.window));
+        let holds_back = match end {
+            End::Partial => true,
+            End::Complete => self.output.is_waiting() && awaits_output,
+            End::Final => false,
+        };
+        if holds_back {
+            if self.output.is_waiting() {
+                self.output.withdraw();
+                self.summary.records -= self.waiting_records;
+            }
+        } else {
+            self.end_window(b"");
+            self.release_commands();
+        }
+        self.output.flush()
+    }
+
+    /// What came of it so far.
+    pub fn summary_mut(&mut self) -> &mut Summary {
+        &mut self.summary
+    }
+
+    /// Converts a line that is a JSON object.
+    fn object(&mut self, text: Text<'_>, tape: &Tape, offset: ByteOffset, reread: &mut dyn Reread) {
+        let envelope = Envelope::of(text, tape);
+        let kind = Kind::of(text, tape, &envelope);
+        let timestamp = envelope.timestamp.and_then(|value| {
+            let raw = value.raw(text);
+            Some((raw, timestamp::parse(raw)?))
+        });
+        if let Some((raw, _)) = timestamp {
+            self.state.timestamp = Name::new(raw, false);
+        }
+        let payload = envelope
+            .payload
+            .filter(|payload| payload.kind == JsonKind::Object);
+        let is_copied = self.state.copied.covers(envelope.ordinal);
+        let Some(payload) = payload else {
+            if kind == Kind::TurnContext {
+                self.state.reports_usage = true;
+                self.end_window(b"");
+            }
+            let item = Item {
+                text,
+                tape,
+                payload: tape.root(),
+                offset,
+                timestamp,
+                is_copied,
+            };
+            self.unknown(&item, &envelope);
+            return;
+        };
+        let item = Item {
+            text,
+            tape,
+            payload,
+            offset,
+            timestamp,
+            is_copied,
+        };
+        match kind {
+            Kind::Message(Role::User) => self.user_message(&item),
+            Kind::Message(Role::Assistant) => self.assistant_message(&item),
+            Kind::Message(Role::Other("developer")) => {
+                self.leave_out(["response_item", "message", "developer"])
+            }
+            Kind::Message(Role::Other(_)) | Kind::Other => self.unknown(&item, &envelope),
+            Kind::Reasoning => self.reasoning(&item),
+            Kind::AgentMessage => self.agent_message(&item),
+            Kind::FunctionCall => self.call(&item, item.member(Key::Arguments), "function_call"),
+            Kind::CustomToolCall => self.call(&item, item.member(Key::Input), "custom_tool_call"),
+            Kind::OtherCall(tool) => self.other_call(&item, tool),
+            Kind::CallOutput => self.call_output(&item),
+            Kind::OtherOutput(tool) => self.other_output(&item, tool),
+            Kind::CommandExecution => self.command(&item, reread),
+            Kind::TokenCount => self.token_count(&item),
+            Kind::TurnContext => self.turn_context(&item),
+            Kind::SessionMeta => self.session_meta(&item),
+            Kind::TaskStarted => self.task_started(&item),
+            Kind::TaskComplete | Kind::TurnAborted => self.turn_over(&item, kind),
+            Kind::Compacted => {
+                self.notice(&item, |notice| {
+                    notice.compacted(text, tape, payload);
+                    Some(())
+                });
+            }
+            Kind::ThreadRolledBack => {
+                self.notice(&item, |notice| {
+                    notice.rolled_back(text, tape, payload);
+                    Some(())
+                });
+            }
+            Kind::Listed => {
+                let name = |value: Option<&Value>| {
+                    value
+                        .and_then(|value| std::str::from_utf8(value.raw(text)).ok())
+                        .unwrap_or("")
+                };
+                let detail = item_kind(text, tape, &envelope).unwrap_or("");
+                self.leave_out([name(envelope.kind), name(envelope.payload_kind), detail]);
+            }
+        }
+    }
+
+    // ---- messages ----
+
+    fn user_message(&mut self, item: &Item<'_>) {
+        let mut body = std::mem::take(&mut self.scratch.body);
+        body.read_message(
+            item.text,
+            item.tape,
+            item.member(Key::Content),
+            "input_text",
+        );
+        if body.is_empty() {
+            self.leave_out(["response_item", "message", "user"]);
+        } else {
+            self.end_window(b"");
+            let mut buffer = std::mem::take(&mut self.scratch.hashed);
+            let hashed = body.hashed(item.text, b"", false, &mut buffer);
+            let is_context = body.is_injected_context(item.text, hashed);
+            let (kind, source) = if is_context {
+                (IdKind::System, Source::System)
+            } else {
+                (IdKind::User, Source::User)
+            };
+            let digest = self.give_id(item, hashed, kind);
+            self.scratch.hashed = buffer;
+            self.open_step(item, digest, kind, source);
+            body.push_text(item.text, b"", &mut self.output);
+            self.output.push(b"\"");
+            if body.has_images() {
+                self.output.push(b",\"extra\":{\"images\":");
+                body.push_images(item.text, &mut self.output);
+                self.output.push(b"}");
+            }
+            self.close_step(item);
+        }
+        self.scratch.body = body;
+    }
+
+    fn assistant_message(&mut self, item: &Item<'_>) {
+        let mut body = std::mem::take(&mut self.scratch.body);
+        body.read_message(
+            item.text,
+            item.tape,
+            item.member(Key::Content),
+            "output_text",
+        );
+        if body.is_empty() {
+            self.leave_out(["response_item", "message", "assistant"]);
+        } else {
+            let digest = self.give_body_id(item, &body, b"", IdKind::Assistant);
+            self.open_agent_step(item, digest, IdKind::Assistant);
+            body.push_text(item.text, b"", &mut self.output);
+            self.output.push(b"\"");
+            self.push_settings();
+            if body.has_images() {
+                self.output.push(b",\"extra\":{\"images\":");
+                body.push_images(item.text, &mut self.output);
+                self.output.push(b"}");
+            }
+            self.close_agent_step(item);
+        }
+        self.scratch.body = body;
+    }
+
+    fn reasoning(&mut self, item: &Item<'_>) {
+        let mut body = std::mem::take(&mut self.scratch.body);
+        body.read_reasoning(item.tape, item.payload);
+        if body.is_empty() {
+            self.leave_out(["response_item", "reasoning", ""]);
+        } else {
+            let digest = self.give_body_id(item, &body, br"\n\n", IdKind::Reasoning);
+            self.open_agent_step(item, digest, IdKind::Reasoning);
+            self.output.push(b"\"");
+            self.push_settings();
+            self.output.push(b",\"reasoning_content\":\"");
+            body.push_text(item.text, br"\n\n", &mut self.output);
+            self.output.push(b"\"");
+            self.close_agent_step(item);
+        }
+        self.scratch.body = body;
+    }
+
+    fn agent_message(&mut self, item: &Item<'_>) {
+        let mut body = std::mem::take(&mut self.scratch.body);
+        body.read_any_text(item.tape, item.member(Key::Content));
+        let digest = self.give_body_id(item, &body, b"", IdKind::System);
+        self.open_step(item, digest, IdKind::System, Source::System);
+        body.push_text(item.text, b"", &mut self.output);
+        self.output.push(b"\",\"extra\":{");
+        for (place, (name, key)) in [("author", Key::Author), ("recipient", Key::Recipient)]
+            .into_iter()
+            .enumerate()
+        {
+            self.output.push(if place == 0 { b"\"" } else { b",\"" });
+            self.output.push(name.as_bytes());
+            self.output.push(b"\":");
+            let value = item.member(key).and_then(as_string);
+            self.output
+                .push(value.map_or(b"null", |value| value.token(item.text)));
+        }
+        self.output.push(b"}");
+        self.close_step(item);
+        self.scratch.body = body;
+    }
+
+    // ---- calls ----
+
+    /// A `function_call` or a `custom_tool_call`.
+    fn call(&mut self, item: &Item<'_>, value: Option<&Value>, kind: &str) {
+        // Without an id there is nothing that an output could be paired with.
+        let Some(call) = item.name(Key::CallId).map(CallId) else {
+            self.leave_out(["response_item", kind, "without call_id"]);
+            return;
+        };
+        let tool = item.name(Key::Name).unwrap_or_default();
+        let mut invocation = std::mem::take(&mut self.scratch.invocation);
+        invocation.read(item.text, value);
+        self.register_call(item, &call, &tool, &mut invocation, true);
+        let digest = self.give_invocation_id(item, &invocation);
+        self.push_call_step(
+            item,
+            digest,
+            Some(&call),
+            &tool,
+            |out| invocation.push(item.text, value, out),
+            None,
+        );
+        self.scratch.invocation = invocation;
+    }
+
+    /// Any other `*_call`.
+    fn other_call(&mut self, item: &Item<'_>, tool: &str) {
+        let value = [Key::Arguments, Key::Input, Key::Action]
+            .into_iter()
+            .find_map(|key| item.member(key));
+        let image = item
+            .member(Key::Result)
+            .and_then(as_string)
+            .filter(|_| tool == "image_generation");
+        let mut invocation = std::mem::take(&mut self.scratch.invocation);
+        if value.is_some() {
+            invocation.read(item.text, value);
+        } else {
+            let is_framing = |value: &Value| {
+                matches!(
+                    value.key,
+                    Key::Type
+                        | Key::Id
+                        | Key::CallId
+                        | Key::Status
+                        | Key::Name
+                        | Key::InternalPassthrough
+                ) || (value.key == Key::Result && image.is_some())
+            };
+            invocation.read_members(item.text, item.tape, item.payload, is_framing);
+        }
+        let name = item
+            .name(Key::Name)
+            .unwrap_or_else(|| Name::new(tool.as_bytes(), tool.contains('\\')));
+        let call = item
+            .name(Key::CallId)
+            .or_else(|| item.name(Key::Id))
+            .map(CallId);
+        if let Some(call) = &call {
+            // Of these only calls that codex itself carries out are known to be answered.
+            let is_answered = matches!(tool, "local_shell" | "tool_search");
+            self.register_call(item, call, &name, &mut invocation, is_answered);
+        }
+        let digest = self.give_invocation_id(item, &invocation);
+        let image = image.map(|image| image.raw(item.text));
+        self.push_call_step(
+            item,
+            digest,
+            call.as_ref(),
+            &name,
+            |out| invocation.push(item.text, value, out),
+            image,
+        );
+        self.scratch.invocation = invocation;
+    }
+
+    /// Remembers a call until its output comes, and its program for the commands that it runs.
+    fn register_call(
+        &mut self,
+        item: &Item<'_>,
+        call: &CallId,
+        tool: &Name,
+        invocation: &mut Invocation,
+        is_answered: bool,
+    ) {
+        let window = (is_answered && !item.is_copied).then_some(self.state.window);
+        let open = OpenCall {
+            call: call.clone(),
+            tool: tool.clone(),
+            window,
+        };
+        match self
+            .state
+            .open_calls
+            .iter_mut()
+            .find(|known| known.call == *call)
+        {
+            Some(known) => *known = open,
+            None => self.state.open_calls.push(open),
+        }
+        while self.state.open_calls.len() > MOST_OPEN_CALLS
+            || self.open_call_bytes() > MOST_OPEN_CALL_BYTES
+        {
+            self.state.open_calls.remove(0);
+        }
+        if starts_commands(tool.as_bytes()) {
+            let turn = &self.state.context_turn;
+            self.state.programs.called(
+                call.clone(),
+                item.millis(),
+                turn,
+                invocation.text(),
+                item.offset,
+            );
+        } else if tool.as_bytes() == b"wait"
+            && let Some(cell) = invocation.cell_id()
+        {
+            self.state.programs.waits_for(call.clone(), cell);
+        }
+    }
+
+    fn open_call_bytes(&self) -> usize {
+        self.state
+            .open_calls
+            .iter()
+            .map(|open| open.call.0.as_bytes().len() + open.tool.as_bytes().len())
+            .sum()
+    }
+
+    /// Writes the step of a call; without a call id, the step's own event id stands in its place.
+    fn push_call_step(
+        &mut self,
+        item: &Item<'_>,
+        digest: Digest16,
+        call: Option<&CallId>,
+        tool: &Name,
+        push_arguments: impl FnOnce(&mut Output<W>),
+        image: Option<&[u8]>,
+    ) {
+        self.open_agent_step(item, digest, IdKind::Assistant);
+        self.output.push(b"\"");
+        self.push_settings();
+        self.output.push(b",\"tool_calls\":[{\"tool_call_id\":\"");
+        match call {
+            Some(call) => self.output.push(call.0.as_bytes()),
+            None => Origin {
+                digest,
+                kind: IdKind::Assistant,
+                timestamp: b"",
+            }
+            .push_id(&mut self.output),
+        }
+        self.output.push(b"\",\"function_name\":\"");
+        self.output.push(tool.as_bytes());
+        self.output.push(b"\",\"arguments\":");
+        push_arguments(&mut self.output);
+        self.output.push(b"}]");
+        if let Some(image) = image {
+            let size = base64_size(image).to_string();
+            self.output
+                .push(b",\"extra\":{\"images\":[{\"media_type\":\"");
+            self.output.push(base64_media_type(image).as_bytes());
+            self.output.push(b"\",\"size\":");
+            self.output.push(size.as_bytes());
+            self.output.push(b"}]}");
+        }
+        self.close_agent_step(item);
+    }
+
+    // ---- outputs ----
+
+    /// A `function_call_output` or a `custom_tool_call_output`.
+    fn call_output(&mut self, item: &Item<'_>) {
+        let Some(call) = item.name(Key::CallId).map(CallId) else {
+            self.leave_out(["response_item", "function_call_output", "without call_id"]);
+            return;
+        };
+        let mut body = std::mem::take(&mut self.scratch.body);
+        body.read_output(item.tape, item.member(Key::Output));
+        self.push_output(item, &call, &body, None);
+        self.scratch.body = body;
+    }
+
+    /// Any other `*_output`: what stands under `output` or `tools`, or all that is no framing.
+    fn other_output(&mut self, item: &Item<'_>, tool: &str) {
+        let mut body = std::mem::take(&mut self.scratch.body);
+        match (item.member(Key::Output), item.member(Key::Tools)) {
+            (None, Some(tools)) => body.read_dumped(tools),
+            (None, None) => body.read_dumped(item.payload),
+            (output, _) => body.read_output(item.tape, output),
+        }
+        let call = item
+            .name(Key::CallId)
+            .or_else(|| item.name(Key::Id))
+            .map(CallId);
+        if let Some(call) = call {
+            self.push_output(item, &call, &body, Some(tool));
+        } else {
+            self.leave_out(["response_item", tool, "without call_id"]);
+        }
+        self.scratch.body = body;
+    }
+
+    /// Writes the observation of a call's output, then the commands that waited for it.
+    fn push_output(&mut self, item: &Item<'_>, call: &CallId, body: &Body, tool: Option<&str>) {
+        let mut buffer = std::mem::take(&mut self.scratch.hashed);
+        let hashed = body.hashed(item.text, b"", true, &mut buffer);
+        let cell = hashed.strip_prefix(YIELDED).and_then(first_word);
+        self.state.programs.answered(call, item.millis(), cell);
+        let digest = self.give_id(item, hashed, IdKind::ToolResult);
+        self.scratch.hashed = buffer;
+        let known = self
+            .state
+            .open_calls
+            .iter()
+            .position(|open| open.call == *call);
+        let known = known.map(|place| self.state.open_calls.remove(place).tool);
+        let tool = known.unwrap_or_else(|| Name::new(tool.unwrap_or("unknown").as_bytes(), false));
+        self.open_observation(item, digest, IdKind::ToolResult, call);
+        body.push_text(item.text, b"", &mut self.output);
+        self.output
+            .push(b"\",\"extra\":{\"is_error\":false,\"tool_name\":\"");
+        self.output.push(tool.as_bytes());
+        self.output.push(b"\"");
+        if body.has_images() {
+            self.output.push(b",\"images\":");
+            body.push_images(item.text, &mut self.output);
+        }
+        record::close_observation(&mut self.output, item.is_copied);
+        self.end_record();
+        self.release_commands_of(call);
+    }
+
+    // ---- commands ----
+
+    fn command(&mut self, item: &Item<'_>, reread: &mut dyn Reread) {
+        let Some(command) = Command::read(item.text, item.tape, item.payload) else {
+            return;
+        };
+        let turn = item.name(Key::TurnId).map(TurnId).unwrap_or_default();
+        let mut buffer = std::mem::take(&mut self.scratch.hashed);
+        let owner = command.started(item.text).and_then(|started| {
+            buffer.clear();
+            let line = |buffer: &mut Vec<u8>| command.line(item.text, item.tape, buffer);
+            self.state
+                .programs
+                .owner(started, line, &mut buffer, &turn, reread)
+        });
+        buffer.clear();
+        command.hashed(item.text, item.tape, HASHED_CHARACTERS, &mut buffer);
+        let digest = self.give_id(item, &buffer, IdKind::CommandExecution);
+        self.scratch.hashed = buffer;
+        let rule = owner.as_ref().map(|owner| owner.rule);
+        match owner {
+            Some(Owner {
+                call,
+                is_settled: true,
+                ..
+            }) => {
+                self.open_observation(item, digest, IdKind::CommandExecution, &call);
+                self.output.push(b"\",");
+                command.push_extra(item.text, item.tape, rule, &mut self.output);
+                record::close_observation(&mut self.output, item.is_copied);
+                self.end_record();
+            }
+            Some(Owner { call, .. }) if item.text.bytes().len() <= MOST_HELD_COMMANDS => {
+                let mut extra = Vec::new();
+                command.push_extra(item.text, item.tape, rule, &mut extra);
+                self.held_bytes += extra.len();
+                let timestamp = self.state.timestamp.clone();
+                self.held_commands.push(HeldCommand {
+                    owner: call,
+                    digest,
+                    timestamp,
+                    is_copied: item.is_copied,
+                    extra,
+                });
+                while self.held_bytes > MOST_HELD_COMMANDS {
+                    let oldest = self.held_commands.remove(0);
+                    self.held_bytes -= oldest.extra.len();
+                    self.push_unowned(&oldest);
+                }
+            }
+            _ => {
+                self.scratch.notice.unowned_command();
+                let message = std::mem::take(&mut self.scratch.notice.message);
+                self.open_step(item, digest, IdKind::CommandExecution, Source::System);
+                self.output.push(&message);
+                self.output.push(b"\",");
+                command.push_extra(item.text, item.tape, rule, &mut self.output);
+                self.output.push(b"}");
+                self.close_step(item);
+                self.scratch.notice.message = message;
+            }
+        }
+    }
+
+    /// Writes the commands that waited for the output of `call`.
+    fn release_commands_of(&mut self, call: &CallId) {
+        while let Some(place) = self
+            .held_commands
+            .iter()
+            .position(|held| held.owner == *call)
+        {
+            let held = self.held_commands.remove(place);
+            self.held_bytes -= held.extra.len();
+            self.push_held(&held);
+        }
+    }
+
+    /// Writes all commands that wait.
+    fn release_commands(&mut self) {
+        self.held_bytes = 0;
+        for held in std::mem::take(&mut self.held_commands) {
+            self.push_held(&held);
+        }
+    }
+
+    fn push_held(&mut self, held: &HeldCommand) {
+        self.start_record();
+        let origin = Origin {
+            digest: held.digest,
+            kind: IdKind::CommandExecution,
+            timestamp: or_epoch(&held.timestamp),
+        };
+        record::open_observation(&mut self.output, &origin, held.owner.0.as_bytes());
+        self.output.push(b"\",");
+        self.output.push(&held.extra);
+        record::close_observation(&mut self.output, held.is_copied);
+        self.end_record();
+    }
+
+    fn push_unowned(&mut self, held: &HeldCommand) {
+        self.start_record();
+        self.scratch.notice.unowned_command();
+        let origin = Origin {
+            digest: held.digest,
+            kind: IdKind::CommandExecution,
+            timestamp: or_epoch(&held.timestamp),
+        };
+        record::open_step(&mut self.output, &origin, Source::System);
+        self.output.push(&self.scratch.notice.message);
+        self.output.push(b"\",");
+        self.output.push(&held.extra);
+        self.output.push(b"}");
+        record::close_step(&mut self.output, held.is_copied);
+        self.end_record();
+    }
+
+    // ---- turns and usage ----
+
+    fn token_count(&mut self, item: &Item<'_>) {
+        self.leave_out(["event_msg", "token_count", ""]);
+        let info = item.member(Key::Info);
+        let total = info
+            .and_then(|info| member(item.tape, info, Key::TotalTokenUsage))
+            .and_then(|total| TotalUsage::of(item.text, item.tape, total));
+        self.state.reports_usage = true;
+        if total.is_some() && total == self.state.previous_total {
+            return;
+        }
+        self.state.previous_total = total;
+        let mut metrics = std::mem::take(&mut self.scratch.metrics);
+        metrics.clear();
+        if let Some(info) = info.filter(|_| self.output.is_waiting()) {
+            push_metrics(item.text, item.tape, info, &mut metrics);
+        }
+        self.end_window(&metrics);
+        self.scratch.metrics = metrics;
+    }
+
+    fn turn_context(&mut self, item: &Item<'_>) {
+        self.leave_out(["turn_context", "", ""]);
+        self.state.reports_usage = true;
+        if let Some(model) = item
+            .name(Key::Model)
+            .filter(|model| model.as_bytes().len() <= LONGEST_SETTING)
+        {
+            self.state.model = model;
+        }
+        let effort = item.member(Key::Effort).filter(|effort| match effort.kind {
+            JsonKind::String => effort.start < effort.end,
+            kind => kind == JsonKind::Float,
+        });
+        let effort = effort
+            .map(|effort| effort.token(item.text))
+            .filter(|effort| effort.len() <= LONGEST_SETTING);
+        self.state.effort = Name::new(effort.unwrap_or_default(), false);
+        self.state.context_turn = item.name(Key::TurnId).map(TurnId).unwrap_or_default();
+        let turn = self.state.context_turn.clone();
+        self.turn_begins(turn);
+        self.end_window(b"");
+    }
+
+    fn task_started(&mut self, item: &Item<'_>) {
+        self.leave_out(["event_msg", "task_started", ""]);
+        self.turn_begins(item.name(Key::TurnId).map(TurnId).unwrap_or_default());
+        if !item.is_copied {
+            self.end_turn();
+        }
+    }
+
+    fn turn_begins(&mut self, turn: TurnId) {
+        if !turn.0.is_empty() {
+            self.state.copied.turn(&turn);
+            self.state.latest_turn = turn;
+        }
+    }
+
+    /// `task_complete` or `turn_aborted`.
+    fn turn_over(&mut self, item: &Item<'_>, kind: Kind<'_>) {
+        let turn = item.name(Key::TurnId).map(TurnId).unwrap_or_default();
+        // Copied history ends nothing, nor does what comes late of an earlier turn.
+        if !item.is_copied && !turn.is_earlier_than(&self.state.latest_turn) {
+            self.end_turn();
+        }
+        let (text, tape, payload) = (item.text, item.tape, item.payload);
+        if kind == Kind::TurnAborted {
+            self.notice(item, |notice| {
+                notice.turn_aborted(text, tape, payload);
+                Some(())
+            });
+        } else if self
+            .notice(item, |notice| notice.turn_failed(text, tape, payload))
+            .is_none()
+        {
+            self.leave_out(["event_msg", "task_complete", ""]);
+        }
+    }
+
+    fn session_meta(&mut self, item: &Item<'_>) {
+        let meta = SessionMeta {
+            thread: ThreadId(item.name(Key::Id).unwrap_or_default()),
+            forked_from: item.name(Key::ForkedFromId).map(ThreadId),
+            history_start: item
+                .member(Key::SubagentHistoryStartOrdinal)
+                .and_then(|ordinal| unsigned(item.text, ordinal)),
+        };
+        let (text, tape, payload) = (item.text, item.tape, item.payload);
+        match self.state.copied.session_meta(meta) {
+            Meaning::CopiedHistory => self.leave_out(["session_meta", "", ""]),
+            Meaning::NewRollout => {
+                self.end_turn();
+                let own = Item {
+                    is_copied: false,
+                    ..*item
+                };
+                if self
+                    .notice(&own, |notice| notice.new_file(text, tape, payload))
+                    .is_none()
+                {
+                    self.leave_out(["session_meta", "", ""]);
+                }
+            }
+        }
+    }
+
+    /// Says that the turn is over: nothing of it is awaited any more.
+    fn end_turn(&mut self) {
+        self.end_window(b"");
+        self.release_commands();
+        self.state.programs.settle_all();
+    }
+
+    /// Ends the window in which a step awaits its token counts, and lets the step go with them.
+    fn end_window(&mut self, metrics: &[u8]) {
+        self.state.window += 1;
+        if self.output.is_waiting() {
+            self.output.release(metrics);
+        }
+    }
+
+    // ---- notices ----
+
+    /// Writes a system step with what `fill` says; `None` where it says nothing.
+    fn notice(
+        &mut self,
+        item: &Item<'_>,
+        fill: impl FnOnce(&mut Notice) -> Option<()>,
+    ) -> Option<()> {
+        let mut notice = std::mem::take(&mut self.scratch.notice);
+        let filled = fill(&mut notice);
+        if filled.is_some() {
+            let mut hashed = std::mem::take(&mut self.scratch.hashed);
+            hashed.clear();
+            string::decode_prefix(&notice.message, HASHED_CHARACTERS, &mut hashed);
+            let digest = self.give_id(item, &hashed, IdKind::System);
+            self.scratch.hashed = hashed;
+            self.open_step(item, digest, IdKind::System, Source::System);
+            self.output.push(&notice.message);
+            self.output.push(b"\",\"extra\":{\"codex\":{");
+            self.output.push(&notice.codex);
+            self.output.push(b"}}");
+            self.close_step(item);
+        }
+        self.scratch.notice = notice;
+        filled
+    }
+
+    fn unknown(&mut self, item: &Item<'_>, envelope: &Envelope<'_>) {
+        let text = item.text;
+        self.notice(item, |notice| {
+            notice.unknown(text, envelope);
+            Some(())
+        });
+    }
+
+    // ---- records ----
+
+    fn leave_out(&mut self, kind: [&str; 3]) {
+        self.summary.add_left_out(kind);
+    }
+
+    fn give_id(&mut self, item: &Item<'_>, hashed: &[u8], kind: IdKind) -> Digest16 {
+        self.state
+            .given_ids
+            .give(item.timestamp, hashed, kind, item.offset)
+    }
+
+    fn give_body_id(
+        &mut self,
+        item: &Item<'_>,
+        body: &Body,
+        between: &[u8],
+        kind: IdKind,
+    ) -> Digest16 {
+        let mut buffer = std::mem::take(&mut self.scratch.hashed);
+        let digest = self.give_id(
+            item,
+            body.hashed(item.text, between, false, &mut buffer),
+            kind,
+        );
+        self.scratch.hashed = buffer;
+        digest
+    }
+
+    fn give_invocation_id(&mut self, item: &Item<'_>, invocation: &Invocation) -> Digest16 {
+        let mut hashed = std::mem::take(&mut self.scratch.hashed);
+        hashed.clear();
+        string::prefix_of_decoded(invocation.text(), HASHED_CHARACTERS, &mut hashed);
+        let digest = self.give_id(item, &hashed, IdKind::Assistant);
+        self.scratch.hashed = hashed;
+        digest
+    }
+
+    /// What comes before each record: the header before the first.
+    fn start_record(&mut self) {
+        if !self.state.has_header {
+            self.state.has_header = true;
+            record::push_header(&mut self.output, &self.agent_id);
+            self.count_record();
+        }
+    }
+
+    fn open_step(&mut self, item: &Item<'_>, digest: Digest16, kind: IdKind, source: Source) {
+        self.start_record();
+        let timestamp = item
+            .timestamp
+            .map_or_else(|| or_epoch(&self.state.timestamp), |(raw, _)| raw);
+        record::open_step(
+            &mut self.output,
+            &Origin {
+                digest,
+                kind,
+                timestamp,
+            },
+            source,
+        );
+    }
+
+    fn close_step(&mut self, item: &Item<'_>) {
+        record::close_step(&mut self.output, item.is_copied);
+        self.end_record();
+    }
+
+    /// Opens a step of the agent. It takes over the window: the one before it goes unmeasured.
+    fn open_agent_step(&mut self, item: &Item<'_>, digest: Digest16, kind: IdKind) {
+        if self.output.is_waiting() {
+            self.output.release(b"");
+        }
+        if self.state.reports_usage && !item.is_copied {
+            self.waiting_records = 0;
+            self.output.begin_waiting();
+        }
+        self.open_step(item, digest, kind, Source::Agent);
+    }
+
+    fn close_agent_step(&mut self, item: &Item<'_>) {
+        self.close_step(item);
+        self.output.end_waiting_step();
+    }
+
+    /// Appends model and effort to a step of the agent.
+    fn push_settings(&mut self) {
+        if !self.state.model.is_empty() {
+            self.output.push(b",\"model_name\":\"");
+            self.output.push(self.state.model.as_bytes());
+            self.output.push(b"\"");
+        }
+        if !self.state.effort.is_empty() {
+            self.output.push(b",\"reasoning_effort\":");
+            self.output.push(self.state.effort.as_bytes());
+        }
+    }
+
+    fn open_observation(&mut self, item: &Item<'_>, digest: Digest16, kind: IdKind, call: &CallId) {
+        self.start_record();
+        let timestamp = item
+            .timestamp
+            .map_or_else(|| or_epoch(&self.state.timestamp), |(raw, _)| raw);
+        record::open_observation(
+            &mut self.output,
+            &Origin {
+                digest,
+                kind,
+                timestamp,
+            },
+            call.0.as_bytes(),
+        );
+    }
+
+    fn end_record(&mut self) {
+        self.count_record();
+        self.output.end_record();
+    }
+
+    fn count_record(&mut self) {
+        self.summary.records += 1;
+        self.waiting_records += 1;
+    }
+}
+
+/// A timestamp seen before, or that of the beginning of time.
+fn or_epoch(timestamp: &Name) -> &[u8] {
+    if timestamp.is_empty() {
+        NO_TIMESTAMP
+    } else {
+        timestamp.as_bytes()
+    }
+}
+
+/// The first word of decoded text, as Python's `split` finds it.
+fn first_word(text: &[u8]) -> Option<Name> {
+    let rest = trim_python_start(text);
+    let mut end = 0;
+    while end < rest.len() && trim_python_start(&rest[end..]).len() == rest.len() - end {
+        end += 1;
+    }
+    let mut escaped = Vec::new();
+    string::escape(&rest[..end], &mut escaped);
+    (end > 0).then(|| Name::new(&escaped, false))
+}
+
+/// Writes a state as it is kept in a checkpoint.
+fn encode(state: &State) -> Vec<u8> {
+    postcard::to_extend(state, vec![STATE_VERSION]).unwrap_or_default()
+}

@@ -1,0 +1,33 @@
+//! Rollout items as records of mngr's common transcript (ATIF v1.7).
+//!
+//! A pure function of the input's bytes and the agent's id. Where to find what:
+//!
+//! * [`converter`]: what each kind of line does; the state between two lines
+//! * [`content`]: the text and images of messages and outputs
+//! * [`arguments`]: the arguments of calls
+//! * [`usage`]: token counts as metrics
+//! * [`attribution`]: which call a command belongs to; [`command`]: a command's record
+//! * [`notice`]: system steps that say in plain words what happened
+//! * [`copied`]: which lines repeat another session's history
+//! * [`event_id`]: ids
+//! * [`record`]: how records are written; [`output`]: which of them may go
+//! * [`convert`](mod@convert): a whole input at once
+//! * [`summary`]: what came of it
+
+pub mod arguments;
+pub mod attribution;
+pub mod command;
+pub mod content;
+pub mod convert;
+pub mod converter;
+pub mod copied;
+pub mod event_id;
+pub mod notice;
+pub mod output;
+pub mod record;
+pub mod summary;
+pub mod usage;
+
+pub use convert::{ConvertError, Options, convert};
+pub use converter::{Checkpoint, Converter, End};
+pub use summary::Summary;

@@ -1,0 +1,269 @@
+//! System steps that say in one plain line what happened, and in `extra.codex` the same for programs.
+
+use crate::json::dump::compact;
+use crate::json::{Key, Kind, Tape, Text, Value, string};
+use crate::rollout::envelope::{Envelope, member, string as as_string};
+
+/// Characters of JSON that a notice keeps of what it cannot name.
+const MOST_CHARACTERS: usize = 16_000;
+
+/// Characters of codex's own words that go into a notice's line.
+const MOST_WORDS: usize = 300;
+
+/// Values nested deeper than this are kept as text: readers of records give up at about 1,000.
+const MOST_DEPTH: usize = 200;
+
+/// A system step to be written: both parts are pieces of JSON.
+#[derive(Default)]
+pub struct Notice {
+    /// The content of the message's string.
+    pub message: Vec<u8>,
+    /// The members of `extra.codex`.
+    pub codex: Vec<u8>,
+}
+
+impl Notice {
+    /// Begins anew.
+    fn start(&mut self, message: &str, kind: &str) {
+        self.message.clear();
+        self.message.extend_from_slice(message.as_bytes());
+        self.codex.clear();
+        self.codex.extend_from_slice(b"\"type\":\"");
+        self.codex.extend_from_slice(kind.as_bytes());
+        self.codex.push(b'"');
+    }
+
+    /// Adds a member of the line's object, where it is there, as compact JSON, cut where it is long.
+    fn add(&mut self, name: &str, text: Text<'_>, value: Option<&Value>) {
+        if let Some(value) = value {
+            self.add_json(name, value.token(text));
+        }
+    }
+
+    fn add_json(&mut self, name: &str, json: &[u8]) {
+        let written = Json::of(json);
+        self.codex
+            .extend_from_slice(format!(",\"{name}\":").as_bytes());
+        self.codex.extend_from_slice(&written.token);
+        if let Some(length) = written.whole_length {
+            self.codex
+                .extend_from_slice(format!(",\"{name}_length\":{length}").as_bytes());
+        }
+    }
+
+    /// `compacted`: the summary is kept, the history that it replaces is not.
+    pub fn compacted(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
+        self.start(
+            "The conversation so far was compacted into a summary.",
+            "compacted",
+        );
+        let message = member(tape, payload, Key::Message).and_then(as_string);
+        if let Some(message) = message {
+            // Whole, whatever its length: from here on it stands for all that came before.
+            self.codex.extend_from_slice(b",\"message\":");
+            self.codex.extend_from_slice(message.token(text));
+        }
+    }
+
+    /// `turn_aborted`
+    pub fn turn_aborted(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
+        self.start("The turn was aborted", "turn_aborted");
+        let reason = member(tape, payload, Key::Reason);
+        self.add_words(text, reason);
+        self.add("turn_id", text, member(tape, payload, Key::TurnId));
+        self.add("reason", text, reason);
+    }
+
+    /// `task_complete` with an error; `None` where there is none.
+    pub fn turn_failed(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) -> Option<()> {
+        let error = member(tape, payload, Key::Error).filter(|error| error.kind != Kind::Null)?;
+        self.start("The turn ended with an error", "task_complete");
+        let object = error.raw(text);
+        let message = crate::json::dump::Members::of(object)
+            .filter(|(key, _)| *key == b"\"message\"")
+            .last();
+        let message = message.map_or(object, |(_, message)| message);
+        self.add_words_of(message);
+        self.add("turn_id", text, member(tape, payload, Key::TurnId));
+        self.add("error", text, Some(error));
+        Some(())
+    }
+
+    /// `thread_rolled_back`
+    pub fn rolled_back(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
+        let turns = member(tape, payload, Key::NumTurns);
+        let count = turns.and_then(|turns| crate::rollout::envelope::integer(text, turns));
+        let message = match count {
+            Some(1) => "The last turn was taken back.".to_owned(),
+            Some(count) => format!("The last {count} turns were taken back."),
+            None => "Turns were taken back.".to_owned(),
+        };
+        self.start(&message, "thread_rolled_back");
+        self.add("num_turns", text, turns);
+    }
+
+    /// A file that goes on from a place in another one (`history_base`) or begins with a copy of it; `None` for any
+    /// other `session_meta`.
+    pub fn new_file(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) -> Option<()> {
+        let base = member(tape, payload, Key::HistoryBase).filter(|base| base.kind == Kind::Object);
+        let forked_from = member(tape, payload, Key::ForkedFromId).and_then(as_string);
+        let thread = member(tape, payload, Key::Id).and_then(as_string);
+        let is_subagent = member(tape, payload, Key::ThreadSource)
+            .is_some_and(|source| source.raw(text) == b"subagent")
+            || member(tape, payload, Key::Source)
+                .is_some_and(|source| member(tape, source, Key::Subagent).is_some());
+        if is_subagent || (base.is_none() && forked_from.is_none()) {
+            return None;
+        }
+        let base_thread = base
+            .and_then(|base| member(tape, base, Key::ThreadId))
+            .and_then(as_string);
+        let raw = |value: Option<&Value>| value.map(|value| value.raw(text));
+        if base.is_some() && raw(base_thread) == raw(thread) {
+            self.start(
+                "The session goes on from an earlier point of itself.",
+                "backtrack",
+            );
+        } else {
+            self.start("The session was forked from another one.", "fork");
+        }
+        self.add("thread_id", text, thread);
+        self.add("forked_from_id", text, forked_from.or(base_thread));
+        let place = base.and_then(|base| member(tape, base, Key::EndOrdinalExclusive));
+        self.add("end_ordinal_exclusive", text, place);
+        Some(())
+    }
+
+    /// A line of a kind that is on no list.
+    pub fn unknown(&mut self, text: Text<'_>, envelope: &Envelope<'_>) {
+        self.message.clear();
+        self.message
+            .extend_from_slice(b"Codex wrote an item of a kind that is not known here");
+        self.codex.clear();
+        let cut = |value: &Value| string::cut(value.raw(text), MOST_WORDS).to_vec();
+        let kinds: Vec<Vec<u8>> = [envelope.kind, envelope.payload_kind]
+            .into_iter()
+            .flatten()
+            .map(cut)
+            .collect();
+        for (place, kind) in kinds.iter().enumerate() {
+            self.message
+                .extend_from_slice(if place == 0 { b": " } else { b"/" });
+            self.message.extend_from_slice(kind);
+        }
+        self.message.push(b'.');
+        self.codex.extend_from_slice(b"\"type\":");
+        match envelope.kind {
+            Some(kind) => self.codex.extend_from_slice(&quoted(&cut(kind))),
+            None => self.codex.extend_from_slice(b"null"),
+        }
+        if let Some(kind) = envelope.payload_kind {
+            self.codex.extend_from_slice(b",\"payload_type\":");
+            self.codex.extend_from_slice(&quoted(&cut(kind)));
+        }
+        // Where there is no payload, the line itself is what would be lost.
+        self.add_json(
+            "payload",
+            envelope
+                .payload
+                .map_or(text.bytes(), |payload| payload.token(text)),
+        );
+    }
+
+    /// A command that no call can own.
+    pub fn unowned_command(&mut self) {
+        self.message.clear();
+        self.message
+            .extend_from_slice(b"A command ran that belongs to no call.");
+    }
+
+    /// Ends the message's line with codex's own words, where there are any.
+    fn add_words(&mut self, text: Text<'_>, words: Option<&Value>) {
+        self.add_words_of(words.map_or(b"", |words| words.token(text)));
+    }
+
+    fn add_words_of(&mut self, token: &[u8]) {
+        let content = match token {
+            [b'"', content @ .., b'"'] => content,
+            _ => b"",
+        };
+        // One line: up to the first line break or other control character.
+        let mut decoded = Vec::new();
+        string::decode(string::cut(content, MOST_WORDS), &mut decoded);
+        let end = decoded
+            .iter()
+            .position(|byte| *byte < 0x20)
+            .unwrap_or(decoded.len());
+        if end > 0 {
+            self.message.extend_from_slice(b": ");
+            string::escape(&decoded[..end], &mut self.message);
+        }
+        self.message.push(b'.');
+    }
+}
+
+/// Puts content between quotes.
+fn quoted(content: &[u8]) -> Vec<u8> {
+    [b"\"", content, b"\""].concat()
+}
+
+/// Any JSON value as it is kept: whole where it is short, else the beginning of its text.
+struct Json {
+    token: Vec<u8>,
+    /// Characters of the whole, where it was cut.
+    whole_length: Option<usize>,
+}
+
+impl Json {
+    fn of(json: &[u8]) -> Self {
+        let characters = |text: &[u8]| text.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+        if json.len() <= 4 * MOST_CHARACTERS {
+            let mut token = Vec::new();
+            compact(json, &mut token);
+            if characters(&token) <= MOST_CHARACTERS && depth(&token) <= MOST_DEPTH {
+                return Self {
+                    token,
+                    whole_length: None,
+                };
+            }
+        }
+        // White space is left in a value that is cut: its beginning is all that is looked at.
+        let beginning = &json[..json.len().min(4 * MOST_CHARACTERS)];
+        let mut kept: String = String::from_utf8_lossy(beginning)
+            .chars()
+            .take(MOST_CHARACTERS)
+            .collect();
+        if let Some(whole) = kept
+            .strip_suffix(char::REPLACEMENT_CHARACTER)
+            .filter(|_| json.len() > beginning.len())
+        {
+            kept.truncate(whole.len());
+        }
+        let mut token = vec![b'"'];
+        string::escape(kept.as_bytes(), &mut token);
+        token.push(b'"');
+        Self {
+            token,
+            whole_length: Some(characters(json)),
+        }
+    }
+}
+
+/// How deep the containers of valid JSON are nested.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
