@@ -81,11 +81,7 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
     let input = open(&arguments.input)?;
     let options = Options {
         agent_id: arguments.agent_id.clone(),
-        end: if arguments.partial {
-            End::Partial
-        } else {
-            End::Complete
-        },
+        end: if arguments.partial { End::Partial } else { End::Complete },
         line_limit: arguments.max_line,
     };
     let Some(path) = &arguments.output else {
@@ -99,10 +95,8 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
         remove_when_stopped(temporary.to_owned()).map_err(cannot_write)?;
     }
     let mut progress = Progress::of(&input);
-    let summary = convert(input, &mut file, &options, &mut |bytes| {
-        progress.tell(bytes)
-    })
-    .map_err(|error| explain(&error, arguments, &path.display().to_string()))?;
+    let summary = convert(input, &mut file, &options, &mut |bytes| progress.tell(bytes))
+        .map_err(|error| explain(&error, arguments, &path.display().to_string()))?;
     file.commit().map_err(cannot_write)?;
     progress.end();
     Ok(summary)
@@ -111,21 +105,14 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
 /// Opens the input.
 fn open(path: &Path) -> Result<Input, Failure> {
     if path == Path::new("-") {
-        return Input::from_reader(io::stdin())
-            .map_err(|error| format!("cannot read standard input: {error}"));
+        return Input::from_reader(io::stdin()).map_err(|error| format!("cannot read standard input: {error}"));
     }
     Input::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            format!(
-                "cannot read {}: there is no such file; rollouts are under ~/.codex/sessions",
-                path.display()
-            )
+            format!("cannot read {}: there is no such file; rollouts are under ~/.codex/sessions", path.display())
         }
         io::ErrorKind::IsADirectory => {
-            format!(
-                "cannot read {}: it is a directory; name a rollout file in it",
-                path.display()
-            )
+            format!("cannot read {}: it is a directory; name a rollout file in it", path.display())
         }
         _ => format!("cannot read {}: {error}", path.display()),
     })
@@ -134,10 +121,9 @@ fn open(path: &Path) -> Result<Input, Failure> {
 /// A transcript in place of its own rollout would lose the rollout.
 fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
     match (fs::canonicalize(input), fs::canonicalize(output)) {
-        (Ok(one), Ok(other)) if one == other && one.is_file() => Err(format!(
-            "{} is the input; name another file for the output",
-            output.display()
-        )),
+        (Ok(one), Ok(other)) if one == other && one.is_file() => {
+            Err(format!("{} is the input; name another file for the output", output.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -158,11 +144,7 @@ fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure
 }
 
 fn name(input: &Path) -> String {
-    if input == Path::new("-") {
-        "standard input".to_owned()
-    } else {
-        input.display().to_string()
-    }
+    if input == Path::new("-") { "standard input".to_owned() } else { input.display().to_string() }
 }
 
 /// Ends the program as a signal ends one that does not handle it.
@@ -210,14 +192,8 @@ impl Progress {
             return Self { bar: None };
         }
         let (bar, template) = match input.size() {
-            Some(size) => (
-                ProgressBar::new(size),
-                "{bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left",
-            ),
-            None => (
-                ProgressBar::no_length(),
-                "{bytes} {spinner} {bytes_per_sec}",
-            ),
+            Some(size) => (ProgressBar::new(size), "{bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left"),
+            None => (ProgressBar::no_length(), "{bytes} {spinner} {bytes_per_sec}"),
         };
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -37,15 +37,9 @@ impl AtomicFile {
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
-        if existing
-            .as_ref()
-            .is_some_and(|existing| !existing.is_file())
-        {
+        if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
             let file = fs::OpenOptions::new().write(true).open(&target)?;
-            return Ok(Self {
-                target,
-                form: Form::Direct(file),
-            });
+            return Ok(Self { target, form: Form::Direct(file) });
         }
         let permissions = existing.map(|existing| existing.permissions());
         #[cfg(target_os = "linux")]
@@ -53,21 +47,12 @@ impl AtomicFile {
             if let Some(permissions) = permissions {
                 file.set_permissions(permissions)?;
             }
-            return Ok(Self {
-                target,
-                form: Form::Unnamed(file),
-            });
+            return Ok(Self { target, form: Form::Unnamed(file) });
         }
         let mut builder = tempfile::Builder::new();
-        let named = builder
-            .prefix(".")
-            .suffix(".tmp")
-            .permissions(permissions.unwrap_or_else(default_permissions));
+        let named = builder.prefix(".").suffix(".tmp").permissions(permissions.unwrap_or_else(default_permissions));
         let named = named.tempfile_in(folder_of(&target))?;
-        Ok(Self {
-            target,
-            form: Form::Named(named),
-        })
+        Ok(Self { target, form: Form::Named(named) })
     }
 
     /// The name under which the file is written, where it has one that is to be removed if the program is stopped.
@@ -88,10 +73,7 @@ impl AtomicFile {
         match self.form {
             #[cfg(target_os = "linux")]
             Form::Unnamed(file) => name(&file, &self.target),
-            Form::Named(named) => named
-                .persist(&self.target)
-                .map(drop)
-                .map_err(|error| error.error),
+            Form::Named(named) => named.persist(&self.target).map(drop).map_err(|error| error.error),
             Form::Direct(_) => Ok(()),
         }
     }
@@ -114,9 +96,7 @@ impl Write for AtomicFile {
 
 /// The folder that a path names a file in.
 fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What a new file is allowed, less what the user's mask takes away.
@@ -136,9 +116,7 @@ fn unnamed(folder: &Path) -> Option<File> {
         return None;
     }
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    openat(CWD, folder, flags, Mode::from_raw_mode(0o666))
-        .ok()
-        .map(File::from)
+    openat(CWD, folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
 }
 
 /// Gives an unnamed file its name, in place of what stands there.
@@ -147,22 +125,14 @@ fn name(file: &File, target: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, linkat};
     use std::os::fd::AsRawFd;
     let unnamed = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    let link = |place: &Path| {
-        linkat(CWD, &unnamed, CWD, place, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
-    };
+    let link = |place: &Path| linkat(CWD, &unnamed, CWD, place, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from);
     match link(target) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         result => return result,
     }
     // A link cannot replace a file, a rename can.
-    let beside = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".tmp")
-        .make_in(folder_of(target), |place| link(place))?;
-    beside
-        .into_temp_path()
-        .persist(target)
-        .map_err(|error| error.error)
+    let beside = tempfile::Builder::new().prefix(".").suffix(".tmp").make_in(folder_of(target), |place| link(place))?;
+    beside.into_temp_path().persist(target).map_err(|error| error.error)
 }
 
 #[cfg(test)]

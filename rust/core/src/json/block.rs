@@ -46,6 +46,13 @@ pub trait Block: Copy {
     ///
     /// The processor must have the instructions of the implementation.
     unsafe fn non_ascii(self) -> u64;
+
+    /// The bytes from 0x80 to 0xBF: in UTF-8 those that go on with a character.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have the instructions of the implementation.
+    unsafe fn continuation(self) -> u64;
 }
 
 /// Eight bytes in a register, for every processor.
@@ -72,9 +79,7 @@ impl Block for Portable {
     #[inline(always)]
     unsafe fn load(start: *const u8) -> Self {
         // SAFETY: the caller has 8 readable bytes; the read has no alignment demand.
-        Self(u64::from_le(unsafe {
-            start.cast::<u64>().read_unaligned()
-        }))
+        Self(u64::from_le(unsafe { start.cast::<u64>().read_unaligned() }))
     }
 
     #[inline(always)]
@@ -96,6 +101,46 @@ impl Block for Portable {
     unsafe fn non_ascii(self) -> u64 {
         Self::gather(self.0 & HIGH)
     }
+
+    #[inline(always)]
+    unsafe fn continuation(self) -> u64 {
+        // Bit 7 is set and bit 6, moved up, is not.
+        Self::gather(self.0 & !(self.0 << 1) & HIGH)
+    }
+}
+
+/// The instructions that may be used here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// AVX-512 with byte masks.
+    Avx512,
+    /// AVX2.
+    Avx2,
+    /// What every processor has.
+    Portable,
+}
+
+impl Instructions {
+    /// The best that this processor has; asked once, remembered by the standard library.
+    #[must_use]
+    #[inline]
+    pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt")
+            {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("lzcnt")
+            {
+                return Self::Avx2;
+            }
+        }
+        Self::Portable
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -105,8 +150,8 @@ pub use x86::{Avx2, Avx512};
 mod x86 {
     use super::Block;
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_max_epu8,
-        _mm256_movemask_epi8, _mm256_set1_epi8, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask,
+        __m256i, __m512i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_max_epu8,
+        _mm256_movemask_epi8, _mm256_set1_epi8, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epi8_mask, _mm512_cmplt_epu8_mask,
         _mm512_loadu_si512, _mm512_movepi8_mask, _mm512_set1_epi8,
     };
 
@@ -140,6 +185,12 @@ mod x86 {
             // SAFETY: the caller has AVX-512.
             unsafe { _mm512_movepi8_mask(self.0) }
         }
+
+        #[inline(always)]
+        unsafe fn continuation(self) -> u64 {
+            // SAFETY: the caller has AVX-512. As signed numbers these are the bytes below -64.
+            unsafe { _mm512_cmplt_epi8_mask(self.0, _mm512_set1_epi8(-64)) }
+        }
     }
 
     /// 64 bytes in two AVX2 registers.
@@ -158,12 +209,7 @@ mod x86 {
         #[inline(always)]
         unsafe fn load(start: *const u8) -> Self {
             // SAFETY: the caller has 64 readable bytes and AVX2.
-            unsafe {
-                Self(
-                    _mm256_loadu_si256(start.cast()),
-                    _mm256_loadu_si256(start.add(32).cast()),
-                )
-            }
+            unsafe { Self(_mm256_loadu_si256(start.cast()), _mm256_loadu_si256(start.add(32).cast())) }
         }
 
         #[inline(always)]
@@ -195,6 +241,18 @@ mod x86 {
             // SAFETY: the caller has AVX2.
             unsafe { join(_mm256_movemask_epi8(self.0), _mm256_movemask_epi8(self.1)) }
         }
+
+        #[inline(always)]
+        unsafe fn continuation(self) -> u64 {
+            // SAFETY: the caller has AVX2. As signed numbers these are the bytes below -64.
+            unsafe {
+                let limit = _mm256_set1_epi8(-64);
+                join(
+                    _mm256_movemask_epi8(_mm256_cmpgt_epi8(limit, self.0)),
+                    _mm256_movemask_epi8(_mm256_cmpgt_epi8(limit, self.1)),
+                )
+            }
+        }
     }
 }
 
@@ -214,33 +272,17 @@ mod tests {
                 bytes[lane] = value;
                 let lanes = &bytes[..B::LANES];
                 let expect = |wanted: &dyn Fn(u8) -> bool| {
-                    lanes.iter().enumerate().fold(0_u64, |mask, (at, byte)| {
-                        mask | (u64::from(wanted(*byte)) << at)
-                    })
+                    lanes.iter().enumerate().fold(0_u64, |mask, (at, byte)| mask | (u64::from(wanted(*byte)) << at))
                 };
                 // SAFETY: 64 bytes are readable; the caller has the instructions.
                 unsafe {
                     let block = B::load(bytes.as_ptr());
-                    assert_eq!(
-                        block.equal(b'"'),
-                        expect(&|byte| byte == b'"'),
-                        "quote, {value:#x} at {lane}"
-                    );
-                    assert_eq!(
-                        block.equal(b'x'),
-                        expect(&|byte| byte == b'x'),
-                        "x, {value:#x} at {lane}"
-                    );
-                    assert_eq!(
-                        block.control(),
-                        expect(&|byte| byte < 0x20),
-                        "control, {value:#x} at {lane}"
-                    );
-                    assert_eq!(
-                        block.non_ascii(),
-                        expect(&|byte| byte >= 0x80),
-                        "non-ASCII, {value:#x} at {lane}"
-                    );
+                    assert_eq!(block.equal(b'"'), expect(&|byte| byte == b'"'), "quote, {value:#x} at {lane}");
+                    assert_eq!(block.equal(b'x'), expect(&|byte| byte == b'x'), "x, {value:#x} at {lane}");
+                    assert_eq!(block.control(), expect(&|byte| byte < 0x20), "control, {value:#x} at {lane}");
+                    assert_eq!(block.non_ascii(), expect(&|byte| byte >= 0x80), "non-ASCII, {value:#x} at {lane}");
+                    let goes_on = expect(&|byte| byte & 0xC0 == 0x80);
+                    assert_eq!(block.continuation(), goes_on, "continuation, {value:#x} at {lane}");
                 }
             }
         }

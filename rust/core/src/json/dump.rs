@@ -92,10 +92,7 @@ fn dump_number(value: &[u8], sink: &mut Sink<'_>) -> bool {
     if !value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
         return sink(if value == b"-0" { b"0" } else { value });
     }
-    let number: f64 = std::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(f64::NAN);
+    let number: f64 = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
     if !number.is_finite() {
         // Python reads a number beyond the double's range as infinity, for which JSON has no word.
         return sink(value);
@@ -111,11 +108,7 @@ fn python_float(number: f64) -> String {
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) {
         let plain = number.to_string();
-        if plain.contains('.') {
-            plain
-        } else {
-            plain + ".0"
-        }
+        if plain.contains('.') { plain } else { plain + ".0" }
     } else {
         let sign = if exponent < 0 { '-' } else { '+' };
         format!("{digits}e{sign}{:02}", exponent.abs())
@@ -137,10 +130,7 @@ impl<'a> Members<'a> {
             [b'{' | b'[', inner @ .., _] => inner.trim_ascii(),
             _ => &[],
         };
-        Self {
-            rest: inner,
-            is_object: container.first() == Some(&b'{'),
-        }
+        Self { rest: inner, is_object: container.first() == Some(&b'{') }
     }
 }
 
@@ -155,18 +145,11 @@ impl<'a> Iterator for Members<'a> {
         if self.is_object {
             let end = token_end(self.rest);
             key = &self.rest[..end];
-            self.rest = self.rest[end..]
-                .trim_ascii_start()
-                .strip_prefix(b":")?
-                .trim_ascii_start();
+            self.rest = self.rest[end..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
         }
         let (value, rest) = self.rest.split_at(token_end(self.rest));
         self.rest = rest.trim_ascii_start();
-        self.rest = self
-            .rest
-            .strip_prefix(b",")
-            .unwrap_or(self.rest)
-            .trim_ascii_start();
+        self.rest = self.rest.strip_prefix(b",").unwrap_or(self.rest).trim_ascii_start();
         Some((key, value))
     }
 }
@@ -198,10 +181,7 @@ fn token_end(text: &[u8]) -> usize {
 /// The place behind the string that starts at `at`.
 fn string_end(text: &[u8], at: usize) -> usize {
     let mut at = at + 1;
-    while let Some(found) = text
-        .get(at..)
-        .and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
-    {
+    while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
         if text[at + found] == b'"' {
             return at + found + 1;
         }

@@ -79,62 +79,77 @@ keys! {
     Type = "type",
 }
 
-/// Slots of the lookup table; a power of two.
-const SLOTS: usize = 256;
-
-/// Mixes the length and three bytes of a name of at least two bytes; chosen so that no two known keys share a slot.
-const fn slot(name: &[u8]) -> usize {
-    let length = name.len();
-    let second = name[1] as usize;
-    let middle = name[length / 2] as usize;
-    let last_but_one = name[length - 2] as usize;
-    let mixed = (second * MIX[0])
-        ^ (middle * MIX[1])
-        ^ (last_but_one * MIX[2])
-        ^ length.wrapping_mul(MIX[3]);
-    (mixed ^ (mixed >> 9)) % SLOTS
+/// A known key in the lookup table.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// The name's first 16 bytes, lowest first, zeros behind a shorter one.
+    head: u128,
+    /// Its length in bytes, 0 for an empty slot.
+    length: usize,
+    /// The key's place in [`Key::ALL`].
+    place: usize,
 }
 
-/// The factors of [`slot`]; the table below refuses to compile when they let two keys meet.
-const MIX: [usize; 4] = [645, 231, 251, 731];
+/// The slot of a name: mixes its length and its first eight bytes.
+#[inline(always)]
+const fn slot(head: u128, length: usize) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "the first eight bytes are what is wanted")]
+    let eight = head as u64;
+    ((eight ^ (length as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(MIX) >> 56) as usize
+}
 
-/// For each slot, one more than the key's place in [`Key::ALL`], or 0.
-static TABLE: [u8; SLOTS] = {
-    let mut table = [0_u8; SLOTS];
-    let mut at = 0;
-    while at < Key::ALL.len() {
-        let place = slot(Key::ALL[at].1);
-        assert!(
-            table[place] == 0,
-            "two keys share a slot: choose other factors"
-        );
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "there are fewer than 255 keys"
-        )]
-        {
-            table[place] = (at + 1) as u8;
-        }
-        at += 1;
+/// The factor of [`slot`], chosen so that no two known keys share one; else the table below refuses to compile.
+const MIX: u64 = 0x7CAC_3939_83C9_7917;
+
+/// The known keys by their slots.
+static TABLE: [Entry; 256] = {
+    let mut table = [Entry { head: 0, length: 0, place: 0 }; 256];
+    let mut place = 0;
+    while place < Key::ALL.len() {
+        let name = Key::ALL[place].1;
+        let head = head(name);
+        let entry = &mut table[slot(head, name.len())];
+        assert!(entry.length == 0, "two keys share a slot: choose another factor");
+        *entry = Entry { head, length: name.len(), place };
+        place += 1;
     }
     table
 };
 
+/// The first 16 bytes of a name as a number.
+const fn head(name: &[u8]) -> u128 {
+    let (mut head, mut at) = (0, 0);
+    while at < name.len() && at < 16 {
+        head |= (name[at] as u128) << (8 * at);
+        at += 1;
+    }
+    head
+}
+
 impl Key {
     /// The key of this name, [`Key::Other`] when no reader asks for it.
-    #[inline]
     #[must_use]
     pub fn named(name: &[u8]) -> Self {
-        if name.len() < 2 {
+        Self::with_head(head(name), name)
+    }
+
+    /// As [`Self::named`], for a name behind which at least 16 bytes from its start on can be read as `window`.
+    #[inline(always)]
+    #[must_use]
+    pub fn named_in(window: [u8; 16], name: &[u8]) -> Self {
+        let unused = 8 * 16_usize.saturating_sub(name.len());
+        let head = if unused == 128 { 0 } else { (u128::from_le_bytes(window) << unused) >> unused };
+        Self::with_head(head, name)
+    }
+
+    #[inline(always)]
+    fn with_head(head: u128, name: &[u8]) -> Self {
+        let entry = &TABLE[slot(head, name.len())];
+        if entry.head != head || entry.length != name.len() {
             return Self::Other;
         }
-        match TABLE[slot(name)] {
-            0 => Self::Other,
-            place => {
-                let (key, known) = Self::ALL[usize::from(place) - 1];
-                if known == name { key } else { Self::Other }
-            }
-        }
+        let (key, known) = Self::ALL[entry.place];
+        if name.len() <= 16 || name[16..] == known[16..] { key } else { Self::Other }
     }
 
     /// Whether values inside a container under this key are recorded one by one.
@@ -169,6 +184,10 @@ mod tests {
     fn every_known_key_is_found_and_near_misses_are_not() {
         for (key, name) in Key::ALL {
             assert_eq!(Key::named(name), *key);
+            let mut window = [b'!'; 16];
+            let length = name.len().min(16);
+            window[..length].copy_from_slice(&name[..length]);
+            assert_eq!(Key::named_in(window, name), *key);
             let mut longer = name.to_vec();
             longer.push(b'x');
             assert_eq!(Key::named(&longer), Key::Other);

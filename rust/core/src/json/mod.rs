@@ -13,7 +13,7 @@ pub mod scan;
 pub mod string;
 
 pub use key::Key;
-pub use scan::{Kind, Malformed, Tape, Value, scan};
+pub use scan::{Kind, Malformed, Tape, Value, scan, scan_from_payload};
 
 /// A JSON text laid out for the scanner: a newline behind it, and [`block::PADDING`] readable bytes behind that.
 #[derive(Clone, Copy)]
@@ -32,10 +32,7 @@ impl<'a> Text<'a> {
     /// never a matter of input.
     #[must_use]
     pub fn new(buffer: &'a [u8], len: usize) -> Self {
-        assert!(
-            buffer.len() > len + block::PADDING && buffer[len] == b'\n',
-            "text without its padding"
-        );
+        assert!(buffer.len() > len + block::PADDING && buffer[len] == b'\n', "text without its padding");
         Self { buffer, len }
     }
 

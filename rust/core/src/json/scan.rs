@@ -3,7 +3,7 @@
 //! The grammar is RFC 8259's, nothing looser: no `NaN`, no control characters in strings, no lone commas.
 //! Whether the bytes are UTF-8 is left to the caller, who learns whether there is anything but ASCII at all.
 
-use super::block::{Block, Portable};
+use super::block::{Block, Instructions, Portable};
 use super::{Key, Text};
 
 /// Containers may be nested this deep; one bit is kept for each level.
@@ -54,6 +54,12 @@ impl Content {
         self.0 & Self::UNICODE_ESCAPE != 0
     }
 
+    /// Has a byte of 0x80 or above.
+    #[must_use]
+    pub const fn has_non_ascii(self) -> bool {
+        self.0 & Self::NON_ASCII != 0
+    }
+
     /// Each byte stands for one character: neither escapes nor anything beyond ASCII.
     #[must_use]
     pub const fn is_plain(self) -> bool {
@@ -97,11 +103,7 @@ impl Value {
     /// Like [`Self::raw`], with the quotes of a string.
     #[must_use]
     pub fn token<'a>(&self, text: Text<'a>) -> &'a [u8] {
-        if self.kind == Kind::String {
-            text.span(self.start - 1, self.end + 1)
-        } else {
-            self.raw(text)
-        }
+        if self.kind == Kind::String { text.span(self.start - 1, self.end + 1) } else { self.raw(text) }
     }
 
     /// The key's name as it stands, escapes included; empty for an element of an array.
@@ -164,16 +166,8 @@ impl Tape {
     /// The values inside `container`: an object's with their keys, an array's elements; none where it was not entered.
     #[must_use]
     pub fn children(&self, container: &Value) -> Children<'_> {
-        let first = if container.is_entered {
-            container.place as usize + 1
-        } else {
-            container.next as usize
-        };
-        Children {
-            values: &self.values,
-            at: first,
-            end: container.next as usize,
-        }
+        let first = if container.is_entered { container.place as usize + 1 } else { container.next as usize };
+        Children { values: &self.values, at: first, end: container.next as usize }
     }
 }
 
@@ -198,41 +192,6 @@ impl<'t> Iterator for Children<'t> {
     }
 }
 
-/// The instructions that the scanner may use here, asked for once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instructions {
-    /// AVX-512 with byte masks.
-    Avx512,
-    /// AVX2.
-    Avx2,
-    /// What every processor has.
-    Portable,
-}
-
-impl Instructions {
-    /// The best that this processor has.
-    #[must_use]
-    pub fn best() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("bmi2")
-                && is_x86_feature_detected!("lzcnt")
-            {
-                return Self::Avx512;
-            }
-            if is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("bmi2")
-                && is_x86_feature_detected!("lzcnt")
-            {
-                return Self::Avx2;
-            }
-        }
-        Self::Portable
-    }
-}
-
 /// Checks that `text` is one JSON object and nothing else, and records its values on `tape`.
 ///
 /// # Errors
@@ -240,48 +199,55 @@ impl Instructions {
 /// [`Malformed`] with the place of the first byte that does not fit.
 #[inline]
 pub fn scan(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
-    scan_with(Instructions::best(), text, tape)
+    scan_with(Instructions::best(), text, 0, tape)
 }
 
-/// [`scan`] with the given instructions, which must be [`Instructions::best`] or [`Instructions::Portable`].
+/// As [`scan`], for an object whose members before `payload`, and the key of that, are known to be in order: goes on
+/// with the object that starts at `payload`, and records it as the first of the members.
 ///
 /// # Errors
 ///
 /// As [`scan`].
 #[inline]
-pub fn scan_with(
-    instructions: Instructions,
-    text: Text<'_>,
-    tape: &mut Tape,
-) -> Result<(), Malformed> {
+pub fn scan_from_payload(text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
+    scan_with(Instructions::best(), text, payload, tape)
+}
+
+/// Both scans (`payload` is 0 for the whole text) with the given instructions, which must be [`Instructions::best`]
+/// or [`Instructions::Portable`].
+#[inline]
+fn scan_with(instructions: Instructions, text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
     debug_assert!(instructions == Instructions::Portable || instructions == Instructions::best());
     match instructions {
         // SAFETY: `Instructions::best` asked the processor for each of the features.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => unsafe { scan_avx512(text, tape) },
+        Instructions::Avx512 => unsafe { scan_avx512(text, payload, tape) },
         // SAFETY: the same.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 => unsafe { scan_avx2(text, tape) },
+        Instructions::Avx2 => unsafe { scan_avx2(text, payload, tape) },
         // SAFETY: the portable block needs no feature.
-        _ => unsafe { Scanner::<Portable>::run(text, tape) },
+        _ => unsafe { Scanner::<Portable>::run(text, payload, tape) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn scan_avx512(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
+unsafe fn scan_avx512(text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
     // SAFETY: this function is entered only where the features are there.
-    unsafe { Scanner::<super::block::Avx512>::run(text, tape) }
+    unsafe { Scanner::<super::block::Avx512>::run(text, payload, tape) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn scan_avx2(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
+unsafe fn scan_avx2(text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
     // SAFETY: this function is entered only where the features are there.
-    unsafe { Scanner::<super::block::Avx2>::run(text, tape) }
+    unsafe { Scanner::<super::block::Avx2>::run(text, payload, tape) }
 }
 
 /// The scan of one text. Its functions are inlined into the function that has the block's instructions.
+///
+/// The text is looked at block by block, each once; a block may hold several short strings, or a long string many
+/// blocks. The masks of the block that starts at `base` have one bit a byte, none for bytes behind the text.
 ///
 /// Invariant: every place handed to [`Self::byte`] or [`Self::string`] is at most `len`. At `len` stands a
 /// newline, which no token contains, so no token is followed beyond it; a block loaded at a place up to `len`
@@ -291,7 +257,28 @@ struct Scanner<'a, 't, B> {
     len: usize,
     text: Text<'a>,
     tape: &'t mut Tape,
+    base: usize,
+    /// Quotes that no backslash escapes.
+    quotes: u64,
+    /// Control characters, and the newline behind the text.
+    controls: u64,
+    /// Bytes that a backslash escapes.
+    escaped: u64,
+    /// Those of them that are a `u`.
+    unicode: u64,
+    /// Bytes of 0x80 and above.
+    non_ascii: u64,
+    /// 1 where the first byte of the next block is escaped by the last of this one.
+    carried: u64,
     block: std::marker::PhantomData<B>,
+}
+
+/// Where a key's name stands, and what it holds; nowhere for an element of an array.
+#[derive(Clone, Copy, Default)]
+struct KeyName {
+    start: usize,
+    end: usize,
+    content: Content,
 }
 
 /// Place of a scan that goes on.
@@ -304,17 +291,14 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
     ///
     /// The processor must have the instructions of `B`.
     #[inline(always)]
-    unsafe fn run(text: Text<'a>, tape: &'t mut Tape) -> Scanned<()> {
+    unsafe fn run(text: Text<'a>, payload: usize, tape: &'t mut Tape) -> Scanned<()> {
         tape.values.clear();
         tape.open.clear();
         tape.has_non_ascii = false;
         tape.has_blank = false;
         tape.depth = 0;
         if u32::try_from(text.buffer.len()).is_err() {
-            return Err(Malformed {
-                at: 0,
-                why: "the line is 4 GiB or longer",
-            });
+            return Err(Malformed { at: 0, why: "the line is 4 GiB or longer" });
         }
         let start = text.buffer.as_ptr();
         let mut scanner = Self {
@@ -322,30 +306,32 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             len: text.len,
             text,
             tape,
+            base: 0,
+            quotes: 0,
+            controls: 0,
+            escaped: 0,
+            unicode: 0,
+            non_ascii: 0,
+            carried: 0,
             block: std::marker::PhantomData,
         };
-        // SAFETY: place 0 is at most `len`.
+        if payload >= text.len {
+            // Also for an empty text.
+            return Err(Malformed { at: 0, why: "not a JSON object" });
+        }
+        // SAFETY: `payload` is below `len`.
         unsafe {
-            let mut at = scanner.skip_blank(0);
-            let leading = at;
+            scanner.look_at(payload)?;
+            let mut at = if payload == 0 { scanner.skip_blank(0) } else { payload };
+            let leading = at - payload;
             if scanner.byte(at) != b'{' {
-                return Err(Malformed {
-                    at,
-                    why: "not a JSON object",
-                });
+                return Err(Malformed { at, why: "not a JSON object" });
             }
-            at = scanner.object(at)?;
+            at = scanner.object(at, payload > 0)?;
             let end = at;
             at = scanner.skip_blank(at);
             scanner.tape.has_blank |= leading != 0 || end != at;
-            if at == scanner.len {
-                Ok(())
-            } else {
-                Err(Malformed {
-                    at,
-                    why: "something follows the object",
-                })
-            }
+            if at == scanner.len { Ok(()) } else { Err(Malformed { at, why: "something follows the object" }) }
         }
     }
 
@@ -377,79 +363,90 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         at
     }
 
+    /// Takes the masks of the block at `base`, and checks its escapes.
+    #[inline(always)]
+    unsafe fn look_at(&mut self, base: usize) -> Scanned<()> {
+        // SAFETY: `base` is at most `len`.
+        unsafe {
+            let block = B::load(self.start.add(base));
+            self.base = base;
+            // The newline behind the text is left in, so that strings end there; what is behind it is not.
+            let left = self.len - base;
+            let inside = if left < B::LANES - 1 { (2 << left) - 1 } else { u64::MAX };
+            let backslashes = block.equal(b'\\') & inside;
+            let quotes = block.equal(b'"') & inside;
+            self.controls = block.control() & inside;
+            self.non_ascii = block.non_ascii() & inside;
+            if backslashes | self.carried == 0 {
+                self.quotes = quotes;
+                self.escaped = 0;
+                self.unicode = 0;
+                return Ok(());
+            }
+            let escaped = escaped_bytes::<B>(backslashes, &mut self.carried);
+            self.quotes = quotes & !escaped;
+            self.escaped = escaped;
+            self.unicode = 0;
+            let rare = escaped & !(quotes | backslashes | block.equal(b'n') | block.equal(b't'));
+            if rare == 0 { Ok(()) } else { self.check_escapes(rare) }
+        }
+    }
+
+    /// Checks the escapes of the block whose characters are `rare`: neither quote, backslash, `n` nor `t`.
+    #[inline(always)]
+    unsafe fn check_escapes(&mut self, mut rare: u64) -> Scanned<()> {
+        // SAFETY: the bits stand for bytes up to `len`.
+        unsafe {
+            while rare != 0 {
+                let lane = rare.trailing_zeros();
+                let at = self.base + lane as usize;
+                rare &= rare - 1;
+                match self.byte(at) {
+                    b'r' | b'/' | b'b' | b'f' => {}
+                    b'u' => {
+                        // Four bytes behind a byte up to `len` are inside the padding.
+                        let digits = self.start.add(at + 1).cast::<[u8; 4]>().read_unaligned();
+                        if !digits.iter().all(u8::is_ascii_hexdigit) {
+                            return Err(Malformed { at, why: "an escape \\u without four digits" });
+                        }
+                        self.unicode |= 1 << lane;
+                    }
+                    _ => return Err(Malformed { at, why: "an escape that JSON does not have" }),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Scans a string from behind its opening quote; gives the place of the closing one.
     #[inline(always)]
     unsafe fn string(&mut self, mut at: usize) -> Scanned<(usize, Content)> {
         let mut content = 0_u8;
-        // 1 where the byte at `at` is escaped by a backslash at the end of the block before.
-        let mut carried = 0_u64;
-        loop {
-            // SAFETY: `at` is at most `len`: every block before held no newline, or it would have ended the string.
-            unsafe {
-                let block = B::load(self.start.add(at));
-                let quote = block.equal(b'"');
-                let backslash = block.equal(b'\\');
-                let control = block.control();
-                let escaped = if backslash == 0 {
-                    let escaped = carried;
-                    carried = 0;
-                    escaped
-                } else {
-                    escaped_bytes::<B>(backslash, &mut carried)
-                };
-                let closing = quote & !escaped;
+        // SAFETY: `at` is at most `len`: no block before `at` holds the newline at `len`, or it would have ended here.
+        unsafe {
+            while at >= self.base + B::LANES {
+                self.look_at(self.base + B::LANES)?;
+            }
+            loop {
+                let shift = at - self.base;
+                let quotes = self.quotes >> shift;
                 // All bits below the closing quote; all bits where there is none.
-                let inside = closing.wrapping_sub(1) & !closing;
-                if control & inside != 0 {
-                    let place = at + (control & inside).trailing_zeros() as usize;
-                    let why = if place == self.len {
-                        UNCLOSED
-                    } else {
-                        "a control character inside a string"
-                    };
+                let inside = quotes.wrapping_sub(1) & !quotes;
+                let controls = (self.controls >> shift) & inside;
+                if controls != 0 {
+                    let place = at + controls.trailing_zeros() as usize;
+                    let why = if place == self.len { UNCLOSED } else { "a control character inside a string" };
                     return Err(Malformed { at: place, why });
                 }
-                if block.non_ascii() & inside != 0 {
-                    content |= Content::NON_ASCII;
+                content |= u8::from((self.escaped >> shift) & inside != 0) * Content::ESCAPE
+                    | u8::from((self.unicode >> shift) & inside != 0) * Content::UNICODE_ESCAPE
+                    | u8::from((self.non_ascii >> shift) & inside != 0) * Content::NON_ASCII;
+                if quotes != 0 {
+                    self.tape.has_non_ascii |= content & Content::NON_ASCII != 0;
+                    return Ok((at + quotes.trailing_zeros() as usize, Content(content)));
                 }
-                let escaped = escaped & inside;
-                if escaped != 0 {
-                    content |= Content::ESCAPE;
-                    let mut rare =
-                        escaped & !(quote | backslash | block.equal(b'n') | block.equal(b't'));
-                    while rare != 0 {
-                        let place = at + rare.trailing_zeros() as usize;
-                        rare &= rare - 1;
-                        match self.byte(place) {
-                            b'r' | b'/' | b'b' | b'f' => {}
-                            b'u' => {
-                                // Four bytes behind an escape inside the block are inside the padding.
-                                let digits =
-                                    self.start.add(place + 1).cast::<[u8; 4]>().read_unaligned();
-                                if !digits.iter().all(u8::is_ascii_hexdigit) {
-                                    return Err(Malformed {
-                                        at: place,
-                                        why: "an escape \\u without four digits",
-                                    });
-                                }
-                                content |= Content::UNICODE_ESCAPE;
-                            }
-                            _ => {
-                                return Err(Malformed {
-                                    at: place,
-                                    why: "an escape that JSON does not have",
-                                });
-                            }
-                        }
-                    }
-                }
-                if closing != 0 {
-                    if content & Content::NON_ASCII != 0 {
-                        self.tape.has_non_ascii = true;
-                    }
-                    return Ok((at + closing.trailing_zeros() as usize, Content(content)));
-                }
-                at += B::LANES;
+                at = self.base + B::LANES;
+                self.look_at(at)?;
             }
         }
     }
@@ -492,14 +489,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         while unsafe { self.byte(at) }.is_ascii_digit() {
             at += 1;
         }
-        if at == first {
-            Err(Malformed {
-                at,
-                why: "a number without digits",
-            })
-        } else {
-            Ok(at)
-        }
+        if at == first { Err(Malformed { at, why: "a number without digits" }) } else { Ok(at) }
     }
 
     /// Scans `true`, `false`, `null` or a number.
@@ -513,55 +503,49 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 b'f' => (b"false", Kind::False),
                 b'n' => (b"null", Kind::Null),
                 _ => {
-                    let why = if at == self.len {
-                        UNCLOSED
-                    } else {
-                        "a value was expected"
-                    };
+                    let why = if at == self.len { UNCLOSED } else { "a value was expected" };
                     return Err(Malformed { at, why });
                 }
             };
             if std::slice::from_raw_parts(self.start.add(at), word.len()) == word {
                 Ok((at + word.len(), kind))
             } else {
-                Err(Malformed {
-                    at,
-                    why: "a value was expected",
-                })
+                Err(Malformed { at, why: "a value was expected" })
             }
         }
     }
 
-    /// Scans a key, its colon and the white space around them; gives the key and the place of the value.
+    /// Scans a key, its colon and the white space around them; gives the key's name and the place of the value.
     #[inline(always)]
-    unsafe fn key(&mut self, at: usize) -> Scanned<(usize, usize, usize)> {
+    unsafe fn key(&mut self, at: usize) -> Scanned<(KeyName, usize)> {
         // SAFETY: the places come from `skip_blank` and `string`, which keep them at most `len`.
         unsafe {
             if self.byte(at) != b'"' {
-                let why = if at == self.len {
-                    UNCLOSED
-                } else {
-                    "a key was expected"
-                };
+                let why = if at == self.len { UNCLOSED } else { "a key was expected" };
                 return Err(Malformed { at, why });
             }
-            let (end, _) = self.string(at + 1)?;
+            let (end, content) = self.string(at + 1)?;
             let colon = self.skip_blank(end + 1);
             if self.byte(colon) != b':' {
-                return Err(Malformed {
-                    at: colon,
-                    why: "a colon was expected",
-                });
+                return Err(Malformed { at: colon, why: "a colon was expected" });
             }
-            Ok((at + 1, end, self.skip_blank(colon + 1)))
+            Ok((KeyName { start: at + 1, end, content }, self.skip_blank(colon + 1)))
         }
     }
 
-    /// Scans the object that starts at `at`, and records what is inside entered containers.
+    /// Scans the object that starts at `at`, and records what is inside entered containers. Where it `is_payload`, the
+    /// object around it is open already.
     #[inline(always)]
-    unsafe fn object(&mut self, mut at: usize) -> Scanned<usize> {
+    unsafe fn object(&mut self, mut at: usize, is_payload: bool) -> Scanned<usize> {
         let mut key = Key::Other;
-        let (mut key_start, mut key_end) = (0, 0);
+        let mut name = KeyName::default();
+        if is_payload {
+            let root = self.record(Kind::Object, Content::default(), key, name, 0, 0)?;
+            self.tape.values[root].is_entered = true;
+            self.tape.open.push(place_u32(root));
+            self.tape.depth = 1;
+            key = Key::Payload;
+        }
         // SAFETY: all places come from functions that keep them at most `len`, or step over a byte just seen to be
         // no newline.
         unsafe {
@@ -570,26 +554,13 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 let first = self.byte(at);
                 if first == b'"' {
                     let (end, content) = self.string(at + 1)?;
-                    self.record(
-                        Kind::String,
-                        content,
-                        key,
-                        (key_start, key_end),
-                        at + 1,
-                        end,
-                    )?;
+                    self.record(Kind::String, content, key, name, at + 1, end)?;
                     at = end + 1;
                 } else if first == b'{' || first == b'[' {
-                    let kind = if first == b'{' {
-                        Kind::Object
-                    } else {
-                        Kind::Array
-                    };
-                    let place =
-                        self.record(kind, Content::default(), key, (key_start, key_end), at, at)?;
+                    let kind = if first == b'{' { Kind::Object } else { Kind::Array };
+                    let place = self.record(kind, Content::default(), key, name, at, at)?;
                     // The text itself is entered, and nothing that is nested deeper than any reader looks.
-                    if self.tape.open.is_empty() || (key.is_entered() && self.tape.open.len() < 12)
-                    {
+                    if self.tape.open.is_empty() || (key.is_entered() && self.tape.open.len() < 12) {
                         self.tape.values[place].is_entered = true;
                         self.tape.open.push(place_u32(place));
                         self.tape.depth = self.tape.depth.max(self.tape.open.len());
@@ -601,11 +572,11 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                                 return Ok(at);
                             }
                         } else if kind == Kind::Object {
-                            (key_start, key_end, at) = self.key(after)?;
-                            key = self.named(key_start, key_end);
+                            (name, at) = self.key(after)?;
+                            key = self.named(name);
                             continue 'value;
                         } else {
-                            (key_start, key_end) = (0, 0);
+                            name = KeyName::default();
                             at = after;
                             continue 'value;
                         }
@@ -615,7 +586,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                     }
                 } else {
                     let (end, kind) = self.scalar(at)?;
-                    self.record(kind, Content::default(), key, (key_start, key_end), at, end)?;
+                    self.record(kind, Content::default(), key, name, at, end)?;
                     at = end;
                 }
                 // A value has ended at `at`.
@@ -627,24 +598,21 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                     match self.byte(at) {
                         b',' if is_object => {
                             let next = self.skip_blank(at + 1);
-                            (key_start, key_end, at) = self.key(next)?;
-                            key = self.named(key_start, key_end);
+                            (name, at) = self.key(next)?;
+                            key = self.named(name);
                             continue 'value;
                         }
                         b',' => {
                             key = element_key;
-                            (key_start, key_end) = (0, 0);
+                            name = KeyName::default();
                             at = self.skip_blank(at + 1);
                             continue 'value;
                         }
                         b'}' if is_object => {}
                         b']' if !is_object => {}
                         _ => {
-                            let why = if at == self.len {
-                                UNCLOSED
-                            } else {
-                                "a comma or a closing bracket was expected"
-                            };
+                            let why =
+                                if at == self.len { UNCLOSED } else { "a comma or a closing bracket was expected" };
                             return Err(Malformed { at, why });
                         }
                     }
@@ -670,15 +638,16 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         self.tape.open.is_empty()
     }
 
-    /// The key whose name stands between two places.
+    /// The key of a name.
     #[inline(always)]
-    fn named(&self, start: usize, end: usize) -> Key {
-        let name = &self.text.buffer[start..end];
-        if name.contains(&b'\\') {
-            named_with_escapes(name)
-        } else {
-            Key::named(name)
+    unsafe fn named(&self, name: KeyName) -> Key {
+        let bytes = &self.text.buffer[name.start..name.end];
+        if name.content.has_escape() {
+            return named_with_escapes(bytes);
         }
+        // SAFETY: 16 bytes from a place up to `len` are inside the padding.
+        let window = unsafe { self.start.add(name.start).cast::<[u8; 16]>().read_unaligned() };
+        Key::named_in(window, bytes)
     }
 
     /// Records a value; gives its place on the tape.
@@ -688,20 +657,17 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         kind: Kind,
         content: Content,
         key: Key,
-        (key_start, key_end): (usize, usize),
+        name: KeyName,
         start: usize,
         end: usize,
     ) -> Scanned<usize> {
         let place = self.tape.values.len();
         if place >= MAX_VALUES {
-            return Err(Malformed {
-                at: start,
-                why: "more values than a rollout line has",
-            });
+            return Err(Malformed { at: start, why: "more values than a rollout line has" });
         }
         self.tape.values.push(Value {
-            key_start: place_u32(key_start),
-            key_end: place_u32(key_end),
+            key_start: place_u32(name.start),
+            key_end: place_u32(name.end),
             start: place_u32(start),
             end: place_u32(end),
             place: place_u32(place),
@@ -726,10 +692,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 // A container opens at `at`.
                 is_object = self.byte(at) == b'{';
                 if depth + outer >= MAX_DEPTH {
-                    return Err(Malformed {
-                        at,
-                        why: "containers are nested too deep",
-                    });
+                    return Err(Malformed { at, why: "containers are nested too deep" });
                 }
                 let (word, bit) = (depth / 64, depth % 64);
                 if word == self.tape.nesting.len() {
@@ -749,11 +712,10 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                         if depth == 0 {
                             return Ok(at);
                         }
-                        is_object =
-                            self.tape.nesting[(depth - 1) / 64] >> ((depth - 1) % 64) & 1 == 1;
+                        is_object = self.tape.nesting[(depth - 1) / 64] >> ((depth - 1) % 64) & 1 == 1;
                     } else {
                         if is_object {
-                            (_, _, at) = self.key(at)?;
+                            (_, at) = self.key(at)?;
                         }
                         match self.byte(at) {
                             b'"' => at = self.string(at + 1)?.0 + 1,
@@ -770,11 +732,8 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                         b'}' if is_object => ended = true,
                         b']' if !is_object => ended = true,
                         _ => {
-                            let why = if at == self.len {
-                                UNCLOSED
-                            } else {
-                                "a comma or a closing bracket was expected"
-                            };
+                            let why =
+                                if at == self.len { UNCLOSED } else { "a comma or a closing bracket was expected" };
                             return Err(Malformed { at, why });
                         }
                     }
@@ -791,11 +750,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
 /// escaped: a run's escaping backslashes are those at even distance from its start.
 #[inline(always)]
 fn escaped_bytes<B: Block>(backslash: u64, carried: &mut u64) -> u64 {
-    let lanes = if B::LANES == 64 {
-        u64::MAX
-    } else {
-        (1 << B::LANES) - 1
-    };
+    let lanes = if B::LANES == 64 { u64::MAX } else { (1 << B::LANES) - 1 };
     // A backslash that is itself escaped by the block before escapes nothing.
     let mut escaping = backslash & !*carried;
     if escaping & (escaping << 1) != 0 {
@@ -823,10 +778,7 @@ fn named_with_escapes(name: &[u8]) -> Key {
 
 /// A place as it is recorded.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "texts of 4 GiB and more are refused before anything is recorded"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "texts of 4 GiB and more are refused before anything is recorded")]
 fn place_u32(place: usize) -> u32 {
     place as u32
 }

@@ -4,6 +4,8 @@
 //! to 0.169). Decoded text therefore is WTF-8: UTF-8 in which such a surrogate stands as the three bytes that its
 //! number would have. [`escape`] turns it back into `\udXXX`.
 
+use super::block::{Block, Instructions, Portable};
+
 /// One character of a string's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
@@ -15,14 +17,10 @@ enum Unit {
 
 /// Reads the four digits at `at`; 0 where there are none, which the scanner has excluded.
 fn hex4(content: &[u8], at: usize) -> u16 {
-    content
-        .get(at..at + 4)
-        .into_iter()
-        .flatten()
-        .fold(0, |number, digit| {
-            let digit = (*digit as char).to_digit(16).unwrap_or(0);
-            (number << 4) | u16::try_from(digit).unwrap_or(0)
-        })
+    content.get(at..at + 4).into_iter().flatten().fold(0, |number, digit| {
+        let digit = (*digit as char).to_digit(16).unwrap_or(0);
+        (number << 4) | u16::try_from(digit).unwrap_or(0)
+    })
 }
 
 /// The character of the escape whose backslash is at `at`, and the escape's length.
@@ -42,10 +40,7 @@ fn unescape(content: &[u8], at: usize) -> (Unit, usize) {
                     return (Unit::Char(pair), 12);
                 }
             }
-            (
-                char::from_u32(u32::from(first)).map_or(Unit::Lone(first), Unit::Char),
-                6,
-            )
+            (char::from_u32(u32::from(first)).map_or(Unit::Lone(first), Unit::Char), 6)
         }
         Some(byte) => simple(*byte),
         None => (Unit::Char('\\'), 1),
@@ -56,30 +51,17 @@ fn unescape(content: &[u8], at: usize) -> (Unit, usize) {
 fn push(out: &mut Vec<u8>, unit: Unit) {
     match unit {
         Unit::Char(character) if character.is_ascii() => out.push(character as u8),
-        Unit::Char(character) => {
-            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes())
-        }
+        Unit::Char(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         Unit::Lone(surrogate) => {
             let [high, low] = surrogate.to_be_bytes();
-            out.extend_from_slice(&[
-                0xE0 | (high >> 4),
-                0x80 | ((high & 0x0F) << 2) | (low >> 6),
-                0x80 | (low & 0x3F),
-            ]);
+            out.extend_from_slice(&[0xE0 | (high >> 4), 0x80 | ((high & 0x0F) << 2) | (low >> 6), 0x80 | (low & 0x3F)]);
         }
     }
 }
 
 /// Appends the text that `content` stands for, as WTF-8.
 pub fn decode(content: &[u8], out: &mut Vec<u8>) {
-    let mut rest = content;
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        out.extend_from_slice(&rest[..at]);
-        let (unit, length) = unescape(rest, at);
-        push(out, unit);
-        rest = &rest[at + length..];
-    }
-    out.extend_from_slice(rest);
+    decode_some(content, usize::MAX, Lone::Kept, out);
 }
 
 /// Appends at most `limit` characters of the text that `content` stands for, with `?` for a lone surrogate; gives
@@ -87,31 +69,115 @@ pub fn decode(content: &[u8], out: &mut Vec<u8>) {
 ///
 /// This is what an event id hashes: Python's `text[:limit].encode("utf-8", "replace")`.
 pub fn decode_prefix(content: &[u8], limit: usize, out: &mut Vec<u8>) -> usize {
-    let mut taken = 0;
-    let mut rest = content;
-    while taken < limit && !rest.is_empty() {
-        // A character is at most 4 bytes, so no more than this can be needed.
-        let window = &rest[..rest.len().min((limit - taken) * 4)];
-        let at = memchr::memchr(b'\\', window).unwrap_or(window.len());
-        let (length, characters) = prefix(&rest[..at], limit - taken);
-        out.extend_from_slice(&rest[..length]);
-        taken += characters;
-        rest = &rest[length..];
-        if taken < limit && rest.first() == Some(&b'\\') {
-            let (unit, length) = unescape(rest, 0);
-            push(
-                out,
-                if matches!(unit, Unit::Lone(_)) {
-                    Unit::Char('?')
-                } else {
-                    unit
-                },
-            );
-            taken += 1;
-            rest = &rest[length..];
+    decode_some(content, limit, Lone::Replaced, out)
+}
+
+/// What becomes of a surrogate without a partner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lone {
+    /// It stands in the text as WTF-8 has it.
+    Kept,
+    /// A question mark stands for it.
+    Replaced,
+}
+
+/// Appends at most `limit` characters of what `content` stands for; gives how many.
+fn decode_some(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
+    match Instructions::best() {
+        // SAFETY: `Instructions::best` asked the processor for each of the features.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512 => unsafe { decode_avx512(content, limit, lone, out) },
+        // SAFETY: the same.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 => unsafe { decode_avx2(content, limit, lone, out) },
+        // SAFETY: the portable block needs no feature.
+        _ => unsafe { decode_blocks::<Portable>(content, limit, lone, out) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn decode_avx512(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
+    // SAFETY: this function is entered only where the features are there.
+    unsafe { decode_blocks::<super::block::Avx512>(content, limit, lone, out) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn decode_avx2(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
+    // SAFETY: this function is entered only where the features are there.
+    unsafe { decode_blocks::<super::block::Avx2>(content, limit, lone, out) }
+}
+
+/// Decodes block by block: what stands before the first backslash of a block is copied at once.
+///
+/// # Safety
+///
+/// The processor must have the instructions of `B`.
+#[inline(always)]
+unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
+    let mut left = limit;
+    let mut at = 0;
+    // Decoded text is never longer than its content.
+    out.reserve(content.len().min(limit.saturating_mul(4)) + B::LANES);
+    while left > 0 && content.len() - at >= B::LANES {
+        // SAFETY: `B::LANES` bytes are left from `at` on.
+        let (backslashes, continuations) = unsafe {
+            let block = B::load(content.as_ptr().add(at));
+            (block.equal(b'\\'), block.continuation())
+        };
+        let plain = (backslashes.trailing_zeros() as usize).min(B::LANES);
+        let below = if plain == 64 { u64::MAX } else { (1 << plain) - 1 };
+        let characters = plain - (continuations & below).count_ones() as usize;
+        if characters > left {
+            break;
+        }
+        // SAFETY: room for `content.len()` bytes (or for four for each character wanted) and a block was reserved,
+        // no more was written than was read, and a block can be read from `at` on.
+        unsafe {
+            let end = out.as_mut_ptr().add(out.len());
+            std::ptr::copy_nonoverlapping(content.as_ptr().add(at), end, B::LANES);
+            out.set_len(out.len() + plain);
+        }
+        at += plain;
+        left -= characters;
+        if plain < B::LANES && left > 0 {
+            at += push_escape(content, at, lone, out);
+            left -= 1;
         }
     }
-    taken
+    while left > 0 && at < content.len() {
+        if content[at] == b'\\' {
+            at += push_escape(content, at, lone, out);
+            left -= 1;
+        } else {
+            let rest = &content[at..];
+            let plain = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
+            let (length, characters) = prefix(&rest[..plain], left);
+            out.extend_from_slice(&rest[..length]);
+            at += length;
+            left -= characters;
+        }
+    }
+    limit - left
+}
+
+/// Appends the character of the escape whose backslash is at `at`; gives the escape's length.
+#[inline(always)]
+fn push_escape(content: &[u8], at: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
+    let simple = match content.get(at + 1) {
+        Some(b'n') => b'\n',
+        Some(b't') => b'\t',
+        Some(quoted @ (b'"' | b'\\' | b'/')) => *quoted,
+        _ => {
+            let (unit, length) = unescape(content, at);
+            let is_replaced = lone == Lone::Replaced && matches!(unit, Unit::Lone(_));
+            push(out, if is_replaced { Unit::Char('?') } else { unit });
+            return length;
+        }
+    };
+    out.push(simple);
+    2
 }
 
 /// Appends at most `limit` characters of WTF-8 `text`, with `?` for a lone surrogate.
@@ -189,8 +255,7 @@ fn pieces(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<u16>)> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let piece = rest.take()?;
-        let lone = memchr::memchr_iter(0xED, piece)
-            .find(|at| piece.get(at + 1).is_some_and(|next| *next >= 0xA0));
+        let lone = memchr::memchr_iter(0xED, piece).find(|at| piece.get(at + 1).is_some_and(|next| *next >= 0xA0));
         let Some(at) = lone else {
             return Some((piece, None));
         };
@@ -248,10 +313,7 @@ pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
             match u8::try_from(character) {
                 Ok(byte) if byte < 0x20 || byte == b'"' || byte == b'\\' => escape_ascii(byte, out),
                 Ok(byte) if byte.is_ascii() => out.push(byte),
-                _ => character
-                    .encode_utf16(&mut [0; 2])
-                    .iter()
-                    .for_each(|half| escape_number(*half, out)),
+                _ => character.encode_utf16(&mut [0; 2]).iter().for_each(|half| escape_number(*half, out)),
             }
         }
         if let Some(surrogate) = lone {

@@ -1,41 +1,46 @@
 //! What every rollout line has: a timestamp, from 0.147 on an ordinal, a type and a payload, in any order.
 
+use super::probe::Head;
 use crate::json::{Key, Kind, Tape, Text, Value};
 
-/// The members of a line's object that say what it is; of a repeated key the last counts, as everywhere.
+/// The members of a line's object that say what it is; of a repeated key the last counts, as everywhere. Strings are
+/// given as they stand, between their quotes.
 #[derive(Default)]
-pub struct Envelope<'t> {
+pub struct Envelope<'a, 't> {
     /// `timestamp`, where it is a string.
-    pub timestamp: Option<&'t Value>,
+    pub timestamp: Option<&'a [u8]>,
     /// `ordinal`, where it is a number that a place in a file can have.
     pub ordinal: Option<u64>,
     /// `type`, where it is a string.
-    pub kind: Option<&'t Value>,
+    pub kind: Option<&'a [u8]>,
     /// `payload`.
     pub payload: Option<&'t Value>,
     /// `payload.type`, where it is a string.
-    pub payload_kind: Option<&'t Value>,
+    pub payload_kind: Option<&'a [u8]>,
 }
 
-impl<'t> Envelope<'t> {
-    /// Reads it off a scanned line.
+impl<'a, 't> Envelope<'a, 't> {
+    /// Reads it off a scanned line; `head` is what was read before the scan, if it did not begin at the line's start.
     #[must_use]
-    pub fn of(text: Text<'_>, tape: &'t Tape) -> Self {
+    pub fn of(text: Text<'a>, tape: &'t Tape, head: Option<&Head<'a>>) -> Self {
         let mut envelope = Self::default();
+        if let Some(head) = head {
+            envelope.timestamp = Some(head.timestamp.0);
+            envelope.ordinal = head.ordinal;
+            envelope.kind = Some(head.kind);
+        }
+        let raw = |value| string(value).map(|value| value.raw(text));
         for value in tape.children(tape.root()) {
             match value.key {
-                Key::Timestamp => envelope.timestamp = string(value),
+                Key::Timestamp => envelope.timestamp = raw(value),
                 Key::Ordinal => envelope.ordinal = unsigned(text, value),
-                Key::Type => envelope.kind = string(value),
+                Key::Type => envelope.kind = raw(value),
                 Key::Payload => envelope.payload = Some(value),
                 _ => {}
             }
         }
-        if let Some(payload) = envelope
-            .payload
-            .filter(|payload| payload.kind == Kind::Object)
-        {
-            envelope.payload_kind = member(tape, payload, Key::Type).and_then(string);
+        if let Some(payload) = envelope.payload {
+            envelope.payload_kind = member(tape, payload, Key::Type).and_then(raw);
         }
         envelope
     }
@@ -47,9 +52,7 @@ pub fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value>
     if object.kind != Kind::Object {
         return None;
     }
-    tape.children(object)
-        .filter(|value| value.key == key)
-        .last()
+    tape.children(object).filter(|value| value.key == key).last()
 }
 
 /// The value, where it is a string.
@@ -64,7 +67,9 @@ pub fn unsigned(text: Text<'_>, value: &Value) -> Option<u64> {
     if value.kind != Kind::Integer {
         return None;
     }
-    std::str::from_utf8(value.raw(text)).ok()?.parse().ok()
+    let digits = value.raw(text);
+    let fold = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit.checked_sub(b'0')?));
+    digits.iter().try_fold(0, fold)
 }
 
 /// The value as a number, where it is an integer; one beyond 64 bits as the nearest that they hold.
@@ -74,9 +79,5 @@ pub fn integer(text: Text<'_>, value: &Value) -> Option<i64> {
         return None;
     }
     let digits = std::str::from_utf8(value.raw(text)).ok()?;
-    Some(digits.parse().unwrap_or(if digits.starts_with('-') {
-        i64::MIN
-    } else {
-        i64::MAX
-    }))
+    Some(digits.parse().unwrap_or(if digits.starts_with('-') { i64::MIN } else { i64::MAX }))
 }

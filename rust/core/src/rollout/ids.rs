@@ -7,7 +7,7 @@ use crate::json::string;
 /// Text of a JSON string as its shortest escaped content: what a record can quote as it stands, and equal for equal texts.
 ///
 /// Ids of codex (36 bytes at the most, seen on 0.64 to 0.169) need no allocation.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Default, PartialEq, Eq, Hash)]
 pub struct Name(SmallVec<[u8; 40]>);
 
 impl Name {
@@ -43,6 +43,13 @@ impl Name {
                 8 | 13 | 18 | 23 => *byte == b'-',
                 _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
             })
+    }
+}
+
+impl Clone for Name {
+    fn clone(&self) -> Self {
+        // The derived clone goes byte by byte.
+        Self(SmallVec::from_slice(&self.0))
     }
 }
 

@@ -43,24 +43,15 @@ impl Input {
     /// What `reader` says when its first bytes cannot be read.
     pub fn from_reader(mut reader: impl Read + Send + 'static) -> io::Result<Self> {
         let mut head = Vec::with_capacity(ZSTD_MAGIC.len());
-        reader
-            .by_ref()
-            .take(ZSTD_MAGIC.len() as u64)
-            .read_to_end(&mut head)?;
+        reader.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut head)?;
         let is_compressed = head == ZSTD_MAGIC;
         let whole = Cursor::new(head).chain(reader);
         if is_compressed {
             let mut decoder = zstd::stream::read::Decoder::new(whole)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            return Ok(Self {
-                reader: Box::new(decoder),
-                size: None,
-            });
+            return Ok(Self { reader: Box::new(decoder), size: None });
         }
-        Ok(Self {
-            reader: Box::new(whole),
-            size: Some(0),
-        })
+        Ok(Self { reader: Box::new(whole), size: Some(0) })
     }
 
     /// The text's size in bytes, where it is known beforehand; for progress.

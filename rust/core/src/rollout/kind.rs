@@ -27,11 +27,11 @@ pub enum Kind<'a> {
     /// `response_item`/`custom_tool_call`: input as free text.
     CustomToolCall,
     /// Any other `response_item`/`*_call`, by the name before `_call`.
-    OtherCall(&'a str),
+    OtherCall(&'a [u8]),
     /// `response_item`/`function_call_output` and `custom_tool_call_output`.
     CallOutput,
     /// Any other `response_item`/`*_output`, by the name before `_output`.
-    OtherOutput(&'a str),
+    OtherOutput(&'a [u8]),
     /// `event_msg`/`token_count`.
     TokenCount,
     /// `event_msg`/`task_started`.
@@ -58,110 +58,90 @@ pub enum Role<'a> {
     /// `assistant`
     Assistant,
     /// Any other, by name.
-    Other(&'a str),
+    Other(&'a [u8]),
 }
 
 /// Lines that only keep codex's books.
-const BOOKKEEPING: &[&str] = &[
-    "inter_agent_communication_metadata",
-    "retained_context",
-    "token_usage_record",
-    "world_state",
-];
+pub const BOOKKEEPING: &[&[u8]] =
+    &[b"inter_agent_communication_metadata", b"retained_context", b"token_usage_record", b"world_state"];
 
 /// Response items that are no part of the conversation: compaction is told by its `compacted` line.
-const BOOKKEEPING_ITEMS: &[&str] = &[
-    "additional_tools",
-    "compaction",
-    "compaction_summary",
-    "compaction_trigger",
-    "context_compaction",
-    "ghost_snapshot",
+pub const BOOKKEEPING_ITEMS: &[&[u8]] = &[
+    b"additional_tools",
+    b"compaction",
+    b"compaction_summary",
+    b"compaction_trigger",
+    b"context_compaction",
+    b"ghost_snapshot",
 ];
 
 /// Events that show what a response item or another line holds.
-const DISPLAY_EVENTS: &[&str] = &[
-    "agent_message",
-    "agent_reasoning",
-    "agent_reasoning_raw_content",
-    "agent_reasoning_section_break",
-    "context_compacted",
-    "exec_command_end",
-    "image_generation_end",
-    "item_completed",
-    "item_started",
-    "mcp_tool_call_end",
-    "patch_apply_end",
-    "sub_agent_activity",
-    "thread_settings_applied",
-    "user_message",
-    "view_image_tool_call",
-    "web_search_end",
+pub const DISPLAY_EVENTS: &[&[u8]] = &[
+    b"agent_message",
+    b"agent_reasoning",
+    b"agent_reasoning_raw_content",
+    b"agent_reasoning_section_break",
+    b"context_compacted",
+    b"exec_command_end",
+    b"image_generation_end",
+    b"item_completed",
+    b"item_started",
+    b"mcp_tool_call_end",
+    b"patch_apply_end",
+    b"sub_agent_activity",
+    b"thread_settings_applied",
+    b"user_message",
+    b"view_image_tool_call",
+    b"web_search_end",
 ];
 
 impl<'a> Kind<'a> {
     /// The kind of a scanned line.
     #[must_use]
-    pub fn of(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_>) -> Self {
-        let Some(kind) = envelope.kind.map(|value| name(text, value)) else {
-            return Self::Other;
-        };
-        let payload_kind = envelope.payload_kind.map_or("", |value| name(text, value));
+    pub fn of(text: Text<'a>, tape: &Tape, envelope: &Envelope<'a, '_>) -> Self {
+        let Some(kind) = envelope.kind else { return Self::Other };
+        let payload_kind = envelope.payload_kind.unwrap_or_default();
         match kind {
-            "response_item" => Self::of_response_item(text, tape, envelope, payload_kind),
-            "event_msg" => match payload_kind {
-                "token_count" => Self::TokenCount,
-                "item_completed" if is_command(text, tape, envelope) => Self::CommandExecution,
-                "task_started" | "turn_started" => Self::TaskStarted,
-                "task_complete" | "turn_complete" => Self::TaskComplete,
-                "turn_aborted" => Self::TurnAborted,
-                "thread_rolled_back" => Self::ThreadRolledBack,
+            b"response_item" => Self::of_response_item(text, tape, envelope, payload_kind),
+            b"event_msg" => match payload_kind {
+                b"token_count" => Self::TokenCount,
+                b"item_completed" if is_command(text, tape, envelope) => Self::CommandExecution,
+                b"task_started" | b"turn_started" => Self::TaskStarted,
+                b"task_complete" | b"turn_complete" => Self::TaskComplete,
+                b"turn_aborted" => Self::TurnAborted,
+                b"thread_rolled_back" => Self::ThreadRolledBack,
                 event if DISPLAY_EVENTS.contains(&event) => Self::Listed,
                 _ => Self::Other,
             },
-            "turn_context" => Self::TurnContext,
-            "session_meta" => Self::SessionMeta,
-            "compacted" => Self::Compacted,
+            b"turn_context" => Self::TurnContext,
+            b"session_meta" => Self::SessionMeta,
+            b"compacted" => Self::Compacted,
             line if BOOKKEEPING.contains(&line) => Self::Listed,
             _ => Self::Other,
         }
     }
 
-    fn of_response_item(
-        text: Text<'a>,
-        tape: &Tape,
-        envelope: &Envelope<'_>,
-        item: &'a str,
-    ) -> Self {
+    fn of_response_item(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>, item: &'a [u8]) -> Self {
         match item {
-            "message" => {
-                let role = envelope
-                    .payload
-                    .and_then(|payload| member(tape, payload, Key::Role))
-                    .and_then(string);
-                Self::Message(match role.map_or("", |role| name(text, role)) {
-                    "user" => Role::User,
-                    "assistant" => Role::Assistant,
+            b"message" => {
+                let role = envelope.payload.and_then(|payload| member(tape, payload, Key::Role)).and_then(string);
+                Self::Message(match role.map_or(&b""[..], |role| role.raw(text)) {
+                    b"user" => Role::User,
+                    b"assistant" => Role::Assistant,
                     other => Role::Other(other),
                 })
             }
-            "reasoning" => Self::Reasoning,
-            "agent_message" => Self::AgentMessage,
-            "function_call" => Self::FunctionCall,
-            "custom_tool_call" => Self::CustomToolCall,
-            "function_call_output" | "custom_tool_call_output" => Self::CallOutput,
+            b"reasoning" => Self::Reasoning,
+            b"agent_message" => Self::AgentMessage,
+            b"function_call" => Self::FunctionCall,
+            b"custom_tool_call" => Self::CustomToolCall,
+            b"function_call_output" | b"custom_tool_call_output" => Self::CallOutput,
             item if BOOKKEEPING_ITEMS.contains(&item) => Self::Listed,
             item => {
-                if let Some(tool) = item.strip_suffix("_call").filter(|tool| !tool.is_empty()) {
+                if let Some(tool) = item.strip_suffix(b"_call").filter(|tool| !tool.is_empty()) {
                     Self::OtherCall(tool)
-                } else if let Some(tool) =
-                    item.strip_suffix("_output").filter(|tool| !tool.is_empty())
-                {
-                    Self::OtherOutput(
-                        tool.strip_suffix("_call")
-                            .filter(|tool| !tool.is_empty())
-                            .unwrap_or(tool),
-                    )
+                } else if let Some(tool) = item.strip_suffix(b"_output").filter(|tool| !tool.is_empty()) {
+                    Self::OtherOutput(tool.strip_suffix(b"_call").filter(|tool| !tool.is_empty()).unwrap_or(tool))
                 } else {
                     Self::Other
                 }
@@ -171,20 +151,13 @@ impl<'a> Kind<'a> {
 }
 
 /// Whether the item of an `item_completed` line is a command.
-fn is_command(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_>) -> bool {
-    item_kind(text, tape, envelope) == Some("CommandExecution")
+fn is_command(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>) -> bool {
+    item_kind(text, tape, envelope) == Some(b"CommandExecution")
 }
 
 /// The type of the item of an `item_completed` line.
 #[must_use]
-pub fn item_kind<'a>(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_>) -> Option<&'a str> {
+pub fn item_kind<'a>(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>) -> Option<&'a [u8]> {
     let item = member(tape, envelope.payload?, Key::Item)?;
-    member(tape, item, Key::Type)
-        .and_then(string)
-        .map(|value| name(text, value))
-}
-
-/// A string's raw content as a name; what is no UTF-8 is no name.
-fn name<'a>(text: Text<'a>, value: &Value) -> &'a str {
-    std::str::from_utf8(value.raw(text)).unwrap_or("")
+    member(tape, item, Key::Type).and_then(string).map(|value| value.raw(text))
 }

@@ -18,9 +18,7 @@ const LARGE: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
     /// A line is over the limit.
-    #[error(
-        "the line at byte {offset} is longer than {limit} bytes; allow longer lines to read it"
-    )]
+    #[error("the line at byte {offset} is longer than {limit} bytes; allow longer lines to read it")]
     TooLong {
         /// Where the line starts.
         offset: ByteOffset,
@@ -75,16 +73,7 @@ impl<R: Read> Lines<R> {
 
     /// As [`Lines::new`], where `reader` stands at `offset` of the input.
     pub fn starting_at(reader: R, offset: ByteOffset, limit: usize) -> Self {
-        Self {
-            reader,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            searched: 0,
-            offset: offset.0,
-            dropped: 0,
-            limit,
-        }
+        Self { reader, buffer: Vec::new(), start: 0, end: 0, searched: 0, offset: offset.0, dropped: 0, limit }
     }
 
     /// The next line, or `None` at the end of what the input holds now.
@@ -124,10 +113,7 @@ impl<R: Read> Lines<R> {
         let length = newline - self.start;
         let offset = ByteOffset(self.offset);
         if length > self.limit {
-            return Err(LineError::TooLong {
-                offset,
-                limit: self.limit,
-            });
+            return Err(LineError::TooLong { offset, limit: self.limit });
         }
         let text = Text::new(&self.buffer[self.start..], length);
         self.offset += length as u64 + self.dropped + 1;
@@ -145,21 +131,13 @@ impl<R: Read> Lines<R> {
             self.searched -= self.start;
             self.start = 0;
         }
-        if self.end > LARGE
-            && self.buffer[..self.end]
-                .trim_ascii_start()
-                .first()
-                .is_some_and(|byte| *byte != b'{')
-        {
+        if self.end > LARGE && self.buffer[..self.end].trim_ascii_start().first().is_some_and(|byte| *byte != b'{') {
             let kept = LARGE / 2;
             self.dropped += (self.end - kept) as u64;
             self.end = kept;
             self.searched = kept;
         } else if self.end > self.limit {
-            return Err(LineError::TooLong {
-                offset: ByteOffset(self.offset),
-                limit: self.limit,
-            });
+            return Err(LineError::TooLong { offset: ByteOffset(self.offset), limit: self.limit });
         }
         if self.end <= CHUNK && self.buffer.len() > 4 * LARGE {
             // A large line has gone: its memory goes back to the system.
@@ -170,8 +148,7 @@ impl<R: Read> Lines<R> {
         let wanted = self.end + CHUNK + 1 + PADDING;
         if self.buffer.len() < wanted {
             if self.buffer.capacity() < wanted {
-                self.buffer
-                    .reserve(wanted.max(self.buffer.len() * 2) - self.buffer.len());
+                self.buffer.reserve(wanted.max(self.buffer.len() * 2) - self.buffer.len());
             }
             self.buffer.resize(wanted, 0);
         }
@@ -185,10 +162,7 @@ impl<R: Read> Lines<R> {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(source) => {
-                    return Err(LineError::Read {
-                        offset: ByteOffset(self.bytes_read()),
-                        source,
-                    });
+                    return Err(LineError::Read { offset: ByteOffset(self.bytes_read()), source });
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! * [`envelope`]: a line's timestamp, ordinal and payload
 //! * [`kind`]: what kind of item a line holds, and which kinds make no record
 //! * [`ids`]: the ids of threads, turns and calls
+//! * [`probe`]: the same, read off the beginning of a line in codex's own form
 //! * [`timestamp`]: ISO 8601 as rollouts write it
 
 pub mod envelope;
@@ -12,21 +13,11 @@ pub mod ids;
 pub mod input;
 pub mod kind;
 pub mod lines;
+pub mod probe;
 pub mod timestamp;
 
 /// A place in a rollout: bytes from its start (of the decompressed text, where it is compressed).
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    serde::Serialize,
-    serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ByteOffset(pub u64);
 
 impl std::fmt::Display for ByteOffset {

@@ -36,11 +36,7 @@ pub fn parse(text: &[u8]) -> Option<Nanos> {
     }
     let mut offset = 0;
     if byte(&mut rest, b'Z').is_none() && !rest.is_empty() {
-        let sign = if byte(&mut rest, b'+').is_some() {
-            1
-        } else {
-            byte(&mut rest, b'-').map(|()| -1)?
-        };
+        let sign = if byte(&mut rest, b'+').is_some() { 1 } else { byte(&mut rest, b'-').map(|()| -1)? };
         let hours = digits(&mut rest, 2)?;
         byte(&mut rest, b':')?;
         let minutes = digits(&mut rest, 2)?;
@@ -52,9 +48,39 @@ pub fn parse(text: &[u8]) -> Option<Nanos> {
     if !rest.is_empty() {
         return None;
     }
-    let seconds =
-        days_from_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    let seconds = days_from_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
     Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
+}
+
+/// Reads timestamps in the form that codex writes, `2026-11-22T07:12:04.790Z`, most of them by comparing the minute
+/// with the last one's.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    /// The last timestamp up to its seconds, and the nanoseconds there.
+    minute: Option<([u8; 17], Nanos)>,
+}
+
+impl Clock {
+    /// The time of a timestamp of this form; `None` for any other text.
+    #[inline]
+    pub fn read(&mut self, text: &[u8; 24]) -> Option<Nanos> {
+        let (minute, rest) = text.split_first_chunk::<17>()?;
+        let [s1, s2, b'.', m1, m2, m3, b'Z'] = *rest else { return None };
+        if ![s1, s2, m1, m2, m3].iter().all(u8::is_ascii_digit) || s1 > b'5' {
+            return None;
+        }
+        let digit = |byte: u8| i64::from(byte - b'0');
+        let millis = (digit(s1) * 10 + digit(s2)) * 1000 + digit(m1) * 100 + digit(m2) * 10 + digit(m3);
+        let start = match self.minute {
+            Some((known, start)) if known == *minute => start,
+            _ => {
+                let start = parse(text)? - i128::from(millis) * 1_000_000;
+                self.minute = Some((*minute, start));
+                start
+            }
+        };
+        Some(start + i128::from(millis) * 1_000_000)
+    }
 }
 
 /// Milliseconds, rounded to the nearest, halves to even, as Python's `round` does it.
@@ -73,11 +99,7 @@ fn byte(rest: &mut &[u8], wanted: u8) -> Option<()> {
 fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
     let (number, behind) = rest.split_at_checked(count)?;
     *rest = behind;
-    number.iter().try_fold(0, |value, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + i64::from(digit - b'0'))
-    })
+    number.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
 }
 
 /// One to nine digits behind the point, in nanoseconds.
@@ -102,11 +124,7 @@ fn days_in(year: i64, month: i64) -> i64 {
 /// Days from 1970-01-01, in the Gregorian calendar throughout.
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
     // Years are counted from March, so that the leap day is the last of its year.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year / 4 - year / 100 + year / 400;
     // 719,468 days lie between 0000-03-01 and 1970-01-01; (153 m + 2) / 5 counts the days of the months before.
     year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
@@ -119,18 +137,9 @@ mod tests {
     #[test]
     fn known_instants() {
         assert_eq!(parse(b"1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(
-            parse(b"2026-11-22T07:12:04.790Z"),
-            Some(1_795_331_524_790_000_000)
-        );
-        assert_eq!(
-            parse(b"2026-11-22T07:12:04.790+00:00"),
-            Some(1_795_331_524_790_000_000)
-        );
-        assert_eq!(
-            parse(b"2026-11-22 08:12:04.79+01:00"),
-            Some(1_795_331_524_790_000_000)
-        );
+        assert_eq!(parse(b"2026-11-22T07:12:04.790Z"), Some(1_795_331_524_790_000_000));
+        assert_eq!(parse(b"2026-11-22T07:12:04.790+00:00"), Some(1_795_331_524_790_000_000));
+        assert_eq!(parse(b"2026-11-22 08:12:04.79+01:00"), Some(1_795_331_524_790_000_000));
         assert_eq!(parse(b"2000-02-29T00:00Z"), Some(951_782_400_000_000_000));
     }
 
@@ -153,6 +162,24 @@ mod tests {
             "+026-11-22T07:00:00Z",
         ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_clock_reads_what_parse_reads() {
+        let mut clock = Clock::default();
+        for text in [
+            b"2026-11-22T07:12:04.790Z",
+            b"2026-11-22T07:12:59.001Z",
+            b"2026-11-22T07:13:00.000Z",
+            b"2026-11-22T07:12:04.790Z",
+            b"2026-02-29T07:12:04.790Z",
+            b"2026-11-22T07:12:60.000Z",
+            b"2026-11-22T07:12:04.79xZ",
+            b"2026-11-22T07:12:04,790Z",
+            b"2026-11-22 07:12:04.790Z",
+        ] {
+            assert_eq!(clock.read(text), parse(text), "{}", String::from_utf8_lossy(text));
         }
     }
 

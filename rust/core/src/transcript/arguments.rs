@@ -18,6 +18,8 @@ pub struct Invocation {
     /// The invocation as text, decoded; what ids hash and programs are searched in. Padded behind `length` bytes.
     decoded: Vec<u8>,
     length: usize,
+    /// Whether the text is known to be ASCII.
+    is_ascii: bool,
     /// The values of an object, for what is read from it.
     tape: Tape,
     form: Form,
@@ -44,9 +46,7 @@ impl Invocation {
             Some(value) if value.kind == Kind::String && !value.content.has_escape() => {
                 self.decoded.extend_from_slice(value.raw(text));
             }
-            Some(value) if value.kind == Kind::String => {
-                string::decode(value.raw(text), &mut self.decoded)
-            }
+            Some(value) if value.kind == Kind::String => string::decode(value.raw(text), &mut self.decoded),
             Some(value) => {
                 dump(value.token(text), false, &mut |dumped| {
                     self.decoded.extend_from_slice(dumped);
@@ -54,19 +54,16 @@ impl Invocation {
                 });
             }
         }
+        self.is_ascii = value.is_none_or(|value| {
+            value.kind != Kind::String || !(value.content.has_non_ascii() || value.content.has_unicode_escape())
+        });
         let is_text = value.is_none_or(|value| value.kind == Kind::String);
         let is_object = value.is_some_and(|value| value.kind == Kind::Object);
         self.settle(is_text, is_object);
     }
 
     /// Reads the members of `payload` that are not `excluded`, as an object.
-    pub fn read_members(
-        &mut self,
-        text: Text<'_>,
-        tape: &Tape,
-        payload: &Value,
-        excluded: impl Fn(&Value) -> bool,
-    ) {
+    pub fn read_members(&mut self, text: Text<'_>, tape: &Tape, payload: &Value, excluded: impl Fn(&Value) -> bool) {
         self.decoded.clear();
         self.decoded.push(b'{');
         for value in tape.children(payload).filter(|value| !excluded(value)) {
@@ -79,6 +76,7 @@ impl Invocation {
             compact(value.token(text), &mut self.decoded);
         }
         self.decoded.push(b'}');
+        self.is_ascii = self.decoded.is_ascii();
         self.settle(false, true);
     }
 
@@ -89,11 +87,7 @@ impl Invocation {
             Form::None
         } else if (is_text || is_object) && self.decoded.trim_ascii_start().first() == Some(&b'{') {
             let scanned = scan(Text::pad(&mut self.decoded), &mut self.tape);
-            if scanned.is_ok() && self.tape.depth() <= MOST_DEPTH {
-                Form::Object
-            } else {
-                Form::Raw
-            }
+            if scanned.is_ok() && self.tape.depth() <= MOST_DEPTH { Form::Object } else { Form::Raw }
         } else {
             Form::Raw
         };
@@ -103,6 +97,17 @@ impl Invocation {
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.decoded[..self.length]
+    }
+
+    /// The first `limit` characters of the text as an event id hashes them.
+    pub fn hashed<'a>(&'a self, limit: usize, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        let text = self.text();
+        if self.is_ascii || text.is_empty() {
+            return &text[..text.len().min(limit)];
+        }
+        buffer.clear();
+        string::prefix_of_decoded(text, limit, buffer);
+        buffer
     }
 
     /// The value under `cell_id`, as text.
@@ -122,8 +127,7 @@ impl Invocation {
         match self.form {
             Form::None => out.push(b"{}"),
             Form::Object => {
-                let may_have_surrogates =
-                    value.is_none_or(|value| value.content.has_unicode_escape());
+                let may_have_surrogates = value.is_none_or(|value| value.content.has_unicode_escape());
                 if self.tape.has_blank() || may_have_surrogates {
                     let mut written = Vec::with_capacity(self.length);
                     compact(self.text(), &mut written);

@@ -61,10 +61,7 @@ impl Rule {
 /// Whether a tool starts commands.
 #[must_use]
 pub fn starts_commands(tool: &[u8]) -> bool {
-    matches!(
-        tool,
-        b"exec" | b"exec_command" | b"shell" | b"shell_command" | b"local_shell"
-    )
+    matches!(tool, b"exec" | b"exec_command" | b"shell" | b"shell_command" | b"local_shell")
 }
 
 /// A call that ran a program.
@@ -100,10 +97,7 @@ const NEVER: i64 = i64::MAX;
 
 impl Span {
     fn from(started: Option<i64>) -> Self {
-        Self {
-            started: started.unwrap_or(NEVER),
-            finished: NEVER,
-        }
+        Self { started: started.unwrap_or(NEVER), finished: NEVER }
     }
 
     fn began_by(self, time: i64) -> bool {
@@ -156,25 +150,12 @@ pub struct Programs {
 
 impl Programs {
     /// Takes in the call of a program.
-    pub fn called(
-        &mut self,
-        call: CallId,
-        started: Option<i64>,
-        turn: &TurnId,
-        text: &[u8],
-        line: ByteOffset,
-    ) {
+    pub fn called(&mut self, call: CallId, started: Option<i64>, turn: &TurnId, text: &[u8], line: ByteOffset) {
         let text_start = self.text_end;
         self.keep_text(text);
         let text = (text_start, text.len() as u64);
         let mark = mark(&call);
-        let mut program = Program {
-            call,
-            turn: turn.clone(),
-            is_settled: false,
-            text,
-            line,
-        };
+        let mut program = Program { call, turn: turn.clone(), is_settled: false, text, line };
         self.id_bytes += program.id_bytes();
         if let Some(place) = self.place(&program.call, mark) {
             // A call id that comes again keeps its first place, and an output seen is seen.
@@ -215,15 +196,8 @@ impl Programs {
         if goes_on {
             return;
         }
-        let collected = self
-            .waits
-            .iter()
-            .rfind(|(known, _)| known == call)
-            .map(|(_, cell)| cell);
-        if let Some(place) = self
-            .cells
-            .iter()
-            .position(|(cell, _)| Some(cell) == collected)
+        let collected = self.waits.iter().rfind(|(known, _)| known == call).map(|(_, cell)| cell);
+        if let Some(place) = self.cells.iter().position(|(cell, _)| Some(cell) == collected)
             && let Some((_, owner)) = self.cells.remove(place)
             && let Some(place) = self.place(&owner, mark(&owner))
         {
@@ -250,11 +224,7 @@ impl Programs {
     ) -> Option<Owner> {
         let found = |place: usize, rule| {
             let program = &self.programs[place];
-            Some(Owner {
-                call: program.call.clone(),
-                rule,
-                is_settled: program.is_settled,
-            })
+            Some(Owner { call: program.call.clone(), rule, is_settled: program.is_settled })
         };
         let in_turn = |place: &usize| !turn.0.is_empty() && self.programs[*place].turn == *turn;
         let mut running = self.places(|span| span.holds(started));
@@ -273,11 +243,8 @@ impl Programs {
         let running: Vec<usize> = self.places(|span| span.holds(started)).collect();
         command(buffer);
         let command = &buffer[..];
-        let naming: Vec<usize> = running
-            .iter()
-            .copied()
-            .filter(|place| self.names(&self.programs[*place], command, reread))
-            .collect();
+        let naming: Vec<usize> =
+            running.iter().copied().filter(|place| self.names(&self.programs[*place], command, reread)).collect();
         if let [place] = naming[..] {
             return found(place, Rule::NamedInProgram);
         }
@@ -289,26 +256,13 @@ impl Programs {
     }
 
     /// The places of the programs whose span fits.
-    fn places(
-        &self,
-        fits: impl Fn(Span) -> bool + Clone,
-    ) -> impl DoubleEndedIterator<Item = usize> + Clone {
-        self.spans
-            .iter()
-            .enumerate()
-            .filter(move |(_, span)| fits(**span))
-            .map(|(place, _)| place)
+    fn places(&self, fits: impl Fn(Span) -> bool + Clone) -> impl DoubleEndedIterator<Item = usize> + Clone {
+        self.spans.iter().enumerate().filter(move |(_, span)| fits(**span)).map(|(place, _)| place)
     }
 
     /// The place of a call's program.
     fn place(&self, call: &CallId, mark: u64) -> Option<usize> {
-        if self.marks.contains(&mark) {
-            self.programs
-                .iter()
-                .rposition(|program| program.call == *call)
-        } else {
-            None
-        }
+        if self.marks.contains(&mark) { self.programs.iter().rposition(|program| program.call == *call) } else { None }
     }
 
     /// Whether the program's text spells the command out, as it is or escaped for JSON.
@@ -319,10 +273,7 @@ impl Programs {
         }
         let kept_from = self.text_end - self.texts.len() as u64;
         let mut again = Vec::new();
-        let text = match start
-            .checked_sub(kept_from)
-            .and_then(|from| usize::try_from(from).ok())
-        {
+        let text = match start.checked_sub(kept_from).and_then(|from| usize::try_from(from).ok()) {
             Some(from) => &self.texts[from..from + usize::try_from(length).unwrap_or(0)],
             None => {
                 reread.program_text(program.line, &mut again);
@@ -331,15 +282,12 @@ impl Programs {
         };
         let mut escaped = Vec::new();
         crate::json::string::escape_to_ascii(command, &mut escaped);
-        memchr::memmem::find(text, command).is_some()
-            || memchr::memmem::find(text, &escaped).is_some()
+        memchr::memmem::find(text, command).is_some() || memchr::memmem::find(text, &escaped).is_some()
     }
 
     /// Forgets the oldest program that has ended, or the oldest.
     fn forget_one(&mut self) {
-        let has_ended = |place: &usize| {
-            self.spans[*place].finished != NEVER && self.programs[*place].is_settled
-        };
+        let has_ended = |place: &usize| self.spans[*place].finished != NEVER && self.programs[*place].is_settled;
         let place = (0..self.programs.len()).find(has_ended).unwrap_or(0);
         if let Some(program) = self.programs.remove(place) {
             self.id_bytes -= program.id_bytes();
@@ -394,17 +342,10 @@ impl Id for CallId {
 
 /// A number that equal ids share and others hardly ever do.
 fn mark(call: &CallId) -> u64 {
-    call.0
-        .as_bytes()
-        .chunks(8)
-        .fold(0x9E37_79B9_7F4A_7C15, |mark: u64, chunk| {
-            let word = chunk
-                .iter()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte));
-            (mark ^ word)
-                .wrapping_mul(0xD6E8_FEB8_6659_FD93)
-                .rotate_left(29)
-        })
+    call.0.as_bytes().chunks(8).fold(0x9E37_79B9_7F4A_7C15, |mark: u64, chunk| {
+        let word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        (mark ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29)
+    })
 }
 
 #[cfg(test)]

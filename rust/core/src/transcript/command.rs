@@ -33,21 +33,13 @@ impl<'t> Command<'t> {
             let mut parts = tape.children(argv);
             let (program, option, script) = (parts.next()?, parts.next()?, parts.next()?);
             let is_shell = parts.next().is_none()
-                && [program, option, script]
-                    .iter()
-                    .all(|part| part.kind == Kind::String)
+                && [program, option, script].iter().all(|part| part.kind == Kind::String)
                 && SCRIPT_OPTIONS.contains(&option.raw(text));
             is_shell.then_some(script)
         });
         let started = member(tape, payload, Key::StartedAtMs);
         let completed = member(tape, payload, Key::CompletedAtMs);
-        Some(Self {
-            item,
-            argv,
-            script,
-            started,
-            completed,
-        })
+        Some(Self { item, argv, script, started, completed })
     }
 
     /// The number under `started_at_ms`, milliseconds since 1970.
@@ -58,10 +50,7 @@ impl<'t> Command<'t> {
 
     /// Appends the text that the id hashes: the item's id, or all of it where it has none.
     pub fn hashed(&self, text: Text<'_>, tape: &Tape, limit: usize, out: &mut Vec<u8>) {
-        match member(tape, self.item, Key::Id)
-            .and_then(as_string)
-            .filter(|id| id.start < id.end)
-        {
+        match member(tape, self.item, Key::Id).and_then(as_string).filter(|id| id.start < id.end) {
             Some(id) => {
                 string::decode_prefix(id.raw(text), limit, out);
             }
@@ -97,9 +86,7 @@ impl<'t> Command<'t> {
 
     /// Appends the result's `extra`, without its closing brace.
     pub fn push_extra(&self, text: Text<'_>, tape: &Tape, rule: Option<Rule>, out: &mut impl Push) {
-        out.push(
-            b"\"extra\":{\"tool_name\":\"command_execution\",\"command_execution\":{\"cmd\":\"",
-        );
+        out.push(b"\"extra\":{\"tool_name\":\"command_execution\",\"command_execution\":{\"cmd\":\"");
         if let Some(script) = self.script {
             out.push(script.raw(text));
         } else {
@@ -118,17 +105,9 @@ impl<'t> Command<'t> {
             None => out.push(b"[]"),
         }
         out.push(b",\"cwd\":\"");
-        push_path(
-            text,
-            member(tape, self.item, Key::Cwd).and_then(as_string),
-            out,
-        );
+        push_path(text, member(tape, self.item, Key::Cwd).and_then(as_string), out);
         out.push(b"\",\"status\":\"");
-        out.push(
-            member(tape, self.item, Key::Status)
-                .and_then(as_string)
-                .map_or(b"", |status| status.raw(text)),
-        );
+        out.push(member(tape, self.item, Key::Status).and_then(as_string).map_or(b"", |status| status.raw(text)));
         out.push(b"\",\"exit_code\":");
         push_integer(text, member(tape, self.item, Key::ExitCode), out);
         out.push(b",\"duration_ms\":");
@@ -141,11 +120,7 @@ impl<'t> Command<'t> {
         let output = member(tape, self.item, Key::AggregatedOutput).and_then(as_string);
         let output = output.map_or(&b""[..], |output| output.raw(text));
         // A character takes a byte at least, so a text of no more bytes is never cut.
-        let kept = if output.len() > MOST_OUTPUT {
-            string::cut(output, MOST_OUTPUT)
-        } else {
-            output
-        };
+        let kept = if output.len() > MOST_OUTPUT { string::cut(output, MOST_OUTPUT) } else { output };
         out.push(kept);
         out.push(b"\"");
         if let Some(rule) = rule {
@@ -183,11 +158,7 @@ fn push_duration(text: Text<'_>, tape: &Tape, duration: Option<&Value>, out: &mu
         crate::rollout::envelope::integer(text, value).map(i128::from)
     };
     match (count(Key::Secs), count(Key::Nanos)) {
-        (Some(secs), Some(nanos)) => out.push(
-            (secs * 1000 + nanos.div_euclid(1_000_000))
-                .to_string()
-                .as_bytes(),
-        ),
+        (Some(secs), Some(nanos)) => out.push((secs * 1000 + nanos.div_euclid(1_000_000)).to_string().as_bytes()),
         _ => out.push(b"null"),
     }
 }
@@ -200,10 +171,7 @@ fn push_path(text: Text<'_>, cwd: Option<&Value>, out: &mut impl Push) {
         let mut decoded = Vec::new();
         string::decode(raw, &mut decoded);
         match decoded.strip_prefix(b"file://") {
-            Some(path) => push_escaped(
-                String::from_utf8_lossy(&percent_decode(path)).as_bytes(),
-                out,
-            ),
+            Some(path) => push_escaped(String::from_utf8_lossy(&percent_decode(path)).as_bytes(), out),
             None => push_escaped(&decoded, out),
         }
     } else {
@@ -259,9 +227,7 @@ pub fn program_text(line: &[u8]) -> Option<Vec<u8>> {
             .map(|(_, value)| value.to_vec())
     };
     let payload = find(line, b"payload")?;
-    let invocation = [&b"arguments"[..], b"input", b"action"]
-        .iter()
-        .find_map(|key| find(&payload, key))?;
+    let invocation = [&b"arguments"[..], b"input", b"action"].iter().find_map(|key| find(&payload, key))?;
     let mut decoded = Vec::new();
     if kind_of(&invocation) == Kind::String {
         string::decode(&invocation[1..invocation.len() - 1], &mut decoded);

@@ -37,24 +37,13 @@ pub struct Body {
 
 impl Body {
     /// Takes the text of a message: of the parts of type `wanted`, joined.
-    pub fn read_message(
-        &mut self,
-        text: Text<'_>,
-        tape: &Tape,
-        content: Option<&Value>,
-        wanted: &str,
-    ) {
+    pub fn read_message(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>, wanted: &str) {
         self.clear();
         let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
             return;
         };
-        for part in tape
-            .children(content)
-            .filter(|part| part.kind == Kind::Object)
-        {
-            let kind = member(tape, part, Key::Type)
-                .and_then(as_string)
-                .map(|kind| kind.raw(text));
+        for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
+            let kind = member(tape, part, Key::Type).and_then(as_string).map(|kind| kind.raw(text));
             if kind == Some(wanted.as_bytes()) {
                 self.take_text(tape, part);
             } else if kind == Some(b"input_image") {
@@ -69,10 +58,7 @@ impl Body {
         let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
             return;
         };
-        for part in tape
-            .children(content)
-            .filter(|part| part.kind == Kind::Object)
-        {
+        for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
             self.take_text(tape, part);
         }
     }
@@ -81,20 +67,14 @@ impl Body {
     pub fn read_reasoning(&mut self, tape: &Tape, payload: &Value) {
         self.clear();
         for key in [Key::Summary, Key::Content] {
-            let Some(list) = member(tape, payload, key).filter(|list| list.kind == Kind::Array)
-            else {
+            let Some(list) = member(tape, payload, key).filter(|list| list.kind == Kind::Array) else {
                 continue;
             };
             for block in tape.children(list) {
-                if let Some(text) = member(tape, block, Key::Text)
-                    .and_then(as_string)
-                    .filter(|text| text.start < text.end)
+                if let Some(text) =
+                    member(tape, block, Key::Text).and_then(as_string).filter(|text| text.start < text.end)
                 {
-                    self.pieces.push(Piece {
-                        start: text.start,
-                        end: text.end,
-                        form: Form::Plain(text.content),
-                    });
+                    self.pieces.push(Piece { start: text.start, end: text.end, form: Form::Plain(text.content) });
                 }
             }
         }
@@ -106,11 +86,7 @@ impl Body {
         let Some(output) = output else { return };
         match output.kind {
             Kind::String => {
-                self.pieces.push(Piece {
-                    start: output.start,
-                    end: output.end,
-                    form: Form::Plain(output.content),
-                });
+                self.pieces.push(Piece { start: output.start, end: output.end, form: Form::Plain(output.content) });
             }
             Kind::Array => {
                 for part in tape.children(output) {
@@ -138,11 +114,7 @@ impl Body {
         let Some(text) = member(tape, part, Key::Text).and_then(as_string) else {
             return false;
         };
-        self.pieces.push(Piece {
-            start: text.start,
-            end: text.end,
-            form: Form::Plain(text.content),
-        });
+        self.pieces.push(Piece { start: text.start, end: text.end, form: Form::Plain(text.content) });
         true
     }
 
@@ -150,31 +122,20 @@ impl Body {
         let Some(url) = member(tape, part, Key::ImageUrl).and_then(as_string) else {
             return false;
         };
-        self.pieces.push(Piece {
-            start: part.start,
-            end: part.end,
-            form: Form::Image,
-        });
+        self.pieces.push(Piece { start: part.start, end: part.end, form: Form::Image });
         self.images.push((url.start, url.end));
         true
     }
 
     fn take_dumped(&mut self, value: &Value) {
         let quote = u32::from(value.kind == Kind::String);
-        self.pieces.push(Piece {
-            start: value.start - quote,
-            end: value.end + quote,
-            form: Form::Dumped,
-        });
+        self.pieces.push(Piece { start: value.start - quote, end: value.end + quote, form: Form::Dumped });
     }
 
     /// Whether there is neither text nor image.
     pub fn is_empty(&self) -> bool {
         self.images.is_empty()
-            && self
-                .pieces
-                .iter()
-                .all(|piece| matches!(piece.form, Form::Plain(_)) && piece.start == piece.end)
+            && self.pieces.iter().all(|piece| matches!(piece.form, Form::Plain(_)) && piece.start == piece.end)
     }
 
     /// Whether there are images.
@@ -191,13 +152,7 @@ impl Body {
         has_image_text: bool,
         buffer: &'a mut Vec<u8>,
     ) -> &'a [u8] {
-        if let [
-            Piece {
-                start,
-                end,
-                form: Form::Plain(content),
-            },
-        ] = self.pieces[..]
+        if let [Piece { start, end, form: Form::Plain(content) }] = self.pieces[..]
             && content.is_plain()
         {
             let plain = text.span(start, end);
@@ -211,9 +166,7 @@ impl Body {
             }
             let raw = text.span(piece.start, piece.end);
             match piece.form {
-                Form::Plain(_) => {
-                    taken += string::decode_prefix(raw, HASHED_CHARACTERS - taken, buffer)
-                }
+                Form::Plain(_) => taken += string::decode_prefix(raw, HASHED_CHARACTERS - taken, buffer),
                 Form::Image if !has_image_text => {}
                 Form::Dumped | Form::Image => {
                     dump(raw, false, &mut |dumped| {
@@ -270,18 +223,16 @@ impl Body {
             self.decode(text, &mut whole);
             start = trim_python_start(&whole);
         }
-        if CONTEXT_OPENINGS
-            .iter()
-            .any(|opening| start.starts_with(opening))
-        {
+        if CONTEXT_OPENINGS.iter().any(|opening| start.starts_with(opening)) {
             return true;
         }
         if !start.starts_with(AGENTS_OPENING) {
             return false;
         }
-        let in_one_piece = self.pieces.iter().any(|piece| {
-            memchr::memmem::find(text.span(piece.start, piece.end), AGENTS_ENVELOPE).is_some()
-        });
+        let in_one_piece = self
+            .pieces
+            .iter()
+            .any(|piece| memchr::memmem::find(text.span(piece.start, piece.end), AGENTS_ENVELOPE).is_some());
         in_one_piece || {
             let mut whole = Vec::new();
             self.decode(text, &mut whole);
@@ -321,10 +272,7 @@ pub fn trim_python_start(text: &[u8]) -> &[u8] {
             rest = &rest[1..];
         } else {
             let length = rest.len().min(4);
-            let Some(character) = rest[..length]
-                .utf8_chunks()
-                .next()
-                .and_then(|chunk| chunk.valid().chars().next())
+            let Some(character) = rest[..length].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next())
             else {
                 break;
             };
@@ -359,11 +307,7 @@ pub fn push_image(url: &[u8], out: &mut impl Push) {
     let comma = memchr::memchr(b',', data).unwrap_or(data.len());
     let (kind, body) = (&data[..comma], data.get(comma + 1..).unwrap_or_default());
     let media_type = &kind[..memchr::memchr(b';', kind).unwrap_or(kind.len())];
-    let size = if kind.ends_with(b";base64") {
-        base64_size(body)
-    } else {
-        string::count(body)
-    };
+    let size = if kind.ends_with(b";base64") { base64_size(body) } else { string::count(body) };
     out.push(b"{\"media_type\":\"");
     out.push(string::cut(media_type, LONGEST_MEDIA_TYPE));
     out.push(b"\",\"size\":");
@@ -380,10 +324,7 @@ const LONGEST_MEDIA_TYPE: usize = 255;
 /// The bytes that base64 text stands for.
 #[must_use]
 pub fn base64_size(body: &[u8]) -> usize {
-    let digits = body
-        .iter()
-        .rposition(|byte| *byte != b'=')
-        .map_or(0, |last| last + 1);
+    let digits = body.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     digits * 3 / 4
 }
 

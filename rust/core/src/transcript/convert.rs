@@ -22,11 +22,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            agent_id: String::new(),
-            end: End::Complete,
-            line_limit: DEFAULT_LINE_LIMIT,
-        }
+        Self { agent_id: String::new(), end: End::Complete, line_limit: DEFAULT_LINE_LIMIT }
     }
 }
 
@@ -63,9 +59,7 @@ pub fn convert<R: Read, W: Write>(
     let mut told = 0;
     while let Some(line) = lines.next_line()? {
         let ByteOffset(offset) = line.offset;
-        converter
-            .line(line, &mut NothingBefore)
-            .map_err(ConvertError::Output)?;
+        converter.line(line, &mut NothingBefore).map_err(ConvertError::Output)?;
         if offset - told >= PROGRESS_BYTES {
             told = offset;
             if !progress(offset) {
@@ -73,9 +67,7 @@ pub fn convert<R: Read, W: Write>(
             }
         }
     }
-    converter
-        .finish(options.end)
-        .map_err(ConvertError::Output)?;
+    converter.finish(options.end).map_err(ConvertError::Output)?;
     let mut summary = std::mem::take(converter.summary_mut());
     summary.half_line = lines.half_line();
     Ok(summary)

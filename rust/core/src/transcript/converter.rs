@@ -4,13 +4,14 @@
 
 use std::io::{self, Write};
 
-use crate::json::{Key, Kind as JsonKind, Tape, Text, Value, scan, string};
+use crate::json::{Key, Kind as JsonKind, Tape, Text, Value, scan, scan_from_payload, string};
 use crate::rollout::ByteOffset;
 use crate::rollout::envelope::{Envelope, member, string as as_string, unsigned};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
 use crate::rollout::kind::{Kind, Role, item_kind};
 use crate::rollout::lines::Line;
-use crate::rollout::timestamp::{self, Nanos};
+use crate::rollout::probe;
+use crate::rollout::timestamp::{self, Clock, Nanos};
 
 use super::arguments::Invocation;
 use super::attribution::{Owner, Programs, Reread, starts_commands};
@@ -131,6 +132,7 @@ pub struct Converter<W> {
     /// Records of those that wait.
     waiting_records: u64,
     summary: Summary,
+    clock: Clock,
     /// Where the next line begins.
     offset: ByteOffset,
     /// The last state that could be saved.
@@ -172,8 +174,7 @@ impl Item<'_> {
     /// A string member as an id, where it is there and not empty.
     fn name(&self, key: Key) -> Option<Name> {
         let value = self.member(key).and_then(as_string)?;
-        Some(Name::new(value.raw(self.text), value.content.has_escape()))
-            .filter(|name| !name.is_empty())
+        Some(Name::new(value.raw(self.text), value.content.has_escape())).filter(|name| !name.is_empty())
     }
 
     fn millis(&self) -> Option<i64> {
@@ -184,12 +185,7 @@ impl Item<'_> {
 impl<W: Write> Converter<W> {
     /// A converter at the start of an input.
     pub fn new(agent_id: &str, sink: W) -> Self {
-        Self::with_state(
-            agent_id,
-            State::default(),
-            ByteOffset(0),
-            Output::new(sink, 0),
-        )
+        Self::with_state(agent_id, State::default(), ByteOffset(0), Output::new(sink, 0))
     }
 
     /// A converter that goes on from a checkpoint; lines are to come from [`Checkpoint::resume_at`] on.
@@ -204,20 +200,11 @@ impl<W: Write> Converter<W> {
             return Err(error);
         }
         let state = postcard::from_bytes(bytes).map_err(|_| error)?;
-        Ok(Self::with_state(
-            agent_id,
-            state,
-            checkpoint.resume_at,
-            Output::new(sink, checkpoint.skip),
-        ))
+        Ok(Self::with_state(agent_id, state, checkpoint.resume_at, Output::new(sink, checkpoint.skip)))
     }
 
     fn with_state(agent_id: &str, state: State, offset: ByteOffset, output: Output<W>) -> Self {
-        let anchor = Checkpoint {
-            resume_at: offset,
-            skip: 0,
-            state: encode(&state),
-        };
+        let anchor = Checkpoint { resume_at: offset, skip: 0, state: encode(&state) };
         Self {
             agent_id: agent_id.as_bytes().to_vec(),
             state,
@@ -226,6 +213,7 @@ impl<W: Write> Converter<W> {
             held_bytes: 0,
             waiting_records: 0,
             summary: Summary::default(),
+            clock: Clock::default(),
             offset,
             anchor,
             anchor_released: 0,
@@ -240,17 +228,10 @@ impl<W: Write> Converter<W> {
     pub fn checkpoint(&mut self) -> Checkpoint {
         let released = self.output.released();
         if !self.output.is_waiting() && self.held_commands.is_empty() {
-            self.anchor = Checkpoint {
-                resume_at: self.offset,
-                skip: 0,
-                state: encode(&self.state),
-            };
+            self.anchor = Checkpoint { resume_at: self.offset, skip: 0, state: encode(&self.state) };
             self.anchor_released = released;
         }
-        Checkpoint {
-            skip: released - self.anchor_released,
-            ..self.anchor.clone()
-        }
+        Checkpoint { skip: released - self.anchor_released, ..self.anchor.clone() }
     }
 
     /// Converts one line.
@@ -264,28 +245,32 @@ impl<W: Write> Converter<W> {
         if line.text.bytes().trim_ascii().is_empty() {
             return Ok(());
         }
+        let head = probe::head(line.text.bytes(), &mut self.clock);
+        if let Some(head) = &head
+            && let Some(kind) = probe::listed(line.text.bytes(), head)
+        {
+            self.state.timestamp = Name::new(head.timestamp.0, false);
+            self.summary.add_left_out(kind);
+            return Ok(());
+        }
         let mut tape = std::mem::take(&mut self.scratch.tape);
-        match scan(line.text, &mut tape) {
-            Ok(())
-                if tape.has_non_ascii()
-                    && simdutf8::basic::from_utf8(line.text.bytes()).is_err() =>
-            {
+        let payload = head.as_ref().map_or(0, |head| head.payload);
+        match scan_from_payload(line.text, payload, &mut tape) {
+            Ok(()) if tape.has_non_ascii() && simdutf8::basic::from_utf8(line.text.bytes()).is_err() => {
                 let mut repaired = std::mem::take(&mut self.scratch.repaired);
                 repaired.clear();
                 repaired.extend_from_slice(String::from_utf8_lossy(line.text.bytes()).as_bytes());
                 let text = Text::pad(&mut repaired);
                 // Only bytes inside strings were replaced, by bytes that belong into strings.
                 if scan(text, &mut tape).is_ok() {
-                    self.object(text, &tape, line.offset, reread);
+                    self.object(text, &tape, None, line.offset, reread);
                 }
                 self.scratch.repaired = repaired;
             }
-            Ok(()) => self.object(line.text, &tape, line.offset, reread),
-            Err(malformed) => self.summary.add_malformed(MalformedLine {
-                offset: line.offset,
-                at: malformed.at,
-                why: malformed.why,
-            }),
+            Ok(()) => self.object(line.text, &tape, head.as_ref(), line.offset, reread),
+            Err(malformed) => {
+                self.summary.add_malformed(MalformedLine { offset: line.offset, at: malformed.at, why: malformed.why })
+            }
         }
         self.scratch.tape = tape;
         self.output.check()
@@ -297,11 +282,7 @@ impl<W: Write> Converter<W> {
     ///
     /// What the sink said.
     pub fn finish(&mut self, end: End) -> io::Result<()> {
-        let awaits_output = self
-            .state
-            .open_calls
-            .iter()
-            .any(|call| call.window == Some(self.state.window));
+        let awaits_output = self.state.open_calls.iter().any(|call| call.window == Some(self.state.window));
         let holds_back = match end {
             End::Partial => true,
             End::Complete => self.output.is_waiting() && awaits_output,
@@ -325,50 +306,40 @@ impl<W: Write> Converter<W> {
     }
 
     /// Converts a line that is a JSON object.
-    fn object(&mut self, text: Text<'_>, tape: &Tape, offset: ByteOffset, reread: &mut dyn Reread) {
-        let envelope = Envelope::of(text, tape);
+    fn object<'a>(
+        &mut self,
+        text: Text<'a>,
+        tape: &Tape,
+        head: Option<&probe::Head<'a>>,
+        offset: ByteOffset,
+        reread: &mut dyn Reread,
+    ) {
+        let envelope = Envelope::of(text, tape, head);
         let kind = Kind::of(text, tape, &envelope);
-        let timestamp = envelope.timestamp.and_then(|value| {
-            let raw = value.raw(text);
-            Some((raw, timestamp::parse(raw)?))
-        });
+        let timestamp = match (envelope.timestamp, head) {
+            (Some(raw), Some(head)) if std::ptr::eq(raw, head.timestamp.0) => Some(head.timestamp),
+            (Some(raw), _) => timestamp::parse(raw).map(|nanos| (raw, nanos)),
+            (None, _) => None,
+        };
         if let Some((raw, _)) = timestamp {
             self.state.timestamp = Name::new(raw, false);
         }
-        let payload = envelope
-            .payload
-            .filter(|payload| payload.kind == JsonKind::Object);
+        let payload = envelope.payload.filter(|payload| payload.kind == JsonKind::Object);
         let is_copied = self.state.copied.covers(envelope.ordinal);
         let Some(payload) = payload else {
             if kind == Kind::TurnContext {
                 self.state.reports_usage = true;
                 self.end_window(b"");
             }
-            let item = Item {
-                text,
-                tape,
-                payload: tape.root(),
-                offset,
-                timestamp,
-                is_copied,
-            };
+            let item = Item { text, tape, payload: tape.root(), offset, timestamp, is_copied };
             self.unknown(&item, &envelope);
             return;
         };
-        let item = Item {
-            text,
-            tape,
-            payload,
-            offset,
-            timestamp,
-            is_copied,
-        };
+        let item = Item { text, tape, payload, offset, timestamp, is_copied };
         match kind {
             Kind::Message(Role::User) => self.user_message(&item),
             Kind::Message(Role::Assistant) => self.assistant_message(&item),
-            Kind::Message(Role::Other("developer")) => {
-                self.leave_out(["response_item", "message", "developer"])
-            }
+            Kind::Message(Role::Other(b"developer")) => self.leave_out(["response_item", "message", "developer"]),
             Kind::Message(Role::Other(_)) | Kind::Other => self.unknown(&item, &envelope),
             Kind::Reasoning => self.reasoning(&item),
             Kind::AgentMessage => self.agent_message(&item),
@@ -396,13 +367,9 @@ impl<W: Write> Converter<W> {
                 });
             }
             Kind::Listed => {
-                let name = |value: Option<&Value>| {
-                    value
-                        .and_then(|value| std::str::from_utf8(value.raw(text)).ok())
-                        .unwrap_or("")
-                };
-                let detail = item_kind(text, tape, &envelope).unwrap_or("");
-                self.leave_out([name(envelope.kind), name(envelope.payload_kind), detail]);
+                let detail = item_kind(text, tape, &envelope).unwrap_or_default();
+                let (kind, item) = (envelope.kind.unwrap_or_default(), envelope.payload_kind.unwrap_or_default());
+                self.summary.add_left_out([kind, item, detail]);
             }
         }
     }
@@ -411,12 +378,7 @@ impl<W: Write> Converter<W> {
 
     fn user_message(&mut self, item: &Item<'_>) {
         let mut body = std::mem::take(&mut self.scratch.body);
-        body.read_message(
-            item.text,
-            item.tape,
-            item.member(Key::Content),
-            "input_text",
-        );
+        body.read_message(item.text, item.tape, item.member(Key::Content), "input_text");
         if body.is_empty() {
             self.leave_out(["response_item", "message", "user"]);
         } else {
@@ -424,11 +386,8 @@ impl<W: Write> Converter<W> {
             let mut buffer = std::mem::take(&mut self.scratch.hashed);
             let hashed = body.hashed(item.text, b"", false, &mut buffer);
             let is_context = body.is_injected_context(item.text, hashed);
-            let (kind, source) = if is_context {
-                (IdKind::System, Source::System)
-            } else {
-                (IdKind::User, Source::User)
-            };
+            let (kind, source) =
+                if is_context { (IdKind::System, Source::System) } else { (IdKind::User, Source::User) };
             let digest = self.give_id(item, hashed, kind);
             self.scratch.hashed = buffer;
             self.open_step(item, digest, kind, source);
@@ -446,12 +405,7 @@ impl<W: Write> Converter<W> {
 
     fn assistant_message(&mut self, item: &Item<'_>) {
         let mut body = std::mem::take(&mut self.scratch.body);
-        body.read_message(
-            item.text,
-            item.tape,
-            item.member(Key::Content),
-            "output_text",
-        );
+        body.read_message(item.text, item.tape, item.member(Key::Content), "output_text");
         if body.is_empty() {
             self.leave_out(["response_item", "message", "assistant"]);
         } else {
@@ -495,16 +449,12 @@ impl<W: Write> Converter<W> {
         self.open_step(item, digest, IdKind::System, Source::System);
         body.push_text(item.text, b"", &mut self.output);
         self.output.push(b"\",\"extra\":{");
-        for (place, (name, key)) in [("author", Key::Author), ("recipient", Key::Recipient)]
-            .into_iter()
-            .enumerate()
-        {
+        for (place, (name, key)) in [("author", Key::Author), ("recipient", Key::Recipient)].into_iter().enumerate() {
             self.output.push(if place == 0 { b"\"" } else { b",\"" });
             self.output.push(name.as_bytes());
             self.output.push(b"\":");
             let value = item.member(key).and_then(as_string);
-            self.output
-                .push(value.map_or(b"null", |value| value.token(item.text)));
+            self.output.push(value.map_or(b"null", |value| value.token(item.text)));
         }
         self.output.push(b"}");
         self.close_step(item);
@@ -525,26 +475,14 @@ impl<W: Write> Converter<W> {
         invocation.read(item.text, value);
         self.register_call(item, &call, &tool, &mut invocation, true);
         let digest = self.give_invocation_id(item, &invocation);
-        self.push_call_step(
-            item,
-            digest,
-            Some(&call),
-            &tool,
-            |out| invocation.push(item.text, value, out),
-            None,
-        );
+        self.push_call_step(item, digest, Some(&call), &tool, |out| invocation.push(item.text, value, out), None);
         self.scratch.invocation = invocation;
     }
 
     /// Any other `*_call`.
-    fn other_call(&mut self, item: &Item<'_>, tool: &str) {
-        let value = [Key::Arguments, Key::Input, Key::Action]
-            .into_iter()
-            .find_map(|key| item.member(key));
-        let image = item
-            .member(Key::Result)
-            .and_then(as_string)
-            .filter(|_| tool == "image_generation");
+    fn other_call(&mut self, item: &Item<'_>, tool: &[u8]) {
+        let value = [Key::Arguments, Key::Input, Key::Action].into_iter().find_map(|key| item.member(key));
+        let image = item.member(Key::Result).and_then(as_string).filter(|_| tool == b"image_generation");
         let mut invocation = std::mem::take(&mut self.scratch.invocation);
         if value.is_some() {
             invocation.read(item.text, value);
@@ -552,38 +490,21 @@ impl<W: Write> Converter<W> {
             let is_framing = |value: &Value| {
                 matches!(
                     value.key,
-                    Key::Type
-                        | Key::Id
-                        | Key::CallId
-                        | Key::Status
-                        | Key::Name
-                        | Key::InternalPassthrough
+                    Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name | Key::InternalPassthrough
                 ) || (value.key == Key::Result && image.is_some())
             };
             invocation.read_members(item.text, item.tape, item.payload, is_framing);
         }
-        let name = item
-            .name(Key::Name)
-            .unwrap_or_else(|| Name::new(tool.as_bytes(), tool.contains('\\')));
-        let call = item
-            .name(Key::CallId)
-            .or_else(|| item.name(Key::Id))
-            .map(CallId);
+        let name = item.name(Key::Name).unwrap_or_else(|| Name::new(tool, tool.contains(&b'\\')));
+        let call = item.name(Key::CallId).or_else(|| item.name(Key::Id)).map(CallId);
         if let Some(call) = &call {
             // Of these only calls that codex itself carries out are known to be answered.
-            let is_answered = matches!(tool, "local_shell" | "tool_search");
+            let is_answered = matches!(tool, b"local_shell" | b"tool_search");
             self.register_call(item, call, &name, &mut invocation, is_answered);
         }
         let digest = self.give_invocation_id(item, &invocation);
         let image = image.map(|image| image.raw(item.text));
-        self.push_call_step(
-            item,
-            digest,
-            call.as_ref(),
-            &name,
-            |out| invocation.push(item.text, value, out),
-            image,
-        );
+        self.push_call_step(item, digest, call.as_ref(), &name, |out| invocation.push(item.text, value, out), image);
         self.scratch.invocation = invocation;
     }
 
@@ -597,34 +518,17 @@ impl<W: Write> Converter<W> {
         is_answered: bool,
     ) {
         let window = (is_answered && !item.is_copied).then_some(self.state.window);
-        let open = OpenCall {
-            call: call.clone(),
-            tool: tool.clone(),
-            window,
-        };
-        match self
-            .state
-            .open_calls
-            .iter_mut()
-            .find(|known| known.call == *call)
-        {
+        let open = OpenCall { call: call.clone(), tool: tool.clone(), window };
+        match self.state.open_calls.iter_mut().find(|known| known.call == *call) {
             Some(known) => *known = open,
             None => self.state.open_calls.push(open),
         }
-        while self.state.open_calls.len() > MOST_OPEN_CALLS
-            || self.open_call_bytes() > MOST_OPEN_CALL_BYTES
-        {
+        while self.state.open_calls.len() > MOST_OPEN_CALLS || self.open_call_bytes() > MOST_OPEN_CALL_BYTES {
             self.state.open_calls.remove(0);
         }
         if starts_commands(tool.as_bytes()) {
             let turn = &self.state.context_turn;
-            self.state.programs.called(
-                call.clone(),
-                item.millis(),
-                turn,
-                invocation.text(),
-                item.offset,
-            );
+            self.state.programs.called(call.clone(), item.millis(), turn, invocation.text(), item.offset);
         } else if tool.as_bytes() == b"wait"
             && let Some(cell) = invocation.cell_id()
         {
@@ -633,11 +537,7 @@ impl<W: Write> Converter<W> {
     }
 
     fn open_call_bytes(&self) -> usize {
-        self.state
-            .open_calls
-            .iter()
-            .map(|open| open.call.0.as_bytes().len() + open.tool.as_bytes().len())
-            .sum()
+        self.state.open_calls.iter().map(|open| open.call.0.as_bytes().len() + open.tool.as_bytes().len()).sum()
     }
 
     /// Writes the step of a call; without a call id, the step's own event id stands in its place.
@@ -656,12 +556,7 @@ impl<W: Write> Converter<W> {
         self.output.push(b",\"tool_calls\":[{\"tool_call_id\":\"");
         match call {
             Some(call) => self.output.push(call.0.as_bytes()),
-            None => Origin {
-                digest,
-                kind: IdKind::Assistant,
-                timestamp: b"",
-            }
-            .push_id(&mut self.output),
+            None => Origin { digest, kind: IdKind::Assistant, timestamp: b"" }.push_id(&mut self.output),
         }
         self.output.push(b"\",\"function_name\":\"");
         self.output.push(tool.as_bytes());
@@ -670,8 +565,7 @@ impl<W: Write> Converter<W> {
         self.output.push(b"}]");
         if let Some(image) = image {
             let size = base64_size(image).to_string();
-            self.output
-                .push(b",\"extra\":{\"images\":[{\"media_type\":\"");
+            self.output.push(b",\"extra\":{\"images\":[{\"media_type\":\"");
             self.output.push(base64_media_type(image).as_bytes());
             self.output.push(b"\",\"size\":");
             self.output.push(size.as_bytes());
@@ -695,44 +589,36 @@ impl<W: Write> Converter<W> {
     }
 
     /// Any other `*_output`: what stands under `output` or `tools`, or all that is no framing.
-    fn other_output(&mut self, item: &Item<'_>, tool: &str) {
+    fn other_output(&mut self, item: &Item<'_>, tool: &[u8]) {
         let mut body = std::mem::take(&mut self.scratch.body);
         match (item.member(Key::Output), item.member(Key::Tools)) {
             (None, Some(tools)) => body.read_dumped(tools),
             (None, None) => body.read_dumped(item.payload),
             (output, _) => body.read_output(item.tape, output),
         }
-        let call = item
-            .name(Key::CallId)
-            .or_else(|| item.name(Key::Id))
-            .map(CallId);
+        let call = item.name(Key::CallId).or_else(|| item.name(Key::Id)).map(CallId);
         if let Some(call) = call {
             self.push_output(item, &call, &body, Some(tool));
         } else {
-            self.leave_out(["response_item", tool, "without call_id"]);
+            self.summary.add_left_out([b"response_item", tool, b"without call_id"]);
         }
         self.scratch.body = body;
     }
 
     /// Writes the observation of a call's output, then the commands that waited for it.
-    fn push_output(&mut self, item: &Item<'_>, call: &CallId, body: &Body, tool: Option<&str>) {
+    fn push_output(&mut self, item: &Item<'_>, call: &CallId, body: &Body, tool: Option<&[u8]>) {
         let mut buffer = std::mem::take(&mut self.scratch.hashed);
         let hashed = body.hashed(item.text, b"", true, &mut buffer);
         let cell = hashed.strip_prefix(YIELDED).and_then(first_word);
         self.state.programs.answered(call, item.millis(), cell);
         let digest = self.give_id(item, hashed, IdKind::ToolResult);
         self.scratch.hashed = buffer;
-        let known = self
-            .state
-            .open_calls
-            .iter()
-            .position(|open| open.call == *call);
+        let known = self.state.open_calls.iter().position(|open| open.call == *call);
         let known = known.map(|place| self.state.open_calls.remove(place).tool);
-        let tool = known.unwrap_or_else(|| Name::new(tool.unwrap_or("unknown").as_bytes(), false));
+        let tool = known.unwrap_or_else(|| Name::new(tool.unwrap_or(b"unknown"), false));
         self.open_observation(item, digest, IdKind::ToolResult, call);
         body.push_text(item.text, b"", &mut self.output);
-        self.output
-            .push(b"\",\"extra\":{\"is_error\":false,\"tool_name\":\"");
+        self.output.push(b"\",\"extra\":{\"is_error\":false,\"tool_name\":\"");
         self.output.push(tool.as_bytes());
         self.output.push(b"\"");
         if body.has_images() {
@@ -755,9 +641,7 @@ impl<W: Write> Converter<W> {
         let owner = command.started(item.text).and_then(|started| {
             buffer.clear();
             let line = |buffer: &mut Vec<u8>| command.line(item.text, item.tape, buffer);
-            self.state
-                .programs
-                .owner(started, line, &mut buffer, &turn, reread)
+            self.state.programs.owner(started, line, &mut buffer, &turn, reread)
         });
         buffer.clear();
         command.hashed(item.text, item.tape, HASHED_CHARACTERS, &mut buffer);
@@ -765,11 +649,7 @@ impl<W: Write> Converter<W> {
         self.scratch.hashed = buffer;
         let rule = owner.as_ref().map(|owner| owner.rule);
         match owner {
-            Some(Owner {
-                call,
-                is_settled: true,
-                ..
-            }) => {
+            Some(Owner { call, is_settled: true, .. }) => {
                 self.open_observation(item, digest, IdKind::CommandExecution, &call);
                 self.output.push(b"\",");
                 command.push_extra(item.text, item.tape, rule, &mut self.output);
@@ -810,11 +690,7 @@ impl<W: Write> Converter<W> {
 
     /// Writes the commands that waited for the output of `call`.
     fn release_commands_of(&mut self, call: &CallId) {
-        while let Some(place) = self
-            .held_commands
-            .iter()
-            .position(|held| held.owner == *call)
-        {
+        while let Some(place) = self.held_commands.iter().position(|held| held.owner == *call) {
             let held = self.held_commands.remove(place);
             self.held_bytes -= held.extra.len();
             self.push_held(&held);
@@ -831,11 +707,8 @@ impl<W: Write> Converter<W> {
 
     fn push_held(&mut self, held: &HeldCommand) {
         self.start_record();
-        let origin = Origin {
-            digest: held.digest,
-            kind: IdKind::CommandExecution,
-            timestamp: or_epoch(&held.timestamp),
-        };
+        let origin =
+            Origin { digest: held.digest, kind: IdKind::CommandExecution, timestamp: or_epoch(&held.timestamp) };
         record::open_observation(&mut self.output, &origin, held.owner.0.as_bytes());
         self.output.push(b"\",");
         self.output.push(&held.extra);
@@ -846,11 +719,8 @@ impl<W: Write> Converter<W> {
     fn push_unowned(&mut self, held: &HeldCommand) {
         self.start_record();
         self.scratch.notice.unowned_command();
-        let origin = Origin {
-            digest: held.digest,
-            kind: IdKind::CommandExecution,
-            timestamp: or_epoch(&held.timestamp),
-        };
+        let origin =
+            Origin { digest: held.digest, kind: IdKind::CommandExecution, timestamp: or_epoch(&held.timestamp) };
         record::open_step(&mut self.output, &origin, Source::System);
         self.output.push(&self.scratch.notice.message);
         self.output.push(b"\",");
@@ -885,19 +755,14 @@ impl<W: Write> Converter<W> {
     fn turn_context(&mut self, item: &Item<'_>) {
         self.leave_out(["turn_context", "", ""]);
         self.state.reports_usage = true;
-        if let Some(model) = item
-            .name(Key::Model)
-            .filter(|model| model.as_bytes().len() <= LONGEST_SETTING)
-        {
+        if let Some(model) = item.name(Key::Model).filter(|model| model.as_bytes().len() <= LONGEST_SETTING) {
             self.state.model = model;
         }
         let effort = item.member(Key::Effort).filter(|effort| match effort.kind {
             JsonKind::String => effort.start < effort.end,
             kind => kind == JsonKind::Float,
         });
-        let effort = effort
-            .map(|effort| effort.token(item.text))
-            .filter(|effort| effort.len() <= LONGEST_SETTING);
+        let effort = effort.map(|effort| effort.token(item.text)).filter(|effort| effort.len() <= LONGEST_SETTING);
         self.state.effort = Name::new(effort.unwrap_or_default(), false);
         self.state.context_turn = item.name(Key::TurnId).map(TurnId).unwrap_or_default();
         let turn = self.state.context_turn.clone();
@@ -933,10 +798,7 @@ impl<W: Write> Converter<W> {
                 notice.turn_aborted(text, tape, payload);
                 Some(())
             });
-        } else if self
-            .notice(item, |notice| notice.turn_failed(text, tape, payload))
-            .is_none()
-        {
+        } else if self.notice(item, |notice| notice.turn_failed(text, tape, payload)).is_none() {
             self.leave_out(["event_msg", "task_complete", ""]);
         }
     }
@@ -954,14 +816,8 @@ impl<W: Write> Converter<W> {
             Meaning::CopiedHistory => self.leave_out(["session_meta", "", ""]),
             Meaning::NewRollout => {
                 self.end_turn();
-                let own = Item {
-                    is_copied: false,
-                    ..*item
-                };
-                if self
-                    .notice(&own, |notice| notice.new_file(text, tape, payload))
-                    .is_none()
-                {
+                let own = Item { is_copied: false, ..*item };
+                if self.notice(&own, |notice| notice.new_file(text, tape, payload)).is_none() {
                     self.leave_out(["session_meta", "", ""]);
                 }
             }
@@ -986,11 +842,7 @@ impl<W: Write> Converter<W> {
     // ---- notices ----
 
     /// Writes a system step with what `fill` says; `None` where it says nothing.
-    fn notice(
-        &mut self,
-        item: &Item<'_>,
-        fill: impl FnOnce(&mut Notice) -> Option<()>,
-    ) -> Option<()> {
+    fn notice(&mut self, item: &Item<'_>, fill: impl FnOnce(&mut Notice) -> Option<()>) -> Option<()> {
         let mut notice = std::mem::take(&mut self.scratch.notice);
         let filled = fill(&mut notice);
         if filled.is_some() {
@@ -1010,7 +862,7 @@ impl<W: Write> Converter<W> {
         filled
     }
 
-    fn unknown(&mut self, item: &Item<'_>, envelope: &Envelope<'_>) {
+    fn unknown(&mut self, item: &Item<'_>, envelope: &Envelope<'_, '_>) {
         let text = item.text;
         self.notice(item, |notice| {
             notice.unknown(text, envelope);
@@ -1021,38 +873,24 @@ impl<W: Write> Converter<W> {
     // ---- records ----
 
     fn leave_out(&mut self, kind: [&str; 3]) {
-        self.summary.add_left_out(kind);
+        self.summary.add_left_out(kind.map(str::as_bytes));
     }
 
     fn give_id(&mut self, item: &Item<'_>, hashed: &[u8], kind: IdKind) -> Digest16 {
-        self.state
-            .given_ids
-            .give(item.timestamp, hashed, kind, item.offset)
+        self.state.given_ids.give(item.timestamp, hashed, kind, item.offset)
     }
 
-    fn give_body_id(
-        &mut self,
-        item: &Item<'_>,
-        body: &Body,
-        between: &[u8],
-        kind: IdKind,
-    ) -> Digest16 {
+    fn give_body_id(&mut self, item: &Item<'_>, body: &Body, between: &[u8], kind: IdKind) -> Digest16 {
         let mut buffer = std::mem::take(&mut self.scratch.hashed);
-        let digest = self.give_id(
-            item,
-            body.hashed(item.text, between, false, &mut buffer),
-            kind,
-        );
+        let digest = self.give_id(item, body.hashed(item.text, between, false, &mut buffer), kind);
         self.scratch.hashed = buffer;
         digest
     }
 
     fn give_invocation_id(&mut self, item: &Item<'_>, invocation: &Invocation) -> Digest16 {
-        let mut hashed = std::mem::take(&mut self.scratch.hashed);
-        hashed.clear();
-        string::prefix_of_decoded(invocation.text(), HASHED_CHARACTERS, &mut hashed);
-        let digest = self.give_id(item, &hashed, IdKind::Assistant);
-        self.scratch.hashed = hashed;
+        let mut buffer = std::mem::take(&mut self.scratch.hashed);
+        let digest = self.give_id(item, invocation.hashed(HASHED_CHARACTERS, &mut buffer), IdKind::Assistant);
+        self.scratch.hashed = buffer;
         digest
     }
 
@@ -1067,18 +905,8 @@ impl<W: Write> Converter<W> {
 
     fn open_step(&mut self, item: &Item<'_>, digest: Digest16, kind: IdKind, source: Source) {
         self.start_record();
-        let timestamp = item
-            .timestamp
-            .map_or_else(|| or_epoch(&self.state.timestamp), |(raw, _)| raw);
-        record::open_step(
-            &mut self.output,
-            &Origin {
-                digest,
-                kind,
-                timestamp,
-            },
-            source,
-        );
+        let timestamp = item.timestamp.map_or_else(|| or_epoch(&self.state.timestamp), |(raw, _)| raw);
+        record::open_step(&mut self.output, &Origin { digest, kind, timestamp }, source);
     }
 
     fn close_step(&mut self, item: &Item<'_>) {
@@ -1118,18 +946,8 @@ impl<W: Write> Converter<W> {
 
     fn open_observation(&mut self, item: &Item<'_>, digest: Digest16, kind: IdKind, call: &CallId) {
         self.start_record();
-        let timestamp = item
-            .timestamp
-            .map_or_else(|| or_epoch(&self.state.timestamp), |(raw, _)| raw);
-        record::open_observation(
-            &mut self.output,
-            &Origin {
-                digest,
-                kind,
-                timestamp,
-            },
-            call.0.as_bytes(),
-        );
+        let timestamp = item.timestamp.map_or_else(|| or_epoch(&self.state.timestamp), |(raw, _)| raw);
+        record::open_observation(&mut self.output, &Origin { digest, kind, timestamp }, call.0.as_bytes());
     }
 
     fn end_record(&mut self) {
@@ -1145,11 +963,7 @@ impl<W: Write> Converter<W> {
 
 /// A timestamp seen before, or that of the beginning of time.
 fn or_epoch(timestamp: &Name) -> &[u8] {
-    if timestamp.is_empty() {
-        NO_TIMESTAMP
-    } else {
-        timestamp.as_bytes()
-    }
+    if timestamp.is_empty() { NO_TIMESTAMP } else { timestamp.as_bytes() }
 }
 
 /// The first word of decoded text, as Python's `split` finds it.

@@ -51,10 +51,7 @@ enum Extent {
 impl CopiedContext {
     /// Takes in a `session_meta` line.
     pub fn session_meta(&mut self, meta: SessionMeta) -> Meaning {
-        let is_copy = self
-            .forked_from
-            .as_ref()
-            .is_some_and(|forked_from| *forked_from == meta.thread);
+        let is_copy = self.forked_from.as_ref().is_some_and(|forked_from| *forked_from == meta.thread);
         self.forked_from = meta.forked_from;
         if is_copy {
             if self.extent == Extent::None {
@@ -63,16 +60,13 @@ impl CopiedContext {
             return Meaning::CopiedHistory;
         }
         self.own_thread = meta.thread;
-        self.extent = meta
-            .history_start
-            .map_or(Extent::None, Extent::UntilOrdinal);
+        self.extent = meta.history_start.map_or(Extent::None, Extent::UntilOrdinal);
         Meaning::NewRollout
     }
 
     /// Takes in a line that says which turn goes on from here.
     pub fn turn(&mut self, turn: &TurnId) {
-        if self.extent == Extent::UntilOwnTurn && turn.is_later_than(&self.own_thread) == Some(true)
-        {
+        if self.extent == Extent::UntilOwnTurn && turn.is_later_than(&self.own_thread) == Some(true) {
             self.extent = Extent::None;
         }
     }

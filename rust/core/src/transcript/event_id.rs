@@ -73,10 +73,7 @@ impl Digest16 {
 
     /// Eight of its bytes as a number.
     fn number(self) -> u64 {
-        self.0
-            .iter()
-            .take(8)
-            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+        self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
@@ -116,19 +113,13 @@ impl GivenIds {
             Some(newest) if newest.nanos >= nanos => return placed(timestamp, text, offset),
             Some(newest) => {
                 newest.timestamp.clear();
-                newest
-                    .timestamp
-                    .push_str(&String::from_utf8_lossy(timestamp));
+                newest.timestamp.push_str(&String::from_utf8_lossy(timestamp));
                 newest.nanos = nanos;
                 newest.given.clear();
             }
             newest @ None => {
                 let timestamp = String::from_utf8_lossy(timestamp).into_owned();
-                *newest = Some(Newest {
-                    timestamp,
-                    nanos,
-                    given: Vec::new(),
-                });
+                *newest = Some(Newest { timestamp, nanos, given: Vec::new() });
             }
         }
         let digest = Digest16::of(&[timestamp, b":", text]);

@@ -42,21 +42,16 @@ impl Notice {
 
     fn add_json(&mut self, name: &str, json: &[u8]) {
         let written = Json::of(json);
-        self.codex
-            .extend_from_slice(format!(",\"{name}\":").as_bytes());
+        self.codex.extend_from_slice(format!(",\"{name}\":").as_bytes());
         self.codex.extend_from_slice(&written.token);
         if let Some(length) = written.whole_length {
-            self.codex
-                .extend_from_slice(format!(",\"{name}_length\":{length}").as_bytes());
+            self.codex.extend_from_slice(format!(",\"{name}_length\":{length}").as_bytes());
         }
     }
 
     /// `compacted`: the summary is kept, the history that it replaces is not.
     pub fn compacted(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
-        self.start(
-            "The conversation so far was compacted into a summary.",
-            "compacted",
-        );
+        self.start("The conversation so far was compacted into a summary.", "compacted");
         let message = member(tape, payload, Key::Message).and_then(as_string);
         if let Some(message) = message {
             // Whole, whatever its length: from here on it stands for all that came before.
@@ -79,9 +74,7 @@ impl Notice {
         let error = member(tape, payload, Key::Error).filter(|error| error.kind != Kind::Null)?;
         self.start("The turn ended with an error", "task_complete");
         let object = error.raw(text);
-        let message = crate::json::dump::Members::of(object)
-            .filter(|(key, _)| *key == b"\"message\"")
-            .last();
+        let message = crate::json::dump::Members::of(object).filter(|(key, _)| *key == b"\"message\"").last();
         let message = message.map_or(object, |(_, message)| message);
         self.add_words_of(message);
         self.add("turn_id", text, member(tape, payload, Key::TurnId));
@@ -110,20 +103,14 @@ impl Notice {
         let thread = member(tape, payload, Key::Id).and_then(as_string);
         let is_subagent = member(tape, payload, Key::ThreadSource)
             .is_some_and(|source| source.raw(text) == b"subagent")
-            || member(tape, payload, Key::Source)
-                .is_some_and(|source| member(tape, source, Key::Subagent).is_some());
+            || member(tape, payload, Key::Source).is_some_and(|source| member(tape, source, Key::Subagent).is_some());
         if is_subagent || (base.is_none() && forked_from.is_none()) {
             return None;
         }
-        let base_thread = base
-            .and_then(|base| member(tape, base, Key::ThreadId))
-            .and_then(as_string);
+        let base_thread = base.and_then(|base| member(tape, base, Key::ThreadId)).and_then(as_string);
         let raw = |value: Option<&Value>| value.map(|value| value.raw(text));
         if base.is_some() && raw(base_thread) == raw(thread) {
-            self.start(
-                "The session goes on from an earlier point of itself.",
-                "backtrack",
-            );
+            self.start("The session goes on from an earlier point of itself.", "backtrack");
         } else {
             self.start("The session was forked from another one.", "fork");
         }
@@ -135,20 +122,14 @@ impl Notice {
     }
 
     /// A line of a kind that is on no list.
-    pub fn unknown(&mut self, text: Text<'_>, envelope: &Envelope<'_>) {
+    pub fn unknown(&mut self, text: Text<'_>, envelope: &Envelope<'_, '_>) {
         self.message.clear();
-        self.message
-            .extend_from_slice(b"Codex wrote an item of a kind that is not known here");
+        self.message.extend_from_slice(b"Codex wrote an item of a kind that is not known here");
         self.codex.clear();
-        let cut = |value: &Value| string::cut(value.raw(text), MOST_WORDS).to_vec();
-        let kinds: Vec<Vec<u8>> = [envelope.kind, envelope.payload_kind]
-            .into_iter()
-            .flatten()
-            .map(cut)
-            .collect();
+        let cut = |kind: &[u8]| string::cut(kind, MOST_WORDS).to_vec();
+        let kinds: Vec<Vec<u8>> = [envelope.kind, envelope.payload_kind].into_iter().flatten().map(cut).collect();
         for (place, kind) in kinds.iter().enumerate() {
-            self.message
-                .extend_from_slice(if place == 0 { b": " } else { b"/" });
+            self.message.extend_from_slice(if place == 0 { b": " } else { b"/" });
             self.message.extend_from_slice(kind);
         }
         self.message.push(b'.');
@@ -162,19 +143,13 @@ impl Notice {
             self.codex.extend_from_slice(&quoted(&cut(kind)));
         }
         // Where there is no payload, the line itself is what would be lost.
-        self.add_json(
-            "payload",
-            envelope
-                .payload
-                .map_or(text.bytes(), |payload| payload.token(text)),
-        );
+        self.add_json("payload", envelope.payload.map_or(text.bytes(), |payload| payload.token(text)));
     }
 
     /// A command that no call can own.
     pub fn unowned_command(&mut self) {
         self.message.clear();
-        self.message
-            .extend_from_slice(b"A command ran that belongs to no call.");
+        self.message.extend_from_slice(b"A command ran that belongs to no call.");
     }
 
     /// Ends the message's line with codex's own words, where there are any.
@@ -190,10 +165,7 @@ impl Notice {
         // One line: up to the first line break or other control character.
         let mut decoded = Vec::new();
         string::decode(string::cut(content, MOST_WORDS), &mut decoded);
-        let end = decoded
-            .iter()
-            .position(|byte| *byte < 0x20)
-            .unwrap_or(decoded.len());
+        let end = decoded.iter().position(|byte| *byte < 0x20).unwrap_or(decoded.len());
         if end > 0 {
             self.message.extend_from_slice(b": ");
             string::escape(&decoded[..end], &mut self.message);
@@ -221,31 +193,19 @@ impl Json {
             let mut token = Vec::new();
             compact(json, &mut token);
             if characters(&token) <= MOST_CHARACTERS && depth(&token) <= MOST_DEPTH {
-                return Self {
-                    token,
-                    whole_length: None,
-                };
+                return Self { token, whole_length: None };
             }
         }
         // White space is left in a value that is cut: its beginning is all that is looked at.
         let beginning = &json[..json.len().min(4 * MOST_CHARACTERS)];
-        let mut kept: String = String::from_utf8_lossy(beginning)
-            .chars()
-            .take(MOST_CHARACTERS)
-            .collect();
-        if let Some(whole) = kept
-            .strip_suffix(char::REPLACEMENT_CHARACTER)
-            .filter(|_| json.len() > beginning.len())
-        {
+        let mut kept: String = String::from_utf8_lossy(beginning).chars().take(MOST_CHARACTERS).collect();
+        if let Some(whole) = kept.strip_suffix(char::REPLACEMENT_CHARACTER).filter(|_| json.len() > beginning.len()) {
             kept.truncate(whole.len());
         }
         let mut token = vec![b'"'];
         string::escape(kept.as_bytes(), &mut token);
         token.push(b'"');
-        Self {
-            token,
-            whole_length: Some(characters(json)),
-        }
+        Self { token, whole_length: Some(characters(json)) }
     }
 }
 

@@ -50,14 +50,7 @@ impl<W: Write> Output<W> {
     /// An output to `sink` that leaves out its first `suppressed` bytes.
     pub fn new(sink: W, suppressed: u64) -> Self {
         let buffer = Vec::with_capacity(WRITE + WRITE / 4);
-        Self {
-            sink,
-            buffer,
-            gone: 0,
-            suppressed,
-            waiting: None,
-            failure: None,
-        }
+        Self { sink, buffer, gone: 0, suppressed, waiting: None, failure: None }
     }
 
     /// Appends a piece of a record.
@@ -82,11 +75,7 @@ impl<W: Write> Output<W> {
 
     /// Lets all that is pushed from here on wait.
     pub fn begin_waiting(&mut self) {
-        self.waiting = Some(Waiting {
-            start: self.buffer.len(),
-            metrics: 0,
-            spill: None,
-        });
+        self.waiting = Some(Waiting { start: self.buffer.len(), metrics: 0, spill: None });
     }
 
     /// Says that the step whose metrics are awaited has just been pushed.
@@ -113,18 +102,13 @@ impl<W: Write> Output<W> {
             return;
         };
         match waiting.spill {
-            None => self.insert(
-                waiting.start + usize::try_from(waiting.metrics).unwrap_or(0),
-                metrics,
-            ),
+            None => self.insert(waiting.start + usize::try_from(waiting.metrics).unwrap_or(0), metrics),
             Some(mut spill) => {
                 let mut rest = self.buffer.split_off(waiting.start);
                 self.write_until(waiting.start);
                 if waiting.metrics > spill.length {
                     // The step's end is still in the buffer.
-                    let place = usize::try_from(waiting.metrics - spill.length)
-                        .unwrap_or(0)
-                        .min(rest.len());
+                    let place = usize::try_from(waiting.metrics - spill.length).unwrap_or(0).min(rest.len());
                     let moved = spill.file.write_all(&rest[..place]);
                     spill.length += place as u64;
                     rest.drain(..place);
@@ -168,9 +152,7 @@ impl<W: Write> Output<W> {
 
     /// How many bytes of the buffer may go.
     fn free(&self) -> usize {
-        self.waiting
-            .as_ref()
-            .map_or(self.buffer.len(), |waiting| waiting.start)
+        self.waiting.as_ref().map_or(self.buffer.len(), |waiting| waiting.start)
     }
 
     /// Puts `metrics` into the buffer at `place`.
@@ -202,10 +184,7 @@ impl<W: Write> Output<W> {
         };
         let mut spill = match waiting.spill.take() {
             Some(spill) => spill,
-            None => Spill {
-                file: tempfile::tempfile()?,
-                length: 0,
-            },
+            None => Spill { file: tempfile::tempfile()?, length: 0 },
         };
         let kept = &self.buffer[waiting.start..];
         spill.file.write_all(kept)?;
@@ -247,9 +226,8 @@ impl<W: Write> Output<W> {
 
     /// Hands bytes to the sink, but for those that are to be left out.
     fn hand_over(&mut self, bytes: &[u8]) {
-        let left_out = usize::try_from(self.suppressed.saturating_sub(self.gone))
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
+        let left_out =
+            usize::try_from(self.suppressed.saturating_sub(self.gone)).unwrap_or(usize::MAX).min(bytes.len());
         self.gone += bytes.len() as u64;
         if self.failure.is_none() && left_out < bytes.len() {
             let result = self.sink.write_all(&bytes[left_out..]);

@@ -39,6 +39,8 @@ pub struct Summary {
     pub half_line: Option<(ByteOffset, u64)>,
     /// How many lines of each kind made no record, in the order in which the kinds were met.
     pub left_out: Vec<(String, u64)>,
+    /// A mark of each of these names, to find them by.
+    marks: Vec<u64>,
 }
 
 impl Summary {
@@ -51,76 +53,62 @@ impl Summary {
     }
 
     /// Counts a line that made no record, under the parts of its kind's name.
-    pub fn add_left_out(&mut self, parts: [&str; 3]) {
-        if let Some((_, count)) = self
-            .left_out
-            .iter_mut()
-            .find(|(name, _)| is_named(name, parts))
+    pub fn add_left_out(&mut self, parts: [&[u8]; 3]) {
+        let mark = mark(parts);
+        if let Some(place) = self.marks.iter().position(|known| *known == mark)
+            && is_named(&self.left_out[place].0, parts)
         {
-            *count += 1;
-            return;
-        }
-        let cut = parts.map(|part| {
-            part.get(..LONGEST_NAME)
-                .unwrap_or(if part.len() > LONGEST_NAME {
-                    "…"
-                } else {
-                    part
-                })
-        });
-        let cut = if self.left_out.len() >= MOST_KINDS {
-            ["others", "", ""]
+            self.left_out[place].1 += 1;
         } else {
-            cut
-        };
-        match self
-            .left_out
-            .iter_mut()
-            .find(|(name, _)| is_named(name, cut))
-        {
-            Some((_, count)) => *count += 1,
-            None => {
-                let name: Vec<&str> = cut.into_iter().filter(|part| !part.is_empty()).collect();
-                self.left_out.push((name.join("/"), 1));
-            }
+            self.add_other_left_out(parts, mark);
+        }
+    }
+
+    #[cold]
+    fn add_other_left_out(&mut self, parts: [&[u8]; 3], mark: u64) {
+        let parts = parts.map(|part| String::from_utf8_lossy(&part[..part.len().min(LONGEST_NAME)]));
+        let mut name = parts.iter().filter(|part| !part.is_empty()).map(AsRef::as_ref).collect::<Vec<&str>>().join("/");
+        if self.left_out.len() >= MOST_KINDS {
+            "others".clone_into(&mut name);
+        }
+        if let Some((_, count)) = self.left_out.iter_mut().find(|(known, _)| *known == name) {
+            *count += 1;
+        } else {
+            self.left_out.push((name, 1));
+            self.marks.push(mark);
         }
     }
 }
 
+/// A number that equal names share and others hardly ever do.
+fn mark(parts: [&[u8]; 3]) -> u64 {
+    parts.iter().fold(0, |mark: u64, part| {
+        let word = |bytes: &[u8]| bytes.iter().fold(part.len() as u64, |word, byte| word << 8 | u64::from(*byte));
+        let head = word(&part[..part.len().min(7)]);
+        let tail = word(&part[part.len().saturating_sub(7)..]);
+        (mark ^ head ^ tail.rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    })
+}
+
 /// Whether `name` is the parts joined by slashes, empty ones left out.
-fn is_named(name: &str, parts: [&str; 3]) -> bool {
-    let mut rest = Some(name);
-    for part in parts.into_iter().filter(|part| !part.is_empty()) {
-        rest = rest.and_then(|rest| {
-            let rest = if rest.len() == name.len() {
-                rest
-            } else {
-                rest.strip_prefix('/')?
-            };
-            rest.strip_prefix(part)
-        });
+fn is_named(name: &str, parts: [&[u8]; 3]) -> bool {
+    let mut rest = Some(name.as_bytes());
+    for (place, part) in parts.into_iter().filter(|part| !part.is_empty()).enumerate() {
+        if place > 0 {
+            rest = rest.and_then(|rest| rest.strip_prefix(b"/"));
+        }
+        rest = rest.and_then(|rest| rest.strip_prefix(part));
     }
-    rest == Some("")
+    rest == Some(b"")
 }
 
 impl fmt::Display for Summary {
     /// One line: `31 lines read, 12 records written, 0 lines malformed; left out: world_state 1`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            lines,
-            records,
-            malformed,
-            ..
-        } = self;
-        write!(
-            formatter,
-            "{lines} lines read, {records} records written, {malformed} lines malformed"
-        )?;
+        let Self { lines, records, malformed, .. } = self;
+        write!(formatter, "{lines} lines read, {records} records written, {malformed} lines malformed")?;
         if let Some((offset, length)) = self.half_line {
-            write!(
-                formatter,
-                "; half line of {length} bytes at offset {offset} left out"
-            )?;
+            write!(formatter, "; half line of {length} bytes at offset {offset} left out")?;
         }
         for (place, (kind, count)) in self.left_out.iter().enumerate() {
             let separator = if place == 0 { "; left out: " } else { ", " };

@@ -23,26 +23,20 @@ impl TotalUsage {
         let (mut members, mut mixed) = (0, 0_u64);
         for value in tape.children(usage) {
             members += 1;
-            let key = value
-                .key_name(text)
-                .iter()
-                .fold(0xCBF2_9CE4_8422_2325, fold);
-            mixed = mixed.wrapping_add(
-                value
-                    .raw(text)
-                    .iter()
-                    .fold(key, fold)
-                    .rotate_left(23)
-                    .wrapping_mul(0x9E37_79B9_7F4A_7C15),
-            );
+            let key = if value.key == Key::Other { words(value.key_name(text)) } else { value.key as u64 };
+            let member = (key ^ words(value.raw(text)).rotate_left(32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+            mixed = mixed.wrapping_add(member ^ (member >> 29));
         }
         Some(Self { members, mixed })
     }
 }
 
-/// One step of FNV-1a.
-fn fold(hash: u64, byte: &u8) -> u64 {
-    (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+/// Mixes bytes, eight at a time.
+fn words(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(bytes.len() as u64, |mixed, chunk| {
+        let word = chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        (mixed ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31)
+    })
 }
 
 /// Appends the metrics of the inference that a `token_count` closes, as a member of a step; `false` where it says
@@ -50,9 +44,7 @@ fn fold(hash: u64, byte: &u8) -> u64 {
 ///
 /// `prompt_tokens` counts the cached ones too, as codex's `input_tokens` does.
 pub fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>) -> bool {
-    let Some(usage) =
-        member(tape, info, Key::LastTokenUsage).filter(|usage| usage.kind == Kind::Object)
-    else {
+    let Some(usage) = member(tape, info, Key::LastTokenUsage).filter(|usage| usage.kind == Kind::Object) else {
         return false;
     };
     let mut counts: [Option<&Value>; 5] = [None; 5];
@@ -73,9 +65,7 @@ pub fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>
     let mut push = |name: &str, count: Option<&Value>| {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(
-            count
-                .filter(|count| count.kind == Kind::Integer)
-                .map_or(b"0", |count| plain(count.raw(text))),
+            count.filter(|count| count.kind == Kind::Integer).map_or(b"0", |count| plain(count.raw(text))),
         );
     };
     let [input, output, cached, cache_write, reasoning] = counts;
