@@ -53,6 +53,44 @@ pub trait Block: Copy {
     ///
     /// The processor must have the instructions of the implementation.
     unsafe fn continuation(self) -> u64;
+
+    /// Writes the block to `out` without the bytes in `escaping`, and those in `escaped` as the characters that they
+    /// stand for behind a backslash; gives `false`, and may have written anything, where it cannot: where one of them
+    /// needs more than itself to be told (`u`), or where the processor has no instruction for it.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::LANES`] bytes from `out` on must be writable, and the processor must have the instructions of the
+    /// implementation.
+    #[inline(always)]
+    unsafe fn write_unescaped(self, escaping: u64, escaped: u64, out: *mut u8) -> bool {
+        let _ = (escaping, escaped, out);
+        false
+    }
+}
+
+/// Of a block's backslashes those that escape, and the bytes that they escape; `carried` goes from block to block.
+///
+/// Where no two backslashes meet, each escapes its neighbour. Where they do, every other one of a run is itself
+/// escaped: a run's escaping backslashes are those at even distance from its start.
+#[inline(always)]
+pub fn escapes<B: Block>(backslashes: u64, carried: &mut u64) -> (u64, u64) {
+    let lanes = if B::LANES == 64 { u64::MAX } else { (1 << B::LANES) - 1 };
+    // A backslash that is itself escaped by the block before escapes nothing.
+    let mut escaping = backslashes & !*carried;
+    if escaping & (escaping << 1) != 0 {
+        let mut rest = escaping;
+        escaping = 0;
+        while rest != 0 {
+            let first = rest & rest.wrapping_neg();
+            escaping |= first;
+            // The byte behind an escaping backslash is escaped, whatever it is.
+            rest &= !(first | (first << 1));
+        }
+    }
+    let escaped = ((escaping << 1) | *carried) & lanes;
+    *carried = escaping >> (B::LANES - 1);
+    (escaping, escaped)
 }
 
 /// Eight bytes in a register, for every processor.
@@ -112,7 +150,7 @@ impl Block for Portable {
 /// The instructions that may be used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instructions {
-    /// AVX-512 with byte masks.
+    /// AVX-512 with byte masks and VBMI2 (Intel since Ice Lake, AMD since Zen 4).
     Avx512,
     /// AVX2.
     Avx2,
@@ -129,6 +167,7 @@ impl Instructions {
         {
             if is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vbmi2")
                 && is_x86_feature_detected!("bmi2")
                 && is_x86_feature_detected!("lzcnt")
             {
@@ -152,10 +191,11 @@ mod x86 {
     use std::arch::x86_64::{
         __m256i, __m512i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_max_epu8,
         _mm256_movemask_epi8, _mm256_set1_epi8, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epi8_mask, _mm512_cmplt_epu8_mask,
-        _mm512_loadu_si512, _mm512_movepi8_mask, _mm512_set1_epi8,
+        _mm512_loadu_si512, _mm512_mask_blend_epi8, _mm512_maskz_compress_epi8, _mm512_movepi8_mask, _mm512_set1_epi8,
+        _mm512_storeu_si512,
     };
 
-    /// 64 bytes in one AVX-512 register (AVX512F and AVX512BW).
+    /// 64 bytes in one AVX-512 register (AVX512F, AVX512BW and AVX512VBMI2).
     #[derive(Clone, Copy)]
     pub struct Avx512(__m512i);
 
@@ -190,6 +230,22 @@ mod x86 {
         unsafe fn continuation(self) -> u64 {
             // SAFETY: the caller has AVX-512. As signed numbers these are the bytes below -64.
             unsafe { _mm512_cmplt_epi8_mask(self.0, _mm512_set1_epi8(-64)) }
+        }
+
+        #[inline(always)]
+        unsafe fn write_unescaped(self, escaping: u64, escaped: u64, out: *mut u8) -> bool {
+            // SAFETY: the caller has AVX-512 with VBMI2, and 64 writable bytes.
+            unsafe {
+                let (newlines, tabs) = (self.equal(b'n') & escaped, self.equal(b't') & escaped);
+                let themselves = self.equal(b'"') | self.equal(b'\\') | self.equal(b'/');
+                if escaped & !(newlines | tabs | themselves) != 0 {
+                    return false;
+                }
+                let bytes = _mm512_mask_blend_epi8(newlines, self.0, _mm512_set1_epi8(b'\n'.cast_signed()));
+                let bytes = _mm512_mask_blend_epi8(tabs, bytes, _mm512_set1_epi8(b'\t'.cast_signed()));
+                _mm512_storeu_si512(out.cast(), _mm512_maskz_compress_epi8(!escaping, bytes));
+            }
+            true
         }
     }
 
@@ -298,7 +354,7 @@ mod tests {
                 if is_x86_feature_detected!("avx2") {
                     masks_are_exact::<Avx2>();
                 }
-                if is_x86_feature_detected!("avx512bw") {
+                if Instructions::best() == Instructions::Avx512 {
                     masks_are_exact::<Avx512>();
                 }
             }

@@ -84,7 +84,7 @@ keys! {
 struct Entry {
     /// The name's first 16 bytes, lowest first, zeros behind a shorter one.
     head: u128,
-    /// Its length in bytes, 0 for an empty slot.
+    /// Its length in bytes; in an empty slot one that no name has.
     length: usize,
     /// The key's place in [`Key::ALL`].
     place: usize,
@@ -103,13 +103,13 @@ const MIX: u64 = 0x7CAC_3939_83C9_7917;
 
 /// The known keys by their slots.
 static TABLE: [Entry; 256] = {
-    let mut table = [Entry { head: 0, length: 0, place: 0 }; 256];
+    let mut table = [Entry { head: 0, length: usize::MAX, place: 0 }; 256];
     let mut place = 0;
     while place < Key::ALL.len() {
         let name = Key::ALL[place].1;
         let head = head(name);
         let entry = &mut table[slot(head, name.len())];
-        assert!(entry.length == 0, "two keys share a slot: choose another factor");
+        assert!(entry.length == usize::MAX, "two keys share a slot: choose another factor");
         *entry = Entry { head, length: name.len(), place };
         place += 1;
     }

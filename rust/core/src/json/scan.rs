@@ -3,7 +3,7 @@
 //! The grammar is RFC 8259's, nothing looser: no `NaN`, no control characters in strings, no lone commas.
 //! Whether the bytes are UTF-8 is left to the caller, who learns whether there is anything but ASCII at all.
 
-use super::block::{Block, Instructions, Portable};
+use super::block::{Block, Instructions, Portable, escapes};
 use super::{Key, Text};
 
 /// Containers may be nested this deep; one bit is kept for each level.
@@ -231,7 +231,7 @@ fn scan_with(instructions: Instructions, text: Text<'_>, payload: usize, tape: &
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,lzcnt,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn scan_avx512(text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
     // SAFETY: this function is entered only where the features are there.
     unsafe { Scanner::<super::block::Avx512>::run(text, payload, tape) }
@@ -268,6 +268,8 @@ struct Scanner<'a, 't, B> {
     unicode: u64,
     /// Bytes of 0x80 and above.
     non_ascii: u64,
+    /// Any of these but quotes: what a short plain string does not have.
+    special: u64,
     /// 1 where the first byte of the next block is escaped by the last of this one.
     carried: u64,
     block: std::marker::PhantomData<B>,
@@ -312,6 +314,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             escaped: 0,
             unicode: 0,
             non_ascii: 0,
+            special: 0,
             carried: 0,
             block: std::marker::PhantomData,
         };
@@ -377,16 +380,17 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             let quotes = block.equal(b'"') & inside;
             self.controls = block.control() & inside;
             self.non_ascii = block.non_ascii() & inside;
+            self.special = self.controls | self.non_ascii;
+            self.unicode = 0;
             if backslashes | self.carried == 0 {
                 self.quotes = quotes;
                 self.escaped = 0;
-                self.unicode = 0;
                 return Ok(());
             }
-            let escaped = escaped_bytes::<B>(backslashes, &mut self.carried);
+            let (_, escaped) = escapes::<B>(backslashes, &mut self.carried);
             self.quotes = quotes & !escaped;
             self.escaped = escaped;
-            self.unicode = 0;
+            self.special |= escaped;
             let rare = escaped & !(quotes | backslashes | block.equal(b'n') | block.equal(b't'));
             if rare == 0 { Ok(()) } else { self.check_escapes(rare) }
         }
@@ -432,15 +436,17 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 let quotes = self.quotes >> shift;
                 // All bits below the closing quote; all bits where there is none.
                 let inside = quotes.wrapping_sub(1) & !quotes;
-                let controls = (self.controls >> shift) & inside;
-                if controls != 0 {
-                    let place = at + controls.trailing_zeros() as usize;
-                    let why = if place == self.len { UNCLOSED } else { "a control character inside a string" };
-                    return Err(Malformed { at: place, why });
+                if (self.special >> shift) & inside != 0 {
+                    let controls = (self.controls >> shift) & inside;
+                    if controls != 0 {
+                        let place = at + controls.trailing_zeros() as usize;
+                        let why = if place == self.len { UNCLOSED } else { "a control character inside a string" };
+                        return Err(Malformed { at: place, why });
+                    }
+                    content |= u8::from((self.escaped >> shift) & inside != 0) * Content::ESCAPE
+                        | u8::from((self.unicode >> shift) & inside != 0) * Content::UNICODE_ESCAPE
+                        | u8::from((self.non_ascii >> shift) & inside != 0) * Content::NON_ASCII;
                 }
-                content |= u8::from((self.escaped >> shift) & inside != 0) * Content::ESCAPE
-                    | u8::from((self.unicode >> shift) & inside != 0) * Content::UNICODE_ESCAPE
-                    | u8::from((self.non_ascii >> shift) & inside != 0) * Content::NON_ASCII;
                 if quotes != 0 {
                     self.tape.has_non_ascii |= content & Content::NON_ASCII != 0;
                     return Ok((at + quotes.trailing_zeros() as usize, Content(content)));
@@ -742,30 +748,6 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             }
         }
     }
-}
-
-/// The bytes that a backslash before them escapes; `carried` goes from block to block.
-///
-/// Where no two backslashes meet, each escapes its neighbour. Where they do, every other one of a run is itself
-/// escaped: a run's escaping backslashes are those at even distance from its start.
-#[inline(always)]
-fn escaped_bytes<B: Block>(backslash: u64, carried: &mut u64) -> u64 {
-    let lanes = if B::LANES == 64 { u64::MAX } else { (1 << B::LANES) - 1 };
-    // A backslash that is itself escaped by the block before escapes nothing.
-    let mut escaping = backslash & !*carried;
-    if escaping & (escaping << 1) != 0 {
-        let mut rest = escaping;
-        escaping = 0;
-        while rest != 0 {
-            let first = rest & rest.wrapping_neg();
-            escaping |= first;
-            // The byte behind an escaping backslash is escaped, whatever it is.
-            rest &= !(first | (first << 1));
-        }
-    }
-    let escaped = ((escaping << 1) | *carried) & lanes;
-    *carried = escaping >> (B::LANES - 1);
-    escaped
 }
 
 /// The key of a name that contains escapes.

@@ -4,7 +4,7 @@
 //! to 0.169). Decoded text therefore is WTF-8: UTF-8 in which such a surrogate stands as the three bytes that its
 //! number would have. [`escape`] turns it back into `\udXXX`.
 
-use super::block::{Block, Instructions, Portable};
+use super::block::{Block, Instructions, Portable, escapes};
 
 /// One character of a string's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ fn decode_some(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> u
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,lzcnt,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn decode_avx512(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
     // SAFETY: this function is entered only where the features are there.
     unsafe { decode_blocks::<super::block::Avx512>(content, limit, lone, out) }
@@ -121,29 +121,41 @@ unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out:
     // Decoded text is never longer than its content.
     out.reserve(content.len().min(limit.saturating_mul(4)) + B::LANES);
     while left > 0 && content.len() - at >= B::LANES {
-        // SAFETY: `B::LANES` bytes are left from `at` on.
-        let (backslashes, continuations) = unsafe {
-            let block = B::load(content.as_ptr().add(at));
-            (block.equal(b'\\'), block.continuation())
-        };
-        let plain = (backslashes.trailing_zeros() as usize).min(B::LANES);
-        let below = if plain == 64 { u64::MAX } else { (1 << plain) - 1 };
-        let characters = plain - (continuations & below).count_ones() as usize;
-        if characters > left {
-            break;
-        }
-        // SAFETY: room for `content.len()` bytes (or for four for each character wanted) and a block was reserved,
-        // no more was written than was read, and a block can be read from `at` on.
+        // SAFETY: `B::LANES` bytes are left from `at` on. Room for `content.len()` bytes (or for four for each
+        // character wanted) and a block was reserved, and no more was written than was read.
         unsafe {
+            let block = B::load(content.as_ptr().add(at));
             let end = out.as_mut_ptr().add(out.len());
-            std::ptr::copy_nonoverlapping(content.as_ptr().add(at), end, B::LANES);
+            let backslashes = block.equal(b'\\');
+            let mut plain = (backslashes.trailing_zeros() as usize).min(B::LANES);
+            let mut taken = plain;
+            let mut written = below(plain);
+            let is_whole = plain < B::LANES && {
+                let (escaping, escaped) = escapes::<B>(backslashes, &mut 0);
+                // An escape that the block's end cuts in two is left to the next block.
+                let cut = escaping & (1 << (B::LANES - 1));
+                let is_written = block.write_unescaped(escaping, escaped, end);
+                if is_written {
+                    taken = B::LANES - usize::from(cut != 0);
+                    written = !escaping & below(B::LANES);
+                    plain = written.count_ones() as usize;
+                }
+                is_written
+            };
+            let characters = plain - (block.continuation() & written).count_ones() as usize;
+            if characters > left {
+                break;
+            }
+            if !is_whole {
+                std::ptr::copy_nonoverlapping(content.as_ptr().add(at), end, B::LANES);
+            }
             out.set_len(out.len() + plain);
-        }
-        at += plain;
-        left -= characters;
-        if plain < B::LANES && left > 0 {
-            at += push_escape(content, at, lone, out);
-            left -= 1;
+            at += taken;
+            left -= characters;
+            if !is_whole && plain < B::LANES && left > 0 {
+                at += push_escape(content, at, lone, out);
+                left -= 1;
+            }
         }
     }
     while left > 0 && at < content.len() {
@@ -159,7 +171,18 @@ unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out:
             left -= characters;
         }
     }
+    // The last block may have ended inside the last character.
+    while at < content.len() && is_continuation(content[at]) {
+        out.push(content[at]);
+        at += 1;
+    }
     limit - left
+}
+
+/// A mask of the first `lanes` bytes of a block.
+#[inline(always)]
+fn below(lanes: usize) -> u64 {
+    if lanes == 64 { u64::MAX } else { (1 << lanes) - 1 }
 }
 
 /// Appends the character of the escape whose backslash is at `at`; gives the escape's length.
@@ -309,12 +332,22 @@ fn escape_number(number: u16, out: &mut Vec<u8>) {
 /// Appends WTF-8 `text` as Python's `json.dumps` writes a string's content: ASCII only.
 pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
-        for character in String::from_utf8_lossy(piece).chars() {
-            match u8::try_from(character) {
-                Ok(byte) if byte < 0x20 || byte == b'"' || byte == b'\\' => escape_ascii(byte, out),
-                Ok(byte) if byte.is_ascii() => out.push(byte),
-                _ => character.encode_utf16(&mut [0; 2]).iter().for_each(|half| escape_number(*half, out)),
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\' || !byte.is_ascii();
+            let plain = rest.iter().position(is_special).unwrap_or(rest.len());
+            out.extend_from_slice(&rest[..plain]);
+            rest = &rest[plain..];
+            let Some(first) = rest.first() else { break };
+            let length = 1 + rest[1..].iter().take_while(|byte| is_continuation(**byte)).count();
+            if first.is_ascii() {
+                escape_ascii(*first, out);
+            } else {
+                for character in String::from_utf8_lossy(&rest[..length]).chars() {
+                    character.encode_utf16(&mut [0; 2]).iter().for_each(|half| escape_number(*half, out));
+                }
             }
+            rest = &rest[length..];
         }
         if let Some(surrogate) = lone {
             escape_number(surrogate, out);
@@ -337,4 +370,4 @@ pub fn escape_surrogates(text: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

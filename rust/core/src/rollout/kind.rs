@@ -3,7 +3,7 @@
 //! Kinds were collected from real rollouts of codex 0.64 to 0.169 and from the list of what codex persists
 //! (`rollout/src/policy.rs` in openai/codex). A kind on no list is [`Kind::Other`]: it is carried, not dropped.
 
-use crate::json::{Key, Tape, Text, Value};
+use crate::json::{Key, Tape, Text};
 
 use super::envelope::{Envelope, member, string};
 

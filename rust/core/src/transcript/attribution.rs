@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use memchr::memmem;
+
 use crate::rollout::{
     ByteOffset,
     ids::{CallId, Name, TurnId},
@@ -243,8 +245,9 @@ impl Programs {
         let running: Vec<usize> = self.places(|span| span.holds(started)).collect();
         command(buffer);
         let command = &buffer[..];
+        let wanted = Wanted::new(command);
         let naming: Vec<usize> =
-            running.iter().copied().filter(|place| self.names(&self.programs[*place], command, reread)).collect();
+            running.iter().copied().filter(|place| self.names(&self.programs[*place], &wanted, reread)).collect();
         if let [place] = naming[..] {
             return found(place, Rule::NamedInProgram);
         }
@@ -266,9 +269,9 @@ impl Programs {
     }
 
     /// Whether the program's text spells the command out, as it is or escaped for JSON.
-    fn names(&self, program: &Program, command: &[u8], reread: &mut dyn Reread) -> bool {
+    fn names(&self, program: &Program, command: &Wanted<'_>, reread: &mut dyn Reread) -> bool {
         let (start, length) = program.text;
-        if command.is_empty() || self.text_end - start > MOST_TEXT {
+        if self.text_end - start > MOST_TEXT {
             return false;
         }
         let kept_from = self.text_end - self.texts.len() as u64;
@@ -280,9 +283,7 @@ impl Programs {
                 &again
             }
         };
-        let mut escaped = Vec::new();
-        crate::json::string::escape_to_ascii(command, &mut escaped);
-        memchr::memmem::find(text, command).is_some() || memchr::memmem::find(text, &escaped).is_some()
+        command.is_in(text)
     }
 
     /// Forgets the oldest program that has ended, or the oldest.
@@ -311,6 +312,49 @@ impl Programs {
         }
         self.texts.extend_from_slice(text);
     }
+}
+
+/// A command to be found in programs.
+struct Wanted<'c> {
+    /// As it is.
+    plain: &'c [u8],
+    /// Escaped for JSON, where that makes a difference.
+    escaped: Option<Vec<u8>>,
+}
+
+impl<'c> Wanted<'c> {
+    fn new(command: &'c [u8]) -> Self {
+        let mut escaped = Vec::with_capacity(command.len() + 16);
+        crate::json::string::escape_to_ascii(command, &mut escaped);
+        Self { plain: command, escaped: (escaped != command).then_some(escaped) }
+    }
+
+    /// Whether a program's text spells the command out, in one form or the other; none names an empty one.
+    fn is_in(&self, text: &[u8]) -> bool {
+        !self.plain.is_empty()
+            && (contains(text, self.plain) || self.escaped.as_ref().is_some_and(|escaped| contains(text, escaped)))
+    }
+}
+
+/// Whether `text` contains `wanted`.
+///
+/// A search for the first bytes costs less to set up than one for a long command; where they come often, the search
+/// that takes no more time than the text is long takes over.
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    const FIRST: usize = 24;
+    const OFTEN: usize = 32;
+    if wanted.len() <= FIRST {
+        return memmem::find(text, wanted).is_some();
+    }
+    for (seen, at) in memmem::find_iter(text, &wanted[..FIRST]).enumerate() {
+        if text[at..].starts_with(wanted) {
+            return true;
+        }
+        if seen == OFTEN {
+            return memmem::find(text, wanted).is_some();
+        }
+    }
+    false
 }
 
 /// Appends a pair of ids; of many the oldest go, and ids that no codex writes are not taken.

@@ -1,0 +1,113 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// The characters that content stands for, one at a time: what the fast ways are compared with.
+fn units(content: &[u8]) -> Vec<Vec<u8>> {
+    let mut units = Vec::new();
+    let mut at = 0;
+    while at < content.len() {
+        let mut one = Vec::new();
+        if content[at] == b'\\' {
+            let (unit, length) = unescape(content, at);
+            push(&mut one, unit);
+            at += length;
+        } else {
+            let length = 1 + content[at + 1..].iter().take_while(|byte| is_continuation(**byte)).count();
+            one.extend_from_slice(&content[at..at + length]);
+            at += length;
+        }
+        units.push(one);
+    }
+    units
+}
+
+/// Content of valid strings, dense in everything that is special, and long enough for several blocks.
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => "[ -!#-\\[\\]-~]{0,70}",
+        2 => Just("\\n".to_owned()),
+        2 => Just("\\\"".to_owned()),
+        2 => Just("\\\\".to_owned()),
+        1 => Just("\\t".to_owned()),
+        1 => prop_oneof![Just("\\r"), Just("\\b"), Just("\\f"), Just("\\/")].prop_map(str::to_owned),
+        1 => Just("\\u00e9".to_owned()),
+        1 => Just("\\ud83d\\ude00".to_owned()),
+        1 => Just("\\ud83d".to_owned()),
+        1 => Just("\\ude00".to_owned()),
+        2 => "[äß漢字😀]{1,20}",
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+proptest! {
+    #[test]
+    fn decoding_is_character_by_character(content in content()) {
+        let mut decoded = Vec::new();
+        decode(&content, &mut decoded);
+        prop_assert_eq!(decoded, units(&content).concat());
+    }
+
+    #[test]
+    fn a_prefix_is_the_first_characters(content in content(), limit in 0_usize..300) {
+        let mut decoded = Vec::new();
+        let taken = decode_prefix(&content, limit, &mut decoded);
+        let units = units(&content);
+        prop_assert_eq!(taken, units.len().min(limit));
+        let replaced = |unit: &Vec<u8>| if unit[0] == 0xED && unit[1] >= 0xA0 { b"?".to_vec() } else { unit.clone() };
+        prop_assert_eq!(&decoded, &units.iter().take(limit).map(replaced).collect::<Vec<_>>().concat());
+        let mut whole = Vec::new();
+        decode(&content, &mut whole);
+        let mut again = Vec::new();
+        prefix_of_decoded(&whole, limit, &mut again);
+        prop_assert_eq!(again, decoded);
+    }
+
+    #[test]
+    fn counting_and_cutting_agree_with_the_characters(content in content(), limit in 0_usize..300) {
+        let units = units(&content);
+        prop_assert_eq!(count(&content), units.len());
+        let mut decoded = Vec::new();
+        decode(cut(&content, limit), &mut decoded);
+        prop_assert_eq!(decoded, units.into_iter().take(limit).collect::<Vec<_>>().concat());
+    }
+
+    #[test]
+    fn escaping_undoes_decoding(content in content()) {
+        let (mut decoded, mut escaped, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        decode(&content, &mut decoded);
+        escape(&decoded, &mut escaped);
+        decode(&escaped, &mut again);
+        prop_assert!(again == decoded);
+        let mut ascii = Vec::new();
+        escape_to_ascii(&decoded, &mut ascii);
+        prop_assert!(ascii.is_ascii());
+        again.clear();
+        decode(&ascii, &mut again);
+        prop_assert!(again == decoded);
+    }
+
+    #[test]
+    fn every_implementation_decodes_the_same(content in content(), limit in 0_usize..2000) {
+        let (mut portable, mut best) = (Vec::new(), Vec::new());
+        // SAFETY: the portable block needs no instructions of its own.
+        let counted = unsafe { decode_blocks::<Portable>(&content, limit, Lone::Replaced, &mut portable) };
+        prop_assert_eq!(decode_prefix(&content, limit, &mut best), counted);
+        prop_assert_eq!(best, portable);
+    }
+}
+
+#[test]
+fn surrogates_keep_apart_or_pair_up() {
+    let decoded = |content: &str| {
+        let mut out = Vec::new();
+        decode(content.as_bytes(), &mut out);
+        out
+    };
+    assert_eq!(decoded("\\ud83d\\ude00"), "😀".as_bytes());
+    assert_eq!(decoded("\\ud83d"), [0xED, 0xA0, 0xBD]);
+    assert_eq!(decoded("\\ude00\\ud83d"), [0xED, 0xB8, 0x80, 0xED, 0xA0, 0xBD]);
+    let mut text = decoded("a\\ud83db");
+    escape_surrogates(&mut text);
+    assert_eq!(text, b"a\\ud83db");
+}
