@@ -52,29 +52,39 @@ type Failure = String;
 pub fn run(arguments: &Arguments) -> ExitCode {
     match run_to_summary(arguments) {
         Ok(summary) => {
-            let mut notes = String::new();
+            let mut notes = Vec::new();
             for line in &summary.malformed_lines {
-                notes += &format!(
-                    "mngr-codex: {}: the line at byte {} is not a JSON object: {} (byte {} of the line); left out\n",
+                notes.push(format!(
+                    "{}: the line at byte {} is not a JSON object: {} (byte {} of the line); left out",
                     name(&arguments.input),
                     line.offset,
                     line.why,
                     line.at
-                );
+                ));
             }
             let untold = summary.malformed - summary.malformed_lines.len() as u64;
             if untold > 0 {
-                notes += &format!("mngr-codex: {untold} more such lines\n");
+                notes.push(format!("{untold} more such lines"));
             }
+            notes.push(summary.to_string());
             // Nobody may be listening, which is no failure of the conversion.
-            let _ = write!(io::stderr(), "{notes}mngr-codex: {summary}\n");
+            let _ = tell(notes.iter());
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "mngr-codex: {failure}");
+            let _ = tell([&failure]);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes lines to standard error.
+fn tell<'a>(lines: impl IntoIterator<Item = &'a String>) -> io::Result<()> {
+    let mut text = String::new();
+    for line in lines {
+        text.extend(["mngr-codex: ", line, "\n"]);
+    }
+    io::stderr().write_all(text.as_bytes())
 }
 
 fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {

@@ -43,7 +43,7 @@ impl AtomicFile {
         }
         let permissions = existing.map(|existing| existing.permissions());
         #[cfg(target_os = "linux")]
-        if let Some(file) = unnamed(folder_of(&target)) {
+        if let Some(file) = unnamed(folder_of(&target))? {
             if let Some(permissions) = permissions {
                 file.set_permissions(permissions)?;
             }
@@ -106,17 +106,22 @@ fn default_permissions() -> Permissions {
     Permissions::from_mode(0o666)
 }
 
-/// Opens a file without a name in `folder`; `None` where the file system has none or the folder cannot be written,
-/// which the named way then says properly.
+/// Opens a file without a name in `folder`; `None` where the system cannot do that.
 #[cfg(target_os = "linux")]
-fn unnamed(folder: &Path) -> Option<File> {
+fn unnamed(folder: &Path) -> io::Result<Option<File>> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
+    use rustix::io::Errno;
     // Without /proc it could not be given its name later.
     if !Path::new("/proc/self/fd").exists() {
-        return None;
+        return Ok(None);
     }
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    openat(CWD, folder, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
+    match openat(CWD, folder, flags, Mode::from_raw_mode(0o666)) {
+        Ok(file) => Ok(Some(File::from(file))),
+        // What file systems and kernels without such files say (open(2)).
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) if folder.is_dir() => Ok(None),
+        Err(error) => Err(io::Error::from(error)),
+    }
 }
 
 /// Gives an unnamed file its name, in place of what stands there.

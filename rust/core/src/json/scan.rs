@@ -443,9 +443,10 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                         let why = if place == self.len { UNCLOSED } else { "a control character inside a string" };
                         return Err(Malformed { at: place, why });
                     }
-                    content |= u8::from((self.escaped >> shift) & inside != 0) * Content::ESCAPE
-                        | u8::from((self.unicode >> shift) & inside != 0) * Content::UNICODE_ESCAPE
-                        | u8::from((self.non_ascii >> shift) & inside != 0) * Content::NON_ASCII;
+                    let any = |mask: u64, flag: u8| if (mask >> shift) & inside == 0 { 0 } else { flag };
+                    content |= any(self.escaped, Content::ESCAPE)
+                        | any(self.unicode, Content::UNICODE_ESCAPE)
+                        | any(self.non_ascii, Content::NON_ASCII);
                 }
                 if quotes != 0 {
                     self.tape.has_non_ascii |= content & Content::NON_ASCII != 0;
@@ -711,7 +712,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 let closing = self.byte(at) + 2;
                 at = self.skip_blank(at + 1);
                 let mut ended = self.byte(at) == closing;
-                'element: loop {
+                loop {
                     if ended {
                         at += 1;
                         depth -= 1;
@@ -743,7 +744,6 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                             return Err(Malformed { at, why });
                         }
                     }
-                    continue 'element;
                 }
             }
         }

@@ -133,7 +133,7 @@ pub trait Reread {
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Programs {
     /// In the order of their calls. The three queues go in step: what is looked through often stands close together.
-    programs: VecDeque<Program>,
+    calls: VecDeque<Program>,
     spans: VecDeque<Span>,
     /// A mark of each call id; equal ids have equal marks.
     marks: VecDeque<u64>,
@@ -161,16 +161,16 @@ impl Programs {
         self.id_bytes += program.id_bytes();
         if let Some(place) = self.place(&program.call, mark) {
             // A call id that comes again keeps its first place, and an output seen is seen.
-            self.id_bytes -= self.programs[place].id_bytes();
-            program.is_settled = self.programs[place].is_settled;
-            self.programs[place] = program;
+            self.id_bytes -= self.calls[place].id_bytes();
+            program.is_settled = self.calls[place].is_settled;
+            self.calls[place] = program;
             self.spans[place] = Span::from(started);
         } else {
-            self.programs.push_back(program);
+            self.calls.push_back(program);
             self.spans.push_back(Span::from(started));
             self.marks.push_back(mark);
         }
-        while self.programs.len() > MOST_PROGRAMS || self.id_bytes > MOST_ID_BYTES {
+        while self.calls.len() > MOST_PROGRAMS || self.id_bytes > MOST_ID_BYTES {
             self.forget_one();
         }
     }
@@ -186,7 +186,7 @@ impl Programs {
         let finished = at.unwrap_or(NEVER);
         let goes_on = cell.is_some();
         if let Some(place) = self.place(call, mark(call)) {
-            self.programs[place].is_settled = true;
+            self.calls[place].is_settled = true;
             match cell {
                 None => self.spans[place].finished = finished,
                 Some(cell) => {
@@ -209,7 +209,7 @@ impl Programs {
 
     /// Says that the turn is over: calls that have no output by now get none that commands should wait for.
     pub fn settle_all(&mut self) {
-        for program in &mut self.programs {
+        for program in &mut self.calls {
             program.is_settled = true;
         }
     }
@@ -225,10 +225,10 @@ impl Programs {
         reread: &mut dyn Reread,
     ) -> Option<Owner> {
         let found = |place: usize, rule| {
-            let program = &self.programs[place];
+            let program = &self.calls[place];
             Some(Owner { call: program.call.clone(), rule, is_settled: program.is_settled })
         };
-        let in_turn = |place: &usize| !turn.0.is_empty() && self.programs[*place].turn == *turn;
+        let in_turn = |place: &usize| !turn.0.is_empty() && self.calls[*place].turn == *turn;
         let mut running = self.places(|span| span.holds(started));
         match (running.next(), running.next()) {
             (Some(only), None) => return found(only, Rule::RunningProgram),
@@ -247,7 +247,7 @@ impl Programs {
         let command = &buffer[..];
         let wanted = Wanted::new(command);
         let naming: Vec<usize> =
-            running.iter().copied().filter(|place| self.names(&self.programs[*place], &wanted, reread)).collect();
+            running.iter().copied().filter(|place| self.names(&self.calls[*place], &wanted, reread)).collect();
         if let [place] = naming[..] {
             return found(place, Rule::NamedInProgram);
         }
@@ -265,7 +265,7 @@ impl Programs {
 
     /// The place of a call's program.
     fn place(&self, call: &CallId, mark: u64) -> Option<usize> {
-        if self.marks.contains(&mark) { self.programs.iter().rposition(|program| program.call == *call) } else { None }
+        if self.marks.contains(&mark) { self.calls.iter().rposition(|program| program.call == *call) } else { None }
     }
 
     /// Whether the program's text spells the command out, as it is or escaped for JSON.
@@ -276,21 +276,20 @@ impl Programs {
         }
         let kept_from = self.text_end - self.texts.len() as u64;
         let mut again = Vec::new();
-        let text = match start.checked_sub(kept_from).and_then(|from| usize::try_from(from).ok()) {
-            Some(from) => &self.texts[from..from + usize::try_from(length).unwrap_or(0)],
-            None => {
-                reread.program_text(program.line, &mut again);
-                &again
-            }
+        let text = if let Some(from) = start.checked_sub(kept_from).and_then(|from| usize::try_from(from).ok()) {
+            &self.texts[from..from + usize::try_from(length).unwrap_or(0)]
+        } else {
+            reread.program_text(program.line, &mut again);
+            &again
         };
         command.is_in(text)
     }
 
     /// Forgets the oldest program that has ended, or the oldest.
     fn forget_one(&mut self) {
-        let has_ended = |place: &usize| self.spans[*place].finished != NEVER && self.programs[*place].is_settled;
-        let place = (0..self.programs.len()).find(has_ended).unwrap_or(0);
-        if let Some(program) = self.programs.remove(place) {
+        let has_ended = |place: &usize| self.spans[*place].finished != NEVER && self.calls[*place].is_settled;
+        let place = (0..self.calls.len()).find(has_ended).unwrap_or(0);
+        if let Some(program) = self.calls.remove(place) {
             self.id_bytes -= program.id_bytes();
         }
         self.spans.remove(place);

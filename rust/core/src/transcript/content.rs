@@ -133,12 +133,14 @@ impl Body {
     }
 
     /// Whether there is neither text nor image.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.images.is_empty()
             && self.pieces.iter().all(|piece| matches!(piece.form, Form::Plain(_)) && piece.start == piece.end)
     }
 
     /// Whether there are images.
+    #[must_use]
     pub fn has_images(&self) -> bool {
         !self.images.is_empty()
     }
@@ -215,6 +217,7 @@ impl Body {
     /// Whether the text begins with `<INSTRUCTIONS>` and the like: context that codex puts in the user's place.
     ///
     /// `hashed` is the text's beginning as [`Body::hashed`] gives it.
+    #[must_use]
     pub fn is_injected_context(&self, text: Text<'_>, hashed: &[u8]) -> bool {
         let mut whole = Vec::new();
         let mut start = trim_python_start(hashed);

@@ -79,3 +79,48 @@ struct NothingBefore;
 impl Reread for NothingBefore {
     fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {}
 }
+
+/// Converts an input bit by bit, for a caller who takes the records as they come.
+pub struct LineByLine<R> {
+    lines: Lines<R>,
+    converter: Converter<Vec<u8>>,
+    end: Option<End>,
+}
+
+/// Bytes of input that a batch is made of, at the least.
+const BATCH: u64 = 256 << 10;
+
+impl<R: Read> LineByLine<R> {
+    /// A conversion of `input`, not yet begun.
+    pub fn new(input: R, options: &Options) -> Self {
+        Self {
+            lines: Lines::new(input, options.line_limit),
+            converter: Converter::new(&options.agent_id, Vec::new()),
+            end: Some(options.end),
+        }
+    }
+
+    /// The next records, whole lines; `None` when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError`] where the input cannot be read on, or its waiting records cannot be kept.
+    pub fn next_batch(&mut self) -> Result<Option<Vec<u8>>, ConvertError> {
+        while let Some(end) = self.end {
+            let until = self.lines.bytes_read() + BATCH;
+            while self.end.is_some() && self.lines.bytes_read() < until {
+                if let Some(line) = self.lines.next_line()? {
+                    self.converter.line(line, &mut NothingBefore).map_err(ConvertError::Output)?;
+                } else {
+                    self.end = None;
+                    self.converter.finish(end).map_err(ConvertError::Output)?;
+                }
+            }
+            let records = self.converter.take_records().map_err(ConvertError::Output)?;
+            if !records.is_empty() {
+                return Ok(Some(records));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use crate::json::{Key, Kind as JsonKind, Tape, Text, Value, scan, scan_from_payload, string};
+use crate::json::{Key, Kind as JsonKind, Malformed, Tape, Text, Value, scan, scan_from_payload, string};
 use crate::rollout::ByteOffset;
 use crate::rollout::envelope::{Envelope, member, string as as_string, unsigned};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
@@ -268,8 +268,8 @@ impl<W: Write> Converter<W> {
                 self.scratch.repaired = repaired;
             }
             Ok(()) => self.object(line.text, &tape, head.as_ref(), line.offset, reread),
-            Err(malformed) => {
-                self.summary.add_malformed(MalformedLine { offset: line.offset, at: malformed.at, why: malformed.why })
+            Err(Malformed { at, why }) => {
+                self.summary.add_malformed(MalformedLine { offset: line.offset, at, why });
             }
         }
         self.scratch.tape = tape;
@@ -958,6 +958,18 @@ impl<W: Write> Converter<W> {
     fn count_record(&mut self) {
         self.summary.records += 1;
         self.waiting_records += 1;
+    }
+}
+
+impl Converter<Vec<u8>> {
+    /// Takes the records that were let go so far.
+    ///
+    /// # Errors
+    ///
+    /// Where waiting records could not be kept in a temporary file.
+    pub fn take_records(&mut self) -> io::Result<Vec<u8>> {
+        self.output.flush()?;
+        Ok(std::mem::take(self.output.sink_mut()))
     }
 }
 

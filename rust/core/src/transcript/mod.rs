@@ -9,8 +9,8 @@
 //! * [`attribution`]: which call a command belongs to; [`command`]: a command's record
 //! * [`notice`]: system steps that say in plain words what happened
 //! * [`copied`]: which lines repeat another session's history
-//! * [`event_id`]: ids
-//! * [`record`]: how records are written; [`output`]: which of them may go
+//! * [`event_id`] is the ids of records
+//! * [`record`] is how records are written, [`output`] which of them may go
 //! * [`convert`](mod@convert): a whole input at once
 //! * [`summary`]: what came of it
 

@@ -150,6 +150,11 @@ impl<W: Write> Output<W> {
         self.failure.take().map_or(Ok(()), Err)
     }
 
+    /// What the records are handed to.
+    pub fn sink_mut(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
     /// How many bytes of the buffer may go.
     fn free(&self) -> usize {
         self.waiting.as_ref().map_or(self.buffer.len(), |waiting| waiting.start)

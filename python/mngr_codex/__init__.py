@@ -1,0 +1,51 @@
+"""Read what the OpenAI Codex CLI writes, as mngr's common transcript.
+
+Thin over the native module :mod:`mngr_codex._core`; needs nothing of mngr.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mngr_codex._core import ConversionSummary, RecordBatches, __version__, convert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+__all__ = ["ConversionSummary", "__version__", "convert", "iter_records"]
+
+
+def iter_records(source: str | PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Go over the common transcript of a Codex rollout, one record at a time.
+
+    The rollout is converted as it is read, in memory that does not grow with it.
+
+    Args:
+        source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (told by its content).
+
+    Yields:
+        The records: the header, then steps and observations, as mngr's schema has them.
+
+    Raises:
+        OSError: ``source`` cannot be read (``FileNotFoundError``, ``PermissionError``, ``IsADirectoryError``).
+        ValueError: A line is longer than 1 GiB, or the compressed file is damaged; the message has the path and the
+            byte offset.
+    """
+    # Opened here and not at the first record, so that a wrong path is told where the call stands.
+    return _records(RecordBatches(source))
+
+
+def _records(batches: RecordBatches) -> Iterator[dict[str, Any]]:
+    import orjson
+
+    for batch in batches:
+        for line in batch.splitlines():
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                # orjson refuses a surrogate without its partner, which codex keeps in tool arguments.
+                import json
+
+                record = json.loads(line)
+            yield record
