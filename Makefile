@@ -1,0 +1,135 @@
+# Run `make help`. Every target sets up what it needs; stamp files make the second time quick.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+# Two builds at once would only wait for cargo's lock, and a test report should come last, whole.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+# A PYTHONPATH would put the user's packages in front of what the environments hold.
+unexport PYTHONPATH PYTHONHOME
+# Where rustup puts cargo, for shells that have not read its profile.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CODEX_VERSION := 0.163.0
+MNGR_VERSION := 0.3.0
+PUBLISHED_VERSION := 0.2.0
+# Knows the trajectory format that mngr's transcripts follow; its own dependencies are not needed to validate.
+HARBOR_VERSION := 0.25.0
+
+# The environment that the project is installed in, and one for each thing that must not meet it.
+MAIN := .venv
+PUBLISHED := .venvs/published
+MNGR := .venvs/mngr
+CODEX := .venvs/codex
+python = $(1)/bin/python
+pip = $(call python,$(1)) -m pip install --quiet
+
+# What an install is made from. Folders too: a file that was deleted changes its folder.
+SOURCES := .cargo/config.toml Cargo.lock Cargo.toml README.md pyproject.toml \
+	$(shell find build_backend python rust \( -name __pycache__ -o -name target \) -prune -o ! -name '*.so' -print)
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "PYTHON=/path/to/python3 names the Python (3.12 or newer) to make environments with."
+
+.PHONY: install
+install: $(MAIN)/installed ## Build the wheel (dist/) and install it into .venv
+
+.PHONY: demo
+demo: $(MAIN)/installed $(CODEX)/installed ## Real codex session with a scripted model, converted and shown
+	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(call python,$(CODEX)) -c \
+		'import codex_cli_bin; print(codex_cli_bin.bundled_codex_path())')"
+
+.PHONY: test
+test: lint test-rust test-python ## Everything that a change must pass: lint, Rust and Python tests
+
+.PHONY: test-rust
+test-rust: toolchain ## Tests of the Rust crates
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace --locked --no-tests=pass && cargo test --workspace --locked --doc; \
+	else \
+		cargo test --workspace --locked; \
+	fi
+
+.PHONY: test-python
+test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed ## Tests of the installed wheel, program and package
+	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
+		$(call python,$(MAIN)) -m pytest
+
+.PHONY: test-packaging
+test-packaging: $(MAIN)/installed ## Slow: sdist, wheel from sdist and editable install, each built afresh
+	@MNGR_CODEX_TEST_BUILDS=1 $(call python,$(MAIN)) -m pytest tests/packaging
+
+.PHONY: lint
+lint: toolchain $(MAIN)/installed ## Formatting, clippy, ruff, mypy, and the stub against the built module
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(call python,$(MAIN)) -m ruff check
+	$(call python,$(MAIN)) -m ruff format --check
+	$(call python,$(MAIN)) -m mypy
+	$(call python,$(MAIN)) -m mypy.stubtest mngr_codex._core --mypy-config-file pyproject.toml
+
+.PHONY: fmt
+fmt: toolchain $(MAIN)/tools ## Format the code, and fix what ruff can fix
+	cargo fmt --all
+	$(call python,$(MAIN)) -m ruff check --fix
+	$(call python,$(MAIN)) -m ruff format
+
+.PHONY: bench
+bench: $(MAIN)/installed $(PUBLISHED)/installed ## Speed, against the published plugin and `cp`
+	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" $(call python,$(MAIN)) benches/run.py
+
+.PHONY: clean
+clean: ## Remove all that was built or installed here
+	rm -rf target dist .demo .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find build_backend python demo tests benches \( -name __pycache__ -o -name '*.so' \) -prune -exec rm -rf {} +
+
+.PHONY: toolchain
+toolchain:
+	@command -v cargo >/dev/null || { echo "Rust is needed, and there is no cargo on PATH or in ~/.cargo/bin." \
+		"Get it from https://rustup.rs/" >&2; exit 1; }
+	@set -- $${CC:-cc}; command -v "$$1" >/dev/null || { echo "A C compiler is needed (zstd is C), and there is no $$1." \
+		"On Debian and Ubuntu: apt install gcc libc6-dev; on macOS: xcode-select --install" >&2; exit 1; }
+
+# ---- environments. The stamp `created` stands for a Python that runs, `tools` and `installed` for what is in it.
+
+%/created: scripts/find-python
+	@echo "== $*: a new environment"
+	@python=$$(scripts/find-python) && "$$python" -m venv --clear $*
+	@touch $@
+
+$(MAIN)/tools: $(MAIN)/created pyproject.toml
+	@echo "== $(MAIN): development tools"
+	@$(call pip,$(MAIN)) --upgrade 'pip>=25.1' # the first that knows dependency groups
+	@$(call pip,$(MAIN)) --group dev
+	@touch $@
+
+# From the wheel that users get, and not editable, so that tests and benches see what is shipped.
+$(MAIN)/installed: $(MAIN)/tools $(SOURCES) | toolchain
+	@echo "== $(MAIN): mngr-codex (compiles, a minute or two when all of it is new)"
+	@rm -f dist/mngr_codex-*.whl
+	@PATH="$(CURDIR)/$(MAIN)/bin:$$PATH" $(call python,$(MAIN)) -m pip wheel --quiet --no-build-isolation --no-deps \
+		--wheel-dir dist .
+	@$(call pip,$(MAIN)) --force-reinstall --no-deps dist/mngr_codex-*.whl
+	@$(call pip,$(MAIN)) dist/mngr_codex-*.whl # what it depends on, where that is missing
+	@touch $@
+
+$(PUBLISHED)/installed: $(PUBLISHED)/created Makefile
+	@echo "== $(PUBLISHED): the published plugin"
+	@$(call pip,$(PUBLISHED)) --no-deps imbue-mngr-codex==$(PUBLISHED_VERSION)
+	@touch $@
+
+$(MNGR)/installed: $(MNGR)/created Makefile
+	@echo "== $(MNGR): mngr, and the trajectory validator"
+	@$(call pip,$(MNGR)) imbue-mngr==$(MNGR_VERSION) pydantic
+	@$(call pip,$(MNGR)) --no-deps harbor==$(HARBOR_VERSION)
+	@touch $@
+
+$(CODEX)/installed: $(CODEX)/created Makefile
+	@echo "== $(CODEX): codex $(CODEX_VERSION)"
+	@$(call pip,$(CODEX)) --no-deps openai-codex-cli-bin==$(CODEX_VERSION)
+	@touch $@

@@ -1,0 +1,68 @@
+"""What an install puts where; `make test` installs the wheel."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+
+from tests.program import program
+
+ROOT = Path(__file__).parents[2]
+ELF_MAGIC = b"\x7fELF"
+ELF_INTERPRETER_HEADER = 3
+
+
+@pytest.fixture(scope="module")
+def installed() -> Distribution:
+    return distribution("mngr-codex")
+
+
+def workspace_version() -> str:
+    return str(tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"])
+
+
+def asks_for_interpreter(executable: bytes) -> bool:
+    """Whether a 64-bit little-endian ELF file names a dynamic loader, which a static one does not."""
+    table = int.from_bytes(executable[32:40], "little")
+    size, count = (int.from_bytes(executable[at : at + 2], "little") for at in (54, 56))
+    kinds = [int.from_bytes(executable[at : at + 4], "little") for at in range(table, table + size * count, size)]
+    return ELF_INTERPRETER_HEADER in kinds
+
+
+def test_one_version_everywhere(installed: Distribution) -> None:
+    said = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.split() == ["mngr-codex", installed.version]
+    assert installed.version == workspace_version()
+
+
+def test_needs_orjson_and_nothing_else(installed: Distribution) -> None:
+    assert installed.requires == ["orjson>=3.10"]
+    assert installed.metadata["Requires-Python"] == ">=3.12"
+
+
+def test_wheel_is_for_the_stable_abi(installed: Distribution) -> None:
+    wheel = installed.read_text("WHEEL")
+    assert wheel
+    tags = [line.removeprefix("Tag: ") for line in wheel.splitlines() if line.startswith("Tag: ")]
+    assert tags
+    assert all(tag.startswith("cp312-abi3-") for tag in tags)
+
+
+def test_program_can_be_executed() -> None:
+    assert os.access(program(), os.X_OK)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has ELF files and a static libc")
+def test_program_is_native_and_static() -> None:
+    executable = program().read_bytes()
+    assert executable.startswith(ELF_MAGIC)
+    assert not asks_for_interpreter(executable)
+
+
+def test_stub_and_typing_marker_are_installed(installed: Distribution) -> None:
+    files = {str(file) for file in installed.files or []}
+    assert {"mngr_codex/_core.pyi", "mngr_codex/py.typed"} <= files
