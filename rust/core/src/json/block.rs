@@ -4,6 +4,8 @@
 //! implementations give the same masks: AVX-512 and AVX2 where the processor
 //! has them (asked at run time), and a portable one of 8 bytes.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 /// Bytes that must be readable behind the last byte that is scanned, so that a
 /// block can be loaded from any place inside a line.
 pub const PADDING: usize = 64;
@@ -159,22 +161,41 @@ pub enum Instructions {
 }
 
 impl Instructions {
-    /// The best that this processor has; asked once, remembered by the standard library.
+    /// The best that this processor has.
     #[must_use]
     #[inline]
     pub fn best() -> Self {
+        /// What was found, one more than the variant's number; 0 before.
+        static FOUND: AtomicU8 = AtomicU8::new(0);
+        match FOUND.load(Ordering::Relaxed) {
+            1 => Self::Avx512,
+            2 => Self::Avx2,
+            3 => Self::Portable,
+            _ => {
+                let best = Self::ask();
+                FOUND.store(best as u8 + 1, Ordering::Relaxed);
+                best
+            }
+        }
+    }
+
+    /// Asks the processor.
+    #[cold]
+    fn ask() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vbmi2")
+            let has_bits = is_x86_feature_detected!("bmi1")
                 && is_x86_feature_detected!("bmi2")
                 && is_x86_feature_detected!("lzcnt")
+                && is_x86_feature_detected!("popcnt");
+            if has_bits
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vbmi2")
             {
                 return Self::Avx512;
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("lzcnt")
-            {
+            if has_bits && is_x86_feature_detected!("avx2") {
                 return Self::Avx2;
             }
         }

@@ -45,7 +45,7 @@ pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>
         ordinal = Some(behind[..digits].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
         rest = behind[digits..].strip_prefix(b",\"")?;
     }
-    let (kind, rest) = word(rest.strip_prefix(b"type\":\"")?)?;
+    let (kind, rest) = kind(rest.strip_prefix(b"type\":\"")?)?;
     let rest = rest.strip_prefix(b",\"payload\":")?;
     (rest.first() == Some(&b'{')).then(|| Head {
         timestamp: (stamp, nanos),
@@ -69,7 +69,11 @@ pub fn listed<'a>(line: &'a [u8], head: &Head<'a>) -> Option<Listed<'a>> {
     if !is_event && head.kind != b"response_item" {
         return BOOKKEEPING.contains(&head.kind).then_some([head.kind, b"", b""]);
     }
-    let (item, rest) = word(line[head.payload..].strip_prefix(b"{\"type\":\"")?)?;
+    let payload = line[head.payload..].strip_prefix(b"{\"type\":\"")?;
+    if payload.starts_with(b"token_count\"") || payload.starts_with(b"function_call") {
+        return None;
+    }
+    let (item, rest) = word(payload)?;
     if !is_event {
         return BOOKKEEPING_ITEMS.contains(&item).then_some([head.kind, item, b""]);
     }
@@ -80,6 +84,17 @@ pub fn listed<'a>(line: &'a [u8], head: &Head<'a>) -> Option<Listed<'a>> {
     let rest = rest.strip_prefix(b"\",\"turn_id\":\"")?.get(UUID..)?;
     let (detail, _) = word(rest.strip_prefix(b"\",\"item\":{\"type\":\"")?)?;
     (detail != b"CommandExecution").then_some([head.kind, item, detail])
+}
+
+/// The kind that `text` starts with, of which two are the most frequent, and what stands behind its closing quote.
+#[inline]
+fn kind(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    for frequent in [&b"event_msg\""[..], b"response_item\""] {
+        if let Some(rest) = text.strip_prefix(frequent) {
+            return Some((&frequent[..frequent.len() - 1], rest));
+        }
+    }
+    word(text)
 }
 
 /// The word that `text` starts with and what stands behind its closing quote.

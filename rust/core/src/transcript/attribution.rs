@@ -136,7 +136,7 @@ pub struct Programs {
     calls: VecDeque<Program>,
     spans: VecDeque<Span>,
     /// A mark of each call id; equal ids have equal marks.
-    marks: VecDeque<u64>,
+    marks: VecDeque<u32>,
     /// Bytes of their ids.
     id_bytes: usize,
     /// Calls whose program goes on in a cell, by the cell.
@@ -264,8 +264,12 @@ impl Programs {
     }
 
     /// The place of a call's program.
-    fn place(&self, call: &CallId, mark: u64) -> Option<usize> {
-        if self.marks.contains(&mark) { self.calls.iter().rposition(|program| program.call == *call) } else { None }
+    fn place(&self, call: &CallId, mark: u32) -> Option<usize> {
+        // All marks are looked at, which takes less time than stopping at the first.
+        let (front, back) = self.marks.as_slices();
+        let is_in = |marks: &[u32]| marks.iter().fold(false, |is_in, known| is_in | (*known == mark));
+        let is_known = is_in(front) | is_in(back);
+        if is_known { self.calls.iter().rposition(|program| program.call == *call) } else { None }
     }
 
     /// Whether the program's text spells the command out, as it is or escaped for JSON.
@@ -384,11 +388,15 @@ impl Id for CallId {
 }
 
 /// A number that equal ids share and others hardly ever do.
-fn mark(call: &CallId) -> u64 {
-    call.0.as_bytes().chunks(8).fold(0x9E37_79B9_7F4A_7C15, |mark: u64, chunk| {
-        let word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+fn mark(call: &CallId) -> u32 {
+    let mixed = call.0.as_bytes().chunks(8).fold(0x9E37_79B9_7F4A_7C15, |mark: u64, chunk| {
+        let word = match <[u8; 8]>::try_from(chunk) {
+            Ok(chunk) => u64::from_le_bytes(chunk),
+            Err(_) => chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
         (mark ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29)
-    })
+    });
+    u32::try_from(mixed >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]
