@@ -132,7 +132,7 @@ fn open(path: &Path) -> Result<Input, Failure> {
 fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
     match (fs::canonicalize(input), fs::canonicalize(output)) {
         (Ok(one), Ok(other)) if one == other && one.is_file() => {
-            Err(format!("{} is the input; name another file for the output", output.display()))
+            Err(format!("{} is the input {}; name another file for the output", output.display(), input.display()))
         }
         _ => Ok(()),
     }

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 /// Codex for mngr: reads what the Codex CLI writes.
 #[derive(Parser)]
-#[command(name = "mngr-codex", version, about, max_term_width = 100)]
+#[command(name = "mngr-codex", version, about, max_term_width = 100, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -113,9 +113,16 @@ impl RecordBatches {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let batch = py.detach(|| self.lines.lock().unwrap_or_else(PoisonError::into_inner).next_batch());
-        let batch = batch.map_err(|error| conversion_error(&error, &self.source, &self.source))?;
-        Ok(batch.map(|records| PyBytes::new(py, &records)))
+        loop {
+            let batch = py.detach(|| self.lines.lock().unwrap_or_else(PoisonError::into_inner).next_batch());
+            let batch = batch.map_err(|error| conversion_error(&error, &self.source, &self.source))?;
+            // Ctrl-C comes between two batches; a batch of lines that make no record is no reason to end.
+            py.check_signals()?;
+            match batch {
+                Some(records) if records.is_empty() => {}
+                batch => return Ok(batch.map(|records| PyBytes::new(py, &records))),
+            }
+        }
     }
 }
 

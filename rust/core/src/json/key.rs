@@ -44,7 +44,6 @@ keys! {
     Info = "info",
     Input = "input",
     InputTokens = "input_tokens",
-    InternalPassthrough = "internal_chat_message_metadata_passthrough",
     Item = "item",
     LastTokenUsage = "last_token_usage",
     Message = "message",
@@ -62,10 +61,8 @@ keys! {
     Result = "result",
     Role = "role",
     Secs = "secs",
-    Source = "source",
     StartedAtMs = "started_at_ms",
     Status = "status",
-    Subagent = "subagent",
     SubagentHistoryStartOrdinal = "subagent_history_start_ordinal",
     Summary = "summary",
     Text = "text",
@@ -171,7 +168,6 @@ impl Key {
                 | Self::Command
                 | Self::Duration
                 | Self::HistoryBase
-                | Self::Source
         )
     }
 }

@@ -6,8 +6,8 @@
 use super::block::{Block, Instructions, Portable, escapes};
 use super::{Key, Text};
 
-/// Containers may be nested this deep; one bit is kept for each level.
-pub const MAX_DEPTH: usize = 1 << 20;
+/// Containers may be nested this deep; one bit is kept for each level, so 2 MiB at the most.
+pub const MAX_DEPTH: usize = 1 << 24;
 
 /// Values of one text that are recorded at the most; a line of codex has some dozens.
 pub const MAX_VALUES: usize = 1 << 17;

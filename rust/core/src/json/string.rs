@@ -288,18 +288,52 @@ fn pieces(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<u16>)> {
     })
 }
 
-/// Appends WTF-8 `text` as the content of a JSON string.
+/// Where the next character stands in UTF-8 `text` that ends a line for Python's `str.splitlines`, with its number and
+/// its length in bytes. The others that do (U+000A to U+000D, U+001C to U+001E) are control characters, which JSON
+/// always escapes.
+fn next_line_end(text: &[u8]) -> Option<(usize, u16, usize)> {
+    let mut from = 0;
+    while let Some(found) = memchr::memchr2(0xC2, 0xE2, &text[from..]) {
+        let at = from + found;
+        match text[at..] {
+            [0xC2, 0x85, ..] => return Some((at, 0x85, 2)),
+            [0xE2, 0x80, last @ (0xA8 | 0xA9), ..] => return Some((at, 0x2000 | u16::from(last & 0x3F), 3)),
+            _ => from = at + 1,
+        }
+    }
+    None
+}
+
+/// Whether UTF-8 `text` holds a character that ends a line for Python's `str.splitlines` and that JSON leaves as it is:
+/// U+0085, U+2028 or U+2029. mngr 0.3.0 splits transcripts so.
+#[must_use]
+pub fn has_line_end(text: &[u8]) -> bool {
+    next_line_end(text).is_some()
+}
+
+/// Appends valid JSON, or the content of a JSON string, with these characters escaped.
+pub fn escape_line_ends(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((at, number, length)) = next_line_end(rest) {
+        out.extend_from_slice(&rest[..at]);
+        escape_number(number, out);
+        rest = &rest[at + length..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Appends WTF-8 `text` as the content of a JSON string, on one line for every reader.
 pub fn escape(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
         let mut from = 0;
         for (at, byte) in piece.iter().enumerate() {
             if *byte < 0x20 || *byte == b'"' || *byte == b'\\' {
-                out.extend_from_slice(&piece[from..at]);
+                escape_line_ends(&piece[from..at], out);
                 escape_ascii(*byte, out);
                 from = at + 1;
             }
         }
-        out.extend_from_slice(&piece[from..]);
+        escape_line_ends(&piece[from..], out);
         if let Some(surrogate) = lone {
             escape_number(surrogate, out);
         }
@@ -355,12 +389,12 @@ pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Turns the surrogates of WTF-8 `text` into `\udXXX`, in place; for a text whose strings may hold them.
-pub fn escape_surrogates(text: &mut Vec<u8>) {
-    if pieces(text).any(|(_, lone)| lone.is_some()) {
+/// Turns the surrogates of WTF-8 JSON into `\udXXX`, and what ends lines into escapes, in place.
+pub fn escape_specials(text: &mut Vec<u8>) {
+    if pieces(text).any(|(piece, lone)| lone.is_some() || has_line_end(piece)) {
         let mut escaped = Vec::with_capacity(text.len() + 16);
         for (piece, lone) in pieces(text) {
-            escaped.extend_from_slice(piece);
+            escape_line_ends(piece, &mut escaped);
             if let Some(surrogate) = lone {
                 escape_number(surrogate, &mut escaped);
             }

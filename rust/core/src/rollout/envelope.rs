@@ -1,10 +1,13 @@
 //! What every rollout line has: a timestamp, from 0.147 on an ordinal, a type and a payload, in any order.
 
+use std::borrow::Cow;
+
+use super::ids::Name;
 use super::probe::Head;
 use crate::json::{Key, Kind, Tape, Text, Value};
 
 /// The members of a line's object that say what it is; of a repeated key the last counts, as everywhere. Strings are
-/// given as they stand, between their quotes.
+/// given as they stand between their quotes; what is compared is given as [`word`] gives it.
 #[derive(Default)]
 pub struct Envelope<'a, 't> {
     /// `timestamp`, where it is a string.
@@ -12,11 +15,11 @@ pub struct Envelope<'a, 't> {
     /// `ordinal`, where it is a number that a place in a file can have.
     pub ordinal: Option<u64>,
     /// `type`, where it is a string.
-    pub kind: Option<&'a [u8]>,
+    pub kind: Option<Cow<'a, [u8]>>,
     /// `payload`.
     pub payload: Option<&'t Value>,
     /// `payload.type`, where it is a string.
-    pub payload_kind: Option<&'a [u8]>,
+    pub payload_kind: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a, 't> Envelope<'a, 't> {
@@ -27,20 +30,19 @@ impl<'a, 't> Envelope<'a, 't> {
         if let Some(head) = head {
             envelope.timestamp = Some(head.timestamp.0);
             envelope.ordinal = head.ordinal;
-            envelope.kind = Some(head.kind);
+            envelope.kind = Some(Cow::Borrowed(head.kind));
         }
-        let raw = |value| string(value).map(|value| value.raw(text));
         for value in tape.children(tape.root()) {
             match value.key {
-                Key::Timestamp => envelope.timestamp = raw(value),
+                Key::Timestamp => envelope.timestamp = string(value).map(|value| value.raw(text)),
                 Key::Ordinal => envelope.ordinal = unsigned(text, value),
-                Key::Type => envelope.kind = raw(value),
+                Key::Type => envelope.kind = word(text, value),
                 Key::Payload => envelope.payload = Some(value),
                 _ => {}
             }
         }
         if let Some(payload) = envelope.payload {
-            envelope.payload_kind = member(tape, payload, Key::Type).and_then(raw);
+            envelope.payload_kind = member(tape, payload, Key::Type).and_then(|value| word(text, value));
         }
         envelope
     }
@@ -59,6 +61,19 @@ pub fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value>
 #[must_use]
 pub fn string(value: &Value) -> Option<&Value> {
     (value.kind == Kind::String).then_some(value)
+}
+
+/// The value as a word to be compared, where it is a string: as it stands, or where it holds escapes in their shortest
+/// form.
+#[must_use]
+#[inline]
+pub fn word<'a>(text: Text<'a>, value: &Value) -> Option<Cow<'a, [u8]>> {
+    let raw = string(value)?.raw(text);
+    Some(if value.content.has_escape() {
+        Cow::Owned(Name::new(raw, true).as_bytes().to_vec())
+    } else {
+        Cow::Borrowed(raw)
+    })
 }
 
 /// The value as a number of 0 or more, where it is one that 64 bits hold.

@@ -3,9 +3,11 @@
 //! Kinds were collected from real rollouts of codex 0.64 to 0.169 and from the list of what codex persists
 //! (`rollout/src/policy.rs` in openai/codex). A kind on no list is [`Kind::Other`]: it is carried, not dropped.
 
+use std::borrow::Cow;
+
 use crate::json::{Key, Tape, Text};
 
-use super::envelope::{Envelope, member, string};
+use super::envelope::{Envelope, member, word};
 
 /// The kind of a line, by `type` and `payload.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub enum Kind<'a> {
     /// `compacted`: the conversation so far was replaced by a summary.
     Compacted,
     /// `response_item`/`message`, with its role.
-    Message(Role<'a>),
+    Message(Role),
     /// `response_item`/`reasoning`.
     Reasoning,
     /// `response_item`/`agent_message`: a message between agents.
@@ -52,13 +54,15 @@ pub enum Kind<'a> {
 
 /// Who a message is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role<'a> {
+pub enum Role {
     /// `user`, which injected context has too.
     User,
     /// `assistant`
     Assistant,
-    /// Any other, by name.
-    Other(&'a [u8]),
+    /// `developer`: codex's own instructions.
+    Developer,
+    /// Any other.
+    Other,
 }
 
 /// Lines that only keep codex's books.
@@ -98,9 +102,9 @@ pub const DISPLAY_EVENTS: &[&[u8]] = &[
 impl<'a> Kind<'a> {
     /// The kind of a scanned line.
     #[must_use]
-    pub fn of(text: Text<'a>, tape: &Tape, envelope: &Envelope<'a, '_>) -> Self {
-        let Some(kind) = envelope.kind else { return Self::Other };
-        let payload_kind = envelope.payload_kind.unwrap_or_default();
+    pub fn of(text: Text<'_>, tape: &Tape, envelope: &'a Envelope<'_, '_>) -> Self {
+        let Some(kind) = envelope.kind.as_deref() else { return Self::Other };
+        let payload_kind = envelope.payload_kind.as_deref().unwrap_or_default();
         match kind {
             b"response_item" => Self::of_response_item(text, tape, envelope, payload_kind),
             b"event_msg" => match payload_kind {
@@ -121,14 +125,16 @@ impl<'a> Kind<'a> {
         }
     }
 
-    fn of_response_item(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>, item: &'a [u8]) -> Self {
+    fn of_response_item(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>, item: &'a [u8]) -> Self {
         match item {
             b"message" => {
-                let role = envelope.payload.and_then(|payload| member(tape, payload, Key::Role)).and_then(string);
-                Self::Message(match role.map_or(&b""[..], |role| role.raw(text)) {
+                let role = envelope.payload.and_then(|payload| member(tape, payload, Key::Role));
+                let role = role.and_then(|role| word(text, role));
+                Self::Message(match role.as_deref().unwrap_or_default() {
                     b"user" => Role::User,
                     b"assistant" => Role::Assistant,
-                    other => Role::Other(other),
+                    b"developer" => Role::Developer,
+                    _ => Role::Other,
                 })
             }
             b"reasoning" => Self::Reasoning,
@@ -152,12 +158,12 @@ impl<'a> Kind<'a> {
 
 /// Whether the item of an `item_completed` line is a command.
 fn is_command(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>) -> bool {
-    item_kind(text, tape, envelope) == Some(b"CommandExecution")
+    item_kind(text, tape, envelope).as_deref() == Some(b"CommandExecution")
 }
 
 /// The type of the item of an `item_completed` line.
 #[must_use]
-pub fn item_kind<'a>(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>) -> Option<&'a [u8]> {
+pub fn item_kind<'a>(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>) -> Option<Cow<'a, [u8]>> {
     let item = member(tape, envelope.payload?, Key::Item)?;
-    member(tape, item, Key::Type).and_then(string).map(|value| value.raw(text))
+    member(tape, item, Key::Type).and_then(|kind| word(text, kind))
 }

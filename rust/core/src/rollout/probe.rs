@@ -2,7 +2,7 @@
 //!
 //! Codex writes `timestamp`, `ordinal` (from 0.147 on), `type`, `payload` in this order (seen on 0.64 to 0.169). Where
 //! a line has this form, its members up to the payload need no scanner, and where its kind makes no record, neither
-//! does the rest: such a line is told by its beginning and its last byte. Any other line is parsed as a whole.
+//! does the rest: see [`listed`]. Any other line is parsed as a whole.
 
 use super::kind::{BOOKKEEPING, BOOKKEEPING_ITEMS, DISPLAY_EVENTS};
 use super::timestamp::{self, Nanos};
@@ -58,13 +58,19 @@ pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>
 /// A kind that makes no record, in the parts of its name.
 pub type Listed<'a> = [&'a [u8]; 3];
 
-/// The kind of a line, where it is one that makes no record.
+/// The kind of a line, where it is one that makes no record. The line is not parsed: it is looked at whether it holds
+/// control characters and ends as an object does, which tells most of those that were cut or damaged.
 #[must_use]
 #[inline]
 pub fn listed<'a>(line: &'a [u8], head: &Head<'a>) -> Option<Listed<'a>> {
-    if line.last() != Some(&b'}') {
-        return None;
-    }
+    let kind = listed_kind(line, head)?;
+    // Compared all together, many bytes at a time.
+    let least = line.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    (line.last() == Some(&b'}') && least >= b' ').then_some(kind)
+}
+
+#[inline]
+fn listed_kind<'a>(line: &'a [u8], head: &Head<'a>) -> Option<Listed<'a>> {
     let is_event = head.kind == b"event_msg";
     if !is_event && head.kind != b"response_item" {
         return BOOKKEEPING.contains(&head.kind).then_some([head.kind, b"", b""]);

@@ -127,11 +127,11 @@ impl Invocation {
         match self.form {
             Form::None => out.push(b"{}"),
             Form::Object => {
-                let may_have_surrogates = value.is_none_or(|value| value.content.has_unicode_escape());
-                if self.tape.has_blank() || may_have_surrogates {
+                let may_have_specials = value.is_none_or(|value| value.content.has_unicode_escape());
+                if self.tape.has_blank() || may_have_specials {
                     let mut written = Vec::with_capacity(self.length);
                     compact(self.text(), &mut written);
-                    string::escape_surrogates(&mut written);
+                    string::escape_specials(&mut written);
                     out.push(&written);
                 } else {
                     out.push(&self.decoded[..self.length]);

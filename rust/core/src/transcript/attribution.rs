@@ -267,8 +267,8 @@ impl Programs {
     fn place(&self, call: &CallId, mark: u32) -> Option<usize> {
         // All marks are looked at, which takes less time than stopping at the first.
         let (front, back) = self.marks.as_slices();
-        let is_in = |marks: &[u32]| marks.iter().fold(false, |is_in, known| is_in | (*known == mark));
-        let is_known = is_in(front) | is_in(back);
+        let is_in = |marks: &[u32]| marks.iter().fold(0, |found, known| found | u32::from(*known == mark)) != 0;
+        let is_known = is_in(front) || is_in(back);
         if is_known { self.calls.iter().rposition(|program| program.call == *call) } else { None }
     }
 

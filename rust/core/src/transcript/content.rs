@@ -6,7 +6,7 @@ use crate::json::{Key, Kind, Tape, Text, Value, string};
 
 use super::event_id::HASHED_CHARACTERS;
 use super::record::Push;
-use crate::rollout::envelope::{member, string as as_string};
+use crate::rollout::envelope::{member, string as as_string, word};
 
 /// A part of a text.
 #[derive(Clone, Copy)]
@@ -43,10 +43,10 @@ impl Body {
             return;
         };
         for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
-            let kind = member(tape, part, Key::Type).and_then(as_string).map(|kind| kind.raw(text));
-            if kind == Some(wanted.as_bytes()) {
+            let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
+            if kind.as_deref() == Some(wanted.as_bytes()) {
                 self.take_text(tape, part);
-            } else if kind == Some(b"input_image") {
+            } else if kind.as_deref() == Some(b"input_image") {
                 self.take_image(tape, part);
             }
         }

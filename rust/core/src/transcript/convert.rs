@@ -73,13 +73,6 @@ pub fn convert<R: Read, W: Write>(
     Ok(summary)
 }
 
-/// Nothing lies before the start of an input, so nothing has to be read again.
-struct NothingBefore;
-
-impl Reread for NothingBefore {
-    fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {}
-}
-
 /// Converts an input bit by bit, for a caller who takes the records as they come.
 pub struct LineByLine<R> {
     lines: Lines<R>,
@@ -100,27 +93,29 @@ impl<R: Read> LineByLine<R> {
         }
     }
 
-    /// The next records, whole lines; `None` when there are no more.
+    /// The records of the next part of the input, whole lines, which may be none; `None` at the end.
     ///
     /// # Errors
     ///
     /// [`ConvertError`] where the input cannot be read on, or its waiting records cannot be kept.
     pub fn next_batch(&mut self) -> Result<Option<Vec<u8>>, ConvertError> {
-        while let Some(end) = self.end {
-            let until = self.lines.bytes_read() + BATCH;
-            while self.end.is_some() && self.lines.bytes_read() < until {
-                if let Some(line) = self.lines.next_line()? {
-                    self.converter.line(line, &mut NothingBefore).map_err(ConvertError::Output)?;
-                } else {
-                    self.end = None;
-                    self.converter.finish(end).map_err(ConvertError::Output)?;
-                }
-            }
-            let records = self.converter.take_records().map_err(ConvertError::Output)?;
-            if !records.is_empty() {
-                return Ok(Some(records));
+        let Some(end) = self.end else { return Ok(None) };
+        let until = self.lines.bytes_read() + BATCH;
+        while self.end.is_some() && self.lines.bytes_read() < until {
+            if let Some(line) = self.lines.next_line()? {
+                self.converter.line(line, &mut NothingBefore).map_err(ConvertError::Output)?;
+            } else {
+                self.end = None;
+                self.converter.finish(end).map_err(ConvertError::Output)?;
             }
         }
-        Ok(None)
+        self.converter.take_records().map(Some).map_err(ConvertError::Output)
     }
+}
+
+/// Nothing lies before the start of an input, so nothing has to be read again.
+struct NothingBefore;
+
+impl Reread for NothingBefore {
+    fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {}
 }

@@ -151,7 +151,7 @@ struct Scratch {
     hashed: Vec<u8>,
     metrics: Vec<u8>,
     notice: Notice,
-    /// A line whose invalid UTF-8 was replaced.
+    /// A line in which something was replaced.
     repaired: Vec<u8>,
 }
 
@@ -256,12 +256,12 @@ impl<W: Write> Converter<W> {
         let mut tape = std::mem::take(&mut self.scratch.tape);
         let payload = head.as_ref().map_or(0, |head| head.payload);
         match scan_from_payload(line.text, payload, &mut tape) {
-            Ok(()) if tape.has_non_ascii() && simdutf8::basic::from_utf8(line.text.bytes()).is_err() => {
+            Ok(()) if tape.has_non_ascii() && needs_repair(line.text.bytes()) => {
                 let mut repaired = std::mem::take(&mut self.scratch.repaired);
                 repaired.clear();
-                repaired.extend_from_slice(String::from_utf8_lossy(line.text.bytes()).as_bytes());
+                string::escape_line_ends(String::from_utf8_lossy(line.text.bytes()).as_bytes(), &mut repaired);
                 let text = Text::pad(&mut repaired);
-                // Only bytes inside strings were replaced, by bytes that belong into strings.
+                // Only what stands inside strings was replaced, by what belongs into strings.
                 if scan(text, &mut tape).is_ok() {
                     self.object(text, &tape, None, line.offset, reread);
                 }
@@ -339,8 +339,8 @@ impl<W: Write> Converter<W> {
         match kind {
             Kind::Message(Role::User) => self.user_message(&item),
             Kind::Message(Role::Assistant) => self.assistant_message(&item),
-            Kind::Message(Role::Other(b"developer")) => self.leave_out(["response_item", "message", "developer"]),
-            Kind::Message(Role::Other(_)) | Kind::Other => self.unknown(&item, &envelope),
+            Kind::Message(Role::Developer) => self.leave_out(["response_item", "message", "developer"]),
+            Kind::Message(Role::Other) | Kind::Other => self.unknown(&item, &envelope),
             Kind::Reasoning => self.reasoning(&item),
             Kind::AgentMessage => self.agent_message(&item),
             Kind::FunctionCall => self.call(&item, item.member(Key::Arguments), "function_call"),
@@ -368,8 +368,8 @@ impl<W: Write> Converter<W> {
             }
             Kind::Listed => {
                 let detail = item_kind(text, tape, &envelope).unwrap_or_default();
-                let (kind, item) = (envelope.kind.unwrap_or_default(), envelope.payload_kind.unwrap_or_default());
-                self.summary.add_left_out([kind, item, detail]);
+                let (kind, item) = (envelope.kind.as_deref(), envelope.payload_kind.as_deref());
+                self.summary.add_left_out([kind.unwrap_or_default(), item.unwrap_or_default(), &detail]);
             }
         }
     }
@@ -488,10 +488,9 @@ impl<W: Write> Converter<W> {
             invocation.read(item.text, value);
         } else {
             let is_framing = |value: &Value| {
-                matches!(
-                    value.key,
-                    Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name | Key::InternalPassthrough
-                ) || (value.key == Key::Result && image.is_some())
+                matches!(value.key, Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name)
+                    || value.key_name(item.text).starts_with(b"internal_")
+                    || (value.key == Key::Result && image.is_some())
             };
             invocation.read_members(item.text, item.tape, item.payload, is_framing);
         }
@@ -766,8 +765,13 @@ impl<W: Write> Converter<W> {
         self.state.effort = Name::new(effort.unwrap_or_default(), false);
         self.state.context_turn = item.name(Key::TurnId).map(TurnId).unwrap_or_default();
         let turn = self.state.context_turn.clone();
+        let is_next = !turn.0.is_empty() && !self.state.latest_turn.0.is_empty() && turn != self.state.latest_turn;
         self.turn_begins(turn);
-        self.end_window(b"");
+        if is_next && !item.is_copied {
+            self.end_turn();
+        } else {
+            self.end_window(b"");
+        }
     }
 
     fn task_started(&mut self, item: &Item<'_>) {
@@ -971,6 +975,11 @@ impl Converter<Vec<u8>> {
         self.output.flush()?;
         Ok(std::mem::take(self.output.sink_mut()))
     }
+}
+
+/// Whether a line holds invalid UTF-8, or characters that would end a line of the transcript for some readers.
+fn needs_repair(line: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(line).is_err() || string::has_line_end(line)
 }
 
 /// A timestamp seen before, or that of the beginning of time.

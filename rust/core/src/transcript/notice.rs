@@ -101,10 +101,9 @@ impl Notice {
         let base = member(tape, payload, Key::HistoryBase).filter(|base| base.kind == Kind::Object);
         let forked_from = member(tape, payload, Key::ForkedFromId).and_then(as_string);
         let thread = member(tape, payload, Key::Id).and_then(as_string);
-        let is_subagent = member(tape, payload, Key::ThreadSource)
-            .is_some_and(|source| source.raw(text) == b"subagent")
-            || member(tape, payload, Key::Source).is_some_and(|source| member(tape, source, Key::Subagent).is_some());
-        if is_subagent || (base.is_none() && forked_from.is_none()) {
+        // A subagent's file begins with a copy too, but is no fork of the user's.
+        let is_users = member(tape, payload, Key::ThreadSource).is_some_and(|source| source.raw(text) == b"user");
+        if base.is_none() && !(is_users && forked_from.is_some()) {
             return None;
         }
         let base_thread = base.and_then(|base| member(tape, base, Key::ThreadId)).and_then(as_string);
@@ -127,18 +126,19 @@ impl Notice {
         self.message.extend_from_slice(b"Codex wrote an item of a kind that is not known here");
         self.codex.clear();
         let cut = |kind: &[u8]| string::cut(kind, MOST_WORDS).to_vec();
-        let kinds: Vec<Vec<u8>> = [envelope.kind, envelope.payload_kind].into_iter().flatten().map(cut).collect();
+        let kinds: Vec<Vec<u8>> =
+            [&envelope.kind, &envelope.payload_kind].into_iter().flatten().map(|kind| cut(kind)).collect();
         for (place, kind) in kinds.iter().enumerate() {
             self.message.extend_from_slice(if place == 0 { b": " } else { b"/" });
             self.message.extend_from_slice(kind);
         }
         self.message.push(b'.');
         self.codex.extend_from_slice(b"\"type\":");
-        match envelope.kind {
+        match &envelope.kind {
             Some(kind) => self.codex.extend_from_slice(&quoted(&cut(kind))),
             None => self.codex.extend_from_slice(b"null"),
         }
-        if let Some(kind) = envelope.payload_kind {
+        if let Some(kind) = &envelope.payload_kind {
             self.codex.extend_from_slice(b",\"payload_type\":");
             self.codex.extend_from_slice(&quoted(&cut(kind)));
         }

@@ -107,12 +107,12 @@ impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { lines, records, malformed, .. } = self;
         write!(formatter, "{lines} lines read, {records} records written, {malformed} lines malformed")?;
-        if let Some((offset, length)) = self.half_line {
-            write!(formatter, "; half line of {length} bytes at offset {offset} left out")?;
-        }
         for (place, (kind, count)) in self.left_out.iter().enumerate() {
             let separator = if place == 0 { "; left out: " } else { ", " };
             write!(formatter, "{separator}{kind} {count}")?;
+        }
+        if let Some((offset, length)) = self.half_line {
+            write!(formatter, "; half line of {length} bytes at offset {offset} left out")?;
         }
         Ok(())
     }
