@@ -15,6 +15,9 @@ macro_rules! keys {
         impl Key {
             /// Every known key with its name.
             const ALL: &[(Key, &[u8])] = &[$((Key::$variant, $name.as_bytes()),)+];
+
+            /// How many keys are told apart, [`Key::Other`] being one.
+            pub const COUNT: usize = Key::ALL.len() + 1;
         }
     };
 }

@@ -18,6 +18,8 @@ pub struct Envelope<'a, 't> {
     pub kind: Option<Cow<'a, [u8]>>,
     /// `payload`.
     pub payload: Option<&'t Value>,
+    /// The members of the payload.
+    pub members: Members<'t>,
     /// `payload.type`, where it is a string.
     pub payload_kind: Option<Cow<'a, [u8]>>,
 }
@@ -42,13 +44,45 @@ impl<'a, 't> Envelope<'a, 't> {
             }
         }
         if let Some(payload) = envelope.payload {
-            envelope.payload_kind = member(tape, payload, Key::Type).and_then(|value| word(text, value));
+            envelope.members = Members::of(tape, payload);
+            envelope.payload_kind = envelope.members.get(Key::Type).and_then(|value| word(text, value));
         }
         envelope
     }
 }
 
-/// The last member of `object` under `key`.
+/// The members of an object by their keys; of a repeated key the last.
+#[derive(Clone, Copy)]
+pub struct Members<'t>([Option<&'t Value>; Key::COUNT]);
+
+impl Default for Members<'_> {
+    fn default() -> Self {
+        Self([None; Key::COUNT])
+    }
+}
+
+impl<'t> Members<'t> {
+    /// The members of a value, none where it is no object.
+    #[must_use]
+    pub fn of(tape: &'t Tape, object: &Value) -> Self {
+        let mut members = Self::default();
+        if object.kind == Kind::Object {
+            for value in tape.children(object) {
+                members.0[value.key as usize] = Some(value);
+            }
+        }
+        members
+    }
+
+    /// The member under `key`.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, key: Key) -> Option<&'t Value> {
+        self.0[key as usize]
+    }
+}
+
+/// The last member of `object` under `key`, where one or two are asked for.
 #[must_use]
 pub fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value> {
     if object.kind != Kind::Object {

@@ -106,7 +106,7 @@ impl<'a> Kind<'a> {
         let Some(kind) = envelope.kind.as_deref() else { return Self::Other };
         let payload_kind = envelope.payload_kind.as_deref().unwrap_or_default();
         match kind {
-            b"response_item" => Self::of_response_item(text, tape, envelope, payload_kind),
+            b"response_item" => Self::of_response_item(text, envelope, payload_kind),
             b"event_msg" => match payload_kind {
                 b"token_count" => Self::TokenCount,
                 b"item_completed" if is_command(text, tape, envelope) => Self::CommandExecution,
@@ -125,10 +125,10 @@ impl<'a> Kind<'a> {
         }
     }
 
-    fn of_response_item(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>, item: &'a [u8]) -> Self {
+    fn of_response_item(text: Text<'_>, envelope: &Envelope<'_, '_>, item: &'a [u8]) -> Self {
         match item {
             b"message" => {
-                let role = envelope.payload.and_then(|payload| member(tape, payload, Key::Role));
+                let role = envelope.members.get(Key::Role);
                 let role = role.and_then(|role| word(text, role));
                 Self::Message(match role.as_deref().unwrap_or_default() {
                     b"user" => Role::User,
@@ -164,6 +164,6 @@ fn is_command(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>) -> bool 
 /// The type of the item of an `item_completed` line.
 #[must_use]
 pub fn item_kind<'a>(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>) -> Option<Cow<'a, [u8]>> {
-    let item = member(tape, envelope.payload?, Key::Item)?;
+    let item = envelope.members.get(Key::Item)?;
     member(tape, item, Key::Type).and_then(|kind| word(text, kind))
 }

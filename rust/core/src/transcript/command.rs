@@ -1,8 +1,8 @@
 //! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
 
-use crate::json::dump::{Members, compact, dump, kind_of};
+use crate::json::dump::{compact, dump, kind_of};
 use crate::json::{Key, Kind, Tape, Text, Value, string};
-use crate::rollout::envelope::{member, string as as_string};
+use crate::rollout::envelope::{Members, member, string as as_string};
 
 use super::attribution::Rule;
 use super::record::Push;
@@ -16,6 +16,7 @@ const SCRIPT_OPTIONS: [&[u8]; 4] = [b"-c", b"-lc", b"-ic", b"-lic"];
 /// A `CommandExecution` item and the line around it.
 pub struct Command<'t> {
     item: &'t Value,
+    members: Members<'t>,
     argv: Option<&'t Value>,
     /// The script of a shell's argv, quoted as it stands.
     script: Option<&'t Value>,
@@ -26,9 +27,10 @@ pub struct Command<'t> {
 impl<'t> Command<'t> {
     /// Reads it off a scanned line's payload.
     #[must_use]
-    pub fn read(text: Text<'_>, tape: &'t Tape, payload: &Value) -> Option<Self> {
-        let item = member(tape, payload, Key::Item)?;
-        let argv = member(tape, item, Key::Command).filter(|argv| argv.kind == Kind::Array);
+    pub fn read(text: Text<'_>, tape: &'t Tape, payload: &Members<'t>) -> Option<Self> {
+        let item = payload.get(Key::Item)?;
+        let members = Members::of(tape, item);
+        let argv = members.get(Key::Command).filter(|argv| argv.kind == Kind::Array);
         let script = argv.and_then(|argv| {
             let mut parts = tape.children(argv);
             let (program, option, script) = (parts.next()?, parts.next()?, parts.next()?);
@@ -37,9 +39,9 @@ impl<'t> Command<'t> {
                 && SCRIPT_OPTIONS.contains(&option.raw(text));
             is_shell.then_some(script)
         });
-        let started = member(tape, payload, Key::StartedAtMs);
-        let completed = member(tape, payload, Key::CompletedAtMs);
-        Some(Self { item, argv, script, started, completed })
+        let started = payload.get(Key::StartedAtMs);
+        let completed = payload.get(Key::CompletedAtMs);
+        Some(Self { item, members, argv, script, started, completed })
     }
 
     /// The number under `started_at_ms`, milliseconds since 1970.
@@ -49,8 +51,8 @@ impl<'t> Command<'t> {
     }
 
     /// Appends the text that the id hashes: the item's id, or all of it where it has none.
-    pub fn hashed(&self, text: Text<'_>, tape: &Tape, limit: usize, out: &mut Vec<u8>) {
-        match member(tape, self.item, Key::Id).and_then(as_string).filter(|id| id.start < id.end) {
+    pub fn hashed(&self, text: Text<'_>, limit: usize, out: &mut Vec<u8>) {
+        match self.members.get(Key::Id).and_then(as_string).filter(|id| id.start < id.end) {
             Some(id) => {
                 string::decode_prefix(id.raw(text), limit, out);
             }
@@ -105,19 +107,19 @@ impl<'t> Command<'t> {
             None => out.push(b"[]"),
         }
         out.push(b",\"cwd\":\"");
-        push_path(text, member(tape, self.item, Key::Cwd).and_then(as_string), out);
+        push_path(text, self.members.get(Key::Cwd).and_then(as_string), out);
         out.push(b"\",\"status\":\"");
-        out.push(member(tape, self.item, Key::Status).and_then(as_string).map_or(b"", |status| status.raw(text)));
+        out.push(self.members.get(Key::Status).and_then(as_string).map_or(b"", |status| status.raw(text)));
         out.push(b"\",\"exit_code\":");
-        push_integer(text, member(tape, self.item, Key::ExitCode), out);
+        push_integer(text, self.members.get(Key::ExitCode), out);
         out.push(b",\"duration_ms\":");
-        push_duration(text, tape, member(tape, self.item, Key::Duration), out);
+        push_duration(text, tape, self.members.get(Key::Duration), out);
         out.push(b",\"started_at_ms\":");
         push_integer(text, self.started, out);
         out.push(b",\"completed_at_ms\":");
         push_integer(text, self.completed, out);
         out.push(b",\"output\":\"");
-        let output = member(tape, self.item, Key::AggregatedOutput).and_then(as_string);
+        let output = self.members.get(Key::AggregatedOutput).and_then(as_string);
         let output = output.map_or(&b""[..], |output| output.raw(text));
         // A character takes a byte at least, so a text of no more bytes is never cut.
         let kept = if output.len() > MOST_OUTPUT { string::cut(output, MOST_OUTPUT) } else { output };
@@ -221,7 +223,7 @@ fn quote_for_shell(word: &[u8], out: &mut Vec<u8>) {
 #[must_use]
 pub fn program_text(line: &[u8]) -> Option<Vec<u8>> {
     let find = |object: &[u8], wanted: &[u8]| -> Option<Vec<u8>> {
-        Members::of(object)
+        crate::json::dump::Members::of(object)
             .filter(|(key, _)| key.get(1..key.len() - 1) == Some(wanted))
             .last()
             .map(|(_, value)| value.to_vec())

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use crate::json::{Key, Kind as JsonKind, Malformed, Tape, Text, Value, scan, scan_from_payload, string};
 use crate::rollout::ByteOffset;
-use crate::rollout::envelope::{Envelope, member, string as as_string, unsigned};
+use crate::rollout::envelope::{Envelope, Members, member, string as as_string, unsigned};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
 use crate::rollout::kind::{Kind, Role, item_kind};
 use crate::rollout::lines::Line;
@@ -160,6 +160,7 @@ struct Item<'a> {
     text: Text<'a>,
     tape: &'a Tape,
     payload: &'a Value,
+    members: &'a Members<'a>,
     offset: ByteOffset,
     /// The timestamp as it stands, and read; none where it is none.
     timestamp: Option<(&'a [u8], Nanos)>,
@@ -168,7 +169,7 @@ struct Item<'a> {
 
 impl Item<'_> {
     fn member(&self, key: Key) -> Option<&Value> {
-        member(self.tape, self.payload, key)
+        self.members.get(key)
     }
 
     /// A string member as an id, where it is there and not empty.
@@ -331,11 +332,12 @@ impl<W: Write> Converter<W> {
                 self.state.reports_usage = true;
                 self.end_window(b"");
             }
-            let item = Item { text, tape, payload: tape.root(), offset, timestamp, is_copied };
+            let item =
+                Item { text, tape, payload: tape.root(), members: &envelope.members, offset, timestamp, is_copied };
             self.unknown(&item, &envelope);
             return;
         };
-        let item = Item { text, tape, payload, offset, timestamp, is_copied };
+        let item = Item { text, tape, payload, members: &envelope.members, offset, timestamp, is_copied };
         match kind {
             Kind::Message(Role::User) => self.user_message(&item),
             Kind::Message(Role::Assistant) => self.assistant_message(&item),
@@ -632,7 +634,7 @@ impl<W: Write> Converter<W> {
     // ---- commands ----
 
     fn command(&mut self, item: &Item<'_>, reread: &mut dyn Reread) {
-        let Some(command) = Command::read(item.text, item.tape, item.payload) else {
+        let Some(command) = Command::read(item.text, item.tape, item.members) else {
             return;
         };
         let turn = item.name(Key::TurnId).map(TurnId).unwrap_or_default();
@@ -643,7 +645,7 @@ impl<W: Write> Converter<W> {
             self.state.programs.owner(started, line, &mut buffer, &turn, reread)
         });
         buffer.clear();
-        command.hashed(item.text, item.tape, HASHED_CHARACTERS, &mut buffer);
+        command.hashed(item.text, HASHED_CHARACTERS, &mut buffer);
         let digest = self.give_id(item, &buffer, IdKind::CommandExecution);
         self.scratch.hashed = buffer;
         let rule = owner.as_ref().map(|owner| owner.rule);
