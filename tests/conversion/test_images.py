@@ -1,0 +1,61 @@
+"""Images: their media type and size, never their bytes."""
+
+import base64
+
+from tests.program import convert, event_id
+from tests.rollout import PNG_BASE64, PNG_BYTES, PNG_URL, Rollout, compact, turn
+
+PNG = {"media_type": "image/png", "size": PNG_BYTES}
+
+
+def test_image_in_a_user_message() -> None:
+    rollout = Rollout().user_parts(
+        {"type": "input_text", "text": '<image name="dot">'},
+        {"type": "input_image", "image_url": PNG_URL, "detail": "original"},
+        {"type": "input_text", "text": "</image>"},
+    )
+    conversion = convert(rollout)
+    [step] = conversion.steps
+    assert step["message"] == '<image name="dot"></image>'
+    assert step["extra"] == {"images": [PNG]}
+    assert step["event_id"] == event_id(rollout.timestamp, step["message"], "user")
+    assert PNG_BASE64.encode() not in conversion.stdout
+
+
+def test_user_message_of_images_only() -> None:
+    rollout = Rollout().user_parts({"type": "input_image", "image_url": PNG_URL})
+    [step] = convert(rollout).steps
+    assert (step["source"], step["message"], step["extra"]) == ("user", "", {"images": [PNG]})
+
+
+def test_images_keep_their_order_and_address() -> None:
+    gif = base64.b64encode(b"GIF89a" + bytes(1000)).decode()
+    rollout = Rollout().user_parts(
+        {"type": "input_image", "image_url": "https://example.org/a.jpg"},
+        {"type": "input_image", "image_url": f"data:image/gif;base64,{gif}"},
+        {"type": "input_text", "text": "look"},
+        {"type": "input_image", "image_url": PNG_URL},
+    )
+    [step] = convert(rollout).steps
+    assert step["extra"]["images"] == [
+        {"url": "https://example.org/a.jpg"},
+        {"media_type": "image/gif", "size": 1006},
+        PNG,
+    ]
+
+
+def test_image_in_an_output() -> None:
+    image = {"type": "input_image", "image_url": PNG_URL, "detail": "original"}
+    rollout = turn().call(name="view_image").output(output=[{"type": "input_text", "text": "here: "}, image]).usage()
+    conversion = convert(rollout)
+    [observation] = conversion.observations
+    [result] = observation["results"]
+    assert result["content"] == "here: "
+    assert result["extra"] == {"is_error": False, "tool_name": "view_image", "images": [PNG]}
+    published_text = "here: " + compact(image)
+    assert observation["event_id"] == event_id(observation["timestamp"], published_text, "tool_result")
+    assert PNG_BASE64.encode() not in conversion.stdout
+
+
+def test_no_images_no_extra() -> None:
+    assert "extra" not in convert(Rollout().user("hi")).steps[0]

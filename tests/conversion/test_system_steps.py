@@ -1,0 +1,150 @@
+"""What became of the session itself: messages between agents, compactions, ends of turns, new files, unknown kinds."""
+
+from typing import Any
+
+import pytest
+
+from tests.program import Record, convert
+from tests.rollout import Rollout, compact, turn, uuid7
+
+
+def last_step(rollout: Rollout) -> Record:
+    """The last step, which must be a system step that says something in one line."""
+    step = convert(rollout).steps[-1]
+    assert step["source"] == "system"
+    assert step["event_id"].endswith("-system")
+    assert step["message"].strip()
+    assert "\n" not in step["message"]
+    return step
+
+
+def test_agent_message() -> None:
+    text = "Message Type: NEW_TASK\nTask name: /root/kid_one\nPayload:\nCount the files."
+    rollout = turn().item(
+        "agent_message",
+        id="amsg_1",
+        author="/root",
+        recipient="/root/kid_one",
+        content=[{"type": "input_text", "text": text[:30]}, {"type": "input_text", "text": text[30:]}],
+    )
+    step = convert(rollout).steps[-1]
+    assert (step["source"], step["message"]) == ("system", text)
+    assert step["extra"] == {"author": "/root", "recipient": "/root/kid_one"}
+
+
+def test_compacted_keeps_its_message_and_not_the_history() -> None:
+    rollout = turn().line(
+        "compacted",
+        {
+            "message": "Summary:\nall is well",
+            "replacement_history": [{"type": "message", "role": "user", "content": "SECRET"}],
+            "window_number": 2,
+        },
+    )
+    step = last_step(rollout)
+    assert step["extra"] == {"codex": {"type": "compacted", "message": "Summary:\nall is well"}}
+    assert b"SECRET" not in convert(rollout).stdout
+
+
+def test_turn_aborted() -> None:
+    step = last_step(turn().assistant("well").usage().aborted(uuid7(2), "interrupted"))
+    assert step["extra"] == {"codex": {"type": "turn_aborted", "turn_id": uuid7(2), "reason": "interrupted"}}
+
+
+def test_task_complete_with_an_error() -> None:
+    error = {"message": "mock 400", "codex_error_info": "other"}
+    step = last_step(turn().complete(uuid7(2), last_agent_message=None, error=error))
+    assert step["extra"] == {"codex": {"type": "task_complete", "turn_id": uuid7(2), "error": error}}
+
+
+@pytest.mark.parametrize("payload", [{}, {"error": None}, {"last_agent_message": "done"}])
+def test_task_complete_without_an_error_is_none(payload: dict[str, Any]) -> None:
+    conversion = convert(turn().complete(uuid7(2), **payload))
+    assert [step["source"] for step in conversion.steps] == ["user"]
+    assert conversion.summary.count("event_msg/task_complete") == 1
+
+
+def test_thread_rolled_back() -> None:
+    step = last_step(turn().event("thread_rolled_back", num_turns=3))
+    assert step["extra"] == {"codex": {"type": "thread_rolled_back", "num_turns": 3}}
+
+
+def test_file_that_begins_by_a_fork() -> None:
+    base = {"thread_id": uuid7(1), "end_ordinal_exclusive": 14, "end_byte_offset": 39936}
+    rollout = Rollout().meta(uuid7(5), ordinal=14, forked_from_id=uuid7(1), history_base=base)
+    step = last_step(rollout)
+    assert step["extra"] == {
+        "codex": {
+            "type": "fork",
+            "thread_id": uuid7(5),
+            "forked_from_id": uuid7(1),
+            "end_ordinal_exclusive": 14,
+        }
+    }
+
+
+def test_file_that_begins_by_a_backtrack() -> None:
+    base = {"thread_id": uuid7(1), "end_ordinal_exclusive": 9, "end_byte_offset": 30000}
+    step = last_step(Rollout().meta(uuid7(1), ordinal=9, history_base=base))
+    codex = step["extra"]["codex"]
+    assert (codex["type"], codex["thread_id"], codex["end_ordinal_exclusive"]) == ("backtrack", uuid7(1), 9)
+
+
+def test_a_plain_start_is_none() -> None:
+    assert convert(Rollout().meta().started().context()).records == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "codex"),
+    [
+        (
+            "event_msg",
+            {"type": "brand_new_event", "n": 1, "text": "é\n"},
+            {
+                "type": "event_msg",
+                "payload_type": "brand_new_event",
+                "payload": {"type": "brand_new_event", "n": 1, "text": "é\n"},
+            },
+        ),
+        (
+            "response_item",
+            {"type": "brand_new_item", "deep": [{"a": None}]},
+            {
+                "type": "response_item",
+                "payload_type": "brand_new_item",
+                "payload": {"type": "brand_new_item", "deep": [{"a": None}]},
+            },
+        ),
+        ("brand_new_line", {"n": 1}, {"type": "brand_new_line", "payload": {"n": 1}}),
+        ("brand_new_line", [1, "a"], {"type": "brand_new_line", "payload": [1, "a"]}),
+        ("brand_new_line", "text", {"type": "brand_new_line", "payload": "text"}),
+        (
+            "brand_new_line",
+            {"type": "sub", "n": 123456789012345678901234567890},
+            {
+                "type": "brand_new_line",
+                "payload_type": "sub",
+                "payload": {"type": "sub", "n": 123456789012345678901234567890},
+            },
+        ),
+    ],
+)
+def test_an_unknown_kind_is_kept(kind: str, payload: Any, codex: Record) -> None:
+    assert last_step(turn().line(kind, payload))["extra"] == {"codex": codex}
+
+
+@pytest.mark.parametrize(("excess", "cut"), [(0, False), (1, True), (50_000, True)])
+def test_an_unknown_payload_over_16000_characters_is_cut(excess: int, cut: bool) -> None:
+    frame = len(compact({"type": "big", "text": ""}))
+    payload = {"type": "big", "text": "漢" * (16_000 + excess - frame)}
+    text = compact(payload)
+    codex = last_step(turn().line("brand_new_line", payload))["extra"]["codex"]
+    expected = {"payload": text[:16_000], "payload_length": len(text)} if cut else {"payload": payload}
+    assert codex == {"type": "brand_new_line", "payload_type": "big"} | expected
+
+
+def test_two_unknown_lines_are_two_steps() -> None:
+    rollout = turn().line("brand_new_line", {"n": 1}, at=9000).line("brand_new_line", {"n": 1}, at=9000)
+    first, second = convert(rollout).steps[1:]
+    assert first["event_id"] != second["event_id"]
+    assert first["extra"] == second["extra"]

@@ -1,0 +1,134 @@
+"""Runs the program `mngr-codex` and reads what it gives."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.rollout import Rollout
+
+PROGRAM = Path(sys.executable).with_name("mngr-codex")
+
+EMITTER = "codex/common_transcript"
+
+Record = dict[str, Any]
+
+_COUNTS = re.compile(r"mngr-codex: (\d+) lines? read, (\d+) records? written, (\d+) lines? malformed")
+_HALF_LINE = re.compile(r"half line of (\d+) bytes? at offset (\d+) left out")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The last line that `convert` writes on stderr."""
+
+    lines: int
+    records: int
+    malformed: int
+    left_out: dict[str, int]
+    half_line: tuple[int, int] | None
+    """Length in bytes and offset of a half line at the end."""
+
+    def count(self, kind: str) -> int:
+        """How many lines of a kind, and of what is below it, were left out."""
+        return sum(n for name, n in self.left_out.items() if name == kind or name.startswith(f"{kind}/"))
+
+
+def parse_summary(line: str) -> Summary:
+    counts, *more = line.split("; ")
+    match = _COUNTS.fullmatch(counts)
+    assert match, f"not a summary: {line!r}"
+    left_out: dict[str, int] = {}
+    half_line = None
+    for part in more:
+        if part.startswith("left out: "):
+            entries = part.removeprefix("left out: ").split(", ")
+            left_out = {kind: int(count) for kind, count in (entry.rsplit(" ", 1) for entry in entries)}
+        else:
+            half = _HALF_LINE.fullmatch(part)
+            assert half, f"not a part of a summary: {part!r}"
+            half_line = int(half[1]), int(half[2])
+    return Summary(int(match[1]), int(match[2]), int(match[3]), left_out, half_line)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One run of `mngr-codex convert`."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Every record, the header too."""
+        return parse_records(self.stdout)
+
+    @property
+    def steps(self) -> list[Record]:
+        return [record for record in self.records if record["type"] == "step"]
+
+    @property
+    def observations(self) -> list[Record]:
+        return [record for record in self.records if record["type"] == "observation"]
+
+    @property
+    def results(self) -> list[Record]:
+        """The results of all observations."""
+        return [result for observation in self.observations for result in observation["results"]]
+
+    @property
+    def summary(self) -> Summary:
+        return parse_summary(self.stderr.splitlines()[-1])
+
+
+def run(*arguments: str | Path, stdin: bytes = b"", **options: Any) -> Conversion:
+    """Runs the program, whatever becomes of it; ``options`` are those of `subprocess.run`."""
+    done = subprocess.run([program(), *arguments], input=stdin, capture_output=True, timeout=120, **options)
+    return Conversion(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+
+def convert(rollout: Rollout | bytes, *arguments: str) -> Conversion:
+    """Converts a rollout that the program reads from stdin, and expects that to work."""
+    data = rollout.data if isinstance(rollout, Rollout) else rollout
+    conversion = run("convert", "-", *arguments, stdin=data)
+    assert conversion.status == 0, conversion.stderr
+    return conversion
+
+
+def convert_file(path: Path, *arguments: str) -> Conversion:
+    """Converts a file, and expects that to work."""
+    conversion = run("convert", path, *arguments)
+    assert conversion.status == 0, f"{path}: {conversion.stderr}"
+    return conversion
+
+
+def program() -> Path:
+    """The program of the environment that the tests run in."""
+    assert PROGRAM.exists(), f"{PROGRAM} is missing: run the tests with `make test`, which installs the wheel first"
+    return PROGRAM
+
+
+def parse_records(stream: bytes) -> list[Record]:
+    """The records of a stream, each line of which must be whole, and JSON as the standard has it."""
+    assert not stream or stream.endswith(b"\n"), "the last record has no newline"
+    return [json.loads(line, parse_constant=_no_constant) for line in stream.split(b"\n")[:-1]]
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def event_id(timestamp: str, text: str, kind: str) -> str:
+    """The id of a record whose timestamp and text no earlier one had."""
+    digest = hashlib.sha256(f"{timestamp}:{text[:1024]}".encode("utf-8", "replace")).hexdigest()
+    return f"evt-{digest[:32]}-{kind}"
+
+
+def header_id(agent_id: str) -> str:
+    """The id of a stream's header."""
+    return f"header-{hashlib.sha256(f'{agent_id}:{EMITTER}'.encode()).hexdigest()[:32]}"

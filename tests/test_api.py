@@ -1,0 +1,250 @@
+"""The Python API: the same conversion, standard errors, other threads go on, and Ctrl-C works."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import mngr_codex
+from tests import zstd_frames
+from tests.conftest import NOBODY
+from tests.program import convert, convert_file, header_id, parse_records
+from tests.recordings import DATA, all_recordings, name
+from tests.rollout import Rollout, turn
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "rollout.jsonl"
+    rollout = turn().line("world_state", {}).line("world_state", {}).raw("not json").assistant("done")
+    path.write_bytes(rollout.data)
+    return path
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A small file that takes a converter many seconds: 64 GiB of blank lines, compressed."""
+    path = tmp_path / "endless.jsonl.zst"
+    path.write_bytes(zstd_frames.frame([zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * (8192 * 64)))
+    return path
+
+
+@pytest.mark.parametrize("path", all_recordings(), ids=name)
+def test_it_gives_what_the_program_gives(tmp_path: Path, path: Path) -> None:
+    output = tmp_path / "common.jsonl"
+    mngr_codex.convert(path, output, agent_id="agent-1")
+    assert output.read_bytes() == convert_file(path, "--agent-id", "agent-1").stdout
+    mngr_codex.convert(path, output, partial=True)
+    assert output.read_bytes() == convert_file(path, "--partial").stdout
+
+
+def test_summary(source: Path, tmp_path: Path) -> None:
+    summary = mngr_codex.convert(source, tmp_path / "common.jsonl")
+    of_program = convert_file(source).summary
+    assert isinstance(summary, mngr_codex.ConversionSummary)
+    assert (summary.lines, summary.records, summary.malformed) == (8, 3, 1)
+    assert summary.left_out == of_program.left_out
+    assert summary.left_out["world_state"] == 2
+    assert (summary.lines, summary.records) == (of_program.lines, of_program.records)
+
+
+def test_paths_are_strings_or_path_like(source: Path, tmp_path: Path) -> None:
+    mngr_codex.convert(str(source), str(tmp_path / "a"))
+    mngr_codex.convert(source, tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == convert_file(source).stdout
+    assert list(mngr_codex.iter_records(str(source))) == list(mngr_codex.iter_records(source))
+
+
+def test_options_have_names(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        mngr_codex.convert(source, tmp_path / "common.jsonl", "agent-1")  # type: ignore[call-arg]
+
+
+def test_agent_id(source: Path, tmp_path: Path) -> None:
+    mngr_codex.convert(source, tmp_path / "common.jsonl", agent_id="é")
+    assert parse_records((tmp_path / "common.jsonl").read_bytes())[0]["event_id"] == header_id("é")
+
+
+def test_partial(source: Path, tmp_path: Path) -> None:
+    assert mngr_codex.convert(source, tmp_path / "common.jsonl", partial=True).records == 2
+
+
+def test_iter_records_gives_the_records(source: Path) -> None:
+    records = mngr_codex.iter_records(source)
+    assert isinstance(records, Iterator)
+    assert list(records) == convert_file(source).records
+
+
+@pytest.mark.parametrize("recording", ["unicode", "tools", "v2_spawn_fork.child1", "imagegen", "mcp"])
+def test_iter_records_gives_those_of_a_recording(recording: str) -> None:
+    path = DATA / "0.169.0" / f"{recording}.jsonl"
+    assert list(mngr_codex.iter_records(path)) == convert_file(path).records
+
+
+def test_iter_records_of_what_python_cannot_encode(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl"
+    path.write_bytes(
+        turn()
+        .call(arguments='{"a":"\\ud83d","n":123456789012345678901234567890,"f":1.5}')
+        .output(output="a\x00b")
+        .usage(2**70)
+        .data
+    )
+    records = list(mngr_codex.iter_records(path))
+    assert records == convert_file(path).records
+    assert records[2]["tool_calls"][0]["arguments"] == {"a": "\ud83d", "n": 123456789012345678901234567890, "f": 1.5}
+
+
+def test_iter_records_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert list(mngr_codex.iter_records(tmp_path / "empty")) == []
+
+
+def test_iter_records_can_be_left_early(endless: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl.zst"
+    path.write_bytes(zstd_frames.compress(turn().user("next").data) + endless.read_bytes())
+    began = time.monotonic()
+    assert next(iter(mngr_codex.iter_records(path)))["type"] == "header"
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("function", ["convert", "iter_records"])
+class TestErrors:
+    def call(self, function: str, source: Path) -> None:
+        if function == "convert":
+            mngr_codex.convert(source, source.with_name("common.jsonl"))
+        else:
+            list(mngr_codex.iter_records(source))
+
+    def test_a_missing_file(self, function: str, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError) as raised:
+            self.call(function, tmp_path / "none.jsonl")
+        assert str(tmp_path / "none.jsonl") in str(raised.value)
+
+    def test_a_directory(self, function: str, tmp_path: Path) -> None:
+        with pytest.raises(IsADirectoryError) as raised:
+            self.call(function, tmp_path)
+        assert str(tmp_path) in str(raised.value)
+
+    def test_a_file_that_may_not_be_read(self, function: str, open_to_all: Path) -> None:
+        path = open_to_all / "rollout.jsonl"
+        path.write_bytes(turn().data)
+        path.chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            with pytest.raises(PermissionError) as raised:
+                self.call(function, path)
+        finally:
+            os.seteuid(user)
+        assert str(path) in str(raised.value)
+
+    def test_a_compressed_file_that_is_cut_short(self, function: str, tmp_path: Path) -> None:
+        path = tmp_path / "rollout.jsonl.zst"
+        data = turn().data
+        path.write_bytes(zstd_frames.compress(data)[:-5])
+        with pytest.raises(ValueError, match=r"\d") as raised:
+            self.call(function, path)
+        assert str(path) in str(raised.value)
+        assert not (tmp_path / "common.jsonl").exists()
+
+
+def test_an_output_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        mngr_codex.convert(source, tmp_path / "none" / "common.jsonl")
+    with pytest.raises(IsADirectoryError):
+        mngr_codex.convert(source, tmp_path)
+
+
+def test_malformed_lines_are_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl"
+    path.write_bytes(b"\x00\xff\n" * 10 + Rollout().user("hi").data)
+    assert mngr_codex.convert(path, tmp_path / "common.jsonl").malformed == 10
+
+
+def test_other_threads_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "large.jsonl.zst"
+    path.write_bytes(zstd_frames.frame([zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * 8192))
+    done = threading.Event()
+    ticks: list[float] = []
+
+    def tick() -> None:
+        while not done.is_set():
+            ticks.append(time.monotonic())
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    began = time.monotonic()
+    try:
+        mngr_codex.convert(path, tmp_path / "common.jsonl")
+    finally:
+        took = time.monotonic() - began
+        done.set()
+        thread.join()
+    meanwhile = [moment for moment in ticks if began < moment < began + took]
+    assert took > 0.05, "too short to tell"
+    assert len(meanwhile) > 10
+    assert max(after - before for before, after in pairwise(meanwhile)) < took / 2
+
+
+def test_threads_convert_at_once(source: Path, tmp_path: Path) -> None:
+    threads = [
+        threading.Thread(target=mngr_codex.convert, args=(source, tmp_path / f"common-{n}.jsonl")) for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {(tmp_path / f"common-{n}.jsonl").read_bytes() for n in range(8)} == {convert_file(source).stdout}
+
+
+@pytest.mark.parametrize("call", ["convert(sys.argv[1], sys.argv[2])", "list(mngr_codex.iter_records(sys.argv[1]))"])
+def test_ctrl_c(endless: Path, tmp_path: Path, call: str) -> None:
+    output = tmp_path / "out" / "common.jsonl"
+    output.parent.mkdir()
+    code = f"""
+import sys, mngr_codex
+from mngr_codex import convert
+print("ready", flush=True)
+try:
+    {call}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, endless, output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        try:
+            told, errors = process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert (told, errors) == ("interrupted\n", "")
+    assert list(output.parent.iterdir()) == []
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = "import sys, mngr_codex; print(*sorted(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
+    top = {module.partition(".")[0] for module in modules}
+    assert "mngr_codex" in top
+    assert not top & {"imbue", "pydantic", "pydantic_core", "click", "pluggy"}
+
+
+def test_compressed_input(tmp_path: Path) -> None:
+    path = tmp_path / "rollout"
+    path.write_bytes(zstd_frames.compress(turn().data))
+    assert list(mngr_codex.iter_records(path)) == convert(turn()).records

@@ -1,0 +1,415 @@
+"""Input that is not as it should be, and systems that fail: nothing crashes, and no half file is left."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import zstd_frames
+from tests.conftest import NOBODY
+from tests.program import Conversion, convert, convert_file, program, run
+from tests.recordings import DATA
+from tests.rollout import Rollout, turn
+
+MIB = 1024 * 1024
+
+
+def failed(conversion: Conversion, *told: object) -> None:
+    """The program gave up in good order, and its message tells what it should."""
+    assert conversion.status == 1, conversion
+    for text in told:
+        assert str(text) in conversion.stderr
+    assert "panicked" not in conversion.stderr
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, hidden ones too."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Where a conversion goes: a file of an earlier one, in a folder that holds nothing else."""
+    path = tmp_path / "out" / "common.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"an earlier conversion\n")
+    return path
+
+
+@pytest.fixture
+def large_files() -> Iterator[Path]:
+    """A folder that is gone right after the test, for what is too large to keep."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def run_as_nobody(folder: Path, *arguments: str | Path, stdin: bytes = b"") -> Conversion:
+    """Runs a copy of the program, in a folder that is open to all, as a user without rights."""
+    copied = shutil.copy(program(), folder / "mngr-codex")
+    nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    done = subprocess.run([copied, *arguments], input=stdin, capture_output=True, **nobody)
+    return Conversion(done.returncode, done.stdout, done.stderr.decode())
+
+
+class TestContent:
+    """What an input may hold."""
+
+    @pytest.mark.parametrize("data", [b"", b"\n", b" \t\r\n\n", turn().lines[0] + b"\n", b"{"])
+    def test_nothing_to_convert_gives_an_empty_output(self, data: bytes, output: Path) -> None:
+        conversion = run("convert", "-", "--output", output, stdin=data)
+        assert (conversion.status, conversion.stdout) == (0, b"")
+        assert files(output.parent) == {output.name: b""}
+
+    def test_no_session_meta(self) -> None:
+        rollout = Rollout().user("hi").assistant("hello")
+        assert [step["message"] for step in convert(rollout).steps] == ["hi", "hello"]
+
+    def test_cut_anywhere(self) -> None:
+        data = turn().call(arguments='{"cmd":"echo 漢 😀"}').output().usage().assistant("done").usage().data
+        whole = convert(data).stdout
+        start = data.index(b'"function_call"')
+        for end in [*range(0, start, 61), *range(start, len(data) + 1, 3)]:
+            cut = convert(data[:end], "--partial")
+            assert whole.startswith(cut.stdout), f"cut at {end}"
+            assert cut.stdout == convert(data[: data.rfind(b"\n", 0, end) + 1], "--partial").stdout, f"cut at {end}"
+            assert cut.summary.malformed == 0
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_binary_junk(self, seed: int) -> None:
+        junk = random.Random(seed).randbytes(50_000)
+        conversion = convert(junk)
+        assert conversion.records == []
+        assert conversion.summary.malformed == sum(1 for line in junk.split(b"\n")[:-1] if line.strip())
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_a_rollout_with_bytes_changed(self, seed: int) -> None:
+        chance = random.Random(seed)
+        data = bytearray((DATA / "0.169.0" / "tools.jsonl").read_bytes())
+        for _ in range(200):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        for arguments in ((), ("--partial",)):
+            assert convert(bytes(data), *arguments).summary.malformed > 0
+
+    def test_a_hole_of_zeros(self) -> None:
+        rollout = turn().raw(bytes(100_000)).raw(bytes(100) + Rollout().user("lost").lines[0]).user("after")
+        conversion = convert(rollout)
+        assert [step["message"] for step in conversion.steps] == ["go", "after"]
+        assert conversion.summary.malformed == 2
+
+    @pytest.mark.parametrize("kind", ["world_state", "brand_new_line", "turn_context", "compacted"])
+    def test_nesting(self, kind: str) -> None:
+        """10,000 levels are a line like any other; a million may be malformed, but break nothing."""
+        for levels in (10_000, 1_000_000):
+            nested = b'[{"a":' * (levels // 2) + b"1" + b"}]" * (levels // 2)
+            line = Rollout().line(kind, "X").lines[0].replace(b'"X"', nested)
+            conversion = convert(Rollout([line]).user("after"))
+            assert conversion.steps[-1]["message"] == "after"
+            assert conversion.summary.malformed == 0 or levels > 10_000
+
+    @pytest.mark.parametrize(
+        "rollout",
+        [
+            Rollout().line("brand_new_line", "DEEP"),
+            Rollout().call(arguments="DEEP").output(),
+            Rollout().item("web_search_call", id="ws", action="DEEP"),
+            Rollout().output(output="DEEP"),
+            Rollout().complete(error="DEEP"),
+            Rollout().user_parts({"type": "input_text", "text": "hi", "more": "DEEP"}),
+        ],
+        ids=["unknown", "arguments", "action", "output", "error", "message"],
+    )
+    def test_a_reader_can_follow_every_record(self, rollout: Rollout) -> None:
+        """Python's own reader stops at a thousand levels; mngr reads with it."""
+        deep = rollout.data.replace(b'"DEEP"', b'{"a":' * 2000 + b"1" + b"}" * 2000)
+        conversion = convert(deep)
+        assert len(conversion.records) >= 2
+        assert conversion.summary.malformed == 0
+
+    def test_a_line_that_is_too_long(self, output: Path) -> None:
+        data = turn().data
+        long_line = Rollout().user("x" * 20_000).data
+        conversion = run("convert", "-", "--max-line", "10000", "--output", output, stdin=data + long_line + data)
+        failed(conversion, len(data))
+        assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+        assert run("convert", "-", "--max-line", "30000", stdin=data + long_line).status == 0
+
+
+class TestCompressed:
+    """Zstandard, told by content."""
+
+    CONTENT = turn().assistant("done").usage().data
+
+    @pytest.mark.parametrize("name", ["rollout.jsonl.zst", "rollout.jsonl", "rollout"])
+    def test_it_is_told_by_content(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+        for data in (self.CONTENT, zstd_frames.compress(self.CONTENT)):
+            path.write_bytes(data)
+            assert convert_file(path).stdout == convert(self.CONTENT).stdout
+
+    def test_from_stdin(self) -> None:
+        assert convert(zstd_frames.compress(self.CONTENT)).stdout == convert(self.CONTENT).stdout
+
+    def test_as_codex_writes_it(self) -> None:
+        path = DATA / "0.169.0" / "compressed.jsonl"
+        assert convert_file(path.with_name("compressed.jsonl.zst")).stdout == convert_file(path).stdout
+
+    def test_several_frames_are_one_input(self) -> None:
+        for cut in (0, 10, len(self.CONTENT) // 2, len(self.CONTENT)):
+            first, second = zstd_frames.compress(self.CONTENT[:cut]), zstd_frames.compress(self.CONTENT[cut:])
+            data = first + zstd_frames.skippable(b"a note") + second
+            assert convert(data).stdout == convert(self.CONTENT).stdout
+
+    def test_offsets_are_those_of_the_content(self) -> None:
+        rollout = Rollout().user("same", at=0).user("same", at=0).raw("not json")
+        plain, compressed = convert(rollout), convert(zstd_frames.compress(rollout.data))
+        assert plain.stdout == compressed.stdout
+        assert plain.stderr == compressed.stderr
+
+    @pytest.mark.parametrize("source", ["made", "recorded"])
+    def test_cut_short(self, tmp_path: Path, output: Path, source: str) -> None:
+        recorded = (DATA / "0.169.0" / "compressed.jsonl.zst").read_bytes()
+        data = recorded if source == "recorded" else zstd_frames.compress(self.CONTENT)
+        path = tmp_path / "rollout.jsonl.zst"
+        for end in [4, 5, 6, 9, len(data) // 2, len(data) - 1]:
+            path.write_bytes(data[:end])
+            failed(run("convert", path, "--output", output), path)
+            assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+    def test_broken(self, tmp_path: Path, output: Path) -> None:
+        path = tmp_path / "rollout.jsonl.zst"
+        for data in (
+            zstd_frames.compress(self.CONTENT) + b"something else",
+            zstd_frames.MAGIC + b"\x00\x38" + b"\x07\x00\x00",
+            zstd_frames.MAGIC + b"\xff" * 100,
+        ):
+            path.write_bytes(data)
+            failed(run("convert", path, "--output", output), path)
+            assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+    def test_bytes_changed_never_crash_it(self) -> None:
+        recorded = (DATA / "0.169.0" / "compressed.jsonl.zst").read_bytes()
+        chance = random.Random(7)
+        for _ in range(50):
+            data = bytearray(recorded)
+            data[chance.randrange(4, len(data))] ^= 1 << chance.randrange(8)
+            assert run("convert", "-", stdin=bytes(data)).status in (0, 1)
+
+
+class TestMemory:
+    """Memory grows with the longest line and with nothing else."""
+
+    def peak(self, *arguments: str | Path) -> tuple[int, int]:
+        """Exit status, and peak memory in bytes."""
+        done = subprocess.run(
+            [sys.executable, "-S", "-E", Path(__file__).with_name("peak_memory.py"), program(), *arguments],
+            capture_output=True,
+            check=True,
+            timeout=120,
+        )
+        status, kib = done.stdout.split()
+        return int(status), int(kib) * 1024
+
+    def test_a_long_rollout(self, large_files: Path) -> None:
+        path = large_files / "rollout.jsonl"
+        some = turn().call().output(output="x" * 60_000).usage().assistant("done").usage().complete().data
+        with path.open("wb") as file:
+            for _ in range(1000):
+                file.write(some)
+        status, peak = self.peak("convert", path, "--output", large_files / "out")
+        assert status == 0
+        assert peak < 48 * MIB
+
+    @pytest.mark.slow
+    def test_a_line_of_500_mb(self, large_files: Path) -> None:
+        path, output = large_files / "rollout.jsonl", large_files / "out"
+        length = 500_000_000
+        before, after = Rollout().user("X", at=0).data.split(b"X")
+        with path.open("wb") as file:
+            file.write(before)
+            for _ in range(length // 1_000_000):
+                file.write(b"0123456789" * 100_000)
+            file.write(after + Rollout().user("short", at=1000).data)
+        status, peak = self.peak("convert", path, "--output", output)
+        assert status == 0
+        assert peak <= length + 48 * MIB
+        with output.open("rb") as file:
+            header, long, short = file
+        assert b'"header"' in header
+        assert length < len(long) < length + 1000
+        assert json.loads(short)["message"] == "short"
+
+    def test_a_bomb_of_blank_lines(self, large_files: Path) -> None:
+        path, output = large_files / "rollout.jsonl.zst", large_files / "out"
+        long_lines = [zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * 8064
+        path.write_bytes(zstd_frames.frame(long_lines + [zstd_frames.repeated(b"\n")] * 128))
+        status, peak = self.peak("convert", path, "--output", output)
+        assert (status, output.read_bytes()) == (0, b"")
+        assert peak < 64 * MIB
+
+    def test_a_bomb_of_one_line(self, large_files: Path) -> None:
+        path, output = large_files / "rollout.jsonl.zst", large_files / "out"
+        path.write_bytes(zstd_frames.frame([zstd_frames.repeated(b"\0")] * 8192))
+        status, peak = self.peak("convert", path, "--max-line", "1000000", "--output", output)
+        assert status == 1
+        assert not output.exists()
+        assert peak < 64 * MIB
+
+    def test_a_frame_that_asks_for_a_window_of_2_gb(self, large_files: Path) -> None:
+        path = large_files / "rollout.jsonl.zst"
+        data = zstd_frames.compress(turn().data)
+        path.write_bytes(data[:5] + b"\xa8" + data[6:])
+        status, peak = self.peak("convert", path, "--output", large_files / "out")
+        assert status in (0, 1)
+        assert peak < 256 * MIB
+
+
+class TestFiles:
+    """Inputs that cannot be read and outputs that cannot be written."""
+
+    def test_a_missing_file(self, tmp_path: Path, output: Path) -> None:
+        failed(run("convert", tmp_path / "none.jsonl", "--output", output), tmp_path / "none.jsonl")
+        assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+    def test_a_directory(self, tmp_path: Path, output: Path) -> None:
+        failed(run("convert", tmp_path, "--output", output), tmp_path)
+        assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+    def test_a_file_that_may_not_be_read(self, open_to_all: Path) -> None:
+        path = open_to_all / "rollout.jsonl"
+        path.write_bytes(turn().data)
+        path.chmod(0)
+        failed(run_as_nobody(open_to_all, "convert", path), path, "ermission")
+
+    def test_a_folder_that_may_not_be_written(self, open_to_all: Path) -> None:
+        folder = open_to_all / "out"
+        folder.mkdir(0o555)
+        path = folder / "common.jsonl"
+        failed(run_as_nobody(open_to_all, "convert", "-", "--output", path, stdin=turn().data), path, "ermission")
+        assert files(folder) == {}
+
+    def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
+        path = tmp_path / "none" / "common.jsonl"
+        failed(run("convert", "-", "--output", path, stdin=turn().data), path)
+        assert files(tmp_path) == {}
+
+    def test_an_output_that_is_a_folder(self, tmp_path: Path) -> None:
+        failed(run("convert", "-", "--output", tmp_path, stdin=turn().data), tmp_path)
+        assert files(tmp_path) == {}
+
+    def test_a_full_disk_behind_stdout(self) -> None:
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [program(), "convert", "-"], input=turn().data, stdout=full, stderr=subprocess.PIPE, timeout=60
+            )
+        failed(Conversion(done.returncode, b"", done.stderr.decode()), "standard output")
+
+    def test_a_full_disk_behind_the_output(self, output: Path) -> None:
+        data = b"".join(Rollout().user("x" * 1000, at=at).data for at in range(1000))
+        conversion = run(
+            "convert",
+            "-",
+            "--output",
+            output,
+            stdin=data,
+            # Python ignores SIGXFSZ; the program is to inherit that, so that its write fails as on a full disk.
+            restore_signals=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+        )
+        failed(conversion, output)
+        assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+    @pytest.mark.parametrize("link", [None, os.symlink, os.link], ids=["same", "symlink", "hard link"])
+    def test_the_input_as_output(self, tmp_path: Path, link: Callable[[Path, Path], None] | None) -> None:
+        rollout = turn().assistant("done").usage()
+        source = tmp_path / "rollout.jsonl"
+        source.write_bytes(rollout.data)
+        target = source
+        if link:
+            target = tmp_path / "link.jsonl"
+            link(source, target)
+        conversion = run("convert", source, "--output", target)
+        if conversion.status == 0:
+            assert target.read_bytes() == convert(rollout).stdout
+            assert source.read_bytes() in (rollout.data, convert(rollout).stdout)
+        else:
+            failed(conversion, target)
+            assert source.read_bytes() == target.read_bytes() == rollout.data
+        assert set(files(tmp_path)) == {source.name, target.name}
+
+    def test_an_output_is_whole_or_as_it_was(self, output: Path) -> None:
+        conversion = run("convert", "-", "--output", output, stdin=turn().data)
+        assert conversion.status == 0
+        assert files(output.parent) == {output.name: convert(turn()).stdout}
+
+
+class TestSignals:
+    """What ends the program from outside."""
+
+    def test_a_closed_pipe_ends_it_quietly(self, tmp_path: Path) -> None:
+        path = tmp_path / "rollout.jsonl"
+        path.write_bytes(b"".join(Rollout().user("x" * 1000, at=at).data for at in range(5000)))
+        with subprocess.Popen([program(), "convert", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.read(10) == b'{"type":"h'
+            process.stdout.close()
+            assert process.stderr
+            assert process.stderr.read() == b""
+        assert process.returncode == -signal.SIGPIPE
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+    def test_an_interrupt_leaves_no_half_file(self, output: Path, number: signal.Signals) -> None:
+        some = b"".join(Rollout().user("x" * 1000, at=at).data for at in range(2000))
+        process = subprocess.Popen(
+            [program(), "convert", "-", "--output", output], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        with process:
+            assert process.stdin
+            process.stdin.write(some)
+            process.stdin.flush()
+            time.sleep(0.2)
+            process.send_signal(number)
+            try:
+                assert process.wait(10) != 0
+            finally:
+                process.kill()
+        assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+
+class TestUsage:
+    """How the program is called."""
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["convert"],
+            ["convert", "-", "-"],
+            ["convert", "-", "--unknown"],
+            ["convert", "-", "--max-line", "many"],
+            ["convert", "-", "--max-line", "-1"],
+            ["convert", "-", "--output"],
+            ["no-such-command"],
+            [],
+        ],
+        ids=" ".join,
+    )
+    def test_wrong_usage(self, arguments: list[str]) -> None:
+        conversion = run(*arguments)
+        assert (conversion.status, conversion.stdout) == (2, b"")
+        assert conversion.stderr
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["--version"], ["convert", "--version"]])
+    def test_help_and_version(self, arguments: list[str]) -> None:
+        conversion = run(*arguments)
+        assert (conversion.status, conversion.stderr) == (0, "")
+        assert conversion.stdout

@@ -1,0 +1,198 @@
+"""What mngr and the ATIF authors say of our streams, and whether their metrics add up."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import Record, convert, convert_file, parse_records
+from tests.recordings import all_recordings, lines_of, name, parse, session_meta
+from tests.rollout import PNG_URL, Rollout, turn, uuid7
+from tests.workers import Worker
+
+#: Usage in codex's names and in ATIF's.
+USAGE_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "cached_input_tokens": "cached_tokens",
+}
+EXTRA_USAGE_NAMES = {
+    "cache_write_input_tokens": "cache_creation_input_tokens",
+    "reasoning_output_tokens": "reasoning_output_tokens",
+}
+
+
+def judge(mngr: Worker, stream: bytes, folder: Path) -> dict[str, Any]:
+    """mngr's opinion of a stream, which must be without objection."""
+    path = folder / "events.jsonl"
+    path.write_bytes(stream)
+    opinion: dict[str, Any] = mngr.ask(path=str(path))
+    assert opinion["invalid"] == []
+    assert opinion["errors"] == []
+    assert opinion["read"] == stream.count(b"\n"), "mngr reads another number of records than there are lines"
+    return opinion
+
+
+@pytest.mark.parametrize("arguments", [(), ("--partial",)], ids=["complete", "partial"])
+@pytest.mark.parametrize("path", all_recordings(), ids=name)
+def test_recorded_rollouts(mngr: Worker, tmp_path: Path, path: Path, arguments: tuple[str, ...]) -> None:
+    conversion = convert_file(path, *arguments)
+    opinion = judge(mngr, conversion.stdout, tmp_path)
+    assert opinion["warnings"] == []
+    totals = [step["metrics"]["prompt_tokens"] for step in conversion.steps if "metrics" in step]
+    assert opinion["final_metrics"].get("total_prompt_tokens", 0) == sum(totals)
+
+
+HAND_MADE = {
+    "nothing is missing": (
+        turn()
+        .user_parts({"type": "input_image", "image_url": PNG_URL})
+        .reasoning("hm")
+        .call()
+        .command(started=6000)
+        .output(output=[{"type": "input_image", "image_url": PNG_URL}, {"text": "a"}])
+        .usage(cache_write_input_tokens=1, reasoning_output_tokens=2)
+        .item("web_search_call", action={"query": "q"})
+        .item("local_shell_call", call_id="call_2", action={"command": ["ls"]})
+        .output("call_2")
+        .item("tool_search_call", call_id="call_3", arguments={})
+        .item("tool_search_output", call_id="call_3", tools=[{"name": "é"}])
+        .usage()
+        .item("agent_message", author="/a", recipient="/b", content=[{"type": "input_text", "text": "hi"}])
+        .line("compacted", {"message": "m"})
+        .line("brand_new_line", {"deep": [[[{}]]]})
+        .event("thread_rolled_back", num_turns=1)
+        .call("call_4")
+        .command("exec-4", started=19_000)
+        .aborted()
+        .complete(error={"message": "m"})
+    ),
+    "a command that no call owns": turn().command(started=0),
+    "copied history": (
+        Rollout()
+        .meta(uuid7(10), forked_from_id=uuid7(1))
+        .meta(uuid7(1))
+        .started(uuid7(2))
+        .context(uuid7(2))
+        .user("parent's")
+        .call()
+        .output()
+        .started(uuid7(11))
+        .user("own")
+    ),
+    "texts that a reader might cut": (
+        turn()
+        .assistant("a\u2028b\u2029c\x85d\x0be\x1cf")
+        .call(arguments='{"a":"\u2028\x85"}')
+        .output(output="\u2028")
+        .usage()
+    ),
+    "surrogates": turn()
+    .call(arguments='{"a":"\\ud83d"}')
+    .raw(Rollout().user("X", at=9000).lines[0].replace(b"X", b"\\ud83d")),
+    "nothing has a timestamp": Rollout().raw(Rollout().user("x").lines[0].replace(b"timestamp", b"elsewhere")),
+    "a timestamp that is none": Rollout().raw(Rollout().user("x").lines[0].replace(b"2026-11-22T", b"2026-13-22T")),
+    "timestamps in other forms": (
+        Rollout()
+        .raw(Rollout().user("x").lines[0].replace(b"07:00:00.000Z", b"07:00:00+01:00"))
+        .raw(Rollout().user("x").lines[0].replace(b"07:00:00.000Z", b"07:00:00"))
+        .raw(Rollout().user("x").lines[0].replace(b"07:00:00.000Z", b"07:00:00.123456789Z"))
+        .raw(Rollout().user("x").lines[0].replace(b"2026-11-22T07:00:00.000Z", b"20261122T070000Z"))
+        .raw(Rollout().user("x").lines[0].replace(b"2026-11-22T07:00:00.000Z", b"2026-11-22"))
+        .raw(Rollout().user("x").lines[0].replace(b"2026-11-22T07:00:00.000Z", b"2026-W47-7T07:00:00Z"))
+        .raw(Rollout().user("x").lines[0].replace(b"2026-11-22T07:00:00.000Z", b"2026-02-29T07:00:00Z"))
+        .raw(Rollout().user("x").lines[0].replace(b"2026-11-22T07:00:00.000Z", b"2026-11-22T24:00:00Z"))
+    ),
+    "nesting that readers cannot follow": (
+        turn()
+        .line("brand_new_line", "DEEP")
+        .call(arguments='{"a":' * 5000 + "1" + "}" * 5000)
+        .output()
+        .raw(Rollout().line("brand_new_line", "X", at=20_000).lines[0].replace(b'"X"', b"[" * 5000 + b"]" * 5000))
+    ),
+}
+
+
+@pytest.mark.parametrize("rollout", HAND_MADE.values(), ids=list(HAND_MADE))
+def test_hand_made_rollouts(mngr: Worker, tmp_path: Path, rollout: Rollout) -> None:
+    judge(mngr, convert(rollout).stdout, tmp_path)
+
+
+def counts_from_zero(path: Path) -> bool:
+    """Whether a session's total holds nothing but what its own file records.
+
+    It does not where the file goes on from another one: a fork counts on from its origin's total, and a subagent that
+    inherits history holds lines of its parent's.
+    """
+    meta = session_meta(path)
+    return "forked_from_id" not in meta and "history_base" not in meta
+
+
+def session_total(path: Path) -> dict[str, int]:
+    """The last `total_token_usage` of a recording."""
+    total: dict[str, int] = {}
+    for line in map(parse, lines_of(path)):
+        if line["type"] == "event_msg" and line["payload"]["type"] == "token_count":
+            total = (line["payload"]["info"] or {}).get("total_token_usage", total)
+    return total
+
+
+def sum_of_metrics(records: list[Record]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for metrics in [record["metrics"] for record in records if "metrics" in record]:
+        for codex_name, atif_name in USAGE_NAMES.items():
+            total[codex_name] = total.get(codex_name, 0) + metrics[atif_name]
+        for codex_name, extra_name in EXTRA_USAGE_NAMES.items():
+            total[codex_name] = total.get(codex_name, 0) + metrics.get("extra", {}).get(extra_name, 0)
+    return total
+
+
+@pytest.mark.parametrize("path", [path for path in all_recordings() if counts_from_zero(path)], ids=name)
+def test_the_sum_of_the_metrics_is_the_sessions_total(path: Path) -> None:
+    expected = session_total(path)
+    expected.pop("total_tokens", None)
+    measured = sum_of_metrics(convert_file(path).records)
+    assert {field: measured.get(field, 0) for field in expected} == expected
+
+
+@pytest.mark.parametrize("path", [path for path in all_recordings() if not counts_from_zero(path)], ids=name)
+def test_a_session_that_goes_on_from_another_counts_its_own_inferences_once(path: Path) -> None:
+    """The sum is what the total grew by since the file's own first inference began."""
+    counts = [
+        line["payload"]["info"]
+        for line in map(parse, lines_of(path))
+        if line["type"] == "event_msg" and line["payload"]["type"] == "token_count" and line["payload"]["info"]
+    ]
+    first, last = counts[0], counts[-1]
+    before = first["total_token_usage"]["input_tokens"] - first["last_token_usage"]["input_tokens"]
+    measured = sum_of_metrics(convert_file(path).records)
+    assert measured["input_tokens"] == last["total_token_usage"]["input_tokens"] - before
+
+
+def test_no_recording_has_a_kind_that_is_not_known() -> None:
+    """Every kind that codex was seen to write is on a list."""
+    unknown = {
+        (step["extra"]["codex"]["type"], step["extra"]["codex"].get("payload_type"))
+        for path in all_recordings()
+        for step in convert_file(path).steps
+        if "payload" in step.get("extra", {}).get("codex", {})
+    }
+    assert unknown == set()
+
+
+def test_the_validators_do_judge(mngr: Worker, tmp_path: Path) -> None:
+    """The comparison itself: broken streams are told from good ones."""
+    good = convert(turn().call().output().usage()).stdout
+    assert judge(mngr, good, tmp_path)["final_metrics"]["total_prompt_tokens"] == 100
+    broken = [
+        good.replace(b'"source":"user"', b'"source":"nobody"'),
+        good.replace(b'"message":', b'"massage":', 1),
+        good.replace(b'"timestamp":"2026', b'"timestamp":"x', 1),
+        good.split(b"\n", 1)[1],
+        good.replace(b'"message":"go"', '"message":"g\u2028o"'.encode()),
+    ]
+    for stream in broken:
+        assert stream != good
+        assert len(parse_records(stream)) >= 3
+        with pytest.raises(AssertionError):
+            judge(mngr, stream, tmp_path)
