@@ -141,4 +141,4 @@ fn name(file: &File, target: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -95,6 +95,53 @@ pub fn escapes<B: Block>(backslashes: u64, carried: &mut u64) -> (u64, u64) {
     (escaping, escaped)
 }
 
+/// Where the first byte below 0x20 stands, such as a line's end.
+#[must_use]
+#[inline]
+pub fn find_control(bytes: &[u8]) -> Option<usize> {
+    match Instructions::best() {
+        // SAFETY: `Instructions::best` asked the processor for each of the features.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512 => unsafe { find_control_avx512(bytes) },
+        // SAFETY: the same.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 => unsafe { find_control_avx2(bytes) },
+        // SAFETY: the portable block needs no feature.
+        _ => unsafe { find_control_in::<Portable>(bytes) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn find_control_avx512(bytes: &[u8]) -> Option<usize> {
+    // SAFETY: this function is entered only where the features are there.
+    unsafe { find_control_in::<Avx512>(bytes) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn find_control_avx2(bytes: &[u8]) -> Option<usize> {
+    // SAFETY: this function is entered only where the features are there.
+    unsafe { find_control_in::<Avx2>(bytes) }
+}
+
+/// # Safety
+///
+/// The processor must have the instructions of `B`.
+#[inline(always)]
+unsafe fn find_control_in<B: Block>(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while bytes.len() - at >= B::LANES {
+        // SAFETY: `B::LANES` bytes are left from `at` on.
+        let found = unsafe { B::load(bytes.as_ptr().add(at)).control() };
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize);
+        }
+        at += B::LANES;
+    }
+    bytes[at..].iter().position(|byte| *byte < 0x20).map(|found| at + found)
+}
+
 /// Eight bytes in a register, for every processor.
 #[derive(Clone, Copy)]
 pub struct Portable(u64);
@@ -361,6 +408,20 @@ mod tests {
                     let goes_on = expect(&|byte| byte & 0xC0 == 0x80);
                     assert_eq!(block.continuation(), goes_on, "continuation, {value:#x} at {lane}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_control_character_is_found_wherever_it_stands() {
+        for length in 0..200 {
+            let mut bytes = vec![b' '; length];
+            assert_eq!(find_control(&bytes), None);
+            for at in (0..length).rev() {
+                bytes[at] = b'\n';
+                assert_eq!(find_control(&bytes), Some(at));
+                // SAFETY: the portable block needs no instructions of its own.
+                assert_eq!(unsafe { find_control_in::<Portable>(&bytes) }, Some(at));
             }
         }
     }

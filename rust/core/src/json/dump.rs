@@ -3,7 +3,7 @@
 //! The published converter writes values that are no text (a tool's output that is an object, say) in this form, and
 //! hashes them so; records and ids are the same only if this form is.
 
-use super::{Kind, string};
+use super::string;
 
 /// Objects of more members than this keep repeated keys, and their order: so that the memory needed has a bound.
 const MOST_MEMBERS: usize = 256;
@@ -210,20 +210,5 @@ pub fn compact(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What a valid JSON token is, told by its first byte.
-#[must_use]
-pub fn kind_of(token: &[u8]) -> Kind {
-    match token.first() {
-        Some(b'{') => Kind::Object,
-        Some(b'[') => Kind::Array,
-        Some(b'"') => Kind::String,
-        Some(b't') => Kind::True,
-        Some(b'f') => Kind::False,
-        Some(b'n') | None => Kind::Null,
-        Some(_) if token.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) => Kind::Float,
-        Some(_) => Kind::Integer,
-    }
-}
-
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -116,6 +116,17 @@ static TABLE: [Entry; 256] = {
     table
 };
 
+/// Masks of the first bytes of 16, by how many.
+static HEADS: [u128; 17] = {
+    let mut masks = [u128::MAX; 17];
+    let mut length = 0;
+    while length < 16 {
+        masks[length] = (1 << (8 * length)) - 1;
+        length += 1;
+    }
+    masks
+};
+
 /// The first 16 bytes of a name as a number.
 const fn head(name: &[u8]) -> u128 {
     let (mut head, mut at) = (0, 0);
@@ -137,8 +148,7 @@ impl Key {
     #[inline(always)]
     #[must_use]
     pub fn named_in(window: [u8; 16], name: &[u8]) -> Self {
-        let unused = 8 * 16_usize.saturating_sub(name.len());
-        let head = if unused == 128 { 0 } else { (u128::from_le_bytes(window) << unused) >> unused };
+        let head = u128::from_le_bytes(window) & HEADS[name.len().min(16)];
         Self::with_head(head, name)
     }
 

@@ -260,8 +260,9 @@ struct Scanner<'a, 't, B> {
     base: usize,
     /// Quotes that no backslash escapes.
     quotes: u64,
-    /// Control characters, and the newline behind the text.
-    controls: u64,
+    /// What no string holds: control characters, what no backslash may stand before, and the newline behind the text.
+    /// Told only once a string comes to it, so that the first byte that does not fit is the same for every block size.
+    wrong: u64,
     /// Bytes that a backslash escapes.
     escaped: u64,
     /// Those of them that are a `u`.
@@ -310,7 +311,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             tape,
             base: 0,
             quotes: 0,
-            controls: 0,
+            wrong: 0,
             escaped: 0,
             unicode: 0,
             non_ascii: 0,
@@ -324,7 +325,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         }
         // SAFETY: `payload` is below `len`.
         unsafe {
-            scanner.look_at(payload)?;
+            scanner.look_at(payload);
             let mut at = if payload == 0 { scanner.skip_blank(0) } else { payload };
             let leading = at - payload;
             if scanner.byte(at) != b'{' {
@@ -366,9 +367,9 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         at
     }
 
-    /// Takes the masks of the block at `base`, and checks its escapes.
+    /// Takes the masks of the block at `base`.
     #[inline(always)]
-    unsafe fn look_at(&mut self, base: usize) -> Scanned<()> {
+    unsafe fn look_at(&mut self, base: usize) {
         // SAFETY: `base` is at most `len`.
         unsafe {
             let block = B::load(self.start.add(base));
@@ -378,27 +379,29 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             let inside = if left < B::LANES - 1 { (2 << left) - 1 } else { u64::MAX };
             let backslashes = block.equal(b'\\') & inside;
             let quotes = block.equal(b'"') & inside;
-            self.controls = block.control() & inside;
+            self.wrong = block.control() & inside;
             self.non_ascii = block.non_ascii() & inside;
-            self.special = self.controls | self.non_ascii;
+            self.special = self.wrong | self.non_ascii;
             self.unicode = 0;
             if backslashes | self.carried == 0 {
                 self.quotes = quotes;
                 self.escaped = 0;
-                return Ok(());
+                return;
             }
             let (_, escaped) = escapes::<B>(backslashes, &mut self.carried);
             self.quotes = quotes & !escaped;
             self.escaped = escaped;
             self.special |= escaped;
             let rare = escaped & !(quotes | backslashes | block.equal(b'n') | block.equal(b't'));
-            if rare == 0 { Ok(()) } else { self.check_escapes(rare) }
+            if rare != 0 {
+                self.check_escapes(rare);
+            }
         }
     }
 
     /// Checks the escapes of the block whose characters are `rare`: neither quote, backslash, `n` nor `t`.
     #[inline(always)]
-    unsafe fn check_escapes(&mut self, mut rare: u64) -> Scanned<()> {
+    unsafe fn check_escapes(&mut self, mut rare: u64) {
         // SAFETY: the bits stand for bytes up to `len`.
         unsafe {
             while rare != 0 {
@@ -410,16 +413,13 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                     b'u' => {
                         // Four bytes behind a byte up to `len` are inside the padding.
                         let digits = self.start.add(at + 1).cast::<[u8; 4]>().read_unaligned();
-                        if !digits.iter().all(u8::is_ascii_hexdigit) {
-                            return Err(Malformed { at, why: "an escape \\u without four digits" });
-                        }
                         self.unicode |= 1 << lane;
+                        self.wrong |= u64::from(!digits.iter().all(u8::is_ascii_hexdigit)) << lane;
                     }
-                    _ => return Err(Malformed { at, why: "an escape that JSON does not have" }),
+                    _ => self.wrong |= 1 << lane,
                 }
             }
         }
-        Ok(())
     }
 
     /// Scans a string from behind its opening quote; gives the place of the closing one.
@@ -429,7 +429,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         // SAFETY: `at` is at most `len`: no block before `at` holds the newline at `len`, or it would have ended here.
         unsafe {
             while at >= self.base + B::LANES {
-                self.look_at(self.base + B::LANES)?;
+                self.look_at(self.base + B::LANES);
             }
             loop {
                 let shift = at - self.base;
@@ -437,10 +437,15 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 // All bits below the closing quote; all bits where there is none.
                 let inside = quotes.wrapping_sub(1) & !quotes;
                 if (self.special >> shift) & inside != 0 {
-                    let controls = (self.controls >> shift) & inside;
-                    if controls != 0 {
-                        let place = at + controls.trailing_zeros() as usize;
-                        let why = if place == self.len { UNCLOSED } else { "a control character inside a string" };
+                    let wrong = (self.wrong >> shift) & inside;
+                    if wrong != 0 {
+                        let place = at + wrong.trailing_zeros() as usize;
+                        let why = match self.byte(place) {
+                            _ if place == self.len => UNCLOSED,
+                            ..b' ' => "a control character inside a string",
+                            b'u' => "an escape \\u without four digits",
+                            _ => "an escape that JSON does not have",
+                        };
                         return Err(Malformed { at: place, why });
                     }
                     let any = |mask: u64, flag: u8| if (mask >> shift) & inside == 0 { 0 } else { flag };
@@ -453,7 +458,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                     return Ok((at + quotes.trailing_zeros() as usize, Content(content)));
                 }
                 at = self.base + B::LANES;
-                self.look_at(at)?;
+                self.look_at(at);
             }
         }
     }
@@ -766,4 +771,4 @@ fn place_u32(place: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -3,7 +3,8 @@
 use std::io::{ErrorKind, Read};
 
 use super::ByteOffset;
-use crate::json::{Text, block::PADDING};
+use crate::json::Text;
+use crate::json::block::{self, PADDING};
 
 /// The largest line that is read unless the caller says otherwise: 1 GiB.
 pub const DEFAULT_LINE_LIMIT: usize = 1 << 30;
@@ -40,9 +41,13 @@ pub enum LineError {
 pub struct Line<'a> {
     /// Where it starts.
     pub offset: ByteOffset,
-    /// What it says. Of a line of more than 1 MiB that does not start with `{` only the beginning: it is no rollout
-    /// line, and need not be kept to know that.
+    /// Where the next one starts.
+    pub next: ByteOffset,
+    /// What it says. Of a line of more than 1 MiB that does not start with `{` only the beginning and the end: it is no
+    /// rollout line, and need not be kept to know that.
     pub text: Text<'a>,
+    /// Whether it holds a control character, as no JSON text does but for white space.
+    pub has_control: bool,
 }
 
 /// The lines of an input, in order, each once.
@@ -60,6 +65,8 @@ pub struct Lines<R> {
     searched: usize,
     /// Where `buffer[start]` stands in the input.
     offset: u64,
+    /// Whether a control character was found in the present line.
+    has_control: bool,
     /// Bytes of the present line that were not kept.
     dropped: u64,
     limit: usize,
@@ -73,7 +80,17 @@ impl<R: Read> Lines<R> {
 
     /// As [`Lines::new`], where `reader` stands at `offset` of the input.
     pub fn starting_at(reader: R, offset: ByteOffset, limit: usize) -> Self {
-        Self { reader, buffer: Vec::new(), start: 0, end: 0, searched: 0, offset: offset.0, dropped: 0, limit }
+        Self {
+            reader,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            searched: 0,
+            offset: offset.0,
+            has_control: false,
+            dropped: 0,
+            limit,
+        }
     }
 
     /// The next line, or `None` at the end of what the input holds now.
@@ -84,12 +101,23 @@ impl<R: Read> Lines<R> {
     #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, LineError> {
         loop {
-            if let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..self.end]) {
-                return self.take(self.searched + found).map(Some);
-            }
-            self.searched = self.end;
-            if !self.fill()? {
-                return Ok(None);
+            // The first control character of a rollout line is its end.
+            let rest = &self.buffer[self.searched..self.end];
+            let found = if self.has_control { memchr::memchr(b'\n', rest) } else { block::find_control(rest) };
+            match found {
+                Some(found) if self.buffer[self.searched + found] == b'\n' => {
+                    return self.take(self.searched + found).map(Some);
+                }
+                Some(found) => {
+                    self.has_control = true;
+                    self.searched += found + 1;
+                }
+                None => {
+                    self.searched = self.end;
+                    if !self.fill()? {
+                        return Ok(None);
+                    }
+                }
             }
         }
     }
@@ -112,7 +140,7 @@ impl<R: Read> Lines<R> {
     fn take(&mut self, newline: usize) -> Result<Line<'_>, LineError> {
         let length = newline - self.start;
         let offset = ByteOffset(self.offset);
-        if length > self.limit {
+        if length as u64 + self.dropped > self.limit as u64 {
             return Err(LineError::TooLong { offset, limit: self.limit });
         }
         let text = Text::new(&self.buffer[self.start..], length);
@@ -120,7 +148,8 @@ impl<R: Read> Lines<R> {
         self.dropped = 0;
         self.start = newline + 1;
         self.searched = self.start;
-        Ok(Line { offset, text })
+        let has_control = std::mem::take(&mut self.has_control);
+        Ok(Line { offset, next: ByteOffset(self.offset), text, has_control })
     }
 
     /// Reads more behind what there is; whether there was more.
@@ -131,13 +160,14 @@ impl<R: Read> Lines<R> {
             self.searched -= self.start;
             self.start = 0;
         }
-        if self.end > LARGE && self.buffer[..self.end].trim_ascii_start().first().is_some_and(|byte| *byte != b'{') {
+        if self.end as u64 + self.dropped > self.limit as u64 {
+            return Err(LineError::TooLong { offset: ByteOffset(self.offset), limit: self.limit });
+        }
+        if self.end > LARGE && self.buffer[..self.end].trim_ascii_start().first().is_none_or(|byte| *byte != b'{') {
             let kept = LARGE / 2;
             self.dropped += (self.end - kept) as u64;
             self.end = kept;
             self.searched = kept;
-        } else if self.end > self.limit {
-            return Err(LineError::TooLong { offset: ByteOffset(self.offset), limit: self.limit });
         }
         if self.end <= CHUNK && self.buffer.len() > 4 * LARGE {
             // A large line has gone: its memory goes back to the system.
@@ -170,4 +200,4 @@ impl<R: Read> Lines<R> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

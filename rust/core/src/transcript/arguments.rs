@@ -62,11 +62,37 @@ impl Invocation {
         self.settle(is_text, is_object);
     }
 
+    /// Reads what a call calls with that is neither a `function_call` nor a `custom_tool_call`: a value, which is
+    /// given, or all members that are neither framing nor `image`.
+    pub fn read_other_call<'t>(
+        &mut self,
+        text: Text<'_>,
+        tape: &'t Tape,
+        payload: &Value,
+        image: Option<&Value>,
+    ) -> Option<&'t Value> {
+        let value = [Key::Arguments, Key::Input, Key::Action].into_iter().find_map(|key| member(tape, payload, key));
+        if value.is_some() {
+            self.read(text, value);
+        } else {
+            let is_left_out =
+                |value: &Value, name: &[u8]| is_framing(value, name) || (value.key == Key::Result && image.is_some());
+            self.read_members(text, tape, payload, is_left_out);
+        }
+        value
+    }
+
     /// Reads the members of `payload` that are not `excluded`, as an object.
-    pub fn read_members(&mut self, text: Text<'_>, tape: &Tape, payload: &Value, excluded: impl Fn(&Value) -> bool) {
+    pub fn read_members(
+        &mut self,
+        text: Text<'_>,
+        tape: &Tape,
+        payload: &Value,
+        excluded: impl Fn(&Value, &[u8]) -> bool,
+    ) {
         self.decoded.clear();
         self.decoded.push(b'{');
-        for value in tape.children(payload).filter(|value| !excluded(value)) {
+        for value in tape.children(payload).filter(|value| !excluded(value, value.key_name(text))) {
             if self.decoded.len() > 1 {
                 self.decoded.push(b',');
             }
@@ -108,6 +134,12 @@ impl Invocation {
         buffer.clear();
         string::prefix_of_decoded(text, limit, buffer);
         buffer
+    }
+
+    /// The invocation as a value, where it is an object, and the text that it stands in.
+    #[must_use]
+    pub fn object(&self) -> Option<(Text<'_>, &Value)> {
+        (self.form == Form::Object).then(|| (Text::new(&self.decoded, self.length), self.tape.root()))
     }
 
     /// The value under `cell_id`, as text.
@@ -152,4 +184,12 @@ impl Invocation {
             }
         }
     }
+}
+
+/// Whether a member of a response item only frames what it says.
+#[must_use]
+pub fn is_framing(value: &Value, name: &[u8]) -> bool {
+    matches!(value.key, Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name)
+        || name == b"metadata"
+        || name.starts_with(b"internal_")
 }

@@ -349,15 +349,17 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
     if wanted.len() <= FIRST {
         return memmem::find(text, wanted).is_some();
     }
-    for (seen, at) in memmem::find_iter(text, &wanted[..FIRST]).enumerate() {
-        if text[at..].starts_with(wanted) {
+    let first = memmem::Finder::new(&wanted[..FIRST]);
+    let mut rest = text;
+    for _ in 0..OFTEN {
+        let Some(at) = first.find(rest) else { return false };
+        if rest[at..].starts_with(wanted) {
             return true;
         }
-        if seen == OFTEN {
-            return memmem::find(text, wanted).is_some();
-        }
+        // The first bytes may come again inside themselves.
+        rest = &rest[at + 1..];
     }
-    false
+    memmem::find(rest, wanted).is_some()
 }
 
 /// Appends a pair of ids; of many the oldest go, and ids that no codex writes are not taken.
@@ -400,4 +402,4 @@ fn mark(call: &CallId) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -1,10 +1,13 @@
 //! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
 
-use crate::json::dump::{compact, dump, kind_of};
-use crate::json::{Key, Kind, Tape, Text, Value, string};
-use crate::rollout::envelope::{Members, member, string as as_string};
+use crate::json::dump::{compact, dump};
+use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
+use crate::rollout::envelope::{Envelope, Members, member, string as as_string};
+use crate::rollout::kind::Kind as LineKind;
 
+use super::arguments::Invocation;
 use super::attribution::Rule;
+use super::converter::image_of;
 use super::record::Push;
 
 /// Characters of a command's output that its record keeps.
@@ -222,22 +225,19 @@ fn quote_for_shell(word: &[u8], out: &mut Vec<u8>) {
 /// The text of a call's program, found again in its line: for naming a command after a restored state.
 #[must_use]
 pub fn program_text(line: &[u8]) -> Option<Vec<u8>> {
-    let find = |object: &[u8], wanted: &[u8]| -> Option<Vec<u8>> {
-        crate::json::dump::Members::of(object)
-            .filter(|(key, _)| key.get(1..key.len() - 1) == Some(wanted))
-            .last()
-            .map(|(_, value)| value.to_vec())
-    };
-    let payload = find(line, b"payload")?;
-    let invocation = [&b"arguments"[..], b"input", b"action"].iter().find_map(|key| find(&payload, key))?;
-    let mut decoded = Vec::new();
-    if kind_of(&invocation) == Kind::String {
-        string::decode(&invocation[1..invocation.len() - 1], &mut decoded);
-    } else {
-        dump(&invocation, false, &mut |dumped| {
-            decoded.extend_from_slice(dumped);
-            true
-        });
+    let mut repaired = String::from_utf8_lossy(line).into_owned().into_bytes();
+    let (text, mut tape) = (Text::pad(&mut repaired), Tape::default());
+    scan(text, &mut tape).ok()?;
+    let envelope = Envelope::of(text, &tape, None);
+    let payload = envelope.payload?;
+    let mut invocation = Invocation::default();
+    match LineKind::of(text, &tape, &envelope) {
+        LineKind::FunctionCall => invocation.read(text, member(&tape, payload, Key::Arguments)),
+        LineKind::CustomToolCall => invocation.read(text, member(&tape, payload, Key::Input)),
+        LineKind::OtherCall(tool) => {
+            invocation.read_other_call(text, &tape, payload, image_of(tool, &tape, payload));
+        }
+        _ => return None,
     }
-    Some(decoded)
+    Some(invocation.text().to_vec())
 }

@@ -13,7 +13,7 @@ use crate::rollout::lines::Line;
 use crate::rollout::probe;
 use crate::rollout::timestamp::{self, Clock, Nanos};
 
-use super::arguments::Invocation;
+use super::arguments::{Invocation, is_framing};
 use super::attribution::{Owner, Programs, Reread, starts_commands};
 use super::command::Command;
 use super::content::{Body, base64_media_type, base64_size, trim_python_start};
@@ -46,7 +46,7 @@ const MOST_OPEN_CALL_BYTES: usize = 8 << 10;
 /// a system step.
 const MOST_HELD_COMMANDS: usize = 4 << 20;
 
-/// The longest model name or effort that is kept, in bytes.
+/// The longest model name, effort, or id of a turn or thread that is kept, in bytes.
 const LONGEST_SETTING: usize = 512;
 
 /// What a program that goes on in a cell answers (code mode, seen on 0.154 to 0.169).
@@ -178,6 +178,11 @@ impl Item<'_> {
         Some(Name::new(value.raw(self.text), value.content.has_escape())).filter(|name| !name.is_empty())
     }
 
+    /// As [`Self::name`]; none where it is too long to be remembered.
+    fn short_name(&self, key: Key) -> Option<Name> {
+        self.name(key).filter(|name| name.as_bytes().len() <= LONGEST_SETTING)
+    }
+
     fn millis(&self) -> Option<i64> {
         self.timestamp.map(|(_, nanos)| timestamp::millis(nanos))
     }
@@ -232,6 +237,8 @@ impl<W: Write> Converter<W> {
             self.anchor = Checkpoint { resume_at: self.offset, skip: 0, state: encode(&self.state) };
             self.anchor_released = released;
         }
+        // What an earlier run let go counts, whether or not its lines have been given again.
+        let released = released.max(self.output.suppressed());
         Checkpoint { skip: released - self.anchor_released, ..self.anchor.clone() }
     }
 
@@ -242,13 +249,13 @@ impl<W: Write> Converter<W> {
     /// What the sink said.
     pub fn line(&mut self, line: Line<'_>, reread: &mut dyn Reread) -> io::Result<()> {
         self.summary.lines += 1;
-        self.offset = ByteOffset(line.offset.0 + line.text.bytes().len() as u64 + 1);
+        self.offset = line.next;
         if line.text.bytes().trim_ascii().is_empty() {
             return Ok(());
         }
         let head = probe::head(line.text.bytes(), &mut self.clock);
         if let Some(head) = &head
-            && let Some(kind) = probe::listed(line.text.bytes(), head)
+            && let Some(kind) = probe::listed(line.text.bytes(), line.has_control, head)
         {
             self.state.timestamp = Name::new(head.timestamp.0, false);
             self.summary.add_left_out(kind);
@@ -483,19 +490,9 @@ impl<W: Write> Converter<W> {
 
     /// Any other `*_call`.
     fn other_call(&mut self, item: &Item<'_>, tool: &[u8]) {
-        let value = [Key::Arguments, Key::Input, Key::Action].into_iter().find_map(|key| item.member(key));
-        let image = item.member(Key::Result).and_then(as_string).filter(|_| tool == b"image_generation");
+        let image = image_of(tool, item.tape, item.payload);
         let mut invocation = std::mem::take(&mut self.scratch.invocation);
-        if value.is_some() {
-            invocation.read(item.text, value);
-        } else {
-            let is_framing = |value: &Value| {
-                matches!(value.key, Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name)
-                    || value.key_name(item.text).starts_with(b"internal_")
-                    || (value.key == Key::Result && image.is_some())
-            };
-            invocation.read_members(item.text, item.tape, item.payload, is_framing);
-        }
+        let value = invocation.read_other_call(item.text, item.tape, item.payload, image);
         let name = item.name(Key::Name).unwrap_or_else(|| Name::new(tool, tool.contains(&b'\\')));
         let call = item.name(Key::CallId).or_else(|| item.name(Key::Id)).map(CallId);
         if let Some(call) = &call {
@@ -585,31 +582,42 @@ impl<W: Write> Converter<W> {
         };
         let mut body = std::mem::take(&mut self.scratch.body);
         body.read_output(item.tape, item.member(Key::Output));
-        self.push_output(item, &call, &body, None);
+        self.push_output(item, item.text, &call, &body, None);
         self.scratch.body = body;
     }
 
     /// Any other `*_output`: what stands under `output` or `tools`, or all that is no framing.
     fn other_output(&mut self, item: &Item<'_>, tool: &[u8]) {
         let mut body = std::mem::take(&mut self.scratch.body);
+        let call = item.name(Key::CallId).or_else(|| item.name(Key::Id)).map(CallId);
+        let Some(call) = call else {
+            self.summary.add_left_out([b"response_item", tool, b"without call_id"]);
+            self.scratch.body = body;
+            return;
+        };
         match (item.member(Key::Output), item.member(Key::Tools)) {
             (None, Some(tools)) => body.read_dumped(tools),
-            (None, None) => body.read_dumped(item.payload),
+            (None, None) => {
+                let mut invocation = std::mem::take(&mut self.scratch.invocation);
+                invocation.read_members(item.text, item.tape, item.payload, is_framing);
+                if let Some((text, rest)) = invocation.object() {
+                    body.read_dumped(rest);
+                    self.push_output(item, text, &call, &body, Some(tool));
+                }
+                self.scratch.invocation = invocation;
+                self.scratch.body = body;
+                return;
+            }
             (output, _) => body.read_output(item.tape, output),
         }
-        let call = item.name(Key::CallId).or_else(|| item.name(Key::Id)).map(CallId);
-        if let Some(call) = call {
-            self.push_output(item, &call, &body, Some(tool));
-        } else {
-            self.summary.add_left_out([b"response_item", tool, b"without call_id"]);
-        }
+        self.push_output(item, item.text, &call, &body, Some(tool));
         self.scratch.body = body;
     }
 
-    /// Writes the observation of a call's output, then the commands that waited for it.
-    fn push_output(&mut self, item: &Item<'_>, call: &CallId, body: &Body, tool: Option<&[u8]>) {
+    /// Writes the observation of a call's output, whose `body` stands in `text`, then the commands that waited for it.
+    fn push_output(&mut self, item: &Item<'_>, text: Text<'_>, call: &CallId, body: &Body, tool: Option<&[u8]>) {
         let mut buffer = std::mem::take(&mut self.scratch.hashed);
-        let hashed = body.hashed(item.text, b"", true, &mut buffer);
+        let hashed = body.hashed(text, b"", true, &mut buffer);
         let cell = hashed.strip_prefix(YIELDED).and_then(first_word);
         self.state.programs.answered(call, item.millis(), cell);
         let digest = self.give_id(item, hashed, IdKind::ToolResult);
@@ -618,13 +626,13 @@ impl<W: Write> Converter<W> {
         let known = known.map(|place| self.state.open_calls.remove(place).tool);
         let tool = known.unwrap_or_else(|| Name::new(tool.unwrap_or(b"unknown"), false));
         self.open_observation(item, digest, IdKind::ToolResult, call);
-        body.push_text(item.text, b"", &mut self.output);
+        body.push_text(text, b"", &mut self.output);
         self.output.push(b"\",\"extra\":{\"is_error\":false,\"tool_name\":\"");
         self.output.push(tool.as_bytes());
         self.output.push(b"\"");
         if body.has_images() {
             self.output.push(b",\"images\":");
-            body.push_images(item.text, &mut self.output);
+            body.push_images(text, &mut self.output);
         }
         record::close_observation(&mut self.output, item.is_copied);
         self.end_record();
@@ -756,7 +764,7 @@ impl<W: Write> Converter<W> {
     fn turn_context(&mut self, item: &Item<'_>) {
         self.leave_out(["turn_context", "", ""]);
         self.state.reports_usage = true;
-        if let Some(model) = item.name(Key::Model).filter(|model| model.as_bytes().len() <= LONGEST_SETTING) {
+        if let Some(model) = item.short_name(Key::Model) {
             self.state.model = model;
         }
         let effort = item.member(Key::Effort).filter(|effort| match effort.kind {
@@ -765,7 +773,7 @@ impl<W: Write> Converter<W> {
         });
         let effort = effort.map(|effort| effort.token(item.text)).filter(|effort| effort.len() <= LONGEST_SETTING);
         self.state.effort = Name::new(effort.unwrap_or_default(), false);
-        self.state.context_turn = item.name(Key::TurnId).map(TurnId).unwrap_or_default();
+        self.state.context_turn = item.short_name(Key::TurnId).map(TurnId).unwrap_or_default();
         let turn = self.state.context_turn.clone();
         let is_next = !turn.0.is_empty() && !self.state.latest_turn.0.is_empty() && turn != self.state.latest_turn;
         self.turn_begins(turn);
@@ -778,7 +786,7 @@ impl<W: Write> Converter<W> {
 
     fn task_started(&mut self, item: &Item<'_>) {
         self.leave_out(["event_msg", "task_started", ""]);
-        self.turn_begins(item.name(Key::TurnId).map(TurnId).unwrap_or_default());
+        self.turn_begins(item.short_name(Key::TurnId).map(TurnId).unwrap_or_default());
         if !item.is_copied {
             self.end_turn();
         }
@@ -811,8 +819,8 @@ impl<W: Write> Converter<W> {
 
     fn session_meta(&mut self, item: &Item<'_>) {
         let meta = SessionMeta {
-            thread: ThreadId(item.name(Key::Id).unwrap_or_default()),
-            forked_from: item.name(Key::ForkedFromId).map(ThreadId),
+            thread: ThreadId(item.short_name(Key::Id).unwrap_or_default()),
+            forked_from: item.short_name(Key::ForkedFromId).map(ThreadId),
             history_start: item
                 .member(Key::SubagentHistoryStartOrdinal)
                 .and_then(|ordinal| unsigned(item.text, ordinal)),
@@ -977,6 +985,11 @@ impl Converter<Vec<u8>> {
         self.output.flush()?;
         Ok(std::mem::take(self.output.sink_mut()))
     }
+}
+
+/// The image that a call made, base64.
+pub(super) fn image_of<'t>(tool: &[u8], tape: &'t Tape, payload: &Value) -> Option<&'t Value> {
+    member(tape, payload, Key::Result).and_then(as_string).filter(|_| tool == b"image_generation")
 }
 
 /// Whether a line holds invalid UTF-8, or characters that would end a line of the transcript for some readers.

@@ -83,4 +83,4 @@ impl CopiedContext {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -42,6 +42,18 @@ impl IdKind {
     }
 }
 
+/// The two hexadecimal digits of each byte.
+static HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        digits[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xF]];
+        byte += 1;
+    }
+    digits
+};
+
 /// The first 16 bytes of a SHA-256, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest16([u8; 16]);
@@ -62,13 +74,19 @@ impl Digest16 {
     /// As it stands in an id.
     #[must_use]
     pub fn hex(self) -> [u8; 32] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 0xF)];
+            pair.copy_from_slice(&HEX[usize::from(byte)]);
         }
         digits
+    }
+
+    /// An event id up to its last part.
+    #[must_use]
+    pub fn event_id(self) -> [u8; 37] {
+        let mut id = *b"evt-................................-";
+        id[4..36].copy_from_slice(&self.hex());
+        id
     }
 
     /// Eight of its bytes as a number.
@@ -139,3 +157,6 @@ impl GivenIds {
 fn placed(timestamp: &[u8], text: &[u8], offset: ByteOffset) -> Digest16 {
     Digest16::of(&[timestamp, b":", text, format!("@{offset}").as_bytes()])
 }
+
+#[cfg(test)]
+mod tests;

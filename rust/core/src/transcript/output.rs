@@ -30,6 +30,8 @@ pub struct Output<W> {
     suppressed: u64,
     waiting: Option<Waiting>,
     failure: Option<io::Error>,
+    /// Whether there was a failure, told or not.
+    has_failed: bool,
 }
 
 /// The records that wait: those of the spill, then the buffer from `start` on.
@@ -50,7 +52,7 @@ impl<W: Write> Output<W> {
     /// An output to `sink` that leaves out its first `suppressed` bytes.
     pub fn new(sink: W, suppressed: u64) -> Self {
         let buffer = Vec::with_capacity(WRITE + WRITE / 4);
-        Self { sink, buffer, gone: 0, suppressed, waiting: None, failure: None }
+        Self { sink, buffer, gone: 0, suppressed, waiting: None, failure: None, has_failed: false }
     }
 
     /// Appends a piece of a record.
@@ -82,7 +84,9 @@ impl<W: Write> Output<W> {
     pub fn end_waiting_step(&mut self) {
         if let Some(waiting) = &mut self.waiting {
             let length = waiting.spill.as_ref().map_or(0, |spill| spill.length);
-            waiting.metrics = length + (self.buffer.len() - waiting.start - STEP_END.len()) as u64;
+            // The end itself may be in the file.
+            let behind = length + (self.buffer.len() - waiting.start) as u64;
+            waiting.metrics = behind.saturating_sub(STEP_END.len() as u64);
         }
     }
 
@@ -96,11 +100,21 @@ impl<W: Write> Output<W> {
         self.gone + self.free() as u64
     }
 
+    /// Bytes at the start that are left out, as an earlier run has let them go.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed
+    }
+
     /// Lets the waiting records go, with `metrics` in the step that they were awaited for.
     pub fn release(&mut self, metrics: &[u8]) {
         let Some(waiting) = self.waiting.take() else {
             return;
         };
+        if self.has_failed {
+            // Of what waits a part may be lost.
+            self.buffer.truncate(waiting.start);
+            return;
+        }
         match waiting.spill {
             None => self.insert(waiting.start + usize::try_from(waiting.metrics).unwrap_or(0), metrics),
             Some(mut spill) => {
@@ -137,7 +151,7 @@ impl<W: Write> Output<W> {
     pub fn flush(&mut self) -> io::Result<()> {
         self.write_until(self.free());
         self.check()?;
-        self.sink.flush()
+        if self.has_failed { Ok(()) } else { self.sink.flush() }
     }
 
     /// Gives the first error, once.
@@ -234,18 +248,21 @@ impl<W: Write> Output<W> {
         let left_out =
             usize::try_from(self.suppressed.saturating_sub(self.gone)).unwrap_or(usize::MAX).min(bytes.len());
         self.gone += bytes.len() as u64;
-        if self.failure.is_none() && left_out < bytes.len() {
+        if !self.has_failed && left_out < bytes.len() {
             let result = self.sink.write_all(&bytes[left_out..]);
             self.keep_failure(result);
         }
     }
 
     fn keep_failure(&mut self, result: io::Result<()>) {
-        if let Err(error) = result {
-            self.failure.get_or_insert(error);
+        if let Err(error) = result
+            && !self.has_failed
+        {
+            self.has_failed = true;
+            self.failure = Some(error);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

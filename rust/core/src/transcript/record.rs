@@ -41,11 +41,12 @@ pub enum Source {
 }
 
 impl Source {
-    const fn name(self) -> &'static str {
+    /// A step's members from its source to its message.
+    const fn opening(self) -> &'static [u8] {
         match self {
-            Self::User => "user",
-            Self::System => "system",
-            Self::Agent => "agent",
+            Self::User => b"\",\"source\":\"user\",\"message\":\"",
+            Self::System => b"\",\"source\":\"system\",\"message\":\"",
+            Self::Agent => b"\",\"source\":\"agent\",\"message\":\"",
         }
     }
 }
@@ -64,9 +65,7 @@ pub struct Origin<'a> {
 impl Origin<'_> {
     /// Appends the event id.
     pub fn push_id(&self, out: &mut impl Push) {
-        out.push(b"evt-");
-        out.push(&self.digest.hex());
-        out.push(b"-");
+        out.push(&self.digest.event_id());
         out.push(self.kind.name().as_bytes());
     }
 }
@@ -84,12 +83,15 @@ pub fn push_header(out: &mut impl Push, agent_id: &[u8]) {
 /// Appends a step up to and with the quote before its message.
 pub fn open_step(out: &mut impl Push, origin: &Origin<'_>, source: Source) {
     out.push(b"{\"type\":\"step\",\"event_id\":\"");
+    push_origin(out, origin);
+    out.push(source.opening());
+}
+
+/// Appends the id, the emitter and the timestamp.
+fn push_origin(out: &mut impl Push, origin: &Origin<'_>) {
     origin.push_id(out);
     out.push(b"\",\"emitter\":\"codex/common_transcript\",\"timestamp\":\"");
     out.push(origin.timestamp);
-    out.push(b"\",\"source\":\"");
-    out.push(source.name().as_bytes());
-    out.push(b"\",\"message\":\"");
 }
 
 /// Appends the end of a step.
@@ -103,9 +105,7 @@ pub fn close_step(out: &mut impl Push, is_copied: bool) {
 /// Appends an observation of one result up to and with the quote before its content; `call` is escaped.
 pub fn open_observation(out: &mut impl Push, origin: &Origin<'_>, call: &[u8]) {
     out.push(b"{\"type\":\"observation\",\"event_id\":\"");
-    origin.push_id(out);
-    out.push(b"\",\"emitter\":\"codex/common_transcript\",\"timestamp\":\"");
-    out.push(origin.timestamp);
+    push_origin(out, origin);
     out.push(b"\",\"results\":[{\"source_call_id\":\"");
     out.push(call);
     out.push(b"\",\"content\":\"");

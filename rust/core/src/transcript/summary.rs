@@ -68,11 +68,14 @@ impl Summary {
     fn add_other_left_out(&mut self, parts: [&[u8]; 3], mark: u64) {
         let parts = parts.map(|part| String::from_utf8_lossy(&part[..part.len().min(LONGEST_NAME)]));
         let mut name = parts.iter().filter(|part| !part.is_empty()).map(AsRef::as_ref).collect::<Vec<&str>>().join("/");
-        if self.left_out.len() >= MOST_KINDS {
+        let place = |name: &str| self.left_out.iter().position(|(known, _)| known == name);
+        let mut known = place(&name);
+        if known.is_none() && self.left_out.len() >= MOST_KINDS {
             "others".clone_into(&mut name);
+            known = place(&name);
         }
-        if let Some((_, count)) = self.left_out.iter_mut().find(|(known, _)| *known == name) {
-            *count += 1;
+        if let Some(place) = known {
+            self.left_out[place].1 += 1;
         } else {
             self.left_out.push((name, 1));
             self.marks.push(mark);
@@ -83,10 +86,11 @@ impl Summary {
 /// A number that equal names share and others hardly ever do.
 fn mark(parts: [&[u8]; 3]) -> u64 {
     parts.iter().fold(0, |mark: u64, part| {
-        let word = |bytes: &[u8]| bytes.iter().fold(part.len() as u64, |word, byte| word << 8 | u64::from(*byte));
-        let head = word(&part[..part.len().min(7)]);
-        let tail = word(&part[part.len().saturating_sub(7)..]);
-        (mark ^ head ^ tail.rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        let (head, tail) = match (part.first_chunk::<8>(), part.last_chunk::<8>()) {
+            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+            _ => (part.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+        };
+        (mark ^ head ^ tail.rotate_left(23) ^ part.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31)
     })
 }
 
@@ -119,4 +123,4 @@ impl fmt::Display for Summary {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

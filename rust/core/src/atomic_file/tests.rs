@@ -1,0 +1,238 @@
+#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A folder for one test.
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// The names in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("a file").permissions().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("may be changed");
+}
+
+/// The ways in which a file is written on the systems that there are.
+const WAYS: [Way; 2] = [Way::OfThisSystem, Way::Named];
+
+#[derive(Clone, Copy)]
+enum Way {
+    OfThisSystem,
+    Named,
+}
+
+/// Begins a file at `path`.
+fn begin(path: &Path, way: Way) -> AtomicFile {
+    let file = AtomicFile::create(path).expect("can be made");
+    match way {
+        Way::OfThisSystem => file,
+        Way::Named => {
+            let permissions =
+                fs::metadata(path).map_or_else(|_| default_permissions(), |existing| existing.permissions());
+            let mut builder = tempfile::Builder::new();
+            let named = builder.permissions(permissions).tempfile_in(folder_of(&file.target)).expect("can be made");
+            AtomicFile { target: file.target, form: Form::Named(named) }
+        }
+    }
+}
+
+#[test]
+fn a_new_file_appears_whole_when_it_is_committed() {
+    let folder = folder();
+    let path = folder.path().join("new");
+    for way in WAYS {
+        let mut file = begin(&path, way);
+        file.write_all(b"first, ").expect("can be written");
+        file.write_all(b"second").expect("can be written");
+        file.flush().expect("can be flushed");
+        assert!(!path.exists());
+        file.commit().expect("can be put in its place");
+        assert_eq!(fs::read(&path).expect("is there"), b"first, second");
+        assert_eq!(names(folder.path()), ["new"]);
+        fs::remove_file(&path).expect("can be removed");
+    }
+}
+
+#[test]
+fn a_new_file_has_the_permissions_of_any_new_file() {
+    let folder = folder();
+    let other = folder.path().join("other");
+    fs::write(&other, b"").expect("can be written");
+    let path = folder.path().join("new");
+    AtomicFile::create(&path).expect("can be made").commit().expect("can be put in its place");
+    assert_eq!(mode(&path), mode(&other));
+}
+
+#[test]
+fn a_replaced_file_keeps_its_permissions() {
+    let folder = folder();
+    let path = folder.path().join("old");
+    for wanted in [0o600, 0o640, 0o755, 0o444] {
+        fs::write(&path, b"old").expect("can be written");
+        set_mode(&path, wanted);
+        for way in WAYS {
+            let mut file = begin(&path, way);
+            file.write_all(b"new").expect("can be written");
+            file.commit().expect("can be put in its place");
+            assert_eq!(mode(&path), wanted);
+            assert_eq!(fs::read(&path).expect("is there"), b"new");
+        }
+        assert_eq!(names(folder.path()), ["old"]);
+        fs::remove_file(&path).expect("can be removed");
+    }
+}
+
+#[test]
+fn a_reader_of_the_replaced_file_goes_on_reading_the_old_one() {
+    use std::io::Read;
+    let folder = folder();
+    let path = folder.path().join("file");
+    fs::write(&path, b"old").expect("can be written");
+    let mut reader = File::open(&path).expect("can be read");
+    let mut file = AtomicFile::create(&path).expect("can be made");
+    file.write_all(b"new").expect("can be written");
+    assert_eq!(fs::read(&path).expect("is there"), b"old");
+    file.commit().expect("can be put in its place");
+    let mut read = String::new();
+    reader.read_to_string(&mut read).expect("can be read");
+    assert_eq!((read.as_str(), &fs::read(&path).expect("is there")[..]), ("old", &b"new"[..]));
+}
+
+#[test]
+fn a_link_stays_and_what_it_points_to_is_replaced() {
+    let folder = folder();
+    let other = folder.path().join("other");
+    fs::create_dir(&other).expect("can be made");
+    let (target, link) = (other.join("target"), folder.path().join("link"));
+    fs::write(&target, b"old").expect("can be written");
+    set_mode(&target, 0o640);
+    symlink("other/target", &link).expect("can be made");
+    for way in WAYS {
+        let mut file = begin(&link, way);
+        file.write_all(b"new").expect("can be written");
+        file.commit().expect("can be put in its place");
+        assert!(fs::symlink_metadata(&link).expect("is there").is_symlink());
+        assert_eq!(fs::read(&target).expect("is there"), b"new");
+        assert_eq!(mode(&target), 0o640);
+        fs::write(&target, b"old").expect("can be written");
+    }
+    assert_eq!(names(&other), ["target"]);
+}
+
+#[test]
+fn nothing_is_left_of_a_file_that_is_dropped() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    for old in [None, Some(b"old")] {
+        if let Some(old) = old {
+            fs::write(&path, old).expect("can be written");
+        }
+        for way in WAYS {
+            let mut file = begin(&path, way);
+            file.write_all(b"new").expect("can be written");
+            assert_eq!(file.temporary_path().is_some(), matches!(file.form, Form::Named(_)));
+            drop(file);
+        }
+        assert_eq!(names(folder.path()), old.map_or(vec![], |_| vec!["file"]));
+    }
+    assert_eq!(fs::read(&path).expect("is there"), b"old");
+}
+
+#[test]
+fn a_folder_is_no_place_for_a_file() {
+    let folder = folder();
+    let error = AtomicFile::create(folder.path()).err().expect("refused");
+    assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn a_missing_folder_is_an_error_and_is_not_made() {
+    let folder = folder();
+    let error = AtomicFile::create(&folder.path().join("none/file")).err().expect("refused");
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    // A file where the folder should be.
+    fs::write(folder.path().join("file"), b"").expect("can be written");
+    assert!(AtomicFile::create(&folder.path().join("file/file")).is_err());
+    assert_eq!(names(folder.path()), ["file"]);
+}
+
+#[test]
+fn a_device_is_written_as_it_is() {
+    let mut file = AtomicFile::create(Path::new("/dev/null")).expect("can be opened");
+    assert!(matches!(file.form, Form::Direct(_)) && file.temporary_path().is_none());
+    file.write_all(b"gone").expect("can be written");
+    file.commit().expect("nothing to be done");
+    let device = fs::metadata("/dev/null").expect("is there");
+    assert!(!device.is_file());
+}
+
+#[test]
+fn a_commit_that_fails_leaves_what_stood_there() {
+    let outer = folder();
+    let (before, behind) = (outer.path().join("before"), outer.path().join("behind"));
+    for way in WAYS {
+        fs::create_dir(&before).expect("can be made");
+        fs::write(before.join("file"), b"old").expect("can be written");
+        let mut file = begin(&before.join("file"), way);
+        file.write_all(b"new").expect("can be written");
+        // The folder is moved away under it.
+        fs::rename(&before, &behind).expect("can be moved");
+        assert!(file.commit().is_err());
+        assert!(!before.exists());
+        assert_eq!(fs::read(behind.join("file")).expect("is there"), b"old");
+        fs::remove_dir_all(&behind).expect("can be removed");
+    }
+}
+
+#[test]
+fn a_folder_that_came_between_stays_and_nothing_is_left_beside_it() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    for way in WAYS {
+        let mut file = begin(&path, way);
+        file.write_all(b"new").expect("can be written");
+        fs::create_dir(&path).expect("can be made");
+        fs::write(path.join("inner"), b"kept").expect("can be written");
+        assert!(file.commit().is_err());
+        assert_eq!(names(&path), ["inner"]);
+        fs::remove_dir_all(&path).expect("can be removed");
+    }
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn of_two_files_for_one_place_the_later_commit_counts() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    let mut files = WAYS.map(|way| begin(&path, way));
+    files[0].write_all(b"one").expect("can be written");
+    files[1].write_all(b"two").expect("can be written");
+    for (file, wanted) in files.into_iter().zip([b"one", b"two"]) {
+        file.commit().expect("can be put in its place");
+        assert_eq!(fs::read(&path).expect("is there"), wanted);
+    }
+    assert_eq!(names(folder.path()), ["file"]);
+}
+
+#[test]
+fn a_name_alone_is_a_file_in_the_present_folder() {
+    assert_eq!(folder_of(Path::new("file")), Path::new("."));
+    assert_eq!(folder_of(Path::new("a/file")), Path::new("a"));
+    assert_eq!(folder_of(Path::new("/file")), Path::new("/"));
+}

@@ -1,0 +1,344 @@
+#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
+
+use std::collections::VecDeque;
+use std::io;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Gives bytes in pieces of the given sizes, again and again; a piece of size 0 is an interrupted read.
+struct Piecewise {
+    bytes: Vec<u8>,
+    at: usize,
+    sizes: Vec<usize>,
+    turn: usize,
+}
+
+impl Piecewise {
+    fn new(bytes: Vec<u8>, sizes: &[usize]) -> Self {
+        Self { bytes, at: 0, sizes: sizes.to_vec(), turn: 0 }
+    }
+}
+
+impl Read for Piecewise {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        assert!(!buffer.is_empty(), "a read for no bytes looks like the end");
+        let size = self.sizes.get(self.turn % self.sizes.len().max(1)).copied().unwrap_or(usize::MAX);
+        self.turn += 1;
+        if size == 0 {
+            return Err(io::Error::from(ErrorKind::Interrupted));
+        }
+        let count = size.min(buffer.len()).min(self.bytes.len() - self.at);
+        buffer[..count].copy_from_slice(&self.bytes[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// What an input's lines are: each with its offset, then what stands behind the last newline.
+fn expected(bytes: &[u8]) -> (Vec<(u64, &[u8])>, (u64, &[u8])) {
+    let mut offset = 0;
+    let mut lines: Vec<(u64, &[u8])> = Vec::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        lines.push((offset, line));
+        offset += line.len() as u64 + 1;
+    }
+    let half = lines.pop().expect("split gives one piece at least");
+    (lines, half)
+}
+
+/// Reads all lines and compares them with `expected`; the first line over `limit` must be the end, with its offset.
+fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
+    let mut lines = Lines::new(Piecewise::new(bytes.to_vec(), sizes), limit);
+    let (whole, half) = expected(bytes);
+    for (offset, wanted) in whole {
+        let progress = lines.bytes_read();
+        match lines.next_line() {
+            Ok(Some(line)) => {
+                assert!(wanted.len() <= limit);
+                assert_eq!(
+                    (line.offset, line.next),
+                    (ByteOffset(offset), ByteOffset(offset + wanted.len() as u64 + 1))
+                );
+                let given = line.text.bytes();
+                if wanted.len() <= LARGE || wanted.trim_ascii_start().first() == Some(&b'{') {
+                    assert!(given == wanted, "the line at {offset}");
+                } else {
+                    assert!(given.len() >= LARGE / 2 && given[..LARGE / 2] == wanted[..LARGE / 2]);
+                }
+            }
+            Ok(None) => panic!("the line at {offset} is missing"),
+            Err(LineError::TooLong { offset: at, limit: told }) => {
+                assert!(wanted.len() > limit);
+                assert_eq!((at, told), (ByteOffset(offset), limit));
+                assert!(matches!(lines.next_line(), Err(LineError::TooLong { .. })));
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!((progress..=bytes.len() as u64).contains(&lines.bytes_read()));
+    }
+    let (offset, wanted) = half;
+    match lines.next_line() {
+        Ok(None) => {
+            assert!(wanted.len() <= limit);
+            let half_line = (!wanted.is_empty()).then_some((ByteOffset(offset), wanted.len() as u64));
+            assert_eq!(lines.half_line(), half_line);
+            assert_eq!(lines.bytes_read(), bytes.len() as u64);
+            assert!(matches!(lines.next_line(), Ok(None)), "the end stays");
+        }
+        Err(LineError::TooLong { offset: at, .. }) => {
+            assert!(wanted.len() > limit);
+            assert_eq!(at, ByteOffset(offset));
+        }
+        other => panic!("{:?}", other.map(|line| line.map(|line| line.offset))),
+    }
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    let size = prop_oneof![1 => Just(0_usize), 4 => 1_usize..20, 2 => 1000_usize..400_000];
+    // An input that is only ever interrupted would never end.
+    prop::collection::vec(size, 0..6)
+        .prop_filter("progress", |sizes| sizes.is_empty() || sizes.iter().any(|size| *size > 0))
+}
+
+/// Large lines in few words: how each begins, and its length.
+#[derive(Clone, Debug)]
+struct Large {
+    lines: Vec<(&'static str, usize)>,
+    is_ended: bool,
+}
+
+impl Large {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (place, (beginning, length)) in self.lines.iter().enumerate() {
+            let start = bytes.len();
+            bytes.extend_from_slice(beginning.as_bytes());
+            let rest = if beginning.trim().is_empty() { b' ' } else { b'.' };
+            bytes.resize(start + length.max(&beginning.len()), rest);
+            if self.is_ended || place + 1 < self.lines.len() {
+                bytes.push(b'\n');
+            }
+        }
+        bytes
+    }
+}
+
+fn large() -> impl Strategy<Value = Large> {
+    let length = prop_oneof![
+        3 => 0_usize..5,
+        2 => CHUNK - 2..CHUNK + 3,
+        2 => LARGE - 2..LARGE + 3,
+        1 => LARGE + CHUNK - 2..LARGE + CHUNK + 3,
+        1 => 3 * LARGE..3 * LARGE + 3,
+    ];
+    let line = (prop::sample::select(&["", "{", "x", " {", " ", "\t\r x"][..]), length);
+    (prop::collection::vec(line, 1..5), any::<bool>()).prop_map(|(lines, is_ended)| Large { lines, is_ended })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn lines_are_what_newlines_end_however_the_bytes_come(
+        pieces in prop::collection::vec(prop_oneof![Just("\n"), Just("{"), Just("\r\n"), Just("\0"), Just("line")], 0..60),
+        bytes in any::<Vec<u8>>(),
+        sizes in sizes(),
+        limit in prop_oneof![3 => Just(usize::MAX), 1 => 0_usize..20],
+    ) {
+        check(pieces.concat().as_bytes(), &sizes, limit);
+        check(&bytes, &sizes, limit);
+    }
+
+    #[test]
+    fn resumed_lines_have_the_offsets_of_the_whole_input(bytes in "[a\n]{0,40}", from in any::<prop::sample::Index>()) {
+        let (whole, half) = expected(bytes.as_bytes());
+        let starts: Vec<u64> = whole.iter().map(|(offset, _)| *offset).chain([half.0]).collect();
+        let place = from.index(starts.len());
+        let start = usize::try_from(starts[place]).expect("small");
+        let reader = Piecewise::new(bytes.as_bytes()[start..].to_vec(), &[3]);
+        let mut lines = Lines::starting_at(reader, ByteOffset(starts[place]), 100);
+        for (offset, wanted) in &whole[place..] {
+            let line = lines.next_line().expect("no error").expect("a line");
+            prop_assert_eq!((line.offset, line.text.bytes()), (ByteOffset(*offset), *wanted));
+        }
+        prop_assert!(lines.next_line().expect("no error").is_none());
+        prop_assert_eq!(lines.bytes_read(), bytes.len() as u64);
+    }
+
+    #[test]
+    fn what_is_appended_after_the_end_goes_on_with_the_half_line(
+        parts in prop::collection::vec("[{a\n]{0,12}", 1..8),
+        sizes in sizes(),
+    ) {
+        let parts: VecDeque<Vec<u8>> = parts.into_iter().map(String::into_bytes).collect();
+        let whole: Vec<u8> = parts.iter().flatten().copied().collect();
+        let mut lines = Lines::new(Growing { parts, present: Piecewise::new(Vec::new(), &sizes) }, 1000);
+        let (wanted, half) = expected(&whole);
+        let mut given = Vec::new();
+        while !lines.reader.is_over() {
+            while let Some(line) = lines.next_line().expect("no error") {
+                given.push((line.offset.0, line.text.bytes().to_vec()));
+            }
+        }
+        prop_assert_eq!(given, wanted.into_iter().map(|(at, line)| (at, line.to_vec())).collect::<Vec<_>>());
+        prop_assert_eq!(lines.half_line(), (!half.1.is_empty()).then_some((ByteOffset(half.0), half.1.len() as u64)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn large_lines_are_read_however_the_bytes_come(
+        large in large(),
+        sizes in prop::collection::vec(prop_oneof![Just(usize::MAX), Just(CHUNK - 1), 100_000..700_000_usize], 1..4),
+        limit in prop::sample::select(&[usize::MAX, 3 * LARGE, LARGE + 1, LARGE, LARGE - 1, 600_000, CHUNK][..]),
+    ) {
+        check(&large.bytes(), &sizes, limit);
+    }
+}
+
+/// An input that ends after each part, and goes on with the next.
+struct Growing {
+    parts: VecDeque<Vec<u8>>,
+    present: Piecewise,
+}
+
+impl Growing {
+    fn is_over(&self) -> bool {
+        self.parts.is_empty() && self.present.at == self.present.bytes.len()
+    }
+}
+
+impl Read for Growing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.present.read(buffer)?;
+        if count == 0
+            && let Some(part) = self.parts.pop_front()
+        {
+            self.present.bytes.extend(part);
+        }
+        Ok(count)
+    }
+}
+
+#[test]
+fn the_limit_counts_the_bytes_before_the_newline() {
+    for (bytes, limit, wanted) in
+        [("abc\nabcd\n", 4, None), ("abc\nabcd\n", 3, Some(4)), ("abcd", 3, Some(0)), ("\n\nx\n", 0, Some(2))]
+    {
+        let mut lines = Lines::new(bytes.as_bytes(), limit);
+        let error = loop {
+            match lines.next_line() {
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        match (error, wanted) {
+            (None, None) => {}
+            (Some(LineError::TooLong { offset, .. }), Some(wanted)) => assert_eq!(offset, ByteOffset(wanted)),
+            (error, _) => panic!("{bytes:?}, {limit}: {error:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_line_too_long_is_told_with_its_offset_and_the_way_out() {
+    let mut lines = Lines::new(&b"ok\n0123456789\n"[..], 9);
+    assert!(lines.next_line().expect("no error").is_some());
+    let error = lines.next_line().err().expect("too long").to_string();
+    assert_eq!(error, "the line at byte 3 is longer than 9 bytes; allow longer lines to read it");
+}
+
+#[test]
+fn a_failing_read_is_told_with_how_far_the_input_was_read() {
+    struct Failing<'a>(&'a [u8], bool);
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 if !self.1 => {
+                    self.1 = true;
+                    Err(io::Error::other("no more"))
+                }
+                count => Ok(count),
+            }
+        }
+    }
+    let mut lines = Lines::new(Failing(b"line\nhalf", false), 100);
+    assert!(lines.next_line().expect("no error").is_some());
+    match lines.next_line() {
+        Err(LineError::Read { offset, source }) => {
+            assert_eq!((offset, source.to_string().as_str()), (ByteOffset(9), "no more"));
+        }
+        other => panic!("{:?}", other.map(|line| line.map(|line| line.offset))),
+    }
+    // Nothing was lost by it.
+    assert!(lines.next_line().expect("the end").is_none());
+    assert_eq!(lines.half_line(), Some((ByteOffset(5), 4)));
+}
+
+#[test]
+fn a_large_line_of_junk_is_not_kept() {
+    const LENGTH: u64 = 64 << 20;
+    for junk in [b'x', b' ', 0] {
+        let reader = b"first\n".chain(io::repeat(junk).take(LENGTH)).chain(&b"\n{}\n"[..]);
+        let mut lines = Lines::new(reader, DEFAULT_LINE_LIMIT);
+        assert_eq!(lines.next_line().expect("no error").expect("a line").text.bytes(), b"first");
+        let line = lines.next_line().expect("no error").expect("a line");
+        assert_eq!(line.offset, ByteOffset(6));
+        assert!(line.text.bytes().len() <= 2 * LARGE);
+        assert!(lines.buffer.capacity() <= 4 * LARGE, "{} bytes for {junk:?}", lines.buffer.capacity());
+        let line = lines.next_line().expect("no error").expect("a line");
+        assert_eq!((line.offset, line.text.bytes()), (ByteOffset(6 + LENGTH + 1), &b"{}"[..]));
+    }
+}
+
+#[test]
+fn an_object_behind_much_white_space_is_an_object() {
+    let reader = io::repeat(b' ').take(3 << 20).chain(&b"{\"a\":1}\n{}\n"[..]);
+    let mut lines = Lines::new(reader, DEFAULT_LINE_LIMIT);
+    let line = lines.next_line().expect("no error").expect("a line");
+    assert_eq!(crate::json::scan(line.text, &mut crate::json::Tape::default()), Ok(()));
+    assert_eq!(line.next, ByteOffset((3 << 20) + 8));
+    assert_eq!(lines.next_line().expect("no error").expect("a line").text.bytes(), b"{}");
+}
+
+#[test]
+fn a_half_line_of_junk_is_told_with_its_whole_length() {
+    let mut lines = Lines::new(b"a\n".chain(io::repeat(b'x').take(5 << 20)), DEFAULT_LINE_LIMIT);
+    assert!(lines.next_line().expect("no error").is_some());
+    assert!(lines.next_line().expect("no error").is_none());
+    assert_eq!(lines.half_line(), Some((ByteOffset(2), 5 << 20)));
+    assert_eq!(lines.bytes_read(), 2 + (5 << 20));
+}
+
+#[test]
+fn the_memory_of_a_large_line_is_given_back() {
+    const LENGTH: u64 = 32 << 20;
+    let small = "{}\n".repeat(CHUNK);
+    let reader = b"{".chain(io::repeat(b'x').take(LENGTH)).chain(&b"\n"[..]).chain(small.as_bytes());
+    let mut lines = Lines::new(reader, DEFAULT_LINE_LIMIT);
+    assert_eq!(lines.next_line().expect("no error").expect("a line").text.bytes().len() as u64, LENGTH + 1);
+    assert!(lines.buffer.capacity() as u64 > LENGTH);
+    let mut read = 0;
+    while lines.next_line().expect("no error").is_some() {
+        read += 1;
+    }
+    assert_eq!(read, CHUNK);
+    assert!(lines.buffer.capacity() <= 4 * LARGE, "{} bytes", lines.buffer.capacity());
+}
+
+#[test]
+fn what_is_behind_a_line_can_be_read_as_its_padding() {
+    let mut lines = Lines::new(Piecewise::new(b"{}\n[]\n\n{\"a\":1}\n".to_vec(), &[1]), 100);
+    let mut tape = crate::json::Tape::default();
+    let mut scanned = Vec::new();
+    while let Some(line) = lines.next_line().expect("no error") {
+        scanned.push(crate::json::scan(line.text, &mut tape).is_ok());
+    }
+    assert_eq!(scanned, [true, false, false, true]);
+}

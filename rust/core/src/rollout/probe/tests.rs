@@ -1,0 +1,124 @@
+#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
+
+use proptest::prelude::*;
+
+use super::super::envelope::Envelope;
+use super::super::kind::{self, item_kind};
+use super::*;
+use crate::json::{Tape, Text, scan};
+
+/// Lines in codex's form and near it.
+fn line() -> impl Strategy<Value = String> {
+    let timestamp =
+        prop_oneof![8 => Just("2026-11-22T07:12:04.790Z"), 1 => Just("2026-11-22T07:12:04Z"), 1 => Just("")];
+    let ordinal = prop::sample::select(
+        &[
+            "",
+            "",
+            ",\"ordinal\":0",
+            ",\"ordinal\":17",
+            ",\"ordinal\":18446744073709551615",
+            ",\"ordinal\":-1",
+            ",\"ordinal\":1.0",
+            ",\"ordinal\":\"1\"",
+            ",\"ordinal\": 1",
+            ",\"ordinal\":9999999999999999999",
+        ][..],
+    );
+    let kinds = ["event_msg", "response_item", "turn_context", "session_meta", "e\\u0076ent_msg", "other", ""];
+    let kinds: Vec<&str> = kinds.into_iter().chain(texts(BOOKKEEPING)).collect();
+    let items =
+        ["token_count", "function_call", "message", "item_completed", "task_started", "item_comp\\u006ceted", "new"];
+    let items: Vec<&str> = items.into_iter().chain(texts(BOOKKEEPING_ITEMS)).chain(texts(DISPLAY_EVENTS)).collect();
+    let details = vec!["CommandExecution", "Command\\u0045xecution", "Plan", "Reasoning", ""];
+    let rest =
+        prop::sample::select(&["", ",\"role\":\"user\"", ",\"text\":\"}\\\"\"", ",\"item\":null", ",\"é\":[1,{}]"][..]);
+    let parts = (
+        timestamp,
+        ordinal,
+        prop::sample::select(kinds),
+        prop::sample::select(items),
+        prop::sample::select(details),
+        rest,
+    );
+    (parts, 0_usize..4).prop_map(|((timestamp, ordinal, kind, item, detail, rest), form)| {
+        let id = "01a20218-0001-7000-8000-00000000beef";
+        let item = format!("\"type\":\"{item}\"");
+        let payload = match form {
+            0 => format!("{{{item}{rest}}}"),
+            1 => format!(
+                "{{{item},\"thread_id\":\"{id}\",\"turn_id\":\"{id}\",\"item\":{{\"type\":\"{detail}\"{rest}}}}}"
+            ),
+            2 => format!("{{ \"id\":1,{item}{rest}}}"),
+            _ => "\"payload\"".to_owned(),
+        };
+        format!("{{\"timestamp\":\"{timestamp}\"{ordinal},\"type\":\"{kind}\",\"payload\":{payload}}}")
+    })
+}
+
+/// Static words as text.
+fn texts(words: &'static [&'static [u8]]) -> impl Iterator<Item = &'static str> {
+    words.iter().map(|word| std::str::from_utf8(word).expect("ASCII"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn a_head_is_what_a_scan_of_the_line_finds(line in line(), cut in any::<prop::sample::Index>()) {
+        let mut clock = timestamp::Clock::default();
+        let found = head(line.as_bytes(), &mut clock);
+        let mut padded = line.clone().into_bytes();
+        let (text, mut tape) = (Text::pad(&mut padded), Tape::default());
+        prop_assert!(scan(text, &mut tape).is_ok());
+        let envelope = Envelope::of(text, &tape, None);
+        if let Some(found) = found {
+            prop_assert_eq!(Some(found.timestamp.0), envelope.timestamp);
+            prop_assert_eq!(Some(found.timestamp.1), timestamp::parse(found.timestamp.0));
+            prop_assert_eq!(found.ordinal, envelope.ordinal);
+            prop_assert_eq!(Some(found.kind), envelope.kind.as_deref());
+            prop_assert_eq!(Some(found.payload), envelope.payload.map(|payload| payload.start as usize));
+        } else {
+            // Only these forms are left to the scanner.
+            let is_plain = line.contains("04.790Z") && !line.contains("\"payload\":\"payload\"")
+                && (!line.contains("ordinal") || line.contains("ordinal\":0") || line.contains("ordinal\":17") || line.contains("9999999999999999999"))
+                && !line.contains("e\\u0076ent_msg");
+            prop_assert!(!is_plain, "{}", line);
+        }
+        // A line that was cut has a head or not, but ends nothing.
+        let _ = head(&line.as_bytes()[..cut.index(line.len())], &mut clock);
+    }
+
+    #[test]
+    fn a_line_that_is_told_without_a_scan_is_told_the_same_by_one(line in line()) {
+        let mut padded = line.clone().into_bytes();
+        let (text, mut tape) = (Text::pad(&mut padded), Tape::default());
+        prop_assert!(scan(text, &mut tape).is_ok());
+        let envelope = Envelope::of(text, &tape, None);
+        let kind = kind::Kind::of(text, &tape, &envelope);
+        let found = head(line.as_bytes(), &mut timestamp::Clock::default());
+        if let Some(parts) = found.and_then(|head| listed(line.as_bytes(), false, &head)) {
+            prop_assert_eq!(kind, kind::Kind::Listed);
+            let item = envelope.payload_kind.as_deref().filter(|_| !BOOKKEEPING.contains(&parts[0])).unwrap_or_default();
+            let detail = item_kind(text, &tape, &envelope).filter(|_| item == b"item_completed").unwrap_or_default();
+            prop_assert_eq!(parts, [envelope.kind.as_deref().unwrap_or_default(), item, &detail]);
+        }
+    }
+}
+
+#[test]
+fn a_line_that_was_cut_is_never_told_without_a_scan() {
+    let line = "{\"timestamp\":\"2026-11-22T07:12:04.790Z\",\"type\":\"event_msg\",\"payload\":{\"type\":\"user_message\",\"message\":\"a\"}}";
+    let mut clock = timestamp::Clock::default();
+    let mut is_listed = |line: &[u8]| {
+        let has_control = line.iter().any(|byte| *byte < 0x20);
+        head(line, &mut clock).is_some_and(|head| listed(line, has_control, &head).is_some())
+    };
+    assert!(is_listed(line.as_bytes()));
+    for end in 0..line.len() - 1 {
+        assert!(!is_listed(&line.as_bytes()[..end]));
+    }
+    for byte in 0..b' ' {
+        assert!(!is_listed(line.replace("\"a\"", &format!("\"{}\"", byte as char)).as_bytes()));
+    }
+}

@@ -1,0 +1,349 @@
+#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The rules as they are told, over all that ever happened.
+#[derive(Clone, Debug, Default)]
+struct Reference {
+    programs: Vec<Told>,
+    /// Of a cell, whose program goes on in it.
+    cells: Vec<(u8, u8)>,
+    /// Of a call that waits, for which cell.
+    waits: Vec<(u8, u8)>,
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    call: u8,
+    started: Option<i64>,
+    finished: Option<i64>,
+    turn: u8,
+    text: String,
+    is_settled: bool,
+}
+
+impl Reference {
+    fn program(&mut self, call: u8) -> Option<&mut Told> {
+        self.programs.iter_mut().find(|told| told.call == call)
+    }
+
+    fn called(&mut self, call: u8, started: Option<i64>, turn: u8, text: &str) {
+        let mut told = Told { call, started, finished: None, turn, text: text.to_owned(), is_settled: false };
+        if let Some(known) = self.program(call) {
+            told.is_settled = known.is_settled;
+            *known = told;
+        } else {
+            self.programs.push(told);
+        }
+    }
+
+    fn waits_for(&mut self, call: u8, cell: u8) {
+        self.waits.retain(|(known, _)| *known != call);
+        self.waits.push((call, cell));
+    }
+
+    fn answered(&mut self, call: u8, at: Option<i64>, cell: Option<u8>) {
+        if let Some(told) = self.program(call) {
+            told.is_settled = true;
+            match cell {
+                Some(cell) => {
+                    self.cells.retain(|(known, _)| *known != cell);
+                    self.cells.push((cell, call));
+                }
+                None => told.finished = at,
+            }
+        }
+        if cell.is_none()
+            && let Some((_, cell)) = self.waits.iter().find(|(known, _)| *known == call)
+            && let Some(place) = self.cells.iter().position(|(known, _)| known == cell)
+        {
+            let (_, owner) = self.cells.remove(place);
+            if let Some(told) = self.program(owner) {
+                told.finished = at;
+            }
+        }
+    }
+
+    fn owner(&self, started: i64, command: &str, turn: u8) -> Option<(u8, Rule, bool)> {
+        let began = |told: &&Told| told.started.is_some_and(|time| time <= started);
+        let runs = |told: &&Told| began(told) && told.finished.is_none_or(|time| started <= time);
+        let in_turn = |told: &&&Told| turn != 0 && told.turn == turn;
+        let found = |told: &Told, rule| Some((told.call, rule, told.is_settled));
+        let running: Vec<&Told> = self.programs.iter().filter(runs).collect();
+        if let [only] = running[..] {
+            return found(only, Rule::RunningProgram);
+        }
+        if running.is_empty() {
+            let before: Vec<&Told> = self.programs.iter().filter(began).collect();
+            return match before.iter().rfind(in_turn) {
+                Some(told) => found(told, Rule::NearestPrecedingCallInTurn),
+                None => found(before.last()?, Rule::NearestPrecedingCall),
+            };
+        }
+        let escaped = json_escaped(command);
+        let names = |told: &Told| !command.is_empty() && (told.text.contains(command) || told.text.contains(&escaped));
+        let naming: Vec<&Told> = running.iter().copied().filter(|told| names(told)).collect();
+        if let [only] = naming[..] {
+            return found(only, Rule::NamedInProgram);
+        }
+        let left = if naming.is_empty() { running } else { naming };
+        match left.iter().rfind(in_turn) {
+            Some(told) => found(told, Rule::LatestRunningProgramInTurn),
+            None => found(left.last()?, Rule::LatestRunningProgram),
+        }
+    }
+}
+
+/// A text as it stands in JSON of ASCII.
+fn json_escaped(text: &str) -> String {
+    let quoted = serde_json::to_string(text).expect("a string");
+    let ascii = |character: char| {
+        let mut units = [0; 2];
+        let units = character.encode_utf16(&mut units).iter();
+        if character.is_ascii() { character.to_string() } else { units.map(|unit| format!("\\u{unit:04x}")).collect() }
+    };
+    quoted[1..quoted.len() - 1].chars().map(ascii).collect()
+}
+
+const COMMANDS: &[&str] = &[
+    "",
+    "ls",
+    "ls -la",
+    "echo \"ä\"\n",
+    "cat /srv/lab/a/rather/long/path/to/see/how.txt",
+    "cat /srv/lab/a/rather/long/path/to/see/why.txt",
+];
+
+/// What happens at one line.
+#[derive(Clone, Debug)]
+enum Event {
+    Called {
+        call: u8,
+        at: Option<i64>,
+        turn: u8,
+        named: Vec<(usize, bool)>,
+    },
+    WaitsFor {
+        call: u8,
+        cell: u8,
+    },
+    Answered {
+        call: u8,
+        at: Option<i64>,
+        cell: Option<u8>,
+    },
+    SettleAll,
+    /// The state is saved and read again, without the texts.
+    Restored,
+    Command {
+        started: i64,
+        command: usize,
+        turn: u8,
+    },
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let at = || prop_oneof![1 => Just(None), 9 => (0_i64..30).prop_map(Some)];
+    let named = prop::collection::vec((0..COMMANDS.len(), any::<bool>()), 0..3);
+    let event = prop_oneof![
+        6 => (0_u8..8, at(), 0_u8..3, named)
+            .prop_map(|(call, at, turn, named)| Event::Called { call, at, turn, named }),
+        2 => (6_u8..12, 0_u8..3).prop_map(|(call, cell)| Event::WaitsFor { call, cell }),
+        5 => (0_u8..12, at(), prop_oneof![3 => Just(None), 2 => (0_u8..3).prop_map(Some)])
+            .prop_map(|(call, at, cell)| Event::Answered { call, at, cell }),
+        1 => Just(Event::SettleAll),
+        1 => Just(Event::Restored),
+        8 => (-1_i64..32, 0..COMMANDS.len(), 0_u8..4)
+            .prop_map(|(started, command, turn)| Event::Command { started, command, turn }),
+    ];
+    prop::collection::vec(event, 1..60)
+}
+
+fn name(kind: &str, number: u8) -> Name {
+    Name::new(format!("{kind}_{number}").as_bytes(), false)
+}
+
+fn call_id(number: u8) -> CallId {
+    CallId(name("call", number))
+}
+
+/// The turn of a number; of 0 that which is not known.
+fn turn_id(number: u8) -> TurnId {
+    if number == 0 { TurnId::default() } else { TurnId(name("turn", number)) }
+}
+
+/// The texts of all lines so far.
+#[derive(Default)]
+struct Lines(Vec<String>);
+
+impl Reread for Lines {
+    fn program_text(&mut self, line: ByteOffset, text: &mut Vec<u8>) {
+        let line = usize::try_from(line.0).expect("a line's number");
+        text.extend_from_slice(self.0[line].as_bytes());
+    }
+}
+
+fn restored(programs: &Programs) -> Programs {
+    let saved = postcard::to_extend(programs, Vec::new()).expect("can be saved");
+    postcard::from_bytes(&saved).expect("can be read")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn a_command_belongs_to_the_call_that_the_rules_give(events in events()) {
+        let (mut programs, mut reference, mut lines) = (Programs::default(), Reference::default(), Lines::default());
+        for event in &events {
+            match event {
+                Event::Called { call, at, turn, named } => {
+                    let named = named.iter().map(|(command, is_escaped)| {
+                        if *is_escaped { json_escaped(COMMANDS[*command]) } else { COMMANDS[*command].to_owned() }
+                    });
+                    let text = named.collect::<Vec<_>>().join(";");
+                    let line = ByteOffset(lines.0.len() as u64);
+                    programs.called(call_id(*call), *at, &turn_id(*turn), text.as_bytes(), line);
+                    reference.called(*call, *at, *turn, &text);
+                    lines.0.push(text);
+                }
+                Event::WaitsFor { call, cell } => {
+                    programs.waits_for(call_id(*call), name("cell", *cell));
+                    reference.waits_for(*call, *cell);
+                }
+                Event::Answered { call, at, cell } => {
+                    programs.answered(&call_id(*call), *at, cell.map(|cell| name("cell", cell)));
+                    reference.answered(*call, *at, *cell);
+                }
+                Event::SettleAll => {
+                    programs.settle_all();
+                    reference.programs.iter_mut().for_each(|told| told.is_settled = true);
+                }
+                Event::Restored => programs = restored(&programs),
+                Event::Command { started, command, turn } => {
+                    let text = COMMANDS[*command];
+                    let line = |buffer: &mut Vec<u8>| buffer.extend_from_slice(text.as_bytes());
+                    let owner = programs.owner(*started, line, &mut Vec::new(), &turn_id(*turn), &mut lines);
+                    let wanted = reference.owner(*started, text, *turn);
+                    let wanted =
+                        wanted.map(|(call, rule, is_settled)| Owner { call: call_id(call), rule, is_settled });
+                    prop_assert_eq!(owner, wanted, "a command at {} of {:?}", started, events);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_found_wherever_it_stands(text in "[ab]{0,300}", from in any::<prop::sample::Index>(), wanted in "[ab]{1,60}") {
+        let is_in = |text: &[u8], wanted: &[u8]| text.windows(wanted.len()).any(|window| window == wanted);
+        prop_assert_eq!(contains(text.as_bytes(), wanted.as_bytes()), is_in(text.as_bytes(), wanted.as_bytes()));
+        // A long one whose beginning comes often.
+        let often = format!("{}{text}", "ab".repeat(80));
+        let wanted = [&b"ab".repeat(13), wanted.as_bytes()].concat();
+        prop_assert_eq!(contains(often.as_bytes(), &wanted), is_in(often.as_bytes(), &wanted));
+        let part = &often.as_bytes()[from.index(often.len())..];
+        prop_assert!(contains(often.as_bytes(), part));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whatever_comes_memory_has_its_bounds(
+        seeds in prop::collection::vec((0_usize..6, any::<u16>(), 0_usize..10), 200..400),
+    ) {
+        let mut programs = Programs::default();
+        for (place, (what, number, size)) in seeds.iter().enumerate() {
+            let length = [0, 10, 40, 95, 96, 97, 500, 5000, 20_000, 70_000][*size];
+            let id = |kind: &str| Name::new(format!("{kind}{number}{}", ".".repeat(length)).as_bytes(), false);
+            let at = Some(i64::try_from(place).expect("small"));
+            match what {
+                0 | 1 => {
+                    let text = vec![b't'; if length < 70_000 { length } else { length * 20 }];
+                    let (call, turn) = (CallId(id("call")), TurnId(id("turn")));
+                    programs.called(call.clone(), at, &turn, &text, ByteOffset(place as u64));
+                    let ids = call.0.as_bytes().len() + turn.0.as_bytes().len();
+                    prop_assert!(programs.place(&call, mark(&call)).is_some() == (ids <= MOST_ID_BYTES));
+                }
+                2 => programs.waits_for(CallId(id("wait")), id("cell")),
+                3 => programs.answered(&CallId(id("call")), at, Some(id("cell"))),
+                4 => programs.answered(&CallId(id("call")), at, None),
+                _ => programs.answered(&CallId(id("wait")), at, None),
+            }
+            let ids: usize = programs.calls.iter().map(Program::id_bytes).sum();
+            prop_assert!(ids == programs.id_bytes && ids <= MOST_ID_BYTES);
+            prop_assert!(programs.calls.len() <= MOST_PROGRAMS);
+            prop_assert_eq!(programs.calls.len(), programs.spans.len());
+            prop_assert_eq!(programs.calls.len(), programs.marks.len());
+            prop_assert!(programs.calls.iter().zip(&programs.marks).all(|(program, known)| mark(&program.call) == *known));
+            prop_assert!(programs.cells.len() <= MOST_CELLS && programs.waits.len() <= MOST_CELLS);
+            let fits = |id: &Name| id.length() <= LONGEST_CELL_ID;
+            prop_assert!(programs.cells.iter().all(|(cell, call)| fits(cell) && fits(&call.0)));
+            prop_assert!(programs.waits.iter().all(|(call, cell)| fits(cell) && fits(&call.0)));
+            prop_assert!(programs.texts.len() as u64 <= 2 * MOST_TEXT);
+        }
+    }
+}
+
+/// The owner of a command `ls` that started at `started`.
+fn owner_of_ls(programs: &Programs, started: i64, reread: &mut dyn Reread) -> Option<(CallId, Rule)> {
+    let line = |buffer: &mut Vec<u8>| buffer.extend_from_slice(b"ls");
+    let owner = programs.owner(started, line, &mut Vec::new(), &TurnId::default(), reread);
+    owner.map(|owner| (owner.call, owner.rule))
+}
+
+#[test]
+fn of_too_many_programs_those_that_ended_are_forgotten_first() {
+    let mut programs = Programs::default();
+    programs.called(call_id(0), Some(0), &TurnId::default(), b"", ByteOffset(0));
+    for number in 0..5000 {
+        let call = CallId(Name::new(format!("ended_{number}").as_bytes(), false));
+        programs.called(call.clone(), Some(10), &TurnId::default(), b"", ByteOffset(0));
+        programs.answered(&call, Some(20), None);
+    }
+    assert_eq!(programs.calls.len(), MOST_PROGRAMS);
+    assert_eq!(owner_of_ls(&programs, 30, &mut Lines::default()), Some((call_id(0), Rule::RunningProgram)));
+}
+
+#[test]
+fn a_text_is_asked_for_as_far_back_as_the_limit_and_no_further() {
+    let limit = usize::try_from(MOST_TEXT).expect("small");
+    for (behind, rule) in [(limit - 2, Rule::NamedInProgram), (limit - 1, Rule::LatestRunningProgram)] {
+        for is_restored in [false, true] {
+            let mut programs = Programs::default();
+            let mut lines = Lines(vec!["ls".to_owned(), "x".repeat(behind)]);
+            for (number, text) in lines.0.iter().enumerate() {
+                let number = u8::try_from(number).expect("small");
+                let line = ByteOffset(u64::from(number));
+                programs.called(call_id(number), Some(0), &TurnId::default(), text.as_bytes(), line);
+            }
+            if is_restored {
+                programs = restored(&programs);
+            }
+            let owner = owner_of_ls(&programs, 5, &mut lines).expect("two run");
+            assert_eq!(owner.1, rule, "{behind} bytes behind it, {is_restored}");
+        }
+    }
+}
+
+#[test]
+fn a_text_over_the_limit_names_nothing() {
+    let mut programs = Programs::default();
+    let text = "ls ".repeat(400_000);
+    programs.called(call_id(0), Some(0), &TurnId::default(), text.as_bytes(), ByteOffset(0));
+    programs.called(call_id(1), Some(0), &TurnId::default(), b"", ByteOffset(1));
+    let owner = owner_of_ls(&programs, 5, &mut Lines(vec![text, String::new()]));
+    assert_eq!(owner, Some((call_id(1), Rule::LatestRunningProgram)));
+}
+
+#[test]
+fn only_these_tools_start_commands() {
+    for tool in ["exec", "exec_command", "shell", "shell_command", "local_shell"] {
+        assert!(starts_commands(tool.as_bytes()));
+    }
+    for tool in ["", "wait", "write_stdin", "apply_patch", "Exec", "exec_command2"] {
+        assert!(!starts_commands(tool.as_bytes()));
+    }
+}

@@ -1,0 +1,320 @@
+#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What an output must do: bytes that were let go, and those that wait with the place of the metrics among them.
+#[derive(Default)]
+struct Model {
+    gone: Vec<u8>,
+    waiting: Option<(Vec<u8>, usize)>,
+}
+
+impl Model {
+    fn push(&mut self, piece: &[u8]) {
+        self.waiting.as_mut().map_or(&mut self.gone, |(waiting, _)| waiting).extend_from_slice(piece);
+    }
+
+    fn end_waiting_step(&mut self) {
+        if let Some((waiting, hole)) = &mut self.waiting {
+            *hole = waiting.len() - STEP_END.len();
+        }
+    }
+
+    fn release(&mut self, metrics: &[u8]) {
+        if let Some((waiting, hole)) = self.waiting.take() {
+            self.gone.extend([&waiting[..hole], metrics, &waiting[hole..]].concat());
+        }
+    }
+}
+
+/// What is done to an output; the sizes are of pieces, which are told apart by their first bytes.
+#[derive(Clone, Debug)]
+enum Action {
+    /// Pieces of a record that waits with the step before it, or does not wait.
+    Record(Vec<Size>),
+    /// A step that waits, in place of the one before it.
+    WaitingStep(Vec<Size>),
+    Release(usize),
+    Withdraw,
+    Flush,
+}
+
+/// A piece's size: so many bytes, or so many more or fewer than the buffer has room for.
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Bytes(usize),
+    Room(isize),
+}
+
+fn size() -> impl Strategy<Value = Size> {
+    prop_oneof![
+        6 => (0_usize..40).prop_map(Size::Bytes),
+        3 => (1000_usize..200_000).prop_map(Size::Bytes),
+        3 => (WRITE - 2..WRITE + 3).prop_map(Size::Bytes),
+        3 => (-3_isize..3).prop_map(Size::Room),
+        1 => (MOST_WAITING - 2..MOST_WAITING + 3).prop_map(Size::Bytes),
+        1 => (1_usize << 20..6 << 20).prop_map(Size::Bytes),
+    ]
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let sizes = || prop::collection::vec(size(), 0..5);
+    let action = prop_oneof![
+        4 => sizes().prop_map(Action::Record),
+        3 => sizes().prop_map(Action::WaitingStep),
+        2 => prop_oneof![Just(0), 1_usize..300].prop_map(Action::Release),
+        1 => Just(Action::Flush),
+    ];
+    // Withdrawing is the end of an input, and needs no more weight than that.
+    (prop::collection::vec(action, 1..14), any::<bool>()).prop_map(|(mut actions, is_withdrawn)| {
+        if is_withdrawn {
+            actions.push(Action::Withdraw);
+        }
+        actions.push(Action::Flush);
+        actions
+    })
+}
+
+/// An output and its model, which are told the same.
+struct Pair<W> {
+    output: Output<W>,
+    model: Model,
+    pieces: u64,
+}
+
+impl<W: Write> Pair<W> {
+    fn new(sink: W, suppressed: u64) -> Self {
+        Self { output: Output::new(sink, suppressed), model: Model::default(), pieces: 0 }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        self.output.push(piece);
+        self.model.push(piece);
+    }
+
+    fn push_sizes(&mut self, sizes: &[Size]) {
+        for size in sizes {
+            let room = self.output.buffer.capacity() - self.output.buffer.len();
+            let size = match *size {
+                Size::Bytes(size) => size,
+                Size::Room(more) => room.saturating_add_signed(more),
+            };
+            self.pieces += 1;
+            let mut piece = vec![self.pieces.to_le_bytes()[0]; size];
+            for (byte, number) in piece.iter_mut().zip(self.pieces.to_le_bytes()) {
+                *byte = number;
+            }
+            self.push(&piece);
+        }
+    }
+
+    fn begin_waiting(&mut self) {
+        self.output.begin_waiting();
+        self.model.waiting = Some((Vec::new(), 0));
+    }
+
+    fn end_waiting_step(&mut self) {
+        self.push(STEP_END);
+        self.output.end_record();
+        self.output.end_waiting_step();
+        self.model.end_waiting_step();
+    }
+
+    fn release(&mut self, metrics: &[u8]) {
+        self.output.release(metrics);
+        self.model.release(metrics);
+    }
+
+    fn act(&mut self, action: &Action) {
+        match action {
+            Action::Record(sizes) => {
+                self.push_sizes(sizes);
+                self.output.end_record();
+            }
+            Action::WaitingStep(sizes) => {
+                self.release(b"");
+                self.begin_waiting();
+                self.push_sizes(sizes);
+                self.end_waiting_step();
+            }
+            Action::Release(length) => self.release(&vec![b'm'; *length]),
+            Action::Withdraw => {
+                self.output.withdraw();
+                self.model.waiting = None;
+            }
+            Action::Flush => self.output.flush().expect("the sink takes all"),
+        }
+        assert_eq!(self.output.is_waiting(), self.model.waiting.is_some());
+        if !self.output.has_failed {
+            assert_eq!(self.output.released(), self.model.gone.len() as u64);
+        }
+    }
+}
+
+/// What the first `suppressed` bytes leave of `bytes`.
+fn behind(bytes: &[u8], suppressed: u64) -> &[u8] {
+    bytes.get(usize::try_from(suppressed).unwrap_or(usize::MAX)..).unwrap_or_default()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_let_go_comes_out_in_order_and_what_waits_does_not(
+        actions in actions(),
+        suppressed in prop_oneof![3 => Just(0_u64), 2 => 0_u64..3000, 1 => 0_u64..8 << 20],
+    ) {
+        let mut pair = Pair::new(Vec::new(), suppressed);
+        for action in &actions {
+            pair.act(action);
+            let Pair { output, model, .. } = &mut pair;
+            prop_assert!(behind(&model.gone, suppressed).starts_with(output.sink_mut()));
+            prop_assert!(output.buffer.len() <= MOST_WAITING + WRITE + WRITE / 4 + (6 << 20));
+        }
+        prop_assert!(behind(&pair.model.gone, suppressed) == pair.output.sink_mut());
+    }
+
+    #[test]
+    fn the_first_error_is_told_once_and_nothing_is_written_after_it(actions in actions(), room in 0_u64..4 << 20) {
+        let mut pair = Pair::new(Failing { room, taken: Vec::new(), has_failed: false }, 0);
+        let mut errors = 0;
+        for action in &actions {
+            if let Action::Flush = action {
+                errors += u64::from(pair.output.flush().is_err());
+            } else {
+                pair.act(action);
+                errors += u64::from(pair.output.check().is_err());
+            }
+        }
+        let sink = pair.output.sink_mut();
+        prop_assert_eq!(errors, u64::from(sink.has_failed));
+        prop_assert!(pair.model.gone.starts_with(&sink.taken));
+        if !sink.has_failed {
+            prop_assert!(pair.model.gone == sink.taken);
+        }
+    }
+}
+
+/// Takes as many bytes as it has room for, a part of a write too, then fails once, and must not be asked again.
+struct Failing {
+    room: u64,
+    taken: Vec<u8>,
+    has_failed: bool,
+}
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(!self.has_failed, "written after an error");
+        let room = usize::try_from(self.room).unwrap_or(usize::MAX) - self.taken.len();
+        if room == 0 {
+            self.has_failed = true;
+            return Err(io::Error::other("full"));
+        }
+        let count = room.min(bytes.len()).min(100_000);
+        self.taken.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        assert!(!self.has_failed, "flushed after an error");
+        Ok(())
+    }
+}
+
+/// Whether waiting records are in a temporary file.
+fn is_spilled<W>(output: &Output<W>) -> bool {
+    output.waiting.as_ref().is_some_and(|waiting| waiting.spill.is_some())
+}
+
+#[test]
+fn many_waiting_records_are_kept_in_a_file_and_come_back_byte_by_byte() {
+    let mut pair = Pair::new(Vec::new(), 0);
+    pair.act(&Action::Record(vec![Size::Bytes(1000)]));
+    pair.act(&Action::WaitingStep(vec![Size::Bytes(10)]));
+    let mut largest = 0;
+    for number in 0..3000 {
+        pair.act(&Action::Record(vec![Size::Bytes(5000 + number % 7)]));
+        largest = largest.max(pair.output.buffer.capacity());
+    }
+    assert!(is_spilled(&pair.output));
+    assert!(largest <= 2 * MOST_WAITING, "{largest} bytes in memory");
+    pair.act(&Action::Release(50));
+    assert!(!is_spilled(&pair.output));
+    pair.act(&Action::Record(vec![Size::Bytes(1000)]));
+    pair.act(&Action::Flush);
+    assert!(*pair.output.sink_mut() == pair.model.gone);
+}
+
+#[test]
+fn metrics_find_their_step_wherever_the_file_begins() {
+    // The step ends so many bytes before or behind the place where it is moved to the file.
+    for room in -4..=4 {
+        for spilled_before in [false, true] {
+            let mut pair = Pair::new(Vec::new(), 0);
+            pair.begin_waiting();
+            if spilled_before {
+                pair.push_sizes(&[Size::Bytes(6 << 20), Size::Bytes(100)]);
+                assert!(is_spilled(&pair.output));
+            }
+            while pair.output.buffer.capacity() <= MOST_WAITING {
+                pair.push_sizes(&[Size::Room(0), Size::Bytes(1)]);
+            }
+            pair.push_sizes(&[Size::Room(room)]);
+            pair.end_waiting_step();
+            pair.push_sizes(&[Size::Bytes(3), Size::Bytes(7 << 20), Size::Bytes(3)]);
+            assert!(is_spilled(&pair.output));
+            pair.act(&Action::Release(20));
+            pair.act(&Action::Flush);
+            assert!(*pair.output.sink_mut() == pair.model.gone, "{room}, {spilled_before}");
+        }
+    }
+}
+
+#[test]
+fn withdrawn_records_leave_nothing_behind() {
+    for size in [10, 10 << 20] {
+        let mut pair = Pair::new(Vec::new(), 0);
+        pair.act(&Action::Record(vec![Size::Bytes(100)]));
+        pair.act(&Action::WaitingStep(vec![Size::Bytes(size), Size::Bytes(10)]));
+        pair.act(&Action::Withdraw);
+        pair.act(&Action::Record(vec![Size::Bytes(100)]));
+        pair.act(&Action::Flush);
+        assert_eq!(pair.output.sink_mut().len(), 200);
+        assert!(*pair.output.sink_mut() == pair.model.gone);
+    }
+}
+
+#[test]
+fn a_record_is_written_without_waiting_for_the_end() {
+    let mut output = Output::new(Vec::new(), 0);
+    for _ in 0..100 {
+        output.push(&[b'r'; 10_000]);
+        output.end_record();
+    }
+    assert!(output.sink_mut().len() as u64 >= 1_000_000 - WRITE as u64);
+    assert_eq!(output.sink_mut().len() as u64 % BLOCK, 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_once_and_its_records_are_dropped() {
+    let mut output = Output::new(Vec::new(), 0);
+    output.push(b"before\n");
+    output.begin_waiting();
+    output.push(&vec![b'a'; 6 << 20]);
+    output.push(STEP_END);
+    output.end_record();
+    output.end_waiting_step();
+    let spill = output.waiting.as_mut().and_then(|waiting| waiting.spill.as_mut()).expect("a file");
+    spill.file = File::open(env!("CARGO_MANIFEST_DIR").to_owned() + "/Cargo.toml").expect("to be read only");
+    output.push(&vec![b'b'; 6 << 20]);
+    output.end_record();
+    assert!(output.check().is_err());
+    output.release(b"metrics");
+    output.push(b"behind\n");
+    output.end_record();
+    assert!(output.check().is_ok());
+    assert!(output.flush().is_ok());
+    assert_eq!(output.sink_mut(), b"before\n");
+}
