@@ -10,7 +10,7 @@ use super::content::{push_dumped, trim_python_start};
 use super::record::Push;
 
 /// Arguments nested deeper than this stay text: readers of records (orjson, Python's json) give up at about 1,000.
-const MOST_DEPTH: usize = 200;
+pub const MOST_DEPTH: usize = 200;
 
 /// What a call was called with.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string};
 use crate::rollout::kind::Kind as LineKind;
 
-use super::arguments::Invocation;
+use super::arguments::{Invocation, MOST_DEPTH};
 use super::attribution::Rule;
 use super::converter::image_of;
 use super::record::Push;
@@ -100,7 +100,8 @@ impl<'t> Command<'t> {
             push_escaped(&line, out);
         }
         out.push(b"\",\"argv\":");
-        match self.argv {
+        let is_flat = |argv: &&Value| tape.children(argv).all(|part| !matches!(part.kind, Kind::Object | Kind::Array));
+        match self.argv.filter(|argv| tape.depth() <= MOST_DEPTH || is_flat(argv)) {
             Some(argv) if tape.has_blank() => {
                 let mut written = Vec::new();
                 compact(argv.raw(text), &mut written);

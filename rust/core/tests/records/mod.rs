@@ -1,0 +1,158 @@
+//! What every common transcript must be, whatever it was made from: the schema of mngr's records, read strictly.
+
+use std::collections::{HashMap, HashSet};
+
+use mngr_codex_core::rollout::timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+type Object = HashMap<String, IgnoredAny>;
+
+/// Any record; which members must be there is told by its type.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    r#type: String,
+    event_id: String,
+    emitter: String,
+    schema_version: Option<String>,
+    timestamp: Option<String>,
+    source: Option<String>,
+    message: Option<String>,
+    model_name: Option<String>,
+    reasoning_effort: Option<IgnoredAny>,
+    reasoning_content: Option<String>,
+    tool_calls: Option<Vec<ToolCall>>,
+    metrics: Option<Metrics>,
+    is_copied_context: Option<bool>,
+    extra: Option<Object>,
+    results: Option<Vec<Outcome>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "that they can be read is what is checked")]
+struct ToolCall {
+    tool_call_id: String,
+    function_name: String,
+    arguments: Object,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "that they can be read is what is checked")]
+struct Metrics {
+    prompt_tokens: IgnoredAny,
+    completion_tokens: IgnoredAny,
+    cached_tokens: IgnoredAny,
+    extra: Option<Object>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "that they can be read is what is checked")]
+struct Outcome {
+    source_call_id: String,
+    content: String,
+    extra: Object,
+}
+
+/// Containers of a record may be nested this deep; its readers give up at about 1,000.
+const MOST_DEPTH: usize = 210;
+
+/// Checks a transcript; an empty one is one too.
+pub fn check_transcript(transcript: &[u8]) {
+    let text = std::str::from_utf8(transcript).expect("a transcript is UTF-8");
+    assert!(text.is_empty() || text.ends_with('\n'), "a transcript ends with a line");
+    assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}']), "a record is one line for every reader");
+    let mut ids = HashSet::new();
+    for (place, line) in text.split_terminator('\n').enumerate() {
+        assert!(!line.bytes().any(|byte| byte < b' '), "no control characters: {line}");
+        assert!(depth(line) <= MOST_DEPTH, "nested too deep: {} levels", depth(line));
+        let record: Record = serde_json::from_str(&without_surrogates(line)).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(record.emitter, "codex/common_transcript");
+        assert_eq!(record.r#type == "header", place == 0, "a header stands first and nowhere else: {line}");
+        check(&record, line);
+        assert!(ids.insert(record.event_id), "an id given twice: {line}");
+    }
+}
+
+fn check(record: &Record, line: &str) {
+    let is_step = record.r#type == "step";
+    let is_observation = record.r#type == "observation";
+    assert!(is_step || is_observation || record.r#type == "header", "{line}");
+    assert_eq!(record.source.is_some(), is_step, "{line}");
+    assert_eq!(record.message.is_some(), is_step, "{line}");
+    assert_eq!(record.results.is_some(), is_observation, "{line}");
+    assert_eq!(record.timestamp.is_some(), is_step || is_observation, "{line}");
+    if let Some(timestamp) = &record.timestamp {
+        assert!(timestamp::parse(timestamp.as_bytes()).is_some(), "{line}");
+    }
+    if record.r#type == "header" {
+        assert_eq!(record.schema_version.as_deref(), Some("ATIF-v1.7"));
+        assert!(record.event_id.strip_prefix("header-").is_some_and(is_hash), "{line}");
+        return;
+    }
+    let kinds: &[&str] = match record.source.as_deref() {
+        Some("user") => &["user"],
+        Some("system") => &["system", "command_execution"],
+        Some("agent") => &["assistant", "reasoning"],
+        Some(_) => &[],
+        None => &["tool_result", "command_execution"],
+    };
+    let id = record.event_id.strip_prefix("evt-").and_then(|id| id.split_at_checked(32));
+    assert!(id.is_some_and(|(hash, kind)| is_hash(hash) && kinds.iter().any(|known| kind == format!("-{known}"))), "{line}");
+    let is_agents = record.source.as_deref() == Some("agent");
+    let has_agents_members = record.model_name.is_some()
+        || record.reasoning_effort.is_some()
+        || record.reasoning_content.is_some()
+        || record.tool_calls.is_some()
+        || record.metrics.is_some();
+    assert!(is_agents || !has_agents_members, "{line}");
+    assert!(is_step || (record.is_copied_context.is_none() && record.extra.is_none()), "{line}");
+    assert!(record.schema_version.is_none() && record.is_copied_context != Some(false), "{line}");
+    assert!(record.results.as_ref().is_none_or(|results| results.len() == 1), "{line}");
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// How deep the containers of valid JSON are nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut is_inside, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => is_inside = !is_inside,
+            b'{' | b'[' if !is_inside => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !is_inside => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// JSON in which no escape of a surrogate is left: those without a partner are valid JSON, but no Rust text.
+fn without_surrogates(json: &str) -> String {
+    let mut rest = json;
+    let mut out = String::with_capacity(json.len());
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let is_surrogate = rest[at..].starts_with("\\ud") && rest.as_bytes().get(at + 3).is_some_and(|digit| *digit > b'7');
+        let is_upper = rest[at..].starts_with("\\uD") && rest.as_bytes().get(at + 3).is_some_and(|digit| *digit > b'7');
+        if is_surrogate || is_upper {
+            out.push_str("\\ufffd");
+            rest = &rest[at + 6..];
+        } else {
+            let end = at + 1 + rest[at + 1..].chars().next().map_or(0, char::len_utf8);
+            out.push_str(&rest[at..end]);
+            rest = &rest[end..];
+        }
+    }
+    out + rest
+}

@@ -1,0 +1,174 @@
+//! Rollouts to convert: the recorded ones, and hand-made lines in codex's form.
+
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+/// Milliseconds since 1970 of the first hand-made line.
+pub const START_MS: i64 = 1_795_330_800_000;
+
+/// Every recorded rollout that is not compressed, with its name.
+pub fn recordings() -> Vec<(String, Vec<u8>)> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let mut paths = Vec::new();
+    collect(&root, &mut paths);
+    paths.sort();
+    assert!(paths.len() > 50, "recordings are missing in {}", root.display());
+    let read = |path: PathBuf| (path.display().to_string(), fs::read(&path).expect("a recording"));
+    paths.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, paths);
+        } else if path.extension().is_some_and(|extension| extension == "jsonl") {
+            paths.push(path);
+        }
+    }
+}
+
+/// The lines of a rollout, each with its newline.
+pub fn lines_of(rollout: &[u8]) -> Vec<&[u8]> {
+    rollout.split_inclusive(|byte| *byte == b'\n').collect()
+}
+
+/// Writes lines one after the other, each so many milliseconds after the one before.
+#[derive(Default)]
+pub struct Rollout {
+    pub bytes: Vec<u8>,
+    /// Milliseconds since the start.
+    pub clock: i64,
+    tokens: u64,
+}
+
+impl Rollout {
+    /// A line as it stands.
+    pub fn raw(&mut self, line: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(line);
+        self.bytes.push(b'\n');
+        self
+    }
+
+    pub fn line(&mut self, kind: &str, payload: Value) -> &mut Self {
+        let line = json!({"timestamp": iso(self.clock), "type": kind, "payload": payload});
+        self.raw(line.to_string().as_bytes())
+    }
+
+    fn item(&mut self, payload: Value) -> &mut Self {
+        self.line("response_item", payload)
+    }
+
+    fn event(&mut self, payload: Value) -> &mut Self {
+        self.line("event_msg", payload)
+    }
+
+    pub fn after(&mut self, milliseconds: i64) -> &mut Self {
+        self.clock += milliseconds;
+        self
+    }
+
+    pub fn meta(&mut self, thread: u32, forked_from: Option<u32>) -> &mut Self {
+        let mut payload = json!({"id": uuid(thread), "cli_version": "0.169.0", "thread_source": "user"});
+        if let Some(forked_from) = forked_from {
+            payload["forked_from_id"] = json!(uuid(forked_from));
+        }
+        self.line("session_meta", payload)
+    }
+
+    pub fn context(&mut self, turn: u32) -> &mut Self {
+        self.line("turn_context", json!({"turn_id": uuid(turn), "model": format!("gpt-{turn}"), "effort": "high"}))
+    }
+
+    pub fn started(&mut self, turn: u32) -> &mut Self {
+        self.event(json!({"type": "task_started", "turn_id": uuid(turn)}))
+    }
+
+    pub fn complete(&mut self, turn: u32) -> &mut Self {
+        self.event(json!({"type": "task_complete", "turn_id": uuid(turn), "last_agent_message": null}))
+    }
+
+    pub fn failed(&mut self, turn: u32) -> &mut Self {
+        self.event(json!({"type": "task_complete", "turn_id": uuid(turn), "error": {"message": "no\nway"}}))
+    }
+
+    pub fn aborted(&mut self, turn: u32) -> &mut Self {
+        self.event(json!({"type": "turn_aborted", "turn_id": uuid(turn), "reason": "interrupted"}))
+    }
+
+    pub fn user(&mut self, text: &str) -> &mut Self {
+        self.item(json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}))
+    }
+
+    pub fn assistant(&mut self, text: &str) -> &mut Self {
+        self.item(json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}))
+    }
+
+    pub fn reasoning(&mut self, text: &str) -> &mut Self {
+        self.item(
+            json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": text}], "encrypted_content": "b"}),
+        )
+    }
+
+    pub fn call(&mut self, call: &str, tool: &str, arguments: &str) -> &mut Self {
+        self.item(json!({"type": "function_call", "name": tool, "arguments": arguments, "call_id": call}))
+    }
+
+    pub fn program(&mut self, call: &str, program: &str) -> &mut Self {
+        self.item(json!({"type": "custom_tool_call", "status": "completed", "call_id": call, "name": "exec", "input": program}))
+    }
+
+    pub fn output(&mut self, call: &str, output: &str) -> &mut Self {
+        self.item(json!({"type": "function_call_output", "call_id": call, "output": output}))
+    }
+
+    pub fn search(&mut self, id: Option<&str>) -> &mut Self {
+        let mut payload =
+            json!({"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}});
+        if let Some(id) = id {
+            payload["id"] = json!(id);
+        }
+        self.item(payload)
+    }
+
+    /// A command that started so many milliseconds before now.
+    pub fn command(&mut self, item: &str, turn: u32, ago: i64, script: &str) -> &mut Self {
+        let started = START_MS + self.clock - ago;
+        self.event(json!({
+            "type": "item_completed", "thread_id": uuid(1), "turn_id": uuid(turn),
+            "item": {
+                "type": "CommandExecution", "id": item, "command": ["/bin/bash", "-lc", script],
+                "cwd": "file:///srv/lab/proj", "status": "completed", "aggregated_output": "hi\n", "exit_code": 0,
+                "duration": {"secs": 0, "nanos": 12_345_678},
+            },
+            "started_at_ms": started, "completed_at_ms": started + 12,
+        }))
+    }
+
+    /// A `token_count` of an inference, or the last one again.
+    pub fn usage(&mut self, is_new: bool) -> &mut Self {
+        self.tokens += u64::from(is_new);
+        let last = json!({"input_tokens": 100 + self.tokens, "cached_input_tokens": 10, "output_tokens": 5});
+        let info = json!({"total_token_usage": {"total_tokens": self.tokens}, "last_token_usage": last});
+        self.event(json!({"type": "token_count", "info": info, "rate_limits": null}))
+    }
+}
+
+/// The timestamp of a line written so many milliseconds after the start.
+pub fn iso(milliseconds: i64) -> String {
+    // The start is 2026-11-22T07:00:00Z.
+    let (seconds, millis) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) + 7 * 3600);
+    let (days, second) = (days + second / 86_400, second % 86_400);
+    assert!((-21..=8).contains(&days), "hand-made rollouts stay in one month");
+    format!("2026-11-{:02}T{:02}:{:02}:{:02}.{millis:03}Z", 22 + days, second / 3600, second / 60 % 60, second % 60)
+}
+
+/// A UUID of version 7 that sorts by `number`.
+pub fn uuid(number: u32) -> String {
+    format!("01a20218-{number:04x}-7000-8000-00000000beef")
+}

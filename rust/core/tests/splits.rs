@@ -1,0 +1,520 @@
+//! A conversion that was left off and goes on from a checkpoint gives the bytes that one pass over all gives, and what
+//! was let go stays as it is however the input grows.
+
+#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
+
+mod rollouts;
+
+use mngr_codex_core::rollout::ByteOffset;
+use mngr_codex_core::rollout::lines::Lines;
+use mngr_codex_core::transcript::attribution::Reread;
+use mngr_codex_core::transcript::command;
+use mngr_codex_core::transcript::{Checkpoint, Converter, End};
+use proptest::prelude::*;
+use rollouts::{Rollout, lines_of, recordings};
+
+/// What a checkpoint's state must stay below, in bytes.
+const MOST_STATE: usize = 64 << 10;
+
+/// Gives programs' texts out of the whole input.
+struct Input<'a>(&'a [u8]);
+
+impl Reread for Input<'_> {
+    fn program_text(&mut self, line: ByteOffset, text: &mut Vec<u8>) {
+        let from = usize::try_from(line.0).expect("small");
+        let line = lines_of(&self.0[from..])[0];
+        text.extend(command::program_text(line.strip_suffix(b"\n").unwrap_or(line)).unwrap_or_default());
+    }
+}
+
+/// A conversion under way that can be left off and taken up again at every line.
+struct Run<'a> {
+    input: &'a [u8],
+    converter: Converter<Vec<u8>>,
+    /// Where the next line starts that the converter is given.
+    at: usize,
+    /// All that was let go, by this converter and those before it.
+    given: Vec<u8>,
+}
+
+impl<'a> Run<'a> {
+    fn new(input: &'a [u8]) -> Self {
+        Self { input, converter: Converter::new("agent", Vec::new()), at: 0, given: Vec::new() }
+    }
+
+    /// Feeds lines until `end` of the input; `between` is called before each line and behind the last.
+    fn feed(&mut self, end: usize, mut between: impl FnMut(&mut Converter<Vec<u8>>)) {
+        let mut lines = Lines::starting_at(&self.input[self.at..end], ByteOffset(self.at as u64), usize::MAX);
+        between(&mut self.converter);
+        while let Some(line) = lines.next_line().expect("no error") {
+            self.converter.line(line, &mut Input(self.input)).expect("no error");
+            between(&mut self.converter);
+        }
+        self.at = end;
+    }
+
+    /// What is let go goes out, and this is where to go on.
+    fn leave_off(&mut self) -> Checkpoint {
+        let checkpoint = self.converter.checkpoint();
+        self.given.extend(self.converter.take_records().expect("no error"));
+        assert!(checkpoint.state.len() < MOST_STATE, "{} bytes", checkpoint.state.len());
+        checkpoint
+    }
+
+    /// Goes on with another converter.
+    fn take_up(&mut self, checkpoint: &Checkpoint) {
+        self.converter = Converter::restore("agent", checkpoint, Vec::new()).expect("a state of this version");
+        self.at = usize::try_from(checkpoint.resume_at.0).expect("small");
+    }
+
+    fn finish(mut self, end: End) -> Vec<u8> {
+        self.feed(self.input.len(), |_| {});
+        self.converter.finish(end).expect("no error");
+        self.given.extend(self.converter.take_records().expect("no error"));
+        self.given
+    }
+}
+
+const ENDS: [End; 3] = [End::Partial, End::Complete, End::Final];
+
+/// One pass over all.
+fn whole(input: &[u8], end: End) -> Vec<u8> {
+    Run::new(input).finish(end)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Where lines end, the start too.
+fn places(input: &[u8]) -> Vec<usize> {
+    let ends = lines_of(input).into_iter().scan(0, |at, line| {
+        *at += line.len();
+        Some(*at)
+    });
+    [0].into_iter().chain(ends).collect()
+}
+
+/// Leaves off at every line: each time with another converter to the end, and once with another one for every line.
+fn check_every_split(name: &str, input: &[u8]) {
+    let wanted = ENDS.map(|end| whole(input, end));
+    let places = places(input);
+    let mut run = Run::new(input);
+    let mut chain = Run::new(input);
+    let mut link = chain.leave_off();
+    for (number, place) in places.iter().enumerate() {
+        run.feed(*place, |_| {});
+        let checkpoint = run.leave_off();
+        assert!(wanted[0].starts_with(&run.given), "{name}: at line {number} more was let go than in the end");
+        let mut other = Run::new(input);
+        other.given.clone_from(&run.given);
+        other.take_up(&checkpoint);
+        let end = number % 3;
+        let given = other.finish(ENDS[end]);
+        assert!(given == wanted[end], "{name}: left off at line {number}\n{}\n{}", text(&given), text(&wanted[end]));
+        chain.take_up(&link);
+        // A place to go on from holds too where no line, or only some, have been given again.
+        let again = places[..number].iter().filter(|place| **place > chain.at).count();
+        if number % 2 == 0 {
+            chain.feed(places[number - again.div_ceil(2)], |converter| drop(converter.checkpoint()));
+        }
+        if number % 3 == 0 {
+            let early = chain.leave_off();
+            chain.take_up(&early);
+        }
+        chain.feed(*place, |_| {});
+        link = chain.leave_off();
+        assert!(chain.given == run.given, "{name}: a converter for every line, at line {number}");
+    }
+    for (end, wanted) in ENDS.into_iter().zip(&wanted) {
+        let mut last = Run::new(input);
+        last.given.clone_from(&chain.given);
+        last.take_up(&link);
+        assert!(last.finish(end) == *wanted, "{name}: a converter for every line, {end:?}");
+    }
+}
+
+/// The output of every shorter input that may still grow begins the longer one's, and the complete one's.
+fn check_prefixes(name: &str, input: &[u8]) {
+    let complete = whole(input, End::Complete);
+    assert!(whole(input, End::Final).starts_with(&complete), "{name}: complete and final");
+    let mut shorter = Vec::new();
+    for place in places(input) {
+        let longer = whole(&input[..place], End::Partial);
+        assert!(longer.starts_with(&shorter), "{name}: at byte {place}");
+        shorter = longer;
+    }
+    assert!(complete.starts_with(&shorter), "{name}: complete");
+}
+
+/// Runs a check of all recordings on two threads.
+fn for_all_recordings(check: fn(&str, &[u8])) {
+    let recordings = recordings();
+    std::thread::scope(|scope| {
+        for half in recordings.chunks(recordings.len().div_ceil(2)) {
+            scope.spawn(move || half.iter().for_each(|(name, bytes)| check(name, bytes)));
+        }
+    });
+}
+
+#[test]
+fn recordings_can_be_left_off_at_every_line() {
+    for_all_recordings(check_every_split);
+}
+
+#[test]
+fn what_was_let_go_of_recordings_stays() {
+    for_all_recordings(check_prefixes);
+}
+
+/// A line of a hand-made rollout; calls, turns and texts are few, so that they meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Meta(u32, Option<u32>),
+    Context(u32),
+    Started(u32),
+    Complete(u32),
+    Failed(u32),
+    Aborted(u32),
+    User(usize),
+    Assistant(usize),
+    Reasoning(usize),
+    Call(usize, usize),
+    Program(usize, Vec<usize>),
+    Wait(usize, usize),
+    Output(usize, Option<usize>),
+    Command(usize, u32, i64, usize),
+    Search(Option<usize>),
+    Usage(bool),
+    Compacted,
+    Unknown,
+    Malformed(usize),
+    Recorded(prop::sample::Index),
+}
+
+const CALLS: [&str; 5] = ["call_a", "call_b", "call_c", "call_d", "call_\u{e9}"];
+const TOOLS: [&str; 4] = ["exec_command", "shell", "update_plan", "exec"];
+const COMMANDS: [&str; 4] = ["ls", "echo \"hi\"", "cat a/very/long/name/of/a/file.txt", "cat a/very/long/name/of/a/f"];
+const TEXTS: [&str; 4] = ["a", "", "<environment_context>x", "line\u{2028}end"];
+const MALFORMED: [&[u8]; 6] =
+    [b"", b"  ", b"not json", b"{\"type\":", b"{}", b"[{\"timestamp\":\"2026-11-22T07:12:04.790Z\"}]"];
+
+fn step() -> impl Strategy<Value = Step> {
+    let turn = || 2_u32..5;
+    let call = || 0..CALLS.len();
+    let text = || 0..TEXTS.len();
+    prop_oneof![
+        1 => (1_u32..4, prop::option::of(1_u32..4)).prop_map(|(thread, forked_from)| Step::Meta(thread, forked_from)),
+        2 => turn().prop_map(Step::Context),
+        2 => turn().prop_map(Step::Started),
+        2 => turn().prop_map(Step::Complete),
+        1 => turn().prop_map(Step::Failed),
+        1 => turn().prop_map(Step::Aborted),
+        2 => text().prop_map(Step::User),
+        4 => text().prop_map(Step::Assistant),
+        3 => text().prop_map(Step::Reasoning),
+        6 => (call(), 0..TOOLS.len()).prop_map(|(call, tool)| Step::Call(call, tool)),
+        6 => (call(), prop::collection::vec(0..COMMANDS.len(), 0..3)).prop_map(|(call, named)| Step::Program(call, named)),
+        3 => (call(), 0_usize..3).prop_map(|(call, cell)| Step::Wait(call, cell)),
+        8 => (call(), prop::option::weighted(0.3, 0_usize..3)).prop_map(|(call, cell)| Step::Output(call, cell)),
+        8 => (0_usize..3, turn(), -100_i64..4000, 0..COMMANDS.len())
+            .prop_map(|(item, turn, ago, command)| Step::Command(item, turn, ago, command)),
+        1 => prop::option::of(call()).prop_map(Step::Search),
+        6 => any::<bool>().prop_map(Step::Usage),
+        1 => Just(Step::Compacted),
+        1 => Just(Step::Unknown),
+        2 => (0..MALFORMED.len()).prop_map(Step::Malformed),
+        4 => any::<prop::sample::Index>().prop_map(Step::Recorded),
+    ]
+}
+
+/// Steps, each with the milliseconds that pass before it: now and then none, or time goes back.
+fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
+    let pause = prop_oneof![6 => 1_i64..1500, 3 => Just(0), 1 => -1500_i64..0];
+    prop::collection::vec((pause, step()), 0..40)
+}
+
+/// Recorded lines of moderate length.
+fn pool() -> &'static [Vec<u8>] {
+    static POOL: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
+    POOL.get_or_init(|| {
+        let recordings = recordings();
+        let lines = recordings.iter().flat_map(|(_, bytes)| lines_of(bytes)).filter(|line| line.len() < 4000);
+        let mut lines: Vec<Vec<u8>> = lines.map(|line| line[..line.len() - 1].to_vec()).collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    })
+}
+
+fn rollout_of(steps: &[(i64, Step)]) -> Vec<u8> {
+    let mut rollout = Rollout::default();
+    for (pause, step) in steps {
+        rollout.after(*pause);
+        let said = |cell: &Option<usize>| match cell {
+            Some(cell) => format!("Script running with cell ID {cell}\nOutput:\n"),
+            None => "done".to_owned(),
+        };
+        match step {
+            Step::Meta(thread, forked_from) => rollout.meta(*thread, *forked_from),
+            Step::Context(turn) => rollout.context(*turn),
+            Step::Started(turn) => rollout.started(*turn),
+            Step::Complete(turn) => rollout.complete(*turn),
+            Step::Failed(turn) => rollout.failed(*turn),
+            Step::Aborted(turn) => rollout.aborted(*turn),
+            Step::User(text) => rollout.user(TEXTS[*text]),
+            Step::Assistant(text) => rollout.assistant(TEXTS[*text]),
+            Step::Reasoning(text) => rollout.reasoning(TEXTS[*text]),
+            Step::Call(call, tool) => rollout.call(CALLS[*call], TOOLS[*tool], "{\"cmd\": \"ls\"}"),
+            Step::Program(call, named) => {
+                let named: Vec<String> =
+                    named.iter().map(|command| format!("run({:?});", COMMANDS[*command])).collect();
+                rollout.program(CALLS[*call], &named.join("\n"))
+            }
+            Step::Wait(call, cell) => rollout.call(CALLS[*call], "wait", &format!("{{\"cell_id\":\"{cell}\"}}")),
+            Step::Output(call, cell) => rollout.output(CALLS[*call], &said(cell)),
+            Step::Command(item, turn, ago, command) => {
+                rollout.command(&format!("exec-{item}"), *turn, *ago, COMMANDS[*command])
+            }
+            Step::Search(id) => rollout.search(id.map(|id| CALLS[id])),
+            Step::Usage(is_new) => rollout.usage(*is_new),
+            Step::Compacted => rollout.line("compacted", serde_json::json!({"message": "so far"})),
+            Step::Unknown => rollout.line("brand_new_line", serde_json::json!({"a": 1})),
+            Step::Malformed(line) => rollout.raw(MALFORMED[*line]),
+            Step::Recorded(index) => rollout.raw(&pool()[index.index(pool().len())]),
+        };
+    }
+    rollout.bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_lines_can_be_left_off_at_every_line(steps in steps()) {
+        check_every_split("hand-made", &rollout_of(&steps));
+    }
+
+    #[test]
+    fn any_lines_can_be_left_off_here_and_there(steps in steps(), splits in prop::collection::vec((0_usize..6, any::<bool>()), 1..40)) {
+        let input = rollout_of(&steps);
+        let places = places(&input);
+        for end in ENDS {
+            let mut run = Run::new(&input);
+            let (mut place, mut is_asked) = (0, false);
+            for (more, is_asked_next) in splits.iter().cycle() {
+                if place + 1 >= places.len() {
+                    break;
+                }
+                // The checkpoints that are not used may be taken or not.
+                place = (place + more).min(places.len() - 1);
+                run.feed(places[place], |converter| if is_asked { drop(converter.checkpoint()) });
+                let checkpoint = run.leave_off();
+                run.take_up(&checkpoint);
+                is_asked = *is_asked_next;
+                place += usize::from(*more == 0);
+            }
+            let given = run.finish(end);
+            let wanted = whole(&input, end);
+            prop_assert!(given == wanted, "{end:?}\n{}\n{}", text(&given), text(&wanted));
+        }
+    }
+
+    #[test]
+    fn what_was_let_go_of_any_lines_stays(steps in steps()) {
+        check_prefixes("hand-made", &rollout_of(&steps));
+    }
+}
+
+#[test]
+fn rollouts_one_after_the_other_can_be_left_off_at_every_line() {
+    let recordings = recordings();
+    let pick = |name: &str| {
+        let (_, bytes) = recordings.iter().find(|(path, _)| path.ends_with(name)).expect("a recording");
+        bytes.clone()
+    };
+    for names in [
+        ["0.138.0/v2_spawn_fork.child1.jsonl", "0.169.0/tools.jsonl"],
+        ["0.169.0/code_spawn.jsonl", "0.147.0/v2_spawn_fork.child1.jsonl"],
+    ] {
+        check_every_split(names[0], &names.map(pick).concat());
+    }
+}
+
+/// The words of `attribution` in a transcript, in order.
+fn attributions(transcript: &[u8]) -> Vec<String> {
+    let text = text(transcript);
+    let words =
+        text.split("\"attribution\":\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default().to_owned());
+    words.collect()
+}
+
+#[test]
+fn a_command_is_named_by_a_program_from_before_the_checkpoint() {
+    let mut rollout = Rollout::default();
+    rollout.meta(1, None).after(10).user("go").after(10);
+    rollout.program("call_a", "run(\"make one\")").after(10).program("call_b", "run('make two')").after(10);
+    rollout
+        .output("call_a", "Script running with cell ID 1")
+        .after(1)
+        .output("call_b", "Script running with cell ID 2");
+    rollout.after(100).command("exec-1", 9, 50, "make two").after(10).command("exec-2", 9, 50, "make one");
+    rollout.after(10).command("exec-3", 9, 50, "make three");
+    let wanted = whole(&rollout.bytes, End::Final);
+    assert_eq!(attributions(&wanted), ["named_in_program", "named_in_program", "latest_running_program"]);
+    check_every_split("named", &rollout.bytes);
+}
+
+#[test]
+fn a_programs_text_is_found_again_in_every_form_of_its_line() {
+    let stamp = "\"timestamp\":\"2026-11-22T07:00:00.000Z\"";
+    let call = |payload: &str| format!("{{{stamp},\"type\":\"response_item\",\"payload\":{{{payload}}}}}").into_bytes();
+    let shell = "\"type\":\"local_shell_call\",\"call_id\":\"call_a\"";
+    let function = "\"type\":\"function_call\",\"name\":\"exec_command\",\"call_id\":\"call_a\"";
+    let custom = "\"type\":\"custom_tool_call\",\"name\":\"exec\",\"call_id\":\"call_a\"";
+    let forms = [
+        call(&format!("{function},\"arguments\":\"make one\"")),
+        call(&format!("{function},\"arguments\":{{\"cmd\": \"make one\"}}")),
+        call(&format!("{function},\"arguments\":\"make\\u0020one\"")),
+        call(&format!("{function},\"\\u0061rguments\":\"make one\"")),
+        call(&format!("{function},\"arguments\":\"no\",\"arguments\":\"make one\"")),
+        call(&format!("{function},\"input\":\"make one\"")),
+        call(&format!("{custom},\"input\":\"make one\",\"arguments\":\"no\"")),
+        call(&format!("{custom},\"arguments\":\"make one\"")),
+        call(&format!("{shell},\"action\":{{\"type\":\"exec\",\"command\":[\"make one\"]}}")),
+        call(&format!("{shell},\"command\":[\"make one\"]")),
+        call(&format!("{shell},\"status\":\"make one\"")),
+        [&call(&format!("{custom},\"input\":\""))[..], b""].concat(),
+        String::from_utf8_lossy(&call(&format!("{custom},\"input\":\"make one\"")))
+            .replace("payload", "p\\u0061yload")
+            .into_bytes(),
+        String::from_utf8_lossy(&call(&format!("{custom},\"input\":\"make one\"")))
+            .replace("{\"type\":\"custom", "{ \"type\" : \"custom")
+            .into_bytes(),
+    ];
+    for form in forms {
+        for command in ["make one", "make \u{fffd}"] {
+            for is_damaged in [false, true] {
+                let mut line = form.clone();
+                if is_damaged {
+                    // Invalid UTF-8 in the place of a letter.
+                    let Some(at) = line.windows(3).position(|window| window == b"one") else { continue };
+                    line.splice(at..at + 3, [0xff]);
+                }
+                let mut rollout = Rollout::default();
+                rollout.raw(&line).after(10).program("call_b", "other()").after(100);
+                rollout.command("exec-1", 9, 50, command);
+                check_every_split(&text(&line), &rollout.bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_of_junk_that_is_not_kept_is_passed_over_whole() {
+    let mut rollout = Rollout::default();
+    rollout.meta(1, None).after(10).user("before").after(10);
+    // Its end would be a line of its own, for one who went on in its middle.
+    let mut tail = Rollout::default();
+    tail.user("inside");
+    rollout.raw(&[&vec![b'x'; 3 << 20], &b"\n".repeat(0)[..], &tail.bytes[..tail.bytes.len() - 1]].concat());
+    rollout.after(10).user("behind");
+    check_every_split("junk", &rollout.bytes);
+}
+
+// ---- the size of the state ----
+
+/// Feeds an input and asks for the state at every so many lines.
+fn check_states(name: &str, input: &[u8], every: usize) {
+    let mut run = Run::new(input);
+    let mut given = 0;
+    let mut largest = 0;
+    run.feed(input.len(), |converter| {
+        given += 1;
+        if given % every == 0 {
+            largest = largest.max(converter.checkpoint().state.len());
+        }
+    });
+    let checkpoint = run.converter.checkpoint();
+    largest = largest.max(checkpoint.state.len());
+    assert!(largest < MOST_STATE, "{name}: {largest} bytes");
+    let mut restored = Run::new(input);
+    restored.given.extend(run.converter.take_records().expect("no error"));
+    restored.take_up(&checkpoint);
+    assert!(restored.finish(End::Final) == whole(input, End::Final), "{name}");
+}
+
+#[test]
+fn the_state_is_small_after_floods_of_calls() {
+    for length in [1, 40, 96, 400, 8000] {
+        let id = |number: usize| format!("call_{number}_{}", "i".repeat(length));
+        for tool in ["exec", "update_plan", "wait"] {
+            let mut rollout = Rollout::default();
+            for number in 0..400 {
+                let arguments = format!("{{\"cell_id\":\"{}\"}}", "c".repeat(length.min(96)));
+                rollout.after(1).call(&id(number), tool, &arguments);
+                if number % 3 == 0 {
+                    rollout.output(&id(number), &format!("Script running with cell ID {number}{}", "c".repeat(length)));
+                }
+            }
+            check_states(&format!("{tool}, {length}"), &rollout.bytes, 50);
+        }
+    }
+}
+
+#[test]
+fn the_state_is_small_after_a_flood_at_one_timestamp() {
+    let mut rollout = Rollout::default();
+    for number in 0..5000 {
+        rollout.user(&format!("number {number}"));
+    }
+    check_states("one timestamp", &rollout.bytes, 700);
+}
+
+#[test]
+fn the_state_is_small_whatever_names_are_long() {
+    let long = "n".repeat(100_000);
+    let mut rollout = Rollout::default();
+    for key in ["turn_id", "model", "effort"] {
+        let mut payload = serde_json::json!({"turn_id": rollouts::uuid(2), "model": "gpt"});
+        payload[key] = serde_json::json!(long);
+        rollout.after(10).line("turn_context", payload).call("call_a", "exec", "{}").output("call_a", "");
+    }
+    for key in ["id", "forked_from_id", "cli_version"] {
+        let mut payload = serde_json::json!({"id": rollouts::uuid(1)});
+        payload[key] = serde_json::json!(long);
+        rollout.after(10).line("session_meta", payload).user("go");
+    }
+    for kind in ["task_started", "task_complete", "turn_aborted"] {
+        rollout.after(10).line("event_msg", serde_json::json!({"type": kind, "turn_id": long})).user("go");
+    }
+    rollout.call(&long, &long, "{}").output(&long, "").call("call_a", &long, "{}").command("exec-1", 2, 10, "ls");
+    check_states("long names", &rollout.bytes, 1);
+}
+
+#[test]
+fn the_state_is_small_when_all_that_is_remembered_is_full() {
+    let mut rollout = Rollout::default();
+    rollout.line(
+        "turn_context",
+        serde_json::json!({"turn_id": "t".repeat(36), "model": "m".repeat(512), "effort": "e".repeat(510)}),
+    );
+    for number in 0..200 {
+        // As long as ids of calls may be for all programs to be remembered.
+        let id = format!("call_{number:043}");
+        rollout.after(1).program(&id, &"text".repeat(100));
+    }
+    for number in 0..40 {
+        let (call, cell) = (format!("{number:096}"), format!("{number:096}"));
+        rollout.after(1).program(&call, "text").output(&call, &format!("Script running with cell ID {cell}"));
+        rollout.after(1).call(&call, "wait", &format!("{{\"cell_id\":\"{cell}\"}}"));
+    }
+    for number in 0..128 {
+        rollout.after(1).call(&format!("open_{number:050}"), "update_plan", "{}");
+    }
+    rollout.after(1);
+    for number in 0..2100 {
+        rollout.user(&format!("number {number}"));
+    }
+    check_states("all full", &rollout.bytes, 100);
+}
