@@ -3,20 +3,15 @@
 //! The inputs of `tests/corpus` come first, then made ones: a fixed number, the same ones each time, or for as long
 //! as `MNGR_CODEX_FUZZ_SECONDS` says, other ones each time. `MNGR_CODEX_FUZZ_SEED` makes one input again.
 
-#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
-
 mod chance;
 mod records;
 mod rollouts;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::fs;
 use std::io::{self, Cursor, Read, Write};
-use std::path::Path;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime};
 
+use chance::{Random, corpus, fuzz, input};
 use mngr_codex_core::rollout::input::Input;
 use mngr_codex_core::rollout::lines::{LineError, Lines};
 use mngr_codex_core::transcript::{ConvertError, End, Options, convert};
@@ -98,43 +93,6 @@ fn uncounted<T>(run: impl FnOnce() -> T) -> T {
 const FIXED: usize = 16 << 20;
 const MOST_COPIES: usize = 24;
 
-// ---- runs ----
-
-/// Says how to make an input again when its test fails.
-struct Told(u64);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the input is made again with MNGR_CODEX_FUZZ_SEED={}", self.0);
-        }
-    }
-}
-
-/// Runs a target with the inputs that the environment asks for.
-fn fuzz(cases: u64, mut target: impl FnMut(&mut Random)) {
-    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let mut run = |seed: u64| {
-        let _told = Told(seed);
-        target(&mut Random::new(seed));
-    };
-    if let Some(seed) = number("MNGR_CODEX_FUZZ_SEED") {
-        run(seed);
-    } else if let Some(seconds) = number("MNGR_CODEX_FUZZ_SECONDS") {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-        let first = u64::try_from(now % (1 << 62)).unwrap_or(0);
-        let start = Instant::now();
-        let mut made = 0;
-        while start.elapsed() < Duration::from_secs(seconds) {
-            run(first + made);
-            made += 1;
-        }
-        println!("{made} inputs from seed {first} on");
-    } else {
-        (0..cases).for_each(run);
-    }
-}
-
 // ---- the first target: conversion ----
 
 /// Keeps what is written, without its memory being counted.
@@ -177,9 +135,9 @@ fn check_conversion(input: &[u8], line_limit: usize) {
         assert!(most <= bound, "{most} bytes held of {bound}");
         match result.expect("a result") {
             Ok(summary) => {
-                let lines = input.iter().filter(|byte| **byte == b'\n').count() as u64;
-                assert_eq!(summary.lines, lines);
-                assert_eq!(summary.records, kept.0.iter().filter(|byte| **byte == b'\n').count() as u64);
+                let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count() as u64 - 1;
+                assert_eq!(summary.lines, lines(input));
+                assert_eq!(summary.records, lines(&kept.0));
                 let half = input.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) as u64;
                 assert_eq!(summary.half_line.map_or(0, |(_, length)| length), half);
             }
@@ -210,7 +168,9 @@ fn any_bytes_become_a_transcript() {
 #[test]
 fn a_long_text_is_held_three_times_at_the_most() {
     const LENGTH: usize = 6 << 20;
-    let line = |kind: &str, payload: Value| json!({"timestamp": rollouts::iso(0), "type": kind, "payload": payload}).to_string();
+    let line = |kind: &str, payload: Value| {
+        json!({"timestamp": rollouts::iso(0), "type": kind, "payload": payload}).to_string()
+    };
     let item = |payload: Value| line("response_item", payload);
     let shapes = [
         item(json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "TEXT"}]})),
@@ -303,7 +263,7 @@ fn any_bytes_can_be_read_as_a_compressed_rollout() {
             packed.extend(zstd::encode_all(&b"{}\nhalf"[..], 1).expect("can be compressed"));
             bytes.extend(b"{}\nhalf");
         }
-        let seed = random.next();
+        let seed = random.number();
         let (text, is_whole) = read_lines(packed.clone(), usize::MAX, seed);
         assert!(is_whole);
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);

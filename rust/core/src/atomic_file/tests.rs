@@ -1,5 +1,3 @@
-#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
-
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tempfile::TempDir;

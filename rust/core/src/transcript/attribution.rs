@@ -20,7 +20,7 @@ const MOST_PROGRAMS: usize = 192;
 const MOST_ID_BYTES: usize = 16 << 10;
 
 /// The longest id of a cell, and of the call that waits for it, that is remembered, in bytes.
-const LONGEST_CELL_ID: usize = 96;
+const LONGEST_CELL_ID: usize = 64;
 
 /// Bytes of program text that are remembered, newest first.
 const MOST_TEXT: u64 = 1 << 20;

@@ -198,14 +198,15 @@ impl<W: Write> Converter<W> {
     ///
     /// # Errors
     ///
-    /// [`StateError`] where the state is of another version.
+    /// [`StateError`] where the state is of another version, or damaged.
     pub fn restore(agent_id: &str, checkpoint: &Checkpoint, sink: W) -> Result<Self, StateError> {
-        let (version, bytes) = checkpoint.state.split_first().unwrap_or((&0, &[]));
-        let error = StateError { version: *version };
-        if *version != STATE_VERSION {
-            return Err(error);
+        let (version, rest) = checkpoint.state.split_first().unwrap_or((&0, &[]));
+        let error = || StateError { version: *version };
+        let (sum, bytes) = rest.split_first_chunk().ok_or_else(error)?;
+        if *version != STATE_VERSION || *sum != check_sum(bytes) {
+            return Err(error());
         }
-        let state = postcard::from_bytes(bytes).map_err(|_| error)?;
+        let state = postcard::from_bytes(bytes).map_err(|_| error())?;
         Ok(Self::with_state(agent_id, state, checkpoint.resume_at, Output::new(sink, checkpoint.skip)))
     }
 
@@ -1014,7 +1015,13 @@ fn first_word(text: &[u8]) -> Option<Name> {
     (end > 0).then(|| Name::new(&escaped, false))
 }
 
-/// Writes a state as it is kept in a checkpoint.
+/// Writes a state as it is kept in a checkpoint: the version, a check sum, the state.
 fn encode(state: &State) -> Vec<u8> {
-    postcard::to_extend(state, vec![STATE_VERSION]).unwrap_or_default()
+    let bytes = postcard::to_extend(state, Vec::new()).unwrap_or_default();
+    [&[STATE_VERSION], &check_sum(&bytes)[..], &bytes].concat()
+}
+
+/// What tells a damaged state.
+fn check_sum(bytes: &[u8]) -> [u8; 8] {
+    Digest16::of(&[bytes]).number().to_le_bytes()
 }

@@ -90,7 +90,8 @@ impl Digest16 {
     }
 
     /// Eight of its bytes as a number.
-    fn number(self) -> u64 {
+    #[must_use]
+    pub fn number(self) -> u64 {
         self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }

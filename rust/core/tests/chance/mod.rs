@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ impl Random {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -27,11 +28,11 @@ impl Random {
 
     /// A number below `end`, or 0.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap_or(0) % end.max(1)
+        usize::try_from(self.number() >> 33).unwrap_or(0) % end.max(1)
     }
 
     pub fn byte(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
+        self.number().to_be_bytes()[0]
     }
 
     /// Whether one of so many cases has come.
@@ -49,10 +50,46 @@ impl Random {
     }
 }
 
+/// Says how to make an input again when its test fails.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the input is made again with MNGR_CODEX_FUZZ_SEED={}", self.0);
+        }
+    }
+}
+
+/// Runs a target with the inputs that the environment asks for.
+pub fn fuzz(cases: u64, mut target: impl FnMut(&mut Random)) {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let mut run = |seed: u64| {
+        let _told = Told(seed);
+        target(&mut Random::new(seed));
+    };
+    if let Some(seed) = number("MNGR_CODEX_FUZZ_SEED") {
+        run(seed);
+    } else if let Some(seconds) = number("MNGR_CODEX_FUZZ_SECONDS") {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+        let first = u64::try_from(now % (1 << 62)).unwrap_or(0);
+        let start = Instant::now();
+        let mut made = 0;
+        while start.elapsed() < Duration::from_secs(seconds) {
+            run(first + made);
+            made += 1;
+        }
+        println!("{made} inputs from seed {first} on");
+    } else {
+        (0..cases).for_each(run);
+    }
+}
+
 /// The hand-made inputs, with their names.
 pub fn corpus() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    let mut paths: Vec<_> = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     assert!(paths.len() >= 20);
     paths.into_iter().map(|path| (path.display().to_string(), fs::read(&path).expect("an input"))).collect()
@@ -85,33 +122,125 @@ fn pool() -> &'static [Vec<u8>] {
 
 /// Names that mean something somewhere.
 const NAMES: &[&str] = &[
-    "type", "payload", "timestamp", "ordinal", "content", "text", "role", "call_id", "id", "name", "arguments", "input",
-    "output", "action", "item", "command", "cwd", "status", "exit_code", "duration", "secs", "nanos", "started_at_ms",
-    "completed_at_ms", "aggregated_output", "turn_id", "thread_id", "info", "total_token_usage", "last_token_usage",
-    "input_tokens", "output_tokens", "summary", "image_url", "result", "tools", "model", "effort", "message", "reason",
-    "error", "num_turns", "forked_from_id", "history_base", "end_ordinal_exclusive", "subagent_history_start_ordinal",
-    "thread_source", "author", "recipient", "cell_id", "internal_chat_message_metadata_passthrough",
+    "type",
+    "payload",
+    "timestamp",
+    "ordinal",
+    "content",
+    "text",
+    "role",
+    "call_id",
+    "id",
+    "name",
+    "arguments",
+    "input",
+    "output",
+    "action",
+    "item",
+    "command",
+    "cwd",
+    "status",
+    "exit_code",
+    "duration",
+    "secs",
+    "nanos",
+    "started_at_ms",
+    "completed_at_ms",
+    "aggregated_output",
+    "turn_id",
+    "thread_id",
+    "info",
+    "total_token_usage",
+    "last_token_usage",
+    "input_tokens",
+    "output_tokens",
+    "summary",
+    "image_url",
+    "result",
+    "tools",
+    "model",
+    "effort",
+    "message",
+    "reason",
+    "error",
+    "num_turns",
+    "forked_from_id",
+    "history_base",
+    "end_ordinal_exclusive",
+    "subagent_history_start_ordinal",
+    "thread_source",
+    "author",
+    "recipient",
+    "cell_id",
+    "internal_chat_message_metadata_passthrough",
 ];
 
 /// Words that stand under such names.
 const WORDS: &[&str] = &[
-    "response_item", "event_msg", "session_meta", "turn_context", "compacted", "world_state", "message", "reasoning",
-    "function_call", "custom_tool_call", "function_call_output", "custom_tool_call_output", "local_shell_call",
-    "web_search_call", "image_generation_call", "tool_search_call", "tool_search_output", "agent_message", "new_call",
-    "new_output", "_call", "_output", "token_count", "task_started", "task_complete", "turn_aborted", "item_completed",
-    "thread_rolled_back", "CommandExecution", "user", "assistant", "developer", "exec", "wait", "shell", "input_text",
-    "output_text", "input_image", "data:image/png;base64,iVBORw0KGgo=", "data:,", "file:///a%20b%", "call_a", "",
-    "Script running with cell ID 1\n", "Script running with cell ID ", "{\"cell_id\":\"1\"}", "{\"a\":{\"b\":[1e999]}}",
-    "<user_instructions>", "# AGENTS.md instructions for <INSTRUCTIONS>", "2026-11-22T07:12:04.790Z", "2026-11-22 07:12",
-    "01a20218-0002-7000-8000-00000000beef", "\u{2028}\u{85}\u{0}\u{7f}\"\\/\u{8}\u{c}\u{1f}", "é漢😀", "-c", "-lc",
+    "response_item",
+    "event_msg",
+    "session_meta",
+    "turn_context",
+    "compacted",
+    "world_state",
+    "message",
+    "reasoning",
+    "function_call",
+    "custom_tool_call",
+    "function_call_output",
+    "custom_tool_call_output",
+    "local_shell_call",
+    "web_search_call",
+    "image_generation_call",
+    "tool_search_call",
+    "tool_search_output",
+    "agent_message",
+    "new_call",
+    "new_output",
+    "_call",
+    "_output",
+    "token_count",
+    "task_started",
+    "task_complete",
+    "turn_aborted",
+    "item_completed",
+    "thread_rolled_back",
+    "CommandExecution",
+    "user",
+    "assistant",
+    "developer",
+    "exec",
+    "wait",
+    "shell",
+    "input_text",
+    "output_text",
+    "input_image",
+    "data:image/png;base64,iVBORw0KGgo=",
+    "data:,",
+    "file:///a%20b%",
+    "call_a",
+    "",
+    "Script running with cell ID 1\n",
+    "Script running with cell ID ",
+    "{\"cell_id\":\"1\"}",
+    "{\"a\":{\"b\":[1e999]}}",
+    "<user_instructions>",
+    "# AGENTS.md instructions for <INSTRUCTIONS>",
+    "2026-11-22T07:12:04.790Z",
+    "2026-11-22 07:12",
+    "01a20218-0002-7000-8000-00000000beef",
+    "\u{2028}\u{85}\u{0}\u{7f}\"\\/\u{8}\u{c}\u{1f}",
+    "é漢😀",
+    "-c",
+    "-lc",
 ];
 
 fn value(random: &mut Random) -> Value {
     match random.below(16) {
         0 => Value::Null,
         1 => json!(random.one_in(2)),
-        2 => json!(random.next()),
-        3 => json!(-i64::try_from(random.next() >> 1).unwrap_or(0)),
+        2 => json!(random.number()),
+        3 => json!(-i64::try_from(random.number() >> 1).unwrap_or(0)),
         4 => json!(random.below(3)),
         5 => json!([]),
         6 => json!({}),
@@ -158,9 +287,35 @@ fn change(random: &mut Random, inside: &mut Value) {
 
 /// Pieces of JSON that no tree holds: put in anywhere, they may make a line malformed.
 const PIECES: &[&[u8]] = &[
-    b"\\ud83d", b"\\uDE00", b"\\ud83d\\ude00", b"\\u0000", b"\\", b"\"", b"\xff", b"\xed\xa0\x80", b"\xe2\x80\xa8",
-    b"\xc2\x85", b"\n", b"\r", b"\0", b"{", b"}", b"[", b"]", b",", b":", b" ", b"\t", b"1e999", b"-0", b"0.1", b"null,",
-    b"\"type\":\"message\",", b"\"payload\":{},", b"\"p\\u0061yload\":{},", b"12345678901234567890123456789012345678901",
+    b"\\ud83d",
+    b"\\uDE00",
+    b"\\ud83d\\ude00",
+    b"\\u0000",
+    b"\\",
+    b"\"",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\xe2\x80\xa8",
+    b"\xc2\x85",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b" ",
+    b"\t",
+    b"1e999",
+    b"-0",
+    b"0.1",
+    b"null,",
+    b"\"type\":\"message\",",
+    b"\"payload\":{},",
+    b"\"p\\u0061yload\":{},",
+    b"12345678901234567890123456789012345678901",
 ];
 
 fn harm(random: &mut Random, bytes: &mut Vec<u8>) {
@@ -235,7 +390,11 @@ pub fn input(random: &mut Random) -> Vec<u8> {
     if random.one_in(100) {
         // A line larger than all buffers, of the kind that waits, or of junk.
         let length = (1 << 20) + random.below(7 << 20);
-        let beginning: &[u8] = if random.one_in(2) { b"{\"type\":\"response_item\",\"payload\":{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"" } else { b"junk" };
+        let beginning: &[u8] = if random.one_in(2) {
+            b"{\"type\":\"response_item\",\"payload\":{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\""
+        } else {
+            b"junk"
+        };
         input.extend_from_slice(beginning);
         input.resize(input.len() + length, *random.pick(b"x \\\xe9\""));
         input.extend_from_slice(b"\"}]}}\n");

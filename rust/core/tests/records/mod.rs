@@ -1,12 +1,33 @@
 //! What every common transcript must be, whatever it was made from: the schema of mngr's records, read strictly.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::fmt;
 
 use mngr_codex_core::rollout::timestamp;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-type Object = HashMap<String, IgnoredAny>;
+/// An object of any members.
+struct Object;
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                while map.next_entry::<String, IgnoredAny>()?.is_some() {}
+                Ok(Object)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
 
 /// Any record; which members must be there is told by its type.
 #[derive(Deserialize)]
@@ -31,7 +52,11 @@ struct Record {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "that they can be read is what is checked")]
+#[expect(
+    dead_code,
+    clippy::struct_field_names,
+    reason = "the names are mngr's; that they can be read is what is checked"
+)]
 struct ToolCall {
     tool_call_id: String,
     function_name: String,
@@ -69,7 +94,8 @@ pub fn check_transcript(transcript: &[u8]) {
     for (place, line) in text.split_terminator('\n').enumerate() {
         assert!(!line.bytes().any(|byte| byte < b' '), "no control characters: {line}");
         assert!(depth(line) <= MOST_DEPTH, "nested too deep: {} levels", depth(line));
-        let record: Record = serde_json::from_str(&without_surrogates(line)).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let record: Record =
+            serde_json::from_str(&without_surrogates(line)).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(record.emitter, "codex/common_transcript");
         assert_eq!(record.r#type == "header", place == 0, "a header stands first and nowhere else: {line}");
         check(&record, line);
@@ -101,7 +127,10 @@ fn check(record: &Record, line: &str) {
         None => &["tool_result", "command_execution"],
     };
     let id = record.event_id.strip_prefix("evt-").and_then(|id| id.split_at_checked(32));
-    assert!(id.is_some_and(|(hash, kind)| is_hash(hash) && kinds.iter().any(|known| kind == format!("-{known}"))), "{line}");
+    assert!(
+        id.is_some_and(|(hash, kind)| is_hash(hash) && kinds.iter().any(|known| kind == format!("-{known}"))),
+        "{line}"
+    );
     let is_agents = record.source.as_deref() == Some("agent");
     let has_agents_members = record.model_name.is_some()
         || record.reasoning_effort.is_some()
@@ -143,7 +172,8 @@ fn without_surrogates(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     while let Some(at) = rest.find('\\') {
         out.push_str(&rest[..at]);
-        let is_surrogate = rest[at..].starts_with("\\ud") && rest.as_bytes().get(at + 3).is_some_and(|digit| *digit > b'7');
+        let is_surrogate =
+            rest[at..].starts_with("\\ud") && rest.as_bytes().get(at + 3).is_some_and(|digit| *digit > b'7');
         let is_upper = rest[at..].starts_with("\\uD") && rest.as_bytes().get(at + 3).is_some_and(|digit| *digit > b'7');
         if is_surrogate || is_upper {
             out.push_str("\\ufffd");

@@ -54,16 +54,16 @@ impl Rollout {
         self
     }
 
-    pub fn line(&mut self, kind: &str, payload: Value) -> &mut Self {
+    pub fn line(&mut self, kind: &str, payload: &Value) -> &mut Self {
         let line = json!({"timestamp": iso(self.clock), "type": kind, "payload": payload});
         self.raw(line.to_string().as_bytes())
     }
 
-    fn item(&mut self, payload: Value) -> &mut Self {
+    fn item(&mut self, payload: &Value) -> &mut Self {
         self.line("response_item", payload)
     }
 
-    fn event(&mut self, payload: Value) -> &mut Self {
+    fn event(&mut self, payload: &Value) -> &mut Self {
         self.line("event_msg", payload)
     }
 
@@ -77,53 +77,53 @@ impl Rollout {
         if let Some(forked_from) = forked_from {
             payload["forked_from_id"] = json!(uuid(forked_from));
         }
-        self.line("session_meta", payload)
+        self.line("session_meta", &payload)
     }
 
     pub fn context(&mut self, turn: u32) -> &mut Self {
-        self.line("turn_context", json!({"turn_id": uuid(turn), "model": format!("gpt-{turn}"), "effort": "high"}))
+        self.line("turn_context", &json!({"turn_id": uuid(turn), "model": format!("gpt-{turn}"), "effort": "high"}))
     }
 
     pub fn started(&mut self, turn: u32) -> &mut Self {
-        self.event(json!({"type": "task_started", "turn_id": uuid(turn)}))
+        self.event(&json!({"type": "task_started", "turn_id": uuid(turn)}))
     }
 
     pub fn complete(&mut self, turn: u32) -> &mut Self {
-        self.event(json!({"type": "task_complete", "turn_id": uuid(turn), "last_agent_message": null}))
+        self.event(&json!({"type": "task_complete", "turn_id": uuid(turn), "last_agent_message": null}))
     }
 
     pub fn failed(&mut self, turn: u32) -> &mut Self {
-        self.event(json!({"type": "task_complete", "turn_id": uuid(turn), "error": {"message": "no\nway"}}))
+        self.event(&json!({"type": "task_complete", "turn_id": uuid(turn), "error": {"message": "no\nway"}}))
     }
 
     pub fn aborted(&mut self, turn: u32) -> &mut Self {
-        self.event(json!({"type": "turn_aborted", "turn_id": uuid(turn), "reason": "interrupted"}))
+        self.event(&json!({"type": "turn_aborted", "turn_id": uuid(turn), "reason": "interrupted"}))
     }
 
     pub fn user(&mut self, text: &str) -> &mut Self {
-        self.item(json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}))
+        self.item(&json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}))
     }
 
     pub fn assistant(&mut self, text: &str) -> &mut Self {
-        self.item(json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}))
+        self.item(&json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}))
     }
 
     pub fn reasoning(&mut self, text: &str) -> &mut Self {
         self.item(
-            json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": text}], "encrypted_content": "b"}),
+            &json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": text}], "encrypted_content": "b"}),
         )
     }
 
     pub fn call(&mut self, call: &str, tool: &str, arguments: &str) -> &mut Self {
-        self.item(json!({"type": "function_call", "name": tool, "arguments": arguments, "call_id": call}))
+        self.item(&json!({"type": "function_call", "name": tool, "arguments": arguments, "call_id": call}))
     }
 
     pub fn program(&mut self, call: &str, program: &str) -> &mut Self {
-        self.item(json!({"type": "custom_tool_call", "status": "completed", "call_id": call, "name": "exec", "input": program}))
+        self.item(&json!({"type": "custom_tool_call", "status": "completed", "call_id": call, "name": "exec", "input": program}))
     }
 
     pub fn output(&mut self, call: &str, output: &str) -> &mut Self {
-        self.item(json!({"type": "function_call_output", "call_id": call, "output": output}))
+        self.item(&json!({"type": "function_call_output", "call_id": call, "output": output}))
     }
 
     pub fn search(&mut self, id: Option<&str>) -> &mut Self {
@@ -132,13 +132,13 @@ impl Rollout {
         if let Some(id) = id {
             payload["id"] = json!(id);
         }
-        self.item(payload)
+        self.item(&payload)
     }
 
     /// A command that started so many milliseconds before now.
     pub fn command(&mut self, item: &str, turn: u32, ago: i64, script: &str) -> &mut Self {
         let started = START_MS + self.clock - ago;
-        self.event(json!({
+        self.event(&json!({
             "type": "item_completed", "thread_id": uuid(1), "turn_id": uuid(turn),
             "item": {
                 "type": "CommandExecution", "id": item, "command": ["/bin/bash", "-lc", script],
@@ -154,7 +154,7 @@ impl Rollout {
         self.tokens += u64::from(is_new);
         let last = json!({"input_tokens": 100 + self.tokens, "cached_input_tokens": 10, "output_tokens": 5});
         let info = json!({"total_token_usage": {"total_tokens": self.tokens}, "last_token_usage": last});
-        self.event(json!({"type": "token_count", "info": info, "rate_limits": null}))
+        self.event(&json!({"type": "token_count", "info": info, "rate_limits": null}))
     }
 }
 

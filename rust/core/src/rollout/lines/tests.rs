@@ -1,5 +1,3 @@
-#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
-
 use std::collections::VecDeque;
 use std::io;
 
@@ -36,10 +34,13 @@ impl Read for Piecewise {
     }
 }
 
-/// What an input's lines are: each with its offset, then what stands behind the last newline.
-fn expected(bytes: &[u8]) -> (Vec<(u64, &[u8])>, (u64, &[u8])) {
+/// A line and its offset.
+type Placed<'a> = (u64, &'a [u8]);
+
+/// What an input's lines are, and what stands behind the last newline.
+fn expected(bytes: &[u8]) -> (Vec<Placed<'_>>, Placed<'_>) {
     let mut offset = 0;
-    let mut lines: Vec<(u64, &[u8])> = Vec::new();
+    let mut lines: Vec<Placed<'_>> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n') {
         lines.push((offset, line));
         offset += line.len() as u64 + 1;

@@ -1,5 +1,3 @@
-#![expect(clippy::expect_used, reason = "a test fails where it expects in vain")]
-
 use proptest::prelude::*;
 
 use super::super::envelope::Envelope;

@@ -14,7 +14,7 @@ proptest! {
         let mut order = Vec::new();
         for (one, two, three) in &kinds {
             let parts = [one, two, three];
-            summary.add_left_out(parts.map(|part| part.as_bytes()));
+            summary.add_left_out(parts.map(String::as_bytes));
             let name = parts.into_iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("/");
             let count = counts.entry(name.clone()).or_default();
             if *count == 0 {
