@@ -355,6 +355,49 @@ fn rollouts_one_after_the_other_can_be_left_off_at_every_line() {
     }
 }
 
+/// Leaves off at these lines, each time with another converter to the end.
+fn check_splits(input: &[u8], lines: impl IntoIterator<Item = usize>) {
+    let (wanted, places) = (whole(input, End::Final), places(input));
+    let mut run = Run::new(input);
+    for line in lines {
+        run.feed(places[line], |_| {});
+        let checkpoint = run.leave_off();
+        let mut other = Run::new(input);
+        other.given.clone_from(&run.given);
+        other.take_up(&checkpoint);
+        assert!(other.finish(End::Final) == wanted, "left off at line {line}");
+    }
+}
+
+#[test]
+fn what_waits_may_be_too_much_for_memory_when_it_is_left_off() {
+    let mut rollout = Rollout::default();
+    rollout.context(2).after(10).user("go").after(10);
+    for number in 0..3 {
+        rollout.call(&format!("call_{number}"), "exec", "{}").after(10);
+    }
+    for number in 0..3 {
+        rollout.output(&format!("call_{number}"), &"long ".repeat(500_000)).after(10);
+    }
+    rollout.usage(true).after(10).assistant("done");
+    check_splits(&rollout.bytes, [4, 6, 7, 8, 9]);
+}
+
+#[test]
+fn commands_that_wait_may_be_too_many_when_they_are_left_off() {
+    let mut rollout = Rollout::default();
+    rollout.after(10).program("call_a", "ls").after(10);
+    for number in 0..70 {
+        rollout.command(&format!("exec-{number}"), 2, 5, &"x".repeat(40_000));
+    }
+    rollout.output("call_a", "done");
+    // A record holds the command twice, so these come to more than may wait.
+    let text = text(&whole(&rollout.bytes, End::Final));
+    let unowned = text.matches("belongs to no call").count();
+    assert!((1..70).contains(&unowned), "{unowned} commands came without their call");
+    check_splits(&rollout.bytes, [2, 50, 60, 71]);
+}
+
 /// The words of `attribution` in a transcript, in order.
 fn attributions(transcript: &[u8]) -> Vec<String> {
     let text = text(transcript);

@@ -161,11 +161,8 @@ fn implementations() -> Vec<Implementation> {
     let mut implementations: Vec<Implementation> = vec![scan_portable];
     #[cfg(target_arch = "x86_64")]
     {
-        let has_bits = is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("popcnt");
-        if has_bits && is_x86_feature_detected!("avx2") {
+        // A processor with AVX-512 has AVX2 as well.
+        if Instructions::best() != Instructions::Portable {
             implementations.push(scan_avx2);
         }
         if Instructions::best() == Instructions::Avx512 {

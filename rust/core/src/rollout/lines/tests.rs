@@ -62,6 +62,7 @@ fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
                     (line.offset, line.next),
                     (ByteOffset(offset), ByteOffset(offset + wanted.len() as u64 + 1))
                 );
+                assert_eq!(line.has_control, wanted.iter().any(|byte| *byte < b' '));
                 let given = line.text.bytes();
                 if wanted.len() <= LARGE || wanted.trim_ascii_start().first() == Some(&b'{') {
                     assert!(given == wanted, "the line at {offset}");
