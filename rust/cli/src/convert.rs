@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mngr_codex_core::atomic_file::AtomicFile;
 use mngr_codex_core::rollout::input::Input;
-use mngr_codex_core::rollout::lines::DEFAULT_LINE_LIMIT;
+use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::{ConvertError, End, Options, Summary, convert};
 
 /// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, JSON Lines)
@@ -130,6 +130,7 @@ fn open(path: &Path) -> Result<Input, Failure> {
 
 /// A transcript in place of its own rollout would lose the rollout.
 fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
+    let input = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
     match (fs::canonicalize(input), fs::canonicalize(output)) {
         (Ok(one), Ok(other)) if one == other && one.is_file() => {
             Err(format!("{} is the input {}; name another file for the output", output.display(), input.display()))
@@ -149,6 +150,7 @@ fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure
             format!("cannot write {output}: {error}; nothing was left there")
         }
         ConvertError::Output(error) => format!("cannot write {output}: {error}"),
+        ConvertError::Input(LineError::TooLong { .. }) => format!("{input}: {error} (--max-line BYTES)"),
         error => format!("{input}: {error}"),
     }
 }

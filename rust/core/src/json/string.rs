@@ -368,7 +368,7 @@ pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
         let mut rest = piece;
         while !rest.is_empty() {
-            let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\' || !byte.is_ascii();
+            let is_special = |byte: &u8| !(b' '..=b'~').contains(byte) || *byte == b'"' || *byte == b'\\';
             let plain = rest.iter().position(is_special).unwrap_or(rest.len());
             out.extend_from_slice(&rest[..plain]);
             rest = &rest[plain..];

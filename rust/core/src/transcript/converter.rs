@@ -99,6 +99,13 @@ struct HeldCommand {
     extra: Vec<u8>,
 }
 
+impl HeldCommand {
+    /// Its bytes in memory.
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.extra.len() + self.owner.0.as_bytes().len()
+    }
+}
+
 /// The converter between two lines, to go on from later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -604,6 +611,10 @@ impl<W: Write> Converter<W> {
                 if let Some((text, rest)) = invocation.object() {
                     body.read_dumped(rest);
                     self.push_output(item, text, &call, &body, Some(tool));
+                } else {
+                    // Nested too deep to be told apart from its framing.
+                    body.read_dumped(item.payload);
+                    self.push_output(item, item.text, &call, &body, Some(tool));
                 }
                 self.scratch.invocation = invocation;
                 self.scratch.body = body;
@@ -669,18 +680,13 @@ impl<W: Write> Converter<W> {
             Some(Owner { call, .. }) if item.text.bytes().len() <= MOST_HELD_COMMANDS => {
                 let mut extra = Vec::new();
                 command.push_extra(item.text, item.tape, rule, &mut extra);
-                self.held_bytes += extra.len();
                 let timestamp = self.state.timestamp.clone();
-                self.held_commands.push(HeldCommand {
-                    owner: call,
-                    digest,
-                    timestamp,
-                    is_copied: item.is_copied,
-                    extra,
-                });
+                let held = HeldCommand { owner: call, digest, timestamp, is_copied: item.is_copied, extra };
+                self.held_bytes += held.size();
+                self.held_commands.push(held);
                 while self.held_bytes > MOST_HELD_COMMANDS {
                     let oldest = self.held_commands.remove(0);
-                    self.held_bytes -= oldest.extra.len();
+                    self.held_bytes -= oldest.size();
                     self.push_unowned(&oldest);
                 }
             }
@@ -702,7 +708,7 @@ impl<W: Write> Converter<W> {
     fn release_commands_of(&mut self, call: &CallId) {
         while let Some(place) = self.held_commands.iter().position(|held| held.owner == *call) {
             let held = self.held_commands.remove(place);
-            self.held_bytes -= held.extra.len();
+            self.held_bytes -= held.size();
             self.push_held(&held);
         }
     }

@@ -20,7 +20,7 @@ fn of_python(value: &Value, sort_keys: bool, out: &mut String) {
         Value::String(text) => {
             let quoted = serde_json::to_string(text).expect("a string");
             for character in quoted.chars() {
-                if character.is_ascii() {
+                if matches!(character, ' '..='~') {
                     out.push(character);
                 } else {
                     let units = character.encode_utf16(&mut [0; 2]).to_vec();
