@@ -398,6 +398,17 @@ fn commands_that_wait_may_be_too_many_when_they_are_left_off() {
     check_splits(&rollout.bytes, [2, 50, 60, 71]);
 }
 
+#[test]
+fn a_step_whose_call_has_no_output_is_held_back_until_the_very_end() {
+    let mut rollout = Rollout::default();
+    rollout.context(2).after(10).user("go").after(10).call("call_a", "exec", "{}");
+    let steps = |end| text(&whole(&rollout.bytes, end)).matches("\"type\":\"step\"").count();
+    assert_eq!(ENDS.map(steps), [1, 1, 2]);
+    rollout.after(10).output("call_a", "done");
+    let steps = |end| text(&whole(&rollout.bytes, end)).matches("\"type\":\"step\"").count();
+    assert_eq!(ENDS.map(steps), [1, 2, 2]);
+}
+
 /// The words of `attribution` in a transcript, in order.
 fn attributions(transcript: &[u8]) -> Vec<String> {
     let text = text(transcript);

@@ -249,6 +249,18 @@ fn the_limit_counts_the_bytes_before_the_newline() {
 }
 
 #[test]
+fn lines_that_are_not_kept_have_the_same_limit() {
+    for beginning in ["x", " ", "{"] {
+        for length in 3 * LARGE - 1..=3 * LARGE + 1 {
+            let line = format!("{beginning}{}", if beginning == " " { " " } else { "." }.repeat(length - 1));
+            for bytes in [format!("{line}\n{{}}\n"), line] {
+                check(bytes.as_bytes(), &[], 3 * LARGE);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_line_too_long_is_told_with_its_offset_and_the_way_out() {
     let mut lines = Lines::new(&b"ok\n0123456789\n"[..], 9);
     assert!(lines.next_line().expect("no error").is_some());
@@ -296,6 +308,7 @@ fn a_large_line_of_junk_is_not_kept() {
         assert!(lines.buffer.capacity() <= 4 * LARGE, "{} bytes for {junk:?}", lines.buffer.capacity());
         let line = lines.next_line().expect("no error").expect("a line");
         assert_eq!((line.offset, line.text.bytes()), (ByteOffset(6 + LENGTH + 1), &b"{}"[..]));
+        assert_eq!(line.next, ByteOffset(6 + LENGTH + 1 + 3));
     }
 }
 

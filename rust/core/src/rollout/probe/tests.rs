@@ -16,6 +16,7 @@ fn line() -> impl Strategy<Value = String> {
             ",\"ordinal\":0",
             ",\"ordinal\":17",
             ",\"ordinal\":18446744073709551615",
+            ",\"ordinal\":123456789012345678901234",
             ",\"ordinal\":-1",
             ",\"ordinal\":1.0",
             ",\"ordinal\":\"1\"",

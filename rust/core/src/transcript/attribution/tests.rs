@@ -153,11 +153,11 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         6 => (0_u8..8, at(), 0_u8..3, named)
             .prop_map(|(call, at, turn, named)| Event::Called { call, at, turn, named }),
         2 => (6_u8..12, 0_u8..3).prop_map(|(call, cell)| Event::WaitsFor { call, cell }),
-        5 => (0_u8..12, at(), prop_oneof![3 => Just(None), 2 => (0_u8..3).prop_map(Some)])
+        12 => (0_u8..12, at(), prop_oneof![9 => Just(None), 2 => (0_u8..3).prop_map(Some)])
             .prop_map(|(call, at, cell)| Event::Answered { call, at, cell }),
         1 => Just(Event::SettleAll),
         1 => Just(Event::Restored),
-        8 => (-1_i64..32, 0..COMMANDS.len(), 0_u8..4)
+        8 => (-1_i64..50, 0..COMMANDS.len(), 0_u8..4)
             .prop_map(|(started, command, turn)| Event::Command { started, command, turn }),
     ];
     prop::collection::vec(event, 1..60)
@@ -327,6 +327,38 @@ fn a_text_is_asked_for_as_far_back_as_the_limit_and_no_further() {
             let owner = owner_of_ls(&programs, 5, &mut lines).expect("two run");
             assert_eq!(owner.1, rule, "{behind} bytes behind it, {is_restored}");
         }
+    }
+}
+
+#[test]
+fn texts_are_kept_as_far_back_as_they_are_asked_for() {
+    /// What is kept needs not be read again.
+    struct Never;
+    impl Reread for Never {
+        fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {
+            panic!("read again");
+        }
+    }
+    let filler = vec![b'x'; 30_000];
+    for before in 0..80 {
+        let mut programs = Programs::default();
+        let mut call = 0;
+        let mut called = |started: Option<i64>, text: &[u8]| {
+            call += 1;
+            let call = CallId(Name::new(format!("call_{call}").as_bytes(), false));
+            programs.called(call, started, &TurnId::default(), text, ByteOffset(0));
+        };
+        // Of all these two run: one that names the command, and one far behind it.
+        for _ in 0..before {
+            called(None, &filler);
+        }
+        called(Some(0), b"ls");
+        for _ in 0..34 {
+            called(None, &filler);
+        }
+        called(Some(0), b"other");
+        let owner = owner_of_ls(&programs, 5, &mut Never);
+        assert_eq!(owner.map(|(_, rule)| rule), Some(Rule::NamedInProgram), "behind {before} texts");
     }
 }
 

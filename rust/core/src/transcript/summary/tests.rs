@@ -46,6 +46,17 @@ fn names_from_the_input_are_bounded_and_all_lines_are_counted() {
 }
 
 #[test]
+fn names_that_differ_in_their_middle_only_are_told_apart() {
+    let mut summary = Summary::default();
+    for middle in ["one", "two", "one"] {
+        summary.add_left_out([b"event_msg", format!("beginning_{middle}_and_its_end").as_bytes(), b""]);
+    }
+    let wanted =
+        [("event_msg/beginning_one_and_its_end".to_owned(), 2), ("event_msg/beginning_two_and_its_end".to_owned(), 1)];
+    assert_eq!(summary.left_out, wanted);
+}
+
+#[test]
 fn of_many_malformed_lines_the_first_are_kept_and_all_are_counted() {
     let mut summary = Summary::default();
     for number in 0..100 {
