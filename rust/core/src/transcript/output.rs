@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 /// Records that may go are written once there are this many bytes of them.
-const WRITE: usize = 512 << 10;
+const WRITE: usize = 128 << 10;
 
 /// Writes end at a multiple of this many bytes of the output, so that the system need not fill pages in two goes.
 const BLOCK: u64 = 64 << 10;
