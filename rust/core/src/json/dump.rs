@@ -11,6 +11,9 @@ const MOST_MEMBERS: usize = 256;
 /// Values nested deeper than this are written as they stand.
 const MOST_DEPTH: usize = 64;
 
+/// A string's text is handed over in pieces of about this many bytes.
+const LONG: usize = 64 << 10;
+
 /// Takes the text of a dump, piece by piece; `false` means that no more is wanted.
 pub type Sink<'s> = dyn FnMut(&[u8]) -> bool + 's;
 
@@ -26,8 +29,17 @@ fn dump_at(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>) -> 
     match value.first() {
         Some(b'"') => {
             let (mut decoded, mut text) = (Vec::new(), vec![b'"']);
-            string::decode(&value[1..value.len() - 1], &mut decoded);
-            string::escape_to_ascii(&decoded, &mut text);
+            for stretch in string::stretches(&value[1..value.len() - 1]) {
+                decoded.clear();
+                string::decode(stretch, &mut decoded);
+                string::escape_to_ascii(&decoded, &mut text);
+                if text.len() >= LONG {
+                    if !sink(&text) {
+                        return false;
+                    }
+                    text.clear();
+                }
+            }
             text.push(b'"');
             sink(&text)
         }
@@ -190,24 +202,35 @@ fn string_end(text: &[u8], at: usize) -> usize {
     text.len()
 }
 
+/// Goes over valid JSON without the white space between its tokens, in pieces that end between characters.
+pub fn compacted(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut stretches = string::stretches(&[]);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(stretch) = stretches.next() {
+                return Some(stretch);
+            }
+            let end = match value.get(at)? {
+                b'"' => string_end(value, at),
+                b' ' | b'\t' | b'\n' | b'\r' => {
+                    at += 1;
+                    continue;
+                }
+                _ => value[at..]
+                    .iter()
+                    .position(|byte| matches!(byte, b'"' | b' ' | b'\t' | b'\n' | b'\r'))
+                    .map_or(value.len(), |found| at + found),
+            };
+            stretches = string::stretches(&value[at..end]);
+            at = end;
+        }
+    })
+}
+
 /// Appends valid JSON without the white space between its tokens.
 pub fn compact(value: &[u8], out: &mut Vec<u8>) {
-    let mut at = 0;
-    while at < value.len() {
-        let end = match value[at] {
-            b'"' => string_end(value, at),
-            b' ' | b'\t' | b'\n' | b'\r' => {
-                at += 1;
-                continue;
-            }
-            _ => value[at..]
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b' ' | b'\t' | b'\n' | b'\r'))
-                .map_or(value.len(), |found| at + found),
-        };
-        out.extend_from_slice(&value[at..end]);
-        at = end;
-    }
+    compacted(value).for_each(|piece| out.extend_from_slice(piece));
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use super::{Key, Text};
 /// Containers may be nested this deep; one bit is kept for each level, so 2 MiB at the most.
 pub const MAX_DEPTH: usize = 1 << 24;
 
-/// Values of one text that are recorded at the most; a line of codex has some dozens.
+/// Values of one text that are recorded at the most; a line of codex has some dozens. Of a container that would bring
+/// it over this, only the extent is kept.
 pub const MAX_VALUES: usize = 1 << 17;
 
 /// What a value is.
@@ -161,6 +162,12 @@ impl Tape {
     #[must_use]
     pub fn root(&self) -> &Value {
         &self.values[0]
+    }
+
+    /// Whether the values inside `container` are recorded.
+    #[must_use]
+    pub fn is_entered(&self, container: &Value) -> bool {
+        container.is_entered
     }
 
     /// The values inside `container`: an object's with their keys, an array's elements; none where it was not entered.
@@ -552,7 +559,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         let mut key = Key::Other;
         let mut name = KeyName::default();
         if is_payload {
-            let root = self.record(Kind::Object, Content::default(), key, name, 0, 0)?;
+            let root = self.record(Kind::Object, Content::default(), key, name, 0, 0);
             self.tape.values[root].is_entered = true;
             self.tape.open.push(place_u32(root));
             self.tape.depth = 1;
@@ -564,13 +571,18 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             'value: loop {
                 // A value starts at `at`, under `key`.
                 let first = self.byte(at);
-                if first == b'"' {
+                if self.tape.values.len() >= MAX_VALUES {
+                    at = self.leave()?;
+                    if self.tape.open.is_empty() {
+                        return Ok(at);
+                    }
+                } else if first == b'"' {
                     let (end, content) = self.string(at + 1)?;
-                    self.record(Kind::String, content, key, name, at + 1, end)?;
+                    self.record(Kind::String, content, key, name, at + 1, end);
                     at = end + 1;
                 } else if first == b'{' || first == b'[' {
                     let kind = if first == b'{' { Kind::Object } else { Kind::Array };
-                    let place = self.record(kind, Content::default(), key, name, at, at)?;
+                    let place = self.record(kind, Content::default(), key, name, at, at);
                     // The text itself is entered, and nothing that is nested deeper than any reader looks.
                     if self.tape.open.is_empty() || (key.is_entered() && self.tape.open.len() < 12) {
                         self.tape.values[place].is_entered = true;
@@ -598,7 +610,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                     }
                 } else {
                     let (end, kind) = self.scalar(at)?;
-                    self.record(kind, Content::default(), key, name, at, end)?;
+                    self.record(kind, Content::default(), key, name, at, end);
                     at = end;
                 }
                 // A value has ended at `at`.
@@ -664,19 +676,8 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
 
     /// Records a value; gives its place on the tape.
     #[inline(always)]
-    fn record(
-        &mut self,
-        kind: Kind,
-        content: Content,
-        key: Key,
-        name: KeyName,
-        start: usize,
-        end: usize,
-    ) -> Scanned<usize> {
+    fn record(&mut self, kind: Kind, content: Content, key: Key, name: KeyName, start: usize, end: usize) -> usize {
         let place = self.tape.values.len();
-        if place >= MAX_VALUES {
-            return Err(Malformed { at: start, why: "more values than a rollout line has" });
-        }
         self.tape.values.push(Value {
             key_start: place_u32(name.start),
             key_end: place_u32(name.end),
@@ -689,7 +690,26 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             content,
             is_entered: false,
         });
-        Ok(place)
+        place
+    }
+
+    /// Forgets what was recorded of the innermost entered container, and scans it again for its extent alone; gives the
+    /// place behind it. The text is looked at no more than once for each of the few levels that are entered.
+    #[cold]
+    #[inline(never)]
+    unsafe fn leave(&mut self) -> Scanned<usize> {
+        let place = self.tape.open.pop().map_or(0, |place| place as usize);
+        self.tape.values.truncate(place + 1);
+        self.tape.values[place].is_entered = false;
+        let start = self.tape.values[place].start as usize;
+        // SAFETY: `start` is the place of the container's opening bracket, which no backslash stands before.
+        let end = unsafe {
+            self.carried = 0;
+            self.look_at(start);
+            self.skip_container(start)?
+        };
+        self.tape.values[place].end = place_u32(end);
+        Ok(end)
     }
 
     /// Scans the container that starts at `at` without recording what it holds; gives the place behind it.

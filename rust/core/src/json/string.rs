@@ -389,18 +389,55 @@ pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Turns the surrogates of WTF-8 JSON into `\udXXX`, and what ends lines into escapes, in place.
-pub fn escape_specials(text: &mut Vec<u8>) {
-    if pieces(text).any(|(piece, lone)| lone.is_some() || has_line_end(piece)) {
-        let mut escaped = Vec::with_capacity(text.len() + 16);
-        for (piece, lone) in pieces(text) {
-            escape_line_ends(piece, &mut escaped);
-            if let Some(surrogate) = lone {
-                escape_number(surrogate, &mut escaped);
-            }
+/// Appends WTF-8 JSON with its surrogates as `\udXXX` and what ends lines escaped.
+pub fn escape_specials(text: &[u8], out: &mut Vec<u8>) {
+    for (piece, lone) in pieces(text) {
+        escape_line_ends(piece, out);
+        if let Some(surrogate) = lone {
+            escape_number(surrogate, out);
         }
-        *text = escaped;
     }
+}
+
+/// How much of a long string is worked on at a time, in bytes.
+const STRETCH: usize = 64 << 10;
+
+/// Goes over a string's content in stretches, so that a long one need not be held twice: no character and no escape is
+/// cut in two.
+pub fn stretches(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    stretches_of(STRETCH, content)
+}
+
+/// As [`stretches`], of at most `longest` bytes, which must be as many as the longest escape has.
+fn stretches_of(longest: usize, content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = content;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (stretch, behind) = rest.split_at(stretch_end(longest, rest));
+        rest = behind;
+        Some(stretch)
+    })
+}
+
+/// Where the first stretch of a string's content ends.
+fn stretch_end(longest: usize, content: &[u8]) -> usize {
+    if content.len() <= longest {
+        return content.len();
+    }
+    let mut end = 0;
+    while let Some(found) = memchr::memchr(b'\\', &content[end..longest]) {
+        let escape = end + found;
+        let behind = escape + unescape(content, escape).1;
+        if behind > longest {
+            return escape;
+        }
+        end = behind;
+    }
+    // A character is at most four bytes.
+    let characters = (longest - 3..=longest).rev().find(|end| !is_continuation(content[*end]));
+    characters.unwrap_or(longest).max(end)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The arguments of calls: a JSON object, or the raw text where they are none.
 
-use crate::json::dump::{compact, dump};
+use crate::json::dump::{compact, compacted, dump};
 use crate::json::scan::Kind;
 use crate::json::{Key, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::member;
 use crate::rollout::ids::Name;
 
+use super::attribution::MOST_TEXT;
 use super::content::{push_dumped, trim_python_start};
 use super::record::Push;
 
@@ -43,6 +44,16 @@ impl Invocation {
         self.decoded.clear();
         match value {
             None => {}
+            Some(value) if value.kind == Kind::String && value.raw(text).len() > MOST_TEXT => {
+                for stretch in string::stretches(value.raw(text)) {
+                    string::decode(stretch, &mut self.decoded);
+                    // Of what is no object no more is looked at.
+                    let first = trim_python_start(&self.decoded).first();
+                    if self.decoded.len() > MOST_TEXT && first.is_some_and(|first| *first != b'{') {
+                        break;
+                    }
+                }
+            }
             Some(value) if value.kind == Kind::String && !value.content.has_escape() => {
                 self.decoded.extend_from_slice(value.raw(text));
             }
@@ -119,7 +130,7 @@ impl Invocation {
         };
     }
 
-    /// The invocation as text.
+    /// The invocation as text; of one that is no object and longer than programs are looked into, the beginning.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.decoded[..self.length]
@@ -161,10 +172,12 @@ impl Invocation {
             Form::Object => {
                 let may_have_specials = value.is_none_or(|value| value.content.has_unicode_escape());
                 if self.tape.has_blank() || may_have_specials {
-                    let mut written = Vec::with_capacity(self.length);
-                    compact(self.text(), &mut written);
-                    string::escape_specials(&mut written);
-                    out.push(&written);
+                    let mut escaped = Vec::new();
+                    for piece in compacted(self.text()) {
+                        escaped.clear();
+                        string::escape_specials(piece, &mut escaped);
+                        out.push(&escaped);
+                    }
                 } else {
                     out.push(&self.decoded[..self.length]);
                 }

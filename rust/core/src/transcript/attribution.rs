@@ -23,7 +23,7 @@ const MOST_ID_BYTES: usize = 16 << 10;
 const LONGEST_CELL_ID: usize = 64;
 
 /// Bytes of program text that are remembered, newest first.
-const MOST_TEXT: u64 = 1 << 20;
+pub const MOST_TEXT: usize = 1 << 20;
 
 /// Cells, and waits for cells, that are remembered.
 const MOST_CELLS: usize = 32;
@@ -275,7 +275,7 @@ impl Programs {
     /// Whether the program's text spells the command out, as it is or escaped for JSON.
     fn names(&self, program: &Program, command: &Wanted<'_>, reread: &mut dyn Reread) -> bool {
         let (start, length) = program.text;
-        if self.text_end - start > MOST_TEXT {
+        if self.text_end - start > MOST_TEXT as u64 {
             return false;
         }
         let kept_from = self.text_end - self.texts.len() as u64;
@@ -303,7 +303,7 @@ impl Programs {
     /// Keeps a program's text behind the others, and of all no more than is asked for.
     fn keep_text(&mut self, text: &[u8]) {
         const MOST: usize = 1 << 20;
-        const _: () = assert!(MOST as u64 == MOST_TEXT);
+        const _: () = assert!(MOST == MOST_TEXT);
         self.text_end += text.len() as u64;
         if text.len() > MOST {
             // No rule can ask for it, nor for any before it.

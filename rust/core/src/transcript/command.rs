@@ -1,6 +1,6 @@
 //! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
 
-use crate::json::dump::{compact, dump};
+use crate::json::dump::{Sink, compacted, dump};
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string};
 use crate::rollout::kind::Kind as LineKind;
@@ -68,24 +68,28 @@ impl<'t> Command<'t> {
         }
     }
 
-    /// Appends the command as one shell command line, decoded.
-    pub fn line(&self, text: Text<'_>, tape: &Tape, out: &mut Vec<u8>) {
+    /// Appends the command as one shell command line, decoded; of a line of more than `limit` bytes at least as many.
+    pub fn line(&self, text: Text<'_>, tape: &Tape, limit: usize, out: &mut Vec<u8>) {
+        self.line_in_pieces(text, tape, &mut |piece| {
+            out.extend_from_slice(piece);
+            out.len() <= limit
+        });
+    }
+
+    /// Hands the command line to `sink`, decoded, until that wants no more.
+    fn line_in_pieces(&self, text: Text<'_>, tape: &Tape, sink: &mut Sink<'_>) {
         if let Some(script) = self.script {
-            string::decode(script.raw(text), out);
+            decoded(script.raw(text), sink);
             return;
         }
         let Some(argv) = self.argv else { return };
         if tape.children(argv).any(|part| part.kind != Kind::String) {
             return;
         }
-        let mut decoded = Vec::new();
         for (place, part) in tape.children(argv).enumerate() {
-            decoded.clear();
-            string::decode(part.raw(text), &mut decoded);
-            if place > 0 {
-                out.push(b' ');
+            if !((place == 0 || sink(b" ")) && quote_for_shell(part.raw(text), sink)) {
+                return;
             }
-            quote_for_shell(&decoded, out);
         }
     }
 
@@ -95,18 +99,15 @@ impl<'t> Command<'t> {
         if let Some(script) = self.script {
             out.push(script.raw(text));
         } else {
-            let mut line = Vec::new();
-            self.line(text, tape, &mut line);
-            push_escaped(&line, out);
+            self.line_in_pieces(text, tape, &mut |piece| {
+                push_escaped(piece, out);
+                true
+            });
         }
         out.push(b"\",\"argv\":");
         let is_flat = |argv: &&Value| tape.children(argv).all(|part| !matches!(part.kind, Kind::Object | Kind::Array));
         match self.argv.filter(|argv| tape.depth() <= MOST_DEPTH || is_flat(argv)) {
-            Some(argv) if tape.has_blank() => {
-                let mut written = Vec::new();
-                compact(argv.raw(text), &mut written);
-                out.push(&written);
-            }
+            Some(argv) if tape.has_blank() => compacted(argv.raw(text)).for_each(|piece| out.push(piece)),
             Some(argv) => out.push(argv.raw(text)),
             None => out.push(b"[]"),
         }
@@ -205,22 +206,38 @@ fn percent_decode(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Appends a word as a POSIX shell reads it back, in the form that Python's `shlex.quote` gives.
-fn quote_for_shell(word: &[u8], out: &mut Vec<u8>) {
+/// Hands the text that a string's content stands for to `sink`, piece by piece; `false` where it wanted no more.
+fn decoded(content: &[u8], sink: &mut Sink<'_>) -> bool {
+    let mut buffer = Vec::new();
+    string::stretches(content).all(|stretch| {
+        buffer.clear();
+        string::decode(stretch, &mut buffer);
+        sink(&buffer)
+    })
+}
+
+/// Hands a word, the content of a JSON string, to `sink` as a POSIX shell reads it back, in the form that Python's
+/// `shlex.quote` gives; `false` where it wanted no more.
+fn quote_for_shell(word: &[u8], sink: &mut Sink<'_>) -> bool {
     let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
-    if !word.is_empty() && word.iter().all(is_safe) {
-        out.extend_from_slice(word);
-        return;
+    if !word.is_empty() && decoded(word, &mut |piece| piece.iter().all(is_safe)) {
+        return decoded(word, sink);
     }
-    out.push(b'\'');
-    for byte in word {
-        if *byte == b'\'' {
-            out.extend_from_slice(b"'\"'\"'");
-        } else {
-            out.push(*byte);
+    if !sink(b"'") {
+        return false;
+    }
+    let mut quoted = Vec::new();
+    let mut quote = |piece: &[u8]| {
+        quoted.clear();
+        for byte in piece {
+            match byte {
+                b'\'' => quoted.extend_from_slice(b"'\"'\"'"),
+                byte => quoted.push(*byte),
+            }
         }
-    }
-    out.push(b'\'');
+        sink(&quoted)
+    };
+    decoded(word, &mut quote) && sink(b"'")
 }
 
 /// The text of a call's program, found again in its line: for naming a command after a restored state.

@@ -1,6 +1,6 @@
 //! The text and the images that messages and outputs hold.
 
-use crate::json::dump::dump;
+use crate::json::dump::{Sink, dump};
 use crate::json::scan::Content;
 use crate::json::{Key, Kind, Tape, Text, Value, string};
 
@@ -42,6 +42,7 @@ impl Body {
         let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
             return;
         };
+        self.take_unread(tape, content);
         for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
             let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
             if kind.as_deref() == Some(wanted.as_bytes()) {
@@ -58,6 +59,7 @@ impl Body {
         let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
             return;
         };
+        self.take_unread(tape, content);
         for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
             self.take_text(tape, part);
         }
@@ -70,6 +72,7 @@ impl Body {
             let Some(list) = member(tape, payload, key).filter(|list| list.kind == Kind::Array) else {
                 continue;
             };
+            self.take_unread(tape, list);
             for block in tape.children(list) {
                 if let Some(text) =
                     member(tape, block, Key::Text).and_then(as_string).filter(|text| text.start < text.end)
@@ -89,6 +92,7 @@ impl Body {
                 self.pieces.push(Piece { start: output.start, end: output.end, form: Form::Plain(output.content) });
             }
             Kind::Array => {
+                self.take_unread(tape, output);
                 for part in tape.children(output) {
                     if !(self.take_text(tape, part) || self.take_image(tape, part)) {
                         self.take_dumped(part);
@@ -125,6 +129,13 @@ impl Body {
         self.pieces.push(Piece { start: part.start, end: part.end, form: Form::Image });
         self.images.push((url.start, url.end));
         true
+    }
+
+    /// Takes a list as JSON, where it has more parts than are read.
+    fn take_unread(&mut self, tape: &Tape, list: &Value) {
+        if !tape.is_entered(list) {
+            self.take_dumped(list);
+        }
     }
 
     fn take_dumped(&mut self, value: &Value) {
@@ -219,12 +230,16 @@ impl Body {
     /// `hashed` is the text's beginning as [`Body::hashed`] gives it.
     #[must_use]
     pub fn is_injected_context(&self, text: Text<'_>, hashed: &[u8]) -> bool {
-        let mut whole = Vec::new();
+        let mut opening = Vec::new();
         let mut start = trim_python_start(hashed);
         if start.len() < LONGEST_OPENING && hashed.len() >= HASHED_CHARACTERS {
             // The beginning is white space for the most part.
-            self.decode(text, &mut whole);
-            start = trim_python_start(&whole);
+            self.decode_in_pieces(text, &mut |piece| {
+                let piece = if opening.is_empty() { trim_python_start(piece) } else { piece };
+                opening.extend_from_slice(&piece[..piece.len().min(LONGEST_OPENING)]);
+                opening.len() < LONGEST_OPENING
+            });
+            start = &opening;
         }
         if CONTEXT_OPENINGS.iter().any(|opening| start.starts_with(opening)) {
             return true;
@@ -232,22 +247,28 @@ impl Body {
         if !start.starts_with(AGENTS_OPENING) {
             return false;
         }
-        let in_one_piece = self
-            .pieces
-            .iter()
-            .any(|piece| memchr::memmem::find(text.span(piece.start, piece.end), AGENTS_ENVELOPE).is_some());
-        in_one_piece || {
-            let mut whole = Vec::new();
-            self.decode(text, &mut whole);
-            memchr::memmem::find(&whole, AGENTS_ENVELOPE).is_some()
-        }
+        let mut is_found = false;
+        let mut window = Vec::new();
+        self.decode_in_pieces(text, &mut |piece| {
+            // The end of the piece before may be its beginning.
+            window.drain(..window.len().saturating_sub(AGENTS_ENVELOPE.len() - 1));
+            window.extend_from_slice(piece);
+            is_found = memchr::memmem::find(&window, AGENTS_ENVELOPE).is_some();
+            !is_found
+        });
+        is_found
     }
 
-    /// Appends the whole text, decoded.
-    fn decode(&self, text: Text<'_>, out: &mut Vec<u8>) {
-        for piece in &self.pieces {
-            if matches!(piece.form, Form::Plain(_)) {
-                string::decode(text.span(piece.start, piece.end), out);
+    /// Hands the text to `sink`, decoded, until that wants no more.
+    fn decode_in_pieces(&self, text: Text<'_>, sink: &mut Sink<'_>) {
+        let mut decoded = Vec::new();
+        for piece in self.pieces.iter().filter(|piece| matches!(piece.form, Form::Plain(_))) {
+            for stretch in string::stretches(text.span(piece.start, piece.end)) {
+                decoded.clear();
+                string::decode(stretch, &mut decoded);
+                if !sink(&decoded) {
+                    return;
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::rollout::probe;
 use crate::rollout::timestamp::{self, Clock, Nanos};
 
 use super::arguments::{Invocation, is_framing};
-use super::attribution::{Owner, Programs, Reread, starts_commands};
+use super::attribution::{MOST_TEXT, Owner, Programs, Reread, starts_commands};
 use super::command::Command;
 use super::content::{Body, base64_media_type, base64_size, trim_python_start};
 use super::copied::{CopiedContext, Meaning, SessionMeta};
@@ -45,6 +45,9 @@ const MOST_OPEN_CALL_BYTES: usize = 8 << 10;
 /// Commands that wait for their call's output come to at most this many bytes of records. The oldest of more becomes
 /// a system step.
 const MOST_HELD_COMMANDS: usize = 4 << 20;
+
+/// Behind a line of more than this many bytes no buffer is kept.
+const LARGE: usize = 1 << 20;
 
 /// The longest model name, effort, or id of a turn or thread that is kept, in bytes.
 const LONGEST_SETTING: usize = 512;
@@ -274,8 +277,7 @@ impl<W: Write> Converter<W> {
         match scan_from_payload(line.text, payload, &mut tape) {
             Ok(()) if tape.has_non_ascii() && needs_repair(line.text.bytes()) => {
                 let mut repaired = std::mem::take(&mut self.scratch.repaired);
-                repaired.clear();
-                string::escape_line_ends(String::from_utf8_lossy(line.text.bytes()).as_bytes(), &mut repaired);
+                repair(line.text.bytes(), &mut repaired);
                 let text = Text::pad(&mut repaired);
                 // Only what stands inside strings was replaced, by what belongs into strings.
                 if scan(text, &mut tape).is_ok() {
@@ -289,6 +291,10 @@ impl<W: Write> Converter<W> {
             }
         }
         self.scratch.tape = tape;
+        if line.text.bytes().len() > LARGE {
+            // What grew with it goes back to the system.
+            self.scratch = Scratch::default();
+        }
         self.output.check()
     }
 
@@ -373,7 +379,7 @@ impl<W: Write> Converter<W> {
             Kind::TaskComplete | Kind::TurnAborted => self.turn_over(&item, kind),
             Kind::Compacted => {
                 self.notice(&item, |notice| {
-                    notice.compacted(text, tape, payload);
+                    notice.compacted(tape, payload);
                     Some(())
                 });
             }
@@ -661,7 +667,8 @@ impl<W: Write> Converter<W> {
         let mut buffer = std::mem::take(&mut self.scratch.hashed);
         let owner = command.started(item.text).and_then(|started| {
             buffer.clear();
-            let line = |buffer: &mut Vec<u8>| command.line(item.text, item.tape, buffer);
+            // A longer one than all program texts together stands in none of them.
+            let line = |buffer: &mut Vec<u8>| command.line(item.text, item.tape, MOST_TEXT, buffer);
             self.state.programs.owner(started, line, &mut buffer, &turn, reread)
         });
         buffer.clear();
@@ -876,6 +883,11 @@ impl<W: Write> Converter<W> {
             self.output.push(&notice.message);
             self.output.push(b"\",\"extra\":{\"codex\":{");
             self.output.push(&notice.codex);
+            if let Some(message) = notice.whole_message {
+                self.output.push(b",\"message\":\"");
+                self.output.push(message.raw(item.text));
+                self.output.push(b"\"");
+            }
             self.output.push(b"}}");
             self.close_step(item);
         }
@@ -1002,6 +1014,17 @@ pub(super) fn image_of<'t>(tool: &[u8], tape: &'t Tape, payload: &Value) -> Opti
 /// Whether a line holds invalid UTF-8, or characters that would end a line of the transcript for some readers.
 fn needs_repair(line: &[u8]) -> bool {
     simdutf8::basic::from_utf8(line).is_err() || string::has_line_end(line)
+}
+
+/// Writes a line anew with U+FFFD in place of what is no UTF-8, and what ends lines escaped.
+fn repair(line: &[u8], repaired: &mut Vec<u8>) {
+    repaired.clear();
+    for chunk in line.utf8_chunks() {
+        string::escape_line_ends(chunk.valid().as_bytes(), repaired);
+        if !chunk.invalid().is_empty() {
+            repaired.extend_from_slice("\u{FFFD}".as_bytes());
+        }
+    }
 }
 
 /// A timestamp seen before, or that of the beginning of time.

@@ -20,6 +20,8 @@ pub struct Notice {
     pub message: Vec<u8>,
     /// The members of `extra.codex`.
     pub codex: Vec<u8>,
+    /// One more of them, `message`: a string of the line, quoted as it stands there.
+    pub whole_message: Option<Value>,
 }
 
 impl Notice {
@@ -27,6 +29,7 @@ impl Notice {
     fn start(&mut self, message: &str, kind: &str) {
         self.message.clear();
         self.message.extend_from_slice(message.as_bytes());
+        self.whole_message = None;
         self.codex.clear();
         self.codex.extend_from_slice(b"\"type\":\"");
         self.codex.extend_from_slice(kind.as_bytes());
@@ -50,14 +53,10 @@ impl Notice {
     }
 
     /// `compacted`: the summary is kept, the history that it replaces is not.
-    pub fn compacted(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
+    pub fn compacted(&mut self, tape: &Tape, payload: &Value) {
         self.start("The conversation so far was compacted into a summary.", "compacted");
-        let message = member(tape, payload, Key::Message).and_then(as_string);
-        if let Some(message) = message {
-            // Whole, whatever its length: from here on it stands for all that came before.
-            self.codex.extend_from_slice(b",\"message\":");
-            self.codex.extend_from_slice(message.token(text));
-        }
+        // Whole, whatever its length: from here on it stands for all that came before.
+        self.whole_message = member(tape, payload, Key::Message).and_then(as_string).copied();
     }
 
     /// `turn_aborted`
@@ -124,6 +123,7 @@ impl Notice {
     pub fn unknown(&mut self, text: Text<'_>, envelope: &Envelope<'_, '_>) {
         self.message.clear();
         self.message.extend_from_slice(b"Codex wrote an item of a kind that is not known here");
+        self.whole_message = None;
         self.codex.clear();
         let cut = |kind: &[u8]| string::cut(kind, MOST_WORDS).to_vec();
         let kinds: Vec<Vec<u8>> =

@@ -205,3 +205,22 @@ fn what_is_nested_too_deep_or_has_too_many_members_is_still_written() {
     let many = format!("{{{}}}", members.join(","));
     assert_eq!(dumped(&many, false), many);
 }
+
+#[test]
+fn a_long_string_comes_in_pieces() {
+    let text = format!("\"{}\\u00e9\"", "ab\\n\u{e9}\\ud83d\\ude00\\ud83d".repeat(20_000));
+    let (mut whole, mut longest) = (String::new(), 0);
+    dump(text.as_bytes(), false, &mut |piece| {
+        longest = longest.max(piece.len());
+        whole.push_str(std::str::from_utf8(piece).expect("ASCII"));
+        true
+    });
+    assert_eq!(whole, format!("\"{}\\u00e9\"", "ab\\n\\u00e9\\ud83d\\ude00\\ud83d".repeat(20_000)));
+    assert!(longest < 8 * LONG, "{longest}");
+    let mut calls = 0;
+    dump(text.as_bytes(), false, &mut |_| {
+        calls += 1;
+        calls < 3
+    });
+    assert_eq!(calls, 3);
+}

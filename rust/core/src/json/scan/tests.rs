@@ -602,13 +602,41 @@ fn deeper_than_the_limit_is_an_error() {
 }
 
 #[test]
-fn more_values_than_the_limit_are_an_error() {
-    // The object and the array are values too.
-    let json = |elements: usize| format!("{{\"content\":[{}0]}}", "0,".repeat(elements - 1));
-    let (tree, _) = scan_everywhere(json(MAX_VALUES - 2).as_bytes()).expect("valid");
-    assert_eq!(tree.children[0].children.len(), MAX_VALUES - 2);
-    let error = scan_everywhere(json(MAX_VALUES - 1).as_bytes()).err().expect("too many");
-    assert_eq!(error.at, "{\"content\":[".len() + 2 * (MAX_VALUES - 2));
-    // What is not looked into is not recorded.
-    assert!(scan_everywhere(json(MAX_VALUES * 2).replace("content", "other").as_bytes()).is_ok());
+fn of_a_container_with_more_values_than_the_limit_only_the_extent_is_kept() {
+    // The object, the array and the string behind it are values too.
+    let json = |elements: usize| format!("{{\"content\":[{}\"\\n\"],\"id\":\"x\"}}", "0,".repeat(elements - 1));
+    let (tree, _) = scan_everywhere(json(MAX_VALUES - 3).as_bytes()).expect("valid");
+    assert_eq!(tree.children[0].children.len(), MAX_VALUES - 3);
+    assert_eq!(tree.children.len(), 2);
+    for elements in [MAX_VALUES - 1, MAX_VALUES, 3 * MAX_VALUES] {
+        let json = json(elements);
+        let (tree, tape) = scan_everywhere(json.as_bytes()).expect("valid");
+        assert_eq!(tree.children.len(), 2);
+        assert!(tree.children[0].children.is_empty());
+        let content = tape.children(tape.root()).next().expect("two members");
+        assert!(!tape.is_entered(content));
+        assert_eq!((content.start, content.end as usize), (11, json.len() - ",\"id\":\"x\"}".len()));
+    }
+    // The object itself has too many members, the last of them its payload.
+    let members = "\"a\":\"\\\\\",".repeat(MAX_VALUES);
+    let json = format!("{{{members}\"payload\":{{\"id\":[1]}}}}");
+    let (tree, tape) = scan_everywhere(json.as_bytes()).expect("valid");
+    assert!(tree.children.is_empty() && !tape.is_entered(tape.root()));
+    assert_eq!(tape.root().end as usize, json.len());
+    // What is not looked into is not recorded, and what is wrong is found wherever it stands.
+    assert!(scan_everywhere(json.replace("content", "other").as_bytes()).is_ok());
+    let error = scan_everywhere(json.replace("[1]", "[1}").as_bytes()).err().expect("invalid");
+    assert_eq!(error.at, json.len() - 3);
+}
+
+#[test]
+fn a_payload_with_more_values_than_the_limit_is_left_as_it_is() {
+    let head = "{\"timestamp\":\"t\",\"payload\":";
+    let mut json = format!("{head}{{{}\"b\":[{{}},\"\\\"\"]}}}}", "\"a\":1,".repeat(MAX_VALUES)).into_bytes();
+    let length = json.len();
+    let mut tape = Tape::default();
+    scan_from_payload(Text::pad(&mut json), head.len(), &mut tape).expect("valid");
+    let payload = tape.children(tape.root()).next().expect("one member");
+    assert!(!tape.is_entered(payload));
+    assert_eq!((payload.key, payload.start as usize, payload.end as usize), (Key::Payload, head.len(), length - 1));
 }

@@ -104,6 +104,32 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn stretches_end_between_characters_and_are_as_long_as_may_be(content in content(), longest in 12_usize..100) {
+        let stretches: Vec<&[u8]> = stretches_of(longest, &content).collect();
+        prop_assert_eq!(stretches.concat(), content.clone());
+        let (mut one_by_one, mut all) = (Vec::new(), Vec::new());
+        for (place, stretch) in stretches.iter().enumerate() {
+            prop_assert!(!stretch.is_empty() && stretch.len() <= longest);
+            decode(stretch, &mut one_by_one);
+            // What comes next had no room.
+            let next = stretches.get(place + 1).map_or(0, |next| beginning(next));
+            prop_assert!(next == 0 || stretch.len() + next > longest);
+        }
+        decode(&content, &mut all);
+        prop_assert_eq!(one_by_one, all);
+    }
+}
+
+/// The length of the first escape or character.
+fn beginning(content: &[u8]) -> usize {
+    match content[0] {
+        b'\\' => unescape(content, 0).1,
+        _ => 1 + content[1..].iter().take_while(|byte| is_continuation(**byte)).count(),
+    }
+}
+
 #[test]
 fn surrogates_keep_apart_or_pair_up() {
     let decoded = |content: &str| {
@@ -114,7 +140,7 @@ fn surrogates_keep_apart_or_pair_up() {
     assert_eq!(decoded("\\ud83d\\ude00"), "😀".as_bytes());
     assert_eq!(decoded("\\ud83d"), [0xED, 0xA0, 0xBD]);
     assert_eq!(decoded("\\ude00\\ud83d"), [0xED, 0xB8, 0x80, 0xED, 0xA0, 0xBD]);
-    let mut text = decoded("a\\ud83db");
-    escape_specials(&mut text);
+    let mut text = Vec::new();
+    escape_specials(&decoded("a\\ud83db"), &mut text);
     assert_eq!(text, b"a\\ud83db");
 }

@@ -284,7 +284,7 @@ proptest! {
             let fits = |id: &Name| id.length() <= LONGEST_CELL_ID;
             prop_assert!(programs.cells.iter().all(|(cell, call)| fits(cell) && fits(&call.0)));
             prop_assert!(programs.waits.iter().all(|(call, cell)| fits(cell) && fits(&call.0)));
-            prop_assert!(programs.texts.len() as u64 <= 2 * MOST_TEXT);
+            prop_assert!(programs.texts.len() <= 2 * MOST_TEXT);
         }
     }
 }
@@ -311,7 +311,7 @@ fn of_too_many_programs_those_that_ended_are_forgotten_first() {
 
 #[test]
 fn a_text_is_asked_for_as_far_back_as_the_limit_and_no_further() {
-    let limit = usize::try_from(MOST_TEXT).expect("small");
+    let limit = MOST_TEXT;
     for (behind, rule) in [(limit - 2, Rule::NamedInProgram), (limit - 1, Rule::LatestRunningProgram)] {
         for is_restored in [false, true] {
             let mut programs = Programs::default();

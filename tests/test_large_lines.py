@@ -1,0 +1,121 @@
+"""Lines of many megabytes, of every kind that codex writes: what is kept of them, and in how much memory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import convert, program
+from tests.rollout import PNG_BASE64, Rollout
+
+MIB = 2**20
+
+#: Bytes of text in a large line.
+LENGTH = 24_000_000
+
+#: Dense in what is escaped, once as JSON and once more as a call's arguments.
+TEXT = 'a"b\n\\c \u00e9 ' * (LENGTH // 16)
+
+#: More parts than are looked into.
+PARTS = 300_000
+
+
+def item(kind: str, **members: Any) -> bytes:
+    return Rollout().item(kind, at=0, **members).data
+
+
+def message(content: list[dict[str, Any]]) -> bytes:
+    return item("message", role="user", content=content)
+
+
+def command(argv: list[str], output: str) -> bytes:
+    return Rollout().command("exec-1", started=-1000, command=argv, aggregated_output=output).data
+
+
+#: Each with how often its size is needed, beside the fixed part: once more where it is parsed a second time.
+LINES = {
+    "message": (1, lambda: message([{"type": "input_text", "text": TEXT}])),
+    "white space": (1, lambda: message([{"type": "input_text", "text": "\n" * (LENGTH // 2)}])),
+    "injected": (1, lambda: message([{"type": "input_text", "text": "# AGENTS.md instructions for " + TEXT}])),
+    "image": (
+        1,
+        lambda: message([{"type": "input_image", "image_url": f"data:image/png;base64,{PNG_BASE64 * 200_000}"}]),
+    ),
+    "reasoning": (1, lambda: item("reasoning", summary=[{"type": "summary_text", "text": TEXT}])),
+    "program": (1, lambda: item("custom_tool_call", call_id="c", name="exec", input=TEXT)),
+    "output": (1, lambda: item("function_call_output", call_id="c", output=TEXT)),
+    "output object": (1, lambda: item("function_call_output", call_id="c", output={"x": TEXT})),
+    "compacted": (1, lambda: Rollout().line("compacted", {"message": TEXT}, at=0).data),
+    "command": (1, lambda: command(["bash", "-lc", TEXT], "")),
+    "command's words": (1, lambda: command(["echo", TEXT], "")),
+    "command's output": (1, lambda: command(["ls"], TEXT)),
+    "arguments": (2, lambda: item("function_call", call_id="c", name="shell", arguments=json.dumps({"cmd": TEXT}))),
+    "action": (2, lambda: item("web_search_call", id="c", action={"query": TEXT})),
+    "other call": (2, lambda: item("strange_call", id="c", anything=TEXT)),
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_a_large_line_needs_memory_for_itself(kind: str, tmp_path: Path) -> None:
+    times, make = LINES[kind]
+    line = make()
+    path = tmp_path / "rollout.jsonl"
+    # Twice: what one line needed is given back before the next.
+    path.write_bytes(Rollout().meta().data + line + line)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-S",
+            "-E",
+            Path(__file__).with_name("peak_memory.py"),
+            program(),
+            "convert",
+            path,
+            "-o",
+            path.with_name("out"),
+        ],
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    status, kib = map(int, done.stdout.split())
+    assert status == 0
+    assert b", 3 records written, 0 lines malformed" in done.stderr
+    assert kib * 1024 <= 16 * MIB + times * len(line)
+
+
+def test_a_long_text_is_kept_whole() -> None:
+    records = convert(
+        item("message", role="user", content=[{"type": "input_text", "text": TEXT}])
+        + item("function_call", call_id="c", name="shell", arguments=json.dumps({"cmd": TEXT}))
+        + item("custom_tool_call", call_id="d", name="exec", input=TEXT)
+        + item("function_call_output", call_id="c", output={"x": TEXT})
+    ).records
+    _, step, call, program_call, observation = records
+    assert step["message"] == TEXT
+    assert call["tool_calls"][0]["arguments"] == {"cmd": TEXT}
+    assert program_call["tool_calls"][0]["arguments"] == {"_raw": TEXT}
+    assert json.loads(observation["results"][0]["content"]) == {"x": TEXT}
+
+
+def test_the_words_of_a_long_command_are_quoted() -> None:
+    (step,) = convert(command(["echo", "safe" * 50_000, TEXT, "it's", ""], "")).steps
+    cmd = step["extra"]["command_execution"]["cmd"]
+    assert cmd == f"""echo {"safe" * 50_000} '{TEXT}' 'it'"'"'s' ''"""
+
+
+@pytest.mark.parametrize("text", ["# AGENTS.md instructions for x", "\n" * 200_000 + "<environment_context>"])
+def test_injected_context_is_told_behind_long_texts(text: str) -> None:
+    (step,) = convert(message([{"type": "input_text", "text": text + "x" * 200_000 + "<INSTRUCTIONS>"}])).steps
+    assert step["source"] == "system"
+
+
+def test_a_list_of_too_many_parts_is_shown_as_json() -> None:
+    parts = [{"type": "input_text", "text": "x"}] * PARTS
+    conversion = convert(message(parts) + item("function_call_output", call_id="c", output=parts))
+    assert conversion.summary.malformed == 0
+    assert json.loads(conversion.steps[0]["message"]) == parts
+    assert json.loads(conversion.results[0]["content"]) == parts
