@@ -302,16 +302,14 @@ impl Programs {
 
     /// Keeps a program's text behind the others, and of all no more than is asked for.
     fn keep_text(&mut self, text: &[u8]) {
-        const MOST: usize = 1 << 20;
-        const _: () = assert!(MOST == MOST_TEXT);
         self.text_end += text.len() as u64;
-        if text.len() > MOST {
+        if text.len() > MOST_TEXT {
             // No rule can ask for it, nor for any before it.
             self.texts.clear();
             return;
         }
-        if self.texts.len() + text.len() > 2 * MOST {
-            self.texts.drain(..self.texts.len() - (MOST - text.len()));
+        if self.texts.len() + text.len() > 2 * MOST_TEXT {
+            self.texts.drain(..self.texts.len() - (MOST_TEXT - text.len()));
         }
         self.texts.extend_from_slice(text);
     }
