@@ -1,7 +1,11 @@
 //! The program `mngr-codex`: what hooks, the watcher and people call.
 
 mod convert;
+mod hook;
+mod marker;
+mod state_dir;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -17,11 +21,22 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Convert(convert::Arguments),
+    Hook(hook::Arguments),
+    Marker(marker::Arguments),
 }
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if hook::run_plain(&arguments) {
+        return ExitCode::SUCCESS;
+    }
+    let Arguments { command } = Arguments::parse_from(arguments);
     match command {
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Hook(arguments) => {
+            hook::run(&arguments);
+            ExitCode::SUCCESS
+        }
+        Command::Marker(arguments) => marker::run(&arguments),
     }
 }

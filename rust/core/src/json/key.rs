@@ -24,6 +24,8 @@ macro_rules! keys {
 
 keys! {
     Action = "action",
+    AgentId = "agent_id",
+    AgentTranscriptPath = "agent_transcript_path",
     AggregatedOutput = "aggregated_output",
     Arguments = "arguments",
     Author = "author",
@@ -64,6 +66,7 @@ keys! {
     Result = "result",
     Role = "role",
     Secs = "secs",
+    SessionId = "session_id",
     StartedAtMs = "started_at_ms",
     Status = "status",
     SubagentHistoryStartOrdinal = "subagent_history_start_ordinal",
@@ -75,6 +78,7 @@ keys! {
     Tools = "tools",
     TotalTokens = "total_tokens",
     TotalTokenUsage = "total_token_usage",
+    TranscriptPath = "transcript_path",
     TurnId = "turn_id",
     Type = "type",
 }
@@ -99,7 +103,7 @@ const fn slot(head: u128, length: usize) -> usize {
 }
 
 /// The factor of [`slot`], chosen so that no two known keys share one; else the table below refuses to compile.
-const MIX: u64 = 0x7CAC_3939_83C9_7917;
+const MIX: u64 = 0x1B12_32D9_B6E8_397B;
 
 /// The known keys by their slots.
 static TABLE: [Entry; 256] = {

@@ -12,6 +12,7 @@ use crate::rollout::kind::{Kind, Role, item_kind};
 use crate::rollout::lines::Line;
 use crate::rollout::probe;
 use crate::rollout::timestamp::{self, Clock, Nanos};
+use crate::sealed;
 
 use super::arguments::{Invocation, is_framing};
 use super::attribution::{MOST_TEXT, Owner, Programs, Reread, starts_commands};
@@ -210,18 +211,13 @@ impl<W: Write> Converter<W> {
     ///
     /// [`StateError`] where the state is of another version, or damaged.
     pub fn restore(agent_id: &str, checkpoint: &Checkpoint, sink: W) -> Result<Self, StateError> {
-        let (version, rest) = checkpoint.state.split_first().unwrap_or((&0, &[]));
-        let error = || StateError { version: *version };
-        let (sum, bytes) = rest.split_first_chunk().ok_or_else(error)?;
-        if *version != STATE_VERSION || *sum != check_sum(bytes) {
-            return Err(error());
-        }
-        let state = postcard::from_bytes(bytes).map_err(|_| error())?;
+        let state =
+            sealed::open(STATE_VERSION, &checkpoint.state).map_err(|broken| StateError { version: broken.version })?;
         Ok(Self::with_state(agent_id, state, checkpoint.resume_at, Output::new(sink, checkpoint.skip)))
     }
 
     fn with_state(agent_id: &str, state: State, offset: ByteOffset, output: Output<W>) -> Self {
-        let anchor = Checkpoint { resume_at: offset, skip: 0, state: encode(&state) };
+        let anchor = Checkpoint { resume_at: offset, skip: 0, state: sealed::seal(STATE_VERSION, &state) };
         Self {
             agent_id: agent_id.as_bytes().to_vec(),
             state,
@@ -245,7 +241,8 @@ impl<W: Write> Converter<W> {
     pub fn checkpoint(&mut self) -> Checkpoint {
         let released = self.output.released();
         if !self.output.is_waiting() && self.held_commands.is_empty() {
-            self.anchor = Checkpoint { resume_at: self.offset, skip: 0, state: encode(&self.state) };
+            self.anchor =
+                Checkpoint { resume_at: self.offset, skip: 0, state: sealed::seal(STATE_VERSION, &self.state) };
             self.anchor_released = released;
         }
         // What an earlier run let go counts, whether or not its lines have been given again.
@@ -1042,15 +1039,4 @@ fn first_word(text: &[u8]) -> Option<Name> {
     let mut escaped = Vec::new();
     string::escape(&rest[..end], &mut escaped);
     (end > 0).then(|| Name::new(&escaped, false))
-}
-
-/// Writes a state as it is kept in a checkpoint: the version, a check sum, the state.
-fn encode(state: &State) -> Vec<u8> {
-    let bytes = postcard::to_extend(state, Vec::new()).unwrap_or_default();
-    [&[STATE_VERSION], &check_sum(&bytes)[..], &bytes].concat()
-}
-
-/// What tells a damaged state.
-fn check_sum(bytes: &[u8]) -> [u8; 8] {
-    Digest16::of(&[bytes]).number().to_le_bytes()
 }

@@ -1,0 +1,47 @@
+//! `mngr-codex hook`: one run of one of codex's hooks.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use mngr_codex_core::lifecycle::hook::Event;
+use mngr_codex_core::lifecycle::marker;
+use mngr_codex_core::state_dir::StateDir;
+
+use crate::state_dir;
+
+/// Take in one hook of codex: its payload on standard input
+///
+/// Always ends with 0 and writes nothing to standard output, whatever it gets: codex must not wait or fail because of
+/// it. What goes wrong stands in the agent's log (events/logs/mngr_codex/events.jsonl).
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Which hook, in kebab-case: user-prompt-submit, stop, subagent-start, ...
+    event: OsString,
+
+    /// The agent's state dir
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) {
+    take(&arguments.event, arguments.state_dir.clone());
+}
+
+/// Runs `hook EVENT`, read off a command line that has nothing else; whether it was one. Codex waits for its hooks:
+/// this spares them the reading of all that a command line can hold.
+pub fn run_plain(arguments: &[OsString]) -> bool {
+    match arguments {
+        [_, command, event] if command == "hook" && !event.as_encoded_bytes().starts_with(b"-") => take(event, None),
+        _ => return false,
+    }
+    true
+}
+
+fn take(event: &OsStr, dir: Option<PathBuf>) {
+    let event = event.to_str().and_then(Event::named);
+    if let (Some(event), Some(dir)) = (event, state_dir::of(dir)) {
+        // It is logged, and codex has no use for it.
+        let _ = marker::run_hook(&StateDir::new(dir), event, std::io::stdin());
+    }
+}

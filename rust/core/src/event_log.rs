@@ -1,0 +1,84 @@
+//! The log: one JSON object a line in the form of mngr's own logs (`mngr_log.sh` of mngr 0.3.0), bounded in size.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::json::string;
+use crate::state_dir::StateDir;
+
+/// A log of more than this many bytes becomes the one before, and a new one begins.
+const MOST: u64 = 1 << 20;
+
+/// Bytes of a message that are kept.
+const LONGEST_MESSAGE: usize = 4 << 10;
+
+/// How bad it is, in loguru's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A decision that someone may want to understand later.
+    Info,
+    /// Something was odd and was dealt with.
+    Warning,
+    /// Something could not be done.
+    Error,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+/// Appends a line to the agent's log. Makes no state dir that is not there.
+///
+/// # Errors
+///
+/// What the system said; nobody else can be told, so callers let it be.
+pub fn log(dir: &StateDir, level: Level, message: &str) -> io::Result<()> {
+    let path = dir.log();
+    let mut file = match append_to(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            append_to(&path)?
+        }
+        opened => opened?,
+    };
+    if file.metadata()?.len() > MOST {
+        // Of two that do this at once the second finds the new log small, or moves a line with it: nothing more.
+        fs::rename(&path, path.with_extension("jsonl.1"))?;
+        file = append_to(&path)?;
+    }
+    file.write_all(&line(level, message, SystemTime::now()))
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).open(path)
+}
+
+/// One line; written at once, so that those of others stand before or behind it.
+fn line(level: Level, message: &str, now: SystemTime) -> Vec<u8> {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let process = std::process::id();
+    let mut line = Vec::new();
+    line.extend_from_slice(b"{\"timestamp\":\"");
+    line.extend_from_slice(humantime::format_rfc3339_nanos(now).to_string().as_bytes());
+    // The process and the time make it unlike any other.
+    let id = format!("{:032x}", since.as_nanos() << 32 | u128::from(process));
+    line.extend_from_slice(format!("\",\"type\":\"mngr_codex\",\"event_id\":\"evt-{id}\"").as_bytes());
+    line.extend_from_slice(b",\"source\":\"mngr_codex\",\"level\":\"");
+    line.extend_from_slice(level.name().as_bytes());
+    line.extend_from_slice(b"\",\"message\":\"");
+    let end = (0..=message.len().min(LONGEST_MESSAGE)).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+    string::escape(&message.as_bytes()[..end], &mut line);
+    line.extend_from_slice(format!("\",\"pid\":{process}}}\n").as_bytes());
+    line
+}
+
+#[cfg(test)]
+mod tests;

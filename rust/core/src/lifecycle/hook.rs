@@ -1,0 +1,163 @@
+//! What each hook of codex says: from its name and payload to changes of the state.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rollout::ids::{ThreadId, TurnId};
+
+use super::payload::Payload;
+use super::state::{Sign, Source, State, Who};
+
+/// Codex's hook events (all that 0.138 to 0.169 have).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// `SessionStart`: with a session's first prompt, after a resume and a compaction.
+    SessionStart,
+    /// `SessionEnd`
+    SessionEnd,
+    /// `UserPromptSubmit`: also of a prompt while the turn goes on, and of a subagent's (v1).
+    UserPromptSubmit,
+    /// `PreModelRequest`, from 0.169 on.
+    PreModelRequest,
+    /// `PostModelRequest`, from 0.169 on; may come after the turn's end.
+    PostModelRequest,
+    /// `PreToolUse`
+    PreToolUse,
+    /// `PermissionRequest`
+    PermissionRequest,
+    /// `PostToolUse`
+    PostToolUse,
+    /// `PreCompact`
+    PreCompact,
+    /// `PostCompact`
+    PostCompact,
+    /// `SubagentStart`
+    SubagentStart,
+    /// `SubagentStop`; often missing.
+    SubagentStop,
+    /// `Stop`; never after an interrupt or an error.
+    Stop,
+    /// `Interrupt`, from 0.154 on.
+    Interrupt,
+}
+
+impl Event {
+    /// All events with their names on the command line.
+    pub const ALL: [(&'static str, Self); 14] = [
+        ("session-start", Self::SessionStart),
+        ("session-end", Self::SessionEnd),
+        ("user-prompt-submit", Self::UserPromptSubmit),
+        ("pre-model-request", Self::PreModelRequest),
+        ("post-model-request", Self::PostModelRequest),
+        ("pre-tool-use", Self::PreToolUse),
+        ("permission-request", Self::PermissionRequest),
+        ("post-tool-use", Self::PostToolUse),
+        ("pre-compact", Self::PreCompact),
+        ("post-compact", Self::PostCompact),
+        ("subagent-start", Self::SubagentStart),
+        ("subagent-stop", Self::SubagentStop),
+        ("stop", Self::Stop),
+        ("interrupt", Self::Interrupt),
+    ];
+
+    /// The event of this name, in kebab-case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, event)| *event)
+    }
+
+    /// Its name in kebab-case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, event)| *event == self).map_or("", |(name, _)| name)
+    }
+
+    /// What it says of its turn; `rollout_size` is the size of the turn's rollout, in bytes.
+    fn sign(self, rollout_size: u64) -> Option<Sign> {
+        match self {
+            Self::UserPromptSubmit => Some(Sign::Prompted),
+            Self::SubagentStart => Some(Sign::Began),
+            Self::PreModelRequest | Self::PreToolUse | Self::PostToolUse => Some(Sign::Lives),
+            Self::PermissionRequest => Some(Sign::Asks),
+            Self::Stop | Self::SubagentStop => Some(Sign::Stops { rollout_size }),
+            Self::Interrupt => Some(Sign::Ended),
+            Self::SessionStart | Self::SessionEnd | Self::PostModelRequest | Self::PreCompact | Self::PostCompact => {
+                None
+            }
+        }
+    }
+
+    /// Whether a root's event says which session and rollout are current from now on.
+    fn sets_session(self) -> bool {
+        matches!(self, Self::SessionStart | Self::UserPromptSubmit)
+    }
+}
+
+/// A hook's run, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Which hook.
+    pub event: Event,
+    /// The root's session.
+    pub session: ThreadId,
+    /// The subagent whose hook it is, if it is one's.
+    pub agent: Option<ThreadId>,
+    /// The turn; empty where none is named.
+    pub turn: TurnId,
+    /// The rollout of the event's own thread; empty where it is not known.
+    pub rollout: String,
+    /// The rollout's size, in bytes, where it matters.
+    pub rollout_size: u64,
+    /// When it ran, in milliseconds since 1970.
+    pub at: u64,
+}
+
+impl Run {
+    /// Puts together what is known of a run.
+    #[must_use]
+    pub fn new(event: Event, payload: Payload, at: u64) -> Self {
+        let rollout = match event {
+            Event::SubagentStop => payload.agent_transcript,
+            _ => payload.transcript,
+        };
+        let rollout = rollout.unwrap_or_default();
+        // Signs of life in the rollout are those beyond what it holds now.
+        let is_stop = matches!(event, Event::Stop | Event::SubagentStop);
+        let size = || std::fs::metadata(&rollout).map_or(0, |metadata| metadata.len());
+        let rollout_size = if is_stop && !rollout.is_empty() { size() } else { 0 };
+        Self { event, session: payload.session, agent: payload.agent, turn: payload.turn, rollout, rollout_size, at }
+    }
+
+    /// Whose event it is.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        self.agent.clone().map_or(Who::Root, Who::Subagent)
+    }
+
+    /// Takes it in.
+    pub fn apply(&self, state: &mut State) {
+        let who = self.who();
+        if state.is_nested(&self.session, &who) {
+            state.add_nested(&self.session);
+            return;
+        }
+        if who == Who::Root && (self.event.sets_session() || state.session.0.is_empty()) {
+            state.set_session(&self.session);
+            if !self.rollout.is_empty() {
+                state.root.set_rollout(&self.rollout);
+            }
+        }
+        // What comes late of a session that was left says nothing of the present one.
+        if who == Who::Root && self.session != state.session {
+            return;
+        }
+        if let Some(sign) = self.event.sign(self.rollout_size) {
+            state.take(&who, &self.turn, sign, Source::Hook, self.at);
+        }
+        if who != Who::Root
+            && !self.rollout.is_empty()
+            && let Some(thread) = state.thread_mut(&who)
+        {
+            thread.set_rollout(&self.rollout);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Hook runs, healing and reset as a whole: each takes the lock, changes the state, and lets go.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::event_log::{Level, log};
+use crate::rollout::ids::{ThreadId, TurnId};
+use crate::state_dir::StateDir;
+
+use super::healing::{self, Signs};
+use super::hook::{Event, Run};
+use super::payload::{Payload, PayloadError};
+use super::state::{Source, State, Who};
+use super::store::{Store, StoreError, put_off};
+
+/// How long a hook waits for the lock. Codex waits for its hooks.
+const HOOK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long anything else does.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the marker could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MarkerError {
+    /// The payload cannot be used.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The state cannot be had or saved.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Takes in a hook's run. What goes wrong is logged as well.
+///
+/// # Errors
+///
+/// [`MarkerError`], for callers other than codex.
+pub fn run_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
+    let result = take_hook(dir, event, input);
+    if let Err(error) = &result {
+        // There may be no place for a log, and nobody to be told.
+        let _ = log(dir, Level::Error, &format!("hook {}: {error}", event.name()));
+    }
+    result
+}
+
+fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
+    let run = Run::new(event, Payload::read(input)?, now());
+    let mut store = match Store::open(dir, HOOK_PATIENCE) {
+        Err(error @ StoreError::Locked(_)) => {
+            put_off(dir, &run)?;
+            return Err(error.into());
+        }
+        opened => opened?,
+    };
+    if store.state().is_nested(&run.session, &run.who()) && !store.state().has_nested(&run.session) {
+        // Whether the root's turn goes on decides what this session is, and the rollout may know better.
+        drop(store);
+        heal(dir, HOOK_PATIENCE, |who| *who == Who::Root)?;
+        store = Store::open(dir, HOOK_PATIENCE)?;
+    }
+    let mut state = current(dir, &mut store)?;
+    run.apply(&mut state);
+    store.save(state)?;
+    Ok(())
+}
+
+/// The state with the runs that were put off.
+fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, StoreError> {
+    let mut state = store.state().clone();
+    if let Some(damage) = store.damage() {
+        let _ = log(dir, Level::Warning, &format!("{damage}; it begins anew"));
+    }
+    for run in store.take_put_off()? {
+        run.apply(&mut state);
+    }
+    Ok(state)
+}
+
+/// Brings the state up to what the rollouts hold, and makes all marker files fit it.
+///
+/// # Errors
+///
+/// [`MarkerError::Store`]
+pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
+    heal(dir, PATIENCE, |_| true)?;
+    let mut store = Store::open(dir, PATIENCE)?;
+    let state = current(dir, &mut store)?;
+    store.save_all(state)?;
+    Ok(store.state().clone())
+}
+
+/// Closes all that is open, for a codex that starts anew: nothing that the rollouts hold by now opens it again.
+///
+/// # Errors
+///
+/// [`MarkerError::Store`]
+pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
+    let latest = heal(dir, PATIENCE, |_| true)?;
+    let mut store = Store::open(dir, PATIENCE)?;
+    let mut state = current(dir, &mut store)?;
+    state.reset(&latest);
+    if let Ok(metadata) = std::fs::metadata(&state.root.rollout) {
+        state.root.read = metadata.len();
+    }
+    store.save_all(state)?;
+    Ok(())
+}
+
+/// The state as it is.
+///
+/// # Errors
+///
+/// [`MarkerError::Store`]
+pub fn read(dir: &StateDir) -> Result<State, MarkerError> {
+    Ok(Store::open(dir, PATIENCE)?.state().clone())
+}
+
+/// A rollout to be read.
+struct ToRead {
+    who: Who,
+    thread: ThreadId,
+    turn: TurnId,
+    path: String,
+    from: u64,
+}
+
+/// Takes in what the rollouts of the `wanted` threads say since they were last read; gives the latest turn that they
+/// name. They are read without the lock: a hook need not wait for a large one, and what a turn's id says does not
+/// depend on when it is said.
+fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Result<TurnId, MarkerError> {
+    let rollouts = rollouts(Store::open(dir, patience)?.state(), wanted);
+    let mut read: Vec<(ToRead, Signs)> = Vec::new();
+    let mut latest = TurnId::default();
+    for rollout in rollouts {
+        match healing::read(Path::new(&rollout.path), rollout.from, &rollout.thread, &rollout.turn) {
+            Ok(signs) => {
+                if latest.0.is_empty() || latest.is_earlier_than(&signs.latest) {
+                    latest = signs.latest.clone();
+                }
+                if signs.read != rollout.from || !signs.signs.is_empty() {
+                    read.push((rollout, signs));
+                }
+            }
+            // Compressed, archived or not written yet: hooks alone count.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let _ = log(dir, Level::Warning, &format!("{} could not be read: {error}", rollout.path));
+            }
+        }
+    }
+    if read.is_empty() {
+        return Ok(latest);
+    }
+    let mut store = Store::open(dir, patience)?;
+    let mut state = store.state().clone();
+    for (rollout, signs) in read {
+        let is_current = |path: &str, read: u64| (path.is_empty() || path == rollout.path) && read == rollout.from;
+        if !state.thread_mut(&rollout.who).is_some_and(|thread| is_current(&thread.rollout, thread.read)) {
+            // Another process has read it meanwhile, or another rollout is current.
+            continue;
+        }
+        for (turn, sign) in signs.signs {
+            state.take(&rollout.who, &turn, sign, Source::Rollout, now());
+        }
+        if let Some(thread) = state.thread_mut(&rollout.who) {
+            thread.set_rollout(&rollout.path);
+            thread.read = signs.read;
+        }
+    }
+    store.save(state)?;
+    Ok(latest)
+}
+
+/// The rollouts of the wanted threads.
+fn rollouts(state: &State, wanted: impl Fn(&Who) -> bool) -> Vec<ToRead> {
+    let mut rollouts = Vec::new();
+    if wanted(&Who::Root) && !state.root.rollout.is_empty() {
+        let root = &state.root;
+        rollouts.push(ToRead {
+            who: Who::Root,
+            thread: state.session.clone(),
+            turn: root.turn.clone(),
+            path: root.rollout.clone(),
+            from: root.read,
+        });
+    }
+    for subagent in &state.subagents {
+        let who = Who::Subagent(subagent.id.clone());
+        let path = match &subagent.thread.rollout {
+            path if path.is_empty() && subagent.thread.is_open() => find_rollout(&state.root.rollout, &subagent.id),
+            path => (!path.is_empty()).then(|| path.clone()),
+        };
+        if let Some(path) = path.filter(|_| wanted(&who)) {
+            let (thread, turn) = (subagent.id.clone(), subagent.thread.turn.clone());
+            rollouts.push(ToRead { who, thread, turn, path, from: subagent.thread.read });
+        }
+    }
+    rollouts
+}
+
+/// A subagent's rollout, which no hook has named: it ends in the thread's id, and stands in the folder of the root's
+/// day or of a later one.
+fn find_rollout(root: &str, thread: &ThreadId) -> Option<String> {
+    let day = Path::new(root).parent()?;
+    let sessions = day.ancestors().nth(3)?;
+    let ending = format!("-{}.jsonl", String::from_utf8_lossy(thread.0.as_bytes()));
+    let in_folder = |folder: &Path| -> Option<PathBuf> {
+        let mut entries = std::fs::read_dir(folder).ok()?.flatten();
+        entries.find(|entry| entry.file_name().to_string_lossy().ends_with(&ending)).map(|entry| entry.path())
+    };
+    let found = in_folder(day).or_else(|| {
+        let later = days(sessions).into_iter().filter(|other| other.as_path() > day);
+        later.take(31).find_map(|folder| in_folder(&folder))
+    });
+    found.and_then(|path| path.into_os_string().into_string().ok())
+}
+
+/// The folders `YYYY/MM/DD` of a `sessions` folder, in the order of their days.
+fn days(sessions: &Path) -> Vec<PathBuf> {
+    let children = |folder: &PathBuf| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    };
+    let mut days = vec![sessions.to_path_buf()];
+    for _ in 0..3 {
+        days = days.iter().flat_map(children).collect();
+    }
+    days.sort();
+    days
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,17 @@
+//! Whether the agent is at work: what codex's hooks and rollouts say, and the marker files that tell others.
+//!
+//! * [`state`]: the state and its transitions, pure
+//! * [`hook`]: what each hook says
+//! * [`payload`]: what codex hands to a hook
+//! * [`healing`]: what a rollout's lines say
+//! * [`store`]: the state on disk, under one lock, and the marker files
+//! * [`report`]: the state as people and programs read it
+//! * [`marker`]: hook runs, healing and reset as a whole
+
+pub mod healing;
+pub mod hook;
+pub mod marker;
+pub mod payload;
+pub mod report;
+pub mod state;
+pub mod store;

@@ -1,0 +1,256 @@
+//! What codex hands to a hook: one JSON object on standard input, of which a few members are wanted.
+//!
+//! A prompt or a tool's answer in it can be of any size. What is too long to be an id or a path is left out while
+//! reading; the rest goes to the one JSON scanner, so that escapes, repeated keys and copies of a key further inside
+//! mean what they mean everywhere.
+
+use std::io::{self, Read};
+
+use crate::json::{Key, Kind, Malformed, Tape, Text, scan, string};
+use crate::rollout::ids::{Name, ThreadId, TurnId};
+
+/// Bytes that are asked for at a time, as many as a pipe holds (pipe(7)).
+const CHUNK: usize = 64 << 10;
+
+/// Strings of more than this many bytes are left out: longer than any path (`PATH_MAX` is 4,096 on Linux) escaped.
+const LONGEST_STRING: usize = 32 << 10;
+
+/// What is left of a payload is never more than this many bytes.
+const MOST_KEPT: usize = 1 << 20;
+
+/// The members of a payload that say what happened where. Ids that could not name a file are refused: see
+/// [`PayloadError::Id`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    /// `session_id`: the root's, also in a subagent's hooks.
+    pub session: ThreadId,
+    /// `turn_id`; empty where there is none.
+    pub turn: TurnId,
+    /// `agent_id`, in a subagent's hooks.
+    pub agent: Option<ThreadId>,
+    /// `transcript_path`; of `SubagentStop` the parent's.
+    pub transcript: Option<String>,
+    /// `agent_transcript_path`, in `SubagentStop`: the subagent's.
+    pub agent_transcript: Option<String>,
+}
+
+/// Why a payload could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// Standard input could not be read.
+    #[error("standard input could not be read: {0}")]
+    Read(#[from] io::Error),
+    /// It is no JSON object.
+    #[error("the payload is not a JSON object: {} (byte {})", .0.why, .0.at)]
+    Malformed(Malformed),
+    /// It has more members than any payload of codex.
+    #[error("the payload has more than {MOST_KEPT} bytes beside its long texts")]
+    TooLarge,
+    /// An id that could not name a file in a folder.
+    #[error("the payload's {member} cannot be a file's name: {shown:?}")]
+    Id {
+        /// The member's key.
+        member: &'static str,
+        /// The beginning of what stands under it.
+        shown: String,
+    },
+}
+
+impl Payload {
+    /// Reads a payload to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError`]
+    pub fn read(mut input: impl Read) -> Result<Self, PayloadError> {
+        let mut chunk = vec![0; CHUNK];
+        let length = fill(&mut input, &mut chunk)?;
+        if length < CHUNK {
+            chunk.truncate(length);
+            return Self::parse(chunk);
+        }
+        let mut kept = Shortened::default();
+        let mut end = length;
+        while end > 0 {
+            kept.push(&chunk[..end])?;
+            end = fill(&mut input, &mut chunk)?;
+        }
+        Self::parse(kept.bytes)
+    }
+
+    fn parse(mut bytes: Vec<u8>) -> Result<Self, PayloadError> {
+        // What the converter does with invalid UTF-8 too.
+        if let Err(error) = std::str::from_utf8(&bytes) {
+            debug_assert!(error.valid_up_to() < bytes.len());
+            bytes = String::from_utf8_lossy(&bytes).into_owned().into_bytes();
+        }
+        let mut tape = Tape::default();
+        let text = Text::pad(&mut bytes);
+        scan(text, &mut tape).map_err(PayloadError::Malformed)?;
+        let mut payload = Self::default();
+        for value in tape.children(tape.root()) {
+            let is_text = value.kind == Kind::String;
+            let raw = if is_text { value.raw(text) } else { b"" };
+            let has_escape = value.content.has_escape();
+            match value.key {
+                Key::SessionId => payload.session = ThreadId(plain_name("session_id", raw, has_escape)?),
+                Key::TurnId => payload.turn = TurnId(id("turn_id", raw, has_escape)?),
+                Key::AgentId if is_text => payload.agent = Some(ThreadId(plain_name("agent_id", raw, has_escape)?)),
+                Key::AgentId => payload.agent = None,
+                Key::TranscriptPath => payload.transcript = path(raw),
+                Key::AgentTranscriptPath => payload.agent_transcript = path(raw),
+                _ => {}
+            }
+        }
+        Ok(payload)
+    }
+}
+
+/// The longest name of a file (`NAME_MAX` on Linux), in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// An id that is a file's name, or empty where the member is no text or empty.
+fn plain_name(member: &'static str, raw: &[u8], has_escape: bool) -> Result<Name, PayloadError> {
+    let name = id(member, raw, has_escape)?;
+    // In its shortest escaped form a name with a backslash has a character that no id needs.
+    let is_plain =
+        !matches!(name.as_bytes(), b"." | b"..") && !name.as_bytes().iter().any(|byte| b"/\\".contains(byte));
+    if is_plain && !(member == "agent_id" && name.is_empty()) { Ok(name) } else { Err(refused(member, raw)) }
+}
+
+/// An id of a length that can be kept.
+fn id(member: &'static str, raw: &[u8], has_escape: bool) -> Result<Name, PayloadError> {
+    if raw.len() <= LONGEST_NAME { Ok(Name::new(raw, has_escape)) } else { Err(refused(member, raw)) }
+}
+
+#[cold]
+fn refused(member: &'static str, raw: &[u8]) -> PayloadError {
+    PayloadError::Id { member, shown: String::from_utf8_lossy(string::cut(raw, 80)).into_owned() }
+}
+
+/// An absolute path that fits on a line of its own.
+fn path(raw: &[u8]) -> Option<String> {
+    let mut decoded = Vec::new();
+    string::decode(raw, &mut decoded);
+    let path = String::from_utf8(decoded).ok()?;
+    let is_fit = path.starts_with('/') && path.len() < 4096 && !path.contains(|character: char| character.is_control());
+    is_fit.then_some(path)
+}
+
+/// Reads until `buffer` is full or the input ends; gives how much there was.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match input.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+/// A JSON object without its long strings, which become empty ones, and without what is nested in it, for which zeros
+/// stand.
+#[derive(Default)]
+struct Shortened {
+    bytes: Vec<u8>,
+    depth: usize,
+    place: Place,
+}
+
+/// What the next byte is part of.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// No string.
+    #[default]
+    Outside,
+    /// A string that is kept so far; what of it is kept starts at `start`.
+    String { start: usize, is_escaped: bool },
+    /// A string that is left out.
+    LeftOut { is_escaped: bool },
+}
+
+impl Shortened {
+    fn push(&mut self, chunk: &[u8]) -> Result<(), PayloadError> {
+        let mut at = 0;
+        while at < chunk.len() {
+            at += self.push_some(&chunk[at..]);
+            if self.bytes.len() > MOST_KEPT {
+                return Err(PayloadError::TooLarge);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the beginning of `rest`, which is not empty; gives how much that is.
+    fn push_some(&mut self, rest: &[u8]) -> usize {
+        let (is_escaped, is_kept) = match self.place {
+            Place::Outside => {
+                self.push_outside(rest[0]);
+                return 1;
+            }
+            Place::String { is_escaped, .. } => (is_escaped, true),
+            Place::LeftOut { is_escaped } => (is_escaped, false),
+        };
+        let found = if is_escaped { None } else { memchr::memchr2(b'"', b'\\', rest) };
+        let length = if is_escaped { 1 } else { found.map_or(rest.len(), |found| found + 1) };
+        let last = found.map(|found| rest[found]);
+        if is_kept {
+            self.keep(&rest[..length]);
+        }
+        match (&mut self.place, last) {
+            (_, Some(b'"')) => {
+                if !matches!(self.place, Place::String { .. }) && self.depth <= 1 {
+                    self.bytes.push(b'"');
+                }
+                self.place = Place::Outside;
+            }
+            (Place::String { is_escaped, .. } | Place::LeftOut { is_escaped }, last) => *is_escaped = last.is_some(),
+            (Place::Outside, _) => {}
+        }
+        length
+    }
+
+    /// Keeps more of a string, or leaves all of it out.
+    fn keep(&mut self, bytes: &[u8]) {
+        let Place::String { start, is_escaped } = self.place else { return };
+        if self.bytes.len() - start + bytes.len() > LONGEST_STRING {
+            self.bytes.truncate(start);
+            self.place = Place::LeftOut { is_escaped };
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Takes a byte outside strings.
+    fn push_outside(&mut self, byte: u8) {
+        let mut is_kept = self.depth <= 1;
+        match byte {
+            b'{' | b'[' => {
+                self.depth += 1;
+                if self.depth == 2 {
+                    self.bytes.push(b'0');
+                }
+                is_kept = self.depth == 1;
+            }
+            b'}' | b']' => {
+                is_kept = self.depth <= 1;
+                self.depth = self.depth.saturating_sub(1);
+            }
+            _ => {}
+        }
+        if is_kept {
+            self.bytes.push(byte);
+        }
+        if byte == b'"' {
+            let start = self.bytes.len();
+            self.place =
+                if is_kept { Place::String { start, is_escaped: false } } else { Place::LeftOut { is_escaped: false } };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

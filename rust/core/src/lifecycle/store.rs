@@ -1,0 +1,463 @@
+//! The state on disk, and the marker files that follow from it.
+//!
+//! The state has one file with two places. A new state goes to the place of the older one, so that whatever is killed
+//! when, one of them is whole; the newer whole one counts. The file is also the lock (`flock`, which the kernel frees
+//! when its owner ends, however that comes).
+//!
+//! A state is written before its marker files are, with a note that they may not fit; the note goes when they do. Who
+//! finds the note makes all of them anew.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::sealed;
+use crate::state_dir::StateDir;
+
+use super::hook::Run;
+use super::state::{State, Subagent};
+
+/// The version of the state's form.
+const VERSION: u8 = 1;
+
+/// Where the second place starts, in bytes: no state is as large.
+const SECOND: u64 = 1 << 20;
+
+/// Before the state: whether the marker files may not fit, the state's number and its length.
+const HEADER: usize = 1 + 8 + 4;
+
+/// Bytes that are read of each place at first: most states are shorter.
+const FIRST_READ: usize = 4096;
+
+/// Why the state could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such state dir.
+    #[error("there is no state dir at {0}")]
+    NoStateDir(String),
+    /// Another process has had the lock for too long.
+    #[error("the lock was not to be had within {0:?}")]
+    Locked(Duration),
+    /// The system failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
+    |source| StoreError::Io { path: path.display().to_string(), source }
+}
+
+/// The state of one agent, locked.
+pub struct Store<'d> {
+    dir: &'d StateDir,
+    file: File,
+    /// The state as it is on disk.
+    saved: State,
+    /// The state's number; the next goes to the other place.
+    number: u64,
+    /// Whether the marker files may not fit.
+    is_unsettled: bool,
+    /// What was found damaged.
+    damage: Option<&'static str>,
+    /// The file of the runs that were put off, locked, once they were taken.
+    put_off: Option<File>,
+}
+
+impl<'d> Store<'d> {
+    /// Locks and reads the state; waits for the lock no longer than `patience`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub fn open(dir: &'d StateDir, patience: Duration) -> Result<Self, StoreError> {
+        let path = dir.lifecycle();
+        let file = open_or_make(dir, &path)?;
+        lock(&file, patience, &path)?;
+        let mut store =
+            Self { dir, file, saved: State::default(), number: 0, is_unsettled: true, damage: None, put_off: None };
+        store.load().map_err(io_error(&path))?;
+        Ok(store)
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.saved
+    }
+
+    /// What was found damaged when the state was read.
+    #[must_use]
+    pub fn damage(&self) -> Option<&'static str> {
+        self.damage
+    }
+
+    /// Reads both places and takes the newer whole one.
+    fn load(&mut self) -> io::Result<()> {
+        let mut found: Option<(u64, bool, State)> = None;
+        let mut broken = 0;
+        for start in [0, SECOND] {
+            let mut bytes = vec![0; FIRST_READ];
+            let mut length = read_at(&self.file, &mut bytes, start)?;
+            let Some((header, _)) = bytes[..length].split_first_chunk::<HEADER>() else { continue };
+            let (note, number, size) = read_header(header);
+            if number == 0 {
+                continue;
+            }
+            let end = HEADER + size.min(usize::try_from(SECOND).unwrap_or(0));
+            if end > length {
+                bytes.resize(end, 0);
+                length += read_at(&self.file, &mut bytes[length..], start + length as u64)?;
+            }
+            match sealed::open::<(u64, State)>(VERSION, &bytes[HEADER.min(length)..end.min(length)]) {
+                // The number outside is not under the seal.
+                Ok((sealed, state)) if sealed == number => {
+                    if found.as_ref().is_none_or(|(newest, ..)| *newest < number) {
+                        found = Some((number, note != 0, state));
+                    }
+                }
+                _ => broken += 1,
+            }
+        }
+        // A place that is broken was being written; what it was to replace is the other one.
+        match found {
+            Some((number, is_unsettled, state)) => {
+                self.number = number;
+                self.is_unsettled = is_unsettled || broken > 0;
+                self.saved = state;
+            }
+            None if broken > 0 => self.damage = Some("the lifecycle's state was damaged, or of another version"),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Saves `state` and makes the marker files fit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`]
+    pub fn save(&mut self, state: State) -> Result<(), StoreError> {
+        self.write(state)?;
+        if self.put_off.take().is_some() {
+            remove(&self.dir.lifecycle_pending())?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, state: State) -> Result<(), StoreError> {
+        let is_same = state == self.saved && self.number > 0;
+        if is_same && !self.is_unsettled {
+            return Ok(());
+        }
+        let before = (!self.is_unsettled).then(|| Markers::of(&self.saved));
+        let after = Markers::of(&state);
+        let fits = before.as_ref() == Some(&after);
+        let path = self.dir.lifecycle();
+        let place = if !is_same {
+            self.number += 1;
+            let sealed = sealed::seal(VERSION, &(self.number, &state));
+            let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+            let mut bytes = Vec::with_capacity(HEADER + sealed.len());
+            bytes.push(u8::from(!fits));
+            bytes.extend_from_slice(&self.number.to_le_bytes());
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(&sealed);
+            if bytes.len() as u64 > SECOND {
+                let error = io::Error::other("the state is larger than its place");
+                return Err(io_error(&path)(error));
+            }
+            let place = place_of(self.number);
+            self.file.write_all_at(&bytes, place).map_err(io_error(&path))?;
+            place
+        } else {
+            place_of(self.number)
+        };
+        self.saved = state;
+        if !fits {
+            self.is_unsettled = true;
+            after.publish(before.as_ref(), self.dir)?;
+            self.file.write_all_at(&[0], place).map_err(io_error(&path))?;
+        }
+        self.is_unsettled = false;
+        Ok(())
+    }
+
+    /// Makes all marker files anew, whatever they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`]
+    pub fn save_all(&mut self, state: State) -> Result<(), StoreError> {
+        self.is_unsettled = true;
+        self.save(state)
+    }
+}
+
+/// Where the state of this number goes.
+fn place_of(number: u64) -> u64 {
+    if number % 2 == 1 { 0 } else { SECOND }
+}
+
+fn read_header(header: &[u8; HEADER]) -> (u8, u64, usize) {
+    let number = header[1..9].try_into().map_or(0, u64::from_le_bytes);
+    let length = header[9..].try_into().map_or(0, u32::from_le_bytes);
+    (header[0], number, length as usize)
+}
+
+fn read_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read_at(&mut buffer[length..], start + length as u64) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        // A first read of less than was wanted is the end of the file.
+        if length > 0 && length < buffer.len() && buffer.len() == FIRST_READ {
+            break;
+        }
+    }
+    Ok(length)
+}
+
+fn open_or_make(dir: &StateDir, path: &Path) -> Result<File, StoreError> {
+    let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if !dir.path().is_dir() {
+                return Err(StoreError::NoStateDir(dir.path().display().to_string()));
+            }
+            fs::create_dir_all(dir.own()).map_err(io_error(&dir.own()))?;
+            open().map_err(io_error(path))
+        }
+        opened => opened.map_err(io_error(path)),
+    }
+}
+
+/// Takes the lock, or gives up after `patience`.
+fn lock(file: &File, patience: Duration, path: &Path) -> Result<(), StoreError> {
+    let mut begun = None;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) => {
+                let begun = *begun.get_or_insert_with(Instant::now);
+                if begun.elapsed() >= patience {
+                    return Err(StoreError::Locked(patience));
+                }
+                // Owners hold it for some 50 microseconds.
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(io_error(path)(error.into())),
+        }
+    }
+}
+
+/// What the marker files are to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Markers {
+    is_active: bool,
+    root: Option<String>,
+    subagents: Vec<(String, String)>,
+    is_asking: bool,
+    session: String,
+    rollout: String,
+}
+
+impl Markers {
+    fn of(state: &State) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let root = state.root.is_open().then(|| {
+            let (session, turn) = (text(state.session.0.as_bytes()), text(state.root.turn.0.as_bytes()));
+            format!("{{\"session_id\":\"{session}\",\"turn_id\":\"{turn}\"}}\n")
+        });
+        let subagent = |subagent: &Subagent| {
+            let turn = text(subagent.thread.turn.0.as_bytes());
+            let mut rollout = Vec::new();
+            crate::json::string::escape(subagent.thread.rollout.as_bytes(), &mut rollout);
+            let content = format!("{{\"turn_id\":\"{turn}\",\"transcript_path\":\"{}\"}}\n", text(&rollout));
+            (text(subagent.id.0.as_bytes()), content)
+        };
+        Self {
+            is_active: state.is_active(),
+            root,
+            subagents: state.in_flight().map(subagent).collect(),
+            is_asking: state.is_asking(),
+            session: text(state.session.0.as_bytes()),
+            rollout: state.root.rollout.clone(),
+        }
+    }
+
+    /// Makes the files so; `before` is what they are, where that is known.
+    fn publish(&self, before: Option<&Self>, dir: &StateDir) -> Result<(), StoreError> {
+        let differs = |is_same: fn(&Self, &Self) -> bool| before.is_none_or(|before| !is_same(before, self));
+        // Pointers first: who sees that the agent is at work finds the session that is.
+        if differs(|one, other| one.session == other.session) && !self.session.is_empty() {
+            replace(dir, &dir.root_session(), self.session.as_bytes())?;
+        }
+        if differs(|one, other| one.rollout == other.rollout) && !self.rollout.is_empty() {
+            add_line(&dir.transcript_paths(), &self.rollout, before.is_none())?;
+            replace(dir, &dir.transcript_path(), self.rollout.as_bytes())?;
+        }
+        if self.is_active && differs(|one, other| one.is_active == other.is_active) {
+            make_empty(&dir.active())?;
+        }
+        if differs(|one, other| one.root == other.root) {
+            match &self.root {
+                Some(content) => replace(dir, &dir.root_active(), content.as_bytes())?,
+                None => remove(&dir.root_active())?,
+            }
+        }
+        self.publish_subagents(before, dir)?;
+        if differs(|one, other| one.is_asking == other.is_asking) {
+            let path = dir.permissions_waiting();
+            if self.is_asking { make_empty(&path)? } else { remove(&path)? }
+        }
+        if !self.is_active && differs(|one, other| one.is_active == other.is_active) {
+            remove(&dir.active())?;
+        }
+        Ok(())
+    }
+
+    fn publish_subagents(&self, before: Option<&Self>, dir: &StateDir) -> Result<(), StoreError> {
+        let folder = dir.subagents();
+        let known: Vec<String> = match before {
+            Some(before) => before.subagents.iter().map(|(id, _)| id.clone()).collect(),
+            None => names_in(&folder)?,
+        };
+        for (id, content) in &self.subagents {
+            let is_there =
+                before.is_some_and(|before| before.subagents.iter().any(|one| one == &(id.clone(), content.clone())));
+            if !is_there {
+                let path = folder.join(id);
+                if let Err(error) = replace(dir, &path, content.as_bytes()) {
+                    if folder.is_dir() {
+                        return Err(error);
+                    }
+                    fs::create_dir(&folder).map_err(io_error(&folder))?;
+                    replace(dir, &path, content.as_bytes())?;
+                }
+            }
+        }
+        for id in known.iter().filter(|id| !self.subagents.iter().any(|(known, _)| known == *id)) {
+            remove(&folder.join(id))?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of the files in a folder, none where there is no folder.
+fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_error(folder)(error)),
+    };
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    names.collect::<io::Result<_>>().map_err(io_error(folder))
+}
+
+/// Puts `content` at `path`, whole, in place of what stands there. Only who has the lock may.
+fn replace(dir: &StateDir, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let unfinished = dir.unfinished();
+    fs::write(&unfinished, content).map_err(io_error(&unfinished))?;
+    fs::rename(&unfinished, path).map_err(io_error(path))
+}
+
+/// Appends a line; where it is not known whether it stands there already, only if it is not the last. The beginning of
+/// it without an end of line is completed.
+fn add_line(path: &Path, line: &str, may_be_there: bool) -> Result<(), StoreError> {
+    let mut file = File::options().read(true).append(true).create(true).open(path).map_err(io_error(path))?;
+    let mut added = format!("{line}\n");
+    let length = file.metadata().map_err(io_error(path))?.len();
+    if length > 0 {
+        let start = length.saturating_sub(8192);
+        let mut end = Vec::new();
+        file.seek(SeekFrom::Start(start)).and_then(|_| file.read_to_end(&mut end)).map_err(io_error(path))?;
+        let whole = end.strip_suffix(b"\n");
+        let last = whole.unwrap_or(&end);
+        let last = memchr::memrchr(b'\n', last).map_or(last, |newline| &last[newline + 1..]);
+        if whole.is_none() && line.as_bytes().starts_with(last) {
+            added.drain(..last.len());
+        } else if whole.is_none() {
+            added.insert(0, '\n');
+        } else if may_be_there && last == line.as_bytes() {
+            return Ok(());
+        }
+    }
+    file.write_all(added.as_bytes()).map_err(io_error(path))
+}
+
+fn make_empty(path: &Path) -> Result<(), StoreError> {
+    File::options().write(true).create(true).truncate(false).open(path).map(drop).map_err(io_error(path))
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps a run whose hook could not get the lock, for whoever gets it next.
+///
+/// # Errors
+///
+/// [`StoreError::Io`]
+pub fn put_off(dir: &StateDir, run: &Run) -> Result<(), StoreError> {
+    let path = dir.lifecycle_pending();
+    let sealed = sealed::seal(VERSION, run);
+    let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_le_bytes();
+    loop {
+        let mut file = File::options().append(true).create(true).open(&path).map_err(io_error(&path))?;
+        lock(&file, Duration::from_millis(100), &path)?;
+        // Who took the runs before has removed the file.
+        if file.metadata().map_err(io_error(&path))?.nlink() > 0 {
+            return file.write_all(&[&length[..], &sealed].concat()).map_err(io_error(&path));
+        }
+    }
+}
+
+impl Store<'_> {
+    /// The runs that were put off, in their order; they are taken away with the next [`Store::save`]. Half a run, of
+    /// a hook that was killed, is not told.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub fn take_put_off(&mut self) -> Result<Vec<Run>, StoreError> {
+        let path = self.dir.lifecycle_pending();
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error(&path)(error)),
+        };
+        lock(&file, Duration::from_millis(100), &path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io_error(&path))?;
+        self.put_off = Some(file);
+        let mut rest = &bytes[..];
+        let mut runs = Vec::new();
+        while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+            let Some((sealed, behind)) = behind.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
+            runs.extend(sealed::open::<Run>(VERSION, sealed));
+            rest = behind;
+        }
+        Ok(runs)
+    }
+}
+
+#[cfg(test)]
+mod tests;
