@@ -307,6 +307,29 @@ class TestFiles:
         failed(run("convert", "-", "--output", tmp_path, stdin=turn().data), tmp_path)
         assert files(tmp_path) == {}
 
+    @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+    def test_standard_output_by_its_name(self, tmp_path: Path, name: str) -> None:
+        """A file that the shell opened goes on where it was, and is not replaced."""
+        path = tmp_path / "out"
+        with path.open("wb", buffering=0) as out:
+            out.write(b"before\n")
+            command = [program(), "convert", "-", "--output", name]
+            subprocess.run(command, input=turn().data, stdout=out, stderr=subprocess.PIPE, check=True, timeout=60)
+            out.write(b"after\n")
+        assert files(tmp_path) == {"out": b"before\n" + convert(turn()).stdout + b"after\n"}
+
+    def test_a_link_to_a_missing_file(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to("target")
+        assert run("convert", "-", "--output", tmp_path / "link", stdin=turn().data).status == 0
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "target").read_bytes() == convert(turn()).stdout
+
+    def test_links_in_a_circle(self, tmp_path: Path) -> None:
+        (tmp_path / "one").symlink_to("other")
+        (tmp_path / "other").symlink_to("one")
+        failed(run("convert", "-", "--output", tmp_path / "one", stdin=turn().data), tmp_path / "one", "ymbolic links")
+        assert all(path.is_symlink() for path in tmp_path.iterdir())
+
     def test_a_full_disk_behind_stdout(self) -> None:
         with open("/dev/full", "wb") as full:
             done = subprocess.run(

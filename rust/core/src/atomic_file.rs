@@ -20,25 +20,33 @@ enum Form {
     Unnamed(File),
     /// Under a name beside its place; removed when dropped.
     Named(tempfile::NamedTempFile),
-    /// The target is no regular file (a device, a pipe): written as it is.
+    /// The target is no regular file (a device, a pipe) or a descriptor: written as it is.
     Direct(File),
 }
 
 impl AtomicFile {
-    /// Begins a file that is to stand at `path`. One that stands there keeps its permissions, and its place when
-    /// `path` is a symbolic link to it.
+    /// Begins a file that is to stand at `path`. One that stands there keeps its permissions; a symbolic link stays,
+    /// and the file comes to stand where it points. What is no regular file is written as it is: a device, a pipe, and a
+    /// descriptor of this process, such as `/dev/stdout`, whatever file it leads to.
     ///
     /// # Errors
     ///
-    /// What the system says when no file can be made there.
+    /// What the system says when no file can be made there; [`io::ErrorKind::IsADirectory`] for a folder.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let existing = fs::metadata(&target).ok();
-        if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
+        let target = match end_of_links(path)? {
+            Destination::Place(target) => target,
+            Destination::Descriptor(file) => return Ok(Self { target: path.to_owned(), form: Form::Direct(file) }),
+        };
+        let existing = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Among others: a link that the system does not let this user follow.
+            result => Some(result?),
+        };
+        if names_a_folder(path) || existing.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
         if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
-            let file = fs::OpenOptions::new().write(true).open(&target)?;
+            let file = fs::OpenOptions::new().write(true).open(path)?;
             return Ok(Self { target, form: Form::Direct(file) });
         }
         let permissions = existing.map(|existing| existing.permissions());
@@ -92,6 +100,59 @@ impl Write for AtomicFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Where a path leads.
+enum Destination {
+    /// To a descriptor of this process; this is a copy of it, with the same position in the file.
+    Descriptor(File),
+    /// To a place in the file system that is no symbolic link; a file may stand there or not.
+    Place(PathBuf),
+}
+
+/// Follows the symbolic links of a path, as opening it would.
+fn end_of_links(path: &Path) -> io::Result<Destination> {
+    let mut place = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Some(file) = descriptor(&place)? {
+            return Ok(Destination::Descriptor(file));
+        }
+        match fs::read_link(&place) {
+            Ok(to) => place = folder_of(&place).join(to),
+            // No link, or nothing at all.
+            Err(_) => return Ok(Destination::Place(place)),
+        }
+    }
+    Err(io::Error::from(rustix::io::Errno::LOOP))
+}
+
+/// How many links may follow one another, as on Linux.
+const MOST_LINKS: usize = 40;
+
+/// The descriptor of this process that a path names (`/proc/self/fd/1`, and `/dev/fd/1` where that is no link).
+#[cfg(unix)]
+fn descriptor(path: &Path) -> io::Result<Option<File>> {
+    use std::os::fd::BorrowedFd;
+    let number =
+        path.file_name().and_then(|name| name.to_str()).filter(|name| name.bytes().all(|c| c.is_ascii_digit()));
+    let Some(number) = number.and_then(|number| number.parse().ok()) else {
+        return Ok(None);
+    };
+    let folder = fs::canonicalize(folder_of(path)).ok();
+    let is_one = |descriptors: &str| folder.is_some() && folder == fs::canonicalize(descriptors).ok();
+    if !(is_one("/proc/self/fd") || is_one("/dev/fd")) {
+        return Ok(None);
+    }
+    // Nothing stands there for a descriptor that is not open.
+    fs::symlink_metadata(path)?;
+    // SAFETY: it is open, as was just seen, and it is borrowed only to be copied. Whoever named it gave it to be used.
+    let open = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(Some(File::from(open.try_clone_to_owned()?)))
+}
+
+/// Whether a path cannot be a file's for its last character.
+fn names_a_folder(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 /// The folder that a path names a file in.

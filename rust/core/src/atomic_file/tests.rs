@@ -133,6 +133,61 @@ fn a_link_stays_and_what_it_points_to_is_replaced() {
 }
 
 #[test]
+fn a_link_to_nothing_stays_and_what_it_points_to_is_made() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("other")).expect("can be made");
+    let (target, link) = (folder.path().join("other/target"), folder.path().join("link"));
+    symlink("other/second", &link).expect("can be made");
+    symlink("../other/target", folder.path().join("other/second")).expect("can be made");
+    for way in WAYS {
+        let mut file = begin(&link, way);
+        file.write_all(b"new").expect("can be written");
+        file.commit().expect("can be put in its place");
+        assert!(fs::symlink_metadata(&link).expect("is there").is_symlink());
+        assert_eq!(fs::read(&target).expect("is there"), b"new");
+        assert_eq!(names(&folder.path().join("other")), ["second", "target"]);
+        fs::remove_file(&target).expect("can be removed");
+    }
+    fs::remove_dir_all(folder.path().join("other")).expect("can be removed");
+    assert_eq!(AtomicFile::create(&link).err().expect("refused").kind(), io::ErrorKind::NotFound);
+    assert_eq!(names(folder.path()), ["link"]);
+}
+
+#[test]
+fn links_in_a_circle_are_an_error() {
+    let folder = folder();
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    symlink(&other, &one).expect("can be made");
+    symlink("one", &other).expect("can be made");
+    let error = AtomicFile::create(&one).err().expect("refused");
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::LOOP.raw_os_error()));
+    assert!(fs::symlink_metadata(&one).expect("is there").is_symlink());
+}
+
+#[test]
+fn a_descriptor_of_a_file_is_written_where_it_stands() {
+    use std::os::fd::AsRawFd;
+    let folder = folder();
+    let (path, link) = (folder.path().join("file"), folder.path().join("link"));
+    let mut opened = File::create(&path).expect("can be made");
+    opened.write_all(b"before, ").expect("can be written");
+    symlink(format!("/dev/fd/{}", opened.as_raw_fd()), &link).expect("can be made");
+    for name in [PathBuf::from(format!("/dev/fd/{}", opened.as_raw_fd())), link] {
+        let mut file = AtomicFile::create(&name).expect("can be opened");
+        assert!(matches!(file.form, Form::Direct(_)));
+        file.write_all(b"it, ").expect("can be written");
+        file.commit().expect("nothing to be done");
+    }
+    opened.write_all(b"after").expect("can be written");
+    assert_eq!(fs::read(&path).expect("is there"), b"before, it, it, after");
+    assert_eq!(names(folder.path()), ["file", "link"]);
+    assert_eq!(AtomicFile::create(Path::new("/dev/fd/987654")).err().expect("refused").kind(), io::ErrorKind::NotFound);
+    // A number alone is a name like any other.
+    AtomicFile::create(&folder.path().join("1")).expect("can be made").commit().expect("can be put in its place");
+    assert_eq!(names(folder.path()), ["1", "file", "link"]);
+}
+
+#[test]
 fn nothing_is_left_of_a_file_that_is_dropped() {
     let folder = folder();
     let path = folder.path().join("file");
@@ -167,6 +222,10 @@ fn a_missing_folder_is_an_error_and_is_not_made() {
     // A file where the folder should be.
     fs::write(folder.path().join("file"), b"").expect("can be written");
     assert!(AtomicFile::create(&folder.path().join("file/file")).is_err());
+    // A name that only a folder can have.
+    for name in ["none/", "file/"] {
+        assert!(AtomicFile::create(&folder.path().join(name)).is_err(), "{name}");
+    }
     assert_eq!(names(folder.path()), ["file"]);
 }
 
