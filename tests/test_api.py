@@ -164,6 +164,15 @@ def test_an_output_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
         mngr_codex.convert(source, tmp_path)
 
 
+def test_a_compressed_file_whose_window_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl.zst"
+    data = zstd_frames.compress(turn().data)
+    path.write_bytes(data[:5] + b"\x70" + data[6:])
+    with pytest.raises(ValueError, match="8 MiB; decompress it first") as raised:
+        mngr_codex.convert(path, tmp_path / "common.jsonl")
+    assert str(path) in str(raised.value)
+
+
 def test_malformed_lines_are_no_error(tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl"
     path.write_bytes(b"\x00\xff\n" * 10 + Rollout().user("hi").data)

@@ -170,6 +170,16 @@ class TestCompressed:
             data = first + zstd_frames.skippable(b"a note") + second
             assert convert(data).stdout == convert(self.CONTENT).stdout
 
+    def test_a_frame_to_be_passed_over_comes_first(self) -> None:
+        data = zstd_frames.skippable(b"\0\0\0\0") + zstd_frames.compress(self.CONTENT)
+        assert convert(data).stdout == convert(self.CONTENT).stdout
+
+    def test_a_window_that_is_too_large(self, tmp_path: Path) -> None:
+        path = tmp_path / "rollout.jsonl.zst"
+        data = zstd_frames.compress(self.CONTENT)
+        path.write_bytes(data[:5] + b"\x70" + data[6:])
+        failed(run("convert", path), path, "8 MiB", f"zstd -d --long=31 -c {path} | mngr-codex convert -")
+
     def test_offsets_are_those_of_the_content(self) -> None:
         rollout = Rollout().user("same", at=0).user("same", at=0).raw("not json")
         plain, compressed = convert(rollout), convert(zstd_frames.compress(rollout.data))

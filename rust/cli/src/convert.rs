@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mngr_codex_core::atomic_file::AtomicFile;
-use mngr_codex_core::rollout::input::Input;
+use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::{ConvertError, End, Options, Summary, convert};
 
@@ -151,6 +151,11 @@ fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure
         }
         ConvertError::Output(error) => format!("cannot write {output}: {error}"),
         ConvertError::Input(LineError::TooLong { .. }) => format!("{input}: {error} (--max-line BYTES)"),
+        ConvertError::Input(LineError::Read { source, .. }) if WindowTooLarge::is_in(source) => {
+            let file = if arguments.input == Path::new("-") { String::new() } else { format!(" {input}") };
+            let instead = format!("zstd -d --long=31 -c{file} | mngr-codex convert -");
+            format!("{input}: {source}; decompress it first: {instead}")
+        }
         error => format!("{input}: {error}"),
     }
 }

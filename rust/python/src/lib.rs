@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use mngr_codex_core::atomic_file::AtomicFile;
-use mngr_codex_core::rollout::input::Input;
+use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::LineError;
 use mngr_codex_core::transcript::convert::LineByLine;
 use mngr_codex_core::transcript::{ConvertError, End, Options, Summary, convert as convert_input};
@@ -148,6 +148,10 @@ fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr
         ConvertError::Output(error) => system_error(error, output),
         ConvertError::Input(LineError::Read { source: error, .. }) if error.raw_os_error().is_some() => {
             system_error(error, source)
+        }
+        ConvertError::Input(LineError::Read { source: error, .. }) if WindowTooLarge::is_in(error) => {
+            let advice = "decompress it first: zstd -d --long=31";
+            PyValueError::new_err(format!("{}: {error}; {advice}", source.display()))
         }
         error => PyValueError::new_err(format!("{}: {error}", source.display())),
     }
