@@ -164,6 +164,16 @@ def test_an_output_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
         mngr_codex.convert(source, tmp_path)
 
 
+def test_a_temporary_folder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rollout.jsonl"
+    path.write_bytes(turn().call().data + Rollout().output(output="x" * 9 * 1024 * 1024).data)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="TMPDIR") as raised:
+        mngr_codex.convert(path, tmp_path / "common.jsonl")
+    assert raised.value.filename == str(tmp_path / "none")
+    assert not (tmp_path / "common.jsonl").exists()
+
+
 def test_a_compressed_file_whose_window_is_too_large(tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl.zst"
     data = zstd_frames.compress(turn().data)

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mngr_codex_core::atomic_file::AtomicFile;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
-use mngr_codex_core::transcript::{ConvertError, End, Options, Summary, convert};
+use mngr_codex_core::transcript::{ConvertError, End, Options, OutputError, Summary, convert};
 
 /// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, JSON Lines)
 ///
@@ -142,14 +142,14 @@ fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
 fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure {
     let input = name(&arguments.input);
     match error {
-        ConvertError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+        ConvertError::Output(OutputError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             end_as_if_by(signal_hook::consts::SIGPIPE);
             format!("cannot write {output}: {error}")
         }
-        ConvertError::Output(error) if arguments.output.is_some() => {
+        ConvertError::Output(OutputError::Sink(error)) if arguments.output.is_some() => {
             format!("cannot write {output}: {error}; nothing was left there")
         }
-        ConvertError::Output(error) => format!("cannot write {output}: {error}"),
+        ConvertError::Output(OutputError::Sink(error)) => format!("cannot write {output}: {error}"),
         ConvertError::Input(LineError::TooLong { .. }) => format!("{input}: {error} (--max-line BYTES)"),
         ConvertError::Input(LineError::Read { source, .. }) if WindowTooLarge::is_in(source) => {
             let file = if arguments.input == Path::new("-") { String::new() } else { format!(" {input}") };

@@ -8,7 +8,9 @@ use mngr_codex_core::atomic_file::AtomicFile;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::LineError;
 use mngr_codex_core::transcript::convert::LineByLine;
-use mngr_codex_core::transcript::{ConvertError, End, Options, Summary, convert as convert_input};
+use mngr_codex_core::transcript::{
+    ConvertError, End, Options, OutputError, Summary, convert as convert_input, temporary_folder,
+};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -128,15 +130,20 @@ impl RecordBatches {
 
 /// The exception that Python raises for an error of the system, with the path.
 fn system_error(error: &io::Error, path: &Path) -> PyErr {
+    system_error_while("", error, path)
+}
+
+/// As [`system_error`], where it is not plain what was being done.
+fn system_error_while(doing: &str, error: &io::Error, path: &Path) -> PyErr {
     let errno = error.raw_os_error().or((error.kind() == io::ErrorKind::IsADirectory).then_some(IS_A_DIRECTORY));
     match errno {
         // `OSError` itself chooses `FileNotFoundError`, `PermissionError` and the like by the number.
         Some(errno) => {
             let described = io::Error::from_raw_os_error(errno).to_string();
-            let message = described.split(" (os error").next().unwrap_or(&described).to_owned();
-            PyOSError::new_err((errno, message, path.as_os_str().to_owned()))
+            let message = described.split(" (os error").next().unwrap_or(&described);
+            PyOSError::new_err((errno, format!("{doing}{message}"), path.as_os_str().to_owned()))
         }
-        None => PyOSError::new_err(format!("{}: {error}", path.display())),
+        None => PyOSError::new_err(format!("{}: {doing}{error}", path.display())),
     }
 }
 
@@ -145,7 +152,11 @@ const IS_A_DIRECTORY: i32 = 21;
 
 fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr {
     match error {
-        ConvertError::Output(error) => system_error(error, output),
+        ConvertError::Output(OutputError::Sink(error)) => system_error(error, output),
+        ConvertError::Output(OutputError::Waiting(error)) => {
+            let doing = "records that must wait cannot be kept in the temporary folder (TMPDIR names another one): ";
+            system_error_while(doing, error, &temporary_folder())
+        }
         ConvertError::Input(LineError::Read { source: error, .. }) if error.raw_os_error().is_some() => {
             system_error(error, source)
         }

@@ -1,12 +1,13 @@
 //! A whole input at once: from a rollout to a common transcript.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
 
 use super::attribution::Reread;
 use super::converter::{Converter, End};
+use super::output::OutputError;
 use super::summary::Summary;
 
 /// How to convert.
@@ -32,9 +33,9 @@ pub enum ConvertError {
     /// The input could not be read on.
     #[error(transparent)]
     Input(#[from] LineError),
-    /// The output could not be written.
-    #[error("writing failed: {0}")]
-    Output(io::Error),
+    /// The output could not be written, or waiting records could not be kept.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The caller wanted no more.
     #[error("stopped")]
     Stopped,
@@ -59,7 +60,7 @@ pub fn convert<R: Read, W: Write>(
     let mut told = 0;
     while let Some(line) = lines.next_line()? {
         let ByteOffset(offset) = line.offset;
-        converter.line(line, &mut NothingBefore).map_err(ConvertError::Output)?;
+        converter.line(line, &mut NothingBefore)?;
         if offset - told >= PROGRESS_BYTES {
             told = offset;
             if !progress(offset) {
@@ -67,7 +68,7 @@ pub fn convert<R: Read, W: Write>(
             }
         }
     }
-    converter.finish(options.end).map_err(ConvertError::Output)?;
+    converter.finish(options.end)?;
     let mut summary = std::mem::take(converter.summary_mut());
     summary.half_line = lines.half_line();
     Ok(summary)
@@ -103,13 +104,13 @@ impl<R: Read> LineByLine<R> {
         let until = self.lines.bytes_read() + BATCH;
         while self.end.is_some() && self.lines.bytes_read() < until {
             if let Some(line) = self.lines.next_line()? {
-                self.converter.line(line, &mut NothingBefore).map_err(ConvertError::Output)?;
+                self.converter.line(line, &mut NothingBefore)?;
             } else {
                 self.end = None;
-                self.converter.finish(end).map_err(ConvertError::Output)?;
+                self.converter.finish(end)?;
             }
         }
-        self.converter.take_records().map(Some).map_err(ConvertError::Output)
+        Ok(Some(self.converter.take_records()?))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The converter takes whole lines in order and pushes records to an [`Output`]. It reads no clock and no file.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use crate::json::{Key, Kind as JsonKind, Malformed, Tape, Text, Value, scan, scan_from_payload, string};
 use crate::rollout::ByteOffset;
@@ -21,7 +21,7 @@ use super::content::{Body, base64_media_type, base64_size, trim_python_start};
 use super::copied::{CopiedContext, Meaning, SessionMeta};
 use super::event_id::{Digest16, GivenIds, HASHED_CHARACTERS, IdKind};
 use super::notice::Notice;
-use super::output::Output;
+use super::output::{Output, OutputError};
 use super::record::{self, Origin, Source};
 use super::summary::{MalformedLine, Summary};
 use super::usage::{TotalUsage, push_metrics};
@@ -254,8 +254,8 @@ impl<W: Write> Converter<W> {
     ///
     /// # Errors
     ///
-    /// What the sink said.
-    pub fn line(&mut self, line: Line<'_>, reread: &mut dyn Reread) -> io::Result<()> {
+    /// [`OutputError`]: what the sink said, or the temporary file for waiting records.
+    pub fn line(&mut self, line: Line<'_>, reread: &mut dyn Reread) -> Result<(), OutputError> {
         self.summary.lines += 1;
         self.offset = line.next;
         if line.text.bytes().trim_ascii().is_empty() {
@@ -299,8 +299,8 @@ impl<W: Write> Converter<W> {
     ///
     /// # Errors
     ///
-    /// What the sink said.
-    pub fn finish(&mut self, end: End) -> io::Result<()> {
+    /// [`OutputError`]: what the sink said, or the temporary file for waiting records.
+    pub fn finish(&mut self, end: End) -> Result<(), OutputError> {
         let awaits_output = self.state.open_calls.iter().any(|call| call.window == Some(self.state.window));
         let holds_back = match end {
             End::Partial => true,
@@ -997,7 +997,7 @@ impl Converter<Vec<u8>> {
     /// # Errors
     ///
     /// Where waiting records could not be kept in a temporary file.
-    pub fn take_records(&mut self) -> io::Result<Vec<u8>> {
+    pub fn take_records(&mut self) -> Result<Vec<u8>, OutputError> {
         self.output.flush()?;
         Ok(std::mem::take(self.output.sink_mut()))
     }

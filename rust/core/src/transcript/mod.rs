@@ -30,4 +30,5 @@ pub mod usage;
 
 pub use convert::{ConvertError, Options, convert};
 pub use converter::{Checkpoint, Converter, End};
+pub use output::{OutputError, temporary_folder};
 pub use summary::Summary;

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
 
 /// Records that may go are written once there are this many bytes of them.
 const WRITE: usize = 128 << 10;
@@ -18,6 +19,26 @@ const MOST_WAITING: usize = 4 << 20;
 /// How every step ends; its metrics stand before this.
 const STEP_END: &[u8] = b"}\n";
 
+/// Why records could not be written, or kept until they may be.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// What the records are handed to failed.
+    #[error("writing failed: {0}")]
+    Sink(io::Error),
+    /// The temporary file for waiting records failed.
+    #[error(
+        "records that must wait cannot be kept in the temporary folder {folder}: {0}; name another folder with TMPDIR=FOLDER",
+        folder = temporary_folder().display()
+    )]
+    Waiting(io::Error),
+}
+
+/// Where waiting records are kept when they are many: what `TMPDIR` names, or the system's folder for such files.
+#[must_use]
+pub fn temporary_folder() -> PathBuf {
+    std::env::temp_dir()
+}
+
 /// A buffer in front of a writer that can hold back its end.
 ///
 /// The first error of the writer is kept for [`Output::check`]; nothing is written after it.
@@ -29,7 +50,7 @@ pub struct Output<W> {
     /// Of these, the first so many are not handed to the sink: an earlier run has let them go.
     suppressed: u64,
     waiting: Option<Waiting>,
-    failure: Option<io::Error>,
+    failure: Option<OutputError>,
     /// Whether there was a failure, told or not.
     has_failed: bool,
 }
@@ -126,10 +147,10 @@ impl<W: Write> Output<W> {
                     let moved = spill.file.write_all(&rest[..place]);
                     spill.length += place as u64;
                     rest.drain(..place);
-                    self.keep_failure(moved);
+                    self.keep_failure(moved.map_err(OutputError::Waiting));
                 }
                 let result = self.write_spill(spill, waiting.metrics, metrics);
-                self.keep_failure(result);
+                self.keep_failure(result.map_err(OutputError::Waiting));
                 self.push(&rest);
             }
         }
@@ -147,11 +168,11 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     ///
-    /// What the sink said, now or before.
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// What the sink or the temporary file said, now or before.
+    pub fn flush(&mut self) -> Result<(), OutputError> {
         self.write_until(self.free());
         self.check()?;
-        if self.has_failed { Ok(()) } else { self.sink.flush() }
+        if self.has_failed { Ok(()) } else { self.sink.flush().map_err(OutputError::Sink) }
     }
 
     /// Gives the first error, once.
@@ -160,7 +181,7 @@ impl<W: Write> Output<W> {
     ///
     /// That error.
     #[inline]
-    pub fn check(&mut self) -> io::Result<()> {
+    pub fn check(&mut self) -> Result<(), OutputError> {
         self.failure.take().map_or(Ok(()), Err)
     }
 
@@ -190,7 +211,7 @@ impl<W: Write> Output<W> {
             self.hand_over(piece);
         } else if self.waiting.is_some() && self.buffer.len() + piece.len() > MOST_WAITING {
             let result = self.spill(piece);
-            self.keep_failure(result);
+            self.keep_failure(result.map_err(OutputError::Waiting));
         } else {
             self.buffer.extend_from_slice(piece);
         }
@@ -203,7 +224,7 @@ impl<W: Write> Output<W> {
         };
         let mut spill = match waiting.spill.take() {
             Some(spill) => spill,
-            None => Spill { file: tempfile::tempfile()?, length: 0 },
+            None => Spill { file: tempfile::tempfile_in(temporary_folder())?, length: 0 },
         };
         let kept = &self.buffer[waiting.start..];
         spill.file.write_all(kept)?;
@@ -250,11 +271,11 @@ impl<W: Write> Output<W> {
         self.gone += bytes.len() as u64;
         if !self.has_failed && left_out < bytes.len() {
             let result = self.sink.write_all(&bytes[left_out..]);
-            self.keep_failure(result);
+            self.keep_failure(result.map_err(OutputError::Sink));
         }
     }
 
-    fn keep_failure(&mut self, result: io::Result<()>) {
+    fn keep_failure(&mut self, result: Result<(), OutputError>) {
         if let Err(error) = result
             && !self.has_failed
         {

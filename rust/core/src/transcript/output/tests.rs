@@ -308,7 +308,10 @@ fn a_file_that_cannot_be_written_is_told_once_and_its_records_are_dropped() {
     spill.file = File::open(env!("CARGO_MANIFEST_DIR").to_owned() + "/Cargo.toml").expect("to be read only");
     output.push(&vec![b'b'; 6 << 20]);
     output.end_record();
-    assert!(output.check().is_err());
+    let error = output.check().expect_err("cannot be kept");
+    assert!(matches!(error, OutputError::Waiting(_)));
+    let told = error.to_string();
+    assert!(told.contains(&temporary_folder().display().to_string()) && told.contains("TMPDIR"), "{told}");
     output.release(b"metrics");
     output.push(b"behind\n");
     output.end_record();
