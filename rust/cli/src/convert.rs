@@ -12,6 +12,8 @@ use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::{ConvertError, End, Options, OutputError, Summary, convert};
 
+use crate::signals;
+
 /// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, JSON Lines)
 ///
 /// The last line on standard error sums up: lines read, records written, lines that are no JSON object, and each kind
@@ -102,12 +104,12 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
     let cannot_write = |error: io::Error| format!("cannot write {}: {error}", path.display());
     let mut file = AtomicFile::create(path).map_err(cannot_write)?;
     if let Some(temporary) = file.temporary_path() {
-        remove_when_stopped(temporary.to_owned()).map_err(cannot_write)?;
+        signals::remove_when_stopped(temporary.to_owned()).map_err(cannot_write)?;
     }
     let mut progress = Progress::of(&input);
     let summary = convert(input, &mut file, &options, &mut |bytes| progress.tell(bytes))
         .map_err(|error| explain(&error, arguments, &path.display().to_string()))?;
-    file.commit().map_err(cannot_write)?;
+    signals::uninterrupted(|| file.commit()).and_then(|committed| committed).map_err(cannot_write)?;
     progress.end();
     Ok(summary)
 }
@@ -143,7 +145,7 @@ fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure
     let input = name(&arguments.input);
     match error {
         ConvertError::Output(OutputError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            end_as_if_by(signal_hook::consts::SIGPIPE);
+            signals::end_as_if_by(signal_hook::consts::SIGPIPE);
             format!("cannot write {output}: {error}")
         }
         ConvertError::Output(OutputError::Sink(error)) if arguments.output.is_some() => {
@@ -162,25 +164,6 @@ fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure
 
 fn name(input: &Path) -> String {
     if input == Path::new("-") { "standard input".to_owned() } else { input.display().to_string() }
-}
-
-/// Ends the program as a signal ends one that does not handle it.
-fn end_as_if_by(signal: i32) {
-    // Where it cannot be done, the program ends with a message instead.
-    let _ = signal_hook::low_level::emulate_default_handler(signal);
-}
-
-/// Removes a temporary file when the user or the system stops the program.
-fn remove_when_stopped(temporary: PathBuf) -> io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            let _ = fs::remove_file(&temporary);
-            end_as_if_by(signal);
-        }
-    });
-    Ok(())
 }
 
 /// Standard output without the buffer that the library puts before it.

@@ -3,6 +3,7 @@
 mod convert;
 mod hook;
 mod marker;
+mod signals;
 mod state_dir;
 
 use std::ffi::OsString;

@@ -2,6 +2,8 @@
 //!
 //! The file is written without a name where the system can do that (Linux, `O_TMPFILE`), so that whatever ends the
 //! program leaves nothing behind; else beside its place under a name of its own. It gets its name when it is whole.
+//! Where an old file stands there, the new one has a name beside it for the instant between two calls of the system,
+//! since a link cannot replace a file: a program that is not to be stopped in that instant holds signals back meanwhile.
 //! It is not forced to the disk: after a power failure it can be made again.
 
 use std::fs::{self, File, Permissions};
