@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -380,10 +381,82 @@ class TestFiles:
             assert source.read_bytes() == target.read_bytes() == rollout.data
         assert set(files(tmp_path)) == {source.name, target.name}
 
+    def test_standard_output_that_is_the_input(self, tmp_path: Path) -> None:
+        """It would be read on as it grows."""
+        path = tmp_path / "rollout.jsonl"
+        path.write_bytes(turn().data)
+        for name in (path, "-"):
+            with path.open("rb") as source, path.open("ab") as out:
+                done = subprocess.run(
+                    [program(), "convert", name], stdin=source, stdout=out, stderr=subprocess.PIPE, timeout=60
+                )
+            failed(Conversion(done.returncode, b"", done.stderr.decode()), "same file")
+            assert path.read_bytes() == turn().data
+
     def test_an_output_is_whole_or_as_it_was(self, output: Path) -> None:
         conversion = run("convert", "-", "--output", output, stdin=turn().data)
         assert conversion.status == 0
         assert files(output.parent) == {output.name: convert(turn()).stdout}
+
+
+class TestStandardStreams:
+    """Standard input and output as other programs leave them."""
+
+    def in_shell(self, script: str, *arguments: str | Path) -> Conversion:
+        """Runs a shell script in which "$0" is the program."""
+        done = subprocess.run(["sh", "-c", script, program(), *arguments], capture_output=True, timeout=60)
+        return Conversion(done.returncode, done.stdout, done.stderr.decode())
+
+    def test_a_closed_output(self, tmp_path: Path) -> None:
+        path = tmp_path / "rollout.jsonl"
+        path.write_bytes(turn().data)
+        failed(self.in_shell('"$0" convert "$1" >&-', path), "standard output", "closed")
+        failed(self.in_shell('"$0" convert "$1" --output /dev/stdout >&-', path), "/dev/stdout", "closed")
+        assert self.in_shell('"$0" convert "$1" --output "$2" >&- <&- 2>&-', path, tmp_path / "out").status == 0
+        assert (tmp_path / "out").read_bytes() == convert(turn()).stdout
+
+    def test_a_closed_input(self, output: Path) -> None:
+        failed(self.in_shell('"$0" convert - --output "$1" <&-', output), "standard input", "closed")
+        assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+    def test_closed_messages(self) -> None:
+        assert self.in_shell('"$0" convert no-such-file 2>&-').status == 1
+        assert self.in_shell('"$0" convert - </dev/null 2>&-').status == 0
+
+    @pytest.mark.parametrize("arguments", ["--help", "convert --version"])
+    def test_help_that_cannot_be_written(self, arguments: str) -> None:
+        assert self.in_shell(f'"$0" {arguments} >/dev/full').status == 1
+
+    def test_an_output_by_the_name_of_a_hyphen(self, tmp_path: Path) -> None:
+        conversion = run("convert", "-", "--output", "-", stdin=turn().data, cwd=tmp_path)
+        assert (conversion.status, conversion.stdout) == (0, convert(turn()).stdout)
+        assert files(tmp_path) == {}
+
+    def test_streams_that_do_not_wait(self) -> None:
+        """Another program can have set a pipe so; what is not ready now is waited for."""
+        data = b"".join(Rollout().user("x" * 1000, at=at).data for at in range(3000))
+        (source, feed), (drain, out) = os.pipe(), os.pipe()
+
+        def feed_all() -> None:
+            with open(feed, "wb") as file:
+                file.write(data)
+
+        os.set_blocking(source, False)
+        os.set_blocking(out, False)
+        with subprocess.Popen([program(), "convert", "-"], stdin=source, stdout=out, stderr=subprocess.PIPE) as process:
+            os.close(source)
+            os.close(out)
+            time.sleep(0.1)
+            feeder = threading.Thread(target=feed_all)
+            feeder.start()
+            time.sleep(0.1)
+            with open(drain, "rb") as file:
+                converted = file.read()
+            feeder.join()
+            assert process.stderr
+            assert b"3000 lines read" in process.stderr.read()
+        assert process.returncode == 0
+        assert converted == convert(data).stdout
 
 
 class TestSignals:

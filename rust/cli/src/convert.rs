@@ -13,6 +13,7 @@ use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::{ConvertError, End, Options, OutputError, Summary, convert};
 
 use crate::signals;
+use crate::streams::{self, StandardInput, StandardOutput};
 
 /// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, JSON Lines)
 ///
@@ -23,7 +24,7 @@ pub struct Arguments {
     /// The rollout: a .jsonl or .jsonl.zst file (told by its content), or - for standard input
     input: PathBuf,
 
-    /// Write here instead of to standard output; the file appears when it is whole, or not at all
+    /// Write here instead of to standard output (-); the file appears when it is whole, or not at all
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 
@@ -96,7 +97,8 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
         end: if arguments.partial { End::Partial } else { End::Complete },
         line_limit: arguments.max_line,
     };
-    let Some(path) = &arguments.output else {
+    let Some(path) = arguments.output.as_deref().filter(|path| *path != Path::new("-")) else {
+        refuse_own_end(&arguments.input)?;
         return convert(input, StandardOutput, &options, &mut |_| true)
             .map_err(|error| explain(&error, arguments, "standard output"));
     };
@@ -117,7 +119,8 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
 /// Opens the input.
 fn open(path: &Path) -> Result<Input, Failure> {
     if path == Path::new("-") {
-        return Input::from_reader(io::stdin()).map_err(|error| format!("cannot read standard input: {error}"));
+        return Input::from_reader(StandardInput)
+            .map_err(|error| format!("cannot read standard input: {}", of_stream(&error)));
     }
     Input::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -141,6 +144,15 @@ fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
     }
 }
 
+/// A transcript behind its own rollout would be read as a part of it, without end.
+fn refuse_own_end(input: &Path) -> Result<(), Failure> {
+    if streams::is_output((!is_stream(input)).then_some(input)) {
+        let input = name(input);
+        return Err(format!("standard output is the same file as the input ({input}); let it go to another file"));
+    }
+    Ok(())
+}
+
 fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure {
     let input = name(&arguments.input);
     match error {
@@ -149,9 +161,9 @@ fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure
             format!("cannot write {output}: {error}")
         }
         ConvertError::Output(OutputError::Sink(error)) if arguments.output.is_some() => {
-            format!("cannot write {output}: {error}; nothing was left there")
+            format!("cannot write {output}: {}; nothing was left there", of_stream(error))
         }
-        ConvertError::Output(OutputError::Sink(error)) => format!("cannot write {output}: {error}"),
+        ConvertError::Output(OutputError::Sink(error)) => format!("cannot write {output}: {}", of_stream(error)),
         ConvertError::Input(LineError::TooLong { .. }) => format!("{input}: {error} (--max-line BYTES)"),
         ConvertError::Input(LineError::Read { source, .. }) if WindowTooLarge::is_in(source) => {
             let file = if arguments.input == Path::new("-") { String::new() } else { format!(" {input}") };
@@ -162,21 +174,20 @@ fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure
     }
 }
 
-fn name(input: &Path) -> String {
-    if input == Path::new("-") { "standard input".to_owned() } else { input.display().to_string() }
+/// An error of reading or writing, in plain words where a stream is closed or the wrong way round.
+fn of_stream(error: &io::Error) -> String {
+    if error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) {
+        return "it is closed, or not open for this".to_owned();
+    }
+    error.to_string()
 }
 
-/// Standard output without the buffer that the library puts before it.
-struct StandardOutput;
+fn is_stream(input: &Path) -> bool {
+    input == Path::new("-")
+}
 
-impl Write for StandardOutput {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        rustix::io::write(rustix::stdio::stdout(), bytes).map_err(io::Error::from)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn name(input: &Path) -> String {
+    if input == Path::new("-") { "standard input".to_owned() } else { input.display().to_string() }
 }
 
 /// Bytes, rate and time left on standard error, when a person is watching and it takes long.

@@ -5,8 +5,10 @@ mod hook;
 mod marker;
 mod signals;
 mod state_dir;
+mod streams;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -31,7 +33,10 @@ fn main() -> ExitCode {
     if hook::run_plain(&arguments) {
         return ExitCode::SUCCESS;
     }
-    let Arguments { command } = Arguments::parse_from(arguments);
+    let Arguments { command } = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(told) => return tell(&told),
+    };
     match command {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Hook(arguments) => {
@@ -39,5 +44,21 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Marker(arguments) => marker::run(&arguments),
+    }
+}
+
+/// Says what came of the arguments instead of a command: help, the version, or what is wrong with them.
+fn tell(told: &clap::Error) -> ExitCode {
+    let status = ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(1));
+    match told.print() {
+        Err(error) if !told.use_stderr() => {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                signals::end_as_if_by(signal_hook::consts::SIGPIPE);
+            }
+            // Nobody may be listening there either.
+            let _ = writeln!(io::stderr(), "mngr-codex: cannot write standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => status,
     }
 }
