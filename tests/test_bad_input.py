@@ -306,13 +306,18 @@ class TestFiles:
         folder = open_to_all / "out"
         folder.mkdir(0o555)
         path = folder / "common.jsonl"
-        failed(run_as_nobody(open_to_all, "convert", "-", "--output", path, stdin=turn().data), path, "ermission")
+        conversion = run_as_nobody(open_to_all, "convert", "-", "--output", path, stdin=turn().data)
+        failed(conversion, path, "ermission", f"unlike {folder}\n")
         assert files(folder) == {}
 
     def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "none" / "common.jsonl"
-        failed(run("convert", "-", "--output", path, stdin=turn().data), path)
-        assert files(tmp_path) == {}
+        folder = path.parent
+        failed(run("convert", "-", "--output", path, stdin=turn().data), path, f"there is no folder {folder}")
+        (tmp_path / "link").symlink_to(path)
+        linked = run("convert", "-", "--output", tmp_path / "link", stdin=turn().data)
+        failed(linked, tmp_path / "link", f"mkdir -p {folder}")
+        assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
     def test_an_output_that_is_a_folder(self, tmp_path: Path) -> None:
         failed(run("convert", "-", "--output", tmp_path, stdin=turn().data), tmp_path)
@@ -360,8 +365,44 @@ class TestFiles:
             restore_signals=False,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
         )
-        failed(conversion, output)
+        failed(conversion, output, f"{output} is as it was")
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+    def test_what_is_said_of_the_output_after_a_failure(self, output: Path) -> None:
+        data = zstd_frames.compress(turn().data)[:-1]
+        failed(run("convert", "-", "--output", output, stdin=data), f"{output} is as it was")
+        output.unlink()
+        failed(run("convert", "-", "--output", output, stdin=data), f"nothing was left at {output}")
+
+    def test_a_temporary_folder_that_is_missing(self, tmp_path: Path, output: Path) -> None:
+        folder = tmp_path / "none"
+        data = turn().call().data + Rollout().output(output="x" * 9 * MIB).data
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        conversion = run("convert", "-", "--output", output, stdin=data, env=environment)
+        failed(conversion, f"temporary folder {folder}:", "TMPDIR=", f"{output} is as it was")
+        assert f"cannot write {output}" not in conversion.stderr
+
+    def test_messages_are_one_line_each(self) -> None:
+        conversion = run("convert", "a\nb\x1b[31m\u202e")
+        failed(conversion, r"a\nb\u{1b}[31m")
+        assert conversion.stderr.count("\n") == 1
+
+    def test_paths_that_are_no_utf_8(self, tmp_path: Path) -> None:
+        source, target = (os.fsencode(tmp_path) + name for name in (b"/in\xff", b"/out\xfe"))
+        Path(os.fsdecode(source)).write_bytes(turn().data)
+        assert run("convert", os.fsdecode(source), "--output", os.fsdecode(target)).status == 0
+        assert Path(os.fsdecode(target)).read_bytes() == convert(turn()).stdout
+
+    def test_a_pipe_with_a_name(self, tmp_path: Path) -> None:
+        source, target = tmp_path / "in", tmp_path / "out"
+        os.mkfifo(source)
+        os.mkfifo(target)
+        with subprocess.Popen([program(), "convert", source, "--output", target], stderr=subprocess.PIPE) as process:
+            source.write_bytes(turn().data)
+            assert target.read_bytes() == convert(turn()).stdout
+        assert process.returncode == 0
+        assert source.is_fifo()
+        assert target.is_fifo()
 
     @pytest.mark.parametrize("link", [None, os.symlink, os.link], ids=["same", "symlink", "hard link"])
     def test_the_input_as_output(self, tmp_path: Path, link: Callable[[Path, Path], None] | None) -> None:

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mngr_codex_core::atomic_file::AtomicFile;
+use mngr_codex_core::atomic_file::{self, AtomicFile};
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::{ConvertError, End, Options, OutputError, Summary, convert};
@@ -100,17 +100,22 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
     let Some(path) = arguments.output.as_deref().filter(|path| *path != Path::new("-")) else {
         refuse_own_end(&arguments.input)?;
         return convert(input, StandardOutput, &options, &mut |_| true)
-            .map_err(|error| explain(&error, arguments, "standard output"));
+            .map_err(|error| explain(&error, &arguments.input, "standard output", ""));
     };
     refuse_same_file(&arguments.input, path)?;
-    let cannot_write = |error: io::Error| format!("cannot write {}: {error}", path.display());
-    let mut file = AtomicFile::create(path).map_err(cannot_write)?;
+    let mut file = AtomicFile::create(path).map_err(|error| cannot_begin(&error, path))?;
+    let left = match fs::exists(path) {
+        _ if file.is_direct() => String::new(),
+        Ok(true) => format!("; {} is as it was", shown(path)),
+        _ => format!("; nothing was left at {}", shown(path)),
+    };
+    let cannot_write = |error: io::Error| format!("cannot write {}: {error}{left}", shown(path));
     if let Some(temporary) = file.temporary_path() {
         signals::remove_when_stopped(temporary.to_owned()).map_err(cannot_write)?;
     }
     let mut progress = Progress::of(&input);
     let summary = convert(input, &mut file, &options, &mut |bytes| progress.tell(bytes))
-        .map_err(|error| explain(&error, arguments, &path.display().to_string()))?;
+        .map_err(|error| explain(&error, &arguments.input, &shown(path), &left))?;
     signals::uninterrupted(|| file.commit()).and_then(|committed| committed).map_err(cannot_write)?;
     progress.end();
     Ok(summary)
@@ -122,23 +127,25 @@ fn open(path: &Path) -> Result<Input, Failure> {
         return Input::from_reader(StandardInput)
             .map_err(|error| format!("cannot read standard input: {}", of_stream(&error)));
     }
+    let what = shown(path);
     Input::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("cannot read {}: there is no such file; rollouts are under ~/.codex/sessions", path.display())
+            format!("cannot read {what}: there is no such file; rollouts are under ~/.codex/sessions")
         }
-        io::ErrorKind::IsADirectory => {
-            format!("cannot read {}: it is a directory; name a rollout file in it", path.display())
+        io::ErrorKind::IsADirectory => format!("cannot read {what}: it is a directory; name a rollout file in it"),
+        io::ErrorKind::PermissionDenied => {
+            format!("cannot read {what}: {error}; run this as the user whose rollout it is, or get leave to read it")
         }
-        _ => format!("cannot read {}: {error}", path.display()),
+        _ => format!("cannot read {what}: {error}"),
     })
 }
 
 /// A transcript in place of its own rollout would lose the rollout.
 fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
-    let input = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
+    let input = if is_stream(input) { Path::new("/dev/stdin") } else { input };
     match (fs::canonicalize(input), fs::canonicalize(output)) {
         (Ok(one), Ok(other)) if one == other && one.is_file() => {
-            Err(format!("{} is the input {}; name another file for the output", output.display(), input.display()))
+            Err(format!("{} is the input {}; name another file for the output", shown(output), shown(input)))
         }
         _ => Ok(()),
     }
@@ -153,24 +160,42 @@ fn refuse_own_end(input: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn explain(error: &ConvertError, arguments: &Arguments, output: &str) -> Failure {
-    let input = name(&arguments.input);
+/// Why the output cannot even be begun.
+fn cannot_begin(error: &io::Error, path: &Path) -> Failure {
+    let what = shown(path);
+    let folder = atomic_file::folder(path).unwrap_or_default();
+    match error.kind() {
+        io::ErrorKind::IsADirectory => format!("cannot write {what}: it is a folder; name a file in it"),
+        io::ErrorKind::NotFound if !folder.exists() => {
+            let folder = shown(&folder);
+            format!("cannot write {what}: there is no folder {folder}; make it first: mkdir -p {folder}")
+        }
+        io::ErrorKind::PermissionDenied if !fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
+            let folder = shown(&folder);
+            format!("cannot write {what}: {error}; name a file in a folder that you may write in, unlike {folder}")
+        }
+        _ => format!("cannot write {what}: {error}"),
+    }
+}
+
+/// Says what failed; `left` is what the output is like now.
+fn explain(error: &ConvertError, input: &Path, output: &str, left: &str) -> Failure {
+    let from = name(input);
     match error {
-        ConvertError::Output(OutputError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            signals::end_as_if_by(signal_hook::consts::SIGPIPE);
-            format!("cannot write {output}: {error}")
+        ConvertError::Output(OutputError::Sink(error)) => {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                signals::end_as_if_by(signal_hook::consts::SIGPIPE);
+            }
+            format!("cannot write {output}: {}{left}", of_stream(error))
         }
-        ConvertError::Output(OutputError::Sink(error)) if arguments.output.is_some() => {
-            format!("cannot write {output}: {}; nothing was left there", of_stream(error))
-        }
-        ConvertError::Output(OutputError::Sink(error)) => format!("cannot write {output}: {}", of_stream(error)),
-        ConvertError::Input(LineError::TooLong { .. }) => format!("{input}: {error} (--max-line BYTES)"),
+        ConvertError::Output(error) => format!("{error}{left}"),
+        ConvertError::Input(LineError::TooLong { .. }) => format!("{from}: {error} (--max-line BYTES){left}"),
         ConvertError::Input(LineError::Read { source, .. }) if WindowTooLarge::is_in(source) => {
-            let file = if arguments.input == Path::new("-") { String::new() } else { format!(" {input}") };
+            let file = if is_stream(input) { String::new() } else { format!(" {from}") };
             let instead = format!("zstd -d --long=31 -c{file} | mngr-codex convert -");
-            format!("{input}: {source}; decompress it first: {instead}")
+            format!("{from}: {source}; decompress it first: {instead}{left}")
         }
-        error => format!("{input}: {error}"),
+        error => format!("{from}: {error}{left}"),
     }
 }
 
@@ -187,7 +212,16 @@ fn is_stream(input: &Path) -> bool {
 }
 
 fn name(input: &Path) -> String {
-    if input == Path::new("-") { "standard input".to_owned() } else { input.display().to_string() }
+    if is_stream(input) { "standard input".to_owned() } else { shown(input) }
+}
+
+/// A path as a message shows it: what would move the cursor or break the line is escaped.
+fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for character in path.display().to_string().chars() {
+        if character.is_control() { text.extend(character.escape_default()) } else { text.push(character) }
+    }
+    text
 }
 
 /// Bytes, rate and time left on standard error, when a person is watching and it takes long.

@@ -65,6 +65,12 @@ impl AtomicFile {
         Ok(Self { target, form: Form::Named(named) })
     }
 
+    /// Whether what is written stands in its place at once, because that is a device, a pipe or a descriptor.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        matches!(self.form, Form::Direct(_))
+    }
+
     /// The name under which the file is written, where it has one that is to be removed if the program is stopped.
     #[must_use]
     pub fn temporary_path(&self) -> Option<&Path> {
@@ -101,6 +107,18 @@ impl Write for AtomicFile {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The folder in which a file at `path` is to stand, links followed.
+///
+/// # Errors
+///
+/// What the system says of links that cannot be followed.
+pub fn folder(path: &Path) -> io::Result<PathBuf> {
+    match end_of_links(path)? {
+        Destination::Place(target) => Ok(folder_of(&target).to_owned()),
+        Destination::Descriptor(_) => Ok(folder_of(path).to_owned()),
     }
 }
 
