@@ -173,7 +173,9 @@ class TestCompressed:
 
     def test_a_frame_to_be_passed_over_comes_first(self) -> None:
         data = zstd_frames.skippable(b"\0\0\0\0") + zstd_frames.compress(self.CONTENT)
-        assert convert(data).stdout == convert(self.CONTENT).stdout
+        plain, compressed = convert(self.CONTENT), convert(data)
+        assert plain.stdout == compressed.stdout
+        assert plain.stderr == compressed.stderr
 
     def test_a_window_that_is_too_large(self, tmp_path: Path) -> None:
         path = tmp_path / "rollout.jsonl.zst"
@@ -531,6 +533,18 @@ class TestSignals:
             finally:
                 process.kill()
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+
+    @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace to stop the program at the right instant")
+    @pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
+    def test_a_stop_while_an_old_output_is_replaced(self, output: Path, name: str) -> None:
+        """The new file has a name beside the old one then; the signal waits until that is gone."""
+        tracing = ["strace", "-qq", "-o", os.devnull, "-e", "trace=linkat"]
+        if subprocess.run([*tracing, "true"], capture_output=True).returncode != 0:
+            pytest.skip("strace is not allowed here")
+        command = [*tracing, "-e", f"inject=linkat:signal={name}:when=2", program(), "convert", "-", "--output", output]
+        done = subprocess.run(command, input=turn().data, capture_output=True, timeout=60)
+        assert done.returncode == -getattr(signal, f"SIG{name}")
+        assert files(output.parent) == {output.name: convert(turn()).stdout}
 
 
 class TestUsage:
