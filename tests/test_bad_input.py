@@ -424,6 +424,15 @@ class TestFiles:
             assert source.read_bytes() == target.read_bytes() == rollout.data
         assert set(files(tmp_path)) == {source.name, target.name}
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+    def test_an_output_of_another_user_stays_that_user_s(self, output: Path) -> None:
+        os.chown(output, NOBODY, NOBODY)
+        output.chmod(0o600)
+        assert run("convert", "-", "--output", output, stdin=turn().data).status == 0
+        status = output.stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (NOBODY, NOBODY, 0o600)
+        assert files(output.parent) == {output.name: convert(turn()).stdout}
+
     def test_standard_output_that_is_the_input(self, tmp_path: Path) -> None:
         """It would be read on as it grows."""
         path = tmp_path / "rollout.jsonl"

@@ -27,8 +27,8 @@ enum Form {
 }
 
 impl AtomicFile {
-    /// Begins a file that is to stand at `path`. One that stands there keeps its permissions; a symbolic link stays,
-    /// and the file comes to stand where it points. What is no regular file is written as it is: a device, a pipe, and a
+    /// Begins a file that is to stand at `path`. One that stands there keeps its permissions, and its owner where
+    /// that is allowed; a symbolic link stays, and the file comes to stand where it points. What is no regular file is written as it is: a device, a pipe, and a
     /// descriptor of this process, such as `/dev/stdout`, whatever file it leads to.
     ///
     /// # Errors
@@ -51,17 +51,19 @@ impl AtomicFile {
             let file = fs::OpenOptions::new().write(true).open(path)?;
             return Ok(Self { target, form: Form::Direct(file) });
         }
-        let permissions = existing.map(|existing| existing.permissions());
+        let permissions = existing.as_ref().map(fs::Metadata::permissions);
         #[cfg(target_os = "linux")]
         if let Some(file) = unnamed(folder_of(&target))? {
             if let Some(permissions) = permissions {
                 file.set_permissions(permissions)?;
             }
+            keep_owner(&file, existing.as_ref());
             return Ok(Self { target, form: Form::Unnamed(file) });
         }
         let mut builder = tempfile::Builder::new();
         let named = builder.prefix(".").suffix(".tmp").permissions(permissions.unwrap_or_else(default_permissions));
         let named = named.tempfile_in(folder_of(&target))?;
+        keep_owner(named.as_file(), existing.as_ref());
         Ok(Self { target, form: Form::Named(named) })
     }
 
@@ -178,6 +180,18 @@ fn names_a_folder(path: &Path) -> bool {
 /// The folder that a path names a file in.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Gives a file to the owner of the one that it replaces, where that is allowed: a user whose file root replaces is to
+/// read it as before.
+#[cfg(unix)]
+fn keep_owner(file: &File, existing: Option<&fs::Metadata>) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if let (Some(existing), Ok(new)) = (existing, file.metadata())
+        && (existing.uid(), existing.gid()) != (new.uid(), new.gid())
+    {
+        let _ = fchown(file, Some(existing.uid()), Some(existing.gid()));
+    }
 }
 
 /// What a new file is allowed, less what the user's mask takes away.
