@@ -4,6 +4,10 @@
 //! a line has this form, its members up to the payload need no scanner, and where its kind makes no record, neither
 //! does the rest: see [`listed`]. Any other line is parsed as a whole.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::kind::{BOOKKEEPING, BOOKKEEPING_ITEMS, DISPLAY_EVENTS};
 use super::timestamp::{self, Nanos};
 
@@ -58,15 +62,18 @@ pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>
 /// A kind that makes no record, in the parts of its name.
 pub type Listed<'a> = [&'a [u8]; 3];
 
-/// The kind of a line, where it is one that makes no record. The line is not parsed: that it holds no control character
-/// and ends as an object does tells most of those that were cut or damaged.
+/// The kind of a line, where it is one that makes no record. The line is not parsed: that it holds no control
+/// character, ends as an object does, and holds no second line's beginning tells those that were cut, and those that
+/// the next line runs into. Inside a string such a beginning would stand escaped.
 #[must_use]
 #[inline]
 pub fn listed<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<Listed<'a>> {
+    static BEGINNING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OPENING));
     if has_control || line.last() != Some(&b'}') {
         return None;
     }
-    listed_kind(line, head)
+    let listed = listed_kind(line, head)?;
+    BEGINNING.find(&line[head.payload..]).is_none().then_some(listed)
 }
 
 #[inline]

@@ -121,3 +121,20 @@ fn a_line_that_was_cut_is_never_told_without_a_scan() {
         assert!(!is_listed(line.replace("\"a\"", &format!("\"{}\"", byte as char)).as_bytes()));
     }
 }
+
+#[test]
+fn a_line_that_the_next_one_runs_into_is_never_told_without_a_scan() {
+    let next =
+        "{\"timestamp\":\"2026-11-22T07:12:04.791Z\",\"type\":\"event_msg\",\"payload\":{\"type\":\"user_message\"}}";
+    let line = next.replace("\"}}", "\",\"message\":\"a \\\"b\\\" c\",\"n\":[1,{\"x\":null}]}}");
+    let is_listed = |line: &str| {
+        let head = head(line.as_bytes(), &mut timestamp::Clock::default());
+        head.is_some_and(|head| listed(line.as_bytes(), false, &head).is_some())
+    };
+    assert!(is_listed(&line));
+    for end in 1..line.len() {
+        assert!(!is_listed(&format!("{}{next}", &line[..end])), "torn at {end}");
+    }
+    // In a string it is no beginning.
+    assert!(is_listed(&line.replace("a \\\"b", &next.replace('"', "\\\""))));
+}
