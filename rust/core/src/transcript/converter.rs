@@ -20,6 +20,7 @@ use super::command::Command;
 use super::content::{Body, base64_media_type, base64_size, trim_python_start};
 use super::copied::{CopiedContext, Meaning, SessionMeta};
 use super::event_id::{Digest16, GivenIds, HASHED_CHARACTERS, IdKind};
+use super::held_commands::{HeldCommand, HeldCommands, MOST_HELD_COMMANDS};
 use super::notice::Notice;
 use super::output::{Output, OutputError};
 use super::record::{self, Origin, Source};
@@ -42,10 +43,6 @@ const MOST_OPEN_CALLS: usize = 128;
 
 /// Open calls are forgotten, oldest first, when their ids and names come to more than this many bytes.
 const MOST_OPEN_CALL_BYTES: usize = 8 << 10;
-
-/// Commands that wait for their call's output come to at most this many bytes of records. The oldest of more becomes
-/// a system step.
-const MOST_HELD_COMMANDS: usize = 4 << 20;
 
 /// Behind a line of more than this many bytes no buffer is kept.
 const LARGE: usize = 1 << 20;
@@ -93,23 +90,6 @@ struct OpenCall {
     window: Option<u64>,
 }
 
-/// A command's record that waits for its call's output.
-struct HeldCommand {
-    owner: CallId,
-    digest: Digest16,
-    timestamp: Name,
-    is_copied: bool,
-    /// The result's `extra`, open.
-    extra: Vec<u8>,
-}
-
-impl HeldCommand {
-    /// Its bytes in memory.
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.extra.len() + self.owner.0.as_bytes().len()
-    }
-}
-
 /// The converter between two lines, to go on from later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -138,8 +118,7 @@ pub struct Converter<W> {
     agent_id: Vec<u8>,
     state: State,
     output: Output<W>,
-    held_commands: Vec<HeldCommand>,
-    held_bytes: usize,
+    held_commands: HeldCommands,
     /// Records of those that wait.
     waiting_records: u64,
     summary: Summary,
@@ -222,8 +201,7 @@ impl<W: Write> Converter<W> {
             agent_id: agent_id.as_bytes().to_vec(),
             state,
             output,
-            held_commands: Vec::new(),
-            held_bytes: 0,
+            held_commands: HeldCommands::default(),
             waiting_records: 0,
             summary: Summary::default(),
             clock: Clock::default(),
@@ -686,11 +664,8 @@ impl<W: Write> Converter<W> {
                 command.push_extra(item.text, item.tape, rule, &mut extra);
                 let timestamp = self.state.timestamp.clone();
                 let held = HeldCommand { owner: call, digest, timestamp, is_copied: item.is_copied, extra };
-                self.held_bytes += held.size();
                 self.held_commands.push(held);
-                while self.held_bytes > MOST_HELD_COMMANDS {
-                    let oldest = self.held_commands.remove(0);
-                    self.held_bytes -= oldest.size();
+                while let Some(oldest) = self.held_commands.pop_excess() {
                     self.push_unowned(&oldest);
                 }
             }
@@ -710,17 +685,14 @@ impl<W: Write> Converter<W> {
 
     /// Writes the commands that waited for the output of `call`.
     fn release_commands_of(&mut self, call: &CallId) {
-        while let Some(place) = self.held_commands.iter().position(|held| held.owner == *call) {
-            let held = self.held_commands.remove(place);
-            self.held_bytes -= held.size();
+        while let Some(held) = self.held_commands.pop_of(call) {
             self.push_held(&held);
         }
     }
 
     /// Writes all commands that wait.
     fn release_commands(&mut self) {
-        self.held_bytes = 0;
-        for held in std::mem::take(&mut self.held_commands) {
+        while let Some(held) = self.held_commands.pop() {
             self.push_held(&held);
         }
     }

@@ -6,7 +6,8 @@
 //! * [`content`]: the text and images of messages and outputs
 //! * [`arguments`]: the arguments of calls
 //! * [`usage`]: token counts as metrics
-//! * [`attribution`]: which call a command belongs to; [`command`]: a command's record
+//! * [`attribution`]: which call a command belongs to; [`command`]: a command's record;
+//!   [`held_commands`]: those that wait
 //! * [`notice`]: system steps that say in plain words what happened
 //! * [`copied`]: which lines repeat another session's history
 //! * [`event_id`] is the ids of records
@@ -22,6 +23,7 @@ pub mod convert;
 pub mod converter;
 pub mod copied;
 pub mod event_id;
+pub mod held_commands;
 pub mod notice;
 pub mod output;
 pub mod record;
