@@ -10,6 +10,10 @@ pub const HASHED_CHARACTERS: usize = 1024;
 /// Ids of one timestamp that are remembered. Items of that timestamp beyond it get ids that hash their place too.
 const MOST_REMEMBERED: usize = 2048;
 
+/// The length of `2026-11-22T07:12`. Behind this one alone a colon and a text could be a longer timestamp, a colon and
+/// another text.
+const WITHOUT_SECONDS: usize = 16;
+
 /// What an id says of its record, its last part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdKind {
@@ -100,7 +104,7 @@ impl Digest16 {
 ///
 /// An id depends on its line's timestamp, so only lines of one timestamp can collide. Timestamps of codex never go
 /// back (none of 11,038 recorded lines, 0.64 to 0.169): the ids of the newest are enough. A line whose timestamp does
-/// go back, or that has none, gets an id that hashes its place, which is unique by itself.
+/// go back or has no seconds, or that has none, gets an id that hashes its place, which is unique by itself.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct GivenIds {
     newest: Option<Newest>,
@@ -127,6 +131,9 @@ impl GivenIds {
         let Some((timestamp, nanos)) = timestamp else {
             return placed(b"", text, offset);
         };
+        if timestamp.len() <= WITHOUT_SECONDS {
+            return placed(timestamp, text, offset);
+        }
         match &mut self.newest {
             Some(newest) if newest.timestamp.as_bytes() == timestamp => {}
             Some(newest) if newest.nanos >= nanos => return placed(timestamp, text, offset),
@@ -154,9 +161,10 @@ impl GivenIds {
     }
 }
 
-/// The id of an item that could be taken for another: it hashes the place of its line too.
+/// The id of an item that could be taken for another: it hashes the place of its line too, behind a byte that no text
+/// in UTF-8 has, so that no other item's text can be the same.
 fn placed(timestamp: &[u8], text: &[u8], offset: ByteOffset) -> Digest16 {
-    Digest16::of(&[timestamp, b":", text, format!("@{offset}").as_bytes()])
+    Digest16::of(&[timestamp, b":", text, b"\xFF", offset.to_string().as_bytes()])
 }
 
 #[cfg(test)]

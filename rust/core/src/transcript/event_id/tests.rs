@@ -54,7 +54,7 @@ fn the_first_item_of_a_text_gets_the_published_id_and_the_later_one_hashes_its_p
     let first = give(&mut given, Some(NOW), "hello", IdKind::User, 0);
     assert_eq!(first, "evt-9b7efdbfdf1e02f40f8988c4f4be828e-user");
     let later = give(&mut given, Some(NOW), "hello", IdKind::User, 400);
-    assert_eq!(later, "evt-80e788019a6ee547e86933176c1ce6de-user");
+    assert_eq!(later, "evt-f12d5a12aa0d06e2efdc7ba0423f35d7-user");
     // Of another kind it is another id by its last part.
     let other = give(&mut given, Some(NOW), "hello", IdKind::System, 500);
     assert_eq!(other, first.replace("user", "system"));
@@ -88,6 +88,26 @@ fn a_time_that_goes_back_or_is_missing_hashes_the_place() {
     let mut fresh = GivenIds::default();
     let unplaced = give(&mut fresh, Some(NOW), "now", IdKind::User, 9);
     assert_ne!(give(&mut given, Some(NOW), "now", IdKind::User, 9), unplaced);
+}
+
+#[test]
+fn no_text_can_be_taken_for_a_place() {
+    let mut given = GivenIds::default();
+    give(&mut given, Some(NOW), "hi", IdKind::User, 0);
+    let placed = give(&mut given, Some(NOW), "hi", IdKind::User, 400);
+    for text in ["hi@400", "hi\u{ff}400", "hi400", "hi:400"] {
+        assert_ne!(give(&mut given, Some(NOW), text, IdKind::User, 800), placed);
+    }
+}
+
+#[test]
+fn a_text_that_goes_on_with_the_timestamp_is_told_apart() {
+    let mut given = GivenIds::default();
+    let short = give(&mut given, Some("2026-11-22T07:12"), "04.790Z:hi", IdKind::User, 0);
+    let again = give(&mut given, Some("2026-11-22T07:12"), "04.790Z:hi", IdKind::User, 400);
+    let long = give(&mut given, Some(NOW), "hi", IdKind::User, 800);
+    assert!(short != long && again != short && again != long);
+    assert_eq!(long, give(&mut GivenIds::default(), Some(NOW), "hi", IdKind::User, 0));
 }
 
 #[test]
