@@ -57,6 +57,32 @@ def test_task_complete_with_an_error() -> None:
     assert step["extra"] == {"codex": {"type": "task_complete", "turn_id": uuid7(2), "error": error}}
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("mock 400", ": mock 400."),
+        ("{mock} [400]\nand more", ": {mock} [400]."),
+        ('{"message":"inner"}', ': {"message":"inner"}.'),
+        ("", "."),
+        ({"message": "first\nsecond"}, ": first."),
+        ({"message": {"a": 1}}, "."),
+        ({}, "."),
+        ([{"message": "no"}], "."),
+        (True, "."),
+    ],
+)
+def test_the_words_of_an_error(error: Any, words: str) -> None:
+    step = last_step(turn().complete(uuid7(2), error=error))
+    assert step["message"] == f"The turn ended with an error{words}"
+    assert step["extra"]["codex"]["error"] == error
+
+
+def test_the_words_of_an_error_under_an_escaped_name() -> None:
+    [line] = Rollout().complete(uuid7(2), error={"message": "mock 400"}).lines
+    written = Rollout([line.replace(b'"message"', b'"m\\u0065ssage"')])
+    assert convert(written).records == convert(Rollout([line])).records
+
+
 @pytest.mark.parametrize("payload", [{}, {"error": None}, {"last_agent_message": "done"}])
 def test_task_complete_without_an_error_is_none(payload: dict[str, Any]) -> None:
     conversion = convert(turn().complete(uuid7(2), **payload))

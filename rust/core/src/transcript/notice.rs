@@ -2,7 +2,7 @@
 
 use crate::json::dump::compact;
 use crate::json::{Key, Kind, Tape, Text, Value, string};
-use crate::rollout::envelope::{Envelope, member, string as as_string};
+use crate::rollout::envelope::{Envelope, member, string as as_string, word};
 
 /// Characters of JSON that a notice keeps of what it cannot name.
 const MOST_CHARACTERS: usize = 16_000;
@@ -72,10 +72,9 @@ impl Notice {
     pub fn turn_failed(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) -> Option<()> {
         let error = member(tape, payload, Key::Error).filter(|error| error.kind != Kind::Null)?;
         self.start("The turn ended with an error", "task_complete");
-        let object = error.raw(text);
-        let message = crate::json::dump::Members::of(object).filter(|(key, _)| *key == b"\"message\"").last();
-        let message = message.map_or(object, |(_, message)| message);
-        self.add_words_of(message);
+        let whole = error.token(text);
+        let message = crate::json::dump::Members::of(whole).filter(|(key, _)| is_named(key, b"message")).last();
+        self.add_words_of(message.map_or(whole, |(_, message)| message));
         self.add("turn_id", text, member(tape, payload, Key::TurnId));
         self.add("error", text, Some(error));
         Some(())
@@ -101,13 +100,13 @@ impl Notice {
         let forked_from = member(tape, payload, Key::ForkedFromId).and_then(as_string);
         let thread = member(tape, payload, Key::Id).and_then(as_string);
         // A subagent's file begins with a copy too, but is no fork of the user's.
-        let is_users = member(tape, payload, Key::ThreadSource).is_some_and(|source| source.raw(text) == b"user");
+        let is_users = member(tape, payload, Key::ThreadSource)
+            .is_some_and(|source| word(text, source).as_deref() == Some(b"user"));
         if base.is_none() && !(is_users && forked_from.is_some()) {
             return None;
         }
         let base_thread = base.and_then(|base| member(tape, base, Key::ThreadId)).and_then(as_string);
-        let raw = |value: Option<&Value>| value.map(|value| value.raw(text));
-        if base.is_some() && raw(base_thread) == raw(thread) {
+        if base.is_some() && base_thread.and_then(|id| word(text, id)) == thread.and_then(|id| word(text, id)) {
             self.start("The session goes on from an earlier point of itself.", "backtrack");
         } else {
             self.start("The session was forked from another one.", "fork");
@@ -172,6 +171,15 @@ impl Notice {
         }
         self.message.push(b'.');
     }
+}
+
+/// Whether a key, quoted as it stands, is this name.
+fn is_named(key: &[u8], name: &[u8]) -> bool {
+    let mut decoded = Vec::new();
+    if let [b'"', content @ .., b'"'] = key {
+        string::decode(content, &mut decoded);
+    }
+    decoded == name
 }
 
 /// Puts content between quotes.
