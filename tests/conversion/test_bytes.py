@@ -2,11 +2,12 @@
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 
 from tests.program import convert, event_id
-from tests.rollout import Rollout, compact, turn
+from tests.rollout import PNG_BYTES, PNG_URL, Rollout, compact, turn, uuid7
 
 #: A user message, `%s` its text as it is written.
 USER = (
@@ -108,6 +109,61 @@ def test_the_same_line_however_it_is_written(line: bytes) -> None:
     conversion = convert(line)
     assert conversion.records == convert(USER % b"hi").records
     assert conversion.summary.malformed == 0
+
+
+def everything() -> Rollout:
+    """A line of every kind that says something."""
+    image = {"type": "input_image", "image_url": PNG_URL}
+    base = {"thread_id": uuid7(1), "end_ordinal_exclusive": 9, "end_byte_offset": 30000}
+    return (
+        Rollout()
+        .meta(thread_source="user", forked_from_id=uuid7(9))
+        .started()
+        .context(effort="high")
+        .user("<environment_context>é</environment_context>")
+        .user_parts({"type": "input_text", "text": "look"}, image, {"type": "input_image", "image_url": "data:a/b,c"})
+        .reasoning("hm")
+        .custom_call("call_1", input="await tools.exec_command({cmd: 'ls /'})")
+        .command("exec-1", started=7500)
+        .command("exec-2", command=["git", "log"], cwd="file:///a%20b")
+        .custom_output("call_1", "Script running with cell ID 7")
+        .call("call_2", "wait", '{"cell_id": "7"}')
+        .output("call_2", [{"text": "a"}, image, {"b": [1.0, "é/"]}])
+        .item("image_generation_call", id="ig_1", revised_prompt="a dot", result="/9j/4AAQ", metadata=1, internal_x=2)
+        .item("agent_message", author="/root", recipient="/root/kid", content=[{"type": "input_text", "text": "t"}])
+        .usage(reasoning_output_tokens=4)
+        .assistant("done")
+        .usage()
+        .line("compacted", {"message": "so far"})
+        .line("brand_new_line", {"type": "a/b", "c": ["d"]})
+        .complete(error={"message": "mock/400", "other": 1})
+        .aborted()
+        .meta(history_base=base)
+    )
+
+
+def escaped(line: bytes) -> bytes:
+    """The line with every character of every string as ``\\uXXXX``."""
+
+    def escape(match: re.Match[bytes]) -> bytes:
+        units = json.loads(match[0]).encode("utf-16-be")
+        return b'"' + b"".join(b"\\u" + units[at : at + 2].hex().encode() for at in range(0, len(units), 2)) + b'"'
+
+    return re.sub(rb'"(?:[^"\\]|\\.)*"', escape, line)
+
+
+@pytest.mark.parametrize("write", [escaped, lambda line: line.replace(b"/", b"\\/")], ids=["all", "slashes"])
+def test_escapes_of_what_needs_none_change_nothing(write: Callable[[bytes], bytes]) -> None:
+    plain = everything()
+    written = Rollout([write(line) for line in plain.lines])
+    assert [json.loads(line) for line in written.lines] == [json.loads(line) for line in plain.lines]
+    assert convert(written).records == convert(plain).records
+
+
+def test_an_image_in_folded_base64() -> None:
+    url = PNG_URL[:60] + "\r\n" + PNG_URL[60:]
+    [step] = convert(Rollout().user_parts({"type": "input_image", "image_url": url})).steps
+    assert step["extra"]["images"] == [{"media_type": "image/png", "size": PNG_BYTES}]
 
 
 @pytest.mark.parametrize(

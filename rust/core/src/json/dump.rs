@@ -202,35 +202,46 @@ fn string_end(text: &[u8], at: usize) -> usize {
     text.len()
 }
 
-/// Goes over valid JSON without the white space between its tokens, in pieces that end between characters.
-pub fn compacted(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut stretches = string::stretches(&[]);
+/// Goes over valid JSON without its white space: strings, and what stands between them.
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     let mut at = 0;
     std::iter::from_fn(move || {
-        loop {
-            if let Some(stretch) = stretches.next() {
-                return Some(stretch);
-            }
-            let end = match value.get(at)? {
-                b'"' => string_end(value, at),
-                b' ' | b'\t' | b'\n' | b'\r' => {
-                    at += 1;
-                    continue;
-                }
-                _ => value[at..]
-                    .iter()
-                    .position(|byte| matches!(byte, b'"' | b' ' | b'\t' | b'\n' | b'\r'))
-                    .map_or(value.len(), |found| at + found),
-            };
-            stretches = string::stretches(&value[at..end]);
-            at = end;
-        }
+        at += value[at..].iter().position(|byte| !is_blank(byte))?;
+        let rest = &value[at..];
+        let end = match rest[0] {
+            b'"' => string_end(rest, 0),
+            _ => rest.iter().position(|byte| *byte == b'"' || is_blank(byte)).unwrap_or(rest.len()),
+        };
+        at += end;
+        Some(&rest[..end])
     })
+}
+
+/// Goes over valid JSON without the white space between its tokens, in pieces that end between characters.
+pub fn compacted(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    tokens(value).flat_map(string::stretches)
 }
 
 /// Appends valid JSON without the white space between its tokens.
 pub fn compact(value: &[u8], out: &mut Vec<u8>) {
-    compacted(value).for_each(|piece| out.extend_from_slice(piece));
+    tokens(value).for_each(|token| out.extend_from_slice(token));
+}
+
+/// As [`compact`], with no escapes in strings but those that must be, in their shortest form.
+pub fn compact_unescaped(value: &[u8], out: &mut Vec<u8>) {
+    let mut decoded = Vec::new();
+    for token in tokens(value) {
+        if let [b'"', content @ .., b'"'] = token {
+            decoded.clear();
+            string::decode(content, &mut decoded);
+            out.push(b'"');
+            string::escape(&decoded, out);
+            out.push(b'"');
+        } else {
+            out.extend_from_slice(token);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use super::probe::Head;
 use crate::json::{Key, Kind, Tape, Text, Value};
 
 /// The members of a line's object that say what it is; of a repeated key the last counts, as everywhere. Strings are
-/// given as they stand between their quotes; what is compared is given as [`word`] gives it.
+/// given as [`word`] gives them.
 #[derive(Default)]
 pub struct Envelope<'a, 't> {
     /// `timestamp`, where it is a string.
-    pub timestamp: Option<&'a [u8]>,
+    pub timestamp: Option<Cow<'a, [u8]>>,
     /// `ordinal`, where it is a number that a place in a file can have.
     pub ordinal: Option<u64>,
     /// `type`, where it is a string.
@@ -30,13 +30,13 @@ impl<'a, 't> Envelope<'a, 't> {
     pub fn of(text: Text<'a>, tape: &'t Tape, head: Option<&Head<'a>>) -> Self {
         let mut envelope = Self::default();
         if let Some(head) = head {
-            envelope.timestamp = Some(head.timestamp.0);
+            envelope.timestamp = Some(Cow::Borrowed(head.timestamp.0));
             envelope.ordinal = head.ordinal;
             envelope.kind = Some(Cow::Borrowed(head.kind));
         }
         for value in tape.children(tape.root()) {
             match value.key {
-                Key::Timestamp => envelope.timestamp = string(value).map(|value| value.raw(text)),
+                Key::Timestamp => envelope.timestamp = word(text, value),
                 Key::Ordinal => envelope.ordinal = unsigned(text, value),
                 Key::Type => envelope.kind = word(text, value),
                 Key::Payload => envelope.payload = Some(value),

@@ -1,6 +1,6 @@
 //! The arguments of calls: a JSON object, or the raw text where they are none.
 
-use crate::json::dump::{compact, compacted, dump};
+use crate::json::dump::{compact, compact_unescaped, compacted, dump};
 use crate::json::scan::Kind;
 use crate::json::{Key, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::member;
@@ -113,6 +113,10 @@ impl Invocation {
             compact(value.token(text), &mut self.decoded);
         }
         self.decoded.push(b'}');
+        if memchr::memchr(b'\\', &self.decoded).is_some() {
+            let written = std::mem::take(&mut self.decoded);
+            compact_unescaped(&written, &mut self.decoded);
+        }
         self.is_ascii = self.decoded.is_ascii();
         self.settle(false, true);
     }
@@ -202,7 +206,17 @@ impl Invocation {
 /// Whether a member of a response item only frames what it says.
 #[must_use]
 pub fn is_framing(value: &Value, name: &[u8]) -> bool {
-    matches!(value.key, Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name)
-        || name == b"metadata"
-        || name.starts_with(b"internal_")
+    matches!(value.key, Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name) || is_codexs_own(name)
+}
+
+/// Whether a member of this name is codex's own remark.
+fn is_codexs_own(name: &[u8]) -> bool {
+    let mut decoded = Vec::new();
+    let name = if name.contains(&b'\\') {
+        string::decode(name, &mut decoded);
+        &decoded
+    } else {
+        name
+    };
+    name == b"metadata" || name.starts_with(b"internal_")
 }

@@ -2,7 +2,7 @@
 
 use crate::json::dump::{Sink, compacted, dump};
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
-use crate::rollout::envelope::{Envelope, Members, member, string as as_string};
+use crate::rollout::envelope::{Envelope, Members, member, string as as_string, word};
 use crate::rollout::kind::Kind as LineKind;
 
 use super::arguments::{Invocation, MOST_DEPTH};
@@ -39,7 +39,7 @@ impl<'t> Command<'t> {
             let (program, option, script) = (parts.next()?, parts.next()?, parts.next()?);
             let is_shell = parts.next().is_none()
                 && [program, option, script].iter().all(|part| part.kind == Kind::String)
-                && SCRIPT_OPTIONS.contains(&option.raw(text));
+                && word(text, option).is_some_and(|option| SCRIPT_OPTIONS.contains(&&*option));
             is_shell.then_some(script)
         });
         let started = payload.get(Key::StartedAtMs);

@@ -1,5 +1,7 @@
 //! The text and the images that messages and outputs hold.
 
+use std::borrow::Cow;
+
 use crate::json::dump::{Sink, dump};
 use crate::json::scan::Content;
 use crate::json::{Key, Kind, Tape, Text, Value, string};
@@ -31,8 +33,8 @@ enum Form {
 #[derive(Default)]
 pub struct Body {
     pieces: Vec<Piece>,
-    /// Where the URLs of the images stand.
-    images: Vec<(u32, u32)>,
+    /// Where the URLs of the images stand, and what these strings hold.
+    images: Vec<(u32, u32, Content)>,
 }
 
 impl Body {
@@ -127,7 +129,7 @@ impl Body {
             return false;
         };
         self.pieces.push(Piece { start: part.start, end: part.end, form: Form::Image });
-        self.images.push((url.start, url.end));
+        self.images.push((url.start, url.end, url.content));
         true
     }
 
@@ -216,11 +218,12 @@ impl Body {
     /// Appends the list of images, each with its media type and its size in bytes, or its URL.
     pub fn push_images(&self, text: Text<'_>, out: &mut impl Push) {
         out.push(b"[");
-        for (place, (start, end)) in self.images.iter().enumerate() {
+        for (place, (start, end, content)) in self.images.iter().enumerate() {
             if place > 0 {
                 out.push(b",");
             }
-            push_image(text.span(*start, *end), out);
+            let url = text.span(*start, *end);
+            if content.has_escape() { push_escaped_image(url, out) } else { push_image(url, out) }
         }
         out.push(b"]");
     }
@@ -320,8 +323,21 @@ pub fn push_dumped(raw: &[u8], out: &mut impl Push) {
     });
 }
 
-/// Appends what is kept of an image: never its bytes.
-pub fn push_image(url: &[u8], out: &mut impl Push) {
+/// As [`push_image`], for a URL with escapes, `\/` for a slash, say.
+#[cold]
+fn push_escaped_image(url: &[u8], out: &mut impl Push) {
+    let (mut decoded, mut escaped) = (Vec::new(), Vec::new());
+    string::decode(url, &mut decoded);
+    let is_base64 = |data: &[u8]| memchr::memchr(b',', data).is_some_and(|comma| data[..comma].ends_with(b";base64"));
+    if decoded.strip_prefix(b"data:").is_some_and(is_base64) {
+        without_folds(&mut decoded);
+    }
+    string::escape(&decoded, &mut escaped);
+    push_image(&escaped, out);
+}
+
+/// Appends what is kept of an image: never its bytes. Of the characters of its URL none is escaped but those that must.
+fn push_image(url: &[u8], out: &mut impl Push) {
     let Some(data) = url.strip_prefix(b"data:") else {
         out.push(b"{\"url\":\"");
         out.push(string::cut(url, LONGEST_URL));
@@ -344,6 +360,23 @@ const LONGEST_URL: usize = 2_000;
 
 /// Characters of a media type that are kept; RFC 6838 allows 127 on each side of the slash.
 const LONGEST_MEDIA_TYPE: usize = 255;
+
+/// Takes away the white space that base64 text may be folded by.
+fn without_folds(base64: &mut Vec<u8>) {
+    base64.retain(|byte| !byte.is_ascii_whitespace());
+}
+
+/// A string that is base64, decoded as a JSON string.
+#[must_use]
+pub fn base64_of<'a>(text: Text<'a>, value: &Value) -> Cow<'a, [u8]> {
+    if !value.content.has_escape() {
+        return Cow::Borrowed(value.raw(text));
+    }
+    let mut decoded = Vec::new();
+    string::decode(value.raw(text), &mut decoded);
+    without_folds(&mut decoded);
+    Cow::Owned(decoded)
+}
 
 /// The bytes that base64 text stands for.
 #[must_use]

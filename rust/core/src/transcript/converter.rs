@@ -17,7 +17,7 @@ use crate::sealed;
 use super::arguments::{Invocation, is_framing};
 use super::attribution::{MOST_TEXT, Owner, Programs, Reread, starts_commands};
 use super::command::Command;
-use super::content::{Body, base64_media_type, base64_size, trim_python_start};
+use super::content::{Body, base64_media_type, base64_of, base64_size, trim_python_start};
 use super::copied::{CopiedContext, Meaning, SessionMeta};
 use super::event_id::{Digest16, GivenIds, HASHED_CHARACTERS, IdKind};
 use super::held_commands::{HeldCommand, HeldCommands, MOST_HELD_COMMANDS};
@@ -313,7 +313,7 @@ impl<W: Write> Converter<W> {
     ) {
         let envelope = Envelope::of(text, tape, head);
         let kind = Kind::of(text, tape, &envelope);
-        let timestamp = match (envelope.timestamp, head) {
+        let timestamp = match (envelope.timestamp.as_deref(), head) {
             (Some(raw), Some(head)) if std::ptr::eq(raw, head.timestamp.0) => Some(head.timestamp),
             (Some(raw), _) => timestamp::parse(raw).map(|nanos| (raw, nanos)),
             (None, _) => None,
@@ -490,7 +490,8 @@ impl<W: Write> Converter<W> {
             self.register_call(item, call, &name, &mut invocation, is_answered);
         }
         let digest = self.give_invocation_id(item, &invocation);
-        let image = image.map(|image| image.raw(item.text));
+        let image = image.map(|image| base64_of(item.text, image));
+        let image = image.as_deref();
         self.push_call_step(item, digest, call.as_ref(), &name, |out| invocation.push(item.text, value, out), image);
         self.scratch.invocation = invocation;
     }

@@ -5,6 +5,13 @@ use serde_json::Value;
 
 use super::*;
 
+#[test]
+fn escapes_that_need_not_be_are_taken_away() {
+    let mut out = Vec::new();
+    compact_unescaped(br#" { "\u0061\/" : [ "\n\u000a\"\u00e9\ud83d" , -1.0e5 , "" ] } "#, &mut out);
+    assert_eq!(String::from_utf8_lossy(&out), r#"{"a/":["\n\n\"é\ud83d",-1.0e5,""]}"#);
+}
+
 fn dumped(json: &str, sort_keys: bool) -> String {
     let mut out = Vec::new();
     dump(json.as_bytes(), sort_keys, &mut |piece| {

@@ -72,7 +72,7 @@ proptest! {
         prop_assert!(scan(text, &mut tape).is_ok());
         let envelope = Envelope::of(text, &tape, None);
         if let Some(found) = found {
-            prop_assert_eq!(Some(found.timestamp.0), envelope.timestamp);
+            prop_assert_eq!(Some(found.timestamp.0), envelope.timestamp.as_deref());
             prop_assert_eq!(Some(found.timestamp.1), timestamp::parse(found.timestamp.0));
             prop_assert_eq!(found.ordinal, envelope.ordinal);
             prop_assert_eq!(Some(found.kind), envelope.kind.as_deref());
