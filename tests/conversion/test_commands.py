@@ -81,6 +81,23 @@ def test_cmd_of_argv(argv: Any, cmd: str) -> None:
     assert execution["argv"] == (argv if isinstance(argv, list) else [])
 
 
+@pytest.mark.parametrize("pair", ["[]", '{"a":}'])
+@pytest.mark.parametrize(("depth", "is_text"), [(190, False), (199, False), (200, True), (300, True), (100_000, True)])
+def test_a_part_of_argv_that_is_nested_too_deep_stays_text(pair: str, depth: int, is_text: bool) -> None:
+    opening, closing = (pair[:-1], pair[-1])
+    deep = opening * depth + ("1" if opening != "[" else "") + closing * depth
+    rollout = turn().call().command(started=4000, id=None, command=["ls", "DEEP", 1, []]).output().usage()
+    conversion = convert(rollout.data.replace(b'"DEEP"', f" {deep} ".encode()))
+    argv = conversion.results[-1]["extra"]["command_execution"]["argv"]
+    assert argv == ["ls", deep if is_text else json.loads(deep), 1, []]
+
+
+def test_an_argv_beside_something_deep_is_kept() -> None:
+    rollout = turn().call().command(started=4000, command=["ls", ["-l", {}]], more="DEEP").output().usage()
+    conversion = convert(rollout.data.replace(b'"DEEP"', b"[" * 5000 + b"]" * 5000))
+    assert conversion.results[-1]["extra"]["command_execution"]["argv"] == ["ls", ["-l", {}]]
+
+
 @pytest.mark.parametrize(
     ("item", "fields"),
     [

@@ -1,6 +1,6 @@
 //! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
 
-use crate::json::dump::{Sink, compacted, dump};
+use crate::json::dump::{Sink, compacted, depth, dump};
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string, word};
 use crate::rollout::kind::Kind as LineKind;
@@ -105,8 +105,8 @@ impl<'t> Command<'t> {
             });
         }
         out.push(b"\",\"argv\":");
-        let is_flat = |argv: &&Value| tape.children(argv).all(|part| !matches!(part.kind, Kind::Object | Kind::Array));
-        match self.argv.filter(|argv| tape.depth() <= MOST_DEPTH || is_flat(argv)) {
+        match self.argv {
+            Some(argv) if tape.depth() > MOST_DEPTH => push_deep_argv(text, tape, argv, out),
             Some(argv) if tape.has_blank() => compacted(argv.raw(text)).for_each(|piece| out.push(piece)),
             Some(argv) => out.push(argv.raw(text)),
             None => out.push(b"[]"),
@@ -141,6 +141,27 @@ impl<'t> Command<'t> {
         }
         out.push(b"}");
     }
+}
+
+/// Appends an argv of a line in which something is nested deep: where it is that argv, such parts as their text.
+#[cold]
+fn push_deep_argv(text: Text<'_>, tape: &Tape, argv: &Value, out: &mut impl Push) {
+    out.push(b"[");
+    for (place, part) in tape.children(argv).enumerate() {
+        if place > 0 {
+            out.push(b",");
+        }
+        let mut written = Vec::new();
+        compact(part.token(text), &mut written);
+        if depth(&written) < MOST_DEPTH {
+            out.push(&written);
+        } else {
+            out.push(b"\"");
+            push_escaped(&written, out);
+            out.push(b"\"");
+        }
+    }
+    out.push(b"]");
 }
 
 /// Appends decoded text as the content of a JSON string.

@@ -1,6 +1,6 @@
 //! System steps that say in one plain line what happened, and in `extra.codex` the same for programs.
 
-use crate::json::dump::compact;
+use crate::json::dump::{compact, depth};
 use crate::json::{Key, Kind, Tape, Text, Value, string};
 use crate::rollout::envelope::{Envelope, member, string as as_string, word};
 
@@ -215,23 +215,4 @@ impl Json {
         token.push(b'"');
         Self { token, whole_length: Some(characters(json)) }
     }
-}
-
-/// How deep the containers of valid JSON are nested.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
