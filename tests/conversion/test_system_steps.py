@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import Record, convert
-from tests.rollout import Rollout, compact, turn, uuid7
+from tests.program import Record, convert, event_id
+from tests.rollout import PNG_BYTES, PNG_URL, Rollout, compact, turn, uuid7
 
 
 def last_step(rollout: Rollout) -> Record:
@@ -30,6 +30,33 @@ def test_agent_message() -> None:
     step = convert(rollout).steps[-1]
     assert (step["source"], step["message"]) == ("system", text)
     assert step["extra"] == {"author": "/root", "recipient": "/root/kid_one"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("Count the files.", "Count the files."),
+        ([{"type": "input_text", "text": "a"}, "b", {"type": "new", "x": [1]}, {"text": 2}], 'ab{"type":"new","x":[1]}{"text":2}'),
+        ([{"type": "input_text", "text": "a"}, {"type": "encrypted_content", "encrypted_content": "b3Bh"}], "a"),
+        ({"x": "é"}, '{"x":"\\u00e9"}'),
+        (7, "7"),
+        (None, ""),
+        ([], ""),
+    ],
+)
+def test_agent_message_whatever_its_form(content: Any, message: str) -> None:
+    rollout = turn().item("agent_message", author="/root", recipient=None, content=content)
+    step = convert(rollout).steps[-1]
+    assert (step["source"], step["message"]) == ("system", message)
+    assert step["extra"] == {"author": "/root", "recipient": None}
+    assert step["event_id"] == event_id(rollout.timestamp, message, "system")
+
+
+def test_image_in_an_agent_message() -> None:
+    parts = [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": PNG_URL}]
+    step = convert(turn().item("agent_message", author="a", recipient="b", content=parts)).steps[-1]
+    assert step["message"] == "see"
+    assert step["extra"]["images"] == [{"media_type": "image/png", "size": PNG_BYTES}]
 
 
 def test_compacted_keeps_its_message_and_not_the_history() -> None:

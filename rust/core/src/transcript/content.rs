@@ -55,15 +55,25 @@ impl Body {
         }
     }
 
-    /// Takes the text of a message between agents: of all parts that have one.
-    pub fn read_any_text(&mut self, tape: &Tape, content: Option<&Value>) {
+    /// Takes the text of a message between agents: a text, or parts whose texts are joined; anything else as JSON,
+    /// but for what is encrypted.
+    pub fn read_any_text(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>) {
         self.clear();
-        let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
-            return;
-        };
-        self.take_unread(tape, content);
-        for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
-            self.take_text(tape, part);
+        match content {
+            Some(content) if content.kind == Kind::Array => {
+                self.take_unread(tape, content);
+                for part in tape.children(content) {
+                    let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
+                    if !(kind.as_deref() == Some(b"encrypted_content")
+                        || self.take_text(tape, part)
+                        || self.take_image(tape, part))
+                    {
+                        self.take_any(part);
+                    }
+                }
+            }
+            Some(content) if content.kind != Kind::Null => self.take_any(content),
+            _ => {}
         }
     }
 
@@ -90,9 +100,6 @@ impl Body {
         self.clear();
         let Some(output) = output else { return };
         match output.kind {
-            Kind::String => {
-                self.pieces.push(Piece { start: output.start, end: output.end, form: Form::Plain(output.content) });
-            }
             Kind::Array => {
                 self.take_unread(tape, output);
                 for part in tape.children(output) {
@@ -101,7 +108,7 @@ impl Body {
                     }
                 }
             }
-            _ => self.take_dumped(output),
+            _ => self.take_any(output),
         }
     }
 
@@ -122,6 +129,15 @@ impl Body {
         };
         self.pieces.push(Piece { start: text.start, end: text.end, form: Form::Plain(text.content) });
         true
+    }
+
+    /// Takes a string as its text, any other value as JSON.
+    fn take_any(&mut self, value: &Value) {
+        if value.kind == Kind::String {
+            self.pieces.push(Piece { start: value.start, end: value.end, form: Form::Plain(value.content) });
+        } else {
+            self.take_dumped(value);
+        }
     }
 
     fn take_image(&mut self, tape: &Tape, part: &Value) -> bool {

@@ -442,7 +442,7 @@ impl<W: Write> Converter<W> {
 
     fn agent_message(&mut self, item: &Item<'_>) {
         let mut body = std::mem::take(&mut self.scratch.body);
-        body.read_any_text(item.tape, item.member(Key::Content));
+        body.read_any_text(item.text, item.tape, item.member(Key::Content));
         let digest = self.give_body_id(item, &body, b"", IdKind::System);
         self.open_step(item, digest, IdKind::System, Source::System);
         body.push_text(item.text, b"", &mut self.output);
@@ -453,6 +453,10 @@ impl<W: Write> Converter<W> {
             self.output.push(b"\":");
             let value = item.member(key).and_then(as_string);
             self.output.push(value.map_or(b"null", |value| value.token(item.text)));
+        }
+        if body.has_images() {
+            self.output.push(b",\"images\":");
+            body.push_images(item.text, &mut self.output);
         }
         self.output.push(b"}");
         self.close_step(item);
