@@ -70,6 +70,28 @@ def test_image_generation_call_has_no_image_bytes() -> None:
     assert step["extra"]["images"] == [{"media_type": "image/png", "size": PNG_BYTES}]
 
 
+def test_image_generation_call_keeps_all_that_it_says() -> None:
+    said = {"action": "generate", "size": "1024x1024", "revised_prompt": "a dot"}
+    conversion = convert(turn().item("image_generation_call", id="ig_1", status="completed", **said, result=PNG_BASE64))
+    assert PNG_BASE64.encode() not in conversion.stdout
+    step = conversion.steps[-1]
+    assert step["tool_calls"][0]["arguments"] == said
+    assert step["extra"] == {"images": [{"media_type": "image/png", "size": PNG_BYTES}]}
+
+
+def test_what_stands_beside_arguments_is_kept() -> None:
+    beside = {"server_label": "lab", "output": "done", "n": [1, {"é": None}]}
+    rollout = turn().item("mcp_call", id="mcp_1", status="completed", name="echo", arguments='{"a":1}', error=None, **beside)
+    step = convert(rollout).steps[-1]
+    assert step["tool_calls"] == [{"tool_call_id": "mcp_1", "function_name": "echo", "arguments": {"a": 1}}]
+    assert step["extra"] == {"codex": beside}
+
+
+def test_very_much_beside_arguments_is_cut() -> None:
+    step = convert(turn().item("mcp_call", id="mcp_1", arguments="{}", output="x" * 20_000)).steps[-1]
+    assert step["extra"] == {"codex": {"output": '"' + "x" * 15_999, "output_length": 20_002}}
+
+
 def test_tool_search_call_and_its_output() -> None:
     tools = [{"type": "namespace", "name": "mcp__lab", "description": "é", "tools": []}]
     rollout = (
@@ -89,6 +111,7 @@ def test_tool_search_call_and_its_output() -> None:
     assert conversion.steps[-1]["tool_calls"] == [
         {"tool_call_id": "call_2", "function_name": "tool_search", "arguments": {"query": "lab_echo", "limit": 8}}
     ]
+    assert "extra" not in conversion.steps[-1]
     [result] = conversion.results
     assert result == {
         "source_call_id": "call_2",
@@ -114,6 +137,12 @@ def test_call_id_goes_before_the_items_id() -> None:
         ({"name": "given", "arguments": "{}"}, "given", {}),
         ({"x": 1, "y": {"z": None}}, "future_tool", {"x": 1, "y": {"z": None}}),
         ({"status": "completed", "internal_passthrough": {"turn_id": "t"}}, "future_tool", {}),
+        ({"arguments": None, "action": {"b": 2}}, "future_tool", {"b": 2}),
+        ({"arguments": None, "input": None, "action": None}, "future_tool", {}),
+        ({"arguments": None, "x": None}, "future_tool", {"x": None}),
+        ({"action": {"b": 2}, "x": None}, "future_tool", {"b": 2}),
+        ({"action": {"b": 2}, "x": 1}, "future_tool", {"action": {"b": 2}, "x": 1}),
+        ({"arguments": "{}", "x": 1}, "future_tool", {}),
     ],
 )
 def test_a_later_kind_of_call(payload: dict[str, Any], name: str, arguments: Record) -> None:
@@ -127,6 +156,8 @@ def test_a_later_kind_of_call(payload: dict[str, Any], name: str, arguments: Rec
         ({"output": "text"}, "text"),
         ({"output": [{"text": "a"}, {"text": "b"}]}, "ab"),
         ({"tools": []}, "[]"),
+        ({"output": None, "tools": [1]}, "[1]"),
+        ({"output": None}, "null"),
         ({"id": "fto_1", "status": "completed", "x": [1], "y": "é"}, '{"x":[1],"y":"\\u00e9"}'),
     ],
 )

@@ -73,8 +73,8 @@ impl Invocation {
         self.settle(is_text, is_object);
     }
 
-    /// Reads what a call calls with that is neither a `function_call` nor a `custom_tool_call`: a value, which is
-    /// given, or all members that are neither framing nor `image`.
+    /// Reads what a call calls with that is neither a `function_call` nor a `custom_tool_call`: its arguments, which
+    /// are given, or all members that are neither framing nor `image`.
     pub fn read_other_call<'t>(
         &mut self,
         text: Text<'_>,
@@ -82,13 +82,11 @@ impl Invocation {
         payload: &Value,
         image: Option<&Value>,
     ) -> Option<&'t Value> {
-        let value = [Key::Arguments, Key::Input, Key::Action].into_iter().find_map(|key| member(tape, payload, key));
+        let value = arguments_of_other_call(text, tape, payload, image);
         if value.is_some() {
             self.read(text, value);
         } else {
-            let is_left_out =
-                |value: &Value, name: &[u8]| is_framing(value, name) || (value.key == Key::Result && image.is_some());
-            self.read_members(text, tape, payload, is_left_out);
+            self.read_members(text, tape, payload, |value, name| is_left_out(value, name, image));
         }
         value
     }
@@ -201,6 +199,30 @@ impl Invocation {
             }
         }
     }
+}
+
+/// The one member that holds what a call calls with. An `action` does so where it stands alone.
+#[must_use]
+pub fn arguments_of_other_call<'t>(
+    text: Text<'_>,
+    tape: &'t Tape,
+    payload: &Value,
+    image: Option<&Value>,
+) -> Option<&'t Value> {
+    let is_there = |value: &&Value| value.kind != Kind::Null;
+    let given = |key| member(tape, payload, key).filter(is_there);
+    given(Key::Arguments).or_else(|| given(Key::Input)).or_else(|| {
+        let is_more = |value: &Value| value.key != Key::Action && !is_left_out(value, value.key_name(text), image);
+        given(Key::Action).filter(|_| !tape.children(payload).filter(is_there).any(is_more))
+    })
+}
+
+/// Whether a member says nothing of what is called: framing, the `image` that was made, a place left empty.
+#[must_use]
+pub fn is_left_out(value: &Value, name: &[u8], image: Option<&Value>) -> bool {
+    is_framing(value, name)
+        || (value.key == Key::Result && image.is_some())
+        || (value.kind == Kind::Null && matches!(value.key, Key::Arguments | Key::Input | Key::Action))
 }
 
 /// Whether a member of a response item only frames what it says.

@@ -14,7 +14,7 @@ use crate::rollout::probe;
 use crate::rollout::timestamp::{self, Clock, Nanos};
 use crate::sealed;
 
-use super::arguments::{Invocation, is_framing};
+use super::arguments::{Invocation, is_framing, is_left_out};
 use super::attribution::{MOST_TEXT, Owner, Programs, Reread, starts_commands};
 use super::command::Command;
 use super::content::{Body, base64_media_type, base64_of, base64_size, trim_python_start};
@@ -477,7 +477,7 @@ impl<W: Write> Converter<W> {
         invocation.read(item.text, value);
         self.register_call(item, &call, &tool, &mut invocation, true);
         let digest = self.give_invocation_id(item, &invocation);
-        self.push_call_step(item, digest, Some(&call), &tool, |out| invocation.push(item.text, value, out), None);
+        self.push_call_step(item, digest, Some(&call), &tool, |out| invocation.push(item.text, value, out), b"");
         self.scratch.invocation = invocation;
     }
 
@@ -494,9 +494,24 @@ impl<W: Write> Converter<W> {
             self.register_call(item, call, &name, &mut invocation, is_answered);
         }
         let digest = self.give_invocation_id(item, &invocation);
-        let image = image.map(|image| base64_of(item.text, image));
-        let image = image.as_deref();
-        self.push_call_step(item, digest, call.as_ref(), &name, |out| invocation.push(item.text, value, out), image);
+        let mut extra = Vec::new();
+        if let Some(image) = image {
+            let base64 = base64_of(item.text, image);
+            let (media_type, size) = (base64_media_type(&base64), base64_size(&base64));
+            extra.extend_from_slice(
+                format!(",\"images\":[{{\"media_type\":\"{media_type}\",\"size\":{size}}}]").as_bytes(),
+            );
+        }
+        let is_argument = |other: &Value| value.is_some_and(|value| value.key == other.key);
+        let is_left_out =
+            |other: &Value, name: &[u8]| is_argument(other) || name == b"execution" || is_left_out(other, name, image);
+        let notice = &mut self.scratch.notice;
+        if value.is_some() && notice.beside_arguments(item.text, item.tape, item.payload, is_left_out) {
+            for piece in [b",\"codex\":{", &notice.codex[..], b"}"] {
+                extra.extend_from_slice(piece);
+            }
+        }
+        self.push_call_step(item, digest, call.as_ref(), &name, |out| invocation.push(item.text, value, out), &extra);
         self.scratch.invocation = invocation;
     }
 
@@ -532,7 +547,8 @@ impl<W: Write> Converter<W> {
         self.state.open_calls.iter().map(|open| open.call.0.as_bytes().len() + open.tool.as_bytes().len()).sum()
     }
 
-    /// Writes the step of a call; without a call id, the step's own event id stands in its place.
+    /// Writes the step of a call; without a call id, the step's own event id stands in its place. `extra` is its members,
+    /// each behind a comma.
     fn push_call_step(
         &mut self,
         item: &Item<'_>,
@@ -540,7 +556,7 @@ impl<W: Write> Converter<W> {
         call: Option<&CallId>,
         tool: &Name,
         push_arguments: impl FnOnce(&mut Output<W>),
-        image: Option<&[u8]>,
+        extra: &[u8],
     ) {
         self.open_agent_step(item, digest, IdKind::Assistant);
         self.output.push(b"\"");
@@ -555,13 +571,10 @@ impl<W: Write> Converter<W> {
         self.output.push(b"\",\"arguments\":");
         push_arguments(&mut self.output);
         self.output.push(b"}]");
-        if let Some(image) = image {
-            let size = base64_size(image).to_string();
-            self.output.push(b",\"extra\":{\"images\":[{\"media_type\":\"");
-            self.output.push(base64_media_type(image).as_bytes());
-            self.output.push(b"\",\"size\":");
-            self.output.push(size.as_bytes());
-            self.output.push(b"}]}");
+        if let Some((_, members)) = extra.split_first() {
+            self.output.push(b",\"extra\":{");
+            self.output.push(members);
+            self.output.push(b"}");
         }
         self.close_agent_step(item);
     }
@@ -589,9 +602,10 @@ impl<W: Write> Converter<W> {
             self.scratch.body = body;
             return;
         };
-        match (item.member(Key::Output), item.member(Key::Tools)) {
+        let given = |key| item.member(key).filter(|value| value.kind != JsonKind::Null);
+        match (given(Key::Output), given(Key::Tools)) {
             (None, Some(tools)) => body.read_dumped(tools),
-            (None, None) => {
+            (None, None) if item.member(Key::Output).is_none() => {
                 let mut invocation = std::mem::take(&mut self.scratch.invocation);
                 invocation.read_members(item.text, item.tape, item.payload, is_framing);
                 if let Some((text, rest)) = invocation.object() {
@@ -606,7 +620,7 @@ impl<W: Write> Converter<W> {
                 self.scratch.body = body;
                 return;
             }
-            (output, _) => body.read_output(item.tape, output),
+            _ => body.read_output(item.tape, item.member(Key::Output)),
         }
         self.push_output(item, item.text, &call, &body, Some(tool));
         self.scratch.body = body;

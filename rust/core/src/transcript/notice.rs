@@ -39,16 +39,19 @@ impl Notice {
     /// Adds a member of the line's object, where it is there, as compact JSON, cut where it is long.
     fn add(&mut self, name: &str, text: Text<'_>, value: Option<&Value>) {
         if let Some(value) = value {
-            self.add_json(name, value.token(text));
+            self.add_json(name.as_bytes(), value.token(text));
         }
     }
 
-    fn add_json(&mut self, name: &str, json: &[u8]) {
+    /// Adds a member; `name` is escaped.
+    fn add_json(&mut self, name: &[u8], json: &[u8]) {
         let written = Json::of(json);
-        self.codex.extend_from_slice(format!(",\"{name}\":").as_bytes());
-        self.codex.extend_from_slice(&written.token);
+        for piece in [b",\"", name, b"\":", &written.token] {
+            self.codex.extend_from_slice(piece);
+        }
         if let Some(length) = written.whole_length {
-            self.codex.extend_from_slice(format!(",\"{name}_length\":{length}").as_bytes());
+            self.codex.extend_from_slice(&[b",\"", name, b"_length\":"].concat());
+            self.codex.extend_from_slice(length.to_string().as_bytes());
         }
     }
 
@@ -142,7 +145,29 @@ impl Notice {
             self.codex.extend_from_slice(&quoted(&cut(kind)));
         }
         // Where there is no payload, the line itself is what would be lost.
-        self.add_json("payload", envelope.payload.map_or(text.bytes(), |payload| payload.token(text)));
+        self.add_json(b"payload", envelope.payload.map_or(text.bytes(), |payload| payload.token(text)));
+    }
+
+    /// What stands in a call's item beside its arguments; whether there is anything.
+    pub fn beside_arguments(
+        &mut self,
+        text: Text<'_>,
+        tape: &Tape,
+        payload: &Value,
+        is_left_out: impl Fn(&Value, &[u8]) -> bool,
+    ) -> bool {
+        self.codex.clear();
+        for value in tape.children(payload).filter(|value| value.kind != Kind::Null) {
+            let name = value.key_name(text);
+            if !is_left_out(value, name) {
+                self.add_json(name, value.token(text));
+            }
+        }
+        // Each came behind a comma.
+        if !self.codex.is_empty() {
+            self.codex.remove(0);
+        }
+        !self.codex.is_empty()
     }
 
     /// A command that no call can own.
