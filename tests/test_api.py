@@ -1,5 +1,6 @@
 """The Python API: the same conversion, standard errors, other threads go on, and Ctrl-C works."""
 
+import json
 import os
 import signal
 import subprocess
@@ -100,6 +101,19 @@ def test_iter_records_of_what_python_cannot_encode(tmp_path: Path) -> None:
     records = list(mngr_codex.iter_records(path))
     assert records == convert_file(path).records
     assert records[2]["tool_calls"][0]["arguments"] == {"a": "\ud83d", "n": 123456789012345678901234567890, "f": 1.5}
+
+
+@pytest.mark.parametrize(
+    "number",
+    [2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**18, 10**19, 10**300 + 7, int("7" * 4300)],
+    ids=lambda number: f"{number:.3e}" if abs(number) < 10**300 else f"{number.bit_length()} bits",
+)
+@pytest.mark.parametrize("shape", ['{"n":%d}', '{"n":[%d]}', '{ "n": [0, %d ] }'])
+def test_iter_records_keeps_integers_exact(tmp_path: Path, number: int, shape: str) -> None:
+    path = tmp_path / "rollout.jsonl"
+    path.write_bytes(turn().call(arguments=shape % number).user("next").data)
+    [call] = [record for record in mngr_codex.iter_records(path) if "tool_calls" in record]
+    assert call["tool_calls"][0]["arguments"] == json.loads(shape % number)
 
 
 def test_iter_records_of_nothing(tmp_path: Path) -> None:

@@ -137,6 +137,27 @@ class TestContent:
         assert len(conversion.records) >= 2
         assert conversion.summary.malformed == 0
 
+    @pytest.mark.parametrize(
+        "rollout",
+        [
+            Rollout().line("brand_new_line", {"n": "LONG"}),
+            Rollout().call(arguments={"n": "LONG"}).output(),
+            Rollout().item("web_search_call", id="ws", action={"n": "LONG"}),
+            Rollout().item("mcp_call", id="mcp", arguments="{}", more="LONG"),
+            Rollout().output(output={"n": "LONG"}),
+            Rollout().complete(error={"n": "LONG"}),
+            Rollout().event("thread_rolled_back", num_turns="LONG"),
+            turn().call().command(started=4000, command=["ls", "LONG"], exit_code="LONG").output().usage(),
+            turn().assistant("hi").token_count({"total_tokens": 1}, {"input_tokens": "LONG", "output_tokens": 2}),
+        ],
+        ids=["unknown", "arguments", "action", "beside", "output", "error", "rolled back", "command", "usage"],
+    )
+    def test_a_reader_can_take_every_integer(self, rollout: Rollout) -> None:
+        """Python's own reader stops at 4,300 digits."""
+        conversion = convert(rollout.data.replace(b'"LONG"', b"7" * 4301))
+        assert len(conversion.records) >= 2
+        assert conversion.summary.malformed == 0
+
     def test_a_line_that_is_too_long(self, output: Path) -> None:
         data = turn().data
         long_line = Rollout().user("x" * 20_000).data

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mngr_codex._core import ConversionSummary, RecordBatches, __version__, convert
+from mngr_codex._core import ConversionSummary, RecordBatches, __version__, convert, may_exceed_64_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,8 @@ def iter_records(source: str | PathLike[str]) -> Iterator[dict[str, Any]]:
         source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (told by its content).
 
     Yields:
-        The records: the header, then steps and observations, as mngr's schema has them.
+        The records: the header, then steps and observations, as mngr's schema has them. Integers of any size are
+        exact.
 
     Raises:
         OSError: ``source`` cannot be read (``FileNotFoundError``, ``PermissionError``, ``IsADirectoryError``).
@@ -37,15 +38,20 @@ def iter_records(source: str | PathLike[str]) -> Iterator[dict[str, Any]]:
 
 
 def _records(batches: RecordBatches) -> Iterator[dict[str, Any]]:
+    import json
+
     import orjson
 
     for batch in batches:
+        is_beyond_64_bits = may_exceed_64_bits(batch)
         for line in batch.splitlines():
+            # orjson makes a float of an integer beyond 64 bits, and refuses a surrogate without its partner, which
+            # codex keeps in tool arguments.
+            if is_beyond_64_bits and may_exceed_64_bits(line):
+                yield json.loads(line)
+                continue
             try:
                 record = orjson.loads(line)
             except orjson.JSONDecodeError:
-                # orjson refuses a surrogate without its partner, which codex keeps in tool arguments.
-                import json
-
                 record = json.loads(line)
             yield record

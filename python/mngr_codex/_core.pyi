@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from os import PathLike
 from typing import Final, final
 
-__all__ = ["ConversionSummary", "RecordBatches", "__version__", "convert"]
+__all__ = ["ConversionSummary", "RecordBatches", "__version__", "convert", "may_exceed_64_bits"]
 
 __version__: Final[str]
 
@@ -44,6 +44,9 @@ class RecordBatches(Iterator[bytes]):
     def __new__(cls, source: str | PathLike[str]) -> RecordBatches: ...
     def __iter__(self) -> RecordBatches: ...
     def __next__(self) -> bytes: ...
+
+def may_exceed_64_bits(json: bytes) -> bool:
+    """Whether compact JSON may hold an integer beyond 64 bits; ``False`` is sure."""
 
 def convert(
     source: str | PathLike[str],

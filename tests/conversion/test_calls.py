@@ -90,6 +90,15 @@ def test_arguments_nested_too_deep_stay_text(depth: int, parsed: bool) -> None:
     assert ("_raw" in arguments_of(Rollout().call(arguments=text))) is not parsed
 
 
+@pytest.mark.parametrize(("digits", "parsed"), [(4300, True), (4301, False), (100_000, False)])
+def test_arguments_with_an_integer_that_python_does_not_read_stay_text(digits: int, parsed: bool) -> None:
+    for text in ('{"a":[-DIGITS]}', '{"a":"DIGITS","b":DIGITS}'):
+        arguments = arguments_of(Rollout().call(arguments=text.replace("DIGITS", "7" * digits)))
+        assert ("_raw" in arguments) is not parsed
+    assert arguments_of(Rollout().call(arguments='{"a":"' + "7" * digits + '"}')) == {"a": "7" * digits}
+    assert "_raw" not in arguments_of(Rollout().call(arguments='{"a":' + "7" * digits + ".5}"))
+
+
 def test_call_without_a_call_id_is_none() -> None:
     rollout = Rollout().item("function_call", name="f", arguments="{}").call(call_id="").output(call_id="")
     assert convert(rollout).records == []

@@ -128,6 +128,12 @@ impl RecordBatches {
     }
 }
 
+/// Whether compact JSON may hold an integer beyond 64 bits.
+#[pyfunction]
+fn may_exceed_64_bits(json: &[u8]) -> bool {
+    mngr_codex_core::json::number::may_exceed_64_bits(json)
+}
+
 /// The exception that Python raises for an error of the system, with the path.
 fn system_error(error: &io::Error, path: &Path) -> PyErr {
     system_error_while("", error, path)
@@ -178,5 +184,6 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<ConversionSummary>()?;
     module.add_class::<RecordBatches>()?;
+    module.add_function(wrap_pyfunction!(may_exceed_64_bits, module)?)?;
     module.add_function(wrap_pyfunction!(convert, module)?)
 }

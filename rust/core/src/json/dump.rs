@@ -191,7 +191,7 @@ fn token_end(text: &[u8]) -> usize {
 }
 
 /// The place behind the string that starts at `at`.
-fn string_end(text: &[u8], at: usize) -> usize {
+pub(super) fn string_end(text: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
         if text[at + found] == b'"' {

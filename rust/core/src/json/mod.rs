@@ -5,10 +5,12 @@
 //! * [`key`]: the object keys that are told apart
 //! * [`string`]: decoding, counting and escaping of strings
 //! * [`dump`]: a value in the form that Python's `json.dumps` gives it
+//! * [`number`]: integers that readers in Python do not take as they are
 
 pub mod block;
 pub mod dump;
 pub mod key;
+pub mod number;
 pub mod scan;
 pub mod string;
 

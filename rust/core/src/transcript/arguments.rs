@@ -1,6 +1,7 @@
 //! The arguments of calls: a JSON object, or the raw text where they are none.
 
 use crate::json::dump::{compact, compact_unescaped, compacted, dump};
+use crate::json::number::has_unreadable_integer;
 use crate::json::scan::Kind;
 use crate::json::{Key, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::member;
@@ -126,7 +127,10 @@ impl Invocation {
             Form::None
         } else if (is_text || is_object) && self.decoded.trim_ascii_start().first() == Some(&b'{') {
             let scanned = scan(Text::pad(&mut self.decoded), &mut self.tape);
-            if scanned.is_ok() && self.tape.depth() <= MOST_DEPTH { Form::Object } else { Form::Raw }
+            let is_readable = scanned.is_ok()
+                && self.tape.depth() <= MOST_DEPTH
+                && !has_unreadable_integer(&self.decoded[..self.length]);
+            if is_readable { Form::Object } else { Form::Raw }
         } else {
             Form::Raw
         };

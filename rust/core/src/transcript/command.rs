@@ -1,6 +1,7 @@
 //! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
 
 use crate::json::dump::{Sink, compacted, depth, dump};
+use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string, word};
 use crate::rollout::kind::Kind as LineKind;
@@ -106,7 +107,9 @@ impl<'t> Command<'t> {
         }
         out.push(b"\",\"argv\":");
         match self.argv {
-            Some(argv) if tape.depth() > MOST_DEPTH => push_deep_argv(text, tape, argv, out),
+            Some(argv) if tape.depth() > MOST_DEPTH || has_unreadable_integer(argv.raw(text)) => {
+                push_readable_argv(text, tape, argv, out);
+            }
             Some(argv) if tape.has_blank() => compacted(argv.raw(text)).for_each(|piece| out.push(piece)),
             Some(argv) => out.push(argv.raw(text)),
             None => out.push(b"[]"),
@@ -143,9 +146,9 @@ impl<'t> Command<'t> {
     }
 }
 
-/// Appends an argv of a line in which something is nested deep: where it is that argv, such parts as their text.
+/// Appends an argv, those of its parts as their text that are nested deep or hold an integer that is too long.
 #[cold]
-fn push_deep_argv(text: Text<'_>, tape: &Tape, argv: &Value, out: &mut impl Push) {
+fn push_readable_argv(text: Text<'_>, tape: &Tape, argv: &Value, out: &mut impl Push) {
     out.push(b"[");
     for (place, part) in tape.children(argv).enumerate() {
         if place > 0 {
@@ -153,7 +156,7 @@ fn push_deep_argv(text: Text<'_>, tape: &Tape, argv: &Value, out: &mut impl Push
         }
         let mut written = Vec::new();
         compact(part.token(text), &mut written);
-        if depth(&written) < MOST_DEPTH {
+        if depth(&written) < MOST_DEPTH && !has_unreadable_integer(&written) {
             out.push(&written);
         } else {
             out.push(b"\"");
@@ -171,10 +174,12 @@ fn push_escaped(decoded: &[u8], out: &mut impl Push) {
     out.push(&escaped);
 }
 
-/// Appends an integer as it stands, `null` for anything else.
+/// Appends an integer as it stands, `null` for anything else, and for one that is too long to be read.
 fn push_integer(text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
     match value {
-        Some(value) if value.kind == Kind::Integer => out.push(value.raw(text)),
+        Some(value) if value.kind == Kind::Integer && !has_unreadable_integer(value.raw(text)) => {
+            out.push(value.raw(text));
+        }
         _ => out.push(b"null"),
     }
 }

@@ -1,6 +1,7 @@
 //! System steps that say in one plain line what happened, and in `extra.codex` the same for programs.
 
 use crate::json::dump::{compact, depth};
+use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, string};
 use crate::rollout::envelope::{Envelope, member, string as as_string, word};
 
@@ -225,7 +226,7 @@ impl Json {
         if json.len() <= 4 * MOST_CHARACTERS {
             let mut token = Vec::new();
             compact(json, &mut token);
-            if characters(&token) <= MOST_CHARACTERS && depth(&token) <= MOST_DEPTH {
+            if characters(&token) <= MOST_CHARACTERS && depth(&token) <= MOST_DEPTH && !has_unreadable_integer(&token) {
                 return Self { token, whole_length: None };
             }
         }

@@ -1,5 +1,6 @@
 //! What an inference cost: `token_count` lines as a step's metrics.
 
+use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value};
 use crate::rollout::envelope::member;
 
@@ -65,7 +66,9 @@ pub fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>
     let mut push = |name: &str, count: Option<&Value>| {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(
-            count.filter(|count| count.kind == Kind::Integer).map_or(b"0", |count| plain(count.raw(text))),
+            count
+                .filter(|count| count.kind == Kind::Integer && !has_unreadable_integer(count.raw(text)))
+                .map_or(b"0", |count| plain(count.raw(text))),
         );
     };
     let [input, output, cached, cache_write, reasoning] = counts;
