@@ -81,7 +81,9 @@ def test_image_generation_call_keeps_all_that_it_says() -> None:
 
 def test_what_stands_beside_arguments_is_kept() -> None:
     beside = {"server_label": "lab", "output": "done", "n": [1, {"é": None}]}
-    rollout = turn().item("mcp_call", id="mcp_1", status="completed", name="echo", arguments='{"a":1}', error=None, **beside)
+    rollout = turn().item(
+        "mcp_call", id="mcp_1", status="completed", name="echo", arguments='{"a":1}', error=None, **beside
+    )
     step = convert(rollout).steps[-1]
     assert step["tool_calls"] == [{"tool_call_id": "mcp_1", "function_name": "echo", "arguments": {"a": 1}}]
     assert step["extra"] == {"codex": beside}

@@ -36,7 +36,10 @@ def test_agent_message() -> None:
     ("content", "message"),
     [
         ("Count the files.", "Count the files."),
-        ([{"type": "input_text", "text": "a"}, "b", {"type": "new", "x": [1]}, {"text": 2}], 'ab{"type":"new","x":[1]}{"text":2}'),
+        (
+            [{"type": "input_text", "text": "a"}, "b", {"type": "new", "x": [1]}, {"text": 2}],
+            'ab{"type":"new","x":[1]}{"text":2}',
+        ),
         ([{"type": "input_text", "text": "a"}, {"type": "encrypted_content", "encrypted_content": "b3Bh"}], "a"),
         ({"x": "é"}, '{"x":"\\u00e9"}'),
         (7, "7"),
