@@ -94,15 +94,15 @@ pub enum Source {
 /// What an event says of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Sign {
-    /// It was prompted (UserPromptSubmit), also while it goes on.
+    /// It was prompted (`UserPromptSubmit`), also while it goes on.
     Prompted,
-    /// It begins (SubagentStart, `task_started`).
+    /// It begins (`SubagentStart`, `task_started`).
     Began,
-    /// It goes on (PreModelRequest, PreToolUse, PostToolUse).
+    /// It goes on (`PreModelRequest`, `PreToolUse`, `PostToolUse`).
     Lives,
-    /// It asks for an approval (PermissionRequest).
+    /// It asks for an approval (`PermissionRequest`).
     Asks,
-    /// It would end (Stop, SubagentStop).
+    /// It would end (Stop, `SubagentStop`).
     Stops {
         /// The size of its rollout, in bytes.
         rollout_size: u64,
@@ -137,8 +137,7 @@ impl Thread {
         }
         let phase = if is_later { Phase::None } else { self.phase };
         let next = match (phase, sign) {
-            (Phase::Over, _) => Phase::Over,
-            (_, Sign::Ended) => Phase::Over,
+            (Phase::Over, _) | (_, Sign::Ended) => Phase::Over,
             (Phase::None, Sign::RolledBack | Sign::Named { .. }) => return,
             (_, Sign::RolledBack) if !self.has_beginning => return,
             (_, Sign::RolledBack) => Phase::Over,

@@ -163,7 +163,9 @@ impl<'d> Store<'d> {
         let after = Markers::of(&state);
         let fits = before.as_ref() == Some(&after);
         let path = self.dir.lifecycle();
-        let place = if !is_same {
+        let place = if is_same {
+            place_of(self.number)
+        } else {
             self.number += 1;
             let sealed = sealed::seal(VERSION, &(self.number, &state));
             let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
@@ -179,8 +181,6 @@ impl<'d> Store<'d> {
             let place = place_of(self.number);
             self.file.write_all_at(&bytes, place).map_err(io_error(&path))?;
             place
-        } else {
-            place_of(self.number)
         };
         self.saved = state;
         if !fits {

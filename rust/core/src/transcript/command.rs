@@ -1,6 +1,6 @@
 //! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
 
-use crate::json::dump::{Sink, compacted, depth, dump};
+use crate::json::dump::{Sink, compact, compacted, depth, dump};
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string, word};
