@@ -12,13 +12,13 @@ use crate::state_dir;
 /// Take in one hook of codex: its payload on standard input
 ///
 /// Always ends with 0 and writes nothing to standard output, whatever it gets: codex must not wait or fail because of
-/// it. What goes wrong stands in the agent's log (events/logs/mngr_codex/events.jsonl).
+/// it. What goes wrong stands in the log of the agent, under events/logs in its state dir.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Which hook, in kebab-case: user-prompt-submit, stop, subagent-start, ...
     event: OsString,
 
-    /// The agent's state dir
+    /// The agent's state dir; without it the one that mngr names in the environment
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }

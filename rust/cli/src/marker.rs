@@ -28,7 +28,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Options {
-    /// The agent's state dir [default: $MNGR_AGENT_STATE_DIR]
+    /// The agent's state dir; without it the one that mngr names in the environment
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
