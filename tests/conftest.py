@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from tests.workers import Worker, worker
 
 #: The id of a user without rights, and of its group.
 NOBODY = 65534
+
+# Whoever runs the tests in the background may have had SIGINT ignored, which programs would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -233,10 +233,12 @@ pub fn compact_unescaped(value: &[u8], out: &mut Vec<u8>) {
     let mut decoded = Vec::new();
     for token in tokens(value) {
         if let [b'"', content @ .., b'"'] = token {
-            decoded.clear();
-            string::decode(content, &mut decoded);
             out.push(b'"');
-            string::escape(&decoded, out);
+            for stretch in string::stretches(content) {
+                decoded.clear();
+                string::decode(stretch, &mut decoded);
+                string::escape(&decoded, out);
+            }
             out.push(b'"');
         } else {
             out.extend_from_slice(token);

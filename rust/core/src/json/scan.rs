@@ -107,6 +107,12 @@ impl Value {
         if self.kind == Kind::String { text.span(self.start - 1, self.end + 1) } else { self.raw(text) }
     }
 
+    /// The key with its quotes; only for a member of an object.
+    #[must_use]
+    pub fn key_token<'a>(&self, text: Text<'a>) -> &'a [u8] {
+        text.span(self.key_start - 1, self.key_end + 1)
+    }
+
     /// The key's name as it stands, escapes included; empty for an element of an array.
     #[must_use]
     pub fn key_name<'a>(&self, text: Text<'a>) -> &'a [u8] {

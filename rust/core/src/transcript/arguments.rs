@@ -1,6 +1,6 @@
 //! The arguments of calls: a JSON object, or the raw text where they are none.
 
-use crate::json::dump::{compact, compact_unescaped, compacted, dump};
+use crate::json::dump::{compact_unescaped, compacted, dump};
 use crate::json::number::has_unreadable_integer;
 use crate::json::scan::Kind;
 use crate::json::{Key, Tape, Text, Value, scan, string};
@@ -106,16 +106,11 @@ impl Invocation {
             if self.decoded.len() > 1 {
                 self.decoded.push(b',');
             }
-            self.decoded.push(b'"');
-            self.decoded.extend_from_slice(value.key_name(text));
-            self.decoded.extend_from_slice(b"\":");
-            compact(value.token(text), &mut self.decoded);
+            compact_unescaped(value.key_token(text), &mut self.decoded);
+            self.decoded.push(b':');
+            compact_unescaped(value.token(text), &mut self.decoded);
         }
         self.decoded.push(b'}');
-        if memchr::memchr(b'\\', &self.decoded).is_some() {
-            let written = std::mem::take(&mut self.decoded);
-            compact_unescaped(&written, &mut self.decoded);
-        }
         self.is_ascii = self.decoded.is_ascii();
         self.settle(false, true);
     }
