@@ -142,6 +142,69 @@ unsafe fn find_control_in<B: Block>(bytes: &[u8]) -> Option<usize> {
     bytes[at..].iter().position(|byte| *byte < 0x20).map(|found| at + found)
 }
 
+/// Where the quote stands that ends a string, in `content`, which is a piece of one; `is_escaped` tells whether its first
+/// byte is escaped by the piece before, and where no quote is found whether that of the next piece is.
+#[must_use]
+pub fn find_quote(content: &[u8], is_escaped: &mut bool) -> Option<usize> {
+    match Instructions::best() {
+        // SAFETY: `Instructions::best` asked the processor for each of the features.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512 => unsafe { find_quote_avx512(content, is_escaped) },
+        // SAFETY: the same.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 => unsafe { find_quote_avx2(content, is_escaped) },
+        // SAFETY: the portable block needs no feature.
+        _ => unsafe { find_quote_in::<Portable>(content, is_escaped) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn find_quote_avx512(content: &[u8], is_escaped: &mut bool) -> Option<usize> {
+    // SAFETY: this function is entered only where the features are there.
+    unsafe { find_quote_in::<Avx512>(content, is_escaped) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn find_quote_avx2(content: &[u8], is_escaped: &mut bool) -> Option<usize> {
+    // SAFETY: this function is entered only where the features are there.
+    unsafe { find_quote_in::<Avx2>(content, is_escaped) }
+}
+
+/// # Safety
+///
+/// The processor must have the instructions of `B`.
+#[inline(always)]
+unsafe fn find_quote_in<B: Block>(content: &[u8], is_escaped: &mut bool) -> Option<usize> {
+    let mut carried = u64::from(*is_escaped);
+    let mut at = 0;
+    while content.len() - at >= B::LANES {
+        // SAFETY: `B::LANES` bytes are left from `at` on.
+        let (backslashes, quotes) = unsafe {
+            let block = B::load(content.as_ptr().add(at));
+            (block.equal(b'\\'), block.equal(b'"'))
+        };
+        let (_, escaped) = escapes::<B>(backslashes, &mut carried);
+        let quotes = quotes & !escaped;
+        if quotes != 0 {
+            *is_escaped = false;
+            return Some(at + quotes.trailing_zeros() as usize);
+        }
+        at += B::LANES;
+    }
+    *is_escaped = carried != 0;
+    for (place, byte) in content.iter().enumerate().skip(at) {
+        match byte {
+            _ if *is_escaped => *is_escaped = false,
+            b'\\' => *is_escaped = true,
+            b'"' => return Some(place),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Eight bytes in a register, for every processor.
 #[derive(Clone, Copy)]
 pub struct Portable(u64);
@@ -423,6 +486,28 @@ mod tests {
                 // SAFETY: the portable block needs no instructions of its own.
                 assert_eq!(unsafe { find_control_in::<Portable>(&bytes) }, Some(at));
             }
+        }
+    }
+
+    /// As [`find_quote`], byte by byte.
+    fn find_quote_slowly(content: &[u8], is_escaped: &mut bool) -> Option<usize> {
+        content.iter().position(|byte| {
+            let was_escaped = std::mem::replace(is_escaped, !*is_escaped && *byte == b'\\');
+            *byte == b'"' && !was_escaped
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_quote_that_ends_a_string_is_found(content in "[a\\\\]{0,150}(\"[a\\\\\"]{0,30})?", escaped: bool) {
+            let mut wanted = (None, escaped);
+            wanted.0 = find_quote_slowly(content.as_bytes(), &mut wanted.1);
+            let (mut best, mut portable) = (escaped, escaped);
+            let found = find_quote(content.as_bytes(), &mut best);
+            proptest::prop_assert_eq!((found, best), wanted);
+            // SAFETY: the portable block needs no instructions of its own.
+            let found = unsafe { find_quote_in::<Portable>(content.as_bytes(), &mut portable) };
+            proptest::prop_assert_eq!((found, portable), wanted);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 
+use crate::json::block::find_quote;
 use crate::json::{Key, Kind, Malformed, Tape, Text, scan, string};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
@@ -186,31 +187,21 @@ impl Shortened {
 
     /// Takes the beginning of `rest`, which is not empty; gives how much that is.
     fn push_some(&mut self, rest: &[u8]) -> usize {
-        let (is_escaped, is_kept) = match self.place {
-            Place::Outside => {
-                self.push_outside(rest[0]);
-                return 1;
-            }
-            Place::String { is_escaped, .. } => (is_escaped, true),
-            Place::LeftOut { is_escaped } => (is_escaped, false),
+        let (Place::String { is_escaped, .. } | Place::LeftOut { is_escaped }) = &mut self.place else {
+            self.push_outside(rest[0]);
+            return 1;
         };
-        let found = if is_escaped { None } else { memchr::memchr2(b'"', b'\\', rest) };
-        let length = if is_escaped { 1 } else { found.map_or(rest.len(), |found| found + 1) };
-        let last = found.map(|found| rest[found]);
-        if is_kept {
-            self.keep(&rest[..length]);
+        let quote = find_quote(rest, is_escaped);
+        let length = quote.unwrap_or(rest.len());
+        self.keep(&rest[..length]);
+        if quote.is_none() {
+            return length;
         }
-        match (&mut self.place, last) {
-            (_, Some(b'"')) => {
-                if !matches!(self.place, Place::String { .. }) && self.depth <= 1 {
-                    self.bytes.push(b'"');
-                }
-                self.place = Place::Outside;
-            }
-            (Place::String { is_escaped, .. } | Place::LeftOut { is_escaped }, last) => *is_escaped = last.is_some(),
-            (Place::Outside, _) => {}
+        if self.depth <= 1 {
+            self.bytes.push(b'"');
         }
-        length
+        self.place = Place::Outside;
+        length + 1
     }
 
     /// Keeps more of a string, or leaves all of it out.
