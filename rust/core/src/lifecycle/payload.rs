@@ -10,7 +10,10 @@ use crate::json::block::find_quote;
 use crate::json::{Key, Kind, Malformed, Tape, Text, scan, string};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
-/// Bytes that are asked for at a time, as many as a pipe holds (pipe(7)).
+/// Bytes that are asked for at first: more than most payloads have, and few fresh pages.
+const FIRST: usize = 8 << 10;
+
+/// Bytes that are asked for then, as many as a pipe holds (pipe(7)).
 const CHUNK: usize = 64 << 10;
 
 /// Strings of more than this many bytes are left out: longer than any path (`PATH_MAX` is 4,096 on Linux) escaped.
@@ -64,14 +67,14 @@ impl Payload {
     ///
     /// [`PayloadError`]
     pub fn read(mut input: impl Read) -> Result<Self, PayloadError> {
-        let mut chunk = vec![0; CHUNK];
-        let length = fill(&mut input, &mut chunk)?;
-        if length < CHUNK {
-            chunk.truncate(length);
+        let mut chunk = vec![0; FIRST];
+        let mut end = fill(&mut input, &mut chunk)?;
+        if end < FIRST {
+            chunk.truncate(end);
             return Self::parse(chunk);
         }
         let mut kept = Shortened::default();
-        let mut end = length;
+        chunk.resize(CHUNK, 0);
         while end > 0 {
             kept.push(&chunk[..end])?;
             end = fill(&mut input, &mut chunk)?;

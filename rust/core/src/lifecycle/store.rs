@@ -32,7 +32,7 @@ const SECOND: u64 = 1 << 20;
 const HEADER: usize = 1 + 8 + 4;
 
 /// Bytes that are read of each place at first: most states are shorter.
-const FIRST_READ: usize = 4096;
+const FIRST_READ: usize = 2048;
 
 /// Why the state could not be had.
 #[derive(Debug, thiserror::Error)]
