@@ -25,8 +25,9 @@ use super::state::{State, Subagent};
 /// The version of the state's form.
 const VERSION: u8 = 1;
 
-/// Where the second place starts, in bytes: no state is as large.
-const SECOND: u64 = 1 << 20;
+/// Where the second place starts, in bytes: no state is as large, with as many subagents as there may be and the
+/// longest ids and paths.
+const SECOND: u64 = 2 << 20;
 
 /// Before the state: whether the marker files may not fit, the state's number and its length.
 const HEADER: usize = 1 + 8 + 4;
@@ -147,17 +148,9 @@ impl<'d> Store<'d> {
     ///
     /// [`StoreError::Io`]
     pub fn save(&mut self, state: State) -> Result<(), StoreError> {
-        self.write(state)?;
-        if self.put_off.take().is_some() {
-            remove(&self.dir.lifecycle_pending())?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, state: State) -> Result<(), StoreError> {
         let is_same = state == self.saved && self.number > 0;
         if is_same && !self.is_unsettled {
-            return Ok(());
+            return self.forget_put_off();
         }
         let before = (!self.is_unsettled).then(|| Markers::of(&self.saved));
         let after = Markers::of(&state);
@@ -183,6 +176,7 @@ impl<'d> Store<'d> {
             place
         };
         self.saved = state;
+        self.forget_put_off()?;
         if !fits {
             self.is_unsettled = true;
             after.publish(before.as_ref(), self.dir)?;
@@ -190,6 +184,11 @@ impl<'d> Store<'d> {
         }
         self.is_unsettled = false;
         Ok(())
+    }
+
+    /// Takes away the runs that were put off and are in the state now.
+    fn forget_put_off(&mut self) -> Result<(), StoreError> {
+        self.put_off.take().map_or(Ok(()), |_| remove(&self.dir.lifecycle_pending()))
     }
 
     /// Makes all marker files anew, whatever they are.
@@ -300,35 +299,42 @@ impl Markers {
         }
     }
 
-    /// Makes the files so; `before` is what they are, where that is known.
+    /// Makes the files so; `before` is what they are, where that is known. Where one cannot be made, the others are.
     fn publish(&self, before: Option<&Self>, dir: &StateDir) -> Result<(), StoreError> {
         let differs = |is_same: fn(&Self, &Self) -> bool| before.is_none_or(|before| !is_same(before, self));
+        let differs_in_active = differs(|one, other| one.is_active == other.is_active);
+        let mut result = Ok(());
+        let mut first_error = |made: Result<(), StoreError>| {
+            if result.is_ok() {
+                result = made;
+            }
+        };
         // Pointers first: who sees that the agent is at work finds the session that is.
         if differs(|one, other| one.session == other.session) && !self.session.is_empty() {
-            replace(dir, &dir.root_session(), self.session.as_bytes())?;
+            first_error(replace(dir, &dir.root_session(), self.session.as_bytes()));
         }
         if differs(|one, other| one.rollout == other.rollout) && !self.rollout.is_empty() {
-            add_line(&dir.transcript_paths(), &self.rollout, before.is_none())?;
-            replace(dir, &dir.transcript_path(), self.rollout.as_bytes())?;
+            first_error(add_line(&dir.transcript_paths(), &self.rollout, before.is_none()));
+            first_error(replace(dir, &dir.transcript_path(), self.rollout.as_bytes()));
         }
-        if self.is_active && differs(|one, other| one.is_active == other.is_active) {
-            make_empty(&dir.active())?;
+        if self.is_active && differs_in_active {
+            first_error(make_empty(&dir.active()));
         }
         if differs(|one, other| one.root == other.root) {
-            match &self.root {
-                Some(content) => replace(dir, &dir.root_active(), content.as_bytes())?,
-                None => remove(&dir.root_active())?,
-            }
+            first_error(match &self.root {
+                Some(content) => replace(dir, &dir.root_active(), content.as_bytes()),
+                None => remove(&dir.root_active()),
+            });
         }
-        self.publish_subagents(before, dir)?;
+        first_error(self.publish_subagents(before, dir));
         if differs(|one, other| one.is_asking == other.is_asking) {
             let path = dir.permissions_waiting();
-            if self.is_asking { make_empty(&path)? } else { remove(&path)? }
+            first_error(if self.is_asking { make_empty(&path) } else { remove(&path) });
         }
-        if !self.is_active && differs(|one, other| one.is_active == other.is_active) {
-            remove(&dir.active())?;
+        if !self.is_active && differs_in_active {
+            first_error(remove(&dir.active()));
         }
-        Ok(())
+        result
     }
 
     fn publish_subagents(&self, before: Option<&Self>, dir: &StateDir) -> Result<(), StoreError> {
@@ -358,14 +364,16 @@ impl Markers {
     }
 }
 
-/// The names of the files in a folder, none where there is no folder.
+/// The names of what is in a folder but for folders, none where there is no folder.
 fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(io_error(folder)(error)),
     };
-    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let is_file = |entry: &fs::DirEntry| !entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let names = entries.filter(|entry| entry.as_ref().map_or(true, is_file));
+    let names = names.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     names.collect::<io::Result<_>>().map_err(io_error(folder))
 }
 
@@ -431,8 +439,8 @@ pub fn put_off(dir: &StateDir, run: &Run) -> Result<(), StoreError> {
 }
 
 impl Store<'_> {
-    /// The runs that were put off, in their order; they are taken away with the next [`Store::save`]. Half a run, of
-    /// a hook that was killed, is not told.
+    /// The runs that were put off, in their order; they are taken away with the next [`Store::save`]. What is no whole
+    /// run, as of a hook that was killed, is passed over.
     ///
     /// # Errors
     ///
@@ -450,13 +458,24 @@ impl Store<'_> {
         self.put_off = Some(file);
         let mut rest = &bytes[..];
         let mut runs = Vec::new();
-        while let Some((length, behind)) = rest.split_first_chunk::<4>() {
-            let Some((sealed, behind)) = behind.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
-            runs.extend(sealed::open::<Run>(VERSION, sealed));
-            rest = behind;
+        while !rest.is_empty() {
+            match first_put_off(rest) {
+                Some((run, behind)) => {
+                    runs.push(run);
+                    rest = behind;
+                }
+                None => rest = &rest[1..],
+            }
         }
         Ok(runs)
     }
+}
+
+/// The run that `bytes` begin with, and what is behind it.
+fn first_put_off(bytes: &[u8]) -> Option<(Run, &[u8])> {
+    let (length, behind) = bytes.split_first_chunk::<4>()?;
+    let (sealed, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((sealed::open(VERSION, sealed).ok()?, behind))
 }
 
 #[cfg(test)]
