@@ -35,6 +35,10 @@ pub struct Signs {
 ///
 /// What the system says, and an error of kind `InvalidData` for a line of more than 1 GiB.
 pub fn read(rollout: &Path, from: u64, thread: &ThreadId, known: &TurnId) -> io::Result<Signs> {
+    // A pipe would make the open wait, a device the reading.
+    if !std::fs::metadata(rollout)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut file = std::fs::File::open(rollout)?;
     let size = file.metadata()?.len();
     let from = if from <= size { from } else { 0 };
@@ -99,8 +103,8 @@ impl Reading<'_> {
                     self.naming = naming(&turn);
                     self.found.latest = turn.clone();
                 }
-                self.push_named();
-                if self.found.signs.last().is_none_or(|last| last.1 != sign) {
+                if !self.is_known(sign) {
+                    self.push_named();
                     self.found.signs.push((turn, sign));
                 }
             }
@@ -108,6 +112,16 @@ impl Reading<'_> {
                 self.named = Some(line_end);
             }
             None => {}
+        }
+    }
+
+    /// Whether the sign adds nothing to those before it: so there are never more than a few.
+    fn is_known(&self, sign: Sign) -> bool {
+        let mut before = self.found.signs.iter().rev().map(|(_, sign)| *sign);
+        match sign {
+            // What was begun since the last time.
+            Sign::RolledBack => before.find(|sign| matches!(sign, Sign::RolledBack | Sign::Began)) == Some(sign),
+            _ => before.any(|known| known == sign),
         }
     }
 
