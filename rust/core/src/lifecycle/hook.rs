@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rollout::ids::{ThreadId, TurnId};
 
-use super::payload::Payload;
+use super::payload::{Payload, PayloadError, refused};
 use super::state::{Sign, Source, State, Who};
 
 /// Codex's hook events (all that 0.138 to 0.169 have).
@@ -113,8 +113,14 @@ pub struct Run {
 
 impl Run {
     /// Puts together what is known of a run.
-    #[must_use]
-    pub fn new(event: Event, payload: Payload, at: u64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Id`] where a subagent's event does not say whose it is.
+    pub fn new(event: Event, payload: Payload, at: u64) -> Result<Self, PayloadError> {
+        if matches!(event, Event::SubagentStart | Event::SubagentStop) && payload.agent.is_none() {
+            return Err(refused("agent_id", b""));
+        }
         let rollout = match event {
             Event::SubagentStop => payload.agent_transcript,
             _ => payload.transcript,
@@ -122,9 +128,14 @@ impl Run {
         let rollout = rollout.unwrap_or_default();
         // Signs of life in the rollout are those beyond what it holds now.
         let is_stop = matches!(event, Event::Stop | Event::SubagentStop);
-        let size = || std::fs::metadata(&rollout).map_or(0, |metadata| metadata.len());
-        let rollout_size = if is_stop && !rollout.is_empty() { size() } else { 0 };
-        Self { event, session: payload.session, agent: payload.agent, turn: payload.turn, rollout, rollout_size, at }
+        let rollout_size = match &rollout {
+            _ if !is_stop => 0,
+            // Whatever some rollout holds, it cannot be told what of it is new.
+            path if path.is_empty() => u64::MAX,
+            path => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        };
+        let Payload { session, agent, turn, .. } = payload;
+        Ok(Self { event, session, agent, turn, rollout, rollout_size, at })
     }
 
     /// Whose event it is.

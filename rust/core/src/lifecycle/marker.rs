@@ -46,21 +46,24 @@ pub fn run_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), Ma
 }
 
 fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
-    let run = Run::new(event, Payload::read(input)?, now());
-    let mut store = match Store::open(dir, HOOK_PATIENCE) {
-        Err(error @ StoreError::Locked(_)) => {
-            put_off(dir, &run)?;
-            return Err(error.into());
-        }
-        opened => opened?,
-    };
-    if store.state().is_nested(&run.session, &run.who()) && !store.state().has_nested(&run.session) {
+    let run = Run::new(event, Payload::read(input)?, now())?;
+    let result = apply(dir, &run, HOOK_PATIENCE);
+    if let Err(MarkerError::Store(StoreError::Locked(_))) = result {
+        put_off(dir, &run)?;
+    }
+    result
+}
+
+fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerError> {
+    let mut store = Store::open(dir, patience)?;
+    let mut state = current(dir, &mut store)?;
+    if state.is_nested(&run.session, &run.who()) && !state.has_nested(&run.session) {
         // Whether the root's turn goes on decides what this session is, and the rollout may know better.
         drop(store);
-        heal(dir, HOOK_PATIENCE, |who| *who == Who::Root)?;
-        store = Store::open(dir, HOOK_PATIENCE)?;
+        heal(dir, patience, |who| *who == Who::Root)?;
+        store = Store::open(dir, patience)?;
+        state = current(dir, &mut store)?;
     }
-    let mut state = current(dir, &mut store)?;
     run.apply(&mut state);
     store.save(state)?;
     Ok(())
@@ -130,7 +133,11 @@ struct ToRead {
 /// name. They are read without the lock: a hook need not wait for a large one, and what a turn's id says does not
 /// depend on when it is said.
 fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Result<TurnId, MarkerError> {
-    let rollouts = rollouts(Store::open(dir, patience)?.state(), wanted);
+    let mut store = Store::open(dir, patience)?;
+    let state = current(dir, &mut store)?;
+    let rollouts = rollouts(&state, wanted);
+    store.save(state)?;
+    drop(store);
     let mut read: Vec<(ToRead, Signs)> = Vec::new();
     let mut latest = TurnId::default();
     for rollout in rollouts {
@@ -154,12 +161,18 @@ fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Re
         return Ok(latest);
     }
     let mut store = Store::open(dir, patience)?;
-    let mut state = store.state().clone();
+    // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
+    let mut state = current(dir, &mut store)?;
     for (rollout, signs) in read {
         let is_current = |path: &str, read: u64| (path.is_empty() || path == rollout.path) && read == rollout.from;
         if !state.thread_mut(&rollout.who).is_some_and(|thread| is_current(&thread.rollout, thread.read)) {
             // Another process has read it meanwhile, or another rollout is current.
             continue;
+        }
+        if signs.read < rollout.from
+            && let Some(thread) = state.thread_mut(&rollout.who)
+        {
+            thread.forget_lines();
         }
         for (turn, sign) in signs.signs {
             state.take(&rollout.who, &turn, sign, Source::Rollout, now());

@@ -50,8 +50,8 @@ pub enum PayloadError {
     /// It has more members than any payload of codex.
     #[error("the payload has more than {MOST_KEPT} bytes beside its long texts")]
     TooLarge,
-    /// An id that could not name a file in a folder.
-    #[error("the payload's {member} cannot be a file's name: {shown:?}")]
+    /// An id that could not name a file in a folder, or one that is missing.
+    #[error("the payload's {member} is missing or cannot be a file's name: {shown:?}")]
     Id {
         /// The member's key.
         member: &'static str,
@@ -92,12 +92,16 @@ impl Payload {
         let text = Text::pad(&mut bytes);
         scan(text, &mut tape).map_err(PayloadError::Malformed)?;
         let mut payload = Self::default();
+        let mut has_session = false;
         for value in tape.children(tape.root()) {
             let is_text = value.kind == Kind::String;
             let raw = if is_text { value.raw(text) } else { b"" };
             let has_escape = value.content.has_escape();
             match value.key {
-                Key::SessionId => payload.session = ThreadId(plain_name("session_id", raw, has_escape)?),
+                Key::SessionId => {
+                    payload.session = ThreadId(plain_name("session_id", raw, has_escape)?);
+                    has_session = true;
+                }
                 Key::TurnId => payload.turn = TurnId(id("turn_id", raw, has_escape)?),
                 Key::AgentId if is_text => payload.agent = Some(ThreadId(plain_name("agent_id", raw, has_escape)?)),
                 Key::AgentId => payload.agent = None,
@@ -106,29 +110,32 @@ impl Payload {
                 _ => {}
             }
         }
-        Ok(payload)
+        if has_session { Ok(payload) } else { Err(refused("session_id", b"")) }
     }
 }
 
 /// The longest name of a file (`NAME_MAX` on Linux), in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// An id that is a file's name, or empty where the member is no text or empty.
+/// An id that is a file's name.
 fn plain_name(member: &'static str, raw: &[u8], has_escape: bool) -> Result<Name, PayloadError> {
     let name = id(member, raw, has_escape)?;
     // In its shortest escaped form a name with a backslash has a character that no id needs.
     let is_plain =
-        !matches!(name.as_bytes(), b"." | b"..") && !name.as_bytes().iter().any(|byte| b"/\\".contains(byte));
-    if is_plain && !(member == "agent_id" && name.is_empty()) { Ok(name) } else { Err(refused(member, raw)) }
+        !matches!(name.as_bytes(), b"" | b"." | b"..") && !name.as_bytes().iter().any(|byte| b"/\\".contains(byte));
+    if is_plain { Ok(name) } else { Err(refused(member, raw)) }
 }
 
 /// An id of a length that can be kept.
 fn id(member: &'static str, raw: &[u8], has_escape: bool) -> Result<Name, PayloadError> {
-    if raw.len() <= LONGEST_NAME { Ok(Name::new(raw, has_escape)) } else { Err(refused(member, raw)) }
+    // An escape is of six bytes at the most, for a byte or more.
+    let name = (raw.len() <= 6 * LONGEST_NAME).then(|| Name::new(raw, has_escape));
+    name.filter(|name| name.as_bytes().len() <= LONGEST_NAME).ok_or_else(|| refused(member, raw))
 }
 
+/// What is said of an id that cannot be taken.
 #[cold]
-fn refused(member: &'static str, raw: &[u8]) -> PayloadError {
+pub(super) fn refused(member: &'static str, raw: &[u8]) -> PayloadError {
     PayloadError::Id { member, shown: String::from_utf8_lossy(string::cut(raw, 80)).into_owned() }
 }
 

@@ -177,9 +177,14 @@ impl Thread {
     pub fn set_rollout(&mut self, path: &str) {
         if self.rollout != path {
             path.clone_into(&mut self.rollout);
-            self.read = 0;
-            self.has_beginning = false;
+            self.forget_lines();
         }
+    }
+
+    /// Takes in that its rollout is to be read from the start.
+    pub fn forget_lines(&mut self) {
+        self.read = 0;
+        self.has_beginning = false;
     }
 }
 
