@@ -1,1 +1,653 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::rollout::ids::Name;
+
+/// An id that sorts by `number`, of version 7.
+fn uuid(number: u32) -> Name {
+    Name::new(format!("01a20218-{number:04x}-7000-8000-00000000beef").as_bytes(), false)
+}
+
+fn turn(number: u32) -> TurnId {
+    TurnId(uuid(number))
+}
+
+fn subagent(number: u32) -> Who {
+    Who::Subagent(ThreadId(uuid(number)))
+}
+
+const ROOT: Who = Who::Root;
+
+/// A state whose root's session was made before any turn.
+fn state() -> State {
+    State { session: ThreadId(uuid(0)), ..State::default() }
+}
+
+impl State {
+    /// Takes in what hooks say, in their order.
+    fn hooks(&mut self, who: &Who, signs: &[(u32, Sign)]) -> &mut Self {
+        for (number, sign) in signs {
+            self.take(who, &turn(*number), *sign, Source::Hook, 0);
+        }
+        self
+    }
+
+    /// Takes in what a rollout's lines say, in their order.
+    fn lines(&mut self, who: &Who, signs: &[(u32, Sign)]) -> &mut Self {
+        for (number, sign) in signs {
+            self.take(who, &turn(*number), *sign, Source::Rollout, 0);
+        }
+        self
+    }
+}
+
+const STOPS: Sign = Sign::Stops { rollout_size: 100 };
+
+// ---- a root turn ----
+
+#[test]
+fn a_turn_begins_with_its_prompt_and_is_over_with_its_stop() {
+    let mut state = state();
+    assert!(!state.is_active());
+    assert!(state.hooks(&ROOT, &[(1, Sign::Prompted)]).is_active());
+    assert!(!state.hooks(&ROOT, &[(1, STOPS)]).is_active());
+    assert!(state.hooks(&ROOT, &[(2, Sign::Prompted)]).is_active());
+}
+
+#[test]
+fn a_turn_that_has_no_prompt_begins_and_ends_in_the_rollout() {
+    let mut state = state();
+    assert!(state.lines(&ROOT, &[(1, Sign::Began)]).is_active());
+    assert!(!state.lines(&ROOT, &[(1, Sign::Ended)]).is_active());
+}
+
+#[test]
+fn a_stop_that_another_hook_blocked_is_no_end_at_the_next_sign_of_life() {
+    for life in [Sign::Lives, Sign::Prompted] {
+        let mut state = state();
+        assert!(!state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]).is_active());
+        assert!(state.hooks(&ROOT, &[(1, life)]).is_active());
+        assert!(!state.hooks(&ROOT, &[(1, STOPS)]).is_active());
+    }
+}
+
+#[test]
+fn lines_beyond_what_the_rollout_held_at_the_stop_are_signs_of_life_and_others_are_not() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]);
+    // The news of its beginning, and of what stood there at the stop, may be read late.
+    assert!(!state.lines(&ROOT, &[(1, Sign::Began), (1, Sign::Named { line_end: 100 })]).is_active());
+    assert!(state.lines(&ROOT, &[(1, Sign::Named { line_end: 101 })]).is_active());
+    assert!(!state.hooks(&ROOT, &[(1, Sign::Stops { rollout_size: 150 })]).is_active());
+    assert!(!state.lines(&ROOT, &[(1, Sign::Named { line_end: 150 })]).is_active());
+}
+
+#[test]
+fn of_two_stops_the_one_that_saw_more_of_the_rollout_counts() {
+    for sizes in [[100, 200], [200, 100]] {
+        let mut state = state();
+        state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+        state.hooks(&ROOT, &sizes.map(|rollout_size| (1, Sign::Stops { rollout_size })));
+        assert!(!state.lines(&ROOT, &[(1, Sign::Named { line_end: 200 })]).is_active());
+        assert!(state.lines(&ROOT, &[(1, Sign::Named { line_end: 201 })]).is_active());
+    }
+}
+
+#[test]
+fn a_stop_whose_rollout_is_not_known_is_undone_by_hooks_alone() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Stops { rollout_size: u64::MAX })]);
+    assert!(!state.lines(&ROOT, &[(1, Sign::Named { line_end: 1 << 40 })]).is_active());
+    assert!(state.hooks(&ROOT, &[(1, Sign::Lives)]).is_active());
+}
+
+#[test]
+fn a_prompt_while_the_turn_goes_on_is_of_that_turn() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Prompted)]);
+    assert!(!state.hooks(&ROOT, &[(1, STOPS)]).is_active());
+}
+
+#[test]
+fn a_turn_that_was_interrupted_is_dead_for_good() {
+    for is_line in [false, true] {
+        let mut state = state();
+        state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+        let ended = [(1, Sign::Ended)];
+        if is_line {
+            state.lines(&ROOT, &ended)
+        } else {
+            state.hooks(&ROOT, &ended)
+        };
+        let over = state.clone();
+        state.hooks(&ROOT, &[(1, Sign::Lives), (1, Sign::Prompted), (1, Sign::Asks), (1, STOPS), (1, Sign::Lives)]);
+        state.lines(&ROOT, &[(1, Sign::Named { line_end: 1 << 40 }), (1, Sign::Began)]);
+        assert!(!state.is_active() && state.root.phase == over.root.phase && state.root.evidence == over.root.evidence);
+    }
+}
+
+#[test]
+fn an_interrupt_whose_prompt_comes_later_is_the_end_all_the_same() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Ended), (1, Sign::Prompted), (1, Sign::Lives)]);
+    assert!(!state.is_active());
+}
+
+#[test]
+fn a_later_turn_ends_the_one_before_and_old_news_change_nothing() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted), (2, Sign::Prompted)]);
+    let before = state.clone();
+    state.hooks(&ROOT, &[(1, STOPS), (1, Sign::Ended), (1, Sign::Lives)]).lines(&ROOT, &[(1, Sign::Ended)]);
+    assert_eq!(state, before);
+    assert!(!state.hooks(&ROOT, &[(2, STOPS), (1, Sign::Lives)]).is_active());
+}
+
+#[test]
+fn what_names_no_turn_speaks_of_the_latest() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+    state.take(&ROOT, &TurnId::default(), STOPS, Source::Hook, 0);
+    assert!(!state.is_active());
+    assert_eq!(state.root.turn, turn(1));
+}
+
+#[test]
+fn turns_whose_ids_do_not_tell_which_is_later_follow_in_the_order_of_their_news() {
+    let mut state = state();
+    let [one, other] = ["one", "other"].map(|id| TurnId(Name::new(id.as_bytes(), false)));
+    state.take(&ROOT, &one, Sign::Prompted, Source::Hook, 0);
+    state.take(&ROOT, &one, Sign::Ended, Source::Hook, 0);
+    state.take(&ROOT, &other, Sign::Prompted, Source::Hook, 0);
+    assert!(state.is_active() && state.root.turn == other);
+    state.take(&ROOT, &other, STOPS, Source::Hook, 0);
+    assert!(!state.is_active());
+}
+
+#[test]
+fn lines_that_only_name_a_turn_begin_none() {
+    let mut state = state();
+    let before = state.clone();
+    state.lines(&ROOT, &[(1, Sign::Named { line_end: 5 })]);
+    assert_eq!(state, before);
+    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]).lines(&ROOT, &[(2, Sign::Named { line_end: 500 })]);
+    assert!(!state.is_active() && state.root.turn == turn(1));
+}
+
+#[test]
+fn turns_that_were_taken_back_are_over_if_their_beginning_was_read() {
+    let mut state = state();
+    let back = |state: &mut State| state.take(&ROOT, &TurnId::default(), Sign::RolledBack, Source::Rollout, 0);
+    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+    // Some other turn was taken back: this one does not stand in the rollout yet.
+    back(&mut state);
+    assert!(state.is_active());
+    state.lines(&ROOT, &[(1, Sign::Began)]);
+    back(&mut state);
+    assert!(!state.is_active());
+    state.hooks(&ROOT, &[(2, Sign::Prompted)]);
+    back(&mut state);
+    assert!(state.is_active());
+    // The rollout is read anew: what it says of earlier is said again.
+    state.lines(&ROOT, &[(2, Sign::Began)]);
+    state.root.forget_lines();
+    back(&mut state);
+    assert!(state.is_active());
+}
+
+#[test]
+fn nothing_is_taken_back_where_nothing_was_begun() {
+    let mut state = state();
+    let before = state.clone();
+    state.take(&ROOT, &TurnId::default(), Sign::RolledBack, Source::Rollout, 0);
+    assert_eq!(state, before);
+}
+
+#[test]
+fn history_that_was_copied_from_another_thread_opens_and_ends_nothing() {
+    let child = subagent(5);
+    let mut state = state();
+    state.hooks(&ROOT, &[(4, Sign::Prompted)]).hooks(&child, &[(6, Sign::Began)]);
+    let before = state.clone();
+    // Turns from before the child was made are its parent's.
+    state.lines(&child, &[(4, Sign::Began), (4, Sign::Ended), (5, Sign::Began), (4, Sign::Named { line_end: 9 })]);
+    assert_eq!(state, before);
+    state.lines(&child, &[(6, Sign::Ended)]);
+    assert!(state.root.is_open() && state.in_flight().next().is_none());
+}
+
+#[test]
+fn what_brought_a_turn_where_it_is_is_kept_until_it_goes_elsewhere() {
+    let mut state = state();
+    let evidence = |source, sign, at| Some(Evidence { source, sign, at });
+    state.take(&ROOT, &turn(1), Sign::Prompted, Source::Hook, 10);
+    state.take(&ROOT, &turn(1), Sign::Began, Source::Rollout, 20);
+    state.take(&ROOT, &turn(1), Sign::Lives, Source::Hook, 30);
+    assert_eq!(state.root.evidence, evidence(Source::Hook, Sign::Prompted, 10));
+    state.take(&ROOT, &turn(1), Sign::Ended, Source::Rollout, 40);
+    state.take(&ROOT, &turn(1), Sign::Ended, Source::Hook, 50);
+    assert_eq!(state.root.evidence, evidence(Source::Rollout, Sign::Ended, 40));
+}
+
+// ---- subagents ----
+
+#[test]
+fn a_subagent_is_in_flight_from_its_start_to_its_stop() {
+    let mut state = state();
+    assert!(state.hooks(&subagent(5), &[(6, Sign::Began)]).is_active());
+    assert!(!state.hooks(&subagent(5), &[(6, STOPS)]).is_active());
+}
+
+#[test]
+fn a_childs_prompt_after_the_roots_stop_keeps_the_agent_at_work() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]);
+    assert!(state.hooks(&subagent(5), &[(6, Sign::Prompted)]).is_active());
+    assert!(!state.root.is_open());
+    assert!(!state.hooks(&subagent(5), &[(6, STOPS)]).is_active());
+}
+
+#[test]
+fn a_stop_that_comes_before_the_start_is_the_end() {
+    let mut state = state();
+    state.hooks(&subagent(5), &[(6, STOPS), (6, Sign::Began)]).lines(&subagent(5), &[(6, Sign::Began)]);
+    assert!(!state.is_active());
+}
+
+#[test]
+fn a_later_turn_of_the_same_subagent_counts_again() {
+    let child = subagent(5);
+    let mut state = state();
+    state.hooks(&child, &[(6, Sign::Began), (6, STOPS)]);
+    assert!(state.lines(&child, &[(7, Sign::Began)]).is_active());
+    assert!(!state.lines(&child, &[(7, Sign::Ended)]).is_active());
+    assert!(state.hooks(&child, &[(8, Sign::Prompted)]).is_active());
+    assert_eq!(state.subagents.len(), 1);
+}
+
+#[test]
+fn each_subagent_is_told_from_the_others_and_from_the_root() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+    state.hooks(&subagent(5), &[(7, Sign::Began)]).hooks(&subagent(6), &[(8, Sign::Began)]);
+    state.hooks(&ROOT, &[(1, Sign::Ended)]);
+    assert_eq!(state.in_flight().count(), 2);
+    state.hooks(&subagent(5), &[(7, STOPS)]);
+    assert_eq!(state.in_flight().map(|one| one.id.clone()).collect::<Vec<_>>(), [ThreadId(uuid(6))]);
+    assert!(state.is_active());
+}
+
+#[test]
+fn of_very_many_subagents_those_in_flight_are_kept() {
+    let most = u32::try_from(MOST_SUBAGENTS).expect("small");
+    let mut state = state();
+    state.hooks(&subagent(1), &[(1000, Sign::Began)]);
+    for number in 2..=most + 50 {
+        state.hooks(&subagent(number), &[(1000 + number, Sign::Began), (1000 + number, STOPS)]);
+        assert!(state.subagents.len() <= MOST_SUBAGENTS && state.is_active());
+    }
+    assert_eq!(state.in_flight().count(), 1);
+    for number in 1000..1000 + 2 * most {
+        state.hooks(&subagent(number), &[(5000 + number, Sign::Began)]);
+        assert!(state.subagents.len() <= MOST_SUBAGENTS);
+    }
+    // The oldest go where all are in flight.
+    assert_eq!(state.subagents.last().map(|last| &last.id), Some(&ThreadId(uuid(1000 + 2 * most - 1))));
+    assert_eq!(state.in_flight().count(), MOST_SUBAGENTS);
+}
+
+// ---- approvals ----
+
+#[test]
+fn an_approval_is_awaited_until_the_turn_goes_on_or_ends() {
+    for after in [Sign::Lives, Sign::Prompted, STOPS, Sign::Ended] {
+        let mut state = state();
+        state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Asks)]);
+        assert!(state.is_asking() && state.is_active());
+        // What the rollout tells late is no answer.
+        state.lines(&ROOT, &[(1, Sign::Began), (1, Sign::Named { line_end: 1 })]);
+        assert!(state.is_asking());
+        assert!(!state.hooks(&ROOT, &[(1, after)]).is_asking(), "{after:?}");
+    }
+}
+
+#[test]
+fn an_approval_of_an_earlier_turn_is_awaited_no_more() {
+    for after in [Sign::Began, Sign::Prompted, Sign::Lives] {
+        let mut state = state();
+        state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Asks), (2, after)]);
+        assert!(!state.is_asking() && state.is_active(), "{after:?}");
+    }
+}
+
+#[test]
+fn a_turn_that_stopped_or_is_over_asks_for_nothing() {
+    for end in [STOPS, Sign::Ended] {
+        let mut state = state();
+        state.hooks(&ROOT, &[(1, Sign::Prompted), (1, end), (1, Sign::Asks)]);
+        assert!(!state.is_asking() && !state.is_active());
+    }
+}
+
+#[test]
+fn a_subagents_approval_is_awaited_though_the_root_goes_on() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted)]).hooks(&subagent(5), &[(6, Sign::Asks)]);
+    assert!(state.hooks(&ROOT, &[(1, Sign::Lives)]).is_asking());
+    assert!(!state.hooks(&subagent(5), &[(6, Sign::Lives)]).is_asking());
+}
+
+// ---- sessions ----
+
+#[test]
+fn another_session_takes_the_place_of_a_turn_that_was_stopped() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]);
+    state.set_session(&ThreadId(uuid(2)));
+    // The turn of the session before does not go on.
+    assert!(!state.hooks(&ROOT, &[(1, Sign::Lives)]).is_active());
+    assert!(state.hooks(&ROOT, &[(3, Sign::Prompted)]).is_active());
+}
+
+#[test]
+fn a_session_inside_a_turn_of_the_roots_is_nested_and_stays_so() {
+    let mut state = state();
+    let (other, who) = (ThreadId(uuid(9)), Who::Root);
+    assert!(!state.is_nested(&other, &who));
+    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+    assert!(state.is_nested(&other, &who) && !state.has_nested(&other));
+    assert!(!state.is_nested(&ThreadId(uuid(0)), &who));
+    state.add_nested(&other);
+    state.hooks(&ROOT, &[(1, STOPS)]);
+    assert!(state.is_nested(&other, &who) && state.has_nested(&other));
+    assert!(!state.is_nested(&ThreadId(uuid(10)), &who));
+}
+
+#[test]
+fn a_known_subagent_is_never_nested() {
+    let mut state = state();
+    state.hooks(&subagent(5), &[(6, Sign::Began)]);
+    state.set_session(&ThreadId(uuid(7)));
+    state.hooks(&ROOT, &[(8, Sign::Prompted)]);
+    assert!(!state.is_nested(&ThreadId(uuid(0)), &subagent(5)));
+    assert!(state.is_nested(&ThreadId(uuid(0)), &subagent(6)));
+}
+
+#[test]
+fn no_more_than_32_nested_sessions_are_remembered_the_latest() {
+    let mut state = state();
+    for number in 1..=40 {
+        state.add_nested(&ThreadId(uuid(number)));
+        state.add_nested(&ThreadId(uuid(number)));
+    }
+    assert_eq!(state.nested.len(), MOST_NESTED);
+    assert!(state.has_nested(&ThreadId(uuid(40))) && state.has_nested(&ThreadId(uuid(9))));
+    assert!(!state.has_nested(&ThreadId(uuid(8))));
+}
+
+// ---- reset ----
+
+#[test]
+fn a_reset_closes_all_and_old_news_open_nothing() {
+    let mut state = state();
+    state.root.set_rollout("/rollout");
+    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Asks)]).hooks(&subagent(5), &[(6, Sign::Began)]);
+    state.reset(&TurnId::default());
+    assert!(!state.is_active() && !state.is_asking() && state.subagents.is_empty());
+    assert_eq!((&state.session, &state.root.rollout[..]), (&ThreadId(uuid(0)), "/rollout"));
+    let before = state.clone();
+    for number in 1..=6 {
+        state.hooks(&ROOT, &[(number, Sign::Prompted), (number, Sign::Lives)]).lines(&ROOT, &[(number, Sign::Began)]);
+        state.hooks(&subagent(5), &[(number, Sign::Lives)]).lines(&subagent(5), &[(number, Sign::Began)]);
+    }
+    assert_eq!(state, before);
+    assert!(state.hooks(&ROOT, &[(7, Sign::Prompted)]).is_active());
+}
+
+#[test]
+fn turns_that_only_a_rollout_names_are_over_with_a_reset_too() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+    state.reset(&turn(3));
+    assert!(!state.hooks(&ROOT, &[(2, Sign::Prompted), (3, Sign::Prompted)]).is_active());
+    // A later reset with less to go by takes nothing back.
+    state.reset(&turn(2));
+    assert!(!state.hooks(&ROOT, &[(3, Sign::Prompted)]).is_active());
+    assert!(state.hooks(&ROOT, &[(4, Sign::Prompted)]).is_active());
+}
+
+#[test]
+fn a_reset_of_turns_whose_ids_do_not_tell_the_time_ends_the_latest() {
+    let mut state = state();
+    let id = TurnId(Name::new(b"turn", false));
+    state.take(&ROOT, &id, Sign::Prompted, Source::Hook, 0);
+    state.reset(&TurnId::default());
+    state.take(&ROOT, &id, Sign::Lives, Source::Hook, 0);
+    assert!(!state.is_active());
+}
+
+// ---- against a model ----
+
+/// Something that is told.
+#[derive(Clone, Debug)]
+enum Told {
+    News { thread: usize, turn: u32, sign: Sign, source: Source },
+    Reset,
+}
+
+/// All that was ever told, and what follows from it.
+#[derive(Default)]
+struct Model {
+    told: Vec<Told>,
+}
+
+/// What was told of one turn, in its order, as far as it can count.
+type News = Vec<(Sign, Source)>;
+
+impl Model {
+    /// Turns up to this one are over.
+    fn over(&self, until: usize) -> u32 {
+        let resets = self.told[..until].iter().enumerate().filter(|(_, told)| matches!(told, Told::Reset));
+        resets.last().map_or(0, |(reset, _)| (0..THREADS.len()).map(|it| self.latest(it, reset)).max().unwrap_or(0))
+    }
+
+    /// The latest turn of a thread that anything begins, ends or tells to go on; or that a reset made over.
+    fn latest(&self, thread: usize, until: usize) -> u32 {
+        let turns = self.told[..until].iter().filter_map(|told| match told {
+            Told::News { thread: of, turn, sign, source }
+                if *of == thread && is_own(thread, *turn, *source) && !is_of_others(*sign) =>
+            {
+                Some(*turn)
+            }
+            _ => None,
+        });
+        turns.max().unwrap_or(0).max(self.over(until))
+    }
+
+    /// What was told of the thread's latest turn, from what made it known on.
+    fn news(&self, thread: usize) -> News {
+        let latest = self.latest(thread, self.told.len());
+        if latest <= self.over(self.told.len()) {
+            return News::new();
+        }
+        let own = self.told.iter().filter_map(|told| match told {
+            Told::News { thread: of, turn, sign, source }
+                if *of == thread && (*turn == latest || *sign == Sign::RolledBack) =>
+            {
+                Some((*sign, *source))
+            }
+            _ => None,
+        });
+        own.skip_while(|(sign, _)| is_of_others(*sign)).collect()
+    }
+
+    fn phase(&self, thread: usize) -> &'static str {
+        let news = self.news(thread);
+        let began = news.iter().position(|news| *news == (Sign::Began, Source::Rollout));
+        let is_back = began.is_some_and(|began| news[began..].iter().any(|(sign, _)| *sign == Sign::RolledBack));
+        match () {
+            () if news.is_empty() => "none",
+            () if is_back || news.iter().any(|(sign, _)| *sign == Sign::Ended) => "over",
+            () if stopped_at(&news).is_some() => "stopped",
+            () => "open",
+        }
+    }
+
+    fn is_asking(&self, thread: usize) -> bool {
+        let news = self.news(thread);
+        let asked = (0..news.len()).rfind(|at| news[*at].0 == Sign::Asks && stopped_at(&news[..*at]).is_none());
+        let is_answer = |sign: Sign| matches!(sign, Sign::Lives | Sign::Prompted | Sign::Stops { .. });
+        self.phase(thread) == "open"
+            && asked.is_some_and(|asked| !news[asked..].iter().any(|(sign, _)| is_answer(*sign)))
+    }
+}
+
+/// Signs that make no turn known.
+fn is_of_others(sign: Sign) -> bool {
+    matches!(sign, Sign::Named { .. } | Sign::RolledBack)
+}
+
+/// Whether a thread's own rollout, or a hook, would speak of its turn.
+fn is_own(thread: usize, turn: u32, source: Source) -> bool {
+    source == Source::Hook || turn > THREADS[thread]
+}
+
+/// The size at which a turn was stopped, unless there was a sign of life since.
+fn stopped_at(news: &[(Sign, Source)]) -> Option<u64> {
+    let (last, before) = news.split_last()?;
+    match (last.0, stopped_at(before)) {
+        (Sign::Lives | Sign::Prompted, _) => None,
+        (Sign::Stops { rollout_size }, size) => Some(rollout_size.max(size.unwrap_or(0))),
+        (Sign::Named { line_end }, size) => size.filter(|size| line_end <= *size),
+        (_, size) => size,
+    }
+}
+
+/// The numbers of the threads' ids: the root's, and two subagents'.
+const THREADS: [u32; 3] = [0, 3, 5];
+
+fn who(thread: usize) -> Who {
+    if thread == 0 { Who::Root } else { subagent(THREADS[thread]) }
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let hook = prop_oneof![
+        3 => Just(Sign::Prompted),
+        1 => Just(Sign::Began),
+        3 => Just(Sign::Lives),
+        2 => Just(Sign::Asks),
+        3 => (0_u64..4).prop_map(|rollout_size| Sign::Stops { rollout_size }),
+        1 => Just(Sign::Ended),
+    ];
+    let line = prop_oneof![
+        3 => Just(Sign::Began),
+        1 => Just(Sign::Ended),
+        4 => (0_u64..6).prop_map(|line_end| Sign::Named { line_end }),
+        1 => Just(Sign::RolledBack),
+    ];
+    let sign = prop_oneof![hook.prop_map(|sign| (sign, Source::Hook)), line.prop_map(|sign| (sign, Source::Rollout))];
+    let news = (0_usize..3, 1_u32..9, sign).prop_filter_map("a copy", |(thread, turn, (sign, source))| {
+        // Copies have a test of their own; a line that names a copied turn is as good as none.
+        let turn = if sign == Sign::RolledBack { 0 } else { turn };
+        (turn == 0 || is_own(thread, turn, source)).then_some(Told::News { thread, turn, sign, source })
+    });
+    prop_oneof![40 => news, 1 => Just(Told::Reset)]
+}
+
+fn take(state: &mut State, told: &Told) {
+    match told {
+        Told::News { thread, turn: number, sign, source } => {
+            let turn = if *number == 0 { TurnId::default() } else { turn(*number) };
+            state.take(&who(*thread), &turn, *sign, *source, 0);
+        }
+        Told::Reset => state.reset(&TurnId::default()),
+    }
+}
+
+fn phase(thread: &Thread) -> &'static str {
+    match thread.phase {
+        Phase::None => "none",
+        Phase::Open => "open",
+        Phase::Stopped { .. } => "stopped",
+        Phase::Over => "over",
+    }
+}
+
+proptest! {
+    #[test]
+    fn all_that_was_told_decides_by_one_rule(all in prop::collection::vec(told(), 0..60)) {
+        let (mut state, mut model) = (state(), Model::default());
+        for told in all {
+            take(&mut state, &told);
+            model.told.push(told);
+            for thread in 0..THREADS.len() {
+                let found = state.thread_mut(&who(thread)).map_or(("none", false), |it| (phase(it), it.is_asking));
+                prop_assert_eq!(found, (model.phase(thread), model.is_asking(thread)), "thread {}", thread);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_told_twice_is_told_once(all in prop::collection::vec(told(), 0..60)) {
+        let (mut once, mut twice) = (state(), state());
+        for told in all {
+            take(&mut once, &told);
+            take(&mut twice, &told);
+            take(&mut twice, &told);
+            prop_assert_eq!(&once, &twice);
+        }
+    }
+
+    #[test]
+    fn a_turn_that_is_over_is_never_opened_again(all in prop::collection::vec(told(), 0..60)) {
+        let mut state = state();
+        let mut over = std::collections::HashSet::new();
+        for told in all {
+            take(&mut state, &told);
+            for thread in 0..THREADS.len() {
+                if let Some(known) = state.thread_mut(&who(thread)) {
+                    let key = (thread, known.turn.clone());
+                    prop_assert!(known.phase == Phase::Over || !over.contains(&key));
+                    if known.phase == Phase::Over {
+                        over.insert(key);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn news_of_earlier_turns_change_nothing(
+        before in prop::collection::vec(told(), 0..40),
+        after in prop::collection::vec(told(), 0..20),
+    ) {
+        let mut state = state();
+        before.iter().for_each(|told| take(&mut state, told));
+        for told in after {
+            if let Told::News { thread, turn: number, .. } = &told {
+                let known = state.thread_mut(&who(*thread)).map(|it| it.turn.clone());
+                let is_earlier = *number > 0 && known.is_some_and(|known| turn(*number).is_earlier_than(&known));
+                let unchanged = state.clone();
+                take(&mut state, &told);
+                prop_assert!(!is_earlier || state == unchanged);
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_reset_only_later_turns_count(
+        before in prop::collection::vec(told(), 0..40),
+        after in prop::collection::vec(told(), 0..20),
+    ) {
+        let mut state = state();
+        before.iter().for_each(|told| take(&mut state, told));
+        state.reset(&turn(8));
+        let reset = state.clone();
+        for told in after {
+            if !matches!(told, Told::News { sign: Sign::RolledBack, .. } | Told::Reset) {
+                take(&mut state, &told);
+            }
+        }
+        prop_assert_eq!(state, reset);
+    }
+}
