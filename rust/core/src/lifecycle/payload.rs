@@ -8,6 +8,7 @@ use std::io::{self, Read};
 
 use crate::json::block::find_quote;
 use crate::json::{Key, Kind, Malformed, Tape, Text, scan, string};
+use crate::rollout::envelope::Members;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
 /// Bytes that are asked for at first: more than most payloads have, and few fresh pages.
@@ -91,26 +92,20 @@ impl Payload {
         let mut tape = Tape::default();
         let text = Text::pad(&mut bytes);
         scan(text, &mut tape).map_err(PayloadError::Malformed)?;
-        let mut payload = Self::default();
-        let mut has_session = false;
-        for value in tape.children(tape.root()) {
-            let is_text = value.kind == Kind::String;
-            let raw = if is_text { value.raw(text) } else { b"" };
-            let has_escape = value.content.has_escape();
-            match value.key {
-                Key::SessionId => {
-                    payload.session = ThreadId(plain_name("session_id", raw, has_escape)?);
-                    has_session = true;
-                }
-                Key::TurnId => payload.turn = TurnId(id("turn_id", raw, has_escape)?),
-                Key::AgentId if is_text => payload.agent = Some(ThreadId(plain_name("agent_id", raw, has_escape)?)),
-                Key::AgentId => payload.agent = None,
-                Key::TranscriptPath => payload.transcript = path(raw),
-                Key::AgentTranscriptPath => payload.agent_transcript = path(raw),
-                _ => {}
-            }
-        }
-        if has_session { Ok(payload) } else { Err(refused("session_id", b"")) }
+        let members = Members::of(&tape, tape.root());
+        // The text under a key, and whether it has escapes; of a repeated key the last counts.
+        let text_of = |key| {
+            let value = members.get(key).filter(|value| value.kind == Kind::String);
+            value.map(|value| (value.raw(text), value.content.has_escape()))
+        };
+        let agent = text_of(Key::AgentId).map(|agent| plain_name("agent_id", agent).map(ThreadId)).transpose()?;
+        Ok(Self {
+            session: ThreadId(plain_name("session_id", text_of(Key::SessionId).unwrap_or_default())?),
+            turn: TurnId(id("turn_id", text_of(Key::TurnId).unwrap_or_default())?),
+            agent,
+            transcript: text_of(Key::TranscriptPath).and_then(|(raw, _)| path(raw)),
+            agent_transcript: text_of(Key::AgentTranscriptPath).and_then(|(raw, _)| path(raw)),
+        })
     }
 }
 
@@ -118,16 +113,16 @@ impl Payload {
 const LONGEST_NAME: usize = 255;
 
 /// An id that is a file's name.
-fn plain_name(member: &'static str, raw: &[u8], has_escape: bool) -> Result<Name, PayloadError> {
-    let name = id(member, raw, has_escape)?;
+fn plain_name(member: &'static str, text: (&[u8], bool)) -> Result<Name, PayloadError> {
+    let name = id(member, text)?;
     // In its shortest escaped form a name with a backslash has a character that no id needs.
     let is_plain =
         !matches!(name.as_bytes(), b"" | b"." | b"..") && !name.as_bytes().iter().any(|byte| b"/\\".contains(byte));
-    if is_plain { Ok(name) } else { Err(refused(member, raw)) }
+    if is_plain { Ok(name) } else { Err(refused(member, text.0)) }
 }
 
 /// An id of a length that can be kept.
-fn id(member: &'static str, raw: &[u8], has_escape: bool) -> Result<Name, PayloadError> {
+fn id(member: &'static str, (raw, has_escape): (&[u8], bool)) -> Result<Name, PayloadError> {
     // An escape is of six bytes at the most, for a byte or more.
     let name = (raw.len() <= 6 * LONGEST_NAME).then(|| Name::new(raw, has_escape));
     name.filter(|name| name.as_bytes().len() <= LONGEST_NAME).ok_or_else(|| refused(member, raw))

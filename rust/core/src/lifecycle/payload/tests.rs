@@ -1,1 +1,400 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
+use super::*;
+
+/// Gives a few bytes at a time: as many as `sizes` says, over and over.
+struct InPieces<'b> {
+    bytes: &'b [u8],
+    sizes: Vec<usize>,
+    reads: usize,
+}
+
+impl Read for InPieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        if self.reads % 3 == 0 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let size = self.sizes[self.reads % self.sizes.len()];
+        let size = size.min(buffer.len());
+        self.bytes.read(&mut buffer[..size])
+    }
+}
+
+fn name(text: &str) -> Name {
+    let quoted = Value::from(text).to_string();
+    Name::new(&quoted.as_bytes()[1..quoted.len() - 1], true)
+}
+
+fn session(text: &str) -> Payload {
+    Payload { session: ThreadId(name(text)), ..Payload::default() }
+}
+
+fn read(json: &str) -> Result<Payload, PayloadError> {
+    Payload::read(json.as_bytes())
+}
+
+/// What serde_json makes of a payload; `None` where it is to be refused.
+fn model(json: &[u8]) -> Option<Payload> {
+    let object: serde_json::Map<String, Value> = serde_json::from_slice(json).ok()?;
+    let text = |key: &str| object.get(key).and_then(Value::as_str);
+    let is_name = |text: &&str| {
+        let is_plain = |character: char| !matches!(character, '/' | '\\' | '"' | '\0'..='\x1f');
+        !matches!(*text, "" | "." | "..") && text.len() <= 255 && text.chars().all(is_plain)
+    };
+    let path = |key: &str| {
+        let is_path = |path: &&str| path.starts_with('/') && path.len() < 4096 && !path.contains(char::is_control);
+        text(key).filter(is_path).map(str::to_owned)
+    };
+    Some(Payload {
+        session: ThreadId(name(text("session_id").filter(is_name)?)),
+        turn: TurnId(Some(text("turn_id").map(name).unwrap_or_default()).filter(|id| id.as_bytes().len() <= 255)?),
+        agent: text("agent_id")
+            .map(|id| is_name(&id).then(|| ThreadId(name(id))))
+            .map_or(Some(None), |id| id.map(Some))?,
+        transcript: path("transcript_path"),
+        agent_transcript: path("agent_transcript_path"),
+    })
+}
+
+#[test]
+fn the_payloads_of_codex_say_what_happened_where() {
+    let payload = read(concat!(
+        r#"{"session_id":"01a20219-1e67-70e3-8b89-9e2fda1f8bb4","turn_id":"01a20219-1e7c-70e2-a2fc-37e87cb35949","#,
+        r#""transcript_path":"/c/sessions/2026/11/22/rollout-p.jsonl","agent_transcript_path":"/c/rollout-a.jsonl","#,
+        r#""cwd":"/srv","hook_event_name":"SubagentStop","model":"gpt-5.5","permission_mode":"default","#,
+        r#""stop_hook_active":false,"agent_id":"01a20219-2222-70e3-8b89-9e2fda1f8bb4","agent_type":"default"}"#,
+    ));
+    let expected = Payload {
+        session: ThreadId(name("01a20219-1e67-70e3-8b89-9e2fda1f8bb4")),
+        turn: TurnId(name("01a20219-1e7c-70e2-a2fc-37e87cb35949")),
+        agent: Some(ThreadId(name("01a20219-2222-70e3-8b89-9e2fda1f8bb4"))),
+        transcript: Some("/c/sessions/2026/11/22/rollout-p.jsonl".to_owned()),
+        agent_transcript: Some("/c/rollout-a.jsonl".to_owned()),
+    };
+    assert_eq!(payload.expect("as codex writes it"), expected);
+    // An ephemeral session has no rollout.
+    let payload = read(r#"{"session_id":"s","turn_id":"t","transcript_path":null}"#).expect("as codex writes it");
+    assert_eq!(payload, Payload { turn: TurnId(name("t")), ..session("s") });
+}
+
+#[test]
+fn escaped_keys_and_values_are_the_same_as_plain_ones() {
+    let json = r#"{"\u0073ession_id":"\u0061b","transcript_path":"\/a\u00e4\ud83d\ude00","turn\u005fid":"x"}"#;
+    let expected = Payload { turn: TurnId(name("x")), transcript: Some("/aä😀".to_owned()), ..session("ab") };
+    assert_eq!(read(json).expect("valid"), expected);
+}
+
+#[test]
+fn copies_of_the_keys_further_inside_and_in_texts_say_nothing() {
+    let json = concat!(
+        r#"{"tool_input":{"session_id":"no","turn_id":"no"},"prompt":"\"session_id\":\"no\"","session_id":"yes","#,
+        r#""tool_response":[{"agent_id":"no","transcript_path":"/no"}],"x":{"y":[{"turn_id":"no"}]}}"#
+    );
+    assert_eq!(read(json).expect("valid"), session("yes"));
+}
+
+#[test]
+fn of_a_repeated_key_the_last_counts() {
+    let json = r#"{"session_id":"a","agent_id":"/","transcript_path":"/a","session_id":"..","session_id":"b","agent_id":null,"transcript_path":7}"#;
+    assert_eq!(read(json).expect("valid"), session("b"));
+}
+
+#[test]
+fn ids_that_could_not_name_a_file_are_refused() {
+    let long = "x".repeat(5000);
+    let evil = [
+        "",
+        ".",
+        "..",
+        "/",
+        "../../x",
+        "a/b",
+        "/etc/passwd",
+        "a\\b",
+        "\0",
+        "a\nb",
+        "\u{1b}",
+        "\"",
+        &long,
+        &long[..256],
+    ];
+    for id in evil {
+        for (member, payload) in [
+            ("session_id", json!({"session_id": id, "turn_id": "t"})),
+            ("agent_id", json!({"session_id": "s", "turn_id": "t", "agent_id": id})),
+        ] {
+            match read(&payload.to_string()) {
+                Err(PayloadError::Id { member: found, shown }) => {
+                    assert_eq!(found, member);
+                    assert!(shown.len() <= 80);
+                }
+                other => panic!("{payload}: {other:?}"),
+            }
+        }
+    }
+    // A lone surrogate is no character that a file's name could have.
+    assert!(matches!(read(r#"{"session_id":"\ud800"}"#), Err(PayloadError::Id { .. })));
+}
+
+#[test]
+fn unusual_ids_that_can_name_a_file_are_taken() {
+    for id in ["a b", "ä漢😀", "...", ".a", "-", "a:b", "\u{7f}", &"x".repeat(255)] {
+        let json = json!({"session_id": id, "agent_id": id}).to_string();
+        let expected = Payload { agent: Some(ThreadId(name(id))), ..session(id) };
+        assert_eq!(read(&json).expect("taken"), expected);
+    }
+    // The length is that of the text, however it is written.
+    let escaped = "\\u0078".repeat(255);
+    assert_eq!(read(&format!("{{\"session_id\":\"{escaped}\"}}")).expect("taken"), session(&"x".repeat(255)));
+    assert!(read(&format!("{{\"session_id\":\"{escaped}\\u0078\"}}")).is_err());
+}
+
+#[test]
+fn a_session_that_is_not_named_is_refused() {
+    for json in ["{}", r#"{"turn_id":"t"}"#, r#"{"session_id":null}"#, r#"{"session_id":7}"#, r#"{"session_id":["s"]}"#]
+    {
+        assert!(matches!(read(json), Err(PayloadError::Id { member: "session_id", .. })), "{json}");
+    }
+}
+
+#[test]
+fn a_turns_id_may_be_any_text_but_a_long_one() {
+    for id in ["", "a/b", "..", "\0", "\"\\", "ä"] {
+        let payload = read(&json!({"session_id": "s", "turn_id": id}).to_string()).expect("taken");
+        assert_eq!(payload.turn, TurnId(name(id)));
+    }
+    assert!(read(&json!({"session_id": "s", "turn_id": "x".repeat(256)}).to_string()).is_err());
+}
+
+#[test]
+fn a_path_is_absolute_fits_on_a_line_and_is_no_longer_than_paths_are() {
+    let longest = format!("/{}", "x".repeat(4094));
+    let path = |path: &Value| {
+        read(&json!({"session_id": "s", "transcript_path": path}).to_string()).expect("taken").transcript
+    };
+    for taken in ["/", "/a b/ä\"\\", &longest] {
+        assert_eq!(path(&json!(taken)).as_deref(), Some(taken));
+    }
+    for left in
+        [json!("a/b"), json!(""), json!("/a\nb"), json!("/a\0"), json!(format!("{longest}x")), json!(null), json!({})]
+    {
+        assert_eq!(path(&left), None, "{left}");
+    }
+    let lone = r#"{"session_id":"s","transcript_path":"/\udc00"}"#;
+    assert_eq!(read(lone).expect("taken"), session("s"));
+}
+
+#[test]
+fn what_is_no_json_object_is_refused() {
+    for json in
+        ["", " ", "[]", "7", "\"session_id\"", "null", "{", r#"{"session_id":"s""#, r#"{"session_id":"s"}}"#, "{a:1}"]
+    {
+        assert!(matches!(read(json), Err(PayloadError::Malformed(_))), "{json}");
+        // The same, behind more than is read at once.
+        let prompt = format!("{{\"prompt\":\"{}\",", "x".repeat(2 * CHUNK));
+        let json = format!("{prompt}{}", json.strip_prefix('{').unwrap_or(json));
+        assert!(matches!(read(&json), Err(PayloadError::Malformed(_))));
+    }
+}
+
+#[test]
+fn invalid_bytes_are_replaced_as_everywhere() {
+    let payload = Payload::read(&b"{\"session_id\":\"a\xffb\",\"prompt\":\"\xed\xa0\x80\"}"[..]).expect("taken");
+    assert_eq!(payload, session("a\u{fffd}b"));
+}
+
+#[test]
+fn a_reader_that_fails_is_an_error() {
+    struct Failing;
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+    assert!(matches!(Payload::read(Failing), Err(PayloadError::Read(_))));
+    let beginning = vec![b' '; CHUNK];
+    assert!(matches!(Payload::read(beginning.chain(Failing)), Err(PayloadError::Read(_))));
+}
+
+#[test]
+fn long_texts_before_between_and_behind_what_is_wanted_are_passed_over() {
+    for length in [CHUNK - 40, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7] {
+        for text in ["x", "\"", "\\", "ä", "\n", "{[\"", "😀\\\""] {
+            let long = text.repeat(length / text.len());
+            let json = json!({
+                "prompt": long, "session_id": "s", "tool_input": {"command": long, "session_id": "no"},
+                long.clone(): [long, {"turn_id": "no"}], "turn_id": "t", "tool_response": long, "agent_id": "a",
+                "transcript_path": "/t", "last": long,
+            });
+            let expected = Payload {
+                turn: TurnId(name("t")),
+                agent: Some(ThreadId(name("a"))),
+                transcript: Some("/t".to_owned()),
+                ..session("s")
+            };
+            assert_eq!(read(&json.to_string()).expect("valid"), expected, "{length} {text:?}");
+        }
+    }
+}
+
+#[test]
+fn strings_are_kept_up_to_the_limit_and_become_empty_beyond_it() {
+    for (length, is_kept) in [(LONGEST_STRING - 2, true), (LONGEST_STRING - 1, true), (LONGEST_STRING, false)] {
+        let json = format!("{{\"a\":\"{}\",\"b\":\"\\\\\"}}", "x".repeat(length));
+        for sizes in [vec![json.len()], vec![1], vec![CHUNK, 7], vec![length, 1], vec![length + 6, 1], vec![length + 5]]
+        {
+            let mut kept = Shortened::default();
+            let mut rest = json.as_bytes();
+            for size in sizes.iter().cycle() {
+                let (chunk, behind) = rest.split_at((*size).min(rest.len()));
+                kept.push(chunk).expect("small");
+                rest = behind;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let expected = if is_kept { json.clone() } else { r#"{"a":"","b":"\\"}"#.to_owned() };
+            assert_eq!(String::from_utf8(kept.bytes).expect("text"), expected);
+        }
+    }
+}
+
+#[test]
+fn what_is_nested_becomes_zeros() {
+    let mut kept = Shortened::default();
+    kept.push(br#"{"a":{"b":[1,"}",{}],"c":"\"]"},"d":[[],"x"],"e":true}"#).expect("small");
+    assert_eq!(String::from_utf8(kept.bytes).expect("text"), r#"{"a":0,"d":0,"e":true}"#);
+}
+
+#[test]
+fn a_payload_of_very_many_members_is_refused_and_memory_stays_bounded() {
+    let many = format!("{{{}\"session_id\":\"s\"}}", "\"key\":\"value\",".repeat(MOST_KEPT / 10));
+    assert!(matches!(read(&many), Err(PayloadError::TooLarge)));
+    let mut kept = Shortened::default();
+    let mut refused = 0;
+    for chunk in many.as_bytes().chunks(CHUNK) {
+        refused += usize::from(kept.push(chunk).is_err());
+        assert!(kept.bytes.len() <= MOST_KEPT + CHUNK);
+    }
+    assert!(refused > 0);
+    // However much is nested or long, next to nothing is kept.
+    let mut kept = Shortened::default();
+    kept.push(b"{\"a\":[").expect("small");
+    for _ in 0..200 {
+        kept.push(&b"{\"b\":\"c\"},".repeat(1000)).expect("small");
+    }
+    kept.push(b"0],\"d\":\"").expect("small");
+    for _ in 0..200 {
+        kept.push(&[b'x'; 10_000]).expect("small");
+        assert!(kept.bytes.len() <= LONGEST_STRING + 100);
+    }
+    kept.push(b"\"}").expect("small");
+    assert_eq!(kept.bytes, b"{\"a\":0,\"d\":\"\"}");
+}
+
+// ---- against serde_json ----
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-z]{0,6}",
+        2 => r"[./\\a\x00\n\x22\x7fä😀]{0,4}",
+        1 => "/[a-z/]{0,8}",
+        1 => (250_usize..260).prop_map(|length| "x".repeat(length)),
+        1 => (4090_usize..4100).prop_map(|length| "/".repeat(length)),
+    ]
+}
+
+/// A string in one of the ways to write it.
+fn quoted(text: &str, is_escaped: bool) -> String {
+    if !is_escaped {
+        return Value::from(text).to_string();
+    }
+    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+    format!("\"{units}\"")
+}
+
+fn value() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        6 => (text(), any::<bool>()).prop_map(|(text, is_escaped)| quoted(&text, is_escaped)),
+        1 => prop::sample::select(&["null", "true", "-1.5e3", "0", "[]", "{}"][..]).prop_map(str::to_owned),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        let member = (key(), inner.clone()).prop_map(|(key, value)| format!("{key}:{value}"));
+        prop_oneof![
+            prop::collection::vec(member, 0..4).prop_map(|members| format!("{{{}}}", members.join(","))),
+            prop::collection::vec(inner, 0..4).prop_map(|elements| format!("[{}]", elements.join(" , "))),
+        ]
+    })
+}
+
+fn key() -> impl Strategy<Value = String> {
+    const KEYS: &[&str] = &[
+        "session_id",
+        "session_id",
+        "turn_id",
+        "agent_id",
+        "transcript_path",
+        "agent_transcript_path",
+        "prompt",
+        "cwd",
+    ];
+    (prop::sample::select(KEYS), prop::bool::weighted(0.2)).prop_map(|(key, is_escaped)| quoted(key, is_escaped))
+}
+
+fn object() -> impl Strategy<Value = String> {
+    let plain = "[a-z]{1,5}".prop_map(|id| ("\"session_id\"".to_owned(), format!("\"{id}\"")));
+    let member = prop_oneof![2 => (key(), value()), 1 => plain];
+    let member = member.prop_map(|(key, value)| format!("{key}:{value}"));
+    (prop::collection::vec(member, 1..10), prop::sample::select(&["", " ", "\n\t"][..]))
+        .prop_map(|(members, blank)| format!("{blank}{{{blank}{}{blank}}}{blank}", members.join(&format!("{blank},"))))
+}
+
+proptest! {
+    #[test]
+    fn the_members_are_those_that_serde_json_finds(json in object()) {
+        prop_assert_eq!(read(&json).ok(), model(json.as_bytes()));
+    }
+
+    #[test]
+    fn it_does_not_matter_in_which_pieces_a_payload_comes(
+        json in object(),
+        sizes in prop::collection::vec(1_usize..40, 1..4),
+        filling in prop_oneof![Just(0), CHUNK - 100..CHUNK + 100],
+    ) {
+        let json = format!("{}{json}", " ".repeat(filling));
+        let whole = read(&json);
+        let pieces = Payload::read(InPieces { bytes: json.as_bytes(), sizes, reads: 0 });
+        prop_assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
+    }
+
+    #[test]
+    fn a_long_payload_says_the_same_as_a_short_one(json in object(), is_before in any::<bool>()) {
+        let filling = format!("\"prompt\":\"{}\"", "\\\"x".repeat(CHUNK / 3));
+        let (start, end) = (json.find('{').expect("an object") + 1, json.rfind('}').expect("an object"));
+        let long = if is_before {
+            format!("{}{filling},{}", &json[..start], &json[start..])
+        } else {
+            format!("{},{filling}{}", &json[..end], &json[end..])
+        };
+        match (read(&json), read(&long)) {
+            (Ok(short), Ok(long)) => prop_assert_eq!(short, long),
+            (Err(PayloadError::Id { member: short, .. }), Err(PayloadError::Id { member: long, .. })) => {
+                prop_assert_eq!(short, long);
+            }
+            (short, long) => prop_assert!(false, "{short:?} {long:?}"),
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), json in object()) {
+        let _ = Payload::read(&bytes[..]);
+        let cut = bytes.len().min(json.len());
+        let mut harmed = json.into_bytes();
+        harmed[..cut].copy_from_slice(&bytes[..cut]);
+        let _ = Payload::read(&harmed[..]);
+        let long = [&harmed[..], &b" ".repeat(CHUNK)].concat();
+        prop_assert_eq!(Payload::read(&harmed[..]).is_ok(), Payload::read(&long[..]).is_ok());
+    }
+}
