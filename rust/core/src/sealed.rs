@@ -40,3 +40,6 @@ fn sum(version: u8, bytes: &[u8]) -> [u8; SUM] {
     let digest = Sha256::new().chain_update([version]).chain_update(bytes).finalize();
     digest.first_chunk().copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

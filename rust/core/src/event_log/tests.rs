@@ -1,1 +1,127 @@
+use proptest::prelude::*;
+use serde_json::Value;
+use tempfile::TempDir;
 
+use super::*;
+
+fn folder() -> (TempDir, StateDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = StateDir::new(folder.path());
+    (folder, dir)
+}
+
+/// The log's lines, each of them JSON.
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).expect("is there");
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn a_line_has_the_form_of_mngrs_own_logs() {
+    let now = UNIX_EPOCH + Duration::new(1_795_331_570, 678_000_009);
+    let bytes = line(Level::Warning, "a \"word\"\nof ä", now);
+    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let found: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let keys: Vec<&str> = found.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(keys, ["timestamp", "type", "event_id", "source", "level", "message", "pid"]);
+    assert_eq!(found["timestamp"], "2026-11-22T07:12:50.678000009Z");
+    assert_eq!((&found["type"], &found["source"]), (&"mngr_codex".into(), &"mngr_codex".into()));
+    assert_eq!((&found["level"], &found["message"]), (&"WARNING".into(), &"a \"word\"\nof ä".into()));
+    assert_eq!(found["pid"], std::process::id());
+    let id = found["event_id"].as_str().and_then(|id| id.strip_prefix("evt-")).expect("an id");
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+}
+
+#[test]
+fn levels_have_the_names_that_mngr_gives_them() {
+    let names = [Level::Info, Level::Warning, Level::Error].map(|level| {
+        let line: Value = serde_json::from_slice(&line(level, "", UNIX_EPOCH)).expect("JSON");
+        line["level"].as_str().expect("text").to_owned()
+    });
+    assert_eq!(names, ["INFO", "WARNING", "ERROR"]);
+}
+
+#[test]
+fn lines_are_appended_with_ids_of_their_own() {
+    let (_folder, dir) = folder();
+    for message in ["one", "two", "three"] {
+        log(&dir, Level::Info, message).expect("can be written");
+    }
+    let lines = lines(&dir.log());
+    assert_eq!(lines.iter().map(|line| &line["message"]).collect::<Vec<_>>(), ["one", "two", "three"]);
+    assert!(lines[0]["event_id"] != lines[1]["event_id"] && lines[1]["event_id"] != lines[2]["event_id"]);
+}
+
+#[test]
+fn no_state_dir_is_made() {
+    let (folder, _) = folder();
+    let dir = StateDir::new(folder.path().join("none"));
+    assert_eq!(log(&dir, Level::Error, "x").expect_err("no place").kind(), io::ErrorKind::NotFound);
+    assert!(!dir.path().exists());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_an_error() {
+    let (_folder, dir) = folder();
+    fs::create_dir_all(dir.log()).expect("can be made");
+    assert!(log(&dir, Level::Error, "x").is_err());
+    let (_folder, dir) = self::folder();
+    fs::write(dir.path().join("events"), "").expect("can be written");
+    assert!(log(&dir, Level::Error, "x").is_err());
+}
+
+#[test]
+fn a_full_log_becomes_the_one_before_and_there_are_never_more_than_two() {
+    let (_folder, dir) = folder();
+    let before = dir.log().with_file_name("events.jsonl.1");
+    log(&dir, Level::Info, "first").expect("can be written");
+    let message = "x".repeat(LONGEST_MESSAGE);
+    let most = usize::try_from(MOST).expect("small") / LONGEST_MESSAGE + 2;
+    for round in 0..2 {
+        for _ in 0..most {
+            log(&dir, Level::Info, &message).expect("can be written");
+            let size = fs::metadata(dir.log()).expect("is there").len();
+            assert!(size <= MOST + LONGEST_MESSAGE as u64 + 500);
+        }
+        let lines = lines(&before);
+        assert_eq!(lines[0]["message"] == "first", round == 0);
+        assert!(lines.len() > most / 2);
+    }
+    let folder = dir.log().parent().expect("a folder").to_path_buf();
+    assert_eq!(fs::read_dir(folder).expect("a folder").count(), 2);
+}
+
+#[test]
+fn lines_of_many_at_once_are_whole() {
+    let (_folder, dir) = folder();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let dir = &dir;
+            scope.spawn(move || {
+                for number in 0..50 {
+                    log(dir, Level::Info, &format!("{thread} {number}")).expect("can be written");
+                }
+            });
+        }
+    });
+    let mut messages: Vec<String> = lines(&dir.log()).iter().map(|line| line["message"].to_string()).collect();
+    messages.sort();
+    messages.dedup();
+    assert_eq!(messages.len(), 400);
+}
+
+proptest! {
+    #[test]
+    fn a_message_is_cut_between_characters_and_otherwise_as_it_is(
+        start in "\\PC{0,20}",
+        repeated in prop::sample::select(&["x", "ä", "漢", "😀", "\n", "\"", "\u{1}"][..]),
+        count in prop_oneof![0_usize..20, 900_usize..5000],
+    ) {
+        let message = start + &repeated.repeat(count);
+        let line: Value = serde_json::from_slice(&line(Level::Info, &message, UNIX_EPOCH)).expect("JSON");
+        let found = line["message"].as_str().expect("text");
+        prop_assert!(message.starts_with(found) && found.len() <= LONGEST_MESSAGE);
+        prop_assert!(found == message || found.len() + 4 > LONGEST_MESSAGE);
+    }
+}

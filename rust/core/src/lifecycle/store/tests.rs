@@ -1,1 +1,554 @@
+use std::os::unix::fs::MetadataExt;
 
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::lifecycle::hook::Event;
+use crate::lifecycle::state::{Sign, Source, Who};
+use crate::rollout::ids::{Name, ThreadId, TurnId};
+
+/// As long as a test may take.
+const LONG: Duration = Duration::from_secs(600);
+
+/// A state dir for one test.
+fn folder() -> (TempDir, StateDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = StateDir::new(folder.path());
+    (folder, dir)
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes(), false)
+}
+
+/// A state whose root's turn goes on.
+fn open(turn: &str) -> State {
+    let mut state = State::default();
+    state.set_session(&ThreadId(name("session")));
+    state.root.set_rollout("/c/rollout");
+    state.take(&Who::Root, &TurnId(name(turn)), Sign::Prompted, Source::Hook, 7);
+    state
+}
+
+/// The same once the turn is over.
+fn over(turn: &str) -> State {
+    let mut state = open(turn);
+    state.take(&Who::Root, &TurnId(name(turn)), Sign::Ended, Source::Hook, 8);
+    state
+}
+
+fn with_subagents(mut state: State, ids: &[&str]) -> State {
+    for id in ids {
+        let who = Who::Subagent(ThreadId(name(id)));
+        state.take(&who, &TurnId(name("turn")), Sign::Began, Source::Hook, 9);
+        state.thread_mut(&who).expect("is there").set_rollout("/c/child");
+    }
+    state
+}
+
+fn save(dir: &StateDir, state: &State) {
+    Store::open(dir, LONG).expect("can be had").save(state.clone()).expect("can be saved");
+}
+
+fn load(dir: &StateDir) -> State {
+    let store = Store::open(dir, LONG).expect("can be had");
+    assert_eq!(store.damage(), None);
+    store.state().clone()
+}
+
+fn text(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+/// The marker files as they are: those of the one state, or of the other.
+fn markers(dir: &StateDir) -> Value {
+    let mut subagents = names_in(&dir.subagents()).expect("can be listed");
+    subagents.sort();
+    json!({
+        "active": text(&dir.active()),
+        "root": text(&dir.root_active()),
+        "subagents": subagents,
+        "asking": text(&dir.permissions_waiting()),
+        "session": text(&dir.root_session()),
+        "rollout": text(&dir.transcript_path()),
+        "rollouts": text(&dir.transcript_paths()),
+    })
+}
+
+/// What the marker files are where a state is saved for the first time.
+fn markers_of(state: &State) -> Value {
+    let (_folder, dir) = folder();
+    save(&dir, state);
+    markers(&dir)
+}
+
+#[test]
+fn a_state_that_was_saved_is_there_again() {
+    let (_folder, dir) = folder();
+    assert_eq!(load(&dir), State::default());
+    for state in [open("1"), with_subagents(open("2"), &["a", "b"]), over("2"), State::default(), open("3")] {
+        save(&dir, &state);
+        assert_eq!(load(&dir), state);
+    }
+}
+
+#[test]
+fn the_marker_files_say_what_the_state_is() {
+    let (_folder, dir) = folder();
+    let mut state = with_subagents(open("turn"), &["child"]);
+    state.take(&Who::Root, &TurnId::default(), Sign::Asks, Source::Hook, 9);
+    save(&dir, &state);
+    assert_eq!(
+        markers(&dir),
+        json!({
+            "active": "",
+            "root": "{\"session_id\":\"session\",\"turn_id\":\"turn\"}\n",
+            "subagents": ["child"],
+            "asking": "",
+            "session": "session",
+            "rollout": "/c/rollout",
+            "rollouts": "/c/rollout\n",
+        })
+    );
+    let child: Value =
+        serde_json::from_slice(&fs::read(dir.subagents().join("child")).expect("is there")).expect("JSON");
+    assert_eq!(child, json!({"turn_id": "turn", "transcript_path": "/c/child"}));
+    // What is needed to resume stays.
+    save(&dir, &over("turn"));
+    let pointers = json!({"session": "session", "rollout": "/c/rollout", "rollouts": "/c/rollout\n"});
+    let mut expected = json!({"active": null, "root": null, "subagents": [], "asking": null});
+    expected.as_object_mut().expect("an object").extend(pointers.as_object().expect("an object").clone());
+    assert_eq!(markers(&dir), expected);
+    save(&dir, &State::default());
+    assert_eq!(markers(&dir), expected);
+}
+
+#[test]
+fn quotes_in_a_path_are_escaped_in_a_subagents_file() {
+    let (_folder, dir) = folder();
+    let mut state = with_subagents(State::default(), &["child"]);
+    let who = Who::Subagent(ThreadId(name("child")));
+    state.thread_mut(&who).expect("is there").set_rollout("/a\"b\\cä");
+    save(&dir, &state);
+    let child: Value =
+        serde_json::from_slice(&fs::read(dir.subagents().join("child")).expect("is there")).expect("JSON");
+    assert_eq!(child["transcript_path"], "/a\"b\\cä");
+}
+
+#[test]
+fn every_rollout_stands_in_the_list_in_the_order_in_which_it_became_current() {
+    let (_folder, dir) = folder();
+    let mut state = State::default();
+    for rollout in ["/a", "/b", "/b", "/a"] {
+        state.root.set_rollout(rollout);
+        save(&dir, &state);
+    }
+    assert_eq!(text(&dir.transcript_paths()).as_deref(), Some("/a\n/b\n/a\n"));
+    assert_eq!(text(&dir.transcript_path()).as_deref(), Some("/a"));
+}
+
+#[test]
+fn a_state_that_is_the_same_is_not_written_again() {
+    let (_folder, dir) = folder();
+    let state = with_subagents(open("1"), &["a"]);
+    save(&dir, &state);
+    let files = [dir.root_active(), dir.root_session(), dir.subagents().join("a"), dir.transcript_path()];
+    let inodes = || files.clone().map(|path| fs::metadata(path).expect("is there").ino());
+    let (before, bytes) = (inodes(), fs::read(dir.lifecycle()).expect("is there"));
+    save(&dir, &state);
+    assert_eq!((inodes(), fs::read(dir.lifecycle()).expect("is there")), (before, bytes));
+}
+
+// ---- damage ----
+
+/// The file of a state dir in which these states were saved one after the other.
+fn saved(states: &[&State]) -> Vec<u8> {
+    let (_folder, dir) = folder();
+    states.iter().for_each(|state| save(&dir, state));
+    fs::read(dir.lifecycle()).expect("is there")
+}
+
+/// Where the place of the `number`th state starts and ends.
+fn place(bytes: &[u8], number: u64) -> std::ops::Range<usize> {
+    let start = usize::try_from(place_of(number)).expect("small");
+    let (_, found, size) = read_header(bytes[start..].first_chunk().expect("is there"));
+    assert_eq!(found, number);
+    start..start + HEADER + size
+}
+
+#[test]
+fn a_state_whose_writing_broke_off_anywhere_leaves_the_one_before() {
+    let (first, second, third) = (open("1"), with_subagents(over("1"), &["a"]), open("3"));
+    let (before, after) = (saved(&[&first, &second]), saved(&[&first, &second, &third]));
+    let place = place(&after, 3);
+    let (_folder, dir) = folder();
+    save(&dir, &second);
+    let expected = markers(&dir);
+    for written in 0..place.len() {
+        let mut bytes = before.clone();
+        let until = place.start + written;
+        bytes[place.start..until].copy_from_slice(&after[place.start..until]);
+        // The note stands before the rest, which is written with it.
+        if written > 0 {
+            bytes[place.start] = 1;
+        }
+        // What stood there may end as what was to be written does.
+        let is_whole = bytes[place.start + 1..place.end] == after[place.start + 1..place.end];
+        fs::write(dir.lifecycle(), bytes).expect("can be written");
+        assert_eq!(load(&dir), if is_whole { third.clone() } else { second.clone() }, "{written}");
+        save(&dir, &second);
+        assert_eq!(markers(&dir), expected);
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_off_anywhere_leaves_a_whole_state_or_says_so() {
+    let (first, second) = (open("1"), over("2"));
+    let bytes = saved(&[&first, &second]);
+    let (_folder, dir) = folder();
+    save(&dir, &first);
+    let (one, other) = (place(&bytes, 1), place(&bytes, 2));
+    for length in (0..=one.end).chain(other.start..other.end) {
+        fs::write(dir.lifecycle(), &bytes[..length]).expect("can be written");
+        let mut store = Store::open(&dir, LONG).expect("can be had");
+        let expected = if length < one.end { State::default() } else { first.clone() };
+        assert_eq!(store.state(), &expected, "{length}");
+        assert_eq!(store.damage().is_some(), (HEADER..one.end).contains(&length), "{length}");
+        store.save_all(expected.clone()).expect("can be saved");
+        drop(store);
+        assert_eq!(load(&dir), expected);
+        assert_eq!(dir.active().exists(), expected.is_active());
+    }
+}
+
+#[test]
+fn a_harmed_byte_makes_a_place_of_no_use_and_all_marker_files_are_made_anew() {
+    let (first, second) = (open("1"), with_subagents(over("2"), &["a"]));
+    let bytes = saved(&[&first, &second]);
+    let (_folder, dir) = folder();
+    save(&dir, &first);
+    let (expected, older) = (markers(&dir), place(&bytes, 1));
+    let newer = place(&bytes, 2);
+    // The note is not part of it, and the length not of what it tells.
+    for at in (newer.start + 1..newer.start + 9).chain(newer.start + HEADER..newer.end) {
+        let mut harmed = bytes.clone();
+        harmed[at] ^= 0x41;
+        fs::write(dir.lifecycle(), &harmed).expect("can be written");
+        for marker in [dir.active(), dir.root_active()] {
+            fs::remove_file(marker).expect("is there");
+        }
+        fs::write(dir.subagents().join("a"), "").or_else(|_| fs::create_dir(dir.subagents())).expect("can be made");
+        let mut store = Store::open(&dir, LONG).expect("can be had");
+        assert_eq!((store.state(), store.damage()), (&first, None), "{at}");
+        store.save(first.clone()).expect("can be saved");
+        drop(store);
+        assert_eq!(markers(&dir), expected);
+        // With the other harmed as well there is nothing left to go by.
+        harmed[older.end - 1] ^= 1;
+        fs::write(dir.lifecycle(), harmed).expect("can be written");
+        let mut store = Store::open(&dir, LONG).expect("can be had");
+        assert_eq!(store.state(), &State::default());
+        assert!(store.damage().is_some());
+        store.save(State::default()).expect("can be saved");
+        assert!(!dir.active().exists() && text(&dir.root_session()).as_deref() == Some("session"));
+        drop(store);
+        save(&dir, &first);
+    }
+}
+
+#[test]
+fn a_state_of_another_version_is_not_understood() {
+    let (_folder, dir) = folder();
+    save(&dir, &open("1"));
+    let mut bytes = fs::read(dir.lifecycle()).expect("is there");
+    let state = place(&bytes, 1).start + HEADER;
+    bytes[state] += 1;
+    fs::write(dir.lifecycle(), bytes).expect("can be written");
+    assert!(Store::open(&dir, LONG).expect("can be had").damage().is_some());
+}
+
+#[test]
+fn what_was_killed_between_the_state_and_its_marker_files_is_made_up_for() {
+    let (idle, busy) = (over("1"), with_subagents(open("2"), &["a", "b"]));
+    let with_note = |states: &[&State], number| {
+        let mut bytes = saved(states);
+        let place = place(&bytes, number);
+        bytes[place.start] = 1;
+        bytes
+    };
+    for (before, after) in [(&idle, &busy), (&busy, &idle)] {
+        let (_folder, dir) = folder();
+        save(&dir, before);
+        fs::write(dir.lifecycle(), with_note(&[before, after], 2)).expect("can be written");
+        assert_ne!(markers(&dir), markers_of(after));
+        assert_eq!(load(&dir), *after);
+        // Whatever comes next: the same state, or another one.
+        save(&dir, after);
+        assert_eq!(markers(&dir), markers_of(after));
+        fs::write(dir.lifecycle(), with_note(&[before, after], 2)).expect("can be written");
+        save(&dir, before);
+        assert_eq!(markers(&dir), markers_of(before));
+        // The note is gone: who comes next makes nothing anew.
+        fs::remove_file(dir.root_session()).expect("is there");
+        save(&dir, before);
+        assert!(!dir.root_session().exists());
+    }
+}
+
+#[test]
+fn saving_all_makes_what_was_lost_and_takes_away_what_does_not_belong() {
+    let (_folder, dir) = folder();
+    let state = with_subagents(open("1"), &["a"]);
+    save(&dir, &state);
+    let expected = markers(&dir);
+    for path in [dir.active(), dir.root_active(), dir.root_session(), dir.transcript_path(), dir.subagents().join("a")]
+    {
+        fs::remove_file(path).expect("is there");
+    }
+    for path in [dir.permissions_waiting(), dir.subagents().join("stranger")] {
+        fs::write(path, "x").expect("can be written");
+    }
+    save(&dir, &state);
+    assert_ne!(markers(&dir), expected);
+    Store::open(&dir, LONG).expect("can be had").save_all(state).expect("can be saved");
+    assert_eq!(markers(&dir), expected);
+}
+
+#[test]
+fn a_marker_file_that_cannot_be_made_keeps_none_of_the_others() {
+    let state = with_subagents(open("1"), &["a"]);
+    let expected = markers_of(&state);
+    let (_folder, dir) = folder();
+    for path in [dir.root_session(), dir.root_active(), dir.transcript_paths(), dir.active(), dir.subagents().join("b")]
+    {
+        fs::create_dir_all(&path).expect("can be made");
+        let mut store = Store::open(&dir, LONG).expect("can be had");
+        let saved = store.save_all(state.clone());
+        drop(store);
+        let is_in_the_way = path != dir.subagents().join("b");
+        match saved {
+            Err(StoreError::Io { path: told, .. }) => assert!(is_in_the_way && told == path.display().to_string()),
+            saved => assert!(!is_in_the_way && saved.is_ok()),
+        }
+        assert!(dir.active().exists() && dir.transcript_path().exists() && dir.subagents().join("a").exists());
+        // It is told until it is mended.
+        assert_eq!(Store::open(&dir, LONG).expect("can be had").save(state.clone()).is_err(), is_in_the_way);
+        fs::remove_dir(&path).expect("is empty");
+        save(&dir, &state);
+        assert_eq!(markers(&dir), expected);
+        fs::remove_dir_all(dir.path()).and_then(|()| fs::create_dir(dir.path())).expect("can be emptied");
+    }
+}
+
+// ---- sizes ----
+
+#[test]
+fn states_of_any_size_that_may_be_are_kept() {
+    let (_folder, dir) = folder();
+    let mut state = State::default();
+    let long = |number: usize, length: usize| format!("{number:04}{}", "x".repeat(length - 4));
+    state.set_session(&ThreadId(name(&long(0, 255))));
+    for number in 0..40 {
+        state.add_nested(&ThreadId(name(&long(number, 255))));
+    }
+    for number in 0..256 {
+        let who = Who::Subagent(ThreadId(name(&long(number, 255))));
+        state.take(&who, &TurnId(name(&long(number, 255))), Sign::Began, Source::Hook, u64::MAX);
+        let thread = state.thread_mut(&who).expect("is there");
+        thread.set_rollout(&format!("/{}", long(number, 4094)));
+        thread.read = u64::MAX;
+        if [0, 3, 4, 8, 20, 100, 255].contains(&number) {
+            save(&dir, &state);
+            save(&dir, &state);
+            assert_eq!(load(&dir), state);
+            assert_eq!(names_in(&dir.subagents()).expect("is there").len(), number + 1);
+        }
+    }
+    save(&dir, &open("1"));
+    assert_eq!(load(&dir), open("1"));
+    assert_eq!(markers(&dir)["subagents"], json!([]));
+}
+
+// ---- the lock and the folder ----
+
+#[test]
+fn the_lock_is_waited_for_and_given_up() {
+    let (_folder, dir) = folder();
+    let mut store = Store::open(&dir, Duration::ZERO).expect("can be had");
+    for patience in [Duration::ZERO, Duration::from_millis(5)] {
+        assert!(matches!(Store::open(&dir, patience), Err(StoreError::Locked(told)) if told == patience));
+    }
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| Store::open(&dir, LONG).expect("can be had").state().clone());
+        store.save(open("1")).expect("can be saved");
+        drop(store);
+        assert_eq!(other.join().expect("no panic"), open("1"));
+    });
+}
+
+#[test]
+fn many_at_once_lose_nothing() {
+    let (_folder, dir) = folder();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let dir = &dir;
+            scope.spawn(move || {
+                for number in 0..8 {
+                    let mut store = Store::open(dir, LONG).expect("can be had");
+                    let state = with_subagents(store.state().clone(), &[&format!("{thread}-{number}")]);
+                    store.save(state).expect("can be saved");
+                }
+            });
+        }
+    });
+    assert_eq!(load(&dir).subagents.len(), 64);
+    assert_eq!(names_in(&dir.subagents()).expect("is there").len(), 64);
+}
+
+#[test]
+fn no_state_dir_is_made() {
+    let (folder, _) = folder();
+    let dir = StateDir::new(folder.path().join("none"));
+    assert!(matches!(Store::open(&dir, LONG), Err(StoreError::NoStateDir(_))));
+    assert!(!dir.path().exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_an_error_with_its_path() {
+    let told = |dir: &StateDir| match Store::open(dir, LONG) {
+        Err(StoreError::Io { path, .. }) => path,
+        other => panic!("{:?}", other.err()),
+    };
+    let (_folder, dir) = folder();
+    fs::write(dir.path().join("plugin"), "").expect("can be written");
+    assert!(told(&dir).starts_with(&dir.path().join("plugin").display().to_string()));
+    let (_folder, dir) = self::folder();
+    fs::create_dir_all(dir.lifecycle()).expect("can be made");
+    assert_eq!(told(&dir), dir.lifecycle().display().to_string());
+    // A state dir that is a file.
+    assert_ne!(told(&StateDir::new("/dev/null")), "");
+}
+
+// ---- the list of rollouts ----
+
+#[test]
+fn a_line_is_added_once_and_a_torn_one_completed() {
+    let (folder, _) = folder();
+    let path = folder.path().join("lines");
+    let add = |before: &str, line: &str, may_be_there: bool| {
+        fs::write(&path, before).expect("can be written");
+        add_line(&path, line, may_be_there).expect("can be added");
+        text(&path).expect("is there")
+    };
+    for may_be_there in [false, true] {
+        assert_eq!(add("", "/b", may_be_there), "/b\n");
+        assert_eq!(add("/a\n", "/b", may_be_there), "/a\n/b\n");
+        assert_eq!(add("/b\n/a\n", "/b", may_be_there), "/b\n/a\n/b\n");
+        // A line that broke off, and one of which the end is missing only.
+        assert_eq!(add("/a\n/b", "/bcd", may_be_there), "/a\n/bcd\n");
+        assert_eq!(add("/", "/bcd", may_be_there), "/bcd\n");
+        assert_eq!(add("/a\n/bcd", "/bcd", may_be_there), "/a\n/bcd\n");
+        // Another line than this that broke off.
+        assert_eq!(add("/a\n/x", "/b", may_be_there), "/a\n/x\n/b\n");
+        let long = format!("/{}", "x".repeat(4094));
+        assert_eq!(add(&format!("{long}\n{}", &long[..100]), &long, may_be_there), format!("{long}\n{long}\n"));
+    }
+    assert_eq!(add("/a\n/b\n", "/b", true), "/a\n/b\n");
+    assert_eq!(add("/a\n/b\n", "/b", false), "/a\n/b\n/b\n");
+    let many = "/x\n".repeat(10_000);
+    assert_eq!(add(&many, "/x", true), many);
+}
+
+// ---- runs that were put off ----
+
+fn run(turn: &str, event: Event) -> Run {
+    Run {
+        event,
+        session: ThreadId(name("session")),
+        agent: None,
+        turn: TurnId(name(turn)),
+        rollout: "/c/rollout".to_owned(),
+        rollout_size: 5,
+        at: 6,
+    }
+}
+
+#[test]
+fn runs_that_were_put_off_are_taken_once_in_their_order() {
+    let (_folder, dir) = folder();
+    save(&dir, &State::default());
+    let runs = [run("1", Event::UserPromptSubmit), run("1", Event::Stop), run("2", Event::UserPromptSubmit)];
+    for run in &runs {
+        put_off(&dir, run).expect("can be put off");
+    }
+    // Who does not save them leaves them to others.
+    assert_eq!(Store::open(&dir, LONG).expect("can be had").take_put_off().expect("can be read"), runs);
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    assert_eq!(store.take_put_off().expect("can be read"), runs);
+    store.save(open("2")).expect("can be saved");
+    assert_eq!(store.take_put_off().expect("can be read"), []);
+    assert!(!dir.lifecycle_pending().exists());
+    drop(store);
+    // Also where they changed nothing.
+    put_off(&dir, &runs[0]).expect("can be put off");
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    assert_eq!(store.take_put_off().expect("can be read"), runs[..1]);
+    store.save(open("2")).expect("can be saved");
+    assert!(!dir.lifecycle_pending().exists());
+}
+
+#[test]
+fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
+    let (_folder, dir) = folder();
+    save(&dir, &State::default());
+    put_off(&dir, &run("1", Event::UserPromptSubmit)).expect("can be put off");
+    fs::create_dir(dir.active()).expect("can be made");
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    assert_eq!(store.take_put_off().expect("can be read").len(), 1);
+    assert!(store.save(open("1")).is_err());
+    drop(store);
+    assert_eq!(load(&dir), open("1"));
+    assert!(!dir.lifecycle_pending().exists());
+}
+
+#[test]
+fn of_a_damaged_list_of_runs_only_what_is_damaged_is_lost() {
+    let (_folder, dir) = folder();
+    let taken = |bytes: &[u8]| {
+        fs::write(dir.lifecycle_pending(), bytes).expect("can be written");
+        Store::open(&dir, LONG).expect("can be had").take_put_off().expect("can be read")
+    };
+    save(&dir, &State::default());
+    let (one, other) = (run("1", Event::UserPromptSubmit), run("2", Event::Stop));
+    put_off(&dir, &one).expect("can be put off");
+    let first = fs::read(dir.lifecycle_pending()).expect("is there");
+    fs::remove_file(dir.lifecycle_pending()).expect("is there");
+    put_off(&dir, &other).expect("can be put off");
+    let second = fs::read(dir.lifecycle_pending()).expect("is there");
+    for cut in 0..first.len() {
+        assert_eq!(taken(&[&first[..cut], &second].concat()), [other.clone()]);
+        assert_eq!(taken(&[&second, &first[..cut]].concat()), [other.clone()]);
+        let mut harmed = first.clone();
+        harmed[cut] ^= 0x11;
+        assert_eq!(taken(&[&harmed[..], &second].concat()), [other.clone()]);
+    }
+    assert_eq!(taken(&[&first[..], b"\xff\xff\xff\xff junk \0\0\0\0", &second].concat()), [one, other]);
+    assert_eq!(taken(&[0; 5000]), []);
+}
+
+#[test]
+fn a_run_is_not_put_off_into_a_list_that_is_being_taken_away() {
+    let (_folder, dir) = folder();
+    save(&dir, &State::default());
+    put_off(&dir, &run("1", Event::UserPromptSubmit)).expect("can be put off");
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    store.take_put_off().expect("can be read");
+    // Whoever has the list keeps it until the store goes.
+    assert!(matches!(put_off(&dir, &run("2", Event::Stop)), Err(StoreError::Locked(_))));
+    store.save(open("1")).expect("can be saved");
+    drop(store);
+    put_off(&dir, &run("2", Event::Stop)).expect("can be put off");
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    assert_eq!(store.take_put_off().expect("can be read"), [run("2", Event::Stop)]);
+}
