@@ -21,7 +21,7 @@ fn lines(path: &Path) -> Vec<Value> {
 fn a_line_has_the_form_of_mngrs_own_logs() {
     let now = UNIX_EPOCH + Duration::new(1_795_331_570, 678_000_009);
     let bytes = line(Level::Warning, "a \"word\"\nof ä", now);
-    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+    assert_eq!(memchr::memchr(b'\n', &bytes), Some(bytes.len() - 1));
     let found: Value = serde_json::from_slice(&bytes).expect("JSON");
     let keys: Vec<&str> = found.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(keys, ["timestamp", "type", "event_id", "source", "level", "message", "pid"]);

@@ -13,7 +13,7 @@ struct InPieces<'b> {
 impl Read for InPieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reads += 1;
-        if self.reads % 3 == 0 {
+        if self.reads.is_multiple_of(3) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let size = self.sizes[self.reads % self.sizes.len()];
@@ -35,7 +35,7 @@ fn read(json: &str) -> Result<Payload, PayloadError> {
     Payload::read(json.as_bytes())
 }
 
-/// What serde_json makes of a payload; `None` where it is to be refused.
+/// What `serde_json` makes of a payload; `None` where it is to be refused.
 fn model(json: &[u8]) -> Option<Payload> {
     let object: serde_json::Map<String, Value> = serde_json::from_slice(json).ok()?;
     let text = |key: &str| object.get(key).and_then(Value::as_str);
@@ -311,8 +311,8 @@ fn quoted(text: &str, is_escaped: bool) -> String {
     if !is_escaped {
         return Value::from(text).to_string();
     }
-    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
-    format!("\"{units}\"")
+    let units: Vec<String> = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+    format!("\"{}\"", units.concat())
 }
 
 fn value() -> impl Strategy<Value = String> {

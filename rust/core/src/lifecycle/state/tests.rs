@@ -447,8 +447,10 @@ type News = Vec<(Sign, Source)>;
 impl Model {
     /// Turns up to this one are over.
     fn over(&self, until: usize) -> u32 {
-        let resets = self.told[..until].iter().enumerate().filter(|(_, told)| matches!(told, Told::Reset));
-        resets.last().map_or(0, |(reset, _)| (0..THREADS.len()).map(|it| self.latest(it, reset)).max().unwrap_or(0))
+        let mut resets = self.told[..until].iter().enumerate().filter(|(_, told)| matches!(told, Told::Reset));
+        resets
+            .next_back()
+            .map_or(0, |(reset, _)| (0..THREADS.len()).map(|it| self.latest(it, reset)).max().unwrap_or(0))
     }
 
     /// The latest turn of a thread that anything begins, ends or tells to go on; or that a reset made over.
@@ -622,7 +624,9 @@ proptest! {
         after in prop::collection::vec(told(), 0..20),
     ) {
         let mut state = state();
-        before.iter().for_each(|told| take(&mut state, told));
+        for told in &before {
+            take(&mut state, told);
+        }
         for told in after {
             if let Told::News { thread, turn: number, .. } = &told {
                 let known = state.thread_mut(&who(*thread)).map(|it| it.turn.clone());
@@ -640,7 +644,9 @@ proptest! {
         after in prop::collection::vec(told(), 0..20),
     ) {
         let mut state = state();
-        before.iter().for_each(|told| take(&mut state, told));
+        for told in &before {
+            take(&mut state, told);
+        }
         state.reset(&turn(8));
         let reset = state.clone();
         for told in after {

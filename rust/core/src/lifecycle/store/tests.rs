@@ -165,7 +165,9 @@ fn a_state_that_is_the_same_is_not_written_again() {
 /// The file of a state dir in which these states were saved one after the other.
 fn saved(states: &[&State]) -> Vec<u8> {
     let (_folder, dir) = folder();
-    states.iter().for_each(|state| save(&dir, state));
+    for state in states {
+        save(&dir, state);
+    }
     fs::read(dir.lifecycle()).expect("is there")
 }
 
@@ -527,11 +529,11 @@ fn of_a_damaged_list_of_runs_only_what_is_damaged_is_lost() {
     put_off(&dir, &other).expect("can be put off");
     let second = fs::read(dir.lifecycle_pending()).expect("is there");
     for cut in 0..first.len() {
-        assert_eq!(taken(&[&first[..cut], &second].concat()), [other.clone()]);
-        assert_eq!(taken(&[&second, &first[..cut]].concat()), [other.clone()]);
+        assert_eq!(taken(&[&first[..cut], &second].concat()), std::slice::from_ref(&other));
+        assert_eq!(taken(&[&second, &first[..cut]].concat()), std::slice::from_ref(&other));
         let mut harmed = first.clone();
         harmed[cut] ^= 0x11;
-        assert_eq!(taken(&[&harmed[..], &second].concat()), [other.clone()]);
+        assert_eq!(taken(&[&harmed[..], &second].concat()), std::slice::from_ref(&other));
     }
     assert_eq!(taken(&[&first[..], b"\xff\xff\xff\xff junk \0\0\0\0", &second].concat()), [one, other]);
     assert_eq!(taken(&[0; 5000]), []);
