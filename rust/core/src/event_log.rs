@@ -2,8 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::json::string;
 use crate::state_dir::StateDir;
@@ -50,8 +53,12 @@ pub fn log(dir: &StateDir, level: Level, message: &str) -> io::Result<()> {
         opened => opened?,
     };
     if file.metadata()?.len() > MOST {
-        // Of two that do this at once the second finds the new log small, or moves a line with it: nothing more.
-        fs::rename(&path, path.with_extension("jsonl.1"))?;
+        // Of two that find it full at once one moves it, and none the new log over the old one.
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|full| full.ino() == there.ino()))
+        {
+            fs::rename(&path, path.with_extension("jsonl.1"))?;
+        }
         file = append_to(&path)?;
     }
     file.write_all(&line(level, message, SystemTime::now()))

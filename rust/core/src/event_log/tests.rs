@@ -93,6 +93,24 @@ fn a_full_log_becomes_the_one_before_and_there_are_never_more_than_two() {
 }
 
 #[test]
+fn many_that_find_the_log_full_at_once_keep_the_old_one() {
+    let (_folder, dir) = folder();
+    log(&dir, Level::Info, "first").expect("can be written");
+    for round in 0..20 {
+        let line = line(Level::Info, &"x".repeat(LONGEST_MESSAGE), SystemTime::now());
+        let full = line.repeat(usize::try_from(MOST).expect("small") / line.len() + 1);
+        fs::write(dir.log(), full).expect("can be written");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| log(&dir, Level::Info, "x").expect("can be written"));
+            }
+        });
+        let before = fs::metadata(dir.log().with_file_name("events.jsonl.1")).expect("is there").len();
+        assert!(before > MOST, "{round}: {before}");
+    }
+}
+
+#[test]
 fn lines_of_many_at_once_are_whole() {
     let (_folder, dir) = folder();
     std::thread::scope(|scope| {
