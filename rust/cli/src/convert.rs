@@ -125,7 +125,7 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
 fn open(path: &Path) -> Result<Input, Failure> {
     if path == Path::new("-") {
         return Input::from_reader(StandardInput)
-            .map_err(|error| format!("cannot read standard input: {}", of_stream(&error)));
+            .map_err(|error| format!("cannot read standard input: {}", streams::explain(&error)));
     }
     let what = shown(path);
     Input::open(path).map_err(|error| match error.kind() {
@@ -186,7 +186,7 @@ fn explain(error: &ConvertError, input: &Path, output: &str, left: &str) -> Fail
             if error.kind() == io::ErrorKind::BrokenPipe {
                 signals::end_as_if_by(signal_hook::consts::SIGPIPE);
             }
-            format!("cannot write {output}: {}{left}", of_stream(error))
+            format!("cannot write {output}: {}{left}", streams::explain(error))
         }
         ConvertError::Output(error) => format!("{error}{left}"),
         ConvertError::Input(LineError::TooLong { .. }) => format!("{from}: {error} (--max-line BYTES){left}"),
@@ -197,14 +197,6 @@ fn explain(error: &ConvertError, input: &Path, output: &str, left: &str) -> Fail
         }
         error => format!("{from}: {error}{left}"),
     }
-}
-
-/// An error of reading or writing, in plain words where a stream is closed or the wrong way round.
-fn of_stream(error: &io::Error) -> String {
-    if error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) {
-        return "it is closed, or not open for this".to_owned();
-    }
-    error.to_string()
 }
 
 fn is_stream(input: &Path) -> bool {

@@ -2,12 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use mngr_codex_core::lifecycle::hook::Event;
 use mngr_codex_core::lifecycle::marker;
 use mngr_codex_core::state_dir::StateDir;
 
 use crate::state_dir;
+use crate::streams::StandardInput;
 
 /// Take in one hook of codex: its payload on standard input
 ///
@@ -38,10 +40,18 @@ pub fn run_plain(arguments: &[OsString]) -> bool {
     true
 }
 
+/// Says what came of arguments that are no hook's: help, or on standard error what is wrong with them. Codex must not
+/// fail because of it.
+pub fn tell(told: &clap::Error) -> ExitCode {
+    // Nobody may be listening.
+    let _ = told.print();
+    ExitCode::SUCCESS
+}
+
 fn take(event: &OsStr, dir: Option<PathBuf>) {
     let event = event.to_str().and_then(Event::named);
     if let (Some(event), Some(dir)) = (event, state_dir::of(dir)) {
         // It is logged, and codex has no use for it.
-        let _ = marker::run_hook(&StateDir::new(dir), event, std::io::stdin());
+        let _ = marker::run_hook(&StateDir::new(dir), event, StandardInput);
     }
 }

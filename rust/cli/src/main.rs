@@ -8,7 +8,7 @@ mod state_dir;
 mod streams;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,9 +33,10 @@ fn main() -> ExitCode {
     if hook::run_plain(&arguments) {
         return ExitCode::SUCCESS;
     }
+    let is_hook = arguments.get(1).is_some_and(|command| command == "hook");
     let Arguments { command } = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(told) => return tell(&told),
+        Err(told) => return if is_hook { hook::tell(&told) } else { tell(&told) },
     };
     match command {
         Command::Convert(arguments) => convert::run(&arguments),
@@ -55,8 +56,7 @@ fn tell(told: &clap::Error) -> ExitCode {
             if error.kind() == io::ErrorKind::BrokenPipe {
                 signals::end_as_if_by(signal_hook::consts::SIGPIPE);
             }
-            // Nobody may be listening there either.
-            let _ = writeln!(io::stderr(), "mngr-codex: cannot write standard output: {error}");
+            streams::complain(format!("cannot write standard output: {error}"));
             ExitCode::FAILURE
         }
         _ => status,

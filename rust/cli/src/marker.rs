@@ -8,6 +8,7 @@ use mngr_codex_core::lifecycle::report::Report;
 use mngr_codex_core::state_dir::StateDir;
 
 use crate::state_dir;
+use crate::streams::{complain, put_out};
 
 /// Show, recompute or reset what says whether the agent is at work
 #[derive(clap::Args)]
@@ -41,18 +42,20 @@ struct Options {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let (Command::Show(options) | Command::Recompute(options) | Command::Reset(options)) = &arguments.command;
     let Some(path) = state_dir::of(options.state_dir.clone()) else {
-        eprintln!("mngr-codex: which agent? name its state dir with --state-dir, or set ${}", state_dir::VARIABLE);
+        complain(format!("which agent? name its state dir with --state-dir, or set ${}", state_dir::VARIABLE));
         return ExitCode::from(2);
     };
-    let dir = StateDir::new(&path);
-    match act(&arguments.command, &dir) {
-        Ok(report) => {
-            let text = if options.json { report.to_json() } else { report.to_string() };
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+    let report = match act(&arguments.command, &StateDir::new(&path)) {
+        Ok(report) => report,
         Err(error) => {
-            eprintln!("mngr-codex: {error}");
+            complain(error);
+            return ExitCode::FAILURE;
+        }
+    };
+    match put_out(&if options.json { report.to_json() } else { report.to_string() }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error);
             ExitCode::FAILURE
         }
     }

@@ -8,6 +8,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::stdio::{stdin, stdout};
 
+use crate::signals;
+
 /// Rust opens `/dev/null` in place of a standard stream that is closed, so that no other file gets its number. Nothing
 /// would be read or written then, and all be reported well. So before Rust starts, the places are taken by what cannot
 /// be read or written; it costs two calls of the system.
@@ -67,6 +69,33 @@ fn when_ready(
             result => return Ok(result?),
         }
     }
+}
+
+/// Writes `text` on standard output; ends the program quietly where nobody reads it.
+///
+/// # Errors
+///
+/// What is to be said of it on standard error.
+pub fn put_out(text: &str) -> Result<(), String> {
+    StandardOutput.write_all(text.as_bytes()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            signals::end_as_if_by(signal_hook::consts::SIGPIPE);
+        }
+        format!("cannot write standard output: {}", explain(&error))
+    })
+}
+
+/// Says on standard error what is wrong; nobody may be listening there.
+pub fn complain(message: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "mngr-codex: {message}");
+}
+
+/// An error of reading or writing, in plain words where a stream is closed or the wrong way round.
+pub fn explain(error: &io::Error) -> String {
+    if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) {
+        return "it is closed, or not open for this".to_owned();
+    }
+    error.to_string()
 }
 
 /// Whether standard output goes to the very file that `input` is, or, where that is `None`, that standard input is.

@@ -48,6 +48,9 @@ pub enum PayloadError {
     /// It is no JSON object.
     #[error("the payload is not a JSON object: {} (byte {})", .0.why, .0.at)]
     Malformed(Malformed),
+    /// It names no session, so that nobody knows whose event it is.
+    #[error("the payload has no session_id")]
+    NoSession,
     /// It has more members than any payload of codex.
     #[error("the payload has more than {MOST_KEPT} bytes beside its long texts")]
     TooLarge,
@@ -100,7 +103,7 @@ impl Payload {
         };
         let agent = text_of(Key::AgentId).map(|agent| plain_name("agent_id", agent).map(ThreadId)).transpose()?;
         Ok(Self {
-            session: ThreadId(plain_name("session_id", text_of(Key::SessionId).unwrap_or_default())?),
+            session: ThreadId(plain_name("session_id", text_of(Key::SessionId).ok_or(PayloadError::NoSession)?)?),
             turn: TurnId(id("turn_id", text_of(Key::TurnId).unwrap_or_default())?),
             agent,
             transcript: text_of(Key::TranscriptPath).and_then(|(raw, _)| path(raw)),
