@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import NOBODY
 from tests.rollout import Rollout
 
 PROGRAM = Path(sys.executable).with_name("mngr-codex")
@@ -89,6 +92,15 @@ class Conversion:
 def run(*arguments: str | Path, stdin: bytes = b"", **options: Any) -> Conversion:
     """Runs the program, whatever becomes of it; ``options`` are those of `subprocess.run`."""
     done = subprocess.run([program(), *arguments], input=stdin, capture_output=True, timeout=120, **options)
+    return Conversion(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+
+def run_as_nobody(folder: Path, *arguments: str | Path, stdin: bytes = b"", **options: Any) -> Conversion:
+    """Runs a copy of the program, in a folder that is open to all, as a user without rights."""
+    copied = shutil.copy(program(), folder / "mngr-codex")
+    nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    command = [copied, *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, **nobody, **options)
     return Conversion(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 

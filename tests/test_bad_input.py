@@ -13,13 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import zstd_frames
 from tests.conftest import NOBODY
-from tests.program import Conversion, convert, convert_file, program, run
+from tests.program import Conversion, convert, convert_file, program, run, run_as_nobody
 from tests.recordings import DATA
 from tests.rollout import Rollout, turn
 
@@ -53,14 +52,6 @@ def large_files() -> Iterator[Path]:
     """A folder that is gone right after the test, for what is too large to keep."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
-
-
-def run_as_nobody(folder: Path, *arguments: str | Path, stdin: bytes = b"") -> Conversion:
-    """Runs a copy of the program, in a folder that is open to all, as a user without rights."""
-    copied = shutil.copy(program(), folder / "mngr-codex")
-    nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    done = subprocess.run([copied, *arguments], input=stdin, capture_output=True, **nobody)
-    return Conversion(done.returncode, done.stdout, done.stderr.decode())
 
 
 class TestContent:

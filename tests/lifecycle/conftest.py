@@ -1,0 +1,13 @@
+"""Fixtures of the lifecycle's tests."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.lifecycle.agent import Agent
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    """An agent whose codex has not begun anything."""
+    return Agent(tmp_path / "agent")

@@ -1,0 +1,286 @@
+"""`mngr-codex marker`: what it shows, what it mends, and what a reset leaves."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.lifecycle.agent import VARIABLE, Agent
+from tests.program import program, run, run_as_nobody
+
+COMMANDS = ["show", "recompute", "reset"]
+
+
+class TestShow:
+    """The state with its reasons."""
+
+    def test_nothing_yet(self, agent: Agent) -> None:
+        assert agent.marker("show").stdout == b"WAITING\n"
+        assert agent.report() == {
+            "state": "WAITING",
+            "is_marker_there": False,
+            "is_permission_awaited": False,
+            "session_id": None,
+            "root": None,
+            "subagents": [],
+        }
+
+    def test_a_root_turn(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        report = agent.report()
+        since = report["root"].pop("since")
+        assert since.endswith("Z")
+        assert report == {
+            "state": "RUNNING",
+            "is_marker_there": True,
+            "is_permission_awaited": False,
+            "session_id": agent.session_id,
+            "root": {
+                "agent_id": None,
+                "turn_id": agent.turn_id,
+                "phase": "open",
+                "evidence": "a hook says that it was prompted",
+                "transcript_path": str(agent.rollout),
+            },
+            "subagents": [],
+        }
+        assert agent.marker("show").stdout.decode().splitlines() == [
+            "RUNNING",
+            f"  session {agent.session_id}",
+            f"  root: turn {agent.turn_id} open",
+            f"    since {since}: a hook says that it was prompted",
+            f"    {agent.rollout}",
+        ]
+
+    def test_subagents_and_an_approval(self, agent: Agent) -> None:
+        agent.turn()
+        child, turn = agent.new_id(), agent.new_id()
+        agent.hook("user-prompt-submit")
+        agent.child_hook("subagent-start", child, turn)
+        agent.hook("permission-request")
+        report = agent.report()
+        assert report["is_permission_awaited"]
+        assert [(it["agent_id"], it["turn_id"], it["phase"]) for it in report["subagents"]] == [(child, turn, "open")]
+        text = agent.marker("show").stdout.decode()
+        assert "  codex waits for an approval\n" in text
+        assert f"  subagent {child}: turn {turn} open\n" in text
+
+    @pytest.mark.parametrize(
+        ("ending", "phase", "evidence"),
+        [
+            ("stop", "stopped", "a hook says that it stopped"),
+            ("interrupt", "over", "a hook says that it is over"),
+        ],
+    )
+    def test_the_end(self, agent: Agent, ending: str, phase: str, evidence: str) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        agent.hook(ending)
+        report = agent.report()
+        assert report["state"] == "WAITING"
+        assert (report["root"]["phase"], report["root"]["evidence"]) == (phase, evidence)
+
+    def test_a_marker_that_does_not_fit(self, agent: Agent) -> None:
+        (agent.state / "active").touch()
+        assert agent.report()["is_marker_there"]
+        assert b"`active` is there: `mngr-codex marker recompute` mends it\n" in agent.marker("show").stdout
+        assert agent.is_active, "showing changes nothing"
+
+    def test_it_changes_nothing(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        before = agent.files()
+        agent.marker("show")
+        assert agent.files() == before
+
+
+class TestRecompute:
+    """Files that were removed or added by others are as they are to be."""
+
+    def test_what_is_missing_comes_back(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        agent.child_hook("subagent-start", agent.new_id(), agent.new_id())
+        agent.hook("permission-request")
+        whole = agent.files()
+        for name in whole:
+            (agent.state / name).unlink()
+        (agent.state / "codex_subagents").rmdir()
+        assert agent.report("recompute")["is_marker_there"]
+        assert agent.files() == whole
+
+    def test_what_is_too_much_goes(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        agent.hook("stop")
+        whole = agent.files()
+        (agent.state / "codex_subagents").mkdir(exist_ok=True)
+        for name in ["active", "codex_root_active", "permissions_waiting", f"codex_subagents/{agent.new_id()}"]:
+            (agent.state / name).write_text("stray")
+        assert not agent.report("recompute")["is_marker_there"]
+        assert agent.files() == whole
+
+    def test_pointers_that_were_changed(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        whole = agent.files()
+        for name in ["codex_root_session", "codex_transcript_path"]:
+            (agent.state / name).write_text("stray")
+        agent.marker("recompute")
+        assert agent.files() == whole
+
+    def test_what_the_rollout_says(self, agent: Agent) -> None:
+        agent.write("task_started", agent.turn())
+        agent.hook("user-prompt-submit")
+        agent.write("turn_aborted", agent.turn_id)
+        report = agent.report("recompute")
+        assert (report["state"], report["root"]["evidence"]) == ("WAITING", "the rollout says that it is over")
+        assert not agent.is_active
+
+    def test_lost_state(self, agent: Agent) -> None:
+        """Nothing is known then; the next hook begins anew, and says so."""
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        (agent.state / "plugin/mngr_codex/lifecycle").write_bytes(bytes(range(1, 256)) * 20)
+        agent.marker("recompute")
+        assert not agent.is_active
+        agent.logged("damaged")
+        agent.hook("pre-tool-use")
+        assert agent.is_active
+
+
+class TestReset:
+    """What a start of the agent does."""
+
+    def test_all_is_closed_and_the_session_stays(self, agent: Agent) -> None:
+        agent.write("task_started", agent.turn())
+        agent.hook("user-prompt-submit")
+        agent.child_hook("subagent-start", agent.new_id(), agent.new_id())
+        agent.hook("permission-request")
+        report = agent.report("reset")
+        assert (report["state"], report["is_marker_there"], report["subagents"]) == ("WAITING", False, [])
+        assert report["session_id"] == agent.session_id
+        assert agent.files() == {
+            "codex_root_session": agent.session_id.encode(),
+            "codex_transcript_path": str(agent.rollout).encode(),
+            "codex_transcript_paths": f"{agent.rollout}\n".encode(),
+        }
+
+    def test_nothing_old_reopens(self, agent: Agent) -> None:
+        """Neither what the rollouts hold, read or not, nor hooks of old turns that come late."""
+        agent.write("task_started", agent.turn())
+        child, turn = agent.new_id(), agent.new_id()
+        agent.hook("user-prompt-submit")
+        agent.child_hook("subagent-start", child, turn)
+        agent.write("task_started", agent.new_id(), rollout=agent.rollout_of(child))
+        agent.write("task_started", agent.new_id())
+        agent.marker("reset")
+        for _ in range(2):
+            agent.marker("recompute")
+            assert not agent.is_active
+        agent.write("agent_message", agent.turn_id)
+        agent.hook("pre-tool-use")
+        agent.child_hook("user-prompt-submit", child, turn)
+        agent.child_hook("post-tool-use", child, turn)
+        agent.marker("recompute")
+        assert not agent.is_active
+        assert agent.subagents == set()
+
+    def test_the_next_turn_counts(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        agent.marker("reset")
+        agent.turn()
+        agent.hook("session-start", turn_id=None, source="resume")
+        assert not agent.is_active
+        agent.hook("user-prompt-submit")
+        assert agent.is_active
+        agent.hook("stop")
+        assert not agent.is_active
+
+    def test_a_turn_without_a_prompt_counts(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        agent.marker("reset")
+        agent.write("task_started", agent.turn())
+        agent.marker("recompute")
+        assert agent.is_active
+
+    def test_twice_is_once(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        agent.marker("reset")
+        once = agent.files()
+        agent.marker("reset")
+        assert agent.files() == once
+
+
+class TestFailures:
+    """Exit statuses and messages."""
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    @pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
+    def test_no_agent(self, command: str, value: str | None) -> None:
+        environment = {key: it for key, it in os.environ.items() if key != VARIABLE}
+        done = run("marker", command, env=environment if value is None else {**environment, VARIABLE: value})
+        assert (done.status, done.stdout) == (2, b"")
+        assert "--state-dir" in done.stderr and VARIABLE in done.stderr
+
+    @pytest.mark.parametrize("arguments", [[], ["close"], ["show", "--yaml"], ["show", "--state-dir"]], ids=" ".join)
+    def test_wrong_usage(self, arguments: list[str]) -> None:
+        done = run("marker", *arguments)
+        assert (done.status, done.stdout) == (2, b"")
+        assert done.stderr
+
+    @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
+    def test_help(self, command: list[str]) -> None:
+        done = run("marker", *command, "--help")
+        assert (done.status, done.stderr) == (0, "")
+        assert done.stdout
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_a_state_dir_that_is_missing(self, command: str, tmp_path: Path) -> None:
+        done = run("marker", command, "--state-dir", tmp_path / "none")
+        assert (done.status, done.stdout) == (1, b"")
+        assert f"there is no state dir at {tmp_path / 'none'}" in done.stderr
+        assert not (tmp_path / "none").exists()
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_a_state_dir_that_is_a_file(self, command: str, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"mine")
+        done = run("marker", command, "--state-dir", tmp_path / "file")
+        assert (done.status, done.stdout) == (1, b"")
+        assert str(tmp_path / "file") in done.stderr
+        assert (tmp_path / "file").read_bytes() == b"mine"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a program as another user")
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_a_state_dir_of_another_user(self, command: str, open_to_all: Path) -> None:
+        agent = Agent(open_to_all / "agent")
+        agent.folder.chmod(0o755)
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        done = run_as_nobody(open_to_all, "marker", command, "--state-dir", agent.state)
+        assert (done.status, done.stdout) == (1, b"")
+        assert "ermission denied" in done.stderr and str(agent.state) in done.stderr
+        assert agent.is_active
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_output_that_cannot_be_written(self, command: str, agent: Agent) -> None:
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [program(), "marker", command], env=agent.environment(), stdout=full, stderr=subprocess.PIPE, timeout=60
+            )
+        assert done.returncode == 1
+        assert b"standard output" in done.stderr
+        assert b"panicked" not in done.stderr
+
+    def test_the_option_goes_before_the_environment(self, agent: Agent, tmp_path: Path) -> None:
+        other = Agent(tmp_path / "other")
+        other.turn()
+        other.hook("user-prompt-submit")
+        shown = run("marker", "show", "--json", "--state-dir", other.state, env=agent.environment())
+        assert json.loads(shown.stdout)["state"] == "RUNNING"
