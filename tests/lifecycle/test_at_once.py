@@ -1,0 +1,308 @@
+"""Hooks that run at once, that wait for one that stands still, and that are killed."""
+
+import fcntl
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lifecycle.agent import Agent
+from tests.program import program
+
+MANY = 64
+
+
+def storm(agent: Agent, hooks: list[tuple[str, bytes]]) -> None:
+    """Runs hooks at once: all are started, and then get their payloads."""
+    processes = [
+        subprocess.Popen(
+            [program(), "hook", event], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=agent.environment()
+        )
+        for event, _ in hooks
+    ]
+    for process, (_, payload) in zip(processes, hooks, strict=True):
+        assert process.stdin
+        process.stdin.write(payload)
+        process.stdin.flush()
+    for process in processes:
+        assert process.stdin
+        process.stdin.close()
+    for process in processes:
+        with process:
+            assert process.stdout
+            assert process.stdout.read() == b""
+        assert process.returncode == 0
+
+
+class TestStorms:
+    """After each storm, without anything that would put it right, all files are as they are to be."""
+
+    @pytest.mark.parametrize("round_", range(5))
+    def test_subagents(self, agent: Agent, round_: int) -> None:
+        for _ in range(2):
+            children = {agent.new_id(): agent.new_id() for _ in range(MANY)}
+            storm(agent, [("subagent-start", agent.child("subagent-start", *child)) for child in children.items()])
+            assert agent.is_active
+            assert agent.subagents == set(children)
+            storm(agent, [("subagent-stop", agent.child("subagent-stop", *child)) for child in children.items()])
+            assert agent.subagents == set()
+            assert not agent.is_active
+        assert agent.log == []
+
+    @pytest.mark.parametrize("round_", range(5))
+    def test_with_the_root_s(self, agent: Agent, round_: int) -> None:
+        """Events of the root in between, in whichever order they come."""
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        for _ in range(2):
+            children = {agent.new_id(): agent.new_id() for _ in range(MANY)}
+            hooks = [("subagent-start", agent.child("subagent-start", *child)) for child in children.items()]
+            hooks[10:10] = [(event, agent.payload(event)) for event in ["user-prompt-submit", "pre-tool-use"] * 5]
+            storm(agent, hooks)
+            assert agent.is_active
+            assert agent.subagents == set(children)
+            assert agent.turn_id in (agent.pointer("codex_root_active") or "")
+            hooks = [("subagent-stop", agent.child("subagent-stop", *child)) for child in children.items()]
+            hooks[30:30] = [(event, agent.payload(event)) for event in ["stop", "post-model-request"] * 5]
+            storm(agent, hooks)
+            assert agent.subagents == set()
+            assert not agent.is_active
+            # A turn's end and the next one's prompt: the later turn counts.
+            hooks = [("stop", agent.payload("stop"))]
+            agent.turn()
+            hooks += [(event, agent.payload(event)) for event in ["user-prompt-submit", "pre-model-request"]]
+            storm(agent, hooks)
+            assert agent.is_active
+        assert agent.log == []
+        assert agent.rollouts == [str(agent.rollout)]
+
+
+@contextmanager
+def stopped_owner(agent: Agent) -> Iterator[None]:
+    """A process that has the lock and stands still."""
+    code = "import fcntl, sys, time; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX); print(flush=True); time.sleep(600)"
+    command = [sys.executable, "-S", "-E", "-c", code, str(agent.state / "plugin/mngr_codex/lifecycle")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+class TestLock:
+    """A process that has the lock and does not go on."""
+
+    @pytest.fixture
+    def prompted(self, agent: Agent) -> Agent:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        return agent
+
+    def test_a_hook_gives_up_and_its_event_is_kept(self, prompted: Agent) -> None:
+        with stopped_owner(prompted):
+            begun = time.monotonic()
+            prompted.hook("stop")
+            assert time.monotonic() - begun < 1
+            prompted.logged("hook stop", "lock", "put off")
+            assert prompted.is_active
+        prompted.hook("post-model-request")
+        assert not prompted.is_active
+
+    def test_what_was_put_off_comes_in_its_order(self, prompted: Agent) -> None:
+        child, turn = prompted.new_id(), prompted.new_id()
+        with stopped_owner(prompted):
+            prompted.hook("stop")
+            prompted.turn()
+            prompted.hook("user-prompt-submit")
+            prompted.child_hook("subagent-start", child, turn)
+        prompted.hook("post-model-request")
+        assert prompted.turn_id in (prompted.pointer("codex_root_active") or "")
+        assert prompted.subagents == {child}
+        prompted.hook("stop")
+        prompted.child_hook("subagent-stop", child, turn)
+        assert not prompted.is_active
+
+    @pytest.mark.parametrize("command", ["recompute", "reset"])
+    def test_other_commands_take_it_in(self, prompted: Agent, command: str) -> None:
+        with stopped_owner(prompted):
+            prompted.hook("stop")
+        prompted.marker(command)
+        assert not prompted.is_active
+
+    def test_it_is_shown(self, prompted: Agent) -> None:
+        with stopped_owner(prompted):
+            prompted.hook("stop")
+        assert prompted.report()["state"] == "WAITING"
+        prompted.hook("post-model-request")
+        assert not prompted.is_active
+
+    def test_another_session_s(self, prompted: Agent) -> None:
+        """Whether it is nested takes a look at the root's rollout, which takes no longer."""
+        session = prompted.new_id()
+        with stopped_owner(prompted):
+            begun = time.monotonic()
+            prompted.hook("user-prompt-submit", session_id=session, turn_id=prompted.new_id())
+            assert time.monotonic() - begun < 1
+        prompted.hook("post-model-request")
+        assert prompted.pointer("codex_root_session") == prompted.session_id
+
+    def test_many_at_once(self, prompted: Agent) -> None:
+        children = {prompted.new_id(): prompted.new_id() for _ in range(16)}
+        with stopped_owner(prompted):
+            hooks = [("subagent-start", prompted.child("subagent-start", *child)) for child in children.items()]
+            storm(prompted, hooks)
+        prompted.hook("post-model-request")
+        assert prompted.subagents == set(children)
+
+    def test_a_command_says_that_it_could_not(self, prompted: Agent) -> None:
+        with (prompted.state / "plugin/mngr_codex/lifecycle").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            done = subprocess.run([program(), "marker", "show"], env=prompted.environment(), capture_output=True)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert b"lock" in done.stderr
+
+
+# ---- killed at every call of the system
+
+Hook = tuple[str, bytes]
+
+
+def first_prompt(agent: Agent) -> list[Hook]:
+    agent.turn()
+    return [("user-prompt-submit", agent.payload("user-prompt-submit"))]
+
+
+def again(agent: Agent, event: str) -> Hook:
+    return event, agent.payload(event)
+
+
+def next_prompt(agent: Agent) -> list[Hook]:
+    before = [*first_prompt(agent), again(agent, "stop")]
+    agent.turn()
+    return [*before, again(agent, "user-prompt-submit")]
+
+
+def next_session(agent: Agent) -> list[Hook]:
+    before = [*first_prompt(agent), again(agent, "stop")]
+    agent.session()
+    return [*before, ("session-start", agent.payload("session-start", turn_id=None))]
+
+
+def in_turn(*events: str) -> Callable[[Agent], list[Hook]]:
+    return lambda agent: [*first_prompt(agent), *(again(agent, event) for event in events)]
+
+
+def with_child(*events: str) -> Callable[[Agent], list[Hook]]:
+    def hooks(agent: Agent) -> list[Hook]:
+        before = first_prompt(agent)
+        child, turn = agent.new_id(), agent.new_id()
+        of_child = {"subagent-start", "subagent-stop"}
+        return before + [
+            (event, agent.child(event, child, turn) if event in of_child else agent.payload(event)) for event in events
+        ]
+
+    return hooks
+
+
+#: Hooks of which the last is killed.
+KILLED: dict[str, Callable[[Agent], list[Hook]]] = {
+    "the first prompt": first_prompt,
+    "a later prompt": next_prompt,
+    "another session": next_session,
+    "a stop": in_turn("stop"),
+    "a blocked stop": in_turn("stop", "pre-tool-use"),
+    "an interrupt": in_turn("interrupt"),
+    "an approval asked for": in_turn("permission-request"),
+    "an approval given": in_turn("permission-request", "post-tool-use"),
+    "a subagent's start": with_child("subagent-start"),
+    "a subagent's stop": with_child("subagent-start", "subagent-stop"),
+    "the last subagent's stop": with_child("subagent-start", "stop", "subagent-stop"),
+    "nothing new": in_turn("pre-tool-use"),
+}
+
+
+class Killer:
+    """Runs hooks on copies of one state dir."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.copies = 0
+
+    def fresh(self, source: Path | None) -> None:
+        """Makes a copy of a state dir the agent's; an empty one if none is given."""
+        self.copies += 1
+        self.agent.state = self.agent.folder / f"state-{self.copies}"
+        if source:
+            shutil.copytree(source, self.agent.state)
+        else:
+            self.agent.state.mkdir()
+
+    def traced(self, options: list[str], hook: Hook) -> int:
+        command = ["strace", "-f", "-qq", *options, str(program()), "hook", hook[0]]
+        done = subprocess.run(command, input=hook[1], capture_output=True, env=self.agent.environment(), timeout=60)
+        return done.returncode
+
+    def calls(self, hook: Hook) -> Iterator[tuple[str, int]]:
+        """Every call of the system that a hook makes, with its number among those of its name."""
+        log = self.agent.folder / "calls"
+        assert self.traced(["-o", str(log)], hook) == 0
+        counts: Counter[str] = Counter()
+        for name in re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE):
+            counts[name] += 1
+            # Before the program itself runs, the tracer is all there is.
+            if name != "execve":
+                yield name, counts[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hooks", KILLED.values(), ids=KILLED)
+def test_a_kill_at_every_call(agent: Agent, hooks: Callable[[Agent], list[Hook]]) -> None:
+    """The next event finds all as it was or as it was to be, and brings it in order."""
+    tried = shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True)
+    if not tried or tried.returncode != 0:
+        pytest.skip("programs cannot be traced here" if tried else "there is no strace to kill a program with")
+    *before, killed = hooks(agent)
+    then = again(agent, "post-model-request")
+    killer = Killer(agent)
+    killer.fresh(None)
+    for event in before:
+        agent.hook_with(*event)
+    start = agent.state
+    ends = []
+    for run_of_it in ([], [killed]):
+        killer.fresh(start)
+        for event in run_of_it:
+            agent.hook_with(*event)
+        files = agent.files()
+        agent.hook_with(*then)
+        ends.append((files, agent.files()))
+    (undone, undone_then), (done, done_then) = ends
+    killer.fresh(start)
+    calls = list(killer.calls(killed))
+    assert len(calls) > 10
+    wrong = []
+    for name, number in calls:
+        killer.fresh(start)
+        status = killer.traced(["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"], killed)
+        assert status == -signal.SIGKILL, (name, number)
+        for file, content in agent.files().items():
+            if content not in (undone.get(file), done.get(file)):
+                wrong.append(f"{name} {number}: {file} is {content!r}")
+        agent.hook_with(*then)
+        if agent.files() not in (undone_then, done_then):
+            wrong.append(f"{name} {number}: {agent.files()}")
+        if agent.log:
+            wrong.append(f"{name} {number}: {agent.log}")
+        shutil.rmtree(agent.state)
+    assert wrong == []

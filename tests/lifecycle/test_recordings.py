@@ -1,0 +1,53 @@
+"""Recorded sessions, played again: `active` is right at every quiet point, whatever codex did."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.lifecycle.agent import Agent
+from tests.lifecycle.replay import Play, Recording, restarted, scenarios, shuffled, truth
+from tests.recordings import name
+
+SEEDS = range(2)
+
+recorded = pytest.mark.parametrize("log", scenarios(), ids=name)
+
+
+@recorded
+def test_as_it_was(log: Path, agent: Agent) -> None:
+    happenings = Recording(log).happenings
+    answers = truth(happenings)
+    play = Play(agent)
+    play.play(happenings, answers)
+    play.end(answers[-1])
+    assert play.wrong == []
+    assert play.judged > 2
+
+
+@recorded
+def test_with_starts_of_the_agent(log: Path, agent: Agent) -> None:
+    """Before every codex but the first comes a reset, as mngr does it."""
+    happenings = restarted(Recording(log).happenings)
+    if all(it.name != "restart" for it in happenings):
+        pytest.skip("there was one codex only")
+    answers = truth(happenings)
+    play = Play(agent)
+    play.play(happenings, answers)
+    play.end(answers[-1])
+    assert play.wrong == []
+
+
+@recorded
+@pytest.mark.parametrize("seed", SEEDS)
+def test_hooks_in_another_order(log: Path, agent: Agent, seed: int) -> None:
+    """What comes late or twice is put right by the rollouts: only the end can be judged."""
+    happenings = Recording(log).happenings
+    if not any(it.file for it in happenings):
+        pytest.skip("the session has no rollout that could put anything right")
+    answer = truth(happenings)[-1]
+    order = shuffled(happenings, random.Random(f"{seed} {name(log)}"))
+    play = Play(agent)
+    play.play(order, [None] * len(order))
+    play.end(answer)
+    assert play.wrong == []
