@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::event_log::{Level, log};
 use crate::rollout::ids::{ThreadId, TurnId};
@@ -26,6 +26,9 @@ pub enum MarkerError {
     /// The payload cannot be used.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// Another process has had the lock for too long; who gets it next takes in the event.
+    #[error("the lock was not to be had within {0:?}: the event is put off until the next one")]
+    PutOff(Duration),
     /// The state cannot be had or saved.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,21 +50,25 @@ pub fn run_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), Ma
 
 fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
     let run = Run::new(event, Payload::read(input)?, now())?;
-    let result = apply(dir, &run, HOOK_PATIENCE);
-    if let Err(MarkerError::Store(StoreError::Locked(_))) = result {
-        put_off(dir, &run)?;
+    match apply(dir, &run, HOOK_PATIENCE) {
+        Err(MarkerError::Store(StoreError::Locked(waited))) => {
+            put_off(dir, &run)?;
+            Err(MarkerError::PutOff(waited))
+        }
+        result => result,
     }
-    result
 }
 
 fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerError> {
+    let begun = Instant::now();
+    let left = || patience.saturating_sub(begun.elapsed());
     let mut store = Store::open(dir, patience)?;
     let mut state = current(dir, &mut store)?;
     if state.is_nested(&run.session, &run.who()) && !state.has_nested(&run.session) {
         // Whether the root's turn goes on decides what this session is, and the rollout may know better.
         drop(store);
-        heal(dir, patience, |who| *who == Who::Root)?;
-        store = Store::open(dir, patience)?;
+        heal(dir, left(), |who| *who == Who::Root)?;
+        store = Store::open(dir, left())?;
         state = current(dir, &mut store)?;
     }
     run.apply(&mut state);
@@ -111,13 +118,14 @@ pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
     Ok(())
 }
 
-/// The state as it is.
+/// The state as it is, with the runs that were put off; nothing is written.
 ///
 /// # Errors
 ///
 /// [`MarkerError::Store`]
 pub fn read(dir: &StateDir) -> Result<State, MarkerError> {
-    Ok(Store::open(dir, PATIENCE)?.state().clone())
+    let mut store = Store::open(dir, PATIENCE)?;
+    Ok(current(dir, &mut store)?)
 }
 
 /// A rollout to be read.
