@@ -55,8 +55,10 @@ def median_cpu(samples: Sequence[Sample]) -> float:
     return statistics.median(sample.cpu for sample in samples)
 
 
-def time_run(argv: list[str], errors: Path) -> Sample:
+def time_run(argv: list[str], errors: Path, source: int | None = None) -> Sample:
     """Run `argv` once with its stdout thrown away and its stderr written to the file `errors`.
+
+    Its stdin is the open file `source`, or nothing.
 
     Raises:
         RunError: the program did not exit with status 0.
@@ -64,7 +66,8 @@ def time_run(argv: list[str], errors: Path) -> Sample:
     program = _located(argv[0])
     null = os.open(os.devnull, os.O_RDWR)
     log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    redirects = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+    streams = ((null if source is None else source, 0), (null, 1), (log, 2))
+    redirects = [(os.POSIX_SPAWN_DUP2, file, stream) for file, stream in streams]
     try:
         begun = time.perf_counter()
         pid = os.posix_spawn(program, argv, os.environ, file_actions=redirects)
@@ -78,8 +81,8 @@ def time_run(argv: list[str], errors: Path) -> Sample:
     return Sample(wall, usage.ru_utime + usage.ru_stime)
 
 
-def peak_memory(argv: list[str], errors: Path) -> int:
-    """Return the most bytes of memory that `argv` ever had resident, from a run of its own.
+def peak_memory(argv: list[str], errors: Path, source: Path = Path(os.devnull)) -> int:
+    """Return the most bytes of memory that `argv` ever had resident, from a run of its own with `source` as stdin.
 
     `ru_maxrss` is no use here: Linux lets a child inherit the peak of the process that spawned it, through `vfork` too,
     so a small program spawned by Python would show Python's memory. The kernel's own high-water mark of the program's
@@ -92,7 +95,7 @@ def peak_memory(argv: list[str], errors: Path) -> int:
     program = _located(argv[0])
     pid = os.fork()
     if pid == 0:
-        _become_traced(program, argv, errors)
+        _become_traced(program, argv, errors, source)
     _, status = os.waitpid(pid, 0)
     if not os.WIFSTOPPED(status):
         raise _failure(argv, status, errors)
@@ -143,13 +146,13 @@ def _failure(argv: list[str], status: int, errors: Path) -> RunError:
     return RunError(f"{argv[0]} ended with status {os.waitstatus_to_exitcode(status)}: {said[-2000:]}")
 
 
-def _become_traced(program: str, argv: list[str], errors: Path) -> None:
+def _become_traced(program: str, argv: list[str], errors: Path, source: Path) -> None:
     """Turn this forked child into `program`, stopped at its start; never returns."""
     try:
         null = os.open(os.devnull, os.O_RDWR)
         log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        for source, target in ((null, 0), (null, 1), (log, 2)):
-            os.dup2(source, target)
+        for file, target in ((os.open(source, os.O_RDONLY), 0), (null, 1), (log, 2)):
+            os.dup2(file, target)
         _ptrace(_PTRACE_TRACEME, 0, 0)
         os.execv(program, argv)
     finally:

@@ -106,17 +106,17 @@ def bars(results: Results) -> list[Bar]:
         *_per_megabyte(results, "1GB", "1 GB"),
     ]
     peaks = [case.rows[PROGRAM].peak_memory for case in results.cases.values()]
-    found.append(_bar("peak memory, any input", max(peaks, default=None), MAX_PEAK_MEMORY, _mebibytes))
+    found.append(hold("peak memory, any input", max(peaks, default=None), MAX_PEAK_MEMORY, mebibytes))
     startup = median_wall(results.startup_program) / median_wall(results.startup_true)
-    found.append(_bar(f"start-up, wall, to {TRUE}", startup, MAX_RATIO_TO_TRUE, _times))
+    found.append(hold(f"start-up, wall, to {TRUE}", startup, MAX_RATIO_TO_TRUE, times))
     call = results.python_call
     wall = call.wall / median_wall(results.python_program) if call else None
     cpu = call.cpu / median_cpu(results.python_program) if call else None
-    found.append(_bar("mngr_codex.convert 100 MB, CPU, to the program", cpu, MAX_RATIO_TO_PROGRAM, _times))
-    found.append(_bar("mngr_codex.convert 100 MB, wall, to the program", wall, MAX_RATIO_TO_PROGRAM, _times))
-    found.append(_bar("wheel", results.wheel_bytes, MAX_WHEEL_BYTES, _megabytes))
+    found.append(hold("mngr_codex.convert 100 MB, CPU, to the program", cpu, MAX_RATIO_TO_PROGRAM, times))
+    found.append(hold("mngr_codex.convert 100 MB, wall, to the program", wall, MAX_RATIO_TO_PROGRAM, times))
+    found.append(hold("wheel", results.wheel_bytes, MAX_WHEEL_BYTES, megabytes))
     cost = results.import_cost
-    found.append(_bar("import mngr_codex", cost.median if cost else None, MAX_IMPORT_SECONDS, _milliseconds))
+    found.append(hold("import mngr_codex", cost.median if cost else None, MAX_IMPORT_SECONDS, milliseconds))
     name = f"import mngr_codex leaves out {', '.join(UNWANTED_MODULES)}"
     if cost is None:
         found.append(Bar(name, "-", "none of them", "not measured"))
@@ -142,15 +142,15 @@ def to_markdown(results: Results) -> str:
         parts.append(_python_table(results, results.python_call))
     if results.import_cost is not None:
         cost = results.import_cost
-        spread = f"{_milliseconds(min(cost.seconds))} to {_milliseconds(max(cost.seconds))}"
+        spread = f"{milliseconds(min(cost.seconds))} to {milliseconds(max(cost.seconds))}"
         parts.append(
             f"## `import mngr_codex`\n\n"
-            f"{_milliseconds(cost.median)} (median of {len(cost.seconds)} fresh interpreters, {spread}), "
+            f"{milliseconds(cost.median)} (median of {len(cost.seconds)} fresh interpreters, {spread}), "
             f"{len(cost.modules)} modules: {', '.join(cost.modules)}."
         )
     parts.append("## Bars")
     rows = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
-    parts.append(_table(("bar", "measured", "at most", "verdict"), rows))
+    parts.append(table(("bar", "measured", "at most", "verdict"), rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -159,8 +159,8 @@ def _ratio_to_cp(results: Results, key: str, name: str, limit: float) -> list[Ba
     cpu = case.rows[PROGRAM].cpu / case.rows[CP].cpu if case else None
     wall = case.rows[PROGRAM].wall / case.rows[CP].wall if case else None
     return [
-        _bar(f"{name}, CPU, to cp", cpu, limit, _times),
-        _bar(f"{name}, wall, to cp", wall, limit, _times),
+        hold(f"{name}, CPU, to cp", cpu, limit, times),
+        hold(f"{name}, wall, to cp", wall, limit, times),
     ]
 
 
@@ -176,14 +176,15 @@ def _per_megabyte(results: Results, key: str, name: str) -> list[Bar]:
         wall = (row.wall - start_wall) / (reference_row.wall - start_wall) * scale
     title = f"{name} per MB, less start-up, {{}}, to 100 MB"
     return [
-        _bar(title.format("CPU"), cpu, MAX_RATIO_BETWEEN_SIZES, _times),
-        _bar(title.format("wall"), wall, MAX_RATIO_BETWEEN_SIZES, _times),
+        hold(title.format("CPU"), cpu, MAX_RATIO_BETWEEN_SIZES, times),
+        hold(title.format("wall"), wall, MAX_RATIO_BETWEEN_SIZES, times),
     ]
 
 
-def _bar[Number: (int, float)](
+def hold[Number: (int, float)](
     name: str, measured: Number | None, limit: Number, shown: Callable[[Number], str]
 ) -> Bar:
+    """Hold what was measured, if it was, to the most that is allowed."""
     if measured is None:
         return Bar(name, "-", shown(limit), "not measured")
     return Bar(name, shown(measured), shown(limit), "pass" if measured <= limit else "MISS")
@@ -195,30 +196,30 @@ def _case_table(case: Case) -> str:
         (
             name,
             str(len(row.samples)),
-            _milliseconds(row.wall),
-            _milliseconds(row.cpu),
+            milliseconds(row.wall),
+            milliseconds(row.cpu),
             f"{case.input_bytes / 1e6 / row.wall:,.0f}",
-            _mebibytes(row.peak_memory),
-            _times(row.wall / copied.wall),
-            _times(row.cpu / copied.cpu),
+            mebibytes(row.peak_memory),
+            times(row.wall / copied.wall),
+            times(row.cpu / copied.cpu),
             f"{row.output_lines:,}",
             f"{row.output_bytes / case.input_bytes:.0%}",
         )
         for name, row in case.rows.items()
     ]
     heads = ("", "runs", "wall", "CPU", "MB/s", "peak memory", "wall / cp", "CPU / cp", "lines out", "bytes out / in")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _startup_table(results: Results) -> str:
     rows = [
-        (name, str(len(samples)), _milliseconds(median_wall(samples)), _milliseconds(median_cpu(samples)))
+        (name, str(len(samples)), milliseconds(median_wall(samples)), milliseconds(median_cpu(samples)))
         for name, samples in (
             (f"{PROGRAM}, empty input", results.startup_program),
             (TRUE, results.startup_true),
         )
     ]
-    return _table(("", "runs", "wall", "CPU"), rows)
+    return table(("", "runs", "wall", "CPU"), rows)
 
 
 def _python_table(results: Results, call: Row) -> str:
@@ -227,16 +228,16 @@ def _python_table(results: Results, call: Row) -> str:
         (
             PYTHON_CALL,
             str(len(call.samples)),
-            _milliseconds(call.wall),
-            _milliseconds(call.cpu),
-            _mebibytes(call.peak_memory),
+            milliseconds(call.wall),
+            milliseconds(call.cpu),
+            mebibytes(call.peak_memory),
         ),
-        (PROGRAM, str(len(program)), _milliseconds(median_wall(program)), _milliseconds(median_cpu(program)), ""),
+        (PROGRAM, str(len(program)), milliseconds(median_wall(program)), milliseconds(median_cpu(program)), ""),
     ]
-    return _table(("", "runs", "wall", "CPU", "peak memory, with Python"), rows)
+    return table(("", "runs", "wall", "CPU", "peak memory, with Python"), rows)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table whose columns line up, the first to the left and all others to the right."""
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
 
@@ -251,17 +252,21 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(heads), f"|{rule}|", *(line(row) for row in rows)])
 
 
-def _times(ratio: float) -> str:
+def times(ratio: float) -> str:
+    """Return a ratio as it is printed."""
     return f"{ratio:.2f}x"
 
 
-def _milliseconds(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """Return a time as it is printed."""
     return f"{seconds * 1000:,.1f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2f} ms"
 
 
-def _mebibytes(size: int) -> str:
+def mebibytes(size: int) -> str:
+    """Return a size, in MiB as it is printed."""
     return f"{size / MEBIBYTE:.1f} MiB"
 
 
-def _megabytes(size: int) -> str:
+def megabytes(size: int) -> str:
+    """Return a size, in MB as it is printed."""
     return f"{size / 1e6:.2f} MB"
