@@ -50,13 +50,32 @@ pub fn run_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), Ma
 
 fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
     let run = Run::new(event, Payload::read(input)?, now())?;
-    match apply(dir, &run, HOOK_PATIENCE) {
+    let result = match apply(dir, &run, HOOK_PATIENCE) {
         Err(MarkerError::Store(StoreError::Locked(waited))) => {
             put_off(dir, &run)?;
             Err(MarkerError::PutOff(waited))
         }
         result => result,
+    };
+    let others = take_what_was_put_off(dir);
+    result.and(others)
+}
+
+/// Takes in the runs that were put off while another process had the lock. Who puts one off looks for the lock once
+/// more, and who had the lock looks for such runs once more: so one of the two finds it.
+fn take_what_was_put_off(dir: &StateDir) -> Result<(), MarkerError> {
+    while dir.lifecycle_pending().exists() {
+        let mut store = match Store::open(dir, Duration::ZERO) {
+            Err(StoreError::Locked(_)) => break,
+            opened => opened?,
+        };
+        let state = match current(dir, &mut store) {
+            Err(StoreError::Locked(_)) => break,
+            state => state?,
+        };
+        store.save(state)?;
     }
+    Ok(())
 }
 
 fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerError> {

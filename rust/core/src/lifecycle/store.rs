@@ -35,6 +35,12 @@ const HEADER: usize = 1 + 8 + 4;
 /// Bytes that are read of each place at first: most states are shorter.
 const FIRST_READ: usize = 2048;
 
+/// How long a process sleeps at most before it asks for the lock again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(4);
+
+/// How long a run that is put off waits for others that are.
+const PUT_OFF_PATIENCE: Duration = Duration::from_millis(300);
+
 /// Why the state could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -247,6 +253,8 @@ fn open_or_make(dir: &StateDir, path: &Path) -> Result<File, StoreError> {
 /// Takes the lock, or gives up after `patience`.
 fn lock(file: &File, patience: Duration, path: &Path) -> Result<(), StoreError> {
     let mut begun = None;
+    // Owners hold it for some 50 microseconds. Many that asked for it that often would keep the owner from its work.
+    let mut pause = Duration::from_micros(200);
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
@@ -255,8 +263,8 @@ fn lock(file: &File, patience: Duration, path: &Path) -> Result<(), StoreError> 
                 if begun.elapsed() >= patience {
                     return Err(StoreError::Locked(patience));
                 }
-                // Owners hold it for some 50 microseconds.
-                std::thread::sleep(Duration::from_micros(200));
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             Err(Errno::INTR) => {}
             Err(error) => return Err(io_error(path)(error.into())),
@@ -430,7 +438,7 @@ pub fn put_off(dir: &StateDir, run: &Run) -> Result<(), StoreError> {
     let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_le_bytes();
     loop {
         let mut file = File::options().append(true).create(true).open(&path).map_err(io_error(&path))?;
-        lock(&file, Duration::from_millis(100), &path)?;
+        lock(&file, PUT_OFF_PATIENCE, &path)?;
         // Who took the runs before has removed the file.
         if file.metadata().map_err(io_error(&path))?.nlink() > 0 {
             return file.write_all(&[&length[..], &sealed].concat()).map_err(io_error(&path));
