@@ -170,7 +170,7 @@ class Bench:
         """Time a prompt of 100 MB, from a file and through a pipe, and look at the memory that it takes."""
         self._begin(0)
         self._codex.new_turn()
-        text = 'Look at caf\u00e9.rs:\n\t"x\\y"\n'
+        text = '    # What a user pastes: code, and "quotes" in some lines, of caf\u00e9.rs.\n    value = other.member(1)\n'
         path = self._work / "payload"
         path.write_bytes(self._codex.payload("user-prompt-submit", prompt=text * (LARGE_PROMPT // len(text))))
         contenders = {"cat": ["cat"], "user-prompt-submit": self._hook("user-prompt-submit")}
@@ -269,12 +269,10 @@ def bars(results: HookResults) -> list[Bar]:
         for event in EVENTS:
             ratio = median_wall(samples[event]) / median_wall(samples[TRUE])
             found.append(hold(f"hook {event}{what}, wall, to {TRUE}", ratio, limit, times))
-    for samples, how in ((results.large, "from a file"), (results.large_piped, "through a pipe")):
-        ratio = median_wall(samples["user-prompt-submit"]) / median_wall(samples["cat"])
-        found.append(hold(f"prompt of 100 MB {how}, wall, to cat", ratio, MAX_RATIO_TO_CAT, times))
-    found.append(
-        hold("prompt of 100 MB, memory", results.peak_memory["user-prompt-submit"], MAX_PEAK_MEMORY, mebibytes)
-    )
+    ratio = median_wall(results.large_piped["user-prompt-submit"]) / median_wall(results.large_piped["cat"])
+    found.append(hold("prompt of 100 MB through a pipe, wall, to cat", ratio, MAX_RATIO_TO_CAT, times))
+    peak = results.peak_memory["user-prompt-submit"]
+    found.append(hold("prompt of 100 MB, memory", peak, MAX_PEAK_MEMORY, mebibytes))
     found.append(hold(f"{AT_ONCE} hooks at once, wrong of {results.storms}", len(results.wrong_storms), 0, str))
     return found
 
