@@ -261,7 +261,7 @@ fn a_hook_that_cannot_get_the_lock_is_made_up_for_by_the_next() {
     let store = Store::open(&world.dir, PATIENCE).expect("can be had");
     let payload = world.payload(ROOT, 2).to_string();
     let refused = run_hook(&world.dir, Event::UserPromptSubmit, payload.as_bytes());
-    assert!(matches!(refused, Err(MarkerError::Store(StoreError::Locked(_)))));
+    assert!(matches!(refused, Err(MarkerError::PutOff(_))));
     assert!(world.log().contains("user-prompt-submit"));
     drop(store);
     assert!(!world.is_active());
