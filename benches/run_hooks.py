@@ -170,7 +170,10 @@ class Bench:
         """Time a prompt of 100 MB, from a file and through a pipe, and look at the memory that it takes."""
         self._begin(0)
         self._codex.new_turn()
-        text = '    # What a user pastes: code, and "quotes" in some lines, of caf\u00e9.rs.\n    value = other.member(1)\n'
+        text = (
+            '    # What a user pastes: code, and "quotes" in some lines, of caf\u00e9.rs.\n'
+            "    value = other.member(1)\n"
+        )
         path = self._work / "payload"
         path.write_bytes(self._codex.payload("user-prompt-submit", prompt=text * (LARGE_PROMPT // len(text))))
         contenders = {"cat": ["cat"], "user-prompt-submit": self._hook("user-prompt-submit")}
