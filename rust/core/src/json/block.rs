@@ -28,6 +28,31 @@ pub trait Block: Copy {
     /// must have the instructions of the implementation.
     unsafe fn load(start: *const u8) -> Self;
 
+    /// Loads the first `length` bytes from `start` on, fewer than a block, with zeros behind them.
+    ///
+    /// # Safety
+    ///
+    /// `length` bytes from `start` on must be readable, and the processor must have the instructions of the
+    /// implementation.
+    #[inline(always)]
+    #[must_use]
+    unsafe fn load_part(start: *const u8, length: usize) -> Self {
+        let mut block = [0; 64];
+        // SAFETY: `length` bytes are readable, and the block has room for more.
+        unsafe {
+            std::ptr::copy_nonoverlapping(start, block.as_mut_ptr(), length);
+            Self::load(block.as_ptr())
+        }
+    }
+
+    /// Writes the block to `out`.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::LANES`] bytes from `out` on must be writable, and the processor must have the instructions of the
+    /// implementation.
+    unsafe fn store(self, out: *mut u8);
+
     /// The bytes that equal `byte`.
     ///
     /// # Safety
@@ -35,12 +60,37 @@ pub trait Block: Copy {
     /// The processor must have the instructions of the implementation.
     unsafe fn equal(self, byte: u8) -> u64;
 
+    /// The bytes that are the same in both.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have the instructions of the implementation.
+    unsafe fn same(self, other: Self) -> u64;
+
     /// The bytes below 0x20.
     ///
     /// # Safety
     ///
     /// The processor must have the instructions of the implementation.
     unsafe fn control(self) -> u64;
+
+    /// The decimal digits.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have the instructions of the implementation.
+    unsafe fn digits(self) -> u64;
+
+    /// The backslashes, the bytes below 0x20 and those of 0x80 and above: what a plain string does not hold.
+    ///
+    /// # Safety
+    ///
+    /// The processor must have the instructions of the implementation.
+    #[inline(always)]
+    unsafe fn not_plain(self) -> u64 {
+        // SAFETY: the caller's.
+        unsafe { self.equal(b'\\') | self.control() | self.non_ascii() }
+    }
 
     /// The bytes of 0x80 and above.
     ///
@@ -71,13 +121,20 @@ pub trait Block: Copy {
     }
 }
 
+/// A mask of the first `lanes` bytes of a block, at most 64.
+#[inline(always)]
+#[must_use]
+pub fn below(lanes: usize) -> u64 {
+    if lanes >= 64 { u64::MAX } else { (1 << lanes) - 1 }
+}
+
 /// Of a block's backslashes those that escape, and the bytes that they escape; `carried` goes from block to block.
 ///
 /// Where no two backslashes meet, each escapes its neighbour. Where they do, every other one of a run is itself
 /// escaped: a run's escaping backslashes are those at even distance from its start.
 #[inline(always)]
 pub fn escapes<B: Block>(backslashes: u64, carried: &mut u64) -> (u64, u64) {
-    let lanes = if B::LANES == 64 { u64::MAX } else { (1 << B::LANES) - 1 };
+    let lanes = below(B::LANES);
     // A backslash that is itself escaped by the block before escapes nothing.
     let mut escaping = backslashes & !*carried;
     if escaping & (escaping << 1) != 0 {
@@ -233,6 +290,12 @@ impl Block for Portable {
     }
 
     #[inline(always)]
+    unsafe fn store(self, out: *mut u8) {
+        // SAFETY: the caller has 8 writable bytes; the write has no alignment demand.
+        unsafe { out.cast::<u64>().write_unaligned(self.0.to_le()) }
+    }
+
+    #[inline(always)]
     unsafe fn equal(self, byte: u8) -> u64 {
         let differing = self.0 ^ (ONES * u64::from(byte));
         // A byte of `differing` is zero exactly where neither its low seven bits carry into bit 7 nor bit 7 is set.
@@ -241,10 +304,24 @@ impl Block for Portable {
     }
 
     #[inline(always)]
+    unsafe fn same(self, other: Self) -> u64 {
+        // SAFETY: needs nothing.
+        unsafe { Self(self.0 ^ other.0).equal(0) }
+    }
+
+    #[inline(always)]
     unsafe fn control(self) -> u64 {
         // Adding 0x60 to the low seven bits reaches bit 7 for 0x20 and above.
         let reached = (self.0 & !HIGH).wrapping_add(ONES * 0x60);
         Self::gather(!(reached | self.0) & HIGH)
+    }
+
+    #[inline(always)]
+    unsafe fn digits(self) -> u64 {
+        let mixed = self.0 ^ (ONES * u64::from(b'0'));
+        // Of what is left, 10 and above reach bit 7.
+        let others = ((mixed & !HIGH) + ONES * 0x76) | mixed;
+        Self::gather(!others & HIGH)
     }
 
     #[inline(always)]
@@ -320,10 +397,11 @@ pub use x86::{Avx2, Avx512};
 mod x86 {
     use super::Block;
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_max_epu8,
-        _mm256_movemask_epi8, _mm256_set1_epi8, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epi8_mask, _mm512_cmplt_epu8_mask,
-        _mm512_loadu_si512, _mm512_mask_blend_epi8, _mm512_maskz_compress_epi8, _mm512_movepi8_mask, _mm512_set1_epi8,
-        _mm512_storeu_si512,
+        __m256i, __m512i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_max_epu8, _mm256_min_epu8,
+        _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_storeu_si256, _mm256_sub_epi8,
+        _mm512_cmpeq_epi8_mask, _mm512_cmplt_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_si512,
+        _mm512_mask_blend_epi8, _mm512_maskz_compress_epi8, _mm512_maskz_loadu_epi8, _mm512_movepi8_mask,
+        _mm512_set1_epi8, _mm512_storeu_si512, _mm512_sub_epi8,
     };
 
     /// 64 bytes in one AVX-512 register (AVX512F, AVX512BW and AVX512VBMI2).
@@ -340,15 +418,48 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn load_part(start: *const u8, length: usize) -> Self {
+            // SAFETY: only the bytes that the mask names are read, and the caller has AVX-512.
+            Self(unsafe { _mm512_maskz_loadu_epi8(super::below(length), start.cast()) })
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, out: *mut u8) {
+            // SAFETY: the caller has 64 writable bytes and AVX-512.
+            unsafe { _mm512_storeu_si512(out.cast(), self.0) }
+        }
+
+        #[inline(always)]
         unsafe fn equal(self, byte: u8) -> u64 {
             // SAFETY: the caller has AVX-512.
             unsafe { _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte.cast_signed())) }
         }
 
         #[inline(always)]
+        unsafe fn same(self, other: Self) -> u64 {
+            // SAFETY: the caller has AVX-512.
+            unsafe { _mm512_cmpeq_epi8_mask(self.0, other.0) }
+        }
+
+        #[inline(always)]
         unsafe fn control(self) -> u64 {
             // SAFETY: the caller has AVX-512.
             unsafe { _mm512_cmplt_epu8_mask(self.0, _mm512_set1_epi8(0x20)) }
+        }
+
+        #[inline(always)]
+        unsafe fn digits(self) -> u64 {
+            // SAFETY: the caller has AVX-512.
+            unsafe {
+                let numbers = _mm512_sub_epi8(self.0, _mm512_set1_epi8(b'0'.cast_signed()));
+                _mm512_cmplt_epu8_mask(numbers, _mm512_set1_epi8(10))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn not_plain(self) -> u64 {
+            // SAFETY: the caller has AVX-512. As signed numbers the bytes of 0x80 and above are below 0x20 too.
+            unsafe { self.equal(b'\\') | _mm512_cmplt_epi8_mask(self.0, _mm512_set1_epi8(0x20)) }
         }
 
         #[inline(always)]
@@ -400,6 +511,15 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn store(self, out: *mut u8) {
+            // SAFETY: the caller has 64 writable bytes and AVX2.
+            unsafe {
+                _mm256_storeu_si256(out.cast(), self.0);
+                _mm256_storeu_si256(out.add(32).cast(), self.1);
+            }
+        }
+
+        #[inline(always)]
         unsafe fn equal(self, byte: u8) -> u64 {
             // SAFETY: the caller has AVX2.
             unsafe {
@@ -407,6 +527,17 @@ mod x86 {
                 join(
                     _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.0, wanted)),
                     _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.1, wanted)),
+                )
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn same(self, other: Self) -> u64 {
+            // SAFETY: the caller has AVX2.
+            unsafe {
+                join(
+                    _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.0, other.0)),
+                    _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.1, other.1)),
                 )
             }
         }
@@ -420,6 +551,32 @@ mod x86 {
                     _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(self.0, last), last)),
                     _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(self.1, last), last)),
                 )
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn digits(self) -> u64 {
+            // SAFETY: the caller has AVX2.
+            unsafe {
+                let (zero, nine) = (_mm256_set1_epi8(b'0'.cast_signed()), _mm256_set1_epi8(9));
+                let is_digit = |bytes| {
+                    let number = _mm256_sub_epi8(bytes, zero);
+                    _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(number, nine), number))
+                };
+                join(is_digit(self.0), is_digit(self.1))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn not_plain(self) -> u64 {
+            // SAFETY: the caller has AVX2. As signed numbers the bytes of 0x80 and above are below 0x20 too.
+            unsafe {
+                let (backslash, space) = (_mm256_set1_epi8(b'\\'.cast_signed()), _mm256_set1_epi8(0x20));
+                let is_not_plain = |bytes| {
+                    let found = _mm256_or_si256(_mm256_cmpeq_epi8(bytes, backslash), _mm256_cmpgt_epi8(space, bytes));
+                    _mm256_movemask_epi8(found)
+                };
+                join(is_not_plain(self.0), is_not_plain(self.1))
             }
         }
 

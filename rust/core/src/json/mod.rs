@@ -1,6 +1,7 @@
 //! JSON as it stands in rollouts: checked in one pass, copied as spans, decoded only where the text is needed.
 //!
 //! * [`scan`](mod@scan): the one scanner; checks a text and records its values
+//! * [`shapes`]: what texts looked like so far, so that it need not look at all of the next one anew
 //! * [`block`]: how it looks at 64 bytes at once
 //! * [`key`]: the object keys that are told apart
 //! * [`string`]: decoding, counting and escaping of strings
@@ -12,10 +13,12 @@ pub mod dump;
 pub mod key;
 pub mod number;
 pub mod scan;
+pub mod shapes;
 pub mod string;
 
 pub use key::Key;
-pub use scan::{Kind, Malformed, Tape, Value, scan, scan_from_payload};
+pub use scan::{Kind, Malformed, Tape, Value, scan, scan_alike};
+pub use shapes::Shapes;
 
 /// A JSON text laid out for the scanner: a newline behind it, and [`block::PADDING`] readable bytes behind that.
 #[derive(Clone, Copy)]

@@ -4,6 +4,7 @@
 //! Whether the bytes are UTF-8 is left to the caller, who learns whether there is anything but ASCII at all.
 
 use super::block::{Block, Instructions, Portable, escapes};
+use super::shapes::{Followed, Shapes};
 use super::{Key, Text};
 
 /// Containers may be nested this deep; one bit is kept for each level, so 2 MiB at the most.
@@ -72,17 +73,17 @@ impl Content {
 #[derive(Clone, Copy, Debug)]
 pub struct Value {
     /// Where its key's name starts, behind the quote; 0 for an element of an array.
-    key_start: u32,
+    pub(super) key_start: u32,
     /// Where its key's name ends; 0 for an element of an array.
-    key_end: u32,
+    pub(super) key_end: u32,
     /// Where it starts; for a string behind the quote.
     pub start: u32,
     /// Where it ends; for a string at the closing quote.
     pub end: u32,
     /// Its own place on the tape.
-    place: u32,
+    pub(super) place: u32,
     /// The place on the tape of the value after it and all that it contains.
-    next: u32,
+    pub(super) next: u32,
     /// Its key; the elements of an array have the array's.
     pub key: Key,
     /// What it is.
@@ -90,7 +91,7 @@ pub struct Value {
     /// For a string, what it holds.
     pub content: Content,
     /// For a container, whether what it holds is recorded too.
-    is_entered: bool,
+    pub(super) is_entered: bool,
 }
 
 impl Value {
@@ -99,6 +100,12 @@ impl Value {
     #[inline]
     pub fn raw<'a>(&self, text: Text<'a>) -> &'a [u8] {
         text.span(self.start, self.end)
+    }
+
+    /// Its place on the tape; 0 for the text's outermost value alone.
+    #[must_use]
+    pub fn place(&self) -> u32 {
+        self.place
     }
 
     /// Like [`Self::raw`], with the quotes of a string.
@@ -132,17 +139,17 @@ pub struct Malformed {
 /// The values of a text in the order in which they stand, kept from text to text so that nothing is allocated.
 #[derive(Default)]
 pub struct Tape {
-    values: Vec<Value>,
+    pub(super) values: Vec<Value>,
     /// Places of the entered containers that are open.
-    open: Vec<u32>,
+    pub(super) open: Vec<u32>,
     /// For each level of a container that is not entered, whether it is an object; 64 levels a word.
     nesting: Vec<u64>,
     /// Has any string a byte of 0x80 or above?
     has_non_ascii: bool,
     /// Is there white space between tokens?
-    has_blank: bool,
+    pub(super) has_blank: bool,
     /// How deep containers are nested, at the most.
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl Tape {
@@ -168,6 +175,16 @@ impl Tape {
     #[must_use]
     pub fn root(&self) -> &Value {
         &self.values[0]
+    }
+
+    /// The value at a place, as [`Value::place`] gives it.
+    ///
+    /// # Panics
+    ///
+    /// If the place is none of this tape's.
+    #[must_use]
+    pub fn value(&self, place: u32) -> &Value {
+        &self.values[place as usize]
     }
 
     /// Whether the values inside `container` are recorded.
@@ -212,80 +229,60 @@ impl<'t> Iterator for Children<'t> {
 /// [`Malformed`] with the place of the first byte that does not fit.
 #[inline]
 pub fn scan(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
-    scan_with(Instructions::best(), text, 0, tape)
+    scan_with(text, 0, None, tape)
 }
 
-/// As [`scan`], for an object whose members before `payload`, and the key of that, are known to be in order: goes on
-/// with the object that starts at `payload`, and records it as the first of the members.
+/// As [`scan`], for one of many texts that look alike, whose shapes are kept in `shapes`.
+///
+/// Of an object whose members before its payload, and the key of that, are known to be in order, `payload` tells where
+/// that starts: the scan goes on from there, and records it as the first of the members. For any other text it is 0.
 ///
 /// # Errors
 ///
 /// As [`scan`].
 #[inline]
-pub fn scan_from_payload(text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
-    scan_with(Instructions::best(), text, payload, tape)
+pub fn scan_alike(text: Text<'_>, payload: usize, shapes: &mut Shapes, tape: &mut Tape) -> Result<(), Malformed> {
+    scan_with(text, payload, Some(shapes), tape)
 }
 
-/// Both scans (`payload` is 0 for the whole text) with the given instructions, which must be [`Instructions::best`]
-/// or [`Instructions::Portable`].
 #[inline]
-fn scan_with(instructions: Instructions, text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
-    debug_assert!(instructions == Instructions::Portable || instructions == Instructions::best());
-    match instructions {
+fn scan_with(text: Text<'_>, payload: usize, shapes: Option<&mut Shapes>, tape: &mut Tape) -> Scanned<()> {
+    match Instructions::best() {
         // SAFETY: `Instructions::best` asked the processor for each of the features.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => unsafe { scan_avx512(text, payload, tape) },
+        Instructions::Avx512 => unsafe { scan_avx512(text, payload, shapes, tape) },
         // SAFETY: the same.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 => unsafe { scan_avx2(text, payload, tape) },
+        Instructions::Avx2 => unsafe { scan_avx2(text, payload, shapes, tape) },
         // SAFETY: the portable block needs no feature.
-        _ => unsafe { Scanner::<Portable>::run(text, payload, tape) },
+        _ => unsafe { Scanner::<Portable>::run(text, payload, shapes, tape) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn scan_avx512(text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
+unsafe fn scan_avx512(text: Text<'_>, payload: usize, shapes: Option<&mut Shapes>, tape: &mut Tape) -> Scanned<()> {
     // SAFETY: this function is entered only where the features are there.
-    unsafe { Scanner::<super::block::Avx512>::run(text, payload, tape) }
+    unsafe { Scanner::<super::block::Avx512>::run(text, payload, shapes, tape) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn scan_avx2(text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
+unsafe fn scan_avx2(text: Text<'_>, payload: usize, shapes: Option<&mut Shapes>, tape: &mut Tape) -> Scanned<()> {
     // SAFETY: this function is entered only where the features are there.
-    unsafe { Scanner::<super::block::Avx2>::run(text, payload, tape) }
+    unsafe { Scanner::<super::block::Avx2>::run(text, payload, shapes, tape) }
 }
 
 /// The scan of one text. Its functions are inlined into the function that has the block's instructions.
 ///
-/// The text is looked at block by block, each once; a block may hold several short strings, or a long string many
-/// blocks. The masks of the block that starts at `base` have one bit a byte, none for bytes behind the text.
-///
 /// Invariant: every place handed to [`Self::byte`] or [`Self::string`] is at most `len`. At `len` stands a
 /// newline, which no token contains, so no token is followed beyond it; a block loaded at a place up to `len`
 /// stays inside the padding.
-struct Scanner<'a, 't, B> {
-    start: *const u8,
-    len: usize,
+pub(super) struct Scanner<'a, 't, B> {
+    pub(super) start: *const u8,
+    pub(super) len: usize,
     text: Text<'a>,
-    tape: &'t mut Tape,
-    base: usize,
-    /// Quotes that no backslash escapes.
-    quotes: u64,
-    /// What no string holds: control characters, what no backslash may stand before, and the newline behind the text.
-    /// Told only once a string comes to it, so that the first byte that does not fit is the same for every block size.
-    wrong: u64,
-    /// Bytes that a backslash escapes.
-    escaped: u64,
-    /// Those of them that are a `u`.
-    unicode: u64,
-    /// Bytes of 0x80 and above.
-    non_ascii: u64,
-    /// Any of these but quotes: what a short plain string does not have.
-    special: u64,
-    /// 1 where the first byte of the next block is escaped by the last of this one.
-    carried: u64,
+    pub(super) tape: &'t mut Tape,
     block: std::marker::PhantomData<B>,
 }
 
@@ -298,7 +295,7 @@ struct KeyName {
 }
 
 /// Place of a scan that goes on.
-type Scanned<T> = Result<T, Malformed>;
+pub(super) type Scanned<T> = Result<T, Malformed>;
 
 const UNCLOSED: &str = "the line ends inside a value";
 
@@ -307,7 +304,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
     ///
     /// The processor must have the instructions of `B`.
     #[inline(always)]
-    unsafe fn run(text: Text<'a>, payload: usize, tape: &'t mut Tape) -> Scanned<()> {
+    unsafe fn run(text: Text<'a>, payload: usize, shapes: Option<&mut Shapes>, tape: &'t mut Tape) -> Scanned<()> {
         tape.values.clear();
         tape.open.clear();
         tape.has_non_ascii = false;
@@ -317,39 +314,57 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             return Err(Malformed { at: 0, why: "the line is 4 GiB or longer" });
         }
         let start = text.buffer.as_ptr();
-        let mut scanner = Self {
-            start,
-            len: text.len,
-            text,
-            tape,
-            base: 0,
-            quotes: 0,
-            wrong: 0,
-            escaped: 0,
-            unicode: 0,
-            non_ascii: 0,
-            special: 0,
-            carried: 0,
-            block: std::marker::PhantomData,
-        };
+        let mut scanner = Self { start, len: text.len, text, tape, block: std::marker::PhantomData };
         if payload >= text.len {
             // Also for an empty text.
             return Err(Malformed { at: 0, why: "not a JSON object" });
         }
-        // SAFETY: `payload` is below `len`.
+        // SAFETY: `payload` is below `len`, and so is what `follow` gives.
         unsafe {
-            scanner.look_at(payload);
-            let mut at = if payload == 0 { scanner.skip_blank(0) } else { payload };
-            let leading = at - payload;
-            if scanner.byte(at) != b'{' {
-                return Err(Malformed { at, why: "not a JSON object" });
+            if payload > 0 {
+                scanner.open_root();
             }
-            at = scanner.object(at, payload > 0)?;
-            let end = at;
-            at = scanner.skip_blank(at);
-            scanner.tape.has_blank |= leading != 0 || end != at;
-            if at == scanner.len { Ok(()) } else { Err(Malformed { at, why: "something follows the object" }) }
+            let followed = match &shapes {
+                Some(shapes) => scanner.follow(shapes, payload)?,
+                None => Followed::Nothing,
+            };
+            match followed {
+                Followed::Whole => {}
+                Followed::Until { at } => scanner.rest(at, true)?,
+                Followed::Nothing => {
+                    let at = if payload == 0 { scanner.skip_blank(0) } else { payload };
+                    if scanner.byte(at) != b'{' {
+                        return Err(Malformed { at, why: "not a JSON object" });
+                    }
+                    scanner.rest(at, false)?;
+                }
+            }
+            if let Some(shapes) = shapes
+                && shapes.wants(&followed)
+            {
+                shapes.learn(text, payload, scanner.tape);
+            }
         }
+        Ok(())
+    }
+
+    /// Records the object around a payload, whose members before that are known.
+    #[inline(always)]
+    fn open_root(&mut self) {
+        let root = self.record(Kind::Object, Content::default(), Key::Other, KeyName::default(), 0, 0);
+        self.tape.values[root].is_entered = true;
+        self.tape.open.push(place_u32(root));
+        self.tape.depth = 1;
+    }
+
+    /// Scans what is left of the text, as [`Self::object`] does.
+    #[inline(always)]
+    unsafe fn rest(&mut self, at: usize, is_behind: bool) -> Scanned<()> {
+        // SAFETY: the caller's.
+        let end = unsafe { self.object(at, is_behind)? };
+        // SAFETY: as `object` keeps places at most `len`.
+        let at = unsafe { self.skip_blank(end) };
+        if at == self.len { Ok(()) } else { Err(Malformed { at, why: "something follows the object" }) }
     }
 
     /// The byte at `at`.
@@ -358,7 +373,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
     ///
     /// `at` must be at most `len`.
     #[inline(always)]
-    unsafe fn byte(&self, at: usize) -> u8 {
+    pub(super) unsafe fn byte(&self, at: usize) -> u8 {
         debug_assert!(at <= self.len + super::block::PADDING);
         // SAFETY: at most `len`, which is inside the buffer.
         unsafe { *self.start.add(at) }
@@ -380,100 +395,94 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         at
     }
 
-    /// Takes the masks of the block at `base`.
+    /// Scans a string from behind its opening quote; gives the place of the closing one.
     #[inline(always)]
-    unsafe fn look_at(&mut self, base: usize) {
-        // SAFETY: `base` is at most `len`.
+    pub(super) unsafe fn string(&mut self, at: usize) -> Scanned<(usize, Content)> {
+        // SAFETY: a block at a place up to `len` is inside the padding; what stands behind `len` stands behind a newline,
+        // which no plain string holds.
         unsafe {
-            let block = B::load(self.start.add(base));
-            self.base = base;
-            // The newline behind the text is left in, so that strings end there; what is behind it is not.
-            let left = self.len - base;
-            let inside = if left < B::LANES - 1 { (2 << left) - 1 } else { u64::MAX };
-            let backslashes = block.equal(b'\\') & inside;
-            let quotes = block.equal(b'"') & inside;
-            self.wrong = block.control() & inside;
-            self.non_ascii = block.non_ascii() & inside;
-            self.special = self.wrong | self.non_ascii;
-            self.unicode = 0;
-            if backslashes | self.carried == 0 {
-                self.quotes = quotes;
-                self.escaped = 0;
-                return;
+            let block = B::load(self.start.add(at));
+            let quotes = block.equal(b'"');
+            // Most strings are plain and end in their first block.
+            if quotes != 0 && block.not_plain() & before(quotes) == 0 {
+                return Ok((at + quotes.trailing_zeros() as usize, Content::default()));
             }
-            let (_, escaped) = escapes::<B>(backslashes, &mut self.carried);
-            self.quotes = quotes & !escaped;
-            self.escaped = escaped;
-            self.special |= escaped;
-            let rare = escaped & !(quotes | backslashes | block.equal(b'n') | block.equal(b't'));
-            if rare != 0 {
-                self.check_escapes(rare);
+            self.any_string(at)
+        }
+    }
+
+    /// As [`Self::string`], block by block.
+    #[inline(always)]
+    unsafe fn any_string(&mut self, mut at: usize) -> Scanned<(usize, Content)> {
+        let mut content = 0_u8;
+        // 1 where the first byte of the next block is escaped by the last of this one.
+        let mut carried = 0;
+        // SAFETY: `at` is at most `len`: no block that the string goes on behind holds the newline there.
+        unsafe {
+            loop {
+                let block = B::load(self.start.add(at));
+                let (_, escaped) = escapes::<B>(block.equal(b'\\'), &mut carried);
+                let quotes = block.equal(b'"') & !escaped;
+                let inside = before(quotes);
+                let escaped = escaped & inside;
+                let mut wrong = block.control() & inside;
+                let common = block.equal(b'n') | block.equal(b't') | block.equal(b'"') | block.equal(b'\\');
+                let rare = escaped & !common;
+                if rare != 0 {
+                    let unicode;
+                    (wrong, unicode) = self.check_escapes(at, rare, wrong);
+                    content |= if unicode == 0 { 0 } else { Content::UNICODE_ESCAPE };
+                }
+                if wrong != 0 {
+                    return Err(self.wrong(at + wrong.trailing_zeros() as usize));
+                }
+                content |= if escaped == 0 { 0 } else { Content::ESCAPE };
+                content |= if block.non_ascii() & inside == 0 { 0 } else { Content::NON_ASCII };
+                if quotes != 0 {
+                    self.tape.has_non_ascii |= content & Content::NON_ASCII != 0;
+                    return Ok((at + quotes.trailing_zeros() as usize, Content(content)));
+                }
+                at += B::LANES;
             }
         }
     }
 
-    /// Checks the escapes of the block whose characters are `rare`: neither quote, backslash, `n` nor `t`.
+    /// Checks the escapes of the block at `base` whose characters are `rare`: neither quote, backslash, `n` nor `t`.
+    /// Adds those that JSON does not have to what is `wrong`, and tells those that are a `u`.
     #[inline(always)]
-    unsafe fn check_escapes(&mut self, mut rare: u64) {
-        // SAFETY: the bits stand for bytes up to `len`.
+    unsafe fn check_escapes(&self, base: usize, mut rare: u64, mut wrong: u64) -> (u64, u64) {
+        let mut unicode = 0;
+        // SAFETY: the bits stand for bytes before `len`.
         unsafe {
             while rare != 0 {
                 let lane = rare.trailing_zeros();
-                let at = self.base + lane as usize;
+                let at = base + lane as usize;
                 rare &= rare - 1;
                 match self.byte(at) {
                     b'r' | b'/' | b'b' | b'f' => {}
                     b'u' => {
                         // Four bytes behind a byte up to `len` are inside the padding.
                         let digits = self.start.add(at + 1).cast::<[u8; 4]>().read_unaligned();
-                        self.unicode |= 1 << lane;
-                        self.wrong |= u64::from(!digits.iter().all(u8::is_ascii_hexdigit)) << lane;
+                        unicode |= 1 << lane;
+                        wrong |= u64::from(!digits.iter().all(u8::is_ascii_hexdigit)) << lane;
                     }
-                    _ => self.wrong |= 1 << lane,
+                    _ => wrong |= 1 << lane,
                 }
             }
         }
+        (wrong, unicode)
     }
 
-    /// Scans a string from behind its opening quote; gives the place of the closing one.
-    #[inline(always)]
-    unsafe fn string(&mut self, mut at: usize) -> Scanned<(usize, Content)> {
-        let mut content = 0_u8;
-        // SAFETY: `at` is at most `len`: no block before `at` holds the newline at `len`, or it would have ended here.
-        unsafe {
-            while at >= self.base + B::LANES {
-                self.look_at(self.base + B::LANES);
-            }
-            loop {
-                let shift = at - self.base;
-                let quotes = self.quotes >> shift;
-                // All bits below the closing quote; all bits where there is none.
-                let inside = quotes.wrapping_sub(1) & !quotes;
-                if (self.special >> shift) & inside != 0 {
-                    let wrong = (self.wrong >> shift) & inside;
-                    if wrong != 0 {
-                        let place = at + wrong.trailing_zeros() as usize;
-                        let why = match self.byte(place) {
-                            _ if place == self.len => UNCLOSED,
-                            ..b' ' => "a control character inside a string",
-                            b'u' => "an escape \\u without four digits",
-                            _ => "an escape that JSON does not have",
-                        };
-                        return Err(Malformed { at: place, why });
-                    }
-                    let any = |mask: u64, flag: u8| if (mask >> shift) & inside == 0 { 0 } else { flag };
-                    content |= any(self.escaped, Content::ESCAPE)
-                        | any(self.unicode, Content::UNICODE_ESCAPE)
-                        | any(self.non_ascii, Content::NON_ASCII);
-                }
-                if quotes != 0 {
-                    self.tape.has_non_ascii |= content & Content::NON_ASCII != 0;
-                    return Ok((at + quotes.trailing_zeros() as usize, Content(content)));
-                }
-                at = self.base + B::LANES;
-                self.look_at(at);
-            }
-        }
+    /// What is wrong with a string at `at`.
+    #[cold]
+    fn wrong(&self, at: usize) -> Malformed {
+        let why = match self.text.buffer[at] {
+            _ if at == self.len => UNCLOSED,
+            ..b' ' => "a control character inside a string",
+            b'u' => "an escape \\u without four digits",
+            _ => "an escape that JSON does not have",
+        };
+        Malformed { at, why }
     }
 
     /// Scans a number; gives the place behind it.
@@ -504,6 +513,21 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
             }
         }
         Ok((at, kind))
+    }
+
+    /// Scans a number of which a digit or a minus is there; gives the place behind it. Quick for short integers.
+    #[inline(always)]
+    pub(super) unsafe fn likely_integer(&self, at: usize) -> Scanned<(usize, Kind)> {
+        // SAFETY: a block at a place up to `len` is inside the padding; a digit is no newline, so what is behind some is
+        // at most `len`.
+        unsafe {
+            let length = (!B::load(self.start.add(at)).digits()).trailing_zeros() as usize;
+            let is_plain = (1..B::LANES).contains(&length) && (self.byte(at) != b'0' || length == 1);
+            if is_plain && !matches!(self.byte(at + length), b'.' | b'e' | b'E') {
+                return Ok((at + length, Kind::Integer));
+            }
+            self.number(at)
+        }
     }
 
     /// Scans one digit or more; gives the place behind them.
@@ -558,26 +582,21 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         }
     }
 
-    /// Scans the object that starts at `at`, and records what is inside entered containers. Where it `is_payload`, the
-    /// object around it is open already.
+    /// Scans the object that starts at `at`, or is open there as the payload of another, and records what is inside
+    /// entered containers. Where `at` `is_behind` a value, what is open goes on there.
     #[inline(always)]
-    unsafe fn object(&mut self, mut at: usize, is_payload: bool) -> Scanned<usize> {
-        let mut key = Key::Other;
+    unsafe fn object(&mut self, mut at: usize, mut is_behind: bool) -> Scanned<usize> {
+        let mut key = if self.tape.open.is_empty() { Key::Other } else { Key::Payload };
         let mut name = KeyName::default();
-        if is_payload {
-            let root = self.record(Kind::Object, Content::default(), key, name, 0, 0);
-            self.tape.values[root].is_entered = true;
-            self.tape.open.push(place_u32(root));
-            self.tape.depth = 1;
-            key = Key::Payload;
-        }
         // SAFETY: all places come from functions that keep them at most `len`, or step over a byte just seen to be
         // no newline.
         unsafe {
             'value: loop {
                 // A value starts at `at`, under `key`.
                 let first = self.byte(at);
-                if self.tape.values.len() >= MAX_VALUES {
+                if is_behind {
+                    is_behind = false;
+                } else if self.tape.values.len() >= MAX_VALUES {
                     at = self.leave()?;
                     if self.tape.open.is_empty() {
                         return Ok(at);
@@ -709,11 +728,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         self.tape.values[place].is_entered = false;
         let start = self.tape.values[place].start as usize;
         // SAFETY: `start` is the place of the container's opening bracket, which no backslash stands before.
-        let end = unsafe {
-            self.carried = 0;
-            self.look_at(start);
-            self.skip_container(start)?
-        };
+        let end = unsafe { self.skip_container(start)? };
         self.tape.values[place].end = place_u32(end);
         Ok(end)
     }
@@ -781,6 +796,12 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
     }
 }
 
+/// A mask of the bytes before the first of `some`; of all where there are none.
+#[inline(always)]
+fn before(some: u64) -> u64 {
+    some.wrapping_sub(1) & !some
+}
+
 /// The key of a name that contains escapes.
 #[cold]
 fn named_with_escapes(name: &[u8]) -> Key {
@@ -797,4 +818,4 @@ fn place_u32(place: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

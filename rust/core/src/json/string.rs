@@ -4,7 +4,7 @@
 //! to 0.169). Decoded text therefore is WTF-8: UTF-8 in which such a surrogate stands as the three bytes that its
 //! number would have. [`escape`] turns it back into `\udXXX`.
 
-use super::block::{Block, Instructions, Portable, escapes};
+use super::block::{Block, Instructions, Portable, below, escapes};
 
 /// One character of a string's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,8 @@ unsafe fn decode_avx2(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8
     unsafe { decode_blocks::<super::block::Avx2>(content, limit, lone, out) }
 }
 
-/// Decodes block by block: what stands before the first backslash of a block is copied at once.
+/// Decodes block by block: what stands before the first backslash of a block is copied at once, and behind it too where
+/// the processor can leave bytes out.
 ///
 /// # Safety
 ///
@@ -120,55 +121,47 @@ unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out:
     let mut at = 0;
     // Decoded text is never longer than its content.
     out.reserve(content.len().min(limit.saturating_mul(4)) + B::LANES);
-    while left > 0 && content.len() - at >= B::LANES {
-        // SAFETY: `B::LANES` bytes are left from `at` on. Room for `content.len()` bytes (or for four for each
-        // character wanted) and a block was reserved, and no more was written than was read.
+    while left > 0 && at < content.len() {
+        let length = (content.len() - at).min(B::LANES);
+        // SAFETY: `length` bytes are left from `at` on. Room for `content.len()` bytes (or for four for each character
+        // wanted) and a block was reserved, and no more was written than was read.
         unsafe {
-            let block = B::load(content.as_ptr().add(at));
+            let start = content.as_ptr().add(at);
+            let block = if length == B::LANES { B::load(start) } else { B::load_part(start, length) };
             let end = out.as_mut_ptr().add(out.len());
             let backslashes = block.equal(b'\\');
-            let mut plain = (backslashes.trailing_zeros() as usize).min(B::LANES);
-            let mut taken = plain;
-            let mut written = below(plain);
-            let is_whole = plain < B::LANES && {
+            // The bytes that are kept, of them those that begin a character, and how much of the block that is.
+            let mut taken = (backslashes.trailing_zeros() as usize).min(length);
+            let mut kept = below(taken);
+            let mut is_written = backslashes == 0;
+            if is_written {
+                block.store(end);
+            } else {
                 let (escaping, escaped) = escapes::<B>(backslashes, &mut 0);
                 // An escape that the block's end cuts in two is left to the next block.
-                let cut = escaping & (1 << (B::LANES - 1));
-                let is_written = block.write_unescaped(escaping, escaped, end);
+                let cut = escaping >> (length - 1) & 1;
+                is_written = (length == B::LANES || cut == 0) && block.write_unescaped(escaping, escaped, end);
                 if is_written {
-                    taken = B::LANES - usize::from(cut != 0);
-                    written = !escaping & below(B::LANES);
-                    plain = written.count_ones() as usize;
+                    taken = length - usize::from(cut != 0);
+                    kept = !escaping & below(length);
+                } else {
+                    block.store(end);
                 }
-                is_written
-            };
-            let characters = plain - (block.continuation() & written).count_ones() as usize;
+            }
+            let beginnings = kept & !block.continuation();
+            let characters = beginnings.count_ones() as usize;
             if characters > left {
-                break;
+                let kept = kept & below(place_of(beginnings, left));
+                out.set_len(out.len() + kept.count_ones() as usize);
+                return limit;
             }
-            if !is_whole {
-                std::ptr::copy_nonoverlapping(content.as_ptr().add(at), end, B::LANES);
-            }
-            out.set_len(out.len() + plain);
+            out.set_len(out.len() + kept.count_ones() as usize);
             at += taken;
             left -= characters;
-            if !is_whole && plain < B::LANES && left > 0 {
+            if !is_written && left > 0 {
                 at += push_escape(content, at, lone, out);
                 left -= 1;
             }
-        }
-    }
-    while left > 0 && at < content.len() {
-        if content[at] == b'\\' {
-            at += push_escape(content, at, lone, out);
-            left -= 1;
-        } else {
-            let rest = &content[at..];
-            let plain = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
-            let (length, characters) = prefix(&rest[..plain], left);
-            out.extend_from_slice(&rest[..length]);
-            at += length;
-            left -= characters;
         }
     }
     // The last block may have ended inside the last character.
@@ -179,10 +172,12 @@ unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out:
     limit - left
 }
 
-/// A mask of the first `lanes` bytes of a block.
-#[inline(always)]
-fn below(lanes: usize) -> u64 {
-    if lanes == 64 { u64::MAX } else { (1 << lanes) - 1 }
+/// The place of the set bit of `mask` that has `before` set ones below it; there is one.
+fn place_of(mut mask: u64, before: usize) -> usize {
+    for _ in 0..before {
+        mask &= mask - 1;
+    }
+    mask.trailing_zeros() as usize
 }
 
 /// Appends the character of the escape whose backslash is at `at`; gives the escape's length.

@@ -53,11 +53,15 @@ impl<'a, 't> Envelope<'a, 't> {
 
 /// The members of an object by their keys; of a repeated key the last.
 #[derive(Clone, Copy)]
-pub struct Members<'t>([Option<&'t Value>; Key::COUNT]);
+pub struct Members<'t> {
+    tape: Option<&'t Tape>,
+    /// Their places on the tape, 0 where there is none: that is the text's outermost value.
+    places: [u32; Key::COUNT],
+}
 
 impl Default for Members<'_> {
     fn default() -> Self {
-        Self([None; Key::COUNT])
+        Self { tape: None, places: [0; Key::COUNT] }
     }
 }
 
@@ -65,10 +69,10 @@ impl<'t> Members<'t> {
     /// The members of a value, none where it is no object.
     #[must_use]
     pub fn of(tape: &'t Tape, object: &Value) -> Self {
-        let mut members = Self::default();
+        let mut members = Self { tape: Some(tape), ..Self::default() };
         if object.kind == Kind::Object {
             for value in tape.children(object) {
-                members.0[value.key as usize] = Some(value);
+                members.places[value.key as usize] = value.place();
             }
         }
         members
@@ -78,7 +82,10 @@ impl<'t> Members<'t> {
     #[must_use]
     #[inline]
     pub fn get(&self, key: Key) -> Option<&'t Value> {
-        self.0[key as usize]
+        match self.places[key as usize] {
+            0 => None,
+            place => self.tape.map(|tape| tape.value(place)),
+        }
     }
 }
 

@@ -1,74 +1,110 @@
 //! The ids by which rollouts name threads, turns and calls.
 
-use smallvec::SmallVec;
-
 use crate::json::string;
 
+/// The longest text of a [`Name`] that needs no allocation, in bytes; ids of codex have 36 at the most (seen on 0.64 to
+/// 0.169).
+const SHORT: usize = 38;
+
 /// Text of a JSON string as its shortest escaped content: what a record can quote as it stands, and equal for equal texts.
-///
-/// Ids of codex (36 bytes at the most, seen on 0.64 to 0.169) need no allocation.
-#[derive(Default, PartialEq, Eq, Hash)]
-pub struct Name(SmallVec<[u8; 40]>);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Name(Form);
+
+/// How the text is kept. Each has but one form, so that equal texts are equal values.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Form {
+    /// The text, zeros behind it.
+    Short { bytes: [u8; SHORT], length: u8 },
+    /// A text of more than [`SHORT`] bytes.
+    Long(Box<[u8]>),
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Self(Form::Short { bytes: [0; SHORT], length: 0 })
+    }
+}
 
 impl Name {
     /// Takes the content of a JSON string, `has_escape` telling whether it holds any escape.
     #[must_use]
     pub fn new(content: &[u8], has_escape: bool) -> Self {
-        if !has_escape {
-            return Self(SmallVec::from_slice(content));
+        if has_escape {
+            let (mut decoded, mut escaped) = (Vec::new(), Vec::new());
+            string::decode(content, &mut decoded);
+            string::escape(&decoded, &mut escaped);
+            return Self::of(&escaped);
         }
-        let (mut decoded, mut escaped) = (Vec::new(), Vec::new());
-        string::decode(content, &mut decoded);
-        string::escape(&decoded, &mut escaped);
-        Self(SmallVec::from_vec(escaped))
+        Self::of(content)
+    }
+
+    fn of(text: &[u8]) -> Self {
+        let mut bytes = [0; SHORT];
+        match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
+            (Ok(length), Some(short)) => {
+                short.copy_from_slice(text);
+                Self(Form::Short { bytes, length })
+            }
+            _ => Self(Form::Long(text.into())),
+        }
+    }
+
+    /// Takes a text without escapes in place of the present one.
+    pub fn assign(&mut self, text: &[u8]) {
+        match (&mut self.0, u8::try_from(text.len())) {
+            (Form::Short { bytes, length }, Ok(new)) if text.len() <= SHORT => {
+                bytes[..text.len()].copy_from_slice(text);
+                bytes[text.len()..].fill(0);
+                *length = new;
+            }
+            _ => *self = Self::of(text),
+        }
     }
 
     /// The escaped content.
     #[must_use]
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Form::Short { bytes, length } => &bytes[..usize::from(*length)],
+            Form::Long(text) => text,
+        }
     }
 
     /// Whether there is no text.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_bytes().is_empty()
     }
 
     /// Whether it has the form of a UUID; those of codex are of version 7 and sort by time (seen on 0.138 to 0.169).
     #[must_use]
     pub fn is_uuid(&self) -> bool {
-        self.0.len() == 36
-            && self.0.iter().enumerate().all(|(at, byte)| match at {
+        let text = self.as_bytes();
+        text.len() == 36
+            && text.iter().enumerate().all(|(at, byte)| match at {
                 8 | 13 | 18 | 23 => *byte == b'-',
                 _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
             })
     }
 }
 
-impl Clone for Name {
-    fn clone(&self) -> Self {
-        // The derived clone goes byte by byte.
-        Self(SmallVec::from_slice(&self.0))
-    }
-}
-
 impl std::fmt::Debug for Name {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{:?}", String::from_utf8_lossy(&self.0))
+        write!(formatter, "{:?}", String::from_utf8_lossy(self.as_bytes()))
     }
 }
 
 impl serde::Serialize for Name {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
+        serializer.serialize_str(&String::from_utf8_lossy(self.as_bytes()))
     }
 }
 
 impl<'de> serde::Deserialize<'de> for Name {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Ok(Self(SmallVec::from_slice(text.as_bytes())))
+        Ok(Self::of(text.as_bytes()))
     }
 }
 

@@ -65,39 +65,62 @@ pub enum Role {
     Other,
 }
 
-/// Lines that only keep codex's books.
-pub const BOOKKEEPING: &[&[u8]] =
-    &[b"inter_agent_communication_metadata", b"retained_context", b"token_usage_record", b"world_state"];
+/// Makes a list of words and a function that tells whether a word is on it.
+macro_rules! list {
+    ($(#[$doc:meta])+ $list:ident, $is_listed:ident: $($word:literal)+) => {
+        $(#[$doc])+
+        pub const $list: &[&[u8]] = &[$($word),+];
 
-/// Response items that are no part of the conversation: compaction is told by its `compacted` line.
-pub const BOOKKEEPING_ITEMS: &[&[u8]] = &[
-    b"additional_tools",
-    b"compaction",
-    b"compaction_summary",
-    b"compaction_trigger",
-    b"context_compaction",
-    b"ghost_snapshot",
-];
+        #[doc = concat!("Whether a word is one of [`", stringify!($list), "`].")]
+        #[must_use]
+        #[inline]
+        pub fn $is_listed(word: &[u8]) -> bool {
+            // Compares with words of the same length alone.
+            matches!(word, $($word)|+)
+        }
+    };
+}
 
-/// Events that show what a response item or another line holds.
-pub const DISPLAY_EVENTS: &[&[u8]] = &[
-    b"agent_message",
-    b"agent_reasoning",
-    b"agent_reasoning_raw_content",
-    b"agent_reasoning_section_break",
-    b"context_compacted",
-    b"exec_command_end",
-    b"image_generation_end",
-    b"item_completed",
-    b"item_started",
-    b"mcp_tool_call_end",
-    b"patch_apply_end",
-    b"sub_agent_activity",
-    b"thread_settings_applied",
-    b"user_message",
-    b"view_image_tool_call",
-    b"web_search_end",
-];
+list! {
+    /// Lines that only keep codex's books.
+    BOOKKEEPING, is_bookkeeping:
+    b"inter_agent_communication_metadata"
+    b"retained_context"
+    b"token_usage_record"
+    b"world_state"
+}
+
+list! {
+    /// Response items that are no part of the conversation: compaction is told by its `compacted` line.
+    BOOKKEEPING_ITEMS, is_bookkeeping_item:
+    b"additional_tools"
+    b"compaction"
+    b"compaction_summary"
+    b"compaction_trigger"
+    b"context_compaction"
+    b"ghost_snapshot"
+}
+
+list! {
+    /// Events that show what a response item or another line holds.
+    DISPLAY_EVENTS, is_display_event:
+    b"agent_message"
+    b"agent_reasoning"
+    b"agent_reasoning_raw_content"
+    b"agent_reasoning_section_break"
+    b"context_compacted"
+    b"exec_command_end"
+    b"image_generation_end"
+    b"item_completed"
+    b"item_started"
+    b"mcp_tool_call_end"
+    b"patch_apply_end"
+    b"sub_agent_activity"
+    b"thread_settings_applied"
+    b"user_message"
+    b"view_image_tool_call"
+    b"web_search_end"
+}
 
 impl<'a> Kind<'a> {
     /// The kind of a scanned line.
@@ -114,13 +137,13 @@ impl<'a> Kind<'a> {
                 b"task_complete" | b"turn_complete" => Self::TaskComplete,
                 b"turn_aborted" => Self::TurnAborted,
                 b"thread_rolled_back" => Self::ThreadRolledBack,
-                event if DISPLAY_EVENTS.contains(&event) => Self::Listed,
+                event if is_display_event(event) => Self::Listed,
                 _ => Self::Other,
             },
             b"turn_context" => Self::TurnContext,
             b"session_meta" => Self::SessionMeta,
             b"compacted" => Self::Compacted,
-            line if BOOKKEEPING.contains(&line) => Self::Listed,
+            line if is_bookkeeping(line) => Self::Listed,
             _ => Self::Other,
         }
     }
@@ -142,7 +165,7 @@ impl<'a> Kind<'a> {
             b"function_call" => Self::FunctionCall,
             b"custom_tool_call" => Self::CustomToolCall,
             b"function_call_output" | b"custom_tool_call_output" => Self::CallOutput,
-            item if BOOKKEEPING_ITEMS.contains(&item) => Self::Listed,
+            item if is_bookkeeping_item(item) => Self::Listed,
             item => {
                 if let Some(tool) = item.strip_suffix(b"_call").filter(|tool| !tool.is_empty()) {
                     Self::OtherCall(tool)

@@ -137,6 +137,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// Gives out the line that ends at `newline`.
+    #[inline(always)]
     fn take(&mut self, newline: usize) -> Result<Line<'_>, LineError> {
         let length = newline - self.start;
         let offset = ByteOffset(self.offset);

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::kind::{BOOKKEEPING, BOOKKEEPING_ITEMS, DISPLAY_EVENTS};
+use super::kind::{is_bookkeeping, is_bookkeeping_item, is_display_event};
 use super::timestamp::{self, Nanos};
 
 /// The members of a line before its payload.
@@ -49,7 +49,8 @@ pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>
         ordinal = Some(behind[..digits].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
         rest = behind[digits..].strip_prefix(b",\"")?;
     }
-    let (kind, rest) = kind(rest.strip_prefix(b"type\":\"")?)?;
+    let (kind, rest) =
+        likely_word(rest.strip_prefix(b"type\":\"")?, [b"event_msg\"", b"response_item\"", b"token_usage_record\""])?;
     let rest = rest.strip_prefix(b",\"payload\":")?;
     (rest.first() == Some(&b'{')).then(|| Head {
         timestamp: (stamp, nanos),
@@ -80,31 +81,35 @@ pub fn listed<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<
 fn listed_kind<'a>(line: &'a [u8], head: &Head<'a>) -> Option<Listed<'a>> {
     let is_event = head.kind == b"event_msg";
     if !is_event && head.kind != b"response_item" {
-        return BOOKKEEPING.contains(&head.kind).then_some([head.kind, b"", b""]);
+        return is_bookkeeping(head.kind).then_some([head.kind, b"", b""]);
     }
     let payload = line[head.payload..].strip_prefix(b"{\"type\":\"")?;
     if payload.starts_with(b"token_count\"") || payload.starts_with(b"function_call") {
         return None;
     }
-    let (item, rest) = word(payload)?;
+    let (item, rest) = likely_word(payload, [b"item_completed\"", b"reasoning\"", b"message\""])?;
     if !is_event {
-        return BOOKKEEPING_ITEMS.contains(&item).then_some([head.kind, item, b""]);
+        return is_bookkeeping_item(item).then_some([head.kind, item, b""]);
     }
     if item != b"item_completed" {
-        return DISPLAY_EVENTS.contains(&item).then_some([head.kind, item, b""]);
+        return is_display_event(item).then_some([head.kind, item, b""]);
     }
     let rest = rest.strip_prefix(b",\"thread_id\":\"")?.get(UUID..)?;
     let rest = rest.strip_prefix(b"\",\"turn_id\":\"")?.get(UUID..)?;
-    let (detail, _) = word(rest.strip_prefix(b"\",\"item\":{\"type\":\"")?)?;
+    let (detail, _) = likely_word(
+        rest.strip_prefix(b"\",\"item\":{\"type\":\"")?,
+        [b"CommandExecution\"", b"Reasoning\"", b"AgentMessage\""],
+    )?;
     (detail != b"CommandExecution").then_some([head.kind, item, detail])
 }
 
-/// The kind that `text` starts with, of which two are the most frequent, and what stands behind its closing quote.
-#[inline]
-fn kind(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    for frequent in [&b"event_msg\""[..], b"response_item\""] {
-        if let Some(rest) = text.strip_prefix(frequent) {
-            return Some((&frequent[..frequent.len() - 1], rest));
+/// The word that `text` starts with, and what stands behind its closing quote; found by comparing where it is one of
+/// `frequent`, which have the quote.
+#[inline(always)]
+fn likely_word<'a, const N: usize>(text: &'a [u8], frequent: [&'static [u8]; N]) -> Option<(&'a [u8], &'a [u8])> {
+    for word in frequent {
+        if let Some(rest) = text.strip_prefix(word) {
+            return Some((&text[..word.len() - 1], rest));
         }
     }
     word(text)

@@ -3,7 +3,7 @@
 use crate::json::dump::{compact_unescaped, compacted, dump};
 use crate::json::number::has_unreadable_integer;
 use crate::json::scan::Kind;
-use crate::json::{Key, Tape, Text, Value, scan, string};
+use crate::json::{Key, Shapes, Tape, Text, Value, scan_alike, string};
 use crate::rollout::envelope::member;
 use crate::rollout::ids::Name;
 
@@ -24,6 +24,8 @@ pub struct Invocation {
     is_ascii: bool,
     /// The values of an object, for what is read from it.
     tape: Tape,
+    /// What such objects looked like so far.
+    shapes: Shapes,
     form: Form,
 }
 
@@ -121,7 +123,7 @@ impl Invocation {
         self.form = if is_text && trim_python_start(&self.decoded).is_empty() {
             Form::None
         } else if (is_text || is_object) && self.decoded.trim_ascii_start().first() == Some(&b'{') {
-            let scanned = scan(Text::pad(&mut self.decoded), &mut self.tape);
+            let scanned = scan_alike(Text::pad(&mut self.decoded), 0, &mut self.shapes, &mut self.tape);
             let is_readable = scanned.is_ok()
                 && self.tape.depth() <= MOST_DEPTH
                 && !has_unreadable_integer(&self.decoded[..self.length]);

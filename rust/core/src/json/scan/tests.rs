@@ -149,15 +149,20 @@ impl<'a> Model<'a> {
     }
 }
 
-type Implementation = unsafe fn(Text<'_>, usize, &mut Tape) -> Result<(), Malformed>;
+pub type Implementation = unsafe fn(Text<'_>, usize, Option<&mut Shapes>, &mut Tape) -> Result<(), Malformed>;
 
-unsafe fn scan_portable(text: Text<'_>, payload: usize, tape: &mut Tape) -> Result<(), Malformed> {
+unsafe fn scan_portable(
+    text: Text<'_>,
+    payload: usize,
+    shapes: Option<&mut Shapes>,
+    tape: &mut Tape,
+) -> Result<(), Malformed> {
     // SAFETY: the portable block needs no feature.
-    unsafe { Scanner::<Portable>::run(text, payload, tape) }
+    unsafe { Scanner::<Portable>::run(text, payload, shapes, tape) }
 }
 
 /// All that this processor can run.
-fn implementations() -> Vec<Implementation> {
+pub fn implementations() -> Vec<Implementation> {
     let mut implementations: Vec<Implementation> = vec![scan_portable];
     #[cfg(target_arch = "x86_64")]
     {
@@ -174,7 +179,7 @@ fn implementations() -> Vec<Implementation> {
 
 /// A value and what it holds, without its place on the tape.
 #[derive(Debug, PartialEq)]
-struct Tree {
+pub struct Tree {
     key: Key,
     kind: Kind,
     content: Content,
@@ -183,7 +188,7 @@ struct Tree {
     children: Vec<Tree>,
 }
 
-fn tree(tape: &Tape, value: &Value) -> Tree {
+pub fn tree(tape: &Tape, value: &Value) -> Tree {
     Tree {
         key: value.key,
         kind: value.kind,
@@ -206,8 +211,8 @@ fn scan_everywhere(json: &[u8]) -> Result<(Tree, Tape), Malformed> {
         let (mut tape, mut earlier) = (Tape::default(), b"{ \"payload\":{\"content\":[[{\"\xC3\xA9\":[".to_vec());
         // SAFETY: the processor was asked for the features.
         let result = unsafe {
-            let _ = run(Text::pad(&mut earlier), 0, &mut tape);
-            run(text, 0, &mut tape)
+            let _ = run(Text::pad(&mut earlier), 0, None, &mut tape);
+            run(text, 0, None, &mut tape)
         };
         let result = result.map(|()| (tree(&tape, tape.root()), tape));
         match (&first, &result) {
@@ -316,7 +321,7 @@ fn value(is_paired: bool) -> impl Strategy<Value = String> {
 }
 
 /// A valid text.
-fn text(is_paired: bool) -> impl Strategy<Value = String> {
+pub fn text(is_paired: bool) -> impl Strategy<Value = String> {
     (blank(), object(value(is_paired), 0..6), blank(), 0_usize..40).prop_map(|(before, object, after, deeper)| {
         let (open, close) = ("{\"payload\":[".repeat(deeper), "]}".repeat(deeper));
         before + &open + &object + &close + &after
@@ -325,7 +330,7 @@ fn text(is_paired: bool) -> impl Strategy<Value = String> {
 
 /// A small harm done to a text.
 #[derive(Clone, Debug)]
-enum Harm {
+pub enum Harm {
     Flip(prop::sample::Index, u8),
     Put(prop::sample::Index, u8),
     Delete(prop::sample::Index, usize),
@@ -339,7 +344,7 @@ fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![6 => prop::sample::select(&special[..]), 1 => any::<u8>()]
 }
 
-fn harm() -> impl Strategy<Value = Harm> {
+pub fn harm() -> impl Strategy<Value = Harm> {
     let place = any::<prop::sample::Index>;
     prop_oneof![
         (place(), byte()).prop_map(|(at, byte)| Harm::Flip(at, byte)),
@@ -350,7 +355,7 @@ fn harm() -> impl Strategy<Value = Harm> {
     ]
 }
 
-fn harmed(mut text: Vec<u8>, harms: &[Harm]) -> Vec<u8> {
+pub fn harmed(mut text: Vec<u8>, harms: &[Harm]) -> Vec<u8> {
     for harm in harms {
         if text.is_empty() {
             break;
@@ -425,7 +430,7 @@ proptest! {
         for run in implementations() {
             let mut tape = Tape::default();
             // SAFETY: the processor was asked for the features.
-            let result = unsafe { run(text, head.len(), &mut tape) };
+            let result = unsafe { run(text, head.len(), None, &mut tape) };
             match (&whole, result) {
                 // Where harm made it no object, nobody scans from there.
                 _ if rest.first() != Some(&b'{') => {}
@@ -635,7 +640,7 @@ fn a_payload_with_more_values_than_the_limit_is_left_as_it_is() {
     let mut json = format!("{head}{{{}\"b\":[{{}},\"\\\"\"]}}}}", "\"a\":1,".repeat(MAX_VALUES)).into_bytes();
     let length = json.len();
     let mut tape = Tape::default();
-    scan_from_payload(Text::pad(&mut json), head.len(), &mut tape).expect("valid");
+    scan_alike(Text::pad(&mut json), head.len(), &mut Shapes::default(), &mut tape).expect("valid");
     let payload = tape.children(tape.root()).next().expect("one member");
     assert!(!tape.is_entered(payload));
     assert_eq!((payload.key, payload.start as usize, payload.end as usize), (Key::Payload, head.len(), length - 1));

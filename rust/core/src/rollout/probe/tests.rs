@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::envelope::Envelope;
-use super::super::kind::{self, item_kind};
+use super::super::kind::{self, BOOKKEEPING, BOOKKEEPING_ITEMS, DISPLAY_EVENTS, item_kind};
 use super::*;
 use crate::json::{Tape, Text, scan};
 
