@@ -13,6 +13,8 @@ use crate::rollout::{
     ids::{CallId, Name, TurnId},
 };
 
+use super::call_marks::CallMarks;
+
 /// Programs that are remembered. A command that started before all of them goes to the oldest that can own it.
 const MOST_PROGRAMS: usize = 192;
 
@@ -135,14 +137,14 @@ pub struct Programs {
     /// In the order of their calls. The three queues go in step: what is looked through often stands close together.
     calls: VecDeque<Program>,
     spans: VecDeque<Span>,
-    /// A mark of each call id; equal ids have equal marks.
-    marks: VecDeque<u32>,
+    marks: CallMarks,
     /// Bytes of their ids.
     id_bytes: usize,
     /// Calls whose program goes on in a cell, by the cell.
     cells: VecDeque<(Name, CallId)>,
     /// Cells that calls of `wait` collect.
     waits: VecDeque<(CallId, Name)>,
+    wait_marks: CallMarks,
     /// Bytes of all program texts so far.
     text_end: u64,
     /// Texts up to `text_end`. Not part of a saved state: they are read again when needed.
@@ -156,19 +158,18 @@ impl Programs {
         let text_start = self.text_end;
         self.keep_text(text);
         let text = (text_start, text.len() as u64);
-        let mark = mark(&call);
         let mut program = Program { call, turn: turn.clone(), is_settled: false, text, line };
         self.id_bytes += program.id_bytes();
-        if let Some(place) = self.place(&program.call, mark) {
+        if let Some(place) = self.place(&program.call) {
             // A call id that comes again keeps its first place, and an output seen is seen.
             self.id_bytes -= self.calls[place].id_bytes();
             program.is_settled = self.calls[place].is_settled;
             self.calls[place] = program;
             self.spans[place] = Span::from(started);
         } else {
+            self.marks.push(&program.call);
             self.calls.push_back(program);
             self.spans.push_back(Span::from(started));
-            self.marks.push_back(mark);
         }
         while self.calls.len() > MOST_PROGRAMS || self.id_bytes > MOST_ID_BYTES {
             self.forget_one();
@@ -177,15 +178,18 @@ impl Programs {
 
     /// Takes in a call that waits for a cell.
     pub fn waits_for(&mut self, call: CallId, cell: Name) {
-        self.waits.retain(|(known, _)| *known != call);
+        if self.wait_marks.may_hold(&call) {
+            self.waits.retain(|(known, _)| *known != call);
+        }
         remember(&mut self.waits, (call, cell));
+        self.wait_marks = self.waits.iter().map(|(call, _)| call).collect();
     }
 
     /// Takes in a call's output: the program has ended, unless the output says that it goes on in `cell`.
     pub fn answered(&mut self, call: &CallId, at: Option<i64>, cell: Option<Name>) {
         let finished = at.unwrap_or(NEVER);
         let goes_on = cell.is_some();
-        if let Some(place) = self.place(call, mark(call)) {
+        if let Some(place) = self.place(call) {
             self.calls[place].is_settled = true;
             match cell {
                 None => self.spans[place].finished = finished,
@@ -198,10 +202,13 @@ impl Programs {
         if goes_on {
             return;
         }
+        if !self.wait_marks.may_hold(call) {
+            return;
+        }
         let collected = self.waits.iter().rfind(|(known, _)| known == call).map(|(_, cell)| cell);
         if let Some(place) = self.cells.iter().position(|(cell, _)| Some(cell) == collected)
             && let Some((_, owner)) = self.cells.remove(place)
-            && let Some(place) = self.place(&owner, mark(&owner))
+            && let Some(place) = self.place(&owner)
         {
             self.spans[place].finished = finished;
         }
@@ -264,12 +271,8 @@ impl Programs {
     }
 
     /// The place of a call's program.
-    fn place(&self, call: &CallId, mark: u32) -> Option<usize> {
-        // All marks are looked at, which takes less time than stopping at the first.
-        let (front, back) = self.marks.as_slices();
-        let is_in = |marks: &[u32]| marks.iter().fold(0, |found, known| found | u32::from(*known == mark)) != 0;
-        let is_known = is_in(front) || is_in(back);
-        if is_known { self.calls.iter().rposition(|program| program.call == *call) } else { None }
+    fn place(&self, call: &CallId) -> Option<usize> {
+        if self.marks.may_hold(call) { self.calls.iter().rposition(|program| program.call == *call) } else { None }
     }
 
     /// Whether the program's text spells the command out, as it is or escaped for JSON.
@@ -385,18 +388,6 @@ impl Id for CallId {
     fn length(&self) -> usize {
         self.0.length()
     }
-}
-
-/// A number that equal ids share and others hardly ever do.
-fn mark(call: &CallId) -> u32 {
-    let mixed = call.0.as_bytes().chunks(8).fold(0x9E37_79B9_7F4A_7C15, |mark: u64, chunk| {
-        let word = match <[u8; 8]>::try_from(chunk) {
-            Ok(chunk) => u64::from_le_bytes(chunk),
-            Err(_) => chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        };
-        (mark ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29)
-    });
-    u32::try_from(mixed >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use crate::json::{Key, Kind as JsonKind, Malformed, Tape, Text, Value, scan, scan_from_payload, string};
+use crate::json::{Key, Kind as JsonKind, Malformed, Shapes, Tape, Text, Value, scan, scan_alike, string};
 use crate::rollout::ByteOffset;
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string, unsigned};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
@@ -22,6 +22,7 @@ use super::copied::{CopiedContext, Meaning, SessionMeta};
 use super::event_id::{Digest16, GivenIds, HASHED_CHARACTERS, IdKind};
 use super::held_commands::{HeldCommand, HeldCommands, MOST_HELD_COMMANDS};
 use super::notice::Notice;
+use super::open_calls::OpenCalls;
 use super::output::{Output, OutputError};
 use super::record::{self, Origin, Source};
 use super::summary::{MalformedLine, Summary};
@@ -37,12 +38,6 @@ pub enum End {
     /// Nothing will ever come: nothing is held back.
     Final,
 }
-
-/// Calls that have no output yet and are remembered.
-const MOST_OPEN_CALLS: usize = 128;
-
-/// Open calls are forgotten, oldest first, when their ids and names come to more than this many bytes.
-const MOST_OPEN_CALL_BYTES: usize = 8 << 10;
 
 /// Behind a line of more than this many bytes no buffer is kept.
 const LARGE: usize = 1 << 20;
@@ -73,21 +68,12 @@ struct State {
     previous_total: Option<TotalUsage>,
     /// Counts the windows in which a step awaits its token counts.
     window: u64,
-    open_calls: Vec<OpenCall>,
+    open_calls: OpenCalls,
     programs: Programs,
     given_ids: GivenIds,
     copied: CopiedContext,
     /// The last timestamp seen.
     timestamp: Name,
-}
-
-/// A call without output so far.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-struct OpenCall {
-    call: CallId,
-    tool: Name,
-    /// The window whose token counts await its output.
-    window: Option<u64>,
 }
 
 /// The converter between two lines, to go on from later.
@@ -117,6 +103,8 @@ pub struct StateError {
 pub struct Converter<W> {
     agent_id: Vec<u8>,
     state: State,
+    /// What the state says of model and effort, as members of a step.
+    settings: Vec<u8>,
     output: Output<W>,
     held_commands: HeldCommands,
     /// Records of those that wait.
@@ -129,6 +117,8 @@ pub struct Converter<W> {
     anchor: Checkpoint,
     /// What the output had let go then.
     anchor_released: u64,
+    /// What lines looked like so far.
+    shapes: Shapes,
     scratch: Scratch,
 }
 
@@ -178,6 +168,20 @@ impl Item<'_> {
     }
 }
 
+impl State {
+    /// Model and effort as members of a step.
+    fn settings(&self) -> Vec<u8> {
+        let mut members = Vec::new();
+        if !self.model.is_empty() {
+            members.extend([b",\"model_name\":\"", self.model.as_bytes(), b"\""].concat());
+        }
+        if !self.effort.is_empty() {
+            members.extend([b",\"reasoning_effort\":", self.effort.as_bytes()].concat());
+        }
+        members
+    }
+}
+
 impl<W: Write> Converter<W> {
     /// A converter at the start of an input.
     pub fn new(agent_id: &str, sink: W) -> Self {
@@ -199,6 +203,7 @@ impl<W: Write> Converter<W> {
         let anchor = Checkpoint { resume_at: offset, skip: 0, state: sealed::seal(STATE_VERSION, &state) };
         Self {
             agent_id: agent_id.as_bytes().to_vec(),
+            settings: state.settings(),
             state,
             output,
             held_commands: HeldCommands::default(),
@@ -208,6 +213,7 @@ impl<W: Write> Converter<W> {
             offset,
             anchor,
             anchor_released: 0,
+            shapes: Shapes::default(),
             scratch: Scratch::default(),
         }
     }
@@ -243,13 +249,13 @@ impl<W: Write> Converter<W> {
         if let Some(head) = &head
             && let Some(kind) = probe::listed(line.text.bytes(), line.has_control, head)
         {
-            self.state.timestamp = Name::new(head.timestamp.0, false);
+            self.state.timestamp.assign(head.timestamp.0);
             self.summary.add_left_out(kind);
             return Ok(());
         }
         let mut tape = std::mem::take(&mut self.scratch.tape);
         let payload = head.as_ref().map_or(0, |head| head.payload);
-        match scan_from_payload(line.text, payload, &mut tape) {
+        match scan_alike(line.text, payload, &mut self.shapes, &mut tape) {
             Ok(()) if tape.has_non_ascii() && needs_repair(line.text.bytes()) => {
                 let mut repaired = std::mem::take(&mut self.scratch.repaired);
                 repair(line.text.bytes(), &mut repaired);
@@ -279,7 +285,7 @@ impl<W: Write> Converter<W> {
     ///
     /// [`OutputError`]: what the sink said, or the temporary file for waiting records.
     pub fn finish(&mut self, end: End) -> Result<(), OutputError> {
-        let awaits_output = self.state.open_calls.iter().any(|call| call.window == Some(self.state.window));
+        let awaits_output = self.state.open_calls.is_awaited_in(self.state.window);
         let holds_back = match end {
             End::Partial => true,
             End::Complete => self.output.is_waiting() && awaits_output,
@@ -319,7 +325,7 @@ impl<W: Write> Converter<W> {
             (None, _) => None,
         };
         if let Some((raw, _)) = timestamp {
-            self.state.timestamp = Name::new(raw, false);
+            self.state.timestamp.assign(raw);
         }
         let payload = envelope.payload.filter(|payload| payload.kind == JsonKind::Object);
         let is_copied = self.state.copied.covers(envelope.ordinal);
@@ -525,14 +531,7 @@ impl<W: Write> Converter<W> {
         is_answered: bool,
     ) {
         let window = (is_answered && !item.is_copied).then_some(self.state.window);
-        let open = OpenCall { call: call.clone(), tool: tool.clone(), window };
-        match self.state.open_calls.iter_mut().find(|known| known.call == *call) {
-            Some(known) => *known = open,
-            None => self.state.open_calls.push(open),
-        }
-        while self.state.open_calls.len() > MOST_OPEN_CALLS || self.open_call_bytes() > MOST_OPEN_CALL_BYTES {
-            self.state.open_calls.remove(0);
-        }
+        self.state.open_calls.called(call, tool, window);
         if starts_commands(tool.as_bytes()) {
             let turn = &self.state.context_turn;
             self.state.programs.called(call.clone(), item.millis(), turn, invocation.text(), item.offset);
@@ -541,10 +540,6 @@ impl<W: Write> Converter<W> {
         {
             self.state.programs.waits_for(call.clone(), cell);
         }
-    }
-
-    fn open_call_bytes(&self) -> usize {
-        self.state.open_calls.iter().map(|open| open.call.0.as_bytes().len() + open.tool.as_bytes().len()).sum()
     }
 
     /// Writes the step of a call; without a call id, the step's own event id stands in its place. `extra` is its members,
@@ -634,9 +629,7 @@ impl<W: Write> Converter<W> {
         self.state.programs.answered(call, item.millis(), cell);
         let digest = self.give_id(item, hashed, IdKind::ToolResult);
         self.scratch.hashed = buffer;
-        let known = self.state.open_calls.iter().position(|open| open.call == *call);
-        let known = known.map(|place| self.state.open_calls.remove(place).tool);
-        let tool = known.unwrap_or_else(|| Name::new(tool.unwrap_or(b"unknown"), false));
+        let tool = self.state.open_calls.answered(call).unwrap_or_else(|| Name::new(tool.unwrap_or(b"unknown"), false));
         self.open_observation(item, digest, IdKind::ToolResult, call);
         body.push_text(text, b"", &mut self.output);
         self.output.push(b"\",\"extra\":{\"is_error\":false,\"tool_name\":\"");
@@ -775,6 +768,7 @@ impl<W: Write> Converter<W> {
         });
         let effort = effort.map(|effort| effort.token(item.text)).filter(|effort| effort.len() <= LONGEST_SETTING);
         self.state.effort = Name::new(effort.unwrap_or_default(), false);
+        self.settings = self.state.settings();
         self.state.context_turn = item.short_name(Key::TurnId).map(TurnId).unwrap_or_default();
         let turn = self.state.context_turn.clone();
         let is_next = !turn.0.is_empty() && !self.state.latest_turn.0.is_empty() && turn != self.state.latest_turn;
@@ -954,15 +948,7 @@ impl<W: Write> Converter<W> {
 
     /// Appends model and effort to a step of the agent.
     fn push_settings(&mut self) {
-        if !self.state.model.is_empty() {
-            self.output.push(b",\"model_name\":\"");
-            self.output.push(self.state.model.as_bytes());
-            self.output.push(b"\"");
-        }
-        if !self.state.effort.is_empty() {
-            self.output.push(b",\"reasoning_effort\":");
-            self.output.push(self.state.effort.as_bytes());
-        }
+        self.output.push(&self.settings);
     }
 
     fn open_observation(&mut self, item: &Item<'_>, digest: Digest16, kind: IdKind, call: &CallId) {
@@ -1007,6 +993,10 @@ fn needs_repair(line: &[u8]) -> bool {
 /// Writes a line anew with U+FFFD in place of what is no UTF-8, and what ends lines escaped.
 fn repair(line: &[u8], repaired: &mut Vec<u8>) {
     repaired.clear();
+    if simdutf8::basic::from_utf8(line).is_ok() {
+        string::escape_line_ends(line, repaired);
+        return;
+    }
     for chunk in line.utf8_chunks() {
         string::escape_line_ends(chunk.valid().as_bytes(), repaired);
         if !chunk.invalid().is_empty() {

@@ -5,6 +5,7 @@
 //! * [`converter`]: what each kind of line does; the state between two lines
 //! * [`content`]: the text and images of messages and outputs
 //! * [`arguments`]: the arguments of calls
+//! * [`open_calls`]: calls that await their output; [`call_marks`] tells known calls from others
 //! * [`usage`]: token counts as metrics
 //! * [`attribution`]: which call a command belongs to; [`command`]: a command's record;
 //!   [`held_commands`]: those that wait
@@ -17,6 +18,7 @@
 
 pub mod arguments;
 pub mod attribution;
+pub mod call_marks;
 pub mod command;
 pub mod content;
 pub mod convert;
@@ -25,6 +27,7 @@ pub mod copied;
 pub mod event_id;
 pub mod held_commands;
 pub mod notice;
+pub mod open_calls;
 pub mod output;
 pub mod record;
 pub mod summary;

@@ -267,7 +267,7 @@ proptest! {
                     let (call, turn) = (CallId(id("call")), TurnId(id("turn")));
                     programs.called(call.clone(), at, &turn, &text, ByteOffset(place as u64));
                     let ids = call.0.as_bytes().len() + turn.0.as_bytes().len();
-                    prop_assert!(programs.place(&call, mark(&call)).is_some() == (ids <= MOST_ID_BYTES));
+                    prop_assert!(programs.place(&call).is_some() == (ids <= MOST_ID_BYTES));
                 }
                 2 => programs.waits_for(CallId(id("wait")), id("cell")),
                 3 => programs.answered(&CallId(id("call")), at, Some(id("cell"))),
@@ -278,8 +278,7 @@ proptest! {
             prop_assert!(ids == programs.id_bytes && ids <= MOST_ID_BYTES);
             prop_assert!(programs.calls.len() <= MOST_PROGRAMS);
             prop_assert_eq!(programs.calls.len(), programs.spans.len());
-            prop_assert_eq!(programs.calls.len(), programs.marks.len());
-            prop_assert!(programs.calls.iter().zip(&programs.marks).all(|(program, known)| mark(&program.call) == *known));
+            prop_assert_eq!(&programs.marks, &programs.calls.iter().map(|program| &program.call).collect());
             prop_assert!(programs.cells.len() <= MOST_CELLS && programs.waits.len() <= MOST_CELLS);
             let fits = |id: &Name| id.length() <= LONGEST_CELL_ID;
             prop_assert!(programs.cells.iter().all(|(cell, call)| fits(cell) && fits(&call.0)));
