@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 /// Records that may go are written once there are this many bytes of them.
-const WRITE: usize = 128 << 10;
+const WRITE: usize = 64 << 10;
 
 /// Writes end at a multiple of this many bytes of the output, so that the system need not fill pages in two goes.
 const BLOCK: u64 = 64 << 10;
