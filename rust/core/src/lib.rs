@@ -5,6 +5,7 @@
 //! * [`json`]: JSON as it stands in rollouts
 //! * [`rollout`]: Codex's file format
 //! * [`transcript`]: rollout items as transcript records
+//! * [`follow`]: rollouts as they grow, each byte once
 //! * [`lifecycle`]: whether the agent is at work
 //! * [`state_dir`], [`event_log`], [`atomic_file`]: an agent's files
 //!
@@ -12,9 +13,12 @@
 
 pub mod atomic_file;
 pub mod event_log;
+pub mod follow;
 pub mod json;
 pub mod lifecycle;
+pub mod lock;
 pub mod rollout;
 mod sealed;
 pub mod state_dir;
 pub mod transcript;
+mod two_places;
