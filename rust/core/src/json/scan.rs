@@ -297,6 +297,9 @@ struct KeyName {
 /// Place of a scan that goes on.
 pub(super) type Scanned<T> = Result<T, Malformed>;
 
+/// What is wrong with a text that does not begin as an object does.
+pub const NO_OBJECT: &str = "not a JSON object";
+
 const UNCLOSED: &str = "the line ends inside a value";
 
 impl<'a, 't, B: Block> Scanner<'a, 't, B> {
@@ -317,7 +320,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         let mut scanner = Self { start, len: text.len, text, tape, block: std::marker::PhantomData };
         if payload >= text.len {
             // Also for an empty text.
-            return Err(Malformed { at: 0, why: "not a JSON object" });
+            return Err(Malformed { at: 0, why: NO_OBJECT });
         }
         // SAFETY: `payload` is below `len`, and so is what `follow` gives.
         unsafe {
@@ -334,7 +337,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 Followed::Nothing => {
                     let at = if payload == 0 { scanner.skip_blank(0) } else { payload };
                     if scanner.byte(at) != b'{' {
-                        return Err(Malformed { at, why: "not a JSON object" });
+                        return Err(Malformed { at, why: NO_OBJECT });
                     }
                     scanner.rest(at, false)?;
                 }

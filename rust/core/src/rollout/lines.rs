@@ -179,7 +179,12 @@ impl<R: Read> Lines<R> {
         let wanted = self.end + CHUNK + 1 + PADDING;
         if self.buffer.len() < wanted {
             if self.buffer.capacity() < wanted {
-                self.buffer.reserve(wanted.max(self.buffer.len() * 2) - self.buffer.len());
+                let more = |length: usize| length - self.buffer.len();
+                let (double, least) = (more(wanted.max(self.buffer.len() * 2)), more(wanted));
+                if self.buffer.try_reserve(double).or_else(|_| self.buffer.try_reserve(least)).is_err() {
+                    let source = std::io::Error::from(ErrorKind::OutOfMemory);
+                    return Err(LineError::Read { offset: ByteOffset(self.offset), source });
+                }
             }
             self.buffer.resize(wanted, 0);
         }
