@@ -66,7 +66,10 @@ class TestArguments:
 
     @pytest.mark.parametrize("event", EVENTS)
     def test_every_event(self, prompted: Agent, event: str) -> None:
-        prompted.hook(event)
+        if event.startswith("subagent"):
+            prompted.child_hook(event, prompted.new_id(), prompted.new_id())
+        else:
+            prompted.hook(event)
         assert prompted.log == []
 
     def test_a_named_state_dir(self, prompted: Agent, tmp_path: Path) -> None:
