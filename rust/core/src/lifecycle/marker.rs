@@ -4,6 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::Access;
+
 use crate::event_log::{Level, log};
 use crate::rollout::ids::{ThreadId, TurnId};
 use crate::state_dir::StateDir;
@@ -64,15 +66,16 @@ fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), Marke
 /// Takes in the runs that were put off while another process had the lock. Who puts one off looks for the lock once
 /// more, and who had the lock looks for such runs once more: so one of the two finds it.
 fn take_what_was_put_off(dir: &StateDir) -> Result<(), MarkerError> {
-    while dir.lifecycle_pending().exists() {
+    while rustix::fs::access(dir.lifecycle_pending(), Access::EXISTS).is_ok() {
         let mut store = match Store::open(dir, Duration::ZERO) {
             Err(StoreError::Locked(_)) => break,
             opened => opened?,
         };
-        let state = match current(dir, &mut store) {
-            Err(StoreError::Locked(_)) => break,
-            state => state?,
-        };
+        let state = current(dir, &mut store);
+        if !store.has_put_off() {
+            // What else stands there is none of ours.
+            break;
+        }
         store.save(state)?;
     }
     Ok(())
@@ -82,13 +85,13 @@ fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerErro
     let begun = Instant::now();
     let left = || patience.saturating_sub(begun.elapsed());
     let mut store = Store::open(dir, patience)?;
-    let mut state = current(dir, &mut store)?;
+    let mut state = current(dir, &mut store);
     if state.is_nested(&run.session, &run.who()) && !state.has_nested(&run.session) {
         // Whether the root's turn goes on decides what this session is, and the rollout may know better.
         drop(store);
         heal(dir, left(), |who| *who == Who::Root)?;
         store = Store::open(dir, left())?;
-        state = current(dir, &mut store)?;
+        state = current(dir, &mut store);
     }
     run.apply(&mut state);
     store.save(state)?;
@@ -96,15 +99,15 @@ fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerErro
 }
 
 /// The state with the runs that were put off.
-fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, StoreError> {
+fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
     let mut state = store.state().clone();
     if let Some(damage) = store.damage() {
         let _ = log(dir, Level::Warning, &format!("{damage}; it begins anew"));
     }
-    for run in store.take_put_off()? {
+    for run in store.take_put_off() {
         run.apply(&mut state);
     }
-    Ok(state)
+    state
 }
 
 /// Brings the state up to what the rollouts hold, and makes all marker files fit it.
@@ -115,9 +118,11 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, StoreError> {
 pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
     heal(dir, PATIENCE, |_| true)?;
     let mut store = Store::open(dir, PATIENCE)?;
-    let state = current(dir, &mut store)?;
+    let state = current(dir, &mut store);
     store.save_all(state)?;
-    Ok(store.state().clone())
+    drop(store);
+    take_what_was_put_off(dir)?;
+    read(dir)
 }
 
 /// Closes all that is open, for a codex that starts anew: nothing that the rollouts hold by now opens it again.
@@ -128,13 +133,14 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
     let latest = heal(dir, PATIENCE, |_| true)?;
     let mut store = Store::open(dir, PATIENCE)?;
-    let mut state = current(dir, &mut store)?;
+    let mut state = current(dir, &mut store);
     state.reset(&latest);
     if let Ok(metadata) = std::fs::metadata(&state.root.rollout) {
         state.root.read = metadata.len();
     }
     store.save_all(state)?;
-    Ok(())
+    drop(store);
+    take_what_was_put_off(dir)
 }
 
 /// The state as it is, with the runs that were put off; nothing is written.
@@ -144,7 +150,7 @@ pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
 /// [`MarkerError::Store`]
 pub fn read(dir: &StateDir) -> Result<State, MarkerError> {
     let mut store = Store::open(dir, PATIENCE)?;
-    Ok(current(dir, &mut store)?)
+    Ok(current(dir, &mut store))
 }
 
 /// A rollout to be read.
@@ -161,7 +167,7 @@ struct ToRead {
 /// depend on when it is said.
 fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Result<TurnId, MarkerError> {
     let mut store = Store::open(dir, patience)?;
-    let state = current(dir, &mut store)?;
+    let state = current(dir, &mut store);
     let rollouts = rollouts(&state, wanted);
     store.save(state)?;
     drop(store);
@@ -189,7 +195,7 @@ fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Re
     }
     let mut store = Store::open(dir, patience)?;
     // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
-    let mut state = current(dir, &mut store)?;
+    let mut state = current(dir, &mut store);
     for (rollout, signs) in read {
         let is_current = |path: &str, read: u64| (path.is_empty() || path == rollout.path) && read == rollout.from;
         if !state.thread_mut(&rollout.who).is_some_and(|thread| is_current(&thread.rollout, thread.read)) {

@@ -9,17 +9,20 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::atomic_file::AtomicFile;
 use crate::sealed;
 use crate::state_dir::StateDir;
 
 use super::hook::Run;
+use super::payload;
 use super::state::{State, Subagent};
 
 /// The version of the state's form.
@@ -38,8 +41,8 @@ const FIRST_READ: usize = 2048;
 /// How long a process sleeps at most before it asks for the lock again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 
-/// How long a run that is put off waits for others that are.
-const PUT_OFF_PATIENCE: Duration = Duration::from_millis(300);
+/// How often a run is put off into a folder that others remove. More than once is rare.
+const MOST_ATTEMPTS: u32 = 100;
 
 /// Why the state could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +79,8 @@ pub struct Store<'d> {
     is_unsettled: bool,
     /// What was found damaged.
     damage: Option<&'static str>,
-    /// The file of the runs that were put off, locked, once they were taken.
-    put_off: Option<File>,
+    /// The files of the runs that were put off, once they were taken; none where there is no folder of them.
+    put_off: Option<Vec<PathBuf>>,
 }
 
 impl<'d> Store<'d> {
@@ -136,14 +139,13 @@ impl<'d> Store<'d> {
             }
         }
         // A place that is broken was being written; what it was to replace is the other one.
-        match found {
-            Some((number, is_unsettled, state)) => {
-                self.number = number;
-                self.is_unsettled = is_unsettled || broken > 0;
-                self.saved = state;
-            }
-            None if broken > 0 => self.damage = Some("the lifecycle's state was damaged, or of another version"),
-            None => {}
+        if let Some((number, is_unsettled, state)) = found {
+            self.number = number;
+            self.is_unsettled = is_unsettled || broken > 0;
+            self.saved = state;
+        } else {
+            self.saved = from_pointers(self.dir);
+            self.damage = (broken > 0).then_some("the lifecycle's state was damaged, or of another version");
         }
         Ok(())
     }
@@ -182,19 +184,14 @@ impl<'d> Store<'d> {
             place
         };
         self.saved = state;
-        self.forget_put_off()?;
+        let forgotten = self.forget_put_off();
         if !fits {
             self.is_unsettled = true;
             after.publish(before.as_ref(), self.dir)?;
             self.file.write_all_at(&[0], place).map_err(io_error(&path))?;
         }
         self.is_unsettled = false;
-        Ok(())
-    }
-
-    /// Takes away the runs that were put off and are in the state now.
-    fn forget_put_off(&mut self) -> Result<(), StoreError> {
-        self.put_off.take().map_or(Ok(()), |_| remove(&self.dir.lifecycle_pending()))
+        forgotten
     }
 
     /// Makes all marker files anew, whatever they are.
@@ -206,6 +203,23 @@ impl<'d> Store<'d> {
         self.is_unsettled = true;
         self.save(state)
     }
+}
+
+/// What the pointer files tell where there is no state: those of a state that was lost, or of the plugin that ran
+/// before this one. The rollout that they name tells the rest.
+fn from_pointers(dir: &StateDir) -> State {
+    let first_line = |path: PathBuf| -> Option<String> {
+        let text = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()).then(|| fs::read_to_string(path))?;
+        text.ok()?.lines().next().map(str::to_owned)
+    };
+    let mut state = State::default();
+    if let Some(session) = first_line(dir.root_session()).and_then(|line| payload::thread_id(&line)) {
+        state.set_session(&session);
+        if let Some(rollout) = first_line(dir.transcript_path()).and_then(payload::fit_path) {
+            state.root.set_rollout(&rollout);
+        }
+    }
+    state
 }
 
 /// Where the state of this number goes.
@@ -349,7 +363,7 @@ impl Markers {
         let folder = dir.subagents();
         let known: Vec<String> = match before {
             Some(before) => before.subagents.iter().map(|(id, _)| id.clone()).collect(),
-            None => names_in(&folder)?,
+            None => names_in(&folder)?.unwrap_or_default(),
         };
         for (id, content) in &self.subagents {
             let is_there =
@@ -372,17 +386,17 @@ impl Markers {
     }
 }
 
-/// The names of what is in a folder but for folders, none where there is no folder.
-fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
+/// The names of what is in a folder but for folders; `None` where there is no folder.
+fn names_in(folder: &Path) -> Result<Option<Vec<String>>, StoreError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error(folder)(error)),
     };
     let is_file = |entry: &fs::DirEntry| !entry.file_type().is_ok_and(|kind| kind.is_dir());
     let names = entries.filter(|entry| entry.as_ref().map_or(true, is_file));
     let names = names.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-    names.collect::<io::Result<_>>().map_err(io_error(folder))
+    names.collect::<io::Result<_>>().map(Some).map_err(io_error(folder))
 }
 
 /// Puts `content` at `path`, whole, in place of what stands there. Only who has the lock may.
@@ -427,63 +441,70 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Keeps a run whose hook could not get the lock, for whoever gets it next.
+/// Keeps a run whose hook could not get the lock, for whoever gets it next. Waits for nobody.
 ///
 /// # Errors
 ///
 /// [`StoreError::Io`]
 pub fn put_off(dir: &StateDir, run: &Run) -> Result<(), StoreError> {
-    let path = dir.lifecycle_pending();
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let folder = dir.lifecycle_pending();
+    let (number, process) = (NUMBER.fetch_add(1, Ordering::Relaxed), std::process::id());
+    // Names sort by time.
+    let path = folder.join(format!("{:020}-{number:010}-{process}", run.at));
     let sealed = sealed::seal(VERSION, run);
-    let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut attempts = 1;
     loop {
-        let mut file = File::options().append(true).create(true).open(&path).map_err(io_error(&path))?;
-        lock(&file, PUT_OFF_PATIENCE, &path)?;
-        // Who took the runs before has removed the file.
-        if file.metadata().map_err(io_error(&path))?.nlink() > 0 {
-            return file.write_all(&[&length[..], &sealed].concat()).map_err(io_error(&path));
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io_error(&folder)(error)),
+            _ => {}
+        }
+        let written =
+            AtomicFile::create(&path).and_then(|mut file| file.write_all(&sealed).and_then(|()| file.commit()));
+        match written {
+            // Most likely who took the runs before has removed the folder; file systems have several errors for that.
+            Err(_) if attempts < MOST_ATTEMPTS => attempts += 1,
+            written => return written.map_err(io_error(&path)),
         }
     }
 }
 
 impl Store<'_> {
-    /// The runs that were put off, in their order; they are taken away with the next [`Store::save`]. What is no whole
-    /// run, as of a hook that was killed, is passed over.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]
-    pub fn take_put_off(&mut self) -> Result<Vec<Run>, StoreError> {
-        let path = self.dir.lifecycle_pending();
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(io_error(&path)(error)),
-        };
-        lock(&file, Duration::from_millis(100), &path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io_error(&path))?;
-        self.put_off = Some(file);
-        let mut rest = &bytes[..];
-        let mut runs = Vec::new();
-        while !rest.is_empty() {
-            match first_put_off(rest) {
-                Some((run, behind)) => {
-                    runs.push(run);
-                    rest = behind;
-                }
-                None => rest = &rest[1..],
+    /// The runs that were put off, in their order; they are taken away with the next [`Store::save`]. What is damaged
+    /// or cannot be read is passed over: it is to keep no other event from being taken in.
+    pub fn take_put_off(&mut self) -> Vec<Run> {
+        let folder = self.dir.lifecycle_pending();
+        let Ok(Some(mut names)) = names_in(&folder) else { return Vec::new() };
+        // What begins with a dot is being written.
+        names.retain(|name| !name.starts_with('.'));
+        names.sort_unstable();
+        let (mut runs, mut taken) = (Vec::new(), Vec::new());
+        for path in names.iter().map(|name| folder.join(name)) {
+            if let Ok(sealed) = fs::read(&path) {
+                runs.extend(sealed::open::<Run>(VERSION, &sealed));
+                taken.push(path);
             }
         }
-        Ok(runs)
+        self.put_off = Some(taken);
+        runs
     }
-}
 
-/// The run that `bytes` begin with, and what is behind it.
-fn first_put_off(bytes: &[u8]) -> Option<(Run, &[u8])> {
-    let (length, behind) = bytes.split_first_chunk::<4>()?;
-    let (sealed, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    Some((sealed::open(VERSION, sealed).ok()?, behind))
+    /// Whether runs were found that were put off.
+    #[must_use]
+    pub fn has_put_off(&self) -> bool {
+        self.put_off.as_ref().is_some_and(|taken| !taken.is_empty())
+    }
+
+    /// Takes away the runs that were put off and are in the state now.
+    fn forget_put_off(&mut self) -> Result<(), StoreError> {
+        let Some(taken) = self.put_off.take() else { return Ok(()) };
+        for path in &taken {
+            remove(path)?;
+        }
+        // It stays where another run was put off meanwhile.
+        let _ = fs::remove_dir(self.dir.lifecycle_pending());
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::lifecycle::hook::Event;
-use crate::lifecycle::state::{Sign, Source, Who};
+use crate::lifecycle::state::{Sign, Source, Thread, Who};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
 /// As long as a test may take.
@@ -63,7 +63,7 @@ fn text(path: &Path) -> Option<String> {
 
 /// The marker files as they are: those of the one state, or of the other.
 fn markers(dir: &StateDir) -> Value {
-    let mut subagents = names_in(&dir.subagents()).expect("can be listed");
+    let mut subagents = names_in(&dir.subagents()).expect("can be listed").unwrap_or_default();
     subagents.sort();
     json!({
         "active": text(&dir.active()),
@@ -162,6 +162,14 @@ fn a_state_that_is_the_same_is_not_written_again() {
 
 // ---- damage ----
 
+/// What the pointer files tell of a state.
+fn with_session_alone(state: &State) -> State {
+    let mut lost = State::default();
+    lost.set_session(&state.session);
+    lost.root.set_rollout(&state.root.rollout);
+    lost
+}
+
 /// The file of a state dir in which these states were saved one after the other.
 fn saved(states: &[&State]) -> Vec<u8> {
     let (_folder, dir) = folder();
@@ -214,7 +222,7 @@ fn a_file_that_was_cut_off_anywhere_leaves_a_whole_state_or_says_so() {
     for length in (0..=one.end).chain(other.start..other.end) {
         fs::write(dir.lifecycle(), &bytes[..length]).expect("can be written");
         let mut store = Store::open(&dir, LONG).expect("can be had");
-        let expected = if length < one.end { State::default() } else { first.clone() };
+        let expected = if length < one.end { with_session_alone(&first) } else { first.clone() };
         assert_eq!(store.state(), &expected, "{length}");
         assert_eq!(store.damage().is_some(), (HEADER..one.end).contains(&length), "{length}");
         store.save_all(expected.clone()).expect("can be saved");
@@ -246,13 +254,14 @@ fn a_harmed_byte_makes_a_place_of_no_use_and_all_marker_files_are_made_anew() {
         store.save(first.clone()).expect("can be saved");
         drop(store);
         assert_eq!(markers(&dir), expected);
-        // With the other harmed as well there is nothing left to go by.
+        // With the other harmed as well there are the pointers left to go by.
         harmed[older.end - 1] ^= 1;
         fs::write(dir.lifecycle(), harmed).expect("can be written");
         let mut store = Store::open(&dir, LONG).expect("can be had");
-        assert_eq!(store.state(), &State::default());
+        assert_eq!(store.state(), &with_session_alone(&first));
         assert!(store.damage().is_some());
-        store.save(State::default()).expect("can be saved");
+        let lost = store.state().clone();
+        store.save(lost).expect("can be saved");
         assert!(!dir.active().exists() && text(&dir.root_session()).as_deref() == Some("session"));
         drop(store);
         save(&dir, &first);
@@ -364,7 +373,7 @@ fn states_of_any_size_that_may_be_are_kept() {
             save(&dir, &state);
             save(&dir, &state);
             assert_eq!(load(&dir), state);
-            assert_eq!(names_in(&dir.subagents()).expect("is there").len(), number + 1);
+            assert_eq!(names_in(&dir.subagents()).expect("can be listed").expect("is there").len(), number + 1);
         }
     }
     save(&dir, &open("1"));
@@ -405,7 +414,7 @@ fn many_at_once_lose_nothing() {
         }
     });
     assert_eq!(load(&dir).subagents.len(), 64);
-    assert_eq!(names_in(&dir.subagents()).expect("is there").len(), 64);
+    assert_eq!(names_in(&dir.subagents()).expect("can be listed").expect("is there").len(), 64);
 }
 
 #[test]
@@ -485,17 +494,17 @@ fn runs_that_were_put_off_are_taken_once_in_their_order() {
         put_off(&dir, run).expect("can be put off");
     }
     // Who does not save them leaves them to others.
-    assert_eq!(Store::open(&dir, LONG).expect("can be had").take_put_off().expect("can be read"), runs);
+    assert_eq!(Store::open(&dir, LONG).expect("can be had").take_put_off(), runs);
     let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().expect("can be read"), runs);
+    assert_eq!(store.take_put_off(), runs);
     store.save(open("2")).expect("can be saved");
-    assert_eq!(store.take_put_off().expect("can be read"), []);
+    assert_eq!(store.take_put_off(), []);
     assert!(!dir.lifecycle_pending().exists());
     drop(store);
     // Also where they changed nothing.
     put_off(&dir, &runs[0]).expect("can be put off");
     let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().expect("can be read"), runs[..1]);
+    assert_eq!(store.take_put_off(), runs[..1]);
     store.save(open("2")).expect("can be saved");
     assert!(!dir.lifecycle_pending().exists());
 }
@@ -507,7 +516,7 @@ fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
     put_off(&dir, &run("1", Event::UserPromptSubmit)).expect("can be put off");
     fs::create_dir(dir.active()).expect("can be made");
     let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().expect("can be read").len(), 1);
+    assert_eq!(store.take_put_off().len(), 1);
     assert!(store.save(open("1")).is_err());
     drop(store);
     assert_eq!(load(&dir), open("1"));
@@ -515,42 +524,118 @@ fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
 }
 
 #[test]
-fn of_a_damaged_list_of_runs_only_what_is_damaged_is_lost() {
+fn what_is_damaged_or_no_run_keeps_no_other_from_being_taken() {
     let (_folder, dir) = folder();
-    let taken = |bytes: &[u8]| {
-        fs::write(dir.lifecycle_pending(), bytes).expect("can be written");
-        Store::open(&dir, LONG).expect("can be had").take_put_off().expect("can be read")
-    };
     save(&dir, &State::default());
-    let (one, other) = (run("1", Event::UserPromptSubmit), run("2", Event::Stop));
-    put_off(&dir, &one).expect("can be put off");
-    let first = fs::read(dir.lifecycle_pending()).expect("is there");
-    fs::remove_file(dir.lifecycle_pending()).expect("is there");
-    put_off(&dir, &other).expect("can be put off");
-    let second = fs::read(dir.lifecycle_pending()).expect("is there");
-    for cut in 0..first.len() {
-        assert_eq!(taken(&[&first[..cut], &second].concat()), std::slice::from_ref(&other));
-        assert_eq!(taken(&[&second, &first[..cut]].concat()), std::slice::from_ref(&other));
-        let mut harmed = first.clone();
+    let taken = || Store::open(&dir, LONG).expect("can be had").take_put_off();
+    let there = |name: &str| dir.lifecycle_pending().join(name);
+    put_off(&dir, &run("1", Event::Stop)).expect("can be put off");
+    let whole = fs::read_dir(dir.lifecycle_pending()).expect("is there").next().expect("a file").expect("can be read");
+    let bytes = fs::read(whole.path()).expect("is there");
+    for cut in 0..bytes.len() {
+        let mut harmed = bytes.clone();
         harmed[cut] ^= 0x11;
-        assert_eq!(taken(&[&harmed[..], &second].concat()), std::slice::from_ref(&other));
+        fs::write(there("0"), &bytes[..cut]).expect("can be written");
+        fs::write(there("1"), harmed).expect("can be written");
+        assert_eq!(taken(), [run("1", Event::Stop)]);
     }
-    assert_eq!(taken(&[&first[..], b"\xff\xff\xff\xff junk \0\0\0\0", &second].concat()), [one, other]);
-    assert_eq!(taken(&[0; 5000]), []);
+    // A link to nowhere, a folder, and what is being written.
+    std::os::unix::fs::symlink("nowhere", there("2")).expect("can be made");
+    fs::create_dir(there("3")).expect("can be made");
+    fs::write(there(".4"), &bytes).expect("can be written");
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    assert_eq!(store.take_put_off(), [run("1", Event::Stop)]);
+    store.save(open("1")).expect("can be saved");
+    let mut left = names_in(&dir.lifecycle_pending()).expect("can be listed").expect("is there");
+    left.sort();
+    assert_eq!(left, [".4", "2"]);
+    assert!(store.take_put_off().is_empty() && !store.has_put_off());
+    drop(store);
+    // An empty folder, as a hook leaves it that is killed then.
+    fs::remove_dir_all(dir.lifecycle_pending()).and_then(|()| fs::create_dir(dir.lifecycle_pending())).expect("made");
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    assert!(store.take_put_off().is_empty() && !store.has_put_off());
+    store.save(open("1")).expect("can be saved");
+    assert!(!dir.lifecycle_pending().exists());
+    drop(store);
+    // Something else in the folder's place.
+    fs::write(dir.lifecycle_pending(), bytes).expect("can be written");
+    assert_eq!(taken(), []);
+    assert!(put_off(&dir, &run("1", Event::Stop)).is_err());
 }
 
 #[test]
-fn a_run_is_not_put_off_into_a_list_that_is_being_taken_away() {
+fn a_run_can_be_put_off_while_others_are_taken() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
     put_off(&dir, &run("1", Event::UserPromptSubmit)).expect("can be put off");
     let mut store = Store::open(&dir, LONG).expect("can be had");
-    store.take_put_off().expect("can be read");
-    // Whoever has the list keeps it until the store goes.
-    assert!(matches!(put_off(&dir, &run("2", Event::Stop)), Err(StoreError::Locked(_))));
-    store.save(open("1")).expect("can be saved");
-    drop(store);
+    assert_eq!(store.take_put_off().len(), 1);
     put_off(&dir, &run("2", Event::Stop)).expect("can be put off");
-    let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().expect("can be read"), [run("2", Event::Stop)]);
+    store.save(open("1")).expect("can be saved");
+    assert_eq!(store.take_put_off(), [run("2", Event::Stop)]);
+}
+
+#[test]
+fn runs_put_off_by_many_while_they_are_taken_are_all_taken_once() {
+    let (_folder, dir) = folder();
+    save(&dir, &State::default());
+    let mut taken: Vec<Run> = Vec::new();
+    std::thread::scope(|scope| {
+        let putters: Vec<_> = (0..4)
+            .map(|thread| {
+                let dir = &dir;
+                scope.spawn(move || {
+                    for number in 0..50 {
+                        put_off(dir, &run(&format!("{thread}-{number}"), Event::Stop)).expect("can be put off");
+                    }
+                })
+            })
+            .collect();
+        let mut is_last = false;
+        while !is_last {
+            is_last = putters.iter().all(std::thread::ScopedJoinHandle::is_finished);
+            let mut store = Store::open(&dir, LONG).expect("can be had");
+            taken.extend(store.take_put_off());
+            store.save(State::default()).expect("can be saved");
+        }
+    });
+    let order = |thread: usize| {
+        let prefix = format!("{thread}-");
+        let text = |run: &Run| String::from_utf8_lossy(run.turn.0.as_bytes()).into_owned();
+        taken.iter().map(text).filter_map(|turn| turn.strip_prefix(&prefix)?.parse().ok()).collect::<Vec<usize>>()
+    };
+    for thread in 0..4 {
+        assert_eq!(order(thread), (0..50).collect::<Vec<_>>());
+    }
+    assert!(!dir.lifecycle_pending().exists());
+}
+
+// ---- no state, but pointers ----
+
+#[test]
+fn where_there_is_no_state_the_pointer_files_tell_the_session() {
+    let found = |session: &[u8], rollout: &[u8]| {
+        let (_folder, dir) = folder();
+        fs::write(dir.root_session(), session).expect("can be written");
+        fs::write(dir.transcript_path(), rollout).expect("can be written");
+        load(&dir)
+    };
+    let mut expected = Thread::default();
+    expected.set_rollout("/c/r");
+    for end in ["", "\n"] {
+        let state = found(format!("session{end}").as_bytes(), format!("/c/r{end}").as_bytes());
+        assert_eq!(state.session, ThreadId(name("session")));
+        assert_eq!(state.root, expected);
+    }
+    for evil in [&b"../x"[..], b"", b"\n", b"a\\b", b"\xff", &[b'x'; 5000]] {
+        assert_eq!(found(evil, b"/c/r"), State::default());
+    }
+    for evil in [&b"relative"[..], b"", b"\xff", b"/a\0b"] {
+        assert_eq!(found(b"session", evil).root, Thread::default());
+    }
+    // Folders in their place.
+    let (_folder, dir) = folder();
+    fs::create_dir(dir.root_session()).expect("can be made");
+    assert_eq!(load(&dir), State::default());
 }
