@@ -1,6 +1,6 @@
 //! Hook runs, healing and reset as a whole: each takes the lock, changes the state, and lets go.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,10 +10,10 @@ use crate::event_log::{Level, log};
 use crate::rollout::ids::{ThreadId, TurnId};
 use crate::state_dir::StateDir;
 
-use super::healing::{self, Signs};
+use super::healing::{self, Known, Signs};
 use super::hook::{Event, Run};
 use super::payload::{Payload, PayloadError};
-use super::state::{Source, State, Who};
+use super::state::{Source, State, Subagent, Thread, Who};
 use super::store::{Store, StoreError, put_off};
 
 /// How long a hook waits for the lock. Codex waits for its hooks.
@@ -21,6 +21,9 @@ const HOOK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long anything else does.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much of a rollout's end a hook reads, in bytes: what came last, in some milliseconds whatever the size.
+const MOST_FOR_HOOK: u64 = 4 << 20;
 
 /// Why the marker could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +92,7 @@ fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerErro
     if state.is_nested(&run.session, &run.who()) && !state.has_nested(&run.session) {
         // Whether the root's turn goes on decides what this session is, and the rollout may know better.
         drop(store);
-        heal(dir, left(), |who| *who == Who::Root)?;
+        heal(dir, left(), |who| *who == Who::Root, |path, known| healing::read_end(path, MOST_FOR_HOOK, known))?;
         store = Store::open(dir, left())?;
         state = current(dir, &mut store);
     }
@@ -116,7 +119,7 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
 ///
 /// [`MarkerError::Store`]
 pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
-    heal(dir, PATIENCE, |_| true)?;
+    heal(dir, PATIENCE, |_| true, healing::read)?;
     let mut store = Store::open(dir, PATIENCE)?;
     let state = current(dir, &mut store);
     store.save_all(state)?;
@@ -131,13 +134,11 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
 ///
 /// [`MarkerError::Store`]
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
-    let latest = heal(dir, PATIENCE, |_| true)?;
+    let latest = heal(dir, PATIENCE, |_| true, healing::read)?;
     let mut store = Store::open(dir, PATIENCE)?;
     let mut state = current(dir, &mut store);
-    state.reset(&latest);
-    if let Ok(metadata) = std::fs::metadata(&state.root.rollout) {
-        state.root.read = metadata.len();
-    }
+    let size = std::fs::metadata(&state.root.rollout).ok().map(|metadata| metadata.len());
+    state.reset(&latest, size);
     store.save_all(state)?;
     drop(store);
     take_what_was_put_off(dir)
@@ -156,16 +157,26 @@ pub fn read(dir: &StateDir) -> Result<State, MarkerError> {
 /// A rollout to be read.
 struct ToRead {
     who: Who,
-    thread: ThreadId,
-    turn: TurnId,
     path: String,
-    from: u64,
+    known: Known,
+}
+
+impl ToRead {
+    fn new(who: Who, thread: &Thread, id: &ThreadId, path: String) -> Self {
+        let (turn, has_beginning) = (thread.turn.clone(), thread.has_beginning());
+        Self { who, path, known: Known { thread: id.clone(), turn, has_beginning, read: thread.read } }
+    }
 }
 
 /// Takes in what the rollouts of the `wanted` threads say since they were last read; gives the latest turn that they
 /// name. They are read without the lock: a hook need not wait for a large one, and what a turn's id says does not
 /// depend on when it is said.
-fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Result<TurnId, MarkerError> {
+fn heal(
+    dir: &StateDir,
+    patience: Duration,
+    wanted: impl Fn(&Who) -> bool,
+    read_signs: impl Fn(&Path, &Known) -> io::Result<Signs>,
+) -> Result<TurnId, MarkerError> {
     let mut store = Store::open(dir, patience)?;
     let state = current(dir, &mut store);
     let rollouts = rollouts(&state, wanted);
@@ -174,17 +185,17 @@ fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Re
     let mut read: Vec<(ToRead, Signs)> = Vec::new();
     let mut latest = TurnId::default();
     for rollout in rollouts {
-        match healing::read(Path::new(&rollout.path), rollout.from, &rollout.thread, &rollout.turn) {
+        match read_signs(Path::new(&rollout.path), &rollout.known) {
             Ok(signs) => {
                 if latest.0.is_empty() || latest.is_earlier_than(&signs.latest) {
                     latest = signs.latest.clone();
                 }
-                if signs.read != rollout.from || !signs.signs.is_empty() {
+                if signs.read != rollout.known.read || !signs.signs.is_empty() {
                     read.push((rollout, signs));
                 }
             }
-            // Compressed, archived or not written yet: hooks alone count.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Archived or not written yet: hooks alone count.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let _ = log(dir, Level::Warning, &format!("{} could not be read: {error}", rollout.path));
             }
@@ -197,12 +208,13 @@ fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Re
     // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
     let mut state = current(dir, &mut store);
     for (rollout, signs) in read {
-        let is_current = |path: &str, read: u64| (path.is_empty() || path == rollout.path) && read == rollout.from;
+        let is_current =
+            |path: &str, read: u64| (path.is_empty() || path == rollout.path) && read == rollout.known.read;
         if !state.thread_mut(&rollout.who).is_some_and(|thread| is_current(&thread.rollout, thread.read)) {
             // Another process has read it meanwhile, or another rollout is current.
             continue;
         }
-        if signs.read < rollout.from
+        if signs.read < rollout.known.read
             && let Some(thread) = state.thread_mut(&rollout.who)
         {
             thread.forget_lines();
@@ -223,24 +235,16 @@ fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Re
 fn rollouts(state: &State, wanted: impl Fn(&Who) -> bool) -> Vec<ToRead> {
     let mut rollouts = Vec::new();
     if wanted(&Who::Root) && !state.root.rollout.is_empty() {
-        let root = &state.root;
-        rollouts.push(ToRead {
-            who: Who::Root,
-            thread: state.session.clone(),
-            turn: root.turn.clone(),
-            path: root.rollout.clone(),
-            from: root.read,
-        });
+        rollouts.push(ToRead::new(Who::Root, &state.root, &state.session, state.root.rollout.clone()));
     }
-    for subagent in &state.subagents {
-        let who = Who::Subagent(subagent.id.clone());
-        let path = match &subagent.thread.rollout {
-            path if path.is_empty() && subagent.thread.is_open() => find_rollout(&state.root.rollout, &subagent.id),
+    for Subagent { id, thread } in &state.subagents {
+        let who = Who::Subagent(id.clone());
+        let path = match &thread.rollout {
+            path if path.is_empty() && thread.is_open() => find_rollout(&state.root.rollout, id),
             path => (!path.is_empty()).then(|| path.clone()),
         };
         if let Some(path) = path.filter(|_| wanted(&who)) {
-            let (thread, turn) = (subagent.id.clone(), subagent.thread.turn.clone());
-            rollouts.push(ToRead { who, thread, turn, path, from: subagent.thread.read });
+            rollouts.push(ToRead::new(who, thread, id, path));
         }
     }
     rollouts
