@@ -12,11 +12,15 @@ use crate::rollout::ByteOffset;
 use crate::rollout::envelope::Envelope;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 use crate::rollout::input::Input;
-use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
+use crate::rollout::lines::{LineError, Lines};
 use crate::rollout::probe;
 use crate::rollout::timestamp::Clock;
 
 use super::state::Sign;
+
+/// Of a line of more bytes than this the middle is passed over. Lines that tell are of some 100 bytes; the largest are
+/// histories that a compaction has replaced.
+const MOST_KEPT: usize = 16 << 20;
 
 /// What was read of a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +52,7 @@ pub struct Known {
 ///
 /// # Errors
 ///
-/// What the system says, and an error of kind `InvalidData` for a line of more than 1 GiB.
+/// What the system says.
 pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
     let file = match open(rollout) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return read_compressed(rollout, known),
@@ -109,7 +113,7 @@ fn read_lines(input: impl Read, from: u64, known: &Known) -> io::Result<Signs> {
         tape: Tape::default(),
         clock: Clock::default(),
     };
-    let mut lines = Lines::starting_at(input, ByteOffset(from), DEFAULT_LINE_LIMIT);
+    let mut lines = Lines::starting_at(input, ByteOffset(from), usize::MAX).keeping(MOST_KEPT);
     loop {
         match lines.next_line() {
             Ok(None) => break,

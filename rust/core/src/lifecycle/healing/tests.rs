@@ -223,6 +223,17 @@ fn only_what_is_behind_the_start_is_read_and_a_shorter_file_from_its_own() {
 }
 
 #[test]
+fn of_a_huge_line_only_the_beginning_and_the_end_are_looked_at() {
+    let (head, tail) = (line("compacted", "x", ",\"message\":\"@\""), naming(6));
+    let (head, end) = head.split_once('@').expect("is there");
+    let size = MOST_KEPT as u64 * 3 + 12_345;
+    let input = head.as_bytes().chain(io::repeat(b'x').take(size)).chain(end.as_bytes()).chain(tail.as_bytes());
+    let found = read_lines(input, 0, &known(&turn(6), 0)).expect("can be read");
+    let whole = (head.len() + end.len() + tail.len()) as u64 + size;
+    assert_eq!((found.signs, found.read), (vec![(turn(6), Sign::Named { line_end: whole })], whole));
+}
+
+#[test]
 fn of_a_large_file_the_end_is_read_where_there_is_no_time_for_more() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     let text = began(6) + &ended(6) + &began(7) + &naming(7) + &ended(7);
