@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 from measure import Sample, median_cpu, median_wall
 
@@ -270,3 +273,11 @@ def mebibytes(size: int) -> str:
 def megabytes(size: int) -> str:
     """Return a size, in MB as it is printed."""
     return f"{size / 1e6:.2f} MB"
+
+
+def store(results: Any, markdown: str, folder: Path, name: str) -> str:
+    """Write the tables as Markdown and everything, each sample included, as JSON; tell what the files are called."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(markdown, encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(asdict(results), indent=1) + "\n", encoding="utf-8")
+    return f"{name}.md and {name}.json in {folder.name}/"
