@@ -136,13 +136,13 @@ class TestPayload:
         assert prompted.log == []
 
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to tell a program's peak memory")
-    def test_a_prompt_of_100_mb(self, prompted: Agent) -> None:
+    def test_a_prompt_of_1_gb(self, prompted: Agent) -> None:
         head, tail = prompted.payload("user-prompt-submit", prompt="@").split(b"@")
         text = ('x\u00e9\\n\\"' * (MIB // 7)).encode()
         command = [program(), "hook", "user-prompt-submit"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=prompted.environment(), bufsize=0) as process:
             assert process.stdin
-            for part in [head, *[text] * 100, tail]:
+            for part in [head, *[text] * 1024, tail]:
                 process.stdin.write(part)
             status = Path(f"/proc/{process.pid}/status").read_text()
             process.stdin.close()
