@@ -157,19 +157,40 @@ pub fn read(dir: &StateDir) -> Result<State, MarkerError> {
 /// A rollout to be read.
 struct ToRead {
     who: Who,
+    /// Empty where no hook has named it.
     path: String,
     known: Known,
 }
 
 impl ToRead {
-    fn new(who: Who, thread: &Thread, id: &ThreadId, path: String) -> Self {
+    fn new(who: Who, thread: &Thread, id: &ThreadId) -> Self {
         let (turn, has_beginning) = (thread.turn.clone(), thread.has_beginning());
-        Self { who, path, known: Known { thread: id.clone(), turn, has_beginning, read: thread.read } }
+        let known = Known { thread: id.clone(), turn, has_beginning, read: thread.read };
+        Self { who, path: thread.rollout.clone(), known }
+    }
+
+    /// Takes in what was read, unless another process has read it meanwhile, or another rollout is current.
+    fn take(self, signs: Signs, state: &mut State) {
+        let Some(thread) = state.thread_mut(&self.who) else { return };
+        let is_current = thread.rollout.is_empty() || thread.rollout == self.path;
+        if !is_current || thread.read != self.known.read {
+            return;
+        }
+        if signs.read < self.known.read {
+            thread.forget_lines();
+        }
+        for (turn, sign) in signs.signs {
+            state.take(&self.who, &turn, sign, Source::Rollout, now());
+        }
+        if let Some(thread) = state.thread_mut(&self.who) {
+            thread.set_rollout(&self.path);
+            thread.read = signs.read;
+        }
     }
 }
 
 /// Takes in what the rollouts of the `wanted` threads say since they were last read; gives the latest turn that they
-/// name. They are read without the lock: a hook need not wait for a large one, and what a turn's id says does not
+/// name. They are found and read without the lock: a hook need not wait for a large one, and what a line says does not
 /// depend on when it is said.
 fn heal(
     dir: &StateDir,
@@ -179,12 +200,16 @@ fn heal(
 ) -> Result<TurnId, MarkerError> {
     let mut store = Store::open(dir, patience)?;
     let state = current(dir, &mut store);
-    let rollouts = rollouts(&state, wanted);
+    let (rollouts, roots) = (rollouts(&state, wanted), state.root.rollout.clone());
     store.save(state)?;
     drop(store);
     let mut read: Vec<(ToRead, Signs)> = Vec::new();
     let mut latest = TurnId::default();
-    for rollout in rollouts {
+    for mut rollout in rollouts {
+        if rollout.path.is_empty() {
+            let Some(found) = find_rollout(&roots, &rollout.known.thread) else { continue };
+            rollout.path = found;
+        }
         match read_signs(Path::new(&rollout.path), &rollout.known) {
             Ok(signs) => {
                 if latest.0.is_empty() || latest.is_earlier_than(&signs.latest) {
@@ -208,46 +233,20 @@ fn heal(
     // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
     let mut state = current(dir, &mut store);
     for (rollout, signs) in read {
-        let is_current =
-            |path: &str, read: u64| (path.is_empty() || path == rollout.path) && read == rollout.known.read;
-        if !state.thread_mut(&rollout.who).is_some_and(|thread| is_current(&thread.rollout, thread.read)) {
-            // Another process has read it meanwhile, or another rollout is current.
-            continue;
-        }
-        if signs.read < rollout.known.read
-            && let Some(thread) = state.thread_mut(&rollout.who)
-        {
-            thread.forget_lines();
-        }
-        for (turn, sign) in signs.signs {
-            state.take(&rollout.who, &turn, sign, Source::Rollout, now());
-        }
-        if let Some(thread) = state.thread_mut(&rollout.who) {
-            thread.set_rollout(&rollout.path);
-            thread.read = signs.read;
-        }
+        rollout.take(signs, &mut state);
     }
     store.save(state)?;
     Ok(latest)
 }
 
-/// The rollouts of the wanted threads.
+/// The rollouts of the wanted threads. One that no hook has named is looked for while its thread's turn goes on.
 fn rollouts(state: &State, wanted: impl Fn(&Who) -> bool) -> Vec<ToRead> {
-    let mut rollouts = Vec::new();
-    if wanted(&Who::Root) && !state.root.rollout.is_empty() {
-        rollouts.push(ToRead::new(Who::Root, &state.root, &state.session, state.root.rollout.clone()));
-    }
-    for Subagent { id, thread } in &state.subagents {
-        let who = Who::Subagent(id.clone());
-        let path = match &thread.rollout {
-            path if path.is_empty() && thread.is_open() => find_rollout(&state.root.rollout, id),
-            path => (!path.is_empty()).then(|| path.clone()),
-        };
-        if let Some(path) = path.filter(|_| wanted(&who)) {
-            rollouts.push(ToRead::new(who, thread, id, path));
-        }
-    }
-    rollouts
+    let root =
+        std::iter::once((Who::Root, &state.root, &state.session)).filter(|(_, root, _)| !root.rollout.is_empty());
+    let subagents = state.subagents.iter().map(|Subagent { id, thread }| (Who::Subagent(id.clone()), thread, id));
+    let subagents = subagents.filter(|(_, thread, _)| !thread.rollout.is_empty() || thread.is_open());
+    let wanted = root.chain(subagents).filter(|(who, ..)| wanted(who));
+    wanted.map(|(who, thread, id)| ToRead::new(who, thread, id)).collect()
 }
 
 /// A subagent's rollout, which no hook has named: it ends in the thread's id, and stands in the folder of the root's
