@@ -7,8 +7,11 @@
 //! A state is written before its marker files are, with a note that they may not fit; the note goes when they do. Who
 //! finds the note makes all of them anew.
 
+use std::cmp::Reverse;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,12 +21,14 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::atomic_file::AtomicFile;
+use crate::json::string;
+use crate::rollout::ids::{ThreadId, TurnId};
 use crate::sealed;
 use crate::state_dir::StateDir;
 
 use super::hook::Run;
 use super::payload;
-use super::state::{State, Subagent};
+use super::state::{State, Subagent, Thread};
 
 /// The version of the state's form.
 const VERSION: u8 = 1;
@@ -113,37 +118,34 @@ impl<'d> Store<'d> {
 
     /// Reads both places and takes the newer whole one.
     fn load(&mut self) -> io::Result<()> {
-        let mut found: Option<(u64, bool, State)> = None;
+        let mut places = [Place::read(&self.file, 0)?, Place::read(&self.file, SECOND)?];
+        places.sort_by_key(|place| Reverse(place.number));
+        let [newer, older] = &mut places;
+        // Of the older one it matters only that it is there, while its number is the one before. Then the numbers, which
+        // are outside the seals, are as they were written.
+        let is_alone = older.number == 0 && newer.number <= 1;
+        let follows = is_alone || older.number + 1 == newer.number;
         let mut broken = 0;
-        for start in [0, SECOND] {
-            let mut bytes = vec![0; FIRST_READ];
-            let mut length = read_at(&self.file, &mut bytes, start)?;
-            let Some((header, _)) = bytes[..length].split_first_chunk::<HEADER>() else { continue };
-            let (note, number, size) = read_header(header);
-            if number == 0 {
+        for place in [newer, older] {
+            if place.number == 0 {
                 continue;
             }
-            let end = HEADER + size.min(usize::try_from(SECOND).unwrap_or(0));
-            if end > length {
-                bytes.resize(end, 0);
-                length += read_at(&self.file, &mut bytes[length..], start + length as u64)?;
-            }
-            match sealed::open::<(u64, State)>(VERSION, &bytes[HEADER.min(length)..end.min(length)]) {
-                // The number outside is not under the seal.
-                Ok((sealed, state)) if sealed == number => {
-                    if found.as_ref().is_none_or(|(newest, ..)| *newest < number) {
-                        found = Some((number, note != 0, state));
-                    }
+            match place.open(&self.file)? {
+                Some(state) if self.number == 0 => {
+                    self.number = place.number;
+                    self.is_unsettled = place.has_note;
+                    self.saved = state;
                 }
-                _ => broken += 1,
+                Some(_) => {}
+                None => broken += 1,
+            }
+            if self.number > 0 && follows {
+                break;
             }
         }
         // A place that is broken was being written; what it was to replace is the other one.
-        if let Some((number, is_unsettled, state)) = found {
-            self.number = number;
-            self.is_unsettled = is_unsettled || broken > 0;
-            self.saved = state;
-        } else {
+        self.is_unsettled |= broken > 0 || self.number == 0;
+        if self.number == 0 {
             self.saved = from_pointers(self.dir);
             self.damage = (broken > 0).then_some("the lifecycle's state was damaged, or of another version");
         }
@@ -160,38 +162,41 @@ impl<'d> Store<'d> {
         if is_same && !self.is_unsettled {
             return self.forget_put_off();
         }
-        let before = (!self.is_unsettled).then(|| Markers::of(&self.saved));
-        let after = Markers::of(&state);
-        let fits = before.as_ref() == Some(&after);
-        let path = self.dir.lifecycle();
-        let place = if is_same {
-            place_of(self.number)
-        } else {
-            self.number += 1;
-            let sealed = sealed::seal(VERSION, &(self.number, &state));
-            let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
-            let mut bytes = Vec::with_capacity(HEADER + sealed.len());
-            bytes.push(u8::from(!fits));
-            bytes.extend_from_slice(&self.number.to_le_bytes());
-            bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.extend_from_slice(&sealed);
-            if bytes.len() as u64 > SECOND {
-                let error = io::Error::other("the state is larger than its place");
-                return Err(io_error(&path)(error));
-            }
-            let place = place_of(self.number);
-            self.file.write_all_at(&bytes, place).map_err(io_error(&path))?;
-            place
-        };
-        self.saved = state;
+        let fits = !self.is_unsettled && Markers::of(&self.saved) == Markers::of(&state);
+        if !is_same {
+            self.write(&state, fits)?;
+        }
+        let before = std::mem::replace(&mut self.saved, state);
         let forgotten = self.forget_put_off();
         if !fits {
+            let before = (!self.is_unsettled).then(|| Markers::of(&before));
             self.is_unsettled = true;
-            after.publish(before.as_ref(), self.dir)?;
-            self.file.write_all_at(&[0], place).map_err(io_error(&path))?;
+            Markers::of(&self.saved).publish(before.as_ref(), self.dir)?;
+            let path = self.dir.lifecycle();
+            self.file.write_all_at(&[0], place_of(self.number)).map_err(io_error(&path))?;
         }
         self.is_unsettled = false;
         forgotten
+    }
+
+    /// Writes a state to the place of the older one.
+    fn write(&mut self, state: &State, fits: bool) -> Result<(), StoreError> {
+        let path = self.dir.lifecycle();
+        let number = self.number + 1;
+        let sealed = sealed::seal(VERSION, &(number, state));
+        let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+        let mut bytes = Vec::with_capacity(HEADER + sealed.len());
+        bytes.push(u8::from(!fits));
+        bytes.extend_from_slice(&number.to_le_bytes());
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&sealed);
+        if bytes.len() as u64 > SECOND {
+            let error = io::Error::other("the state is larger than its place");
+            return Err(io_error(&path)(error));
+        }
+        self.file.write_all_at(&bytes, place_of(number)).map_err(io_error(&path))?;
+        self.number = number;
+        Ok(())
     }
 
     /// Makes all marker files anew, whatever they are.
@@ -225,6 +230,47 @@ fn from_pointers(dir: &StateDir) -> State {
 /// Where the state of this number goes.
 fn place_of(number: u64) -> u64 {
     if number % 2 == 1 { 0 } else { SECOND }
+}
+
+/// One of the two places, as far as it was read.
+struct Place {
+    start: u64,
+    /// What the marker files may not fit.
+    has_note: bool,
+    /// The state's number; 0 where there is none.
+    number: u64,
+    /// The length of the sealed state, in bytes.
+    size: usize,
+    /// The first bytes behind the header.
+    first: Vec<u8>,
+}
+
+impl Place {
+    fn read(file: &File, start: u64) -> io::Result<Self> {
+        let mut bytes = vec![0; FIRST_READ];
+        let length = read_at(file, &mut bytes, start)?;
+        bytes.truncate(length);
+        let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
+            return Ok(Self { start, has_note: false, number: 0, size: 0, first: Vec::new() });
+        };
+        let (note, number, size) = read_header(header);
+        bytes.drain(..HEADER);
+        Ok(Self { start, has_note: note != 0, number, size, first: bytes })
+    }
+
+    /// The state, if it is whole.
+    fn open(&mut self, file: &File) -> io::Result<Option<State>> {
+        let size = self.size.min(usize::try_from(SECOND).unwrap_or(0));
+        let read = self.first.len();
+        self.first.resize(size, 0);
+        if size > read {
+            let more = read_at(file, &mut self.first[read..], self.start + (HEADER + read) as u64)?;
+            self.first.truncate(read + more);
+        }
+        // The number outside is not under the seal.
+        let opened = sealed::open::<(u64, State)>(VERSION, &self.first).ok();
+        Ok(opened.filter(|(sealed, _)| *sealed == self.number).map(|(_, state)| state))
+    }
 }
 
 fn read_header(header: &[u8; HEADER]) -> (u8, u64, usize) {
@@ -288,43 +334,40 @@ fn lock(file: &File, patience: Duration, path: &Path) -> Result<(), StoreError> 
 
 /// What the marker files are to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Markers {
+struct Markers<'s> {
     is_active: bool,
-    root: Option<String>,
-    subagents: Vec<(String, String)>,
+    root: Option<(&'s ThreadId, &'s TurnId)>,
+    subagents: Vec<InFlight<'s>>,
     is_asking: bool,
-    session: String,
-    rollout: String,
+    session: &'s ThreadId,
+    rollout: &'s str,
 }
 
-impl Markers {
-    fn of(state: &State) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let root = state.root.is_open().then(|| {
-            let (session, turn) = (text(state.session.0.as_bytes()), text(state.root.turn.0.as_bytes()));
-            format!("{{\"session_id\":\"{session}\",\"turn_id\":\"{turn}\"}}\n")
-        });
-        let subagent = |subagent: &Subagent| {
-            let turn = text(subagent.thread.turn.0.as_bytes());
-            let mut rollout = Vec::new();
-            crate::json::string::escape(subagent.thread.rollout.as_bytes(), &mut rollout);
-            let content = format!("{{\"turn_id\":\"{turn}\",\"transcript_path\":\"{}\"}}\n", text(&rollout));
-            (text(subagent.id.0.as_bytes()), content)
-        };
+/// What the marker file of a subagent tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InFlight<'s> {
+    id: &'s ThreadId,
+    turn: &'s TurnId,
+    rollout: &'s str,
+}
+
+impl<'s> Markers<'s> {
+    fn of(state: &'s State) -> Self {
+        let in_flight = state.in_flight();
         Self {
             is_active: state.is_active(),
-            root,
-            subagents: state.in_flight().map(subagent).collect(),
+            root: state.root.is_open().then_some((&state.session, &state.root.turn)),
+            subagents: in_flight.map(|Subagent { id, thread }| InFlight::new(id, thread)).collect(),
             is_asking: state.is_asking(),
-            session: text(state.session.0.as_bytes()),
-            rollout: state.root.rollout.clone(),
+            session: &state.session,
+            rollout: &state.root.rollout,
         }
     }
 
     /// Makes the files so; `before` is what they are, where that is known. Where one cannot be made, the others are.
-    fn publish(&self, before: Option<&Self>, dir: &StateDir) -> Result<(), StoreError> {
-        let differs = |is_same: fn(&Self, &Self) -> bool| before.is_none_or(|before| !is_same(before, self));
-        let differs_in_active = differs(|one, other| one.is_active == other.is_active);
+    fn publish(&self, before: Option<&Markers<'_>>, dir: &StateDir) -> Result<(), StoreError> {
+        let differs = |is_same: &dyn Fn(&Markers<'_>) -> bool| before.is_none_or(|before| !is_same(before));
+        let differs_in_active = differs(&|before| before.is_active == self.is_active);
         let mut result = Ok(());
         let mut first_error = |made: Result<(), StoreError>| {
             if result.is_ok() {
@@ -332,24 +375,27 @@ impl Markers {
             }
         };
         // Pointers first: who sees that the agent is at work finds the session that is.
-        if differs(|one, other| one.session == other.session) && !self.session.is_empty() {
-            first_error(replace(dir, &dir.root_session(), self.session.as_bytes()));
+        if differs(&|before| before.session == self.session) && !self.session.0.is_empty() {
+            first_error(replace(dir, &dir.root_session(), self.session.0.as_bytes()));
         }
-        if differs(|one, other| one.rollout == other.rollout) && !self.rollout.is_empty() {
-            first_error(add_line(&dir.transcript_paths(), &self.rollout, before.is_none()));
+        if differs(&|before| before.rollout == self.rollout) && !self.rollout.is_empty() {
+            first_error(add_line(&dir.transcript_paths(), self.rollout, before.is_none()));
             first_error(replace(dir, &dir.transcript_path(), self.rollout.as_bytes()));
         }
         if self.is_active && differs_in_active {
             first_error(make_empty(&dir.active()));
         }
-        if differs(|one, other| one.root == other.root) {
-            first_error(match &self.root {
-                Some(content) => replace(dir, &dir.root_active(), content.as_bytes()),
+        if differs(&|before| before.root == self.root) {
+            first_error(match self.root {
+                Some((session, turn)) => {
+                    let content = object(&[("session_id", session.0.as_bytes()), ("turn_id", turn.0.as_bytes())]);
+                    replace(dir, &dir.root_active(), &content)
+                }
                 None => remove(&dir.root_active()),
             });
         }
         first_error(self.publish_subagents(before, dir));
-        if differs(|one, other| one.is_asking == other.is_asking) {
+        if differs(&|before| before.is_asking == self.is_asking) {
             let path = dir.permissions_waiting();
             first_error(if self.is_asking { make_empty(&path) } else { remove(&path) });
         }
@@ -359,31 +405,73 @@ impl Markers {
         result
     }
 
-    fn publish_subagents(&self, before: Option<&Self>, dir: &StateDir) -> Result<(), StoreError> {
+    fn publish_subagents(&self, before: Option<&Markers<'_>>, dir: &StateDir) -> Result<(), StoreError> {
         let folder = dir.subagents();
-        let known: Vec<String> = match before {
-            Some(before) => before.subagents.iter().map(|(id, _)| id.clone()).collect(),
-            None => names_in(&folder)?.unwrap_or_default(),
-        };
-        for (id, content) in &self.subagents {
-            let is_there =
-                before.is_some_and(|before| before.subagents.iter().any(|one| one == &(id.clone(), content.clone())));
+        for (place, subagent) in self.subagents.iter().enumerate() {
+            let is_there = before.is_some_and(|before| has(&before.subagents, place, |known| known == subagent));
             if !is_there {
-                let path = folder.join(id);
-                if let Err(error) = replace(dir, &path, content.as_bytes()) {
-                    if folder.is_dir() {
-                        return Err(error);
-                    }
-                    fs::create_dir(&folder).map_err(io_error(&folder))?;
-                    replace(dir, &path, content.as_bytes())?;
+                subagent.publish(&folder, dir)?;
+            }
+        }
+        if let Some(before) = before {
+            for (place, InFlight { id, .. }) in before.subagents.iter().enumerate() {
+                if !has(&self.subagents, place, |known| known.id == *id) {
+                    remove(&folder.join(file_name(id)))?;
+                }
+            }
+        } else {
+            for name in names_in(&folder)?.unwrap_or_default() {
+                if !self.subagents.iter().any(|known| known.id.0.as_bytes() == name.as_bytes()) {
+                    remove(&folder.join(name))?;
                 }
             }
         }
-        for id in known.iter().filter(|id| !self.subagents.iter().any(|(known, _)| known == *id)) {
-            remove(&folder.join(id))?;
-        }
         Ok(())
     }
+}
+
+impl<'s> InFlight<'s> {
+    fn new(id: &'s ThreadId, thread: &'s Thread) -> Self {
+        Self { id, turn: &thread.turn, rollout: &thread.rollout }
+    }
+
+    fn publish(self, folder: &Path, dir: &StateDir) -> Result<(), StoreError> {
+        let mut rollout = Vec::new();
+        string::escape(self.rollout.as_bytes(), &mut rollout);
+        let content = object(&[("turn_id", self.turn.0.as_bytes()), ("transcript_path", &rollout)]);
+        let path = folder.join(file_name(self.id));
+        match replace(dir, &path, &content) {
+            Err(_) if !folder.is_dir() => {
+                fs::create_dir(folder).map_err(io_error(folder))?;
+                replace(dir, &path, &content)
+            }
+            replaced => replaced,
+        }
+    }
+}
+
+/// Whether one of the subagents is the one; most are at the same place as before.
+fn has(subagents: &[InFlight<'_>], place: usize, is_it: impl Fn(&InFlight<'_>) -> bool) -> bool {
+    subagents.get(place).is_some_and(&is_it) || subagents.iter().any(is_it)
+}
+
+/// The name of a subagent's file: its id, of which [`payload`] lets none pass that is no plain name.
+fn file_name(id: &ThreadId) -> &OsStr {
+    OsStr::from_bytes(id.0.as_bytes())
+}
+
+/// A line with a JSON object of texts that are escaped already.
+fn object(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for (place, (key, escaped)) in members.iter().enumerate() {
+        line.extend_from_slice(if place == 0 { b"{\"" } else { b",\"" });
+        line.extend_from_slice(key.as_bytes());
+        line.extend_from_slice(b"\":\"");
+        line.extend_from_slice(escaped);
+        line.extend_from_slice(b"\"");
+    }
+    line.extend_from_slice(b"}\n");
+    line
 }
 
 /// The names of what is in a folder but for folders; `None` where there is no folder.
