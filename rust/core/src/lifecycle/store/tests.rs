@@ -1,5 +1,6 @@
 use std::os::unix::fs::MetadataExt;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -638,4 +639,106 @@ fn where_there_is_no_state_the_pointer_files_tell_the_session() {
     let (_folder, dir) = folder();
     fs::create_dir(dir.root_session()).expect("can be made");
     assert_eq!(load(&dir), State::default());
+}
+
+// ---- against a model ----
+
+/// One event: whose it is (0 is the root), what it is, and what becomes of its hook.
+type Step = (usize, Told, End);
+
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Begins,
+    Lives,
+    Stops,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Well,
+    /// It runs twice.
+    Twice,
+    /// It is killed before it has written anything.
+    KilledBefore,
+    /// It is killed while it makes the marker files: of them those are as before whose bit is set.
+    KilledHalfWay(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let told = prop_oneof![2 => Just(Told::Begins), 1 => Just(Told::Lives), 2 => Just(Told::Stops)];
+    let end = prop_oneof![
+        4 => Just(End::Well),
+        1 => Just(End::Twice),
+        1 => Just(End::KilledBefore),
+        2 => any::<u8>().prop_map(End::KilledHalfWay),
+    ];
+    (0_usize..4, told, end)
+}
+
+fn event_of(who: usize, told: Told) -> Event {
+    match (told, who) {
+        (Told::Begins, 0) => Event::UserPromptSubmit,
+        (Told::Begins, _) => Event::SubagentStart,
+        (Told::Lives, _) => Event::PreToolUse,
+        (Told::Stops, 0) => Event::Stop,
+        (Told::Stops, _) => Event::SubagentStop,
+    }
+}
+
+fn take(dir: &StateDir, run: &Run) {
+    let mut store = Store::open(dir, LONG).expect("can be had");
+    let mut state = store.state().clone();
+    run.apply(&mut state);
+    store.save(state).expect("can be saved");
+}
+
+/// Brings marker files back to what they were, and leaves the note that they may not fit.
+fn kill_half_way(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], as_before: u8) {
+    for (number, (path, content)) in before.iter().enumerate() {
+        if as_before >> number & 1 == 1 {
+            match content {
+                Some(content) => fs::write(path, content).expect("can be written"),
+                None => remove(path).expect("can be removed"),
+            }
+        }
+    }
+    let store = Store::open(dir, LONG).expect("can be had");
+    store.file.write_all_at(&[1], place_of(store.number)).expect("can be written");
+}
+
+proptest! {
+    /// A turn is open from its beginning or its last sign of life to its stop; the agent is at work while one is.
+    #[test]
+    fn after_any_event_the_marker_files_are_right_whatever_was_killed_before(steps in prop::collection::vec(step(), 1..25)) {
+        let (_folder, dir) = folder();
+        let children = ["child-1", "child-2", "child-3"];
+        let mut paths = vec![dir.active(), dir.root_active(), dir.root_session(), dir.transcript_path()];
+        paths.extend(children.map(|child| dir.subagents().join(child)));
+        let (mut turns, mut open) = ([0; 4], [false; 4]);
+        for (number, (who, told, end)) in steps.into_iter().enumerate() {
+            let turn = if matches!(told, Told::Begins) { number + 1 } else { turns[who] };
+            if turn == 0 {
+                continue;
+            }
+            let agent = (who > 0).then(|| ThreadId(name(children[who - 1])));
+            let run = Run { agent, ..run(&format!("01a20218-{turn:04x}-7000-8000-00000000beef"), event_of(who, told)) };
+            let before: Vec<_> = paths.iter().map(|path| (path.clone(), fs::read(path).ok())).collect();
+            if matches!(end, End::KilledBefore) {
+                continue;
+            }
+            take(&dir, &run);
+            (turns[who], open[who]) = (turn, !matches!(told, Told::Stops));
+            match end {
+                End::KilledHalfWay(as_before) => {
+                    kill_half_way(&dir, &before, as_before);
+                    continue;
+                }
+                End::Twice => take(&dir, &run),
+                End::Well | End::KilledBefore => {}
+            }
+            let are_there: Vec<bool> = paths.iter().map(|path| path.exists()).collect();
+            let is_active = open.contains(&true);
+            prop_assert_eq!(are_there, [&[is_active, open[0], turns[0] > 0, turns[0] > 0][..], &open[1..]].concat());
+        }
+    }
 }
