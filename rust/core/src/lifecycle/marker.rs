@@ -13,8 +13,9 @@ use crate::state_dir::StateDir;
 use super::healing::{self, Known, Signs};
 use super::hook::{Event, Run};
 use super::payload::{Payload, PayloadError};
+use super::put_off::put_off;
 use super::state::{Source, State, Subagent, Thread, Who};
-use super::store::{Store, StoreError, put_off};
+use super::store::{Store, StoreError};
 
 /// How long a hook waits for the lock. Codex waits for its hooks.
 const HOOK_PATIENCE: Duration = Duration::from_millis(500);

@@ -1,4 +1,5 @@
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -6,6 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::lifecycle::hook::Event;
+use crate::lifecycle::markers::{names_in, remove};
+use crate::lifecycle::put_off::put_off;
 use crate::lifecycle::state::{Sign, Source, Thread, Who};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
@@ -281,6 +284,24 @@ fn a_state_of_another_version_is_not_understood() {
 }
 
 #[test]
+fn a_file_of_anything_else_is_damaged_and_written_anew() {
+    for byte in [1, 7, 0xFF] {
+        let (_folder, dir) = folder();
+        save(&dir, &over("1"));
+        fs::write(dir.lifecycle(), vec![byte; usize::try_from(SECOND).expect("small") + 5000]).expect("can be written");
+        let mut store = Store::open(&dir, LONG).expect("can be had");
+        assert!(store.damage().is_some() && store.state() == &with_session_alone(&over("1")));
+        store.save(open("2")).expect("can be saved");
+        drop(store);
+        for turn in ["3", "4"] {
+            assert!(load(&dir).is_active());
+            save(&dir, &open(turn));
+        }
+        assert_eq!(load(&dir), open("4"));
+    }
+}
+
+#[test]
 fn what_was_killed_between_the_state_and_its_marker_files_is_made_up_for() {
     let (idle, busy) = (over("1"), with_subagents(open("2"), &["a", "b"]));
     let with_note = |states: &[&State], number| {
@@ -440,36 +461,6 @@ fn a_folder_that_cannot_be_used_is_an_error_with_its_path() {
     assert_eq!(told(&dir), dir.lifecycle().display().to_string());
     // A state dir that is a file.
     assert_ne!(told(&StateDir::new("/dev/null")), "");
-}
-
-// ---- the list of rollouts ----
-
-#[test]
-fn a_line_is_added_once_and_a_torn_one_completed() {
-    let (folder, _) = folder();
-    let path = folder.path().join("lines");
-    let add = |before: &str, line: &str, may_be_there: bool| {
-        fs::write(&path, before).expect("can be written");
-        add_line(&path, line, may_be_there).expect("can be added");
-        text(&path).expect("is there")
-    };
-    for may_be_there in [false, true] {
-        assert_eq!(add("", "/b", may_be_there), "/b\n");
-        assert_eq!(add("/a\n", "/b", may_be_there), "/a\n/b\n");
-        assert_eq!(add("/b\n/a\n", "/b", may_be_there), "/b\n/a\n/b\n");
-        // A line that broke off, and one of which the end is missing only.
-        assert_eq!(add("/a\n/b", "/bcd", may_be_there), "/a\n/bcd\n");
-        assert_eq!(add("/", "/bcd", may_be_there), "/bcd\n");
-        assert_eq!(add("/a\n/bcd", "/bcd", may_be_there), "/a\n/bcd\n");
-        // Another line than this that broke off.
-        assert_eq!(add("/a\n/x", "/b", may_be_there), "/a\n/x\n/b\n");
-        let long = format!("/{}", "x".repeat(4094));
-        assert_eq!(add(&format!("{long}\n{}", &long[..100]), &long, may_be_there), format!("{long}\n{long}\n"));
-    }
-    assert_eq!(add("/a\n/b\n", "/b", true), "/a\n/b\n");
-    assert_eq!(add("/a\n/b\n", "/b", false), "/a\n/b\n/b\n");
-    let many = "/x\n".repeat(10_000);
-    assert_eq!(add(&many, "/x", true), many);
 }
 
 // ---- runs that were put off ----
