@@ -66,7 +66,10 @@ class TestArguments:
 
     @pytest.mark.parametrize("event", EVENTS)
     def test_every_event(self, prompted: Agent, event: str) -> None:
-        prompted.hook(event)
+        if event.startswith("subagent"):
+            prompted.child_hook(event, prompted.new_id(), prompted.new_id())
+        else:
+            prompted.hook(event)
         assert prompted.log == []
 
     def test_a_named_state_dir(self, prompted: Agent, tmp_path: Path) -> None:
@@ -133,13 +136,13 @@ class TestPayload:
         assert prompted.log == []
 
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to tell a program's peak memory")
-    def test_a_prompt_of_100_mb(self, prompted: Agent) -> None:
+    def test_a_prompt_of_1_gb(self, prompted: Agent) -> None:
         head, tail = prompted.payload("user-prompt-submit", prompt="@").split(b"@")
         text = ('x\u00e9\\n\\"' * (MIB // 7)).encode()
         command = [program(), "hook", "user-prompt-submit"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=prompted.environment(), bufsize=0) as process:
             assert process.stdin
-            for part in [head, *[text] * 100, tail]:
+            for part in [head, *[text] * 1024, tail]:
                 process.stdin.write(part)
             status = Path(f"/proc/{process.pid}/status").read_text()
             process.stdin.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -141,7 +142,7 @@ class TestRecompute:
         assert not agent.is_active
 
     def test_lost_state(self, agent: Agent) -> None:
-        """Nothing is known then; the next hook begins anew, and says so."""
+        """Where no rollout tells, nothing is known then but the session; the next hook begins anew, and says so."""
         agent.turn()
         agent.hook("user-prompt-submit")
         (agent.state / "plugin/mngr_codex/lifecycle").write_bytes(bytes(range(1, 256)) * 20)
@@ -150,6 +151,17 @@ class TestRecompute:
         agent.logged("damaged")
         agent.hook("pre-tool-use")
         assert agent.is_active
+
+    @pytest.mark.parametrize("lost", [None, b"", b"damaged" * 1000], ids=["gone", "empty", "damaged"])
+    def test_lost_state_and_a_rollout(self, agent: Agent, lost: bytes | None) -> None:
+        """The pointers name the session and its rollout, which tells the rest."""
+        agent.write("task_started", agent.turn())
+        agent.hook("user-prompt-submit")
+        whole = agent.files()
+        state = agent.state / "plugin/mngr_codex/lifecycle"
+        state.unlink() if lost is None else state.write_bytes(lost)
+        agent.marker("recompute")
+        assert agent.files() == whole
 
 
 class TestReset:
@@ -188,6 +200,16 @@ class TestReset:
         agent.marker("recompute")
         assert not agent.is_active
         assert agent.subagents == set()
+
+    def test_nothing_old_reopens_though_the_state_was_lost(self, agent: Agent) -> None:
+        """As it is where another plugin ran before this one: there are the pointers alone."""
+        agent.write("task_started", agent.turn())
+        agent.hook("user-prompt-submit")
+        shutil.rmtree(agent.state / "plugin")
+        agent.marker("reset")
+        agent.hook("session-start", turn_id=None, source="resume")
+        agent.marker("recompute")
+        assert not agent.is_active
 
     def test_the_next_turn_counts(self, agent: Agent) -> None:
         agent.turn()
