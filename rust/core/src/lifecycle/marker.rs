@@ -54,6 +54,17 @@ pub fn run_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), Ma
     result
 }
 
+/// Says in the log that a hook was run under a name that no event has.
+pub fn tell_unknown(dir: &StateDir, name: &str) {
+    let known = Event::ALL.map(|(name, _)| name).join(", ");
+    let _ = log(dir, Level::Warning, &format!("hook {}: there is no such event; there are {known}", cut(name)));
+}
+
+/// As much of a name as a message shows.
+fn cut(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
 fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
     let run = Run::new(event, Payload::read(input)?, now())?;
     let result = match apply(dir, &run, HOOK_PATIENCE) {
@@ -145,14 +156,13 @@ pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
     take_what_was_put_off(dir)
 }
 
-/// The state as it is, with the runs that were put off; nothing is written.
+/// The state as it is, with the runs that were put off; nothing is written, and nobody waited for.
 ///
 /// # Errors
 ///
 /// [`MarkerError::Store`]
 pub fn read(dir: &StateDir) -> Result<State, MarkerError> {
-    let mut store = Store::open(dir, PATIENCE)?;
-    Ok(current(dir, &mut store))
+    Ok(Store::look(dir)?)
 }
 
 /// A rollout to be read.

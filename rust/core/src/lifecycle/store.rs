@@ -96,6 +96,32 @@ impl<'d> Store<'d> {
         Ok(store)
     }
 
+    /// The state as it is, with the runs that were put off; nothing is locked, made or written.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub fn look(dir: &'d StateDir) -> Result<State, StoreError> {
+        let path = dir.lifecycle();
+        let mut state = match File::open(&path) {
+            Ok(file) => {
+                let saved = State::default();
+                let mut store = Self { dir, file, saved, number: 0, is_unsettled: true, damage: None, put_off: None };
+                store.load().map_err(io_error(&path))?;
+                store.saved
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => markers::from_pointers(dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::NoStateDir(dir.path().display().to_string()));
+            }
+            Err(error) => return Err(io_error(&path)(error)),
+        };
+        for run in Taken::read(dir).map(|(_, runs)| runs).unwrap_or_default() {
+            run.apply(&mut state);
+        }
+        Ok(state)
+    }
+
     /// The state.
     #[must_use]
     pub fn state(&self) -> &State {
