@@ -14,7 +14,6 @@ class ConversionSummary:
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-
     @property
     def lines(self) -> int:
         """Whole lines read, blank ones too."""
