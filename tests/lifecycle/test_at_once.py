@@ -218,9 +218,11 @@ class TestLock:
     @pytest.mark.slow
     def test_a_command_says_that_it_could_not(self, prompted: Agent) -> None:
         with locked(prompted):
-            done = subprocess.run([program(), "marker", "show"], env=prompted.environment(), capture_output=True)
+            done = subprocess.run([program(), "marker", "recompute"], env=prompted.environment(), capture_output=True)
+            shown = prompted.marker("show")
         assert (done.returncode, done.stdout) == (1, b"")
         assert b"lock" in done.stderr
+        assert shown.stdout.startswith(b"RUNNING\n"), "whoever looks waits for nobody"
 
 
 # ---- killed at every call of the system

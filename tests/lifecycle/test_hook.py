@@ -55,6 +55,12 @@ class TestArguments:
         assert "panicked" not in done.stderr
         assert prompted.files() == {}
 
+    @pytest.mark.parametrize("name", ["Stop", "no-such-event", "", "x" * 10_000])
+    def test_an_event_that_there_is_not(self, prompted: Agent, name: str) -> None:
+        """The log tells of it, and which there are."""
+        run("hook", name, stdin=prompted.payload("stop"), env=prompted.environment())
+        prompted.logged(f"hook {name[:80]}:", "no such event", "subagent-stop")
+
     @pytest.mark.parametrize("arguments", [["--help"], ["stop", "--help"], ["-h"]], ids=" ".join)
     def test_help(self, arguments: list[str]) -> None:
         done = run("hook", *arguments)

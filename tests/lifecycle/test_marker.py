@@ -30,6 +30,8 @@ class TestShow:
 
     def test_a_root_turn(self, agent: Agent) -> None:
         agent.turn()
+        agent.rollout.parent.mkdir(parents=True)
+        agent.rollout.touch()
         agent.hook("user-prompt-submit")
         report = agent.report()
         since = report["root"].pop("since")
@@ -45,6 +47,7 @@ class TestShow:
                 "phase": "open",
                 "evidence": "a hook says that it was prompted",
                 "transcript_path": str(agent.rollout),
+                "is_transcript_there": True,
             },
             "subagents": [],
         }
@@ -53,8 +56,16 @@ class TestShow:
             f"  session {agent.session_id}",
             f"  root: turn {agent.turn_id} open",
             f"    since {since}: a hook says that it was prompted",
-            f"    {agent.rollout}",
+            f"    rollout {agent.rollout}",
         ]
+
+    def test_a_rollout_that_is_not_there(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        assert f"    rollout {agent.rollout} (not there: hooks alone count)\n" in agent.marker("show").stdout.decode()
+        agent.rollout.parent.mkdir(parents=True)
+        agent.rollout.with_suffix(".jsonl.zst").touch()
+        assert agent.report()["root"]["is_transcript_there"]
 
     def test_subagents_and_an_approval(self, agent: Agent) -> None:
         agent.turn()
@@ -89,6 +100,10 @@ class TestShow:
         assert agent.report()["is_marker_there"]
         assert b"`active` is there: `mngr-codex marker recompute` mends it\n" in agent.marker("show").stdout
         assert agent.is_active, "showing changes nothing"
+
+    def test_it_makes_nothing(self, agent: Agent) -> None:
+        agent.marker("show")
+        assert list(agent.state.iterdir()) == []
 
     def test_it_changes_nothing(self, agent: Agent) -> None:
         agent.turn()
@@ -286,6 +301,10 @@ class TestFailures:
         agent.turn()
         agent.hook("user-prompt-submit")
         done = run_as_nobody(open_to_all, "marker", command, "--state-dir", agent.state)
+        if command == "show":
+            # Whoever may read can look.
+            assert (done.status, done.stdout.splitlines()[0], done.stderr) == (0, b"RUNNING", "")
+            return
         assert (done.status, done.stdout) == (1, b"")
         assert "ermission denied" in done.stderr and str(agent.state) in done.stderr
         assert agent.is_active

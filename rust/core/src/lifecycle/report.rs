@@ -88,8 +88,9 @@ impl Turn {
     }
 }
 
+/// Whether a rollout is there, compressed or not; also where it cannot be known.
 fn is_there(rollout: &str) -> bool {
-    [rollout.to_owned(), format!("{rollout}.zst")].iter().any(|path| std::path::Path::new(path).is_file())
+    [rollout.to_owned(), format!("{rollout}.zst")].iter().any(|path| std::fs::exists(path).unwrap_or(true))
 }
 
 /// An id as text; none where it is empty.
