@@ -58,7 +58,9 @@ test-rust: toolchain ## Tests of the Rust crates
 .PHONY: test-python
 test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed ## Tests of the installed wheel, program and package
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
-		$(call python,$(MAIN)) -m pytest
+		$(call python,$(MAIN)) -m pytest -rs
+	@command -v strace >/dev/null || echo "make: SKIPPED: there is no strace, so no hook was killed at every call of the" \
+		"system. On Debian and Ubuntu: apt install strace" >&2
 
 .PHONY: test-packaging
 test-packaging: $(MAIN)/installed ## Slow: sdist, wheel from sdist and editable install, each built afresh

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 from measure import Sample, median_cpu, median_wall
 
@@ -270,3 +273,24 @@ def mebibytes(size: int) -> str:
 def megabytes(size: int) -> str:
     """Return a size, in MB as it is printed."""
     return f"{size / 1e6:.2f} MB"
+
+
+def store(results: Any, markdown: str, folder: Path, name: str) -> str:
+    """Write the tables as Markdown and everything, each sample included, as JSON; tell what the files are called."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(markdown, encoding="utf-8")
+    everything = json.dumps(_rounded(asdict(results)), separators=(",", ":"))
+    (folder / f"{name}.json").write_text(everything + "\n", encoding="utf-8")
+    return f"{name}.md and {name}.json in {folder.name}/"
+
+
+def _rounded(value: Any) -> Any:
+    """Leave out what no clock tells: less than a tenth of a microsecond."""
+    match value:
+        case float():
+            return round(value, 7)
+        case dict():
+            return {key: _rounded(member) for key, member in value.items()}
+        case list():
+            return [_rounded(member) for member in value]
+    return value

@@ -24,7 +24,7 @@ from typing import Any
 import generate
 import machine
 from measure import Contender, RunError, Sample, peak_memory, time_interleaved, time_run
-from results import CP, PROGRAM, PUBLISHED, PYTHON_CALL, TRUE, Case, ImportCost, Results, Row, to_markdown
+from results import CP, PROGRAM, PUBLISHED, PYTHON_CALL, TRUE, Case, ImportCost, Results, Row, store, to_markdown
 
 BENCHES = Path(__file__).resolve().parent
 PUBLISHED_PYTHON_VARIABLE = "MNGR_CODEX_PUBLISHED_PYTHON"
@@ -259,16 +259,6 @@ def _newest_wheel() -> Path | None:
     return max(wheels, key=lambda wheel: wheel.stat().st_mtime, default=None)
 
 
-def _store(results: Results, folder: Path, name: str) -> None:
-    """Write the tables as Markdown and everything, each sample included, as JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{results.date}-{name}"
-    (folder / f"{stem}.md").write_text(to_markdown(results), encoding="utf-8")
-    everything = json.dumps(dataclasses.asdict(results), indent=1)
-    (folder / f"{stem}.json").write_text(everything + "\n", encoding="utf-8")
-    _say(f"stored as {stem}.md and {stem}.json in {folder.name}/")
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     beside = Path(sys.executable).parent / "mngr-codex"
@@ -316,7 +306,9 @@ def main() -> int:
             _say(str(error))
             return 1
     print(to_markdown(bench.results))
-    _store(bench.results, arguments.results, arguments.name or ("quick" if arguments.quick else "full"))
+    name = arguments.name or ("quick" if arguments.quick else "full")
+    stored = store(bench.results, to_markdown(bench.results), arguments.results, f"{bench.results.date}-{name}")
+    _say(f"stored as {stored}")
     return 0
 
 

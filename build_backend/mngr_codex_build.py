@@ -192,6 +192,10 @@ def _host() -> str:
 
 def _cargo() -> str:
     """The path of cargo."""
+    # Where rustup puts it, for shells that have not read its profile; maturin looks for it too.
+    rustups = str(Path.home() / ".cargo/bin")
+    if rustups not in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), rustups])
     cargo = shutil.which(os.environ.get("CARGO", "cargo"))
     if cargo is None:
         raise SystemExit("mngr-codex: building needs Rust, but cargo is not on PATH; get it from https://rustup.rs/")

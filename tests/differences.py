@@ -16,6 +16,9 @@ from tests.recordings import parse
 #: Calls that the published converter knows; it leaves out all others.
 _PUBLISHED_CALLS = ("function_call", "custom_tool_call")
 
+#: What answers them; the published converter leaves out all other outputs, whether their call stands there or not.
+_PUBLISHED_OUTPUTS = tuple(f"{call}_output" for call in _PUBLISHED_CALLS)
+
 #: Lines after which a turn is over.
 _TURN_ENDS = ("task_complete", "turn_aborted", "task_started", "session_meta")
 
@@ -30,7 +33,7 @@ class Rollout:
     """`type`, or `payload.type` of an event or a response item, of each line."""
     timestamps: list[str]
     further_call_ids: set[str]
-    """Ids of calls that the published converter does not know."""
+    """Ids of calls that the published converter does not know, told by the calls and by their outputs."""
     usages: list[tuple[int, int] | None]
     """Input and output tokens of each line that is a token count."""
     used: set[str] = field(default_factory=set)
@@ -50,7 +53,7 @@ def read_rollout(lines: Iterable[bytes]) -> Rollout:
         rollout.timestamps.append(line["timestamp"])
         last = (payload.get("info") or {}).get("last_token_usage") if kind == "token_count" else None
         rollout.usages.append((last["input_tokens"], last["output_tokens"]) if last else None)
-        if kind.endswith("_call") and kind not in _PUBLISHED_CALLS:
+        if kind.endswith(("_call", "_output")) and kind not in (*_PUBLISHED_CALLS, *_PUBLISHED_OUTPUTS):
             rollout.further_call_ids.add(str(payload.get("call_id") or payload.get("id")))
     return rollout
 

@@ -1,6 +1,12 @@
 """Read what the OpenAI Codex CLI writes, as mngr's common transcript.
 
-Thin over the native module :mod:`mngr_codex._core`; needs nothing of mngr.
+:func:`convert` writes the transcript of a rollout to a file, :func:`iter_records` gives its records one at a time::
+
+    summary = convert("rollout.jsonl", "transcript.jsonl")
+    for record in iter_records("rollout.jsonl.zst"):
+        print(record["type"])
+
+Needs nothing of mngr.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ __version__: Final[str]
 
 @final
 class ConversionSummary:
-    """What came of a conversion."""
+    """What came of a conversion. Two are equal where all of their counts are."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
     @property
     def lines(self) -> int:
         """Whole lines read, blank ones too."""
@@ -65,6 +67,9 @@ def convert(
         output: Where the transcript is to stand.
         agent_id: The agent whose transcript this is; seeds the id of the header.
         partial: The rollout may still grow: hold back the last step until its token counts are known.
+
+    Returns:
+        The counts, as the command's last line tells them.
 
     Raises:
         OSError: ``source`` cannot be read or ``output`` cannot be written (``FileNotFoundError``,

@@ -1,6 +1,7 @@
 """Hooks that run at once, that wait for one that stands still, and that are killed."""
 
 import fcntl
+import random
 import re
 import shutil
 import signal
@@ -20,8 +21,11 @@ from tests.program import program
 MANY = 64
 
 
-def storm(agent: Agent, hooks: list[tuple[str, bytes]]) -> None:
-    """Runs hooks at once: all are started, and then get their payloads."""
+Hook = tuple[str, bytes]
+
+
+def storm(agent: Agent, hooks: list[Hook], kills: random.Random | None = None) -> list[Hook]:
+    """Runs hooks at once: all are started, and then get their payloads. Kills some of them, and tells which."""
     processes = [
         subprocess.Popen(
             [program(), "hook", event], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=agent.environment()
@@ -32,14 +36,22 @@ def storm(agent: Agent, hooks: list[tuple[str, bytes]]) -> None:
         assert process.stdin
         process.stdin.write(payload)
         process.stdin.flush()
-    for process in processes:
+    for place, process in enumerate(processes):
         assert process.stdin
         process.stdin.close()
-    for process in processes:
+        if kills and kills.random() < 0.25:
+            # One that is at it by now, or was.
+            processes[kills.randint(max(0, place - 8), place)].kill()
+    killed = []
+    for process, hook in zip(processes, hooks, strict=True):
         with process:
             assert process.stdout
             assert process.stdout.read() == b""
-        assert process.returncode == 0
+        if kills and process.returncode == -signal.SIGKILL:
+            killed.append(hook)
+        else:
+            assert process.returncode == 0
+    return killed
 
 
 def only_put_off(agent: Agent) -> None:
@@ -89,6 +101,31 @@ class TestStorms:
         only_put_off(agent)
         assert agent.rollouts == [str(agent.rollout)]
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seed", range(10))
+    def test_with_kills(self, agent: Agent, seed: int) -> None:
+        """What was killed has happened or has not; run once more it has, and nothing is left of it."""
+        kills = random.Random(seed)
+        for _ in range(10):
+            children = {agent.new_id(): agent.new_id() for _ in range(MANY)}
+            for event, before, after in [
+                ("subagent-start", set(), set(children)), ("subagent-stop", set(children), set()),
+            ]:  # fmt: skip
+                hooks = {child: (event, agent.child(event, child, turn)) for child, turn in children.items()}
+                killed = storm(agent, list(hooks.values()), kills)
+                # Any event puts in order what was left half done.
+                agent.hook("session-end")
+                sure = {child for child, hook in hooks.items() if hook not in killed}
+                assert {child for child in sure if child in agent.subagents} == sure & after
+                assert agent.subagents <= before | after
+                assert agent.is_active == bool(agent.subagents)
+                for hook in killed:
+                    agent.hook_with(*hook)
+                assert agent.subagents == after
+                assert agent.is_active == bool(after)
+                assert [path.name for path in (agent.state / "plugin/mngr_codex").iterdir()] == ["lifecycle"]
+        only_put_off(agent)
+
 
 @contextmanager
 def stopped_owner(agent: Agent) -> Iterator[None]:
@@ -103,6 +140,14 @@ def stopped_owner(agent: Agent) -> Iterator[None]:
             yield
         finally:
             process.kill()
+
+
+@contextmanager
+def locked(agent: Agent) -> Iterator[None]:
+    """The lock, had by this process."""
+    with (agent.state / "plugin/mngr_codex/lifecycle").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class TestLock:
@@ -172,16 +217,15 @@ class TestLock:
 
     @pytest.mark.slow
     def test_a_command_says_that_it_could_not(self, prompted: Agent) -> None:
-        with (prompted.state / "plugin/mngr_codex/lifecycle").open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            done = subprocess.run([program(), "marker", "show"], env=prompted.environment(), capture_output=True)
+        with locked(prompted):
+            done = subprocess.run([program(), "marker", "recompute"], env=prompted.environment(), capture_output=True)
+            shown = prompted.marker("show")
         assert (done.returncode, done.stdout) == (1, b"")
         assert b"lock" in done.stderr
+        assert shown.stdout.startswith(b"RUNNING\n"), "whoever looks waits for nobody"
 
 
 # ---- killed at every call of the system
-
-Hook = tuple[str, bytes]
 
 
 def first_prompt(agent: Agent) -> list[Hook]:
@@ -221,6 +265,12 @@ def with_child(*events: str) -> Callable[[Agent], list[Hook]]:
     return hooks
 
 
+#: Hooks that change nothing in a turn.
+NOTHING_NEW = [
+    "session-start", "pre-tool-use", "pre-model-request", "post-model-request", "pre-compact", "post-compact",
+    "session-end",
+]  # fmt: skip
+
 #: Hooks of which the last is killed.
 KILLED: dict[str, Callable[[Agent], list[Hook]]] = {
     "the first prompt": first_prompt,
@@ -234,7 +284,7 @@ KILLED: dict[str, Callable[[Agent], list[Hook]]] = {
     "a subagent's start": with_child("subagent-start"),
     "a subagent's stop": with_child("subagent-start", "subagent-stop"),
     "the last subagent's stop": with_child("subagent-start", "stop", "subagent-stop"),
-    "nothing new": in_turn("pre-tool-use"),
+    **{f"nothing new: {event}": in_turn(event) for event in NOTHING_NEW},
 }
 
 
@@ -259,31 +309,53 @@ class Killer:
         done = subprocess.run(command, input=hook[1], capture_output=True, env=self.agent.environment(), timeout=60)
         return done.returncode
 
-    def calls(self, hook: Hook) -> Iterator[tuple[str, int]]:
-        """Every call of the system that a hook makes, with its number among those of its name."""
+    def calls(self, hook: Hook, first: str = "") -> Iterator[tuple[str, int]]:
+        """Every call of the system that a hook makes, from one that holds `first` on, with its number among those of
+        its name.
+        """
         log = self.agent.folder / "calls"
         assert self.traced(["-o", str(log)], hook) == 0
         counts: Counter[str] = Counter()
-        for name in re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE):
+        is_begun = False
+        for name, rest in re.findall(r"^\d+ +(\w+)(\(.*)", log.read_text(), re.MULTILINE):
             counts[name] += 1
+            is_begun = is_begun or first in name + rest
             # Before the program itself runs, the tracer is all there is.
-            if name != "execve":
+            if is_begun and name != "execve":
                 yield name, counts[name]
 
+    def kill(self, name: str, number: int, hook: Hook) -> None:
+        """Kills a hook at one of its calls."""
+        status = self.traced(["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"], hook)
+        assert status == -signal.SIGKILL, (name, number)
 
-@pytest.mark.slow
-@pytest.mark.parametrize("hooks", KILLED.values(), ids=KILLED)
-def test_a_kill_at_every_call(agent: Agent, hooks: Callable[[Agent], list[Hook]]) -> None:
-    """The next event finds all as it was or as it was to be, and brings it in order."""
+
+@pytest.fixture
+def killer(agent: Agent) -> Killer:
+    """Needs strace, which `make test` names where it is missing."""
     tried = shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True)
     if not tried or tried.returncode != 0:
         pytest.skip("programs cannot be traced here" if tried else "there is no strace to kill a program with")
+    return Killer(agent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("put_off", [0, 2], ids=["", "behind what was put off"])
+@pytest.mark.parametrize("hooks", KILLED.values(), ids=KILLED)
+def test_a_kill_at_every_call(agent: Agent, killer: Killer, hooks: Callable[[Agent], list[Hook]], put_off: int) -> None:
+    """The next event finds all as it was or as it was to be, and brings it in order."""
     *before, killed = hooks(agent)
+    if put_off and not before:
+        return
     then = again(agent, "post-model-request")
-    killer = Killer(agent)
     killer.fresh(None)
-    for event in before:
+    agent.hook("session-end")
+    for event in before[: len(before) - put_off]:
         agent.hook_with(*event)
+    with locked(agent):
+        for event in before[len(before) - put_off :] if put_off else []:
+            agent.hook_with(*event)
+    log = agent.log
     start = agent.state
     ends = []
     for run_of_it in ([], [killed]):
@@ -300,8 +372,7 @@ def test_a_kill_at_every_call(agent: Agent, hooks: Callable[[Agent], list[Hook]]
     wrong = []
     for name, number in calls:
         killer.fresh(start)
-        status = killer.traced(["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"], killed)
-        assert status == -signal.SIGKILL, (name, number)
+        killer.kill(name, number, killed)
         for file, content in agent.files().items():
             # A list of paths is empty before its first line.
             is_begun = (file, content, undone.get(file)) == ("codex_transcript_paths", b"", None)
@@ -310,7 +381,36 @@ def test_a_kill_at_every_call(agent: Agent, hooks: Callable[[Agent], list[Hook]]
         agent.hook_with(*then)
         if agent.files() not in (undone_then, done_then):
             wrong.append(f"{name} {number}: {agent.files()}")
-        if agent.log:
+        if agent.log != log:
             wrong.append(f"{name} {number}: {agent.log}")
+        left = sorted(path.name for path in (agent.state / "plugin/mngr_codex").iterdir())
+        if left != ["lifecycle"]:
+            wrong.append(f"{name} {number}: {left}")
         shutil.rmtree(agent.state)
     assert wrong == []
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_call_while_an_event_is_put_off(agent: Agent, killer: Killer) -> None:
+    """It is kept or it is not, and no other one is lost."""
+    first, second = first_prompt(agent)[0], again(agent, "stop")
+    killer.fresh(None)
+    agent.hook("session-end")
+    with locked(agent):
+        agent.hook_with(*first)
+    start = agent.state
+    killer.fresh(start)
+    with locked(agent):
+        # How often it asks for the lock before differs from run to run.
+        calls = [call for call in killer.calls(second, "lifecycle.pending") if call[0] != "flock"]
+    assert len(calls) > 10
+    ends = set()
+    for name, number in calls:
+        killer.fresh(start)
+        with locked(agent):
+            killer.kill(name, number, second)
+        agent.hook("post-model-request")
+        assert agent.pointer("codex_root_session") == agent.session_id
+        assert [path.name for path in (agent.state / "plugin/mngr_codex").iterdir()] == ["lifecycle"]
+        ends.add(agent.is_active)
+    assert ends == {False, True}

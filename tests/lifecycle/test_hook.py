@@ -55,6 +55,12 @@ class TestArguments:
         assert "panicked" not in done.stderr
         assert prompted.files() == {}
 
+    @pytest.mark.parametrize("name", ["Stop", "no-such-event", "", "x" * 10_000])
+    def test_an_event_that_there_is_not(self, prompted: Agent, name: str) -> None:
+        """The log tells of it, and which there are."""
+        run("hook", name, stdin=prompted.payload("stop"), env=prompted.environment())
+        prompted.logged(f"hook {name[:80]}:", "no such event", "subagent-stop")
+
     @pytest.mark.parametrize("arguments", [["--help"], ["stop", "--help"], ["-h"]], ids=" ".join)
     def test_help(self, arguments: list[str]) -> None:
         done = run("hook", *arguments)
@@ -66,7 +72,10 @@ class TestArguments:
 
     @pytest.mark.parametrize("event", EVENTS)
     def test_every_event(self, prompted: Agent, event: str) -> None:
-        prompted.hook(event)
+        if event.startswith("subagent"):
+            prompted.child_hook(event, prompted.new_id(), prompted.new_id())
+        else:
+            prompted.hook(event)
         assert prompted.log == []
 
     def test_a_named_state_dir(self, prompted: Agent, tmp_path: Path) -> None:
@@ -133,13 +142,13 @@ class TestPayload:
         assert prompted.log == []
 
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to tell a program's peak memory")
-    def test_a_prompt_of_100_mb(self, prompted: Agent) -> None:
+    def test_a_prompt_of_1_gb(self, prompted: Agent) -> None:
         head, tail = prompted.payload("user-prompt-submit", prompt="@").split(b"@")
         text = ('x\u00e9\\n\\"' * (MIB // 7)).encode()
         command = [program(), "hook", "user-prompt-submit"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=prompted.environment(), bufsize=0) as process:
             assert process.stdin
-            for part in [head, *[text] * 100, tail]:
+            for part in [head, *[text] * 1024, tail]:
                 process.stdin.write(part)
             status = Path(f"/proc/{process.pid}/status").read_text()
             process.stdin.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class TestShow:
 
     def test_a_root_turn(self, agent: Agent) -> None:
         agent.turn()
+        agent.rollout.parent.mkdir(parents=True)
+        agent.rollout.touch()
         agent.hook("user-prompt-submit")
         report = agent.report()
         since = report["root"].pop("since")
@@ -44,6 +47,7 @@ class TestShow:
                 "phase": "open",
                 "evidence": "a hook says that it was prompted",
                 "transcript_path": str(agent.rollout),
+                "is_transcript_there": True,
             },
             "subagents": [],
         }
@@ -52,8 +56,16 @@ class TestShow:
             f"  session {agent.session_id}",
             f"  root: turn {agent.turn_id} open",
             f"    since {since}: a hook says that it was prompted",
-            f"    {agent.rollout}",
+            f"    rollout {agent.rollout}",
         ]
+
+    def test_a_rollout_that_is_not_there(self, agent: Agent) -> None:
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        assert f"    rollout {agent.rollout} (not there: hooks alone count)\n" in agent.marker("show").stdout.decode()
+        agent.rollout.parent.mkdir(parents=True)
+        agent.rollout.with_suffix(".jsonl.zst").touch()
+        assert agent.report()["root"]["is_transcript_there"]
 
     def test_subagents_and_an_approval(self, agent: Agent) -> None:
         agent.turn()
@@ -88,6 +100,10 @@ class TestShow:
         assert agent.report()["is_marker_there"]
         assert b"`active` is there: `mngr-codex marker recompute` mends it\n" in agent.marker("show").stdout
         assert agent.is_active, "showing changes nothing"
+
+    def test_it_makes_nothing(self, agent: Agent) -> None:
+        agent.marker("show")
+        assert list(agent.state.iterdir()) == []
 
     def test_it_changes_nothing(self, agent: Agent) -> None:
         agent.turn()
@@ -141,7 +157,7 @@ class TestRecompute:
         assert not agent.is_active
 
     def test_lost_state(self, agent: Agent) -> None:
-        """Nothing is known then; the next hook begins anew, and says so."""
+        """Where no rollout tells, nothing is known then but the session; the next hook begins anew, and says so."""
         agent.turn()
         agent.hook("user-prompt-submit")
         (agent.state / "plugin/mngr_codex/lifecycle").write_bytes(bytes(range(1, 256)) * 20)
@@ -150,6 +166,17 @@ class TestRecompute:
         agent.logged("damaged")
         agent.hook("pre-tool-use")
         assert agent.is_active
+
+    @pytest.mark.parametrize("lost", [None, b"", b"damaged" * 1000], ids=["gone", "empty", "damaged"])
+    def test_lost_state_and_a_rollout(self, agent: Agent, lost: bytes | None) -> None:
+        """The pointers name the session and its rollout, which tells the rest."""
+        agent.write("task_started", agent.turn())
+        agent.hook("user-prompt-submit")
+        whole = agent.files()
+        state = agent.state / "plugin/mngr_codex/lifecycle"
+        state.unlink() if lost is None else state.write_bytes(lost)
+        agent.marker("recompute")
+        assert agent.files() == whole
 
 
 class TestReset:
@@ -188,6 +215,16 @@ class TestReset:
         agent.marker("recompute")
         assert not agent.is_active
         assert agent.subagents == set()
+
+    def test_nothing_old_reopens_though_the_state_was_lost(self, agent: Agent) -> None:
+        """As it is where another plugin ran before this one: there are the pointers alone."""
+        agent.write("task_started", agent.turn())
+        agent.hook("user-prompt-submit")
+        shutil.rmtree(agent.state / "plugin")
+        agent.marker("reset")
+        agent.hook("session-start", turn_id=None, source="resume")
+        agent.marker("recompute")
+        assert not agent.is_active
 
     def test_the_next_turn_counts(self, agent: Agent) -> None:
         agent.turn()
@@ -264,6 +301,10 @@ class TestFailures:
         agent.turn()
         agent.hook("user-prompt-submit")
         done = run_as_nobody(open_to_all, "marker", command, "--state-dir", agent.state)
+        if command == "show":
+            # Whoever may read can look.
+            assert (done.status, done.stdout.splitlines()[0], done.stderr) == (0, b"RUNNING", "")
+            return
         assert (done.status, done.stdout) == (1, b"")
         assert "ermission denied" in done.stderr and str(agent.state) in done.stderr
         assert agent.is_active

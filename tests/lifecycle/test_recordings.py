@@ -7,9 +7,20 @@ import pytest
 
 from tests.lifecycle.agent import Agent
 from tests.lifecycle.replay import Play, Recording, restarted, scenarios, shuffled, truth
-from tests.recordings import name
+from tests.recordings import lines_of, name, parse
 
 SEEDS = range(2)
+
+
+def has_restarts(log: Path) -> bool:
+    """Whether more than one codex ran."""
+    return len({parse(line).get("ppid") for line in lines_of(log)} - {None}) > 1
+
+
+def has_rollouts(log: Path) -> bool:
+    """Whether there is a rollout that could put anything right."""
+    return any(it.file for it in Recording(log).happenings)
+
 
 recorded = pytest.mark.parametrize("log", scenarios(), ids=name)
 
@@ -25,12 +36,10 @@ def test_as_it_was(log: Path, agent: Agent) -> None:
     assert play.judged > 2
 
 
-@recorded
+@pytest.mark.parametrize("log", [log for log in scenarios() if has_restarts(log)], ids=name)
 def test_with_starts_of_the_agent(log: Path, agent: Agent) -> None:
     """Before every codex but the first comes a reset, as mngr does it."""
     happenings = restarted(Recording(log).happenings)
-    if all(it.name != "restart" for it in happenings):
-        pytest.skip("there was one codex only")
     answers = truth(happenings)
     play = Play(agent)
     play.play(happenings, answers)
@@ -38,13 +47,11 @@ def test_with_starts_of_the_agent(log: Path, agent: Agent) -> None:
     assert play.wrong == []
 
 
-@recorded
+@pytest.mark.parametrize("log", [log for log in scenarios() if has_rollouts(log)], ids=name)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_hooks_in_another_order(log: Path, agent: Agent, seed: int) -> None:
     """What comes late or twice is put right by the rollouts: only the end can be judged."""
     happenings = Recording(log).happenings
-    if not any(it.file for it in happenings):
-        pytest.skip("the session has no rollout that could put anything right")
     answer = truth(happenings)[-1]
     order = shuffled(happenings, random.Random(f"{seed} {name(log)}"))
     play = Play(agent)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import zstd_frames
 from tests.lifecycle.agent import Agent
 
 
@@ -102,6 +103,32 @@ class TestRoot:
         assert prompted.is_active
         prompted.hook("stop")
         prompted.hook("user-prompt-submit", turn_id=earlier)
+        assert not prompted.is_active
+
+    def test_a_clock_that_was_put_back(self, prompted: Agent) -> None:
+        """By their places in the rollout the one turn is later, though its id is not."""
+        second = prompted.turn_id
+        first = prompted.turn_id = prompted.session_id[:-1] + "f"
+        assert prompted.session_id < first < second
+        prompted.write("task_complete", second)
+        prompted.marker("recompute")
+        prompted.write("task_started", first)
+        prompted.hook("user-prompt-submit")
+        prompted.marker("recompute")
+        assert prompted.is_active
+        prompted.write("turn_aborted", second)
+        prompted.marker("recompute")
+        assert prompted.is_active
+        prompted.hook("stop")
+        assert not prompted.is_active
+
+    def test_a_rollout_that_was_compressed(self, prompted: Agent) -> None:
+        """Codex does that to idle ones: what stands there was written before."""
+        prompted.write("turn_aborted", prompted.turn_id)
+        compressed = prompted.rollout.with_name(prompted.rollout.name + ".zst")
+        compressed.write_bytes(zstd_frames.compress(prompted.rollout.read_bytes()))
+        prompted.rollout.unlink()
+        prompted.marker("recompute")
         assert not prompted.is_active
 
     def test_half_a_line_says_nothing_yet(self, prompted: Agent) -> None:
@@ -226,6 +253,23 @@ class TestNested:
         assert prompted.pointer("codex_root_session") == prompted.session_id
         assert prompted.is_active
 
+    def test_however_large_the_root_s_rollout_is(self, prompted: Agent) -> None:
+        """Its end is read: what no hook told of the turn's end is found, and nobody waits for all of it."""
+        with prompted.rollout.open("ab") as rollout:
+            rollout.write(b"\n")
+            rollout.truncate(1 << 40)
+        session, turn = prompted.new_id(), prompted.new_id()
+        prompted.hook("user-prompt-submit", session_id=session, turn_id=turn)
+        assert prompted.pointer("codex_root_session") == prompted.session_id
+        with prompted.rollout.open("ab") as rollout:
+            rollout.write(b"\n")
+        prompted.write("turn_aborted", prompted.turn_id)
+        prompted.session()
+        prompted.turn()
+        prompted.hook("user-prompt-submit")
+        assert prompted.pointer("codex_root_session") == prompted.session_id
+        assert prompted.is_active
+
 
 class TestPointers:
     """Which session and rollouts are the root's."""
@@ -255,6 +299,35 @@ class TestPointers:
         assert agent.pointer("codex_root_session") == first
         assert agent.pointer("codex_transcript_path") == str(first_file)
         assert agent.rollouts == [str(first_file), str(second_file), str(first_file)]
+
+    def test_back_after_something_late(self, prompted: Agent) -> None:
+        """Late events of a session that was left make it no nested one, though they come in a turn of the next."""
+        first, first_turn, first_file = prompted.session_id, prompted.turn_id, prompted.rollout
+        prompted.hook("stop")
+        prompted.session()
+        prompted.turn()
+        prompted.hook("user-prompt-submit")
+        for event in ["post-model-request", "stop", "session-end"]:
+            prompted.hook(event, session_id=first, turn_id=first_turn, transcript_path=str(first_file))
+        prompted.child_hook("user-prompt-submit", prompted.new_id(), prompted.new_id(), session_id=first)
+        prompted.hook("stop")
+        prompted.session_id, prompted.rollout = first, first_file
+        prompted.turn()
+        prompted.hook("session-start", turn_id=None, source="resume")
+        prompted.hook("user-prompt-submit")
+        assert prompted.pointer("codex_root_session") == first
+        assert prompted.is_active
+
+    def test_a_session_without_a_rollout(self, prompted: Agent) -> None:
+        """What the rollout of the one before gets is nothing of it."""
+        file = prompted.rollout
+        prompted.hook("stop")
+        prompted.session()
+        prompted.turn()
+        prompted.hook("user-prompt-submit", transcript_path=None)
+        prompted.write("turn_aborted", prompted.turn_id, rollout=file)
+        prompted.marker("recompute")
+        assert prompted.is_active
 
     def test_a_second_file_of_one_session(self, agent: Agent) -> None:
         """As a backtrack makes it: what was open in the first is over with the next turn."""

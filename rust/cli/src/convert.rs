@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mngr_codex_core::atomic_file::{self, AtomicFile};
+use mngr_codex_core::json::NO_OBJECT;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::{ConvertError, End, Options, OutputError, Summary, convert};
@@ -24,7 +25,8 @@ pub struct Arguments {
     /// The rollout: a .jsonl or .jsonl.zst file (told by its content), or - for standard input
     input: PathBuf,
 
-    /// Write here instead of to standard output (-); the file appears when it is whole, or not at all
+    /// Write here instead of to standard output (-); the file appears, or replaces the one there, when it is whole, or not
+    /// at all
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
 
@@ -57,17 +59,21 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(summary) => {
             let mut notes = Vec::new();
             for line in &summary.malformed_lines {
+                let why = if line.why == NO_OBJECT { String::new() } else { format!(": {}", line.why) };
                 notes.push(format!(
-                    "{}: the line at byte {} is not a JSON object: {} (byte {} of the line); left out",
+                    "{}: the line at byte {} is not a JSON object{why} (byte {} of the line); left out",
                     name(&arguments.input),
                     line.offset,
-                    line.why,
                     line.at
                 ));
             }
             let untold = summary.malformed - summary.malformed_lines.len() as u64;
             if untold > 0 {
                 notes.push(format!("{untold} more such lines"));
+            }
+            if summary.lines > 0 && summary.malformed == summary.lines {
+                let advice = "is it a rollout? Codex keeps them as .jsonl and .jsonl.zst files";
+                notes.push(format!("{}: not one line of it is a JSON object; {advice}", name(&arguments.input)));
             }
             notes.push(summary.to_string());
             // Nobody may be listening, which is no failure of the conversion.

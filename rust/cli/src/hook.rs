@@ -17,10 +17,12 @@ use crate::streams::StandardInput;
 /// it. What goes wrong stands in the log of the agent, under events/logs in its state dir.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Which hook, in kebab-case: user-prompt-submit, stop, subagent-start, ...
+    /// Which hook, in kebab-case: session-start, session-end, user-prompt-submit, pre-model-request,
+    /// post-model-request, pre-tool-use, permission-request, post-tool-use, pre-compact, post-compact, subagent-start,
+    /// subagent-stop, stop, interrupt
     event: OsString,
 
-    /// The agent's state dir; without it the one that mngr names in the environment
+    /// The agent's state dir; without it `$MNGR_AGENT_STATE_DIR`, which mngr sets for all that an agent runs
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -49,9 +51,10 @@ pub fn tell(told: &clap::Error) -> ExitCode {
 }
 
 fn take(event: &OsStr, dir: Option<PathBuf>) {
-    let event = event.to_str().and_then(Event::named);
-    if let (Some(event), Some(dir)) = (event, state_dir::of(dir)) {
-        // It is logged, and codex has no use for it.
-        let _ = marker::run_hook(&StateDir::new(dir), event, StandardInput);
+    let Some(dir) = state_dir::of(dir).map(StateDir::new) else { return };
+    match event.to_str().and_then(Event::named) {
+        // What goes wrong is logged, and codex has no use for it.
+        Some(event) => drop(marker::run_hook(&dir, event, StandardInput)),
+        None => marker::tell_unknown(&dir, &event.to_string_lossy()),
     }
 }

@@ -13,9 +13,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Codex for mngr: reads what the Codex CLI writes.
+/// Read what the Codex CLI writes: its rollouts as transcripts, its hooks as whether it is at work
 #[derive(Parser)]
-#[command(name = "mngr-codex", version, about, max_term_width = 100, propagate_version = true)]
+#[command(name = "mngr-codex", version, max_term_width = 100, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

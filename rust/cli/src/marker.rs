@@ -29,7 +29,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Options {
-    /// The agent's state dir; without it the one that mngr names in the environment
+    /// The agent's state dir; without it `$MNGR_AGENT_STATE_DIR`, which mngr sets for all that an agent runs
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 

@@ -97,7 +97,7 @@ impl StateDir {
         self.own().join("lifecycle")
     }
 
-    /// Events whose hook could not get the lock in time.
+    /// Holds one file for each event whose hook could not get the lock in time.
     #[must_use]
     pub fn lifecycle_pending(&self) -> PathBuf {
         self.own().join("lifecycle.pending")

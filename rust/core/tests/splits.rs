@@ -341,6 +341,31 @@ fn made_inputs_can_be_left_off_at_every_line() {
 }
 
 #[test]
+fn lines_without_an_envelope_change_nothing_for_those_with_one() {
+    let bare = |number: u32| {
+        format!(
+            "{{\"type\":\"message\",\"role\":\"user\",\"content\":[{{\"type\":\"input_text\",\"text\":\"{number}\"}}]}}"
+        )
+    };
+    let line = |number: u32| {
+        let head =
+            format!("{{\"timestamp\":\"2026-01-05T08:00:0{number}.000Z\",\"type\":\"response_item\",\"payload\":");
+        format!("{head}{}}}", bare(number))
+    };
+    for order in [[0, 1, 1, 1], [1, 1, 0, 1], [0, 0, 1, 0], [1, 0, 2, 1]] {
+        let lines = (0..).zip(order).map(|(number, kind)| match kind {
+            0 => bare(number),
+            1 => line(number),
+            _ => format!("{}}}", bare(number)),
+        });
+        let input = lines.map(|line| line + "\n").collect::<String>().into_bytes();
+        check_every_split("bare lines", &input);
+        let users = text(&whole(&input, End::Complete)).matches("\"source\":\"user\"").count();
+        assert_eq!(users, order.iter().filter(|kind| **kind == 1).count());
+    }
+}
+
+#[test]
 fn rollouts_one_after_the_other_can_be_left_off_at_every_line() {
     let recordings = recordings();
     let pick = |name: &str| {

@@ -15,34 +15,40 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-/// What came of a conversion.
-#[pyclass(frozen, module = "mngr_codex")]
+/// What came of a conversion. Two are equal where all of their counts are.
+#[pyclass(frozen, eq, module = "mngr_codex")]
+#[derive(PartialEq)]
 struct ConversionSummary {
     summary: Summary,
 }
 
 #[pymethods]
 impl ConversionSummary {
+    /// Whole lines read, blank ones too.
     #[getter]
     fn lines(&self) -> u64 {
         self.summary.lines
     }
 
+    /// Records written, the header too.
     #[getter]
     fn records(&self) -> u64 {
         self.summary.records
     }
 
+    /// Lines that are not a JSON object, and so were left out.
     #[getter]
     fn malformed(&self) -> u64 {
         self.summary.malformed
     }
 
+    /// Where the unfinished line behind the last newline starts and how many bytes it has; None if there is none.
     #[getter]
     fn half_line(&self) -> Option<(u64, u64)> {
         self.summary.half_line.map(|(offset, length)| (offset.0, length))
     }
 
+    /// How many lines of each kind made no record, such as ``{"event_msg/task_started": 2}``.
     #[getter]
     fn left_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
@@ -57,7 +63,25 @@ impl ConversionSummary {
     }
 }
 
-/// Converts the rollout at `source` to a common transcript at `output`.
+/// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, one record a line).
+///
+/// The output appears when it is whole, or not at all; an output that is there is replaced. Other threads run
+/// meanwhile, and Ctrl-C works.
+///
+/// Args:
+///     source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (told by its content).
+///     output: Where the transcript is to stand.
+///     `agent_id`: The agent whose transcript this is; seeds the id of the header.
+///     partial: The rollout may still grow: hold back the last step until its token counts are known.
+///
+/// Returns:
+///     The counts, as the command's last line tells them.
+///
+/// Raises:
+///     `OSError`: ``source`` cannot be read or ``output`` cannot be written (`FileNotFoundError`, `PermissionError`,
+///         `IsADirectoryError`, or `OSError` with the system's number, such as a full disk).
+///     `ValueError`: A line is longer than 1 GiB, the compressed file is damaged, or ``output`` is ``source``; the
+///         message has the path, and the byte offset where there is one.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the paths for this call")]
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough over lifetimes")]

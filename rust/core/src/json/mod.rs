@@ -17,7 +17,7 @@ pub mod shapes;
 pub mod string;
 
 pub use key::Key;
-pub use scan::{Kind, Malformed, Tape, Value, scan, scan_alike};
+pub use scan::{Kind, Malformed, NO_OBJECT, Tape, Value, scan, scan_alike};
 pub use shapes::Shapes;
 
 /// A JSON text laid out for the scanner: a newline behind it, and [`block::PADDING`] readable bytes behind that.

@@ -12,7 +12,7 @@ pub const MAX_DEPTH: usize = 1 << 24;
 
 /// Values of one text that are recorded at the most; a line of codex has some dozens. Of a container that would bring
 /// it over this, only the extent is kept.
-pub const MAX_VALUES: usize = 1 << 17;
+pub const MAX_VALUES: usize = 1 << 15;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,6 +297,9 @@ struct KeyName {
 /// Place of a scan that goes on.
 pub(super) type Scanned<T> = Result<T, Malformed>;
 
+/// What is wrong with a text that does not begin as an object does.
+pub const NO_OBJECT: &str = "not a JSON object";
+
 const UNCLOSED: &str = "the line ends inside a value";
 
 impl<'a, 't, B: Block> Scanner<'a, 't, B> {
@@ -317,7 +320,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
         let mut scanner = Self { start, len: text.len, text, tape, block: std::marker::PhantomData };
         if payload >= text.len {
             // Also for an empty text.
-            return Err(Malformed { at: 0, why: "not a JSON object" });
+            return Err(Malformed { at: 0, why: NO_OBJECT });
         }
         // SAFETY: `payload` is below `len`, and so is what `follow` gives.
         unsafe {
@@ -334,7 +337,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 Followed::Nothing => {
                     let at = if payload == 0 { scanner.skip_blank(0) } else { payload };
                     if scanner.byte(at) != b'{' {
-                        return Err(Malformed { at, why: "not a JSON object" });
+                        return Err(Malformed { at, why: NO_OBJECT });
                     }
                     scanner.rest(at, false)?;
                 }
@@ -427,7 +430,8 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
                 let escaped = escaped & inside;
                 let mut wrong = block.control() & inside;
                 let common = block.equal(b'n') | block.equal(b't') | block.equal(b'"') | block.equal(b'\\');
-                let rare = escaped & !common;
+                // Only what stands before the first wrong byte matters, which the newline behind the text is one of.
+                let rare = escaped & !common & before(wrong);
                 if rare != 0 {
                     let unicode;
                     (wrong, unicode) = self.check_escapes(at, rare, wrong);
@@ -452,7 +456,7 @@ impl<'a, 't, B: Block> Scanner<'a, 't, B> {
     #[inline(always)]
     unsafe fn check_escapes(&self, base: usize, mut rare: u64, mut wrong: u64) -> (u64, u64) {
         let mut unicode = 0;
-        // SAFETY: the bits stand for bytes before `len`.
+        // SAFETY: the bits stand for bytes before the newline at `len`.
         unsafe {
             while rare != 0 {
                 let lane = rare.trailing_zeros();

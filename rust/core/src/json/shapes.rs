@@ -18,6 +18,9 @@ use pieces::{Piece, Pieces};
 /// Nodes that are kept; with more, all are forgotten and learned anew.
 const MOST_NODES: usize = 1024;
 
+/// Bytes that all that nodes hold may come to; with more, the same.
+const MOST_BYTES: usize = 256 << 10;
+
 /// Texts of more pieces than this are not learned.
 const MOST_PIECES: usize = 192;
 
@@ -39,7 +42,7 @@ const LONGEST_WORD: usize = 48;
 /// Ways in which texts begin are told apart by eight bytes from this place on: behind `{"type":"`.
 const BEGINNING: usize = 9;
 
-/// Lists of beginnings.
+/// Lists of beginnings, of whole texts and of payloads each.
 const BEGINNINGS: usize = 64;
 
 /// What the texts scanned so far look like. All that nodes hold lies together, in the order in which it is looked at.
@@ -164,25 +167,28 @@ impl Shapes {
         !matches!(followed, Followed::Whole) && self.learned < FIRST_TEXTS + self.texts / SELDOM
     }
 
-    /// Where the nodes are listed that texts with this beginning can begin with.
+    /// Where the first node is listed of texts with this beginning. A scan that starts at a payload has recorded the object
+    /// around it, so its nodes are not those of whole texts.
     #[inline(always)]
-    fn beginning(bytes: [u8; 8]) -> usize {
-        (u64::from_le_bytes(bytes).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as usize
+    fn beginning(bytes: [u8; 8], start: usize) -> usize {
+        let kept = u64::from_le_bytes(bytes).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - BEGINNINGS.ilog2());
+        // It is less than `BEGINNINGS`: no more bits are left.
+        usize::try_from(kept).unwrap_or(0) + if start > 0 { BEGINNINGS } else { 0 }
     }
 
     /// Learns the shape of a text from what was recorded of it; `start` is where the scan began.
     pub(super) fn learn(&mut self, text: Text<'_>, start: usize, tape: &Tape) {
         let Some(pieces) = Pieces::of(text, start, tape) else { return };
         self.learned += 1;
-        if self.nodes.len() + pieces.all.len() > MOST_NODES {
+        if self.nodes.len() + pieces.all.len() > MOST_NODES || self.bytes() + pieces.bytes() > MOST_BYTES {
             *self = Self { texts: self.texts, learned: self.learned, ..Self::default() };
         }
-        self.beginnings.resize(BEGINNINGS, None);
+        self.beginnings.resize(2 * BEGINNINGS, None);
         let mut beginning = [0; 8];
         for (byte, at) in beginning.iter_mut().zip(start + BEGINNING..) {
             *byte = text.buffer.get(at).copied().unwrap_or(0);
         }
-        let beginning = Self::beginning(beginning);
+        let beginning = Self::beginning(beginning, start);
         let mut parent = None;
         for piece in &pieces.all {
             let mut last = None;
@@ -233,6 +239,14 @@ impl Shapes {
         small(self.nodes.len() - 1)
     }
 
+    /// Bytes of what nodes hold.
+    fn bytes(&self) -> usize {
+        self.literals.len()
+            + size_of_val(&self.values[..])
+            + size_of_val(&self.closings[..])
+            + size_of_val(&self.open[..])
+    }
+
     fn node(&self, place: u32) -> &Node {
         &self.nodes[place as usize]
     }
@@ -248,7 +262,7 @@ impl<B: Block> Scanner<'_, '_, B> {
     pub(super) unsafe fn follow(&mut self, shapes: &Shapes, start: usize) -> Scanned<Followed> {
         // SAFETY: 8 bytes from a place that is at most `BEGINNING` behind `len` are inside the padding.
         let beginning = unsafe { self.start.add(start + BEGINNING).cast::<[u8; 8]>().read_unaligned() };
-        let Some(mut next) = shapes.beginnings.get(Shapes::beginning(beginning)).copied() else {
+        let Some(mut next) = shapes.beginnings.get(Shapes::beginning(beginning, start)).copied() else {
             return Ok(Followed::Nothing);
         };
         let mut at = start;

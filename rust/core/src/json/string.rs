@@ -123,8 +123,9 @@ unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out:
     out.reserve(content.len().min(limit.saturating_mul(4)) + B::LANES);
     while left > 0 && at < content.len() {
         let length = (content.len() - at).min(B::LANES);
-        // SAFETY: `length` bytes are left from `at` on. Room for `content.len()` bytes (or for four for each character
-        // wanted) and a block was reserved, and no more was written than was read.
+        // Of bytes that are no UTF-8 there can be more than four for a character.
+        out.reserve(B::LANES);
+        // SAFETY: `length` bytes are left from `at` on, and room for a block was reserved.
         unsafe {
             let start = content.as_ptr().add(at);
             let block = if length == B::LANES { B::load(start) } else { B::load_part(start, length) };

@@ -1,6 +1,7 @@
 //! What a rollout's lines say of its thread's turns: the signs that no hook gives (interrupt, error turn, a killed or
 //! interrupted subagent, `/compact`).
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -10,16 +11,22 @@ use crate::json::{Key, Kind as JsonKind, Tape, Text, scan};
 use crate::rollout::ByteOffset;
 use crate::rollout::envelope::Envelope;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
-use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
+use crate::rollout::input::Input;
+use crate::rollout::lines::{LineError, Lines};
 use crate::rollout::probe;
 use crate::rollout::timestamp::Clock;
 
 use super::state::Sign;
 
+/// Of a line of more bytes than this the middle is passed over. Lines that tell are of some 100 bytes; the largest are
+/// histories that a compaction has replaced.
+const MOST_KEPT: usize = 16 << 20;
+
 /// What was read of a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signs {
-    /// What lines say, in their order: of the latest turn that any names, as of those before nothing matters.
+    /// What lines say, in their order: of the latest turn that any names, as of those before nothing matters; and that
+    /// another begins in front of it, where the ids do not tell.
     pub signs: Vec<(TurnId, Sign)>,
     /// The latest turn that the lines name as begun or ended.
     pub latest: TurnId,
@@ -27,37 +34,86 @@ pub struct Signs {
     pub read: u64,
 }
 
-/// Reads what the lines of `rollout` from `from` on say of the turns of `thread`. `known` is the latest turn that is
-/// known: lines that only name it are told too. A rollout that is shorter than `from` was written anew, and is read
-/// from its start.
+/// What is known of a thread whose rollout is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The thread.
+    pub thread: ThreadId,
+    /// Its latest turn; lines that only name it are told too.
+    pub turn: TurnId,
+    /// Whether that turn begins in what was read of the rollout.
+    pub has_beginning: bool,
+    /// How much of the rollout was read, in bytes.
+    pub read: u64,
+}
+
+/// Reads what the lines of `rollout` that were not read yet say of a thread's turns. A rollout that is shorter than
+/// what was read was written anew, and is read from its start. One that codex compressed since is read as it was.
 ///
 /// # Errors
 ///
-/// What the system says, and an error of kind `InvalidData` for a line of more than 1 GiB.
-pub fn read(rollout: &Path, from: u64, thread: &ThreadId, known: &TurnId) -> io::Result<Signs> {
+/// What the system says.
+pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
+    let file = match open(rollout) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return read_compressed(rollout, known),
+        file => file?,
+    };
+    let size = file.metadata()?.len();
+    read_file(file, if known.read <= size { known.read } else { 0 }, known)
+}
+
+/// As [`read`], but of no more than the last `most` bytes, which takes no time to speak of; that more was read than
+/// before is not told then.
+///
+/// # Errors
+///
+/// As those of [`read`]
+pub fn read_end(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs> {
+    let file = open(rollout)?;
+    let end = file.metadata()?.len().saturating_sub(most);
+    // The first line of the end is most likely the rest of one, which says nothing.
+    let signs = read_file(file, known.read.max(end), known)?;
+    Ok(Signs { read: known.read, ..signs })
+}
+
+fn open(rollout: &Path) -> io::Result<File> {
     // A pipe would make the open wait, a device the reading.
     if !std::fs::metadata(rollout)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    let mut file = std::fs::File::open(rollout)?;
-    let size = file.metadata()?.len();
-    let from = if from <= size { from } else { 0 };
-    if from > 0 {
-        file.seek(SeekFrom::Start(from))?;
-    }
-    read_lines(file, from, thread, known)
+    File::open(rollout)
 }
 
-fn read_lines(input: impl Read, from: u64, thread: &ThreadId, known: &TurnId) -> io::Result<Signs> {
+fn read_file(mut file: File, from: u64, known: &Known) -> io::Result<Signs> {
+    file.seek(SeekFrom::Start(from))?;
+    read_lines(file, from, known)
+}
+
+/// Codex (0.163, 0.169) can replace an idle rollout by `<its path>.zst`, and puts it back when the session is resumed.
+fn read_compressed(rollout: &Path, known: &Known) -> io::Result<Signs> {
+    let mut path = rollout.as_os_str().to_owned();
+    path.push(".zst");
+    open(Path::new(&path))?;
+    let mut input = Input::open(Path::new(&path))?;
+    let skipped = io::copy(&mut input.by_ref().take(known.read), &mut io::sink())?;
+    if skipped < known.read {
+        return read_lines(Input::open(Path::new(&path))?, 0, known);
+    }
+    read_lines(input, known.read, known)
+}
+
+fn read_lines(input: impl Read, from: u64, known: &Known) -> io::Result<Signs> {
     let mut reading = Reading {
-        thread,
-        naming: naming(known),
-        found: Signs { signs: Vec::new(), latest: known.clone(), read: from },
+        thread: &known.thread,
+        naming: naming(&known.turn),
+        found: Signs { signs: Vec::new(), latest: known.turn.clone(), read: from },
+        begun: (known.has_beginning && from >= known.read).then(|| known.turn.clone()),
+        has_beginning: known.has_beginning && from >= known.read,
         named: None,
         tape: Tape::default(),
         clock: Clock::default(),
     };
-    let mut lines = Lines::starting_at(input, ByteOffset(from), DEFAULT_LINE_LIMIT);
+    let mut lines = Lines::starting_at(input, ByteOffset(from), usize::MAX).keeping(MOST_KEPT);
     loop {
         match lines.next_line() {
             Ok(None) => break,
@@ -83,6 +139,10 @@ struct Reading<'t> {
     thread: &'t ThreadId,
     naming: Option<Finder<'static>>,
     found: Signs,
+    /// Of the turns that begin in what was read the latest by its id.
+    begun: Option<TurnId>,
+    /// Whether the latest turn does.
+    has_beginning: bool,
     /// Where the last line ends that names the latest turn, if that was not told yet.
     named: Option<u64>,
     tape: Tape,
@@ -94,16 +154,23 @@ impl Reading<'_> {
         match self.sign(text) {
             Some((turn, sign)) => {
                 let is_copied = turn.is_later_than(self.thread) == Some(false);
-                if is_copied || turn.is_earlier_than(&self.found.latest) {
+                let is_other = !turn.0.is_empty() && turn != self.found.latest;
+                // As the state takes it.
+                let is_earlier =
+                    if self.has_beginning { sign != Sign::Began } else { turn.is_earlier_than(&self.found.latest) };
+                if is_copied || (is_other && is_earlier) {
                     return;
                 }
-                if !turn.0.is_empty() && turn != self.found.latest {
-                    self.found.signs.clear();
-                    self.named = None;
-                    self.naming = naming(&turn);
-                    self.found.latest = turn.clone();
+                if is_other {
+                    self.begin_turn(&turn);
                 }
-                if !self.is_known(sign) {
+                if sign == Sign::Began {
+                    self.has_beginning = true;
+                    if self.begun.as_ref().is_none_or(|begun| !turn.is_earlier_than(begun)) {
+                        self.begun = Some(turn.clone());
+                    }
+                }
+                if !self.is_known(&turn, sign) {
                     self.push_named();
                     self.found.signs.push((turn, sign));
                 }
@@ -115,13 +182,26 @@ impl Reading<'_> {
         }
     }
 
+    /// Takes in that lines are about another turn from now on: what those before it said is of no matter, but that a
+    /// turn with a later id begins in front of it.
+    fn begin_turn(&mut self, turn: &TurnId) {
+        let in_front = self.begun.as_ref().filter(|begun| turn.is_earlier_than(begun));
+        self.found.signs = in_front.map(|begun| (begun.clone(), Sign::Began)).into_iter().collect();
+        self.found.latest = turn.clone();
+        self.has_beginning = false;
+        self.named = None;
+        self.naming = naming(turn);
+    }
+
     /// Whether the sign adds nothing to those before it: so there are never more than a few.
-    fn is_known(&self, sign: Sign) -> bool {
-        let mut before = self.found.signs.iter().rev().map(|(_, sign)| *sign);
+    fn is_known(&self, turn: &TurnId, sign: Sign) -> bool {
+        let mut before = self.found.signs.iter().rev();
         match sign {
             // What was begun since the last time.
-            Sign::RolledBack => before.find(|sign| matches!(sign, Sign::RolledBack | Sign::Began)) == Some(sign),
-            _ => before.any(|known| known == sign),
+            Sign::RolledBack => before
+                .find(|(_, sign)| matches!(sign, Sign::RolledBack | Sign::Began))
+                .is_some_and(|(_, known)| *known == sign),
+            _ => before.any(|(of, known)| (of, *known) == (turn, sign)),
         }
     }
 

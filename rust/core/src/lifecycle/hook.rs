@@ -132,7 +132,7 @@ impl Run {
             _ if !is_stop => 0,
             // Whatever some rollout holds, it cannot be told what of it is new.
             path if path.is_empty() => u64::MAX,
-            path => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            path => rustix::fs::stat(path.as_str()).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)),
         };
         let Payload { session, agent, turn, .. } = payload;
         Ok(Self { event, session, agent, turn, rollout, rollout_size, at })

@@ -1,24 +1,30 @@
 //! Hook runs, healing and reset as a whole: each takes the lock, changes the state, and lets go.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::Access;
 
 use crate::event_log::{Level, log};
 use crate::rollout::ids::{ThreadId, TurnId};
 use crate::state_dir::StateDir;
 
-use super::healing::{self, Signs};
+use super::healing::{self, Known, Signs};
 use super::hook::{Event, Run};
 use super::payload::{Payload, PayloadError};
-use super::state::{Source, State, Who};
-use super::store::{Store, StoreError, put_off};
+use super::put_off::put_off;
+use super::state::{Source, State, Subagent, Thread, Who};
+use super::store::{Store, StoreError};
 
 /// How long a hook waits for the lock. Codex waits for its hooks.
 const HOOK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long anything else does.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much of a rollout's end a hook reads, in bytes: what came last, in some milliseconds whatever the size.
+const MOST_FOR_HOOK: u64 = 4 << 20;
 
 /// Why the marker could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +54,17 @@ pub fn run_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), Ma
     result
 }
 
+/// Says in the log that a hook was run under a name that no event has.
+pub fn tell_unknown(dir: &StateDir, name: &str) {
+    let known = Event::ALL.map(|(name, _)| name).join(", ");
+    let _ = log(dir, Level::Warning, &format!("hook {}: there is no such event; there are {known}", cut(name)));
+}
+
+/// As much of a name as a message shows.
+fn cut(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
 fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
     let run = Run::new(event, Payload::read(input)?, now())?;
     let result = match apply(dir, &run, HOOK_PATIENCE) {
@@ -64,15 +81,16 @@ fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), Marke
 /// Takes in the runs that were put off while another process had the lock. Who puts one off looks for the lock once
 /// more, and who had the lock looks for such runs once more: so one of the two finds it.
 fn take_what_was_put_off(dir: &StateDir) -> Result<(), MarkerError> {
-    while dir.lifecycle_pending().exists() {
+    while rustix::fs::access(dir.lifecycle_pending(), Access::EXISTS).is_ok() {
         let mut store = match Store::open(dir, Duration::ZERO) {
             Err(StoreError::Locked(_)) => break,
             opened => opened?,
         };
-        let state = match current(dir, &mut store) {
-            Err(StoreError::Locked(_)) => break,
-            state => state?,
-        };
+        let state = current(dir, &mut store);
+        if !store.has_put_off() {
+            // What else stands there is none of ours.
+            break;
+        }
         store.save(state)?;
     }
     Ok(())
@@ -82,13 +100,13 @@ fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerErro
     let begun = Instant::now();
     let left = || patience.saturating_sub(begun.elapsed());
     let mut store = Store::open(dir, patience)?;
-    let mut state = current(dir, &mut store)?;
+    let mut state = current(dir, &mut store);
     if state.is_nested(&run.session, &run.who()) && !state.has_nested(&run.session) {
         // Whether the root's turn goes on decides what this session is, and the rollout may know better.
         drop(store);
-        heal(dir, left(), |who| *who == Who::Root)?;
+        heal(dir, left(), |who| *who == Who::Root, |path, known| healing::read_end(path, MOST_FOR_HOOK, known))?;
         store = Store::open(dir, left())?;
-        state = current(dir, &mut store)?;
+        state = current(dir, &mut store);
     }
     run.apply(&mut state);
     store.save(state)?;
@@ -96,15 +114,15 @@ fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerErro
 }
 
 /// The state with the runs that were put off.
-fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, StoreError> {
+fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
     let mut state = store.state().clone();
     if let Some(damage) = store.damage() {
         let _ = log(dir, Level::Warning, &format!("{damage}; it begins anew"));
     }
-    for run in store.take_put_off()? {
+    for run in store.take_put_off() {
         run.apply(&mut state);
     }
-    Ok(state)
+    state
 }
 
 /// Brings the state up to what the rollouts hold, and makes all marker files fit it.
@@ -113,11 +131,13 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, StoreError> {
 ///
 /// [`MarkerError::Store`]
 pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
-    heal(dir, PATIENCE, |_| true)?;
+    heal(dir, PATIENCE, |_| true, healing::read)?;
     let mut store = Store::open(dir, PATIENCE)?;
-    let state = current(dir, &mut store)?;
+    let state = current(dir, &mut store);
     store.save_all(state)?;
-    Ok(store.state().clone())
+    drop(store);
+    take_what_was_put_off(dir)?;
+    read(dir)
 }
 
 /// Closes all that is open, for a codex that starts anew: nothing that the rollouts hold by now opens it again.
@@ -126,59 +146,92 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
 ///
 /// [`MarkerError::Store`]
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
-    let latest = heal(dir, PATIENCE, |_| true)?;
+    let latest = heal(dir, PATIENCE, |_| true, healing::read)?;
     let mut store = Store::open(dir, PATIENCE)?;
-    let mut state = current(dir, &mut store)?;
-    state.reset(&latest);
-    if let Ok(metadata) = std::fs::metadata(&state.root.rollout) {
-        state.root.read = metadata.len();
-    }
+    let mut state = current(dir, &mut store);
+    let size = std::fs::metadata(&state.root.rollout).ok().map(|metadata| metadata.len());
+    state.reset(&latest, size);
     store.save_all(state)?;
-    Ok(())
+    drop(store);
+    take_what_was_put_off(dir)
 }
 
-/// The state as it is, with the runs that were put off; nothing is written.
+/// The state as it is, with the runs that were put off; nothing is written, and nobody waited for.
 ///
 /// # Errors
 ///
 /// [`MarkerError::Store`]
 pub fn read(dir: &StateDir) -> Result<State, MarkerError> {
-    let mut store = Store::open(dir, PATIENCE)?;
-    Ok(current(dir, &mut store)?)
+    Ok(Store::look(dir)?)
 }
 
 /// A rollout to be read.
 struct ToRead {
     who: Who,
-    thread: ThreadId,
-    turn: TurnId,
+    /// Empty where no hook has named it.
     path: String,
-    from: u64,
+    known: Known,
+}
+
+impl ToRead {
+    fn new(who: Who, thread: &Thread, id: &ThreadId) -> Self {
+        let (turn, has_beginning) = (thread.turn.clone(), thread.has_beginning());
+        let known = Known { thread: id.clone(), turn, has_beginning, read: thread.read };
+        Self { who, path: thread.rollout.clone(), known }
+    }
+
+    /// Takes in what was read, unless another process has read it meanwhile, or another rollout is current.
+    fn take(self, signs: Signs, state: &mut State) {
+        let Some(thread) = state.thread_mut(&self.who) else { return };
+        let is_current = thread.rollout.is_empty() || thread.rollout == self.path;
+        if !is_current || thread.read != self.known.read {
+            return;
+        }
+        if signs.read < self.known.read {
+            thread.forget_lines();
+        }
+        for (turn, sign) in signs.signs {
+            state.take(&self.who, &turn, sign, Source::Rollout, now());
+        }
+        if let Some(thread) = state.thread_mut(&self.who) {
+            thread.set_rollout(&self.path);
+            thread.read = signs.read;
+        }
+    }
 }
 
 /// Takes in what the rollouts of the `wanted` threads say since they were last read; gives the latest turn that they
-/// name. They are read without the lock: a hook need not wait for a large one, and what a turn's id says does not
+/// name. They are found and read without the lock: a hook need not wait for a large one, and what a line says does not
 /// depend on when it is said.
-fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Result<TurnId, MarkerError> {
+fn heal(
+    dir: &StateDir,
+    patience: Duration,
+    wanted: impl Fn(&Who) -> bool,
+    read_signs: impl Fn(&Path, &Known) -> io::Result<Signs>,
+) -> Result<TurnId, MarkerError> {
     let mut store = Store::open(dir, patience)?;
-    let state = current(dir, &mut store)?;
-    let rollouts = rollouts(&state, wanted);
+    let state = current(dir, &mut store);
+    let (rollouts, roots) = (rollouts(&state, wanted), state.root.rollout.clone());
     store.save(state)?;
     drop(store);
     let mut read: Vec<(ToRead, Signs)> = Vec::new();
     let mut latest = TurnId::default();
-    for rollout in rollouts {
-        match healing::read(Path::new(&rollout.path), rollout.from, &rollout.thread, &rollout.turn) {
+    for mut rollout in rollouts {
+        if rollout.path.is_empty() {
+            let Some(found) = find_rollout(&roots, &rollout.known.thread) else { continue };
+            rollout.path = found;
+        }
+        match read_signs(Path::new(&rollout.path), &rollout.known) {
             Ok(signs) => {
                 if latest.0.is_empty() || latest.is_earlier_than(&signs.latest) {
                     latest = signs.latest.clone();
                 }
-                if signs.read != rollout.from || !signs.signs.is_empty() {
+                if signs.read != rollout.known.read || !signs.signs.is_empty() {
                     read.push((rollout, signs));
                 }
             }
-            // Compressed, archived or not written yet: hooks alone count.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Archived or not written yet: hooks alone count.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let _ = log(dir, Level::Warning, &format!("{} could not be read: {error}", rollout.path));
             }
@@ -189,55 +242,22 @@ fn heal(dir: &StateDir, patience: Duration, wanted: impl Fn(&Who) -> bool) -> Re
     }
     let mut store = Store::open(dir, patience)?;
     // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
-    let mut state = current(dir, &mut store)?;
+    let mut state = current(dir, &mut store);
     for (rollout, signs) in read {
-        let is_current = |path: &str, read: u64| (path.is_empty() || path == rollout.path) && read == rollout.from;
-        if !state.thread_mut(&rollout.who).is_some_and(|thread| is_current(&thread.rollout, thread.read)) {
-            // Another process has read it meanwhile, or another rollout is current.
-            continue;
-        }
-        if signs.read < rollout.from
-            && let Some(thread) = state.thread_mut(&rollout.who)
-        {
-            thread.forget_lines();
-        }
-        for (turn, sign) in signs.signs {
-            state.take(&rollout.who, &turn, sign, Source::Rollout, now());
-        }
-        if let Some(thread) = state.thread_mut(&rollout.who) {
-            thread.set_rollout(&rollout.path);
-            thread.read = signs.read;
-        }
+        rollout.take(signs, &mut state);
     }
     store.save(state)?;
     Ok(latest)
 }
 
-/// The rollouts of the wanted threads.
+/// The rollouts of the wanted threads. One that no hook has named is looked for while its thread's turn goes on.
 fn rollouts(state: &State, wanted: impl Fn(&Who) -> bool) -> Vec<ToRead> {
-    let mut rollouts = Vec::new();
-    if wanted(&Who::Root) && !state.root.rollout.is_empty() {
-        let root = &state.root;
-        rollouts.push(ToRead {
-            who: Who::Root,
-            thread: state.session.clone(),
-            turn: root.turn.clone(),
-            path: root.rollout.clone(),
-            from: root.read,
-        });
-    }
-    for subagent in &state.subagents {
-        let who = Who::Subagent(subagent.id.clone());
-        let path = match &subagent.thread.rollout {
-            path if path.is_empty() && subagent.thread.is_open() => find_rollout(&state.root.rollout, &subagent.id),
-            path => (!path.is_empty()).then(|| path.clone()),
-        };
-        if let Some(path) = path.filter(|_| wanted(&who)) {
-            let (thread, turn) = (subagent.id.clone(), subagent.thread.turn.clone());
-            rollouts.push(ToRead { who, thread, turn, path, from: subagent.thread.read });
-        }
-    }
-    rollouts
+    let root =
+        std::iter::once((Who::Root, &state.root, &state.session)).filter(|(_, root, _)| !root.rollout.is_empty());
+    let subagents = state.subagents.iter().map(|Subagent { id, thread }| (Who::Subagent(id.clone()), thread, id));
+    let subagents = subagents.filter(|(_, thread, _)| !thread.rollout.is_empty() || thread.is_open());
+    let wanted = root.chain(subagents).filter(|(who, ..)| wanted(who));
+    wanted.map(|(who, thread, id)| ToRead::new(who, thread, id)).collect()
 }
 
 /// A subagent's rollout, which no hook has named: it ends in the thread's id, and stands in the folder of the root's

@@ -4,14 +4,18 @@
 //! * [`hook`]: what each hook says
 //! * [`payload`]: what codex hands to a hook
 //! * [`healing`]: what a rollout's lines say
-//! * [`store`]: the state on disk, under one lock, and the marker files
+//! * [`store`]: the state on disk, under one lock
+//! * `markers`: the marker files, which follow from the state
+//! * `put_off`: hook runs that could not get the lock
 //! * [`report`]: the state as people and programs read it
 //! * [`marker`]: hook runs, healing and reset as a whole
 
 pub mod healing;
 pub mod hook;
 pub mod marker;
+mod markers;
 pub mod payload;
+mod put_off;
 pub mod report;
 pub mod state;
 pub mod store;

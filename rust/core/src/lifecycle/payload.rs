@@ -124,6 +124,13 @@ fn plain_name(member: &'static str, text: (&[u8], bool)) -> Result<Name, Payload
     if is_plain { Ok(name) } else { Err(refused(member, text.0)) }
 }
 
+/// A thread's id from its text, if it is a file's name.
+pub(super) fn thread_id(text: &str) -> Option<ThreadId> {
+    let mut raw = Vec::new();
+    string::escape(text.as_bytes(), &mut raw);
+    plain_name("session_id", (&raw, true)).ok().map(ThreadId)
+}
+
 /// An id of a length that can be kept.
 fn id(member: &'static str, (raw, has_escape): (&[u8], bool)) -> Result<Name, PayloadError> {
     // An escape is of six bytes at the most, for a byte or more.
@@ -137,11 +144,15 @@ pub(super) fn refused(member: &'static str, raw: &[u8]) -> PayloadError {
     PayloadError::Id { member, shown: String::from_utf8_lossy(string::cut(raw, 80)).into_owned() }
 }
 
-/// An absolute path that fits on a line of its own.
+/// A path that is of use: see [`fit_path`].
 fn path(raw: &[u8]) -> Option<String> {
     let mut decoded = Vec::new();
     string::decode(raw, &mut decoded);
-    let path = String::from_utf8(decoded).ok()?;
+    fit_path(String::from_utf8(decoded).ok()?)
+}
+
+/// The path, if it is absolute and fits on a line of its own.
+pub(super) fn fit_path(path: String) -> Option<String> {
     let is_fit = path.starts_with('/') && path.len() < 4096 && !path.contains(|character: char| character.is_control());
     is_fit.then_some(path)
 }

@@ -42,6 +42,8 @@ pub struct Turn {
     pub evidence: Option<String>,
     /// The thread's rollout.
     pub transcript_path: Option<String>,
+    /// Whether that is there; codex may have compressed it.
+    pub is_transcript_there: bool,
 }
 
 impl Report {
@@ -81,8 +83,14 @@ impl Turn {
             }),
             evidence: thread.evidence.map(|evidence| evidence.to_string()),
             transcript_path: (!thread.rollout.is_empty()).then(|| thread.rollout.clone()),
+            is_transcript_there: is_there(&thread.rollout),
         }
     }
+}
+
+/// Whether a rollout is there, compressed or not; also where it cannot be known.
+fn is_there(rollout: &str) -> bool {
+    [rollout.to_owned(), format!("{rollout}.zst")].iter().any(|path| std::fs::exists(path).unwrap_or(true))
 }
 
 /// An id as text; none where it is empty.
@@ -135,7 +143,8 @@ impl fmt::Display for Report {
                 writeln!(formatter, "    since {since}: {evidence}")?;
             }
             if let Some(path) = &turn.transcript_path {
-                writeln!(formatter, "    {path}")?;
+                let note = if turn.is_transcript_there { "" } else { " (not there: hooks alone count)" };
+                writeln!(formatter, "    rollout {path}{note}")?;
             }
         }
         Ok(())

@@ -1,15 +1,16 @@
 //! The marker's state and what each event makes of it: pure, so that every rule can be read and tested here.
 //!
 //! Turns are followed thread by thread: the root's own, and that of each subagent. Of a thread only the latest turn
-//! counts; which of two is later is told by their ids (UUIDs of version 7), not by when the news came.
+//! counts. Which of two is later is told by their ids (UUIDs of version 7), not by when the news came; but where one
+//! begins in a rollout behind the other it is the later one, even if the clock was put back in between.
 
 use crate::rollout::ids::{ThreadId, TurnId};
 
 /// Subagents that are remembered. Beyond it those go first that are not in flight, the oldest first.
 const MOST_SUBAGENTS: usize = 256;
 
-/// Sessions that ran inside a turn of the root's and are remembered.
-const MOST_NESTED: usize = 32;
+/// Sessions that are remembered: those that ran inside a turn of the root's, and those that were the root's.
+const MOST_SESSIONS: usize = 32;
 
 /// What is known of the agent's codex.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -22,6 +23,8 @@ pub struct State {
     pub subagents: Vec<Subagent>,
     /// Sessions of codex processes that ran as a tool of the root's.
     nested: Vec<ThreadId>,
+    /// Sessions that were the root's before this one, and may be again.
+    former: Vec<ThreadId>,
     /// Turns up to this one are over, whatever is heard of them: what was open when the agent was started anew.
     over: TurnId,
 }
@@ -50,7 +53,7 @@ pub struct Thread {
     pub rollout: String,
     /// How much of the rollout was read, in bytes.
     pub read: u64,
-    /// Whether a line of the rollout was read in which the turn begins.
+    /// Whether the turn begins in what was read of the rollout: another that begins there later is a later one.
     has_beginning: bool,
 }
 
@@ -128,11 +131,19 @@ pub enum Who {
 }
 
 impl Thread {
+    /// Whether it follows from the place of a line in the rollout which of two turns is later: one that begins behind
+    /// the latest one's beginning is, whatever the ids say, and nothing else that stands there makes another one later.
+    fn is_told_by_place(&self, source: Source) -> bool {
+        self.has_beginning && source == Source::Rollout
+    }
+
     /// Takes in what an event says of `turn`.
     fn take(&mut self, turn: &TurnId, sign: Sign, source: Source, at: u64) {
         // What names no turn speaks of the latest.
         let is_later = !turn.0.is_empty() && *turn != self.turn;
-        if is_later && turn.is_earlier_than(&self.turn) {
+        let is_earlier =
+            if self.is_told_by_place(source) { sign != Sign::Began } else { turn.is_earlier_than(&self.turn) };
+        if is_later && is_earlier {
             return;
         }
         let phase = if is_later { Phase::None } else { self.phase };
@@ -167,6 +178,12 @@ impl Thread {
         self.phase = next;
     }
 
+    /// Whether its latest turn begins in what was read of the rollout.
+    #[must_use]
+    pub fn has_beginning(&self) -> bool {
+        self.has_beginning
+    }
+
     /// Whether a turn goes on.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -191,9 +208,6 @@ impl Thread {
 impl State {
     /// Takes in what an event of `session` says of a turn of `who`.
     pub fn take(&mut self, who: &Who, turn: &TurnId, sign: Sign, source: Source, at: u64) {
-        if *turn == self.over && !turn.0.is_empty() || turn.is_earlier_than(&self.over) {
-            return;
-        }
         let (thread, id) = match who {
             Who::Root => (Some(&mut self.root), &self.session),
             Who::Subagent(id) => (self.subagents.iter_mut().find(|known| known.id == *id).map(|it| &mut it.thread), id),
@@ -201,6 +215,16 @@ impl State {
         // A copy of another thread's history, in a file of this one.
         if source == Source::Rollout && turn.is_later_than(id) == Some(false) {
             return;
+        }
+        if *turn == self.over && !turn.0.is_empty() {
+            return;
+        }
+        if turn.is_earlier_than(&self.over) {
+            if sign != Sign::Began || !thread.as_ref().is_some_and(|thread| thread.is_told_by_place(source)) {
+                return;
+            }
+            // The clock was put back: ids that it gives now do not tell what was before.
+            self.over = TurnId::default();
         }
         match (thread, who) {
             (Some(thread), _) => thread.take(turn, sign, source, at),
@@ -235,21 +259,23 @@ impl State {
         self.nested.contains(session)
     }
 
-    /// Remembers a session that runs inside the root's.
+    /// Remembers a session that runs inside the root's; one that was the root's can be resumed, and is only late.
     pub fn add_nested(&mut self, session: &ThreadId) {
-        if !self.nested.contains(session) {
-            if self.nested.len() >= MOST_NESTED {
-                self.nested.remove(0);
-            }
-            self.nested.push(session.clone());
+        if !self.former.contains(session) {
+            remember(&mut self.nested, session);
         }
     }
 
     /// Makes `session` the root's.
     pub fn set_session(&mut self, session: &ThreadId) {
         if self.session != *session {
-            self.session = session.clone();
+            let before = std::mem::replace(&mut self.session, session.clone());
+            if !before.0.is_empty() {
+                remember(&mut self.former, &before);
+            }
             self.nested.retain(|nested| nested != session);
+            // An ephemeral session has no rollout, and another session's tells nothing of it.
+            self.root.set_rollout("");
             // What another session's turn was is no matter any more; its id still tells what is earlier.
             if self.root.phase != Phase::None {
                 self.root.phase = Phase::Over;
@@ -280,12 +306,17 @@ impl State {
     }
 
     /// Closes all that is open: nothing that was begun so far will be opened again. `latest` is the latest turn that
-    /// any rollout names.
-    pub fn reset(&mut self, latest: &TurnId) {
+    /// any rollout names; `read` how large the root's rollout is, in bytes, where it is there.
+    pub fn reset(&mut self, latest: &TurnId, read: Option<u64>) {
         let latest = self.threads().map(|thread| &thread.turn).chain([&self.over]).fold(latest, |latest, turn| {
             if latest.0.is_empty() || latest.is_earlier_than(turn) { turn } else { latest }
         });
-        let root = Thread { rollout: self.root.rollout.clone(), read: self.root.read, ..Thread::default() };
+        let root = Thread {
+            rollout: self.root.rollout.clone(),
+            read: read.unwrap_or(self.root.read),
+            has_beginning: read.is_some(),
+            ..Thread::default()
+        };
         *self = Self { session: self.session.clone(), root, over: latest.clone(), ..Self::default() };
     }
 
@@ -295,6 +326,16 @@ impl State {
             let place = self.subagents.iter().position(|subagent| !subagent.thread.is_open()).unwrap_or(0);
             self.subagents.remove(place);
         }
+    }
+}
+
+/// Adds a session to those that are remembered, the latest at the end.
+fn remember(sessions: &mut Vec<ThreadId>, session: &ThreadId) {
+    if !sessions.contains(session) {
+        if sessions.len() >= MOST_SESSIONS {
+            sessions.remove(0);
+        }
+        sessions.push(session.clone());
     }
 }
 

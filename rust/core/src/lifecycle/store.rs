@@ -1,4 +1,4 @@
-//! The state on disk, and the marker files that follow from it.
+//! The state on disk.
 //!
 //! The state has one file with two places. A new state goes to the place of the older one, so that whatever is killed
 //! when, one of them is whole; the newer whole one counts. The file is also the lock (`flock`, which the kernel frees
@@ -7,9 +7,10 @@
 //! A state is written before its marker files are, with a note that they may not fit; the note goes when they do. Who
 //! finds the note makes all of them anew.
 
+use std::cmp::Reverse;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,12 @@ use crate::sealed;
 use crate::state_dir::StateDir;
 
 use super::hook::Run;
-use super::state::{State, Subagent};
+use super::markers::{self, Markers};
+use super::put_off::Taken;
+use super::state::State;
 
 /// The version of the state's form.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// Where the second place starts, in bytes: no state is as large, with as many subagents as there may be and the
 /// longest ids and paths.
@@ -37,9 +40,6 @@ const FIRST_READ: usize = 2048;
 
 /// How long a process sleeps at most before it asks for the lock again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
-
-/// How long a run that is put off waits for others that are.
-const PUT_OFF_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Why the state could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum StoreError {
     },
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     |source| StoreError::Io { path: path.display().to_string(), source }
 }
 
@@ -76,8 +76,8 @@ pub struct Store<'d> {
     is_unsettled: bool,
     /// What was found damaged.
     damage: Option<&'static str>,
-    /// The file of the runs that were put off, locked, once they were taken.
-    put_off: Option<File>,
+    /// The runs that were put off, once they were taken.
+    put_off: Option<Taken>,
 }
 
 impl<'d> Store<'d> {
@@ -96,6 +96,32 @@ impl<'d> Store<'d> {
         Ok(store)
     }
 
+    /// The state as it is, with the runs that were put off; nothing is locked, made or written.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub fn look(dir: &'d StateDir) -> Result<State, StoreError> {
+        let path = dir.lifecycle();
+        let mut state = match File::open(&path) {
+            Ok(file) => {
+                let saved = State::default();
+                let mut store = Self { dir, file, saved, number: 0, is_unsettled: true, damage: None, put_off: None };
+                store.load().map_err(io_error(&path))?;
+                store.saved
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => markers::from_pointers(dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::NoStateDir(dir.path().display().to_string()));
+            }
+            Err(error) => return Err(io_error(&path)(error)),
+        };
+        for run in Taken::read(dir).map(|(_, runs)| runs).unwrap_or_default() {
+            run.apply(&mut state);
+        }
+        Ok(state)
+    }
+
     /// The state.
     #[must_use]
     pub fn state(&self) -> &State {
@@ -110,40 +136,36 @@ impl<'d> Store<'d> {
 
     /// Reads both places and takes the newer whole one.
     fn load(&mut self) -> io::Result<()> {
-        let mut found: Option<(u64, bool, State)> = None;
+        let mut places = [Place::read(&self.file, 0)?, Place::read(&self.file, SECOND)?];
+        places.sort_by_key(|place| Reverse(place.number));
+        let [newer, older] = &mut places;
+        // Of the older one it matters only that it is there, while its number is the one before. Then the numbers, which
+        // are outside the seals, are as they were written.
+        let is_alone = older.number == 0 && newer.number <= 1;
+        let follows = is_alone || older.number.wrapping_add(1) == newer.number;
         let mut broken = 0;
-        for start in [0, SECOND] {
-            let mut bytes = vec![0; FIRST_READ];
-            let mut length = read_at(&self.file, &mut bytes, start)?;
-            let Some((header, _)) = bytes[..length].split_first_chunk::<HEADER>() else { continue };
-            let (note, number, size) = read_header(header);
-            if number == 0 {
+        for place in [newer, older] {
+            if place.number == 0 {
                 continue;
             }
-            let end = HEADER + size.min(usize::try_from(SECOND).unwrap_or(0));
-            if end > length {
-                bytes.resize(end, 0);
-                length += read_at(&self.file, &mut bytes[length..], start + length as u64)?;
-            }
-            match sealed::open::<(u64, State)>(VERSION, &bytes[HEADER.min(length)..end.min(length)]) {
-                // The number outside is not under the seal.
-                Ok((sealed, state)) if sealed == number => {
-                    if found.as_ref().is_none_or(|(newest, ..)| *newest < number) {
-                        found = Some((number, note != 0, state));
-                    }
+            match place.open(&self.file)? {
+                Some(state) if self.number == 0 => {
+                    self.number = place.number;
+                    self.is_unsettled = place.has_note;
+                    self.saved = state;
                 }
-                _ => broken += 1,
+                Some(_) => {}
+                None => broken += 1,
+            }
+            if self.number > 0 && follows {
+                break;
             }
         }
         // A place that is broken was being written; what it was to replace is the other one.
-        match found {
-            Some((number, is_unsettled, state)) => {
-                self.number = number;
-                self.is_unsettled = is_unsettled || broken > 0;
-                self.saved = state;
-            }
-            None if broken > 0 => self.damage = Some("the lifecycle's state was damaged, or of another version"),
-            None => {}
+        self.is_unsettled |= broken > 0 || self.number == 0;
+        if self.number == 0 {
+            self.saved = markers::from_pointers(self.dir);
+            self.damage = (broken > 0).then_some("the lifecycle's state was damaged, or of another version");
         }
         Ok(())
     }
@@ -158,43 +180,59 @@ impl<'d> Store<'d> {
         if is_same && !self.is_unsettled {
             return self.forget_put_off();
         }
-        let before = (!self.is_unsettled).then(|| Markers::of(&self.saved));
-        let after = Markers::of(&state);
-        let fits = before.as_ref() == Some(&after);
-        let path = self.dir.lifecycle();
-        let place = if is_same {
-            place_of(self.number)
-        } else {
-            self.number += 1;
-            let sealed = sealed::seal(VERSION, &(self.number, &state));
-            let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
-            let mut bytes = Vec::with_capacity(HEADER + sealed.len());
-            bytes.push(u8::from(!fits));
-            bytes.extend_from_slice(&self.number.to_le_bytes());
-            bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.extend_from_slice(&sealed);
-            if bytes.len() as u64 > SECOND {
-                let error = io::Error::other("the state is larger than its place");
-                return Err(io_error(&path)(error));
-            }
-            let place = place_of(self.number);
-            self.file.write_all_at(&bytes, place).map_err(io_error(&path))?;
-            place
-        };
-        self.saved = state;
-        self.forget_put_off()?;
+        let fits = !self.is_unsettled && Markers::of(&self.saved) == Markers::of(&state);
+        if !is_same {
+            self.write(&state, fits)?;
+        }
+        let before = std::mem::replace(&mut self.saved, state);
+        let forgotten = self.forget_put_off();
         if !fits {
+            let before = (!self.is_unsettled).then(|| Markers::of(&before));
             self.is_unsettled = true;
-            after.publish(before.as_ref(), self.dir)?;
-            self.file.write_all_at(&[0], place).map_err(io_error(&path))?;
+            Markers::of(&self.saved).publish(before.as_ref(), self.dir)?;
+            let path = self.dir.lifecycle();
+            self.file.write_all_at(&[0], place_of(self.number)).map_err(io_error(&path))?;
         }
         self.is_unsettled = false;
+        forgotten
+    }
+
+    /// Writes a state to the place of the older one.
+    fn write(&mut self, state: &State, fits: bool) -> Result<(), StoreError> {
+        let path = self.dir.lifecycle();
+        let number = self.number.wrapping_add(1);
+        let sealed = sealed::seal(VERSION, &(number, state));
+        let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+        let mut bytes = Vec::with_capacity(HEADER + sealed.len());
+        bytes.push(u8::from(!fits));
+        bytes.extend_from_slice(&number.to_le_bytes());
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&sealed);
+        if bytes.len() as u64 > SECOND {
+            let error = io::Error::other("the state is larger than its place");
+            return Err(io_error(&path)(error));
+        }
+        self.file.write_all_at(&bytes, place_of(number)).map_err(io_error(&path))?;
+        self.number = number;
         Ok(())
+    }
+
+    /// The runs that were put off, in their order; they are taken away with the next [`Store::save`].
+    pub fn take_put_off(&mut self) -> Vec<Run> {
+        let (taken, runs) = Taken::read(self.dir).unzip();
+        self.put_off = taken;
+        runs.unwrap_or_default()
+    }
+
+    /// Whether runs were found that were put off.
+    #[must_use]
+    pub fn has_put_off(&self) -> bool {
+        self.put_off.as_ref().is_some_and(|taken| !taken.is_empty())
     }
 
     /// Takes away the runs that were put off and are in the state now.
     fn forget_put_off(&mut self) -> Result<(), StoreError> {
-        self.put_off.take().map_or(Ok(()), |_| remove(&self.dir.lifecycle_pending()))
+        self.put_off.take().map_or(Ok(()), Taken::remove)
     }
 
     /// Makes all marker files anew, whatever they are.
@@ -211,6 +249,47 @@ impl<'d> Store<'d> {
 /// Where the state of this number goes.
 fn place_of(number: u64) -> u64 {
     if number % 2 == 1 { 0 } else { SECOND }
+}
+
+/// One of the two places, as far as it was read.
+struct Place {
+    start: u64,
+    /// Whether the marker files may not fit.
+    has_note: bool,
+    /// The state's number; 0 where there is none.
+    number: u64,
+    /// The length of the sealed state, in bytes.
+    size: usize,
+    /// The first bytes behind the header.
+    first: Vec<u8>,
+}
+
+impl Place {
+    fn read(file: &File, start: u64) -> io::Result<Self> {
+        let mut bytes = vec![0; FIRST_READ];
+        let length = read_at(file, &mut bytes, start)?;
+        bytes.truncate(length);
+        let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
+            return Ok(Self { start, has_note: false, number: 0, size: 0, first: Vec::new() });
+        };
+        let (note, number, size) = read_header(header);
+        bytes.drain(..HEADER);
+        Ok(Self { start, has_note: note != 0, number, size, first: bytes })
+    }
+
+    /// The state, if it is whole.
+    fn open(&mut self, file: &File) -> io::Result<Option<State>> {
+        let size = self.size.min(usize::try_from(SECOND).unwrap_or(0));
+        let read = self.first.len();
+        self.first.resize(size, 0);
+        if size > read {
+            let more = read_at(file, &mut self.first[read..], self.start + (HEADER + read) as u64)?;
+            self.first.truncate(read + more);
+        }
+        // The number outside is not under the seal.
+        let opened = sealed::open::<(u64, State)>(VERSION, &self.first).ok();
+        Ok(opened.filter(|(sealed, _)| *sealed == self.number).map(|(_, state)| state))
+    }
 }
 
 fn read_header(header: &[u8; HEADER]) -> (u8, u64, usize) {
@@ -270,220 +349,6 @@ fn lock(file: &File, patience: Duration, path: &Path) -> Result<(), StoreError> 
             Err(error) => return Err(io_error(path)(error.into())),
         }
     }
-}
-
-/// What the marker files are to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Markers {
-    is_active: bool,
-    root: Option<String>,
-    subagents: Vec<(String, String)>,
-    is_asking: bool,
-    session: String,
-    rollout: String,
-}
-
-impl Markers {
-    fn of(state: &State) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let root = state.root.is_open().then(|| {
-            let (session, turn) = (text(state.session.0.as_bytes()), text(state.root.turn.0.as_bytes()));
-            format!("{{\"session_id\":\"{session}\",\"turn_id\":\"{turn}\"}}\n")
-        });
-        let subagent = |subagent: &Subagent| {
-            let turn = text(subagent.thread.turn.0.as_bytes());
-            let mut rollout = Vec::new();
-            crate::json::string::escape(subagent.thread.rollout.as_bytes(), &mut rollout);
-            let content = format!("{{\"turn_id\":\"{turn}\",\"transcript_path\":\"{}\"}}\n", text(&rollout));
-            (text(subagent.id.0.as_bytes()), content)
-        };
-        Self {
-            is_active: state.is_active(),
-            root,
-            subagents: state.in_flight().map(subagent).collect(),
-            is_asking: state.is_asking(),
-            session: text(state.session.0.as_bytes()),
-            rollout: state.root.rollout.clone(),
-        }
-    }
-
-    /// Makes the files so; `before` is what they are, where that is known. Where one cannot be made, the others are.
-    fn publish(&self, before: Option<&Self>, dir: &StateDir) -> Result<(), StoreError> {
-        let differs = |is_same: fn(&Self, &Self) -> bool| before.is_none_or(|before| !is_same(before, self));
-        let differs_in_active = differs(|one, other| one.is_active == other.is_active);
-        let mut result = Ok(());
-        let mut first_error = |made: Result<(), StoreError>| {
-            if result.is_ok() {
-                result = made;
-            }
-        };
-        // Pointers first: who sees that the agent is at work finds the session that is.
-        if differs(|one, other| one.session == other.session) && !self.session.is_empty() {
-            first_error(replace(dir, &dir.root_session(), self.session.as_bytes()));
-        }
-        if differs(|one, other| one.rollout == other.rollout) && !self.rollout.is_empty() {
-            first_error(add_line(&dir.transcript_paths(), &self.rollout, before.is_none()));
-            first_error(replace(dir, &dir.transcript_path(), self.rollout.as_bytes()));
-        }
-        if self.is_active && differs_in_active {
-            first_error(make_empty(&dir.active()));
-        }
-        if differs(|one, other| one.root == other.root) {
-            first_error(match &self.root {
-                Some(content) => replace(dir, &dir.root_active(), content.as_bytes()),
-                None => remove(&dir.root_active()),
-            });
-        }
-        first_error(self.publish_subagents(before, dir));
-        if differs(|one, other| one.is_asking == other.is_asking) {
-            let path = dir.permissions_waiting();
-            first_error(if self.is_asking { make_empty(&path) } else { remove(&path) });
-        }
-        if !self.is_active && differs_in_active {
-            first_error(remove(&dir.active()));
-        }
-        result
-    }
-
-    fn publish_subagents(&self, before: Option<&Self>, dir: &StateDir) -> Result<(), StoreError> {
-        let folder = dir.subagents();
-        let known: Vec<String> = match before {
-            Some(before) => before.subagents.iter().map(|(id, _)| id.clone()).collect(),
-            None => names_in(&folder)?,
-        };
-        for (id, content) in &self.subagents {
-            let is_there =
-                before.is_some_and(|before| before.subagents.iter().any(|one| one == &(id.clone(), content.clone())));
-            if !is_there {
-                let path = folder.join(id);
-                if let Err(error) = replace(dir, &path, content.as_bytes()) {
-                    if folder.is_dir() {
-                        return Err(error);
-                    }
-                    fs::create_dir(&folder).map_err(io_error(&folder))?;
-                    replace(dir, &path, content.as_bytes())?;
-                }
-            }
-        }
-        for id in known.iter().filter(|id| !self.subagents.iter().any(|(known, _)| known == *id)) {
-            remove(&folder.join(id))?;
-        }
-        Ok(())
-    }
-}
-
-/// The names of what is in a folder but for folders, none where there is no folder.
-fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(io_error(folder)(error)),
-    };
-    let is_file = |entry: &fs::DirEntry| !entry.file_type().is_ok_and(|kind| kind.is_dir());
-    let names = entries.filter(|entry| entry.as_ref().map_or(true, is_file));
-    let names = names.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-    names.collect::<io::Result<_>>().map_err(io_error(folder))
-}
-
-/// Puts `content` at `path`, whole, in place of what stands there. Only who has the lock may.
-fn replace(dir: &StateDir, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let unfinished = dir.unfinished();
-    fs::write(&unfinished, content).map_err(io_error(&unfinished))?;
-    fs::rename(&unfinished, path).map_err(io_error(path))
-}
-
-/// Appends a line; where it is not known whether it stands there already, only if it is not the last. The beginning of
-/// it without an end of line is completed.
-fn add_line(path: &Path, line: &str, may_be_there: bool) -> Result<(), StoreError> {
-    let mut file = File::options().read(true).append(true).create(true).open(path).map_err(io_error(path))?;
-    let mut added = format!("{line}\n");
-    let length = file.metadata().map_err(io_error(path))?.len();
-    if length > 0 {
-        let start = length.saturating_sub(8192);
-        let mut end = Vec::new();
-        file.seek(SeekFrom::Start(start)).and_then(|_| file.read_to_end(&mut end)).map_err(io_error(path))?;
-        let whole = end.strip_suffix(b"\n");
-        let last = whole.unwrap_or(&end);
-        let last = memchr::memrchr(b'\n', last).map_or(last, |newline| &last[newline + 1..]);
-        if whole.is_none() && line.as_bytes().starts_with(last) {
-            added.drain(..last.len());
-        } else if whole.is_none() {
-            added.insert(0, '\n');
-        } else if may_be_there && last == line.as_bytes() {
-            return Ok(());
-        }
-    }
-    file.write_all(added.as_bytes()).map_err(io_error(path))
-}
-
-fn make_empty(path: &Path) -> Result<(), StoreError> {
-    File::options().write(true).create(true).truncate(false).open(path).map(drop).map_err(io_error(path))
-}
-
-fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Keeps a run whose hook could not get the lock, for whoever gets it next.
-///
-/// # Errors
-///
-/// [`StoreError::Io`]
-pub fn put_off(dir: &StateDir, run: &Run) -> Result<(), StoreError> {
-    let path = dir.lifecycle_pending();
-    let sealed = sealed::seal(VERSION, run);
-    let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX).to_le_bytes();
-    loop {
-        let mut file = File::options().append(true).create(true).open(&path).map_err(io_error(&path))?;
-        lock(&file, PUT_OFF_PATIENCE, &path)?;
-        // Who took the runs before has removed the file.
-        if file.metadata().map_err(io_error(&path))?.nlink() > 0 {
-            return file.write_all(&[&length[..], &sealed].concat()).map_err(io_error(&path));
-        }
-    }
-}
-
-impl Store<'_> {
-    /// The runs that were put off, in their order; they are taken away with the next [`Store::save`]. What is no whole
-    /// run, as of a hook that was killed, is passed over.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]
-    pub fn take_put_off(&mut self) -> Result<Vec<Run>, StoreError> {
-        let path = self.dir.lifecycle_pending();
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(io_error(&path)(error)),
-        };
-        lock(&file, Duration::from_millis(100), &path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io_error(&path))?;
-        self.put_off = Some(file);
-        let mut rest = &bytes[..];
-        let mut runs = Vec::new();
-        while !rest.is_empty() {
-            match first_put_off(rest) {
-                Some((run, behind)) => {
-                    runs.push(run);
-                    rest = behind;
-                }
-                None => rest = &rest[1..],
-            }
-        }
-        Ok(runs)
-    }
-}
-
-/// The run that `bytes` begin with, and what is behind it.
-fn first_put_off(bytes: &[u8]) -> Option<(Run, &[u8])> {
-    let (length, behind) = bytes.split_first_chunk::<4>()?;
-    let (sealed, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    Some((sealed::open(VERSION, sealed).ok()?, behind))
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub struct Line<'a> {
     /// Where the next one starts.
     pub next: ByteOffset,
     /// What it says. Of a line of more than 1 MiB that does not start with `{` only the beginning and the end: it is no
-    /// rollout line, and need not be kept to know that.
+    /// rollout line, and need not be kept to know that. See also [`Lines::keeping`].
     pub text: Text<'a>,
     /// Whether it holds a control character, as no JSON text does but for white space.
     pub has_control: bool,
@@ -69,6 +69,8 @@ pub struct Lines<R> {
     has_control: bool,
     /// Bytes of the present line that were not kept.
     dropped: u64,
+    /// Of a line of more bytes than this only the beginning and the end are kept.
+    most_kept: usize,
     limit: usize,
 }
 
@@ -89,8 +91,16 @@ impl<R: Read> Lines<R> {
             offset: offset.0,
             has_control: false,
             dropped: 0,
+            most_kept: usize::MAX,
             limit,
         }
+    }
+
+    /// The same, but of a line of more than `most` bytes only the beginning and the end are kept: for whoever looks for
+    /// short lines and is to need no more memory.
+    #[must_use]
+    pub fn keeping(self, most: usize) -> Self {
+        Self { most_kept: most, ..self }
     }
 
     /// The next line, or `None` at the end of what the input holds now.
@@ -164,8 +174,10 @@ impl<R: Read> Lines<R> {
         if self.end as u64 + self.dropped > self.limit as u64 {
             return Err(LineError::TooLong { offset: ByteOffset(self.offset), limit: self.limit });
         }
-        if self.end > LARGE && self.buffer[..self.end].trim_ascii_start().first().is_none_or(|byte| *byte != b'{') {
-            let kept = LARGE / 2;
+        let is_object = || self.buffer[..self.end].trim_ascii_start().first() == Some(&b'{');
+        let most = if self.end > LARGE && is_object() { self.most_kept } else { LARGE };
+        if self.end > most {
+            let kept = most / 2;
             self.dropped += (self.end - kept) as u64;
             self.end = kept;
             self.searched = kept;
@@ -179,7 +191,12 @@ impl<R: Read> Lines<R> {
         let wanted = self.end + CHUNK + 1 + PADDING;
         if self.buffer.len() < wanted {
             if self.buffer.capacity() < wanted {
-                self.buffer.reserve(wanted.max(self.buffer.len() * 2) - self.buffer.len());
+                let more = |length: usize| length - self.buffer.len();
+                let (double, least) = (more(wanted.max(self.buffer.len() * 2)), more(wanted));
+                if self.buffer.try_reserve(double).or_else(|_| self.buffer.try_reserve(least)).is_err() {
+                    let source = std::io::Error::from(ErrorKind::OutOfMemory);
+                    return Err(LineError::Read { offset: ByteOffset(self.offset), source });
+                }
             }
             self.buffer.resize(wanted, 0);
         }

@@ -88,7 +88,7 @@ pub struct Checkpoint {
 }
 
 /// The version of the form of [`Checkpoint::state`].
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 
 /// A saved state that this version cannot read.
 #[derive(Debug, thiserror::Error)]

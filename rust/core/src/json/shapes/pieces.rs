@@ -1,6 +1,6 @@
 //! A text that was scanned, cut into what its shape consists of.
 
-use super::{Closing, LONGEST_LITERAL, LONGEST_WORD, MOST_PIECES, Pattern, Range, Then, small};
+use super::{Closing, LONGEST_LITERAL, LONGEST_WORD, MOST_BYTES, MOST_PIECES, Pattern, Range, Then, small};
 use crate::json::block::find_quote;
 use crate::json::scan::{Tape, Value};
 use crate::json::{Key, Text};
@@ -70,7 +70,7 @@ impl<'a, 't> Pieces<'a, 't> {
             pieces.depth = 1;
         }
         pieces.cut()?;
-        Some(pieces)
+        (pieces.bytes() <= MOST_BYTES / 4).then_some(pieces)
     }
 
     fn cut(&mut self) -> Option<()> {
@@ -156,6 +156,12 @@ impl<'a, 't> Pieces<'a, 't> {
         }
         // The newline behind the text tells its end.
         self.end_piece(at + 1, Then::End)
+    }
+
+    /// Bytes of what nodes of these pieces hold.
+    pub(super) fn bytes(&self) -> usize {
+        let literals: usize = self.all.iter().map(|piece| piece.literal.len()).sum();
+        literals + size_of_val(&self.values[..]) + size_of_val(&self.closings[..]) + size_of_val(&self.open_places[..])
     }
 
     fn in_piece(&self, at: usize) -> u32 {

@@ -153,10 +153,41 @@ fn texts_that_always_differ_keep_within_bounds() {
         assert!(shapes.nodes.len() <= MOST_NODES);
     }
     assert!(shapes.learned < FIRST_TEXTS + 20_000 / SELDOM + 1);
-    assert!(shapes.literals.len() <= MOST_NODES * LONGEST_LITERAL + PADDING);
+    assert!(shapes.bytes() <= MOST_BYTES + PADDING);
     // And go on as before when something comes again.
     let mut lines = (0..64).map(|_| is_followed(&mut shapes, LINE));
     assert!(lines.any(|is_followed| is_followed));
+}
+
+#[test]
+fn a_payload_and_a_whole_text_of_the_same_bytes_are_told_apart() {
+    const HEAD: &str = "{\"type\":\"event_msg\",\"payload\":";
+    // A whole text that looks like the payload of a line and its end, and the line.
+    let texts = [
+        (r#"{"type":"message","n":{}}"#, 0),
+        (r#"{"type":"message","n":{}}}"#, 0),
+        (r#"{"type":"message","n":"x","content":[{"type":"t","text":"y"}]}"#, 0),
+        (r#"{"type":"message","n":"x","content":[{"type":"t","text":"y"}]}}"#, 0),
+        (r#"{"type":"message","n":{}}}"#, HEAD.len()),
+        (r#"{"type":"message","n":"x","content":[{"type":"t","text":"y"}]}}"#, HEAD.len()),
+    ];
+    for first in 0..texts.len() {
+        for run in implementations() {
+            let (mut shapes, mut tape) = (Shapes::default(), Tape::default());
+            for (text, payload) in texts.iter().cycle().skip(first).take(3 * texts.len()) {
+                let mut padded = [&HEAD[..*payload], text].concat().into_bytes();
+                let text = Text::pad(&mut padded);
+                // SAFETY: the processor was asked for the features.
+                let (without, with) = unsafe {
+                    let without = run(text, *payload, None, &mut tape);
+                    let without = said(without, &tape);
+                    let with = run(text, *payload, Some(&mut shapes), &mut tape);
+                    (without, said(with, &tape))
+                };
+                assert_eq!(without, with, "{}", String::from_utf8_lossy(text.bytes()));
+            }
+        }
+    }
 }
 
 #[test]

@@ -144,3 +144,13 @@ fn surrogates_keep_apart_or_pair_up() {
     escape_specials(&decoded("a\\ud83db"), &mut text);
     assert_eq!(text, b"a\\ud83db");
 }
+
+#[test]
+fn what_is_no_utf_8_is_decoded_within_its_room() {
+    for (byte, limit) in [(0x80, 1), (0x80, 1024), (0xBF, 0), (0xFF, 1024), (0xC3, usize::MAX / 3)] {
+        let content = vec![byte; 100_000];
+        let mut out = Vec::new();
+        decode_prefix(&content, limit, &mut out);
+        assert!(out.len() <= content.len() && out.iter().all(|written| *written == byte));
+    }
+}

@@ -48,8 +48,13 @@ fn rolled_back() -> String {
     line("event_msg", "thread_rolled_back", ",\"num_turns\":1")
 }
 
-fn read_text(text: &str, known: &TurnId) -> Signs {
-    read_lines(text.as_bytes(), 0, &thread(THREAD), known).expect("can be read")
+/// A thread of which so much was read, and of whose latest turn no beginning.
+fn known(turn: &TurnId, read: u64) -> Known {
+    Known { thread: thread(THREAD), turn: turn.clone(), has_beginning: false, read }
+}
+
+fn read_text(text: &str, turn: &TurnId) -> Signs {
+    read_lines(text.as_bytes(), 0, &known(turn, 0)).expect("can be read")
 }
 
 /// What lines say where no turn is known.
@@ -118,13 +123,31 @@ fn lines_that_only_look_like_it_say_nothing() {
 }
 
 #[test]
-fn of_several_turns_the_latest_counts_whatever_the_order_of_the_lines() {
+fn of_several_turns_the_latest_counts() {
     let expected = [(turn(8), Sign::Began)];
     assert_eq!(signs(&[&began(6), &ended(6), &began(7), &began(8)]), expected);
-    assert_eq!(signs(&[&began(8), &ended(7), &began(6), &ended(6)]), expected);
+    assert_eq!(signs(&[&began(8), &ended(7), &ended(6)]), expected);
     let found = read_text(&(began(6) + &ended(6)), &turn(7));
     assert_eq!((found.signs.len(), found.latest), (0, turn(7)));
     assert_eq!(read_text(&began(8), &turn(7)).latest, turn(8));
+}
+
+#[test]
+fn a_turn_that_begins_behind_another_is_later_though_the_clock_was_put_back() {
+    let all = |numbers: &[u32]| numbers.iter().map(|number| (turn(*number), Sign::Began)).collect::<Vec<_>>();
+    assert_eq!(signs(&[&began(8), &began(6)]), all(&[8, 6]));
+    assert_eq!(signs(&[&began(8), &ended(8), &began(6), &ended(8), &began(7)]), all(&[8, 7]));
+    assert_eq!(signs(&[&began(8), &began(6), &began(9)]), all(&[9]));
+    // Lines from before a turn that only a hook has told of yet.
+    assert_eq!(read_text(&(began(6) + &ended(6)), &turn(8)).signs, []);
+    assert_eq!(read_text(&(began(6) + &began(8) + &began(7)), &turn(8)).signs, all(&[8, 7]));
+    let read_behind = |read: u64, from: u64| {
+        let known = Known { has_beginning: true, ..known(&turn(8), read) };
+        read_lines(began(6).as_bytes(), from, &known).expect("can be read").signs
+    };
+    assert_eq!(read_behind(100, 100), all(&[8, 6]));
+    // A file that was written anew.
+    assert_eq!(read_behind(100, 0), []);
 }
 
 #[test]
@@ -179,7 +202,7 @@ fn a_torn_last_line_is_read_when_it_is_whole() {
         let found = read_text(&text[..cut], &TurnId::default());
         assert_eq!((found.signs, found.read), (vec![(turn(6), Sign::Began)], first as u64));
         let rest = &text.as_bytes()[first..];
-        let found = read_lines(rest, first as u64, &thread(THREAD), &turn(6)).expect("can be read");
+        let found = read_lines(rest, first as u64, &known(&turn(6), first as u64)).expect("can be read");
         assert_eq!((found.signs, found.read), (vec![(turn(6), Sign::Ended)], text.len() as u64));
     }
 }
@@ -189,7 +212,7 @@ fn only_what_is_behind_the_start_is_read_and_a_shorter_file_from_its_own() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all((began(6) + &ended(6) + &naming(6)).as_bytes()).expect("can be written");
     let size = file.as_file().metadata().expect("is there").len();
-    let read_from = |from: u64| read(file.path(), from, &thread(THREAD), &turn(6)).expect("can be read");
+    let read_from = |from: u64| read(file.path(), &known(&turn(6), from)).expect("can be read");
     let first = began(6).len() as u64;
     let behind = [(turn(6), Sign::Ended), (turn(6), Sign::Named { line_end: size })];
     assert_eq!(read_from(first).signs, behind);
@@ -200,9 +223,55 @@ fn only_what_is_behind_the_start_is_read_and_a_shorter_file_from_its_own() {
 }
 
 #[test]
+fn of_a_huge_line_only_the_beginning_and_the_end_are_looked_at() {
+    let (head, tail) = (line("compacted", "x", ",\"message\":\"@\""), naming(6));
+    let (head, end) = head.split_once('@').expect("is there");
+    let size = MOST_KEPT as u64 * 3 + 12_345;
+    let input = head.as_bytes().chain(io::repeat(b'x').take(size)).chain(end.as_bytes()).chain(tail.as_bytes());
+    let found = read_lines(input, 0, &known(&turn(6), 0)).expect("can be read");
+    let whole = (head.len() + end.len() + tail.len()) as u64 + size;
+    assert_eq!((found.signs, found.read), (vec![(turn(6), Sign::Named { line_end: whole })], whole));
+}
+
+#[test]
+fn of_a_large_file_the_end_is_read_where_there_is_no_time_for_more() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let text = began(6) + &ended(6) + &began(7) + &naming(7) + &ended(7);
+    file.write_all(text.as_bytes()).expect("can be written");
+    let size = text.len() as u64;
+    let read_from = |from: u64, most: u64| read_end(file.path(), most, &known(&turn(6), from)).expect("can be read");
+    assert_eq!(read_from(0, size).signs, read_text(&text, &turn(6)).signs);
+    let end = ended(7).len() as u64;
+    // The rest of a line in front says nothing.
+    for most in [end, end + 1, end + 50] {
+        let found = read_from(3, most);
+        assert_eq!((found.signs, found.read), (vec![(turn(7), Sign::Ended)], 3));
+    }
+    assert_eq!(read_from(3, end - 1).signs, []);
+    assert_eq!(read_from(size, size).signs, []);
+}
+
+#[test]
+fn a_rollout_that_was_compressed_says_what_it_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rollout.jsonl");
+    let text = began(6) + &ended(6) + &naming(6);
+    let compressed = zstd::encode_all(text.as_bytes(), 0).expect("can be compressed");
+    std::fs::write(folder.path().join("rollout.jsonl.zst"), compressed).expect("can be written");
+    let read_from = |from: u64| read(&path, &known(&turn(6), from)).expect("can be read");
+    assert_eq!(read_from(0), read_text(&text, &turn(6)));
+    assert_eq!(read_from(began(6).len() as u64).signs.len(), 2);
+    assert_eq!(read_from(text.len() as u64), Signs { signs: vec![], latest: turn(6), read: text.len() as u64 });
+    assert_eq!(read_from(text.len() as u64 + 1).read, text.len() as u64);
+    // Both can be there for a moment.
+    std::fs::write(&path, began(7)).expect("can be written");
+    assert_eq!(read_from(0).latest, turn(7));
+}
+
+#[test]
 fn what_is_no_regular_file_is_an_error_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let try_to_read = |path: &Path| read(path, 0, &thread(THREAD), &turn(6)).map_err(|error| error.kind());
+    let try_to_read = |path: &Path| read(path, &known(&turn(6), 0)).map_err(|error| error.kind());
     assert_eq!(try_to_read(&folder.path().join("none")), Err(io::ErrorKind::NotFound));
     assert_eq!(try_to_read(folder.path()), Err(io::ErrorKind::Other));
     assert_eq!(try_to_read(Path::new("/dev/zero")), Err(io::ErrorKind::Other));
@@ -241,13 +310,20 @@ fn piece() -> impl Strategy<Value = String> {
 proptest! {
     /// A state that is told what the whole file says is where one is that was told in two parts.
     #[test]
-    fn reading_in_parts_says_the_same(pieces in prop::collection::vec(piece(), 0..20), cut in any::<prop::sample::Index>()) {
+    fn reading_in_parts_says_the_same(
+        mut pieces in prop::collection::vec(piece(), 0..20),
+        cut in any::<prop::sample::Index>(),
+    ) {
         use crate::lifecycle::state::{Source, State, Who};
+        // No turn begins twice.
+        let mut begun = std::collections::HashSet::new();
+        pieces.retain(|piece| !piece.contains("task_started") || begun.insert(piece.clone()));
         let text = pieces.concat();
         let cut = cut.index(text.len() + 1);
         let take = |state: &mut State, from: usize, until: usize| {
-            let known = state.root.turn.clone();
-            let found = read_lines(&text.as_bytes()[from..until], from as u64, &thread(THREAD), &known).expect("can be read");
+            let read = from as u64;
+            let known = Known { has_beginning: state.root.has_beginning(), ..known(&state.root.turn, read) };
+            let found = read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read");
             for (turn, sign) in found.signs {
                 state.take(&Who::Root, &turn, sign, Source::Rollout, 0);
             }
@@ -263,12 +339,39 @@ proptest! {
         prop_assert_eq!((&whole.root.turn, whole.root.phase), (&parts.root.turn, parts.root.phase));
     }
 
+    /// Whatever the ids say: of turns that begin one behind the other the last one counts.
+    #[test]
+    fn the_turn_that_begins_last_is_the_latest(
+        numbers in prop::collection::btree_set(6_u32..20, 1..6).prop_map(Vec::from_iter).prop_shuffle(),
+        ends in prop::collection::vec(any::<bool>(), 6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        use crate::lifecycle::state::{Source, State, Who};
+        let turns = numbers.iter().zip(&ends).map(|(number, is_over)| {
+            began(*number) + &naming(*number) + if *is_over { ended(*number) } else { String::new() }.as_str()
+        });
+        // An end that comes late.
+        let text = turns.collect::<String>() + &ended(numbers[0]).repeat(usize::from(numbers.len() > 1));
+        let cut = text[..cut.index(text.len() + 1)].rfind('\n').map_or(0, |newline| newline + 1);
+        let mut state = State::default();
+        state.set_session(&thread(THREAD));
+        for (from, until) in [(0, cut), (cut, text.len())] {
+            let read = from as u64;
+            let known = Known { has_beginning: state.root.has_beginning(), ..known(&state.root.turn, read) };
+            for (turn, sign) in read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read").signs {
+                state.take(&Who::Root, &turn, sign, Source::Rollout, 0);
+            }
+        }
+        prop_assert_eq!(&state.root.turn, &turn(*numbers.last().expect("one")));
+        prop_assert_eq!(state.is_active(), !ends[numbers.len() - 1]);
+    }
+
     #[test]
     fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200), pieces in prop::collection::vec(piece(), 0..4), at in any::<prop::sample::Index>()) {
         let text = pieces.concat();
         let at = at.index(text.len() + 1);
         let text = [&text.as_bytes()[..at], &bytes, &text.as_bytes()[at..]].concat();
-        let found = read_lines(&text[..], 0, &thread(THREAD), &turn(6)).expect("can be read");
+        let found = read_lines(&text[..], 0, &known(&turn(6), 0)).expect("can be read");
         prop_assert!(found.read <= text.len() as u64 && found.signs.len() <= 8);
     }
 }

@@ -410,3 +410,19 @@ fn a_damaged_state_is_logged_and_begun_anew() {
     world.heals_to(false);
     assert_eq!(world.log().lines().count(), logged.lines().count() + 1);
 }
+
+#[test]
+fn what_the_rollout_tells_is_known_also_where_the_state_was_lost() {
+    let world = World::new();
+    world.write(ROOT, &[("task_started", 2)]);
+    world.hook(Event::UserPromptSubmit, 2);
+    fs::write(world.dir.lifecycle(), [7; 5000]).expect("can be written");
+    world.heals_to(true);
+    fs::remove_file(world.dir.lifecycle()).expect("is there");
+    reset(&world.dir).expect("can be done");
+    world.heals_to(false);
+    // The session is resumed: what a killed codex left open stays over.
+    world.hook(Event::SessionStart, 2);
+    world.hook(Event::PreToolUse, 2);
+    world.heals_to(false);
+}

@@ -144,6 +144,22 @@ fn a_later_turn_ends_the_one_before_and_old_news_change_nothing() {
 }
 
 #[test]
+fn a_turn_that_begins_in_the_rollout_behind_the_latest_is_later_though_the_clock_was_put_back() {
+    let mut state = state();
+    state.lines(&ROOT, &[(5, Sign::Began), (5, Sign::Ended)]);
+    assert!(!state.hooks(&ROOT, &[(3, Sign::Prompted)]).is_active());
+    assert!(state.lines(&ROOT, &[(3, Sign::Began)]).is_active());
+    assert!(!state.hooks(&ROOT, &[(3, STOPS)]).is_active());
+    // Where the latest was told by a hook alone, its place is not known.
+    state.hooks(&ROOT, &[(7, Sign::Prompted), (7, STOPS)]);
+    assert!(!state.lines(&ROOT, &[(6, Sign::Began)]).is_active());
+    // And what is read anew is no news.
+    state.lines(&ROOT, &[(7, Sign::Began)]);
+    state.root.forget_lines();
+    assert!(!state.lines(&ROOT, &[(6, Sign::Began)]).is_active());
+}
+
+#[test]
 fn what_names_no_turn_speaks_of_the_latest() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Sign::Prompted)]);
@@ -364,6 +380,28 @@ fn a_session_inside_a_turn_of_the_roots_is_nested_and_stays_so() {
 }
 
 #[test]
+fn a_session_that_was_the_roots_is_only_late_and_can_be_so_again() {
+    let mut state = state();
+    let [first, second] = [0, 9].map(|number| ThreadId(uuid(number)));
+    state.set_session(&second);
+    state.hooks(&ROOT, &[(10, Sign::Prompted)]);
+    assert!(state.is_nested(&first, &ROOT));
+    state.add_nested(&first);
+    state.hooks(&ROOT, &[(10, STOPS)]);
+    assert!(!state.is_nested(&first, &ROOT));
+}
+
+#[test]
+fn another_session_has_another_rollout_or_none() {
+    let mut state = state();
+    state.root.set_rollout("/rollout");
+    state.set_session(&ThreadId(uuid(0)));
+    assert_eq!(state.root.rollout, "/rollout");
+    state.set_session(&ThreadId(uuid(9)));
+    assert_eq!(state.root.rollout, "");
+}
+
+#[test]
 fn a_known_subagent_is_never_nested() {
     let mut state = state();
     state.hooks(&subagent(5), &[(6, Sign::Began)]);
@@ -380,7 +418,7 @@ fn no_more_than_32_nested_sessions_are_remembered_the_latest() {
         state.add_nested(&ThreadId(uuid(number)));
         state.add_nested(&ThreadId(uuid(number)));
     }
-    assert_eq!(state.nested.len(), MOST_NESTED);
+    assert_eq!(state.nested.len(), MOST_SESSIONS);
     assert!(state.has_nested(&ThreadId(uuid(40))) && state.has_nested(&ThreadId(uuid(9))));
     assert!(!state.has_nested(&ThreadId(uuid(8))));
 }
@@ -392,7 +430,7 @@ fn a_reset_closes_all_and_old_news_open_nothing() {
     let mut state = state();
     state.root.set_rollout("/rollout");
     state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Asks)]).hooks(&subagent(5), &[(6, Sign::Began)]);
-    state.reset(&TurnId::default());
+    state.reset(&TurnId::default(), None);
     assert!(!state.is_active() && !state.is_asking() && state.subagents.is_empty());
     assert_eq!((&state.session, &state.root.rollout[..]), (&ThreadId(uuid(0)), "/rollout"));
     let before = state.clone();
@@ -405,13 +443,26 @@ fn a_reset_closes_all_and_old_news_open_nothing() {
 }
 
 #[test]
+fn a_turn_that_begins_behind_what_the_rollout_held_at_a_reset_counts_though_the_clock_was_put_back() {
+    for is_read in [false, true] {
+        let mut state = state();
+        state.root.set_rollout("/rollout");
+        state.hooks(&ROOT, &[(5, Sign::Prompted)]);
+        state.reset(&turn(6), is_read.then_some(100));
+        assert_eq!(state.root.read, if is_read { 100 } else { 0 });
+        assert_eq!(state.lines(&ROOT, &[(4, Sign::Began)]).is_active(), is_read);
+        assert_eq!(state.hooks(&ROOT, &[(4, STOPS), (4, Sign::Lives)]).is_active(), is_read);
+    }
+}
+
+#[test]
 fn turns_that_only_a_rollout_names_are_over_with_a_reset_too() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Sign::Prompted)]);
-    state.reset(&turn(3));
+    state.reset(&turn(3), None);
     assert!(!state.hooks(&ROOT, &[(2, Sign::Prompted), (3, Sign::Prompted)]).is_active());
     // A later reset with less to go by takes nothing back.
-    state.reset(&turn(2));
+    state.reset(&turn(2), None);
     assert!(!state.hooks(&ROOT, &[(3, Sign::Prompted)]).is_active());
     assert!(state.hooks(&ROOT, &[(4, Sign::Prompted)]).is_active());
 }
@@ -421,7 +472,7 @@ fn a_reset_of_turns_whose_ids_do_not_tell_the_time_ends_the_latest() {
     let mut state = state();
     let id = TurnId(Name::new(b"turn", false));
     state.take(&ROOT, &id, Sign::Prompted, Source::Hook, 0);
-    state.reset(&TurnId::default());
+    state.reset(&TurnId::default(), None);
     state.take(&ROOT, &id, Sign::Lives, Source::Hook, 0);
     assert!(!state.is_active());
 }
@@ -556,13 +607,37 @@ fn told() -> impl Strategy<Value = Told> {
     prop_oneof![40 => news, 1 => Just(Told::Reset)]
 }
 
+/// Without the lines that stand in no rollout while the clock goes on: turns that begin behind later ones, and ends of
+/// turns that begin nowhere before.
+fn as_rollouts_tell(mut all: Vec<Told>) -> Vec<Told> {
+    let mut begun = [None; THREADS.len()];
+    all.retain(|told| match told {
+        Told::News { thread, turn, sign, source: Source::Rollout } if *turn > 0 => {
+            let is_so = match sign {
+                Sign::Began => begun[*thread] <= Some(*turn),
+                _ => begun[*thread].is_none_or(|begun| *turn <= begun),
+            };
+            if is_so && *sign == Sign::Began {
+                begun[*thread] = Some(*turn);
+            }
+            is_so
+        }
+        _ => true,
+    });
+    all
+}
+
+fn all_told(most: usize) -> impl Strategy<Value = Vec<Told>> {
+    prop::collection::vec(told(), 0..most).prop_map(as_rollouts_tell)
+}
+
 fn take(state: &mut State, told: &Told) {
     match told {
         Told::News { thread, turn: number, sign, source } => {
             let turn = if *number == 0 { TurnId::default() } else { turn(*number) };
             state.take(&who(*thread), &turn, *sign, *source, 0);
         }
-        Told::Reset => state.reset(&TurnId::default()),
+        Told::Reset => state.reset(&TurnId::default(), None),
     }
 }
 
@@ -577,7 +652,7 @@ fn phase(thread: &Thread) -> &'static str {
 
 proptest! {
     #[test]
-    fn all_that_was_told_decides_by_one_rule(all in prop::collection::vec(told(), 0..60)) {
+    fn all_that_was_told_decides_by_one_rule(all in all_told(60)) {
         let (mut state, mut model) = (state(), Model::default());
         for told in all {
             take(&mut state, &told);
@@ -590,7 +665,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_told_twice_is_told_once(all in prop::collection::vec(told(), 0..60)) {
+    fn what_is_told_twice_is_told_once(all in all_told(60)) {
         let (mut once, mut twice) = (state(), state());
         for told in all {
             take(&mut once, &told);
@@ -601,7 +676,7 @@ proptest! {
     }
 
     #[test]
-    fn a_turn_that_is_over_is_never_opened_again(all in prop::collection::vec(told(), 0..60)) {
+    fn a_turn_that_is_over_is_never_opened_again(all in all_told(60)) {
         let mut state = state();
         let mut over = std::collections::HashSet::new();
         for told in all {
@@ -620,19 +695,20 @@ proptest! {
 
     #[test]
     fn news_of_earlier_turns_change_nothing(
-        before in prop::collection::vec(told(), 0..40),
-        after in prop::collection::vec(told(), 0..20),
+        all in all_told(60),
+        at in any::<prop::sample::Index>(),
     ) {
         let mut state = state();
-        for told in &before {
+        let (before, after) = all.split_at(at.index(all.len() + 1));
+        for told in before {
             take(&mut state, told);
         }
         for told in after {
-            if let Told::News { thread, turn: number, .. } = &told {
+            if let Told::News { thread, turn: number, .. } = told {
                 let known = state.thread_mut(&who(*thread)).map(|it| it.turn.clone());
                 let is_earlier = *number > 0 && known.is_some_and(|known| turn(*number).is_earlier_than(&known));
                 let unchanged = state.clone();
-                take(&mut state, &told);
+                take(&mut state, told);
                 prop_assert!(!is_earlier || state == unchanged);
             }
         }
@@ -647,7 +723,7 @@ proptest! {
         for told in &before {
             take(&mut state, told);
         }
-        state.reset(&turn(8));
+        state.reset(&turn(8), None);
         let reset = state.clone();
         for told in after {
             if !matches!(told, Told::News { sign: Sign::RolledBack, .. } | Told::Reset) {

@@ -1,11 +1,15 @@
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
 use crate::lifecycle::hook::Event;
-use crate::lifecycle::state::{Sign, Source, Who};
+use crate::lifecycle::markers::{names_in, remove};
+use crate::lifecycle::put_off::put_off;
+use crate::lifecycle::state::{Sign, Source, Thread, Who};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
 /// As long as a test may take.
@@ -63,7 +67,7 @@ fn text(path: &Path) -> Option<String> {
 
 /// The marker files as they are: those of the one state, or of the other.
 fn markers(dir: &StateDir) -> Value {
-    let mut subagents = names_in(&dir.subagents()).expect("can be listed");
+    let mut subagents = names_in(&dir.subagents()).expect("can be listed").unwrap_or_default();
     subagents.sort();
     json!({
         "active": text(&dir.active()),
@@ -162,6 +166,14 @@ fn a_state_that_is_the_same_is_not_written_again() {
 
 // ---- damage ----
 
+/// What the pointer files tell of a state.
+fn with_session_alone(state: &State) -> State {
+    let mut lost = State::default();
+    lost.set_session(&state.session);
+    lost.root.set_rollout(&state.root.rollout);
+    lost
+}
+
 /// The file of a state dir in which these states were saved one after the other.
 fn saved(states: &[&State]) -> Vec<u8> {
     let (_folder, dir) = folder();
@@ -214,7 +226,7 @@ fn a_file_that_was_cut_off_anywhere_leaves_a_whole_state_or_says_so() {
     for length in (0..=one.end).chain(other.start..other.end) {
         fs::write(dir.lifecycle(), &bytes[..length]).expect("can be written");
         let mut store = Store::open(&dir, LONG).expect("can be had");
-        let expected = if length < one.end { State::default() } else { first.clone() };
+        let expected = if length < one.end { with_session_alone(&first) } else { first.clone() };
         assert_eq!(store.state(), &expected, "{length}");
         assert_eq!(store.damage().is_some(), (HEADER..one.end).contains(&length), "{length}");
         store.save_all(expected.clone()).expect("can be saved");
@@ -246,13 +258,14 @@ fn a_harmed_byte_makes_a_place_of_no_use_and_all_marker_files_are_made_anew() {
         store.save(first.clone()).expect("can be saved");
         drop(store);
         assert_eq!(markers(&dir), expected);
-        // With the other harmed as well there is nothing left to go by.
+        // With the other harmed as well there are the pointers left to go by.
         harmed[older.end - 1] ^= 1;
         fs::write(dir.lifecycle(), harmed).expect("can be written");
         let mut store = Store::open(&dir, LONG).expect("can be had");
-        assert_eq!(store.state(), &State::default());
+        assert_eq!(store.state(), &with_session_alone(&first));
         assert!(store.damage().is_some());
-        store.save(State::default()).expect("can be saved");
+        let lost = store.state().clone();
+        store.save(lost).expect("can be saved");
         assert!(!dir.active().exists() && text(&dir.root_session()).as_deref() == Some("session"));
         drop(store);
         save(&dir, &first);
@@ -268,6 +281,24 @@ fn a_state_of_another_version_is_not_understood() {
     bytes[state] += 1;
     fs::write(dir.lifecycle(), bytes).expect("can be written");
     assert!(Store::open(&dir, LONG).expect("can be had").damage().is_some());
+}
+
+#[test]
+fn a_file_of_anything_else_is_damaged_and_written_anew() {
+    for byte in [1, 7, 0xFF] {
+        let (_folder, dir) = folder();
+        save(&dir, &over("1"));
+        fs::write(dir.lifecycle(), vec![byte; usize::try_from(SECOND).expect("small") + 5000]).expect("can be written");
+        let mut store = Store::open(&dir, LONG).expect("can be had");
+        assert!(store.damage().is_some() && store.state() == &with_session_alone(&over("1")));
+        store.save(open("2")).expect("can be saved");
+        drop(store);
+        for turn in ["3", "4"] {
+            assert!(load(&dir).is_active());
+            save(&dir, &open(turn));
+        }
+        assert_eq!(load(&dir), open("4"));
+    }
 }
 
 #[test]
@@ -364,7 +395,7 @@ fn states_of_any_size_that_may_be_are_kept() {
             save(&dir, &state);
             save(&dir, &state);
             assert_eq!(load(&dir), state);
-            assert_eq!(names_in(&dir.subagents()).expect("is there").len(), number + 1);
+            assert_eq!(names_in(&dir.subagents()).expect("can be listed").expect("is there").len(), number + 1);
         }
     }
     save(&dir, &open("1"));
@@ -405,7 +436,7 @@ fn many_at_once_lose_nothing() {
         }
     });
     assert_eq!(load(&dir).subagents.len(), 64);
-    assert_eq!(names_in(&dir.subagents()).expect("is there").len(), 64);
+    assert_eq!(names_in(&dir.subagents()).expect("can be listed").expect("is there").len(), 64);
 }
 
 #[test]
@@ -432,36 +463,6 @@ fn a_folder_that_cannot_be_used_is_an_error_with_its_path() {
     assert_ne!(told(&StateDir::new("/dev/null")), "");
 }
 
-// ---- the list of rollouts ----
-
-#[test]
-fn a_line_is_added_once_and_a_torn_one_completed() {
-    let (folder, _) = folder();
-    let path = folder.path().join("lines");
-    let add = |before: &str, line: &str, may_be_there: bool| {
-        fs::write(&path, before).expect("can be written");
-        add_line(&path, line, may_be_there).expect("can be added");
-        text(&path).expect("is there")
-    };
-    for may_be_there in [false, true] {
-        assert_eq!(add("", "/b", may_be_there), "/b\n");
-        assert_eq!(add("/a\n", "/b", may_be_there), "/a\n/b\n");
-        assert_eq!(add("/b\n/a\n", "/b", may_be_there), "/b\n/a\n/b\n");
-        // A line that broke off, and one of which the end is missing only.
-        assert_eq!(add("/a\n/b", "/bcd", may_be_there), "/a\n/bcd\n");
-        assert_eq!(add("/", "/bcd", may_be_there), "/bcd\n");
-        assert_eq!(add("/a\n/bcd", "/bcd", may_be_there), "/a\n/bcd\n");
-        // Another line than this that broke off.
-        assert_eq!(add("/a\n/x", "/b", may_be_there), "/a\n/x\n/b\n");
-        let long = format!("/{}", "x".repeat(4094));
-        assert_eq!(add(&format!("{long}\n{}", &long[..100]), &long, may_be_there), format!("{long}\n{long}\n"));
-    }
-    assert_eq!(add("/a\n/b\n", "/b", true), "/a\n/b\n");
-    assert_eq!(add("/a\n/b\n", "/b", false), "/a\n/b\n/b\n");
-    let many = "/x\n".repeat(10_000);
-    assert_eq!(add(&many, "/x", true), many);
-}
-
 // ---- runs that were put off ----
 
 fn run(turn: &str, event: Event) -> Run {
@@ -485,17 +486,17 @@ fn runs_that_were_put_off_are_taken_once_in_their_order() {
         put_off(&dir, run).expect("can be put off");
     }
     // Who does not save them leaves them to others.
-    assert_eq!(Store::open(&dir, LONG).expect("can be had").take_put_off().expect("can be read"), runs);
+    assert_eq!(Store::open(&dir, LONG).expect("can be had").take_put_off(), runs);
     let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().expect("can be read"), runs);
+    assert_eq!(store.take_put_off(), runs);
     store.save(open("2")).expect("can be saved");
-    assert_eq!(store.take_put_off().expect("can be read"), []);
+    assert_eq!(store.take_put_off(), []);
     assert!(!dir.lifecycle_pending().exists());
     drop(store);
     // Also where they changed nothing.
     put_off(&dir, &runs[0]).expect("can be put off");
     let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().expect("can be read"), runs[..1]);
+    assert_eq!(store.take_put_off(), runs[..1]);
     store.save(open("2")).expect("can be saved");
     assert!(!dir.lifecycle_pending().exists());
 }
@@ -507,7 +508,7 @@ fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
     put_off(&dir, &run("1", Event::UserPromptSubmit)).expect("can be put off");
     fs::create_dir(dir.active()).expect("can be made");
     let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().expect("can be read").len(), 1);
+    assert_eq!(store.take_put_off().len(), 1);
     assert!(store.save(open("1")).is_err());
     drop(store);
     assert_eq!(load(&dir), open("1"));
@@ -515,42 +516,220 @@ fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
 }
 
 #[test]
-fn of_a_damaged_list_of_runs_only_what_is_damaged_is_lost() {
+fn what_is_damaged_or_no_run_keeps_no_other_from_being_taken() {
     let (_folder, dir) = folder();
-    let taken = |bytes: &[u8]| {
-        fs::write(dir.lifecycle_pending(), bytes).expect("can be written");
-        Store::open(&dir, LONG).expect("can be had").take_put_off().expect("can be read")
-    };
     save(&dir, &State::default());
-    let (one, other) = (run("1", Event::UserPromptSubmit), run("2", Event::Stop));
-    put_off(&dir, &one).expect("can be put off");
-    let first = fs::read(dir.lifecycle_pending()).expect("is there");
-    fs::remove_file(dir.lifecycle_pending()).expect("is there");
-    put_off(&dir, &other).expect("can be put off");
-    let second = fs::read(dir.lifecycle_pending()).expect("is there");
-    for cut in 0..first.len() {
-        assert_eq!(taken(&[&first[..cut], &second].concat()), std::slice::from_ref(&other));
-        assert_eq!(taken(&[&second, &first[..cut]].concat()), std::slice::from_ref(&other));
-        let mut harmed = first.clone();
+    let taken = || Store::open(&dir, LONG).expect("can be had").take_put_off();
+    let there = |name: &str| dir.lifecycle_pending().join(name);
+    put_off(&dir, &run("1", Event::Stop)).expect("can be put off");
+    let whole = fs::read_dir(dir.lifecycle_pending()).expect("is there").next().expect("a file").expect("can be read");
+    let bytes = fs::read(whole.path()).expect("is there");
+    for cut in 0..bytes.len() {
+        let mut harmed = bytes.clone();
         harmed[cut] ^= 0x11;
-        assert_eq!(taken(&[&harmed[..], &second].concat()), std::slice::from_ref(&other));
+        fs::write(there("0"), &bytes[..cut]).expect("can be written");
+        fs::write(there("1"), harmed).expect("can be written");
+        assert_eq!(taken(), [run("1", Event::Stop)]);
     }
-    assert_eq!(taken(&[&first[..], b"\xff\xff\xff\xff junk \0\0\0\0", &second].concat()), [one, other]);
-    assert_eq!(taken(&[0; 5000]), []);
+    // A link to nowhere, a folder, and what is being written.
+    std::os::unix::fs::symlink("nowhere", there("2")).expect("can be made");
+    fs::create_dir(there("3")).expect("can be made");
+    fs::write(there(".4"), &bytes).expect("can be written");
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    assert_eq!(store.take_put_off(), [run("1", Event::Stop)]);
+    store.save(open("1")).expect("can be saved");
+    let mut left = names_in(&dir.lifecycle_pending()).expect("can be listed").expect("is there");
+    left.sort();
+    assert_eq!(left, [".4", "2"]);
+    assert!(store.take_put_off().is_empty() && !store.has_put_off());
+    drop(store);
+    // An empty folder, as a hook leaves it that is killed then.
+    fs::remove_dir_all(dir.lifecycle_pending()).and_then(|()| fs::create_dir(dir.lifecycle_pending())).expect("made");
+    let mut store = Store::open(&dir, LONG).expect("can be had");
+    assert!(store.take_put_off().is_empty() && !store.has_put_off());
+    store.save(open("1")).expect("can be saved");
+    assert!(!dir.lifecycle_pending().exists());
+    drop(store);
+    // Something else in the folder's place.
+    fs::write(dir.lifecycle_pending(), bytes).expect("can be written");
+    assert_eq!(taken(), []);
+    assert!(put_off(&dir, &run("1", Event::Stop)).is_err());
 }
 
 #[test]
-fn a_run_is_not_put_off_into_a_list_that_is_being_taken_away() {
+fn a_run_can_be_put_off_while_others_are_taken() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
     put_off(&dir, &run("1", Event::UserPromptSubmit)).expect("can be put off");
     let mut store = Store::open(&dir, LONG).expect("can be had");
-    store.take_put_off().expect("can be read");
-    // Whoever has the list keeps it until the store goes.
-    assert!(matches!(put_off(&dir, &run("2", Event::Stop)), Err(StoreError::Locked(_))));
-    store.save(open("1")).expect("can be saved");
-    drop(store);
+    assert_eq!(store.take_put_off().len(), 1);
     put_off(&dir, &run("2", Event::Stop)).expect("can be put off");
-    let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().expect("can be read"), [run("2", Event::Stop)]);
+    store.save(open("1")).expect("can be saved");
+    assert_eq!(store.take_put_off(), [run("2", Event::Stop)]);
+}
+
+#[test]
+fn runs_put_off_by_many_while_they_are_taken_are_all_taken_once() {
+    let (_folder, dir) = folder();
+    save(&dir, &State::default());
+    let mut taken: Vec<Run> = Vec::new();
+    std::thread::scope(|scope| {
+        let putters: Vec<_> = (0..4)
+            .map(|thread| {
+                let dir = &dir;
+                scope.spawn(move || {
+                    for number in 0..50 {
+                        put_off(dir, &run(&format!("{thread}-{number}"), Event::Stop)).expect("can be put off");
+                    }
+                })
+            })
+            .collect();
+        let mut is_last = false;
+        while !is_last {
+            is_last = putters.iter().all(std::thread::ScopedJoinHandle::is_finished);
+            let mut store = Store::open(&dir, LONG).expect("can be had");
+            taken.extend(store.take_put_off());
+            store.save(State::default()).expect("can be saved");
+        }
+    });
+    let order = |thread: usize| {
+        let prefix = format!("{thread}-");
+        let text = |run: &Run| String::from_utf8_lossy(run.turn.0.as_bytes()).into_owned();
+        taken.iter().map(text).filter_map(|turn| turn.strip_prefix(&prefix)?.parse().ok()).collect::<Vec<usize>>()
+    };
+    for thread in 0..4 {
+        assert_eq!(order(thread), (0..50).collect::<Vec<_>>());
+    }
+    assert!(!dir.lifecycle_pending().exists());
+}
+
+// ---- no state, but pointers ----
+
+#[test]
+fn where_there_is_no_state_the_pointer_files_tell_the_session() {
+    let found = |session: &[u8], rollout: &[u8]| {
+        let (_folder, dir) = folder();
+        fs::write(dir.root_session(), session).expect("can be written");
+        fs::write(dir.transcript_path(), rollout).expect("can be written");
+        load(&dir)
+    };
+    let mut expected = Thread::default();
+    expected.set_rollout("/c/r");
+    for end in ["", "\n"] {
+        let state = found(format!("session{end}").as_bytes(), format!("/c/r{end}").as_bytes());
+        assert_eq!(state.session, ThreadId(name("session")));
+        assert_eq!(state.root, expected);
+    }
+    for evil in [&b"../x"[..], b"", b"\n", b"a\\b", b"\xff", &[b'x'; 5000]] {
+        assert_eq!(found(evil, b"/c/r"), State::default());
+    }
+    for evil in [&b"relative"[..], b"", b"\xff", b"/a\0b"] {
+        assert_eq!(found(b"session", evil).root, Thread::default());
+    }
+    // Folders in their place.
+    let (_folder, dir) = folder();
+    fs::create_dir(dir.root_session()).expect("can be made");
+    assert_eq!(load(&dir), State::default());
+}
+
+// ---- against a model ----
+
+/// One event: whose it is (0 is the root), what it is, and what becomes of its hook.
+type Step = (usize, Told, End);
+
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Begins,
+    Lives,
+    Stops,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Well,
+    /// It runs twice.
+    Twice,
+    /// It is killed before it has written anything.
+    KilledBefore,
+    /// It is killed while it makes the marker files: of them those are as before whose bit is set.
+    KilledHalfWay(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let told = prop_oneof![2 => Just(Told::Begins), 1 => Just(Told::Lives), 2 => Just(Told::Stops)];
+    let end = prop_oneof![
+        4 => Just(End::Well),
+        1 => Just(End::Twice),
+        1 => Just(End::KilledBefore),
+        2 => any::<u8>().prop_map(End::KilledHalfWay),
+    ];
+    (0_usize..4, told, end)
+}
+
+fn event_of(who: usize, told: Told) -> Event {
+    match (told, who) {
+        (Told::Begins, 0) => Event::UserPromptSubmit,
+        (Told::Begins, _) => Event::SubagentStart,
+        (Told::Lives, _) => Event::PreToolUse,
+        (Told::Stops, 0) => Event::Stop,
+        (Told::Stops, _) => Event::SubagentStop,
+    }
+}
+
+fn take(dir: &StateDir, run: &Run) {
+    let mut store = Store::open(dir, LONG).expect("can be had");
+    let mut state = store.state().clone();
+    run.apply(&mut state);
+    store.save(state).expect("can be saved");
+}
+
+/// Brings marker files back to what they were, and leaves the note that they may not fit.
+fn kill_half_way(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], as_before: u8) {
+    for (number, (path, content)) in before.iter().enumerate() {
+        if as_before >> number & 1 == 1 {
+            match content {
+                Some(content) => fs::write(path, content).expect("can be written"),
+                None => remove(path).expect("can be removed"),
+            }
+        }
+    }
+    let store = Store::open(dir, LONG).expect("can be had");
+    store.file.write_all_at(&[1], place_of(store.number)).expect("can be written");
+}
+
+proptest! {
+    /// A turn is open from its beginning or its last sign of life to its stop; the agent is at work while one is.
+    #[test]
+    fn after_any_event_the_marker_files_are_right_whatever_was_killed_before(steps in prop::collection::vec(step(), 1..25)) {
+        let (_folder, dir) = folder();
+        let children = ["child-1", "child-2", "child-3"];
+        let mut paths = vec![dir.active(), dir.root_active(), dir.root_session(), dir.transcript_path()];
+        paths.extend(children.map(|child| dir.subagents().join(child)));
+        let (mut turns, mut open) = ([0; 4], [false; 4]);
+        for (number, (who, told, end)) in steps.into_iter().enumerate() {
+            let turn = if matches!(told, Told::Begins) { number + 1 } else { turns[who] };
+            if turn == 0 {
+                continue;
+            }
+            let agent = (who > 0).then(|| ThreadId(name(children[who - 1])));
+            let run = Run { agent, ..run(&format!("01a20218-{turn:04x}-7000-8000-00000000beef"), event_of(who, told)) };
+            let before: Vec<_> = paths.iter().map(|path| (path.clone(), fs::read(path).ok())).collect();
+            if matches!(end, End::KilledBefore) {
+                continue;
+            }
+            take(&dir, &run);
+            (turns[who], open[who]) = (turn, !matches!(told, Told::Stops));
+            match end {
+                End::KilledHalfWay(as_before) => {
+                    kill_half_way(&dir, &before, as_before);
+                    continue;
+                }
+                End::Twice => take(&dir, &run),
+                End::Well | End::KilledBefore => {}
+            }
+            let are_there: Vec<bool> = paths.iter().map(|path| path.exists()).collect();
+            let is_active = open.contains(&true);
+            prop_assert_eq!(are_there, [&[is_active, open[0], turns[0] > 0, turns[0] > 0][..], &open[1..]].concat());
+        }
+    }
 }
