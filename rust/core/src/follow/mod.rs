@@ -4,6 +4,7 @@
 //! * [`checkpoint`]: how far it came, on disk
 //! * [`source`]: rollouts: where they are, whether they are what they were, how far their whole lines go
 //! * [`transcripts`]: the two files that are appended to
+//! * [`watcher`]: passes over the transcripts and the marker, again and again
 //! * [`watches`]: waiting until there is something new
 //! * [`known_lines`]: which lines are in the raw transcript, where a source or the checkpoint is not what it was
 
@@ -12,6 +13,7 @@ pub mod known_lines;
 pub mod pass;
 pub mod source;
 pub mod transcripts;
+pub mod watcher;
 pub mod watches;
 
 pub use pass::{FollowError, Followed, Follower, Until};

@@ -131,6 +131,17 @@ impl Follower {
     }
 }
 
+impl Follower {
+    /// The rollouts that may go on: the current one and those that were before it, where hooks named them.
+    pub fn rollouts(&self) -> impl Iterator<Item = &Path> {
+        let checkpoint = self.live.as_ref().map(|live| &live.checkpoint);
+        let sources = checkpoint.map_or(&[][..], |checkpoint| &checkpoint.sources);
+        let current = checkpoint.and_then(|checkpoint| checkpoint.current).and_then(|place| sources.get(place as usize));
+        let late = sources.iter().rev().take(LATE);
+        current.into_iter().chain(late).map(|source| Path::new(&source.path))
+    }
+}
+
 impl Live {
     fn common(&mut self) -> &mut Transcript {
         self.converter.sink_mut()
@@ -204,7 +215,7 @@ impl<'p> Pass<'p> {
         if left == 0 {
             return Ok(());
         }
-        let completed = self.complete(source, from, to).unwrap_or_else(|_| None);
+        let completed = self.complete(source, from, to).unwrap_or(None);
         let path = self.dir.raw_transcript();
         if let Some(copied) = completed {
             self.set_copied(source, Some(copied));
@@ -617,14 +628,14 @@ fn small(number: usize) -> u32 {
 fn into_io(error: LineError) -> io::Error {
     match error {
         LineError::Read { source, .. } => source,
-        error => io::Error::other(error),
+        error @ LineError::TooLong { .. } => io::Error::other(error),
     }
 }
 
 fn output_error(dir: &StateDir, error: OutputError) -> FollowError {
     match error {
         OutputError::Sink(source) => FollowError::Io { path: dir.common_transcript(), source },
-        error => FollowError::Waiting(error),
+        error @ OutputError::Waiting(_) => FollowError::Waiting(error),
     }
 }
 

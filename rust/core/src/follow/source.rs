@@ -123,6 +123,9 @@ impl Opened {
     ///
     /// What the system says, and that a compressed file is broken.
     pub fn begins_with(&self, copied: &Copied) -> io::Result<bool> {
+        if copied.length == 0 {
+            return Ok(true);
+        }
         if !self.is_compressed && self.stamp.size < copied.length {
             return Ok(false);
         }

@@ -100,22 +100,24 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Watches these from now on, in place of those before; what is not there is not watched.
-    pub fn set(&mut self, wanted: Vec<Watched>) {
-        let is_same = wanted == self.wanted;
-        // A file that was replaced is another one under the same name, so names are asked for anew each time.
-        if is_same && self.untold.is_none() && wanted.iter().all(|watched| self.is_taken(watched)) {
-            return;
+    /// Watches these from now on, in place of those before; what is not there is not watched. Gives whether there is
+    /// something that was not watched before: it may have changed meanwhile.
+    pub fn set(&mut self, wanted: Vec<Watched>) -> bool {
+        if wanted == self.wanted && wanted.iter().all(|watched| self.is_taken(watched)) {
+            return false;
         }
         self.untold = wanted.iter().find_map(|watched| shared(watched.path()));
         self.wanted = wanted;
+        let before: Vec<Watched> = self.taken.values().flatten().cloned().collect();
         if let Err(error) = self.take() {
             self.untold = Some(Untold::Limit(std::io::Error::from(error).to_string()));
         }
+        self.taken.values().flatten().any(|watched| !before.contains(watched))
     }
 
     fn is_taken(&self, watched: &Watched) -> bool {
-        self.taken.values().flatten().any(|taken| taken == watched) || !watched.path().exists()
+        let is_taken = self.taken.values().flatten().any(|taken| taken == watched);
+        is_taken || self.untold.is_some() || !watched.path().exists()
     }
 
     fn take(&mut self) -> Result<(), Errno> {

@@ -17,8 +17,8 @@ fn read(file: &File) -> (Option<(u64, Vec<u8>)>, bool) {
 fn the_newest_counts() {
     let file = file();
     assert_eq!((read(&file), FORM.number(&file).expect("can be read")), ((None, false), 0));
-    for number in 1..6 {
-        let state = vec![number as u8; 100 * number as usize];
+    for (number, byte) in (1..6).zip(1..) {
+        let state = vec![byte; 100 * usize::from(byte)];
         FORM.write(&file, number, &state).expect("can be written");
         assert_eq!(read(&file), (Some((number, state)), false));
         assert_eq!(FORM.number(&file).expect("can be read"), number);
