@@ -296,7 +296,7 @@ impl<'p> Pass<'p> {
             return Ok(false);
         }
         for (path, end) in self.list()? {
-            let source = self.source(&path);
+            let source = self.source(&path)?;
             self.live.checkpoint.current = Some(source);
             let is_complete = self.drain(source, &is_over)?;
             // An entry without an end of line may go on; it is looked at again.
@@ -342,10 +342,10 @@ impl<'p> Pass<'p> {
     }
 
     /// The place of the source that hooks name `path`, which may be a new one.
-    fn source(&mut self, path: &str) -> u32 {
+    fn source(&mut self, path: &str) -> Stepped<u32> {
         let Checkpoint { sources, current, .. } = &mut self.live.checkpoint;
         if let Some(place) = sources.iter().position(|source| source.path == path) {
-            return small(place);
+            return Ok(small(place));
         }
         if sources.len() >= MOST_SOURCES {
             sources.remove(0);
@@ -353,7 +353,10 @@ impl<'p> Pass<'p> {
             self.live.seen.clear();
         }
         sources.push(Source { path: path.to_owned(), copied: Some(Copied::default()) });
-        small(sources.len() - 1)
+        let place = small(sources.len() - 1);
+        // An intent names a source by its place: that must be on disk before.
+        self.commit()?;
+        Ok(place)
     }
 
     /// Copies what is new in a source; `false` where the deadline came before the end.
