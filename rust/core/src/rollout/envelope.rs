@@ -27,6 +27,7 @@ pub struct Envelope<'a, 't> {
 impl<'a, 't> Envelope<'a, 't> {
     /// Reads it off a scanned line; `head` is what was read before the scan, if it did not begin at the line's start.
     #[must_use]
+    #[inline(always)]
     pub fn of(text: Text<'a>, tape: &'t Tape, head: Option<&Head<'a>>) -> Self {
         let mut envelope = Self::default();
         if let Some(head) = head {
@@ -68,6 +69,7 @@ impl Default for Members<'_> {
 impl<'t> Members<'t> {
     /// The members of a value, none where it is no object.
     #[must_use]
+    #[inline(always)]
     pub fn of(tape: &'t Tape, object: &Value) -> Self {
         let mut members = Self { tape: Some(tape), ..Self::default() };
         if object.kind == Kind::Object {

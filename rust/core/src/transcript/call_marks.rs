@@ -5,15 +5,15 @@ use std::collections::VecDeque;
 use crate::rollout::ids::CallId;
 
 /// How many different marks there are.
-const MARKS: u16 = 2048;
+const MARKS: u16 = 1024;
 
 /// A mark for each call of a queue, in step with it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(from = "VecDeque<u16>", into = "VecDeque<u16>")]
 pub struct CallMarks {
     marks: VecDeque<u16>,
-    /// How many calls have each mark.
-    counts: Box<[u16; MARKS as usize]>,
+    /// How many calls have each mark, as far as a byte counts: what has come to its end stays there.
+    counts: Box<[u8; MARKS as usize]>,
 }
 
 impl Default for CallMarks {
@@ -27,7 +27,7 @@ impl From<VecDeque<u16>> for CallMarks {
         let mut counts = Box::new([0; MARKS as usize]);
         for mark in &mut marks {
             *mark %= MARKS;
-            counts[usize::from(*mark)] += 1;
+            count(&mut counts[usize::from(*mark)]);
         }
         Self { marks, counts }
     }
@@ -50,13 +50,16 @@ impl CallMarks {
     pub fn push(&mut self, call: &CallId) {
         let mark = mark(call);
         self.marks.push_back(mark);
-        self.counts[usize::from(mark)] += 1;
+        count(&mut self.counts[usize::from(mark)]);
     }
 
     /// Says that the call at `place` was taken away.
     pub fn remove(&mut self, place: usize) {
         if let Some(mark) = self.marks.remove(place) {
-            self.counts[usize::from(mark)] -= 1;
+            let count = &mut self.counts[usize::from(mark)];
+            if *count < u8::MAX {
+                *count -= 1;
+            }
         }
     }
 
@@ -65,6 +68,11 @@ impl CallMarks {
     pub fn may_hold(&self, call: &CallId) -> bool {
         self.counts[usize::from(mark(call))] > 0
     }
+}
+
+/// Counts one more.
+fn count(calls: &mut u8) {
+    *calls = calls.saturating_add(1);
 }
 
 /// A number below [`MARKS`] that equal ids share and most others do not.
@@ -76,7 +84,7 @@ fn mark(call: &CallId) -> u16 {
         };
         (mark ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29)
     });
-    u16::try_from(mixed >> 53).map_or(0, |mark| mark % MARKS)
+    u16::try_from(mixed >> 54).map_or(0, |mark| mark % MARKS)
 }
 
 #[cfg(test)]
@@ -115,6 +123,6 @@ mod tests {
         let id = |number: usize| CallId(Name::new(format!("call_{number:024}").as_bytes(), false));
         let calls: Vec<CallId> = (0..192).map(id).collect();
         let marks: CallMarks = calls.iter().collect();
-        assert!((1000..11_000).filter(|number| marks.may_hold(&id(*number))).count() < 1500);
+        assert!((1000..11_000).filter(|number| marks.may_hold(&id(*number))).count() < 2500);
     }
 }

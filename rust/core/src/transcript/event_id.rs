@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::rollout::{ByteOffset, timestamp::Nanos};
+use crate::rollout::{ByteOffset, ids::Name, timestamp::Nanos};
 
 /// Characters of an item's text that its id depends on.
 pub const HASHED_CHARACTERS: usize = 1024;
@@ -112,7 +112,7 @@ pub struct GivenIds {
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Newest {
-    timestamp: String,
+    timestamp: Name,
     nanos: Nanos,
     /// The first 8 bytes of each id, mixed with its kind.
     given: Vec<u64>,
@@ -138,13 +138,12 @@ impl GivenIds {
             Some(newest) if newest.timestamp.as_bytes() == timestamp => {}
             Some(newest) if newest.nanos >= nanos => return placed(timestamp, text, offset),
             Some(newest) => {
-                newest.timestamp.clear();
-                newest.timestamp.push_str(&String::from_utf8_lossy(timestamp));
+                newest.timestamp.assign(timestamp);
                 newest.nanos = nanos;
                 newest.given.clear();
             }
             newest @ None => {
-                let timestamp = String::from_utf8_lossy(timestamp).into_owned();
+                let timestamp = Name::new(timestamp, false);
                 *newest = Some(Newest { timestamp, nanos, given: Vec::new() });
             }
         }
