@@ -44,7 +44,11 @@ pub struct Arguments {
 }
 
 fn process(text: &str) -> Result<Pid, String> {
-    text.parse().ok().filter(|number| *number > 0).and_then(Pid::from_raw).ok_or_else(|| "a process id is wanted".into())
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| "a process id is wanted".into())
 }
 
 /// Runs the command; gives 0, 1 where the system failed, 2 where no agent is named.

@@ -46,3 +46,6 @@ pub fn exclusive(file: &File, patience: Duration) -> Result<(), LockError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,7 +136,8 @@ impl Follower {
     pub fn rollouts(&self) -> impl Iterator<Item = &Path> {
         let checkpoint = self.live.as_ref().map(|live| &live.checkpoint);
         let sources = checkpoint.map_or(&[][..], |checkpoint| &checkpoint.sources);
-        let current = checkpoint.and_then(|checkpoint| checkpoint.current).and_then(|place| sources.get(place as usize));
+        let current =
+            checkpoint.and_then(|checkpoint| checkpoint.current).and_then(|place| sources.get(place as usize));
         let late = sources.iter().rev().take(LATE);
         current.into_iter().chain(late).map(|source| Path::new(&source.path))
     }
@@ -541,11 +542,7 @@ impl<'p> Pass<'p> {
 
 /// The conversion to go on with, and from where in the raw transcript: the one of the checkpoint where that is there, can
 /// be read, and the common transcript fits it; else one from the start.
-fn conversion(
-    agent_id: &str,
-    checkpoint: &Checkpoint,
-    path: &Path,
-) -> Stepped<(Converter<Transcript>, ByteOffset)> {
+fn conversion(agent_id: &str, checkpoint: &Checkpoint, path: &Path) -> Stepped<(Converter<Transcript>, ByteOffset)> {
     let mut common = Transcript::open(path).map_err(io_error(path))?;
     if let Some(conversion) = &checkpoint.conversion
         && common.go_on_behind(checkpoint.common).map_err(io_error(path))?

@@ -146,7 +146,9 @@ impl Opened {
             // The end may begin inside the start.
             let between = (length - hashed).saturating_sub(hashed);
             io::copy(&mut input.by_ref().take(between), &mut io::sink())?;
-            end.extend_from_slice(&start[usize::try_from((length - hashed).min(hashed)).unwrap_or(0).min(start.len())..]);
+            end.extend_from_slice(
+                &start[usize::try_from((length - hashed).min(hashed)).unwrap_or(0).min(start.len())..],
+            );
             input.take(hashed - (end.len() as u64).min(hashed)).read_to_end(&mut end)?;
         } else {
             for (bytes, at) in [(&mut start, 0), (&mut end, length - hashed)] {

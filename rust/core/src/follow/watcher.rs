@@ -57,7 +57,10 @@ impl Watcher {
     ///
     /// [`WatchError`]; what could be done was done.
     pub fn once(&mut self, is_final: bool, patience: Duration) -> Result<Followed, WatchError> {
-        let followed = self.follow(is_final, patience);
+        let followed = match self.follow(is_final, patience) {
+            Err(error @ FollowError::NoStateDir(_)) => return Err(error.into()),
+            followed => followed,
+        };
         // The transcripts first: who sees that the agent waits finds its last words.
         marker::follow(&self.dir)?;
         Ok(followed?)

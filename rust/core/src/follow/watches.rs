@@ -199,9 +199,7 @@ impl Watches {
                     }
                     let watched = self.taken.get(&event.wd()).into_iter().flatten();
                     is_told |= watched.into_iter().any(|watched| match (watched, &name) {
-                        (Watched::Names(_, beginning), Some(name)) => {
-                            name.starts_with(beginning.as_encoded_bytes())
-                        }
+                        (Watched::Names(_, beginning), Some(name)) => name.starts_with(beginning.as_encoded_bytes()),
                         _ => true,
                     });
                 }
@@ -226,3 +224,6 @@ fn shared(path: &Path) -> Option<Untold> {
     let (_, kind) = SHARED.iter().find(|(number, _)| *number == kind)?;
     Some(Untold::Shared { path: path.to_owned(), kind })
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,8 @@ impl Rollout {
         let path = self.place();
         fs::create_dir_all(path.parent().expect("a folder")).expect("can be made");
         let bytes = self.bytes();
-        let bytes = if self.is_compressed { zstd::encode_all(&bytes[..], 1).expect("can be compressed") } else { bytes };
+        let bytes =
+            if self.is_compressed { zstd::encode_all(&bytes[..], 1).expect("can be compressed") } else { bytes };
         // A new file under the name, as a rename gives one.
         let beside = path.with_extension("new");
         fs::write(&beside, bytes).expect("can be written");
@@ -141,7 +142,9 @@ fn line(number: u64, has_ordinal: bool) -> Vec<u8> {
         ),
         3 => (
             "response_item",
-            format!("{{\"type\":\"function_call\",\"call_id\":\"c{number}\",\"name\":\"exec\",\"arguments\":\"{{}}\"}}"),
+            format!(
+                "{{\"type\":\"function_call\",\"call_id\":\"c{number}\",\"name\":\"exec\",\"arguments\":\"{{}}\"}}"
+            ),
         ),
         4 => (
             "response_item",
@@ -195,8 +198,7 @@ impl World {
         } else {
             let name = format!("codex/sessions/2026/01/05/rollout-{}.jsonl", self.rollouts.len());
             let path = self.home.path().join(name);
-            let rollout =
-                Rollout { path, lines: Vec::new(), torn: None, is_compressed: false, is_archived: false };
+            let rollout = Rollout { path, lines: Vec::new(), torn: None, is_compressed: false, is_archived: false };
             rollout.write_anew();
             self.rollouts.push(rollout);
             self.rollouts.len() - 1
@@ -241,7 +243,9 @@ impl World {
             Event::Replace(place) => self.rollout(*place).write_anew(),
             Event::Migrate(place, seed) => {
                 let rollout = self.rollout(*place);
-                rollout.lines.retain(|(number, _)| (seed.rotate_left(u32::try_from(number % 64).unwrap_or(0))) % 5 != 0);
+                rollout
+                    .lines
+                    .retain(|(number, _)| (seed.rotate_left(u32::try_from(number % 64).unwrap_or(0))) % 5 != 0);
                 rollout.lines.iter_mut().for_each(|(_, has_ordinal)| *has_ordinal = true);
                 rollout.write_anew();
             }
@@ -425,8 +429,16 @@ impl Reread for Nowhere {
     fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {}
 }
 
+/// How many schedules are tried, if nobody says how many.
+const SCHEDULES: u32 = 2000;
+
+fn schedules() -> ProptestConfig {
+    let wanted = std::env::var("MNGR_CODEX_SCHEDULES").ok().and_then(|wanted| wanted.parse().ok());
+    ProptestConfig::with_cases(wanted.unwrap_or(SCHEDULES))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::default())]
+    #![proptest_config(schedules())]
 
     #[test]
     fn whatever_happens_each_line_comes_once(events in prop::collection::vec(event(), 1..40)) {
