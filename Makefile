@@ -66,6 +66,10 @@ test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed ## Tests
 test-packaging: $(MAIN)/installed ## Slow: sdist, wheel from sdist and editable install, each built afresh
 	@MNGR_CODEX_TEST_BUILDS=1 $(call python,$(MAIN)) -m pytest tests/packaging
 
+.PHONY: torture
+torture: toolchain ## 100,000 random schedules of following, which takes most of an hour
+	MNGR_CODEX_SCHEDULES=100000 cargo test --release --package mngr-codex-core --locked --lib follow::pass
+
 .PHONY: lint
 lint: toolchain $(MAIN)/installed ## Formatting, clippy, ruff, mypy, and the stub against the built module
 	cargo fmt --all --check

@@ -1,6 +1,8 @@
 """Fixtures that several test files share."""
 
+import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,3 +43,11 @@ def open_to_all() -> Iterator[Path]:
         folder = Path(name)
         folder.chmod(0o755)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def tracing() -> None:
+    """Needs strace, which `make test` names where it is missing."""
+    tried = shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True)
+    if not tried or tried.returncode != 0:
+        pytest.skip("programs cannot be traced here" if tried else "there is no strace to kill a program with")

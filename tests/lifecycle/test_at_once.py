@@ -2,13 +2,11 @@
 
 import fcntl
 import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from tests.lifecycle.agent import Agent
 from tests.program import program
+from tests.traced import Traced
 
 MANY = 64
 
@@ -304,38 +303,21 @@ class Killer:
         else:
             self.agent.state.mkdir()
 
-    def traced(self, options: list[str], hook: Hook) -> int:
-        command = ["strace", "-f", "-qq", *options, str(program()), "hook", hook[0]]
-        done = subprocess.run(command, input=hook[1], capture_output=True, env=self.agent.environment(), timeout=60)
-        return done.returncode
+    def traced(self, hook: Hook) -> Traced:
+        return Traced(["hook", hook[0]], self.agent.environment(), hook[1])
 
     def calls(self, hook: Hook, first: str = "") -> Iterator[tuple[str, int]]:
-        """Every call of the system that a hook makes, from one that holds `first` on, with its number among those of
-        its name.
-        """
-        log = self.agent.folder / "calls"
-        assert self.traced(["-o", str(log)], hook) == 0
-        counts: Counter[str] = Counter()
-        is_begun = False
-        for name, rest in re.findall(r"^\d+ +(\w+)(\(.*)", log.read_text(), re.MULTILINE):
-            counts[name] += 1
-            is_begun = is_begun or first in name + rest
-            # Before the program itself runs, the tracer is all there is.
-            if is_begun and name != "execve":
-                yield name, counts[name]
+        """Every call of the system that a hook makes: see `Traced.calls`."""
+        return self.traced(hook).calls(self.agent.folder / "calls", first)
 
     def kill(self, name: str, number: int, hook: Hook) -> None:
         """Kills a hook at one of its calls."""
-        status = self.traced(["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"], hook)
-        assert status == -signal.SIGKILL, (name, number)
+        self.traced(hook).kill(name, number)
 
 
 @pytest.fixture
-def killer(agent: Agent) -> Killer:
-    """Needs strace, which `make test` names where it is missing."""
-    tried = shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True)
-    if not tried or tried.returncode != 0:
-        pytest.skip("programs cannot be traced here" if tried else "there is no strace to kill a program with")
+def killer(agent: Agent, tracing: None) -> Killer:
+    """What kills hooks."""
     return Killer(agent)
 
 

@@ -6,6 +6,7 @@ mod marker;
 mod signals;
 mod state_dir;
 mod streams;
+mod watch;
 
 use std::ffi::OsString;
 use std::io;
@@ -26,6 +27,7 @@ enum Command {
     Convert(convert::Arguments),
     Hook(hook::Arguments),
     Marker(marker::Arguments),
+    Watch(watch::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Marker(arguments) => marker::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
     }
 }
 

@@ -1,20 +1,24 @@
 //! The logic of mngr-codex: reading Codex's rollouts and converting them to mngr's common transcript.
 //!
-//! Five rooms, each with one reason to change:
+//! Six rooms, each with one reason to change:
 //!
 //! * [`json`]: JSON as it stands in rollouts
 //! * [`rollout`]: Codex's file format
 //! * [`transcript`]: rollout items as transcript records
+//! * [`follow`]: rollouts as they grow, each byte once
 //! * [`lifecycle`]: whether the agent is at work
-//! * [`state_dir`], [`event_log`], [`atomic_file`]: an agent's files
+//! * [`state_dir`], [`event_log`], [`atomic_file`], [`lock`]: an agent's files
 //!
 //! This library knows neither Python nor the command line, and prints nothing.
 
 pub mod atomic_file;
 pub mod event_log;
+pub mod follow;
 pub mod json;
 pub mod lifecycle;
+pub mod lock;
 pub mod rollout;
 mod sealed;
 pub mod state_dir;
 pub mod transcript;
+mod two_places;

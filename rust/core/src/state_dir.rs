@@ -67,6 +67,24 @@ impl StateDir {
         self.0.join("events/logs/mngr_codex/events.jsonl")
     }
 
+    /// The raw transcript: the bytes of the root's rollouts.
+    #[must_use]
+    pub fn raw_transcript(&self) -> PathBuf {
+        self.0.join("logs/codex_transcript/events.jsonl")
+    }
+
+    /// The common transcript.
+    #[must_use]
+    pub fn common_transcript(&self) -> PathBuf {
+        self.0.join("events/codex/common_transcript/events.jsonl")
+    }
+
+    /// How far the rollouts were followed, and the lock of who follows them.
+    #[must_use]
+    pub fn following(&self) -> PathBuf {
+        self.own().join("following")
+    }
+
     /// What is ours alone.
     #[must_use]
     pub fn own(&self) -> PathBuf {

@@ -140,6 +140,18 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
     read(dir)
 }
 
+/// Takes in what the rollouts say since they were last read, as one who follows them does again and again; gives the state
+/// then.
+///
+/// # Errors
+///
+/// [`MarkerError::Store`]
+pub fn follow(dir: &StateDir) -> Result<State, MarkerError> {
+    heal(dir, PATIENCE, |_| true, healing::read)?;
+    take_what_was_put_off(dir)?;
+    read(dir)
+}
+
 /// Closes all that is open, for a codex that starts anew: nothing that the rollouts hold by now opens it again.
 ///
 /// # Errors

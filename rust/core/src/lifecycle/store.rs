@@ -12,11 +12,9 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
-
+use crate::lock::{self, LockError};
 use crate::sealed;
 use crate::state_dir::StateDir;
 
@@ -37,9 +35,6 @@ const HEADER: usize = 1 + 8 + 4;
 
 /// Bytes that are read of each place at first: most states are shorter.
 const FIRST_READ: usize = 2048;
-
-/// How long a process sleeps at most before it asks for the lock again.
-const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 
 /// Why the state could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -331,24 +326,10 @@ fn open_or_make(dir: &StateDir, path: &Path) -> Result<File, StoreError> {
 
 /// Takes the lock, or gives up after `patience`.
 fn lock(file: &File, patience: Duration, path: &Path) -> Result<(), StoreError> {
-    let mut begun = None;
-    // Owners hold it for some 50 microseconds. Many that asked for it that often would keep the owner from its work.
-    let mut pause = Duration::from_micros(200);
-    loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) => {
-                let begun = *begun.get_or_insert_with(Instant::now);
-                if begun.elapsed() >= patience {
-                    return Err(StoreError::Locked(patience));
-                }
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(io_error(path)(error.into())),
-        }
-    }
+    lock::exclusive(file, patience).map_err(|error| match error {
+        LockError::Held(patience) => StoreError::Locked(patience),
+        LockError::Io(error) => io_error(path)(error),
+    })
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ struct State {
 }
 
 /// The converter between two lines, to go on from later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Checkpoint {
     /// Where to go on reading.
     pub resume_at: ByteOffset,
@@ -301,6 +301,25 @@ impl<W: Write> Converter<W> {
             self.release_commands();
         }
         self.output.flush()
+    }
+
+    /// Hands what may go to the sink.
+    ///
+    /// # Errors
+    ///
+    /// [`OutputError`]: what the sink said, or the temporary file for waiting records.
+    pub fn flush(&mut self) -> Result<(), OutputError> {
+        self.output.flush()
+    }
+
+    /// What the records are handed to.
+    pub fn sink(&self) -> &W {
+        self.output.sink()
+    }
+
+    /// What the records are handed to.
+    pub fn sink_mut(&mut self) -> &mut W {
+        self.output.sink_mut()
     }
 
     /// What came of it so far.

@@ -186,6 +186,11 @@ impl<W: Write> Output<W> {
     }
 
     /// What the records are handed to.
+    pub fn sink(&self) -> &W {
+        &self.sink
+    }
+
+    /// What the records are handed to.
     pub fn sink_mut(&mut self) -> &mut W {
         &mut self.sink
     }

@@ -1,0 +1,112 @@
+//! `mngr-codex watch`: follows the agent's rollouts.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mngr_codex_core::follow::watcher::Watcher;
+use mngr_codex_core::state_dir::StateDir;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::state_dir;
+use crate::streams::complain;
+
+/// How long one pass waits for another one, where nobody says otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Says for how many seconds a pass waits for another one. mngr sets it when it destroys an agent.
+const PATIENCE_VARIABLE: &str = "MNGR_CONVERT_LOCK_TIMEOUT";
+
+/// Follow the agent's rollouts: raw transcript, common transcript, and whether the agent is at work
+///
+/// Runs until SIGTERM or SIGINT, makes a last pass, and ends with 0.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The agent's state dir; without it `$MNGR_AGENT_STATE_DIR`, which mngr sets for all that an agent runs
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// Make one pass over what is there, then end
+    #[arg(long)]
+    once: bool,
+
+    /// Nothing more will come: hold no record back
+    #[arg(long, requires = "once")]
+    r#final: bool,
+
+    /// End when this process has ended, after a last pass
+    #[arg(long, value_name = "PID", conflicts_with = "once", value_parser = process)]
+    with_pid: Option<Pid>,
+}
+
+fn process(text: &str) -> Result<Pid, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| "a process id is wanted".into())
+}
+
+/// Runs the command; gives 0, 1 where the system failed, 2 where no agent is named.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let Some(path) = state_dir::of(arguments.state_dir.clone()) else {
+        complain(format!("which agent? name its state dir with --state-dir, or set ${}", state_dir::VARIABLE));
+        return ExitCode::from(2);
+    };
+    let mut watcher = Watcher::new(StateDir::new(path));
+    let result = if arguments.once {
+        watcher.once(arguments.r#final, patience()).map(drop).map_err(|error| error.to_string())
+    } else {
+        follow(&mut watcher, arguments.with_pid)
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn patience() -> Duration {
+    let seconds = std::env::var(PATIENCE_VARIABLE).ok().and_then(|seconds| seconds.trim().parse().ok());
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(PATIENCE)
+}
+
+/// Follows until a signal comes or the process ends, then makes a last pass.
+fn follow(watcher: &mut Watcher, with: Option<Pid>) -> Result<(), String> {
+    let (stop, stopped) = UnixStream::pair().map_err(|error| format!("no signal can be waited for: {error}"))?;
+    for signal in [SIGTERM, SIGINT] {
+        let stopped = stopped.try_clone().map_err(|error| format!("no signal can be waited for: {error}"))?;
+        signal_hook::low_level::pipe::register(signal, stopped)
+            .map_err(|error| format!("no signal can be waited for: {error}"))?;
+    }
+    let process = match with.map(open_process).transpose()? {
+        // It has ended already.
+        Some(None) => return last(watcher),
+        process => process.flatten(),
+    };
+    let others: Vec<_> = [stop.as_fd()].into_iter().chain(process.as_ref().map(AsFd::as_fd)).collect();
+    loop {
+        if watcher.turn(&others).map_err(|error| error.to_string())?.is_some() {
+            return last(watcher);
+        }
+    }
+}
+
+/// A descriptor of a process that becomes readable when it ends; `None` where there is no such process.
+fn open_process(process: Pid) -> Result<Option<OwnedFd>, String> {
+    match pidfd_open(process, PidfdFlags::empty()) {
+        Ok(process) => Ok(Some(process)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(error) => Err(format!("process {} cannot be waited for: {error}", process.as_raw_nonzero())),
+    }
+}
+
+fn last(watcher: &mut Watcher) -> Result<(), String> {
+    watcher.once(false, PATIENCE).map(drop).map_err(|error| error.to_string())
+}

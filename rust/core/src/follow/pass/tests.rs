@@ -1,0 +1,452 @@
+//! Random schedules of what codex, users and accidents do, against what must be true after each pass.
+
+use std::collections::{BTreeMap, HashSet};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::transcript::Converter;
+
+/// What happens.
+#[derive(Clone, Debug)]
+enum Event {
+    /// Codex writes whole lines.
+    Append(Place, usize),
+    /// Codex is in the middle of a line.
+    Tear(Place, usize),
+    /// Another rollout becomes current, a new one or one that was there.
+    Switch(Option<Place>),
+    /// A rollout loses its last lines.
+    Cut(Place, usize),
+    /// A rollout is replaced by a copy of itself.
+    Replace(Place),
+    /// A rollout is written anew under its name: some lines less, ordinals in the others.
+    Migrate(Place, u64),
+    /// A rollout is compressed, or what was compressed is restored.
+    Compress(Place),
+    Restore(Place),
+    /// A rollout is moved to the archive, or back.
+    Archive(Place),
+    Unarchive(Place),
+    /// Somebody follows: the one who did, the other one, or one who was started anew.
+    Follow(Who),
+    /// The same, and is killed: so many thousandths of the raw and of the common transcript were written.
+    Killed(Who, u16, u16),
+    /// The checkpoint is removed, or one of its bytes is changed.
+    Forget,
+    Damage(prop::sample::Index, u8),
+    /// The common transcript is removed.
+    LoseCommon,
+    /// The list's last entry has no end of line yet.
+    Unterminated,
+}
+
+type Place = prop::sample::Index;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    First,
+    Second,
+    New,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let place = any::<Place>;
+    let who = || prop::sample::select(&[Who::First, Who::First, Who::Second, Who::New][..]);
+    prop_oneof![
+        10 => (place(), 1_usize..6).prop_map(|(place, lines)| Event::Append(place, lines)),
+        3 => (place(), 1_usize..400).prop_map(|(place, bytes)| Event::Tear(place, bytes)),
+        2 => prop::option::of(place()).prop_map(Event::Switch),
+        1 => (place(), 1_usize..4).prop_map(|(place, lines)| Event::Cut(place, lines)),
+        1 => place().prop_map(Event::Replace),
+        1 => (place(), any::<u64>()).prop_map(|(place, seed)| Event::Migrate(place, seed)),
+        1 => place().prop_map(Event::Compress),
+        1 => place().prop_map(Event::Restore),
+        1 => place().prop_map(Event::Archive),
+        1 => place().prop_map(Event::Unarchive),
+        10 => who().prop_map(Event::Follow),
+        6 => (who(), 0_u16..=1000, 0_u16..=1000).prop_map(|(who, raw, common)| Event::Killed(who, raw, common)),
+        1 => Just(Event::Forget),
+        1 => (place(), 1_u8..).prop_map(|(at, flipped)| Event::Damage(at, flipped)),
+        1 => Just(Event::LoseCommon),
+        1 => Just(Event::Unterminated),
+    ]
+}
+
+/// A rollout as codex has it.
+struct Rollout {
+    path: PathBuf,
+    /// Its whole lines, by their numbers, and whether they have ordinals.
+    lines: Vec<(u64, bool)>,
+    /// The beginning of the next line.
+    torn: Option<(u64, usize)>,
+    is_compressed: bool,
+    is_archived: bool,
+}
+
+impl Rollout {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.lines.iter().flat_map(|(number, has)| line(*number, *has)).collect();
+        if let Some((number, length)) = self.torn {
+            bytes.extend(&line(number, false)[..length]);
+        }
+        bytes
+    }
+
+    fn place(&self) -> PathBuf {
+        let path = if self.is_archived { archive(&self.path) } else { self.path.clone() };
+        if self.is_compressed { path.with_extension("jsonl.zst") } else { path }
+    }
+
+    fn write_anew(&self) {
+        let path = self.place();
+        fs::create_dir_all(path.parent().expect("a folder")).expect("can be made");
+        let bytes = self.bytes();
+        let bytes =
+            if self.is_compressed { zstd::encode_all(&bytes[..], 1).expect("can be compressed") } else { bytes };
+        // A new file under the name, as a rename gives one.
+        let beside = path.with_extension("new");
+        fs::write(&beside, bytes).expect("can be written");
+        fs::rename(beside, path).expect("can be renamed");
+    }
+
+    fn remove(&self) {
+        fs::remove_file(self.place()).expect("it was there");
+    }
+}
+
+fn archive(path: &Path) -> PathBuf {
+    let home = path.ancestors().nth(5).expect("a home");
+    home.join("archived_sessions").join(path.file_name().expect("a name"))
+}
+
+/// A line that is unlike any other. Some are measured, some wait, some are long.
+fn line(number: u64, has_ordinal: bool) -> Vec<u8> {
+    let ordinal = if has_ordinal { format!("\"ordinal\":{number},") } else { String::new() };
+    let text = "word ".repeat(usize::try_from(number * 7 % 60).expect("small"));
+    let (kind, payload) = match number % 7 {
+        0 => ("turn_context", format!("{{\"turn_id\":\"turn {number}\",\"model\":\"m\"}}")),
+        1 => (
+            "response_item",
+            format!(
+                "{{\"type\":\"message\",\"role\":\"user\",\"content\":[{{\"type\":\"input_text\",\"text\":\"{text}\"}}]}}"
+            ),
+        ),
+        2 => (
+            "event_msg",
+            format!(
+                "{{\"type\":\"token_count\",\"info\":{{\"total_token_usage\":{{\"input_tokens\":{number}}},\
+                 \"last_token_usage\":{{\"input_tokens\":1}}}}}}"
+            ),
+        ),
+        3 => (
+            "response_item",
+            format!(
+                "{{\"type\":\"function_call\",\"call_id\":\"c{number}\",\"name\":\"exec\",\"arguments\":\"{{}}\"}}"
+            ),
+        ),
+        4 => (
+            "response_item",
+            format!("{{\"type\":\"function_call_output\",\"call_id\":\"c{}\",\"output\":\"{text}\"}}", number - 1),
+        ),
+        _ => (
+            "response_item",
+            format!(
+                "{{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{{\"type\":\"output_text\",\
+                 \"text\":\"{number} {text}\"}}]}}"
+            ),
+        ),
+    };
+    let time = 1_767_600_000_000 + number * 10;
+    let time = humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + Duration::from_millis(time));
+    format!("{{\"timestamp\":\"{time}\",{ordinal}\"type\":\"{kind}\",\"payload\":{payload}}}\n").into_bytes()
+}
+
+/// An agent and its codex.
+struct World {
+    home: TempDir,
+    rollouts: Vec<Rollout>,
+    next: u64,
+    followers: BTreeMap<bool, Follower>,
+    /// What a reader has seen of the two transcripts.
+    seen: (Vec<u8>, Vec<u8>),
+}
+
+impl World {
+    fn new() -> Self {
+        let home = TempDir::new().expect("a temporary folder");
+        fs::create_dir(home.path().join("agent")).expect("can be made");
+        let mut world =
+            Self { home, rollouts: Vec::new(), next: 0, followers: BTreeMap::new(), seen: (Vec::new(), Vec::new()) };
+        world.switch(None);
+        world
+    }
+
+    fn dir(&self) -> StateDir {
+        StateDir::new(self.home.path().join("agent"))
+    }
+
+    fn rollout(&mut self, place: Place) -> &mut Rollout {
+        let place = place.index(self.rollouts.len());
+        &mut self.rollouts[place]
+    }
+
+    fn switch(&mut self, place: Option<Place>) {
+        let place = if let Some(place) = place {
+            place.index(self.rollouts.len())
+        } else {
+            let name = format!("codex/sessions/2026/01/05/rollout-{}.jsonl", self.rollouts.len());
+            let path = self.home.path().join(name);
+            let rollout = Rollout { path, lines: Vec::new(), torn: None, is_compressed: false, is_archived: false };
+            rollout.write_anew();
+            self.rollouts.push(rollout);
+            self.rollouts.len() - 1
+        };
+        let path = self.dir().transcript_paths();
+        let mut list = fs::read(&path).unwrap_or_default();
+        if list.last().is_some_and(|last| *last != b'\n') {
+            list.push(b'\n');
+        }
+        list.extend(format!("{}\n", self.rollouts[place].path.display()).into_bytes());
+        fs::write(path, list).expect("can be written");
+    }
+
+    fn happen(&mut self, event: &Event) {
+        let first = self.next;
+        match event {
+            Event::Append(place, count) => {
+                let rollout = self.rollout(*place);
+                let started = rollout.torn.take();
+                let new = started.map(|(number, _)| number).into_iter().chain(first..first + *count as u64);
+                let new: Vec<u64> = new.collect();
+                rollout.lines.extend(new.iter().map(|number| (*number, false)));
+                rollout.append(&new, started.map_or(0, |(_, length)| length));
+                self.next += *count as u64;
+            }
+            Event::Tear(place, bytes) => {
+                let rollout = self.rollout(*place);
+                let (number, length) = rollout.torn.unwrap_or((first, 0));
+                let whole = line(number, false);
+                let more = (length + bytes).min(whole.len() - 1);
+                rollout.torn = Some((number, more));
+                rollout.append_bytes(&whole[length..more]);
+                self.next += 1;
+            }
+            Event::Switch(place) => self.switch(*place),
+            Event::Cut(place, count) => {
+                let rollout = self.rollout(*place);
+                rollout.torn = None;
+                rollout.lines.truncate(rollout.lines.len().saturating_sub(*count));
+                rollout.write_anew();
+            }
+            Event::Replace(place) => self.rollout(*place).write_anew(),
+            Event::Migrate(place, seed) => {
+                let rollout = self.rollout(*place);
+                rollout
+                    .lines
+                    .retain(|(number, _)| (seed.rotate_left(u32::try_from(number % 64).unwrap_or(0))) % 5 != 0);
+                rollout.lines.iter_mut().for_each(|(_, has_ordinal)| *has_ordinal = true);
+                rollout.write_anew();
+            }
+            Event::Compress(place) => self.rollout(*place).move_to(true, None),
+            Event::Restore(place) => self.rollout(*place).move_to(false, None),
+            Event::Archive(place) => self.rollout(*place).move_to_archive(true),
+            Event::Unarchive(place) => self.rollout(*place).move_to_archive(false),
+            Event::Follow(who) => self.follow(*who, false),
+            Event::Killed(who, raw, common) => self.follow_and_be_killed(*who, *raw, *common),
+            Event::Forget => {
+                let _ = fs::remove_file(self.dir().following());
+            }
+            Event::Damage(at, flipped) => {
+                let path = self.dir().following();
+                let mut bytes = fs::read(&path).unwrap_or_default();
+                // Of the first bytes: what is behind is empty for the most part.
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len().min(600));
+                    bytes[at] ^= flipped;
+                    fs::write(path, bytes).expect("can be written");
+                }
+            }
+            Event::LoseCommon => {
+                let _ = fs::remove_file(self.dir().common_transcript());
+                self.seen.1.clear();
+            }
+            Event::Unterminated => {
+                let path = self.dir().transcript_paths();
+                let list = fs::read(&path).expect("it is there");
+                fs::write(path, list.strip_suffix(b"\n").unwrap_or(&list)).expect("can be written");
+            }
+        }
+    }
+
+    /// Makes a pass, and looks at what came of it.
+    fn follow(&mut self, who: Who, is_final: bool) {
+        let dir = self.dir();
+        if who == Who::New {
+            self.followers.clear();
+        }
+        let follower = self.followers.entry(who == Who::Second).or_insert_with(|| Follower::new(dir));
+        follower.pass(Until { deadline: None, is_final }, Duration::ZERO).expect("a pass");
+        self.check(is_final);
+    }
+
+    /// What a pass that is killed leaves behind: of one step some of what it appends, and its intent.
+    fn follow_and_be_killed(&mut self, who: Who, raw_part: u16, common_part: u16) {
+        let dir = self.dir();
+        let files = [dir.following(), dir.raw_transcript(), dir.common_transcript()];
+        let before = files.clone().map(|path| fs::read(path).unwrap_or_default());
+        let size = self.rollouts.iter().map(|rollout| rollout.bytes().len()).sum::<usize>();
+        self.follow(who, false);
+        let after = files.clone().map(|path| fs::read(path).unwrap_or_default());
+        let (raw, common) = (after[1].len() - before[1].len().min(after[1].len()), after[2].len());
+        let is_one_step = raw > 0 && raw as u64 <= super::super::source::STEP && after[1].starts_with(&before[1]);
+        if !is_one_step || size == 0 || after[0].len() < before[0].len() || before[0].is_empty() {
+            return;
+        }
+        // The checkpoint as it was, with the intent that came behind it.
+        let mut following = before[0].clone();
+        let intent = usize::try_from(super::super::checkpoint::INTENT).expect("small");
+        following.resize(following.len().max(after[0].len()), 0);
+        following[intent..].copy_from_slice(&after[0][intent..]);
+        let part = |all: usize, part: u16| all * usize::from(part) / 1000;
+        let raw_length = before[1].len() + part(raw, raw_part);
+        // Records are written behind the lines that they are made of.
+        let common_part = if raw_length == after[1].len() { common_part } else { 0 };
+        let was = before[2].len().min(common);
+        let common_length = was + part(common - was, common_part);
+        fs::write(&files[0], following).expect("can be written");
+        fs::write(&files[1], &after[1][..raw_length]).expect("can be written");
+        fs::write(&files[2], &after[2][..common_length]).expect("can be written");
+        self.followers.clear();
+        // A reader has seen no more than the whole lines of that.
+        self.seen.0.truncate(raw_length);
+        self.seen.1.truncate(common_length);
+        for seen in [&mut self.seen.0, &mut self.seen.1] {
+            seen.truncate(whole_lines(seen));
+        }
+    }
+
+    fn check(&mut self, is_final: bool) {
+        let dir = self.dir();
+        let raw = fs::read(dir.raw_transcript()).unwrap_or_default();
+        let common = fs::read(dir.common_transcript()).unwrap_or_default();
+        // What was seen stays, and no line is half.
+        assert!(raw.starts_with(&self.seen.0), "the raw transcript changed");
+        assert_eq!((whole_lines(&raw), whole_lines(&common)), (raw.len(), common.len()));
+        if !is_final {
+            assert!(common.starts_with(&self.seen.1), "the common transcript changed");
+            assert_eq!(String::from_utf8_lossy(&common), String::from_utf8_lossy(&converted(&raw)));
+        }
+        // Each line once, and all that are there.
+        let mut numbers = HashSet::new();
+        for line in raw.split_inclusive(|byte| *byte == b'\n') {
+            assert!(numbers.insert(number(line)), "{} came twice", String::from_utf8_lossy(line));
+        }
+        let missing: Vec<u64> = self
+            .rollouts
+            .iter()
+            .filter(|rollout| self.is_listed(rollout))
+            .flat_map(|rollout| &rollout.lines)
+            .map(|(number, _)| *number)
+            .filter(|number| !numbers.contains(number))
+            .collect();
+        assert!(missing.is_empty(), "lines {missing:?} are missing");
+        self.seen = (raw, common);
+    }
+
+    fn is_listed(&self, rollout: &Rollout) -> bool {
+        let list = fs::read_to_string(self.dir().transcript_paths()).expect("it is there");
+        list.lines().any(|line| Path::new(line) == rollout.path)
+    }
+}
+
+impl Rollout {
+    fn append(&mut self, numbers: &[u64], started: usize) {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| line(*number, false)).collect();
+        self.append_bytes(&bytes[started..]);
+    }
+
+    fn append_bytes(&mut self, bytes: &[u8]) {
+        if self.is_compressed || self.is_archived {
+            // Codex restores what it goes on with.
+            self.remove();
+            (self.is_compressed, self.is_archived) = (false, false);
+            self.write_anew();
+        } else {
+            let mut file = File::options().append(true).open(self.place()).expect("it is there");
+            file.write_all(bytes).expect("can be written");
+        }
+    }
+
+    fn move_to(&mut self, is_compressed: bool, _: Option<()>) {
+        if self.is_compressed != is_compressed {
+            let before = self.place();
+            self.is_compressed = is_compressed;
+            self.write_anew();
+            fs::remove_file(before).expect("it was there");
+        }
+    }
+
+    fn move_to_archive(&mut self, is_archived: bool) {
+        if self.is_archived != is_archived {
+            let before = self.place();
+            self.is_archived = is_archived;
+            let after = self.place();
+            fs::create_dir_all(after.parent().expect("a folder")).expect("can be made");
+            fs::rename(before, after).expect("can be moved");
+        }
+    }
+}
+
+/// Where the last whole line ends.
+fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
+}
+
+/// The number of a line, by its time.
+fn number(line: &[u8]) -> u64 {
+    let value: serde_json::Value = serde_json::from_slice(line).expect("a whole line");
+    let time = humantime::parse_rfc3339(value["timestamp"].as_str().expect("a time")).expect("a time");
+    let millis = time.duration_since(std::time::UNIX_EPOCH).expect("later").as_millis();
+    u64::try_from(millis - 1_767_600_000_000).expect("small") / 10
+}
+
+/// What `convert --partial` makes of it.
+fn converted(raw: &[u8]) -> Vec<u8> {
+    let mut converter = Converter::new("agent", Vec::new());
+    let mut lines = Lines::new(raw, usize::MAX);
+    while let Some(line) = lines.next_line().expect("in memory") {
+        converter.line(line, &mut Nowhere).expect("in memory");
+    }
+    converter.finish(End::Partial).expect("in memory");
+    converter.take_records().expect("in memory")
+}
+
+struct Nowhere;
+
+impl Reread for Nowhere {
+    fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {}
+}
+
+/// How many schedules are tried, if nobody says how many.
+const SCHEDULES: u32 = 2000;
+
+fn schedules() -> ProptestConfig {
+    let wanted = std::env::var("MNGR_CODEX_SCHEDULES").ok().and_then(|wanted| wanted.parse().ok());
+    ProptestConfig::with_cases(wanted.unwrap_or(SCHEDULES))
+}
+
+proptest! {
+    #![proptest_config(schedules())]
+
+    #[test]
+    fn whatever_happens_each_line_comes_once(events in prop::collection::vec(event(), 1..40)) {
+        let mut world = World::new();
+        for event in &events {
+            world.happen(event);
+        }
+        world.follow(Who::New, false);
+        world.follow(Who::First, true);
+    }
+}

@@ -1,0 +1,249 @@
+//! Rollouts as sources: where they are, whether they are what they were, how far their whole lines go.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::rollout::input::Input;
+use crate::two_places::read_at;
+
+/// Bytes that are hashed of a source: from its start, and before the place up to which it was copied.
+const HASHED: u64 = 1024;
+
+/// Bytes that a step copies, but for a line that is longer. Tests make many steps.
+pub const STEP: u64 = if cfg!(test) { 700 } else { 8 << 20 };
+
+/// Bytes that are looked through at a time for the end of a line.
+const CHUNK: usize = 64 << 10;
+
+/// The folder beside `sessions` that codex moves archived rollouts to (0.163, 0.169).
+const ARCHIVE: &str = "archived_sessions";
+
+/// A rollout, as far as it was copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its path as the hooks name it; it may have moved.
+    pub path: String,
+    /// What was copied; none where it is not known what of it was.
+    pub copied: Option<Copied>,
+}
+
+/// What was copied of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// How many bytes from its start, decompressed ones where it is compressed.
+    pub length: u64,
+    /// The hash of the first of them.
+    pub start: [u8; 16],
+    /// The hash of the last of them.
+    pub end: [u8; 16],
+}
+
+/// What a path holds, to see that nothing has changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+/// A source that was opened.
+pub struct Opened {
+    /// Where it is.
+    pub path: PathBuf,
+    file: File,
+    is_compressed: bool,
+    /// What it was when it was opened.
+    pub stamp: Stamp,
+}
+
+impl Opened {
+    /// Opens the rollout that hooks name `path`: there, in the archive, or compressed.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`] where it is nowhere; what the system says.
+    pub fn find(path: &Path) -> io::Result<Self> {
+        let with_zst = |path: &Path| {
+            let mut path = path.as_os_str().to_owned();
+            path.push(".zst");
+            PathBuf::from(path)
+        };
+        let archived = archived(path);
+        let places = [Some(path.to_owned()), archived.clone(), Some(with_zst(path)), archived.as_deref().map(with_zst)];
+        for place in places.into_iter().flatten() {
+            match Self::open(&place) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => return opened,
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn open(path: &Path) -> io::Result<Self> {
+        // A pipe would make the open wait, a device the reading.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let stamp = Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        };
+        let is_compressed = path.extension() == Some(OsStr::new("zst"));
+        Ok(Self { path: path.to_owned(), file, is_compressed, stamp })
+    }
+
+    /// Its bytes from `from` on.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, and that a compressed file is broken.
+    pub fn read_from(&self, from: u64) -> io::Result<Box<dyn Read + '_>> {
+        if self.is_compressed {
+            let mut input = Input::open(&self.path)?;
+            io::copy(&mut input.by_ref().take(from), &mut io::sink())?;
+            return Ok(Box::new(input));
+        }
+        Ok(Box::new(Section { file: &self.file, at: from, end: u64::MAX }))
+    }
+
+    /// Whether it begins with what was copied.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, and that a compressed file is broken.
+    pub fn begins_with(&self, copied: &Copied) -> io::Result<bool> {
+        if copied.length == 0 {
+            return Ok(true);
+        }
+        if !self.is_compressed && self.stamp.size < copied.length {
+            return Ok(false);
+        }
+        Ok(self.copied_until(copied.length)?.as_ref() == Some(copied))
+    }
+
+    /// What is said of it once its first `length` bytes were copied; `None` where it has not as many.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, and that a compressed file is broken.
+    pub fn copied_until(&self, length: u64) -> io::Result<Option<Copied>> {
+        let hashed = length.min(HASHED);
+        let (mut start, mut end) = (Vec::new(), Vec::new());
+        if self.is_compressed {
+            let mut input = Input::open(&self.path)?;
+            input.by_ref().take(hashed).read_to_end(&mut start)?;
+            // The end may begin inside the start.
+            let between = (length - hashed).saturating_sub(hashed);
+            io::copy(&mut input.by_ref().take(between), &mut io::sink())?;
+            end.extend_from_slice(
+                &start[usize::try_from((length - hashed).min(hashed)).unwrap_or(0).min(start.len())..],
+            );
+            input.take(hashed - (end.len() as u64).min(hashed)).read_to_end(&mut end)?;
+        } else {
+            for (bytes, at) in [(&mut start, 0), (&mut end, length - hashed)] {
+                bytes.resize(usize::try_from(hashed).unwrap_or(0), 0);
+                let count = read_at(&self.file, bytes, at)?;
+                bytes.truncate(count);
+            }
+        }
+        let is_whole = start.len() as u64 == hashed && end.len() as u64 == hashed;
+        Ok(is_whole.then(|| Copied { length, start: hash(&start), end: hash(&end) }))
+    }
+
+    /// Where the whole lines end that a step from `from` on copies: at [`STEP`] bytes at the most, or at the end of the
+    /// first line; `None` where no line ends. No line ends between `from` and `searched`, which is moved on.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, and that a compressed file is broken.
+    pub fn whole_lines(&self, from: u64, searched: &mut u64) -> io::Result<Option<u64>> {
+        *searched = from.max(*searched);
+        if self.is_compressed {
+            return self.whole_lines_streamed(from, searched);
+        }
+        let size = self.file.metadata()?.size();
+        let mut chunk = vec![0; CHUNK];
+        // Back from the end, so that little is read where much is new.
+        let mut end = size.min(from.saturating_add(STEP));
+        let bound = end;
+        while end > *searched {
+            let start = end.saturating_sub(CHUNK as u64).max(*searched);
+            let wanted = usize::try_from(end - start).unwrap_or(0);
+            let count = read_at(&self.file, &mut chunk[..wanted], start)?;
+            if let Some(newline) = memchr::memrchr(b'\n', &chunk[..count]) {
+                return Ok(Some(start + newline as u64 + 1));
+            }
+            end = start;
+        }
+        *searched = (*searched).max(bound);
+        while *searched < size {
+            let count = read_at(&self.file, &mut chunk, *searched)?;
+            if count == 0 {
+                break;
+            }
+            if let Some(newline) = memchr::memchr(b'\n', &chunk[..count]) {
+                return Ok(Some(*searched + newline as u64 + 1));
+            }
+            *searched += count as u64;
+        }
+        Ok(None)
+    }
+
+    fn whole_lines_streamed(&self, from: u64, searched: &mut u64) -> io::Result<Option<u64>> {
+        let mut input = self.read_from(*searched)?;
+        let mut chunk = vec![0; CHUNK];
+        let mut found = None;
+        loop {
+            let count = input.read(&mut chunk)?;
+            if count == 0 || (found.is_some() && *searched - from >= STEP) {
+                return Ok(found);
+            }
+            let newline = memchr::memrchr(b'\n', &chunk[..count]);
+            found = newline.map(|newline| *searched + newline as u64 + 1).or(found);
+            *searched += count as u64;
+        }
+    }
+}
+
+/// A part of a file as something to read from; the position in the file stays as it is.
+pub struct Section<'f> {
+    /// The file.
+    pub file: &'f File,
+    /// Where the next byte stands.
+    pub at: u64,
+    /// Where the part ends, if the file does not end before.
+    pub end: u64,
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.file.read_at(&mut buffer[..wanted], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Where codex moves a rollout that is archived: out of `sessions/YYYY/MM/DD`.
+fn archived(path: &Path) -> Option<PathBuf> {
+    let sessions = path.ancestors().nth(4)?;
+    (sessions.file_name() == Some(OsStr::new("sessions")))
+        .then(|| sessions.with_file_name(ARCHIVE).join(path.file_name().unwrap_or_default()))
+}
+
+/// A hash that tells other bytes.
+#[must_use]
+pub fn hash(bytes: &[u8]) -> [u8; 16] {
+    Sha256::digest(bytes).first_chunk().copied().unwrap_or_default()
+}

@@ -1,0 +1,148 @@
+//! Following without end: the transcripts and the marker are brought up to date whenever something has changed.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::pass::{FollowError, Followed, Follower, Until};
+use super::source::Opened;
+use super::watches::{Untold, Watched, Watches, Woken};
+use crate::event_log::{Level, log};
+use crate::lifecycle::marker::{self, MarkerError};
+use crate::lifecycle::state::State;
+use crate::state_dir::StateDir;
+
+/// How long a pass goes on before it lets others have the lock: a hook that ends a turn, say.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// How long a pass waits for another one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why following cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The transcripts could not be brought up to date.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The marker could not.
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
+    /// The system cannot wait.
+    #[error("waiting for changes failed: {0}")]
+    Wait(#[from] io::Error),
+}
+
+/// Follows one agent.
+pub struct Watcher {
+    dir: StateDir,
+    follower: Follower,
+    watches: Watches,
+    /// Why files are looked at every so often, as far as that was said.
+    told: Option<Untold>,
+}
+
+impl Watcher {
+    /// One who follows the agent whose state dir this is.
+    #[must_use]
+    pub fn new(dir: StateDir) -> Self {
+        Self { follower: Follower::new(dir.clone()), dir, watches: Watches::default(), told: None }
+    }
+
+    /// Brings transcripts and marker up to date; waits for others that do no longer than `patience`.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`]; what could be done was done.
+    pub fn once(&mut self, is_final: bool, patience: Duration) -> Result<Followed, WatchError> {
+        let followed = match self.follow(is_final, patience) {
+            Err(error @ FollowError::NoStateDir(_)) => return Err(error.into()),
+            followed => followed,
+        };
+        // The transcripts first: who sees that the agent waits finds its last words.
+        marker::follow(&self.dir)?;
+        Ok(followed?)
+    }
+
+    /// All that is there, slice by slice.
+    fn follow(&mut self, is_final: bool, patience: Duration) -> Result<Followed, FollowError> {
+        let mut all = Followed::default();
+        loop {
+            let deadline = Some(Instant::now() + SLICE);
+            let followed = self.follower.pass(Until { deadline, is_final }, patience)?;
+            all.raw_bytes += followed.raw_bytes;
+            all.common_bytes += followed.common_bytes;
+            if !followed.is_cut_short {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Brings all up to date, then waits until there is something new or one of `others` is readable; gives which, by its
+    /// place. What fails is said in the log, and tried again with the next change.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::Wait`], and [`FollowError::NoStateDir`] where the agent is gone.
+    pub fn turn(&mut self, others: &[BorrowedFd<'_>]) -> Result<Option<usize>, WatchError> {
+        // What changes from here on is told, so nothing is missed between a look and the wait.
+        let state = marker::read(&self.dir).unwrap_or_default();
+        self.watches.set(self.wanted(&state));
+        self.say_untold();
+        match self.once(false, PATIENCE) {
+            Err(WatchError::Follow(error @ FollowError::NoStateDir(_))) => return Err(error.into()),
+            Err(error) => drop(log(&self.dir, Level::Error, &format!("watch: {error}"))),
+            Ok(_) => {}
+        }
+        // Rollouts and subagents that were not known before.
+        let state = marker::read(&self.dir).unwrap_or_default();
+        let wanted = self.wanted(&state);
+        if self.watches.set(wanted) {
+            return Ok(None);
+        }
+        match self.watches.wait(others)? {
+            Woken::Change => Ok(None),
+            Woken::Ready(place) => Ok(Some(place)),
+        }
+    }
+
+    /// What is to be watched: what hooks write, and the rollouts that may go on.
+    fn wanted(&self, state: &State) -> Vec<Watched> {
+        let dir = &self.dir;
+        let name = |path: PathBuf| path.file_name().map(OsStr::to_owned).unwrap_or_default();
+        let mut wanted = vec![
+            Watched::Names(dir.path().to_owned(), name(dir.transcript_path())),
+            Watched::Names(dir.path().to_owned(), name(dir.subagents())),
+            Watched::Names(dir.path().to_owned(), name(dir.root_active())),
+            Watched::File(dir.transcript_paths()),
+            Watched::Names(dir.subagents(), OsString::new()),
+        ];
+        let subagents = state.in_flight().map(|subagent| &subagent.thread.rollout);
+        let threads = [&state.root.rollout].into_iter().chain(subagents).filter(|rollout| !rollout.is_empty());
+        let mut seen = HashSet::new();
+        for path in self.follower.rollouts().chain(threads.map(Path::new)) {
+            if !seen.insert(path.to_owned()) {
+                continue;
+            }
+            let there = Opened::find(path).map_or_else(|_| path.to_owned(), |opened| opened.path);
+            let beginning = path.file_stem().unwrap_or_default().to_owned();
+            wanted.extend(path.parent().map(|folder| Watched::Names(folder.to_owned(), beginning)));
+            wanted.push(Watched::File(there));
+        }
+        wanted
+    }
+
+    /// Says in the log, once, where changes cannot be told.
+    fn say_untold(&mut self) {
+        let untold = self.watches.untold().cloned();
+        if untold != self.told {
+            if let Some(untold) = &untold {
+                let message = format!("watch: {untold}; files are looked at every so often instead");
+                let _ = log(&self.dir, Level::Warning, &message);
+            }
+            self.told = untold;
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The one way to lock a file: by `flock`, which the kernel frees when its owner ends, however that comes.
+
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+/// How long a process sleeps at most before it asks for the lock again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(4);
+
+/// Why a lock was not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has had it for too long.
+    #[error("another process has had the lock for {0:?}")]
+    Held(Duration),
+    /// The system failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Locks `file` for this process alone, or gives up after `patience`. Closing the file unlocks it.
+///
+/// # Errors
+///
+/// [`LockError`]
+pub fn exclusive(file: &File, patience: Duration) -> Result<(), LockError> {
+    let mut begun = None;
+    // Owners hold a lock for some 50 microseconds. Many that asked for it that often would keep the owner from its work.
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) => {
+                let begun = *begun.get_or_insert_with(Instant::now);
+                if begun.elapsed() >= patience {
+                    return Err(LockError::Held(patience));
+                }
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(LockError::Io(error.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+"""Fixtures of the tests of following."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.following.followed import Followed
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Followed:
+    """An agent that nobody has followed yet."""
+    return Followed(tmp_path / "agent")

@@ -1,0 +1,65 @@
+"""An agent whose rollouts are followed."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.lifecycle.agent import Agent
+from tests.program import Conversion, program, run
+
+
+class Followed:
+    """A state dir that hooks have named rollouts in, and what `watch` makes of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.agent = Agent(folder)
+        self.state = self.agent.state
+
+    def current(self, name: str) -> Path:
+        """Makes a rollout current, as the root's hooks do; gives its path."""
+        rollout = self.agent.home / f"sessions/2026/11/22/rollout-{name}.jsonl"
+        rollout.parent.mkdir(parents=True, exist_ok=True)
+        with (self.state / "codex_transcript_paths").open("a") as paths:
+            paths.write(f"{rollout}\n")
+        return rollout
+
+    @property
+    def raw(self) -> bytes:
+        return _read(self.state / "logs/codex_transcript/events.jsonl")
+
+    @property
+    def common(self) -> bytes:
+        return _read(self.state / "events/codex/common_transcript/events.jsonl")
+
+    def once(self, *options: str) -> Conversion:
+        """Makes one pass, and expects that to work."""
+        done = run("watch", "--once", *options, "--state-dir", self.state)
+        assert (done.status, done.stdout, done.stderr) == (0, b"", ""), done
+        return done
+
+    def watch(self, *options: str) -> "subprocess.Popen[bytes]":
+        """Starts a watcher."""
+        command: list[str | Path] = [program(), "watch", *options, "--state-dir", self.state]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def converted(self, *options: str) -> bytes:
+        """What `convert` makes of the raw transcript."""
+        return run("convert", "-", "--agent-id", self.state.name, *options, stdin=self.raw).stdout
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def append(rollout: Path, lines: Iterable[bytes]) -> None:
+    with rollout.open("ab") as file:
+        file.write(b"".join(lines))
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    """Waits until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.005)

@@ -1,0 +1,49 @@
+"""A pass that is killed at any of its calls of the system: the next one completes it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.following.followed import Followed, append
+from tests.recordings import lines_of, name, recordings
+from tests.traced import Traced
+
+LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begun", [0, 20], ids=["the first pass", "a later pass"])
+@pytest.mark.parametrize("options", [[], ["--final"]], ids=["", "final"])
+def test_a_kill_at_every_call(
+    followed: Followed, tracing: None, tmp_path: Path, begun: int, options: list[str]
+) -> None:
+    rollout = followed.current("a")
+    append(rollout, LINES[:begun])
+    if begun:
+        followed.once()
+    append(rollout, [*LINES[begun:40], LINES[40][:30]])
+    before = tmp_path / "before"
+    shutil.copytree(followed.state, before)
+
+    def fresh() -> Traced:
+        shutil.rmtree(followed.state)
+        shutil.copytree(before, followed.state)
+        return Traced(["watch", "--once", *options, "--state-dir", str(followed.state)], {})
+
+    calls = list(fresh().calls(tmp_path / "calls", "codex_transcript"))
+    raw, common = followed.raw, followed.common
+    assert raw == b"".join(LINES[:40])
+    assert {"pwrite64", "flock"} <= {called for called, _ in calls}
+    for called, number in calls:
+        fresh().kill(called, number)
+        assert raw.startswith(followed.raw) and common.startswith(followed.common)
+        followed.once(*options)
+        assert (followed.raw, followed.common) == (raw, common), (called, number)
+        # And it goes on as if nothing had been.
+        if number % 5 == 0:
+            append(rollout, [LINES[40][30:]])
+            followed.once()
+            assert followed.raw == b"".join(LINES[:41])
+            assert followed.common.startswith(common)
+            rollout.write_bytes(b"".join([*LINES[:40], LINES[40][:30]]))

@@ -1,0 +1,221 @@
+"""`mngr-codex watch`: each line once in both transcripts, while codex writes and watchers come and go."""
+
+import random
+import signal
+import subprocess
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.following.followed import Followed, append, wait_until
+from tests.program import run
+from tests.recordings import all_recordings, lines_of, name, recordings
+
+ROLLOUT = next(path for path in recordings() if name(path) == "0.169.0/tools")
+OTHER = next(path for path in recordings() if name(path) == "0.163.0/resume")
+
+
+def ended(watcher: "subprocess.Popen[bytes]") -> tuple[int, bytes]:
+    """How a watcher ended, and what it said on standard error; it says nothing on standard output."""
+    said, complained = watcher.communicate(timeout=30)
+    assert said == b""
+    return watcher.returncode, complained
+
+
+class TestOnce:
+    """One pass."""
+
+    @pytest.mark.parametrize("path", all_recordings(), ids=name)
+    def test_a_recording_line_by_line(self, followed: Followed, path: Path) -> None:
+        """After each pass the raw transcript is the rollout, and the common one what `convert` makes of it."""
+        lines = lines_of(path)
+        rollout = followed.current("a")
+        places = [*range(0, len(lines), max(1, len(lines) // 4)), len(lines)]
+        for start, end in pairwise(places):
+            append(rollout, lines[start:end])
+            followed.once()
+            assert followed.raw == rollout.read_bytes()
+            assert followed.common == followed.converted("--partial")
+        followed.once("--final")
+        assert followed.common.startswith(followed.converted("--partial"))
+
+    def test_nothing_to_follow(self, followed: Followed) -> None:
+        followed.once()
+        assert followed.raw == followed.common == b""
+
+    def test_a_rollout_that_is_not_there(self, followed: Followed) -> None:
+        rollout = followed.current("a")
+        followed.once()
+        append(rollout, lines_of(ROLLOUT))
+        followed.once()
+        assert followed.raw == ROLLOUT.read_bytes()
+
+    def test_half_a_line_is_waited_for(self, followed: Followed) -> None:
+        rollout = followed.current("a")
+        first, second, *_ = lines_of(ROLLOUT)
+        append(rollout, [first, second[:-1]])
+        followed.once("--final")
+        assert followed.raw == first
+        append(rollout, [b"\n"])
+        followed.once()
+        assert followed.raw == first + second
+
+    def test_rollouts_come_in_their_order(self, followed: Followed) -> None:
+        """A, B, A: while nobody watched, file by file."""
+        lines, others = lines_of(ROLLOUT), lines_of(OTHER)
+        rollout = followed.current("a")
+        append(rollout, lines[:10])
+        followed.once()
+        append(rollout, lines[10:20])
+        append(followed.current("b"), others)
+        followed.current("a")
+        append(rollout, lines[20:])
+        followed.once()
+        assert followed.raw == b"".join([*lines, *others])
+        assert followed.common == followed.converted("--partial")
+
+    def test_passes_without_news_change_nothing(self, followed: Followed) -> None:
+        append(followed.current("a"), lines_of(ROLLOUT))
+        followed.once()
+        before = {path: path.stat().st_mtime_ns for path in followed.state.rglob("*") if path.is_file()}
+        followed.once()
+        assert {path: path.stat().st_mtime_ns for path in followed.state.rglob("*") if path.is_file()} == before
+
+    def test_a_transcript_that_was_lost_comes_back(self, followed: Followed) -> None:
+        append(followed.current("a"), lines_of(ROLLOUT))
+        followed.once()
+        raw, common = followed.raw, followed.common
+        for transcript in followed.state.rglob("*_transcript/events.jsonl"):
+            transcript.unlink()
+            followed.once()
+            assert (followed.raw, followed.common) == (raw, common)
+
+    def test_the_marker_is_healed(self, followed: Followed) -> None:
+        """The turn's end is in the rollout alone."""
+        agent = followed.agent
+        agent.turn()
+        agent.write("task_started", agent.turn_id)
+        agent.hook("user-prompt-submit")
+        followed.once()
+        assert agent.is_active
+        agent.write("turn_aborted", agent.turn_id)
+        followed.once()
+        assert not agent.is_active
+        assert followed.raw == agent.rollout.read_bytes()
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [["--final"], ["--once", "--with-pid", "1"], ["--with-pid", "0"], ["--with-pid", "x"], ["--never"]],
+        ids=" ".join,
+    )
+    def test_wrong_usage(self, followed: Followed, arguments: list[str]) -> None:
+        done = run("watch", *arguments, "--state-dir", followed.state)
+        assert done.status == 2
+        assert "Usage:" in done.stderr or "process id" in done.stderr
+
+    def test_no_agent(self, tmp_path: Path) -> None:
+        done = run("watch", "--once", env={})
+        assert (done.status, "--state-dir" in done.stderr) == (2, True)
+        missing = tmp_path / "missing"
+        done = run("watch", "--once", "--state-dir", missing)
+        assert (done.status, str(missing) in done.stderr) == (1, True)
+        assert not missing.exists()
+
+
+class TestWatching:
+    """A watcher that goes on."""
+
+    def test_lines_come_as_they_are_written(self, followed: Followed) -> None:
+        watcher = followed.watch()
+        rollout = followed.current("a")
+        for line in lines_of(ROLLOUT):
+            append(rollout, [line])
+            wait_until(lambda: followed.raw == rollout.read_bytes())
+        append(followed.current("b"), lines_of(OTHER))
+        wait_until(lambda: followed.raw == ROLLOUT.read_bytes() + OTHER.read_bytes())
+        wait_until(lambda: followed.common == followed.converted("--partial"))
+        watcher.terminate()
+        assert ended(watcher) == (0, b"")
+
+    @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+    def test_it_is_stopped(self, followed: Followed, stop: signal.Signals) -> None:
+        """What was written before is taken in."""
+        rollout = followed.current("a")
+        append(rollout, lines_of(ROLLOUT)[:5])
+        watcher = followed.watch()
+        wait_until(lambda: followed.raw == rollout.read_bytes())
+        append(rollout, lines_of(ROLLOUT)[5:])
+        watcher.send_signal(stop)
+        assert ended(watcher) == (0, b"")
+        assert followed.raw == rollout.read_bytes()
+
+    def test_it_ends_with_a_process(self, followed: Followed) -> None:
+        rollout = followed.current("a")
+        with subprocess.Popen(["sleep", "600"]) as process:
+            watcher = followed.watch("--with-pid", str(process.pid))
+            append(rollout, lines_of(ROLLOUT))
+            wait_until(lambda: followed.raw == rollout.read_bytes())
+            assert watcher.poll() is None
+            process.kill()
+        assert ended(watcher) == (0, b"")
+        # One that has ended already.
+        assert ended(followed.watch("--with-pid", str(process.pid))) == (0, b"")
+
+    def test_it_ends_with_its_agent(self, followed: Followed) -> None:
+        watcher = followed.watch()
+        rollout = followed.current("a")
+        append(rollout, lines_of(ROLLOUT)[:3])
+        wait_until(lambda: followed.raw == rollout.read_bytes())
+        followed.state.rename(followed.state.with_name("gone"))
+        status, complained = ended(watcher)
+        assert (status, b"no state dir" in complained) == (1, True)
+
+    def test_a_turn_that_hooks_do_not_end(self, followed: Followed) -> None:
+        agent = followed.agent
+        watcher = followed.watch()
+        agent.turn()
+        agent.write("task_started", agent.turn_id)
+        agent.hook("user-prompt-submit")
+        child, turn = agent.new_id(), agent.new_id()
+        agent.child_hook("subagent-start", child, turn)
+        agent.write("task_started", turn, rollout=agent.rollout_of(child))
+        agent.write("turn_aborted", agent.turn_id)
+        wait_until(lambda: not (agent.state / "codex_root_active").exists())
+        assert agent.is_active
+        agent.write("task_complete", turn, rollout=agent.rollout_of(child))
+        wait_until(lambda: not agent.is_active)
+        watcher.terminate()
+        assert ended(watcher) == (0, b"")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seed", range(4))
+    def test_two_that_are_killed_and_started_anew(self, followed: Followed, seed: int) -> None:
+        chance = random.Random(seed)
+        lines = lines_of(ROLLOUT)
+        rollout = followed.current("a")
+        watchers = [followed.watch(), followed.watch()]
+        seen = b""
+        for line in lines:
+            cut = chance.randrange(len(line))
+            for part in (line[:cut], line[cut:]):
+                append(rollout, [part])
+                time.sleep(chance.random() * 0.01)
+                # Whole lines that were seen stay.
+                now = followed.common
+                whole = now[: now.rfind(b"\n") + 1]
+                assert whole.startswith(seen)
+                seen = whole
+            if chance.random() < 0.5:
+                place = chance.randrange(2)
+                watchers[place].kill()
+                watchers[place].communicate()
+                watchers[place] = followed.watch()
+        for watcher in watchers:
+            watcher.terminate()
+            # One that has just been started may not have come to handle signals.
+            assert ended(watcher) in [(0, b""), (-signal.SIGTERM, b"")]
+        followed.once()
+        assert followed.raw == rollout.read_bytes()
+        assert followed.common == followed.converted("--partial")

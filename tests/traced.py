@@ -1,0 +1,44 @@
+"""The program under strace: every call of the system that it makes, and a kill at any of them."""
+
+import re
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.program import program
+
+
+class Traced:
+    """A command of the program that is run under strace."""
+
+    def __init__(self, arguments: list[str], environment: Mapping[str, str], stdin: bytes = b"") -> None:
+        self._arguments = arguments
+        self._environment = environment
+        self._stdin = stdin
+
+    def run(self, options: list[str]) -> int:
+        command = ["strace", "-f", "-qq", *options, str(program()), *self._arguments]
+        done = subprocess.run(command, input=self._stdin, capture_output=True, env=self._environment, timeout=60)
+        return done.returncode
+
+    def calls(self, log: Path, first: str = "") -> Iterator[tuple[str, int]]:
+        """Every call that it makes, from one that holds `first` on, with its number among those of its name.
+
+        `log` is a file to be written.
+        """
+        assert self.run(["-o", str(log)]) == 0
+        counts: Counter[str] = Counter()
+        is_begun = False
+        for name, rest in re.findall(r"^\d+ +(\w+)(\(.*)", log.read_text(errors="replace"), re.MULTILINE):
+            counts[name] += 1
+            is_begun = is_begun or first in name + rest
+            # Before the program itself runs, the tracer is all there is.
+            if is_begun and name != "execve":
+                yield name, counts[name]
+
+    def kill(self, name: str, number: int) -> None:
+        """Runs it, and kills it at one of its calls."""
+        status = self.run(["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"])
+        assert status == -signal.SIGKILL, (name, number)
