@@ -9,7 +9,7 @@ use std::time::Duration;
 use mngr_codex_core::follow::watcher::Watcher;
 use mngr_codex_core::state_dir::StateDir;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::state_dir;
@@ -98,13 +98,33 @@ fn follow(watcher: &mut Watcher, with: Option<Pid>) -> Result<(), String> {
     }
 }
 
-/// A descriptor of a process that becomes readable when it ends; `None` where there is no such process.
+/// A descriptor that becomes readable when a process ends; `None` where there is no such process.
+#[cfg(target_os = "linux")]
 fn open_process(process: Pid) -> Result<Option<OwnedFd>, String> {
-    match pidfd_open(process, PidfdFlags::empty()) {
+    match rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()) {
         Ok(process) => Ok(Some(process)),
         Err(Errno::SRCH) => Ok(None),
         Err(error) => Err(format!("process {} cannot be waited for: {error}", process.as_raw_nonzero())),
     }
+}
+
+/// The same where processes have no descriptors: it is looked whether it is there, once a second.
+#[cfg(not(target_os = "linux"))]
+fn open_process(process: Pid) -> Result<Option<OwnedFd>, String> {
+    use rustix::process::test_kill_process;
+    let is_there = move || !matches!(test_kill_process(process), Err(Errno::SRCH));
+    if !is_there() {
+        return Ok(None);
+    }
+    let (here, there) = UnixStream::pair().map_err(|error| format!("the process cannot be waited for: {error}"))?;
+    std::thread::spawn(move || {
+        while is_there() {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        // The other end becomes readable.
+        drop(there);
+    });
+    Ok(Some(here.into()))
 }
 
 fn last(watcher: &mut Watcher) -> Result<(), String> {

@@ -1,37 +1,33 @@
 //! Waiting until something that matters has changed, without looking at it again and again.
 //!
 //! On Linux the kernel tells (inotify). Where it cannot, because the limit of watches is reached, or the files are on a
-//! file system that others change, files are looked at every so often instead; and as a net, seldom, in any case.
+//! file system that others change, files are looked at every so often instead; and as a net, seldom, in any case. On
+//! other systems they are looked at every so often.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
+
+#[cfg(target_os = "linux")]
+mod inotify;
+#[cfg(any(not(target_os = "linux"), test))]
+mod polled;
+
+#[cfg(target_os = "linux")]
+pub use inotify::Watches;
+#[cfg(not(target_os = "linux"))]
+pub use polled::Watches;
 
 /// How often everything is looked at when nothing was told.
 pub const NET: Duration = Duration::from_secs(30);
 
 /// How often it is where the kernel cannot tell.
 pub const POLL: Duration = Duration::from_millis(250);
-
-/// File systems that other machines change, or a program; the kernel does not tell of all that happens there (numbers of
-/// statfs(2)).
-const SHARED: [(u64, &str); 7] = [
-    (0x6969, "NFS"),
-    (0x517B, "SMB"),
-    (0xFE53_4D42, "SMB2"),
-    (0xFF53_4D42, "CIFS"),
-    (0x6573_5546, "FUSE"),
-    (0x0102_1997, "9P"),
-    (0x00C3_6400, "Ceph"),
-];
 
 /// What is to be told of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,34 +38,15 @@ pub enum Watched {
     Names(PathBuf, OsString),
 }
 
-impl Watched {
-    fn path(&self) -> &Path {
-        match self {
-            Self::File(path) | Self::Names(path, _) => path,
-        }
-    }
-
-    fn flags(&self) -> WatchFlags {
-        match self {
-            Self::File(_) => WatchFlags::MODIFY | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF,
-            Self::Names(..) => {
-                WatchFlags::CREATE
-                    | WatchFlags::MOVED_TO
-                    | WatchFlags::MOVED_FROM
-                    | WatchFlags::DELETE
-                    | WatchFlags::DELETE_SELF
-                    | WatchFlags::MOVE_SELF
-            }
-        }
-    }
-}
-
 /// Why the kernel cannot tell of all that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untold {
     /// A limit of the system.
     #[error("{0}; raise fs.inotify.max_user_instances or fs.inotify.max_user_watches")]
     Limit(String),
+    /// It is no Linux.
+    #[error("this system does not tell of changes")]
+    System,
     /// The files are on a shared file system.
     #[error("{path} is on {kind}, where others can change files unnoticed")]
     Shared {
@@ -89,141 +66,23 @@ pub enum Woken {
     Ready(usize),
 }
 
-/// What is watched.
-#[derive(Default)]
-pub struct Watches {
-    inotify: Option<OwnedFd>,
-    /// The wishes that the kernel took, by the number that it gave each path.
-    taken: HashMap<i32, Vec<Watched>>,
-    wanted: Vec<Watched>,
-    untold: Option<Untold>,
-}
-
-impl Watches {
-    /// Watches these from now on, in place of those before; what is not there is not watched. Gives whether there is
-    /// something that was not watched before: it may have changed meanwhile.
-    pub fn set(&mut self, wanted: Vec<Watched>) -> bool {
-        if wanted == self.wanted && wanted.iter().all(|watched| self.is_taken(watched)) {
-            return false;
+/// Waits until one of `descriptors` is readable, or for `longest`; gives which, by its place.
+///
+/// # Errors
+///
+/// What the system says.
+fn wait_for(descriptors: &[BorrowedFd<'_>], longest: Duration) -> io::Result<Option<usize>> {
+    let timeout = Timespec::try_from(longest).map_err(io::Error::other)?;
+    let mut polled: Vec<PollFd<'_>> =
+        descriptors.iter().map(|descriptor| PollFd::new(descriptor, PollFlags::IN)).collect();
+    loop {
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(_) => return Ok(polled.iter().position(|descriptor| !descriptor.revents().is_empty())),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        self.untold = wanted.iter().find_map(|watched| shared(watched.path()));
-        self.wanted = wanted;
-        let before: Vec<Watched> = self.taken.values().flatten().cloned().collect();
-        if let Err(error) = self.take() {
-            self.untold = Some(Untold::Limit(std::io::Error::from(error).to_string()));
-        }
-        self.taken.values().flatten().any(|watched| !before.contains(watched))
-    }
-
-    fn is_taken(&self, watched: &Watched) -> bool {
-        let is_taken = self.taken.values().flatten().any(|taken| taken == watched);
-        is_taken || self.untold.is_some() || !watched.path().exists()
-    }
-
-    fn take(&mut self) -> Result<(), Errno> {
-        let inotify = match self.inotify.take() {
-            Some(inotify) => inotify,
-            None => inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?,
-        };
-        let inotify = self.inotify.insert(inotify);
-        let mut taken: HashMap<i32, Vec<Watched>> = HashMap::new();
-        let mut result = Ok(());
-        for watched in &self.wanted {
-            let before = self.wanted.iter().filter(|other| other.path() == watched.path());
-            let flags = before.fold(WatchFlags::empty(), |flags, other| flags | other.flags());
-            match inotify::add_watch(&*inotify, watched.path(), flags) {
-                Ok(number) => taken.entry(number).or_default().push(watched.clone()),
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
-                Err(error) => result = Err(error),
-            }
-        }
-        for number in self.taken.keys().filter(|number| !taken.contains_key(number)) {
-            // It may have ended with its file.
-            let _ = inotify::remove_watch(&*inotify, *number);
-        }
-        self.taken = taken;
-        result
-    }
-
-    /// Why files are looked at every so often, where they are.
-    #[must_use]
-    pub fn untold(&self) -> Option<&Untold> {
-        self.untold.as_ref()
-    }
-
-    /// Waits for a change, for one of `others` to be readable, or until it is time to look in any case.
-    ///
-    /// # Errors
-    ///
-    /// What the system says.
-    pub fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<Woken> {
-        let longest = if self.untold.is_some() || self.inotify.is_none() { POLL } else { NET };
-        let timeout = Timespec::try_from(longest).map_err(io::Error::other)?;
-        loop {
-            let mut descriptors: Vec<PollFd<'_>> =
-                others.iter().map(|other| PollFd::new(other, PollFlags::IN)).collect();
-            if let Some(inotify) = &self.inotify {
-                descriptors.push(PollFd::new(inotify, PollFlags::IN));
-            }
-            match poll(&mut descriptors, Some(&timeout)) {
-                Ok(0) => return Ok(Woken::Change),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let is_ready = |descriptor: &PollFd<'_>| !descriptor.revents().is_empty();
-            if let Some(place) = descriptors[..others.len()].iter().position(is_ready) {
-                return Ok(Woken::Ready(place));
-            }
-            if self.is_told()? {
-                return Ok(Woken::Change);
-            }
-        }
-    }
-
-    /// Reads what the kernel tells; whether any of it matters.
-    fn is_told(&mut self) -> io::Result<bool> {
-        let Some(inotify) = &self.inotify else { return Ok(false) };
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = Reader::new(inotify, &mut buffer);
-        let mut is_told = false;
-        let mut ended = Vec::new();
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    let name = event.file_name().map(|name| name.to_bytes().to_vec());
-                    let flags = event.events();
-                    // Of more than the kernel keeps it tells only that.
-                    is_told |= flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW);
-                    if flags.contains(inotify::ReadFlags::IGNORED) {
-                        ended.push(event.wd());
-                    }
-                    let watched = self.taken.get(&event.wd()).into_iter().flatten();
-                    is_told |= watched.into_iter().any(|watched| match (watched, &name) {
-                        (Watched::Names(_, beginning), Some(name)) => name.starts_with(beginning.as_encoded_bytes()),
-                        _ => true,
-                    });
-                }
-                Err(Errno::WOULDBLOCK) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        for number in ended {
-            self.taken.remove(&number);
-        }
-        Ok(is_told)
     }
 }
 
-/// The kind of the file system that a path is on, where others change it.
-fn shared(path: &Path) -> Option<Untold> {
-    let kind = rustix::fs::statfs(path).ok()?.f_type;
-    // The type of the number differs from system to system.
-    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "it is a number of 32 bits")]
-    let kind = u64::from(kind as u32);
-    let (_, kind) = SHARED.iter().find(|(number, _)| *number == kind)?;
-    Some(Untold::Shared { path: path.to_owned(), kind })
-}
-
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
