@@ -18,8 +18,9 @@ use crate::state_dir::StateDir;
 use crate::transcript::attribution::Reread;
 use crate::transcript::{Converter, End, OutputError, command};
 
-/// Sources that are looked at besides the current one: lines of a turn that is over can come seconds late.
-const LATE: usize = 4;
+/// Sources that are watched besides the current one: lines of a turn that is over can come seconds late. All others are
+/// looked at with each pass.
+const WATCHED: usize = 4;
 
 /// Sources that are remembered; one that was forgotten and comes again is compared line by line.
 const MOST_SOURCES: usize = 4096;
@@ -138,7 +139,7 @@ impl Follower {
         let sources = checkpoint.map_or(&[][..], |checkpoint| &checkpoint.sources);
         let current =
             checkpoint.and_then(|checkpoint| checkpoint.current).and_then(|place| sources.get(place as usize));
-        let late = sources.iter().rev().take(LATE);
+        let late = sources.iter().rev().take(WATCHED);
         current.into_iter().chain(late).map(|source| Path::new(&source.path))
     }
 }
@@ -310,7 +311,7 @@ impl<'p> Pass<'p> {
         }
         let current = self.live.checkpoint.current;
         let sources = small(self.live.checkpoint.sources.len());
-        for source in (0..sources).rev().filter(|source| Some(*source) != current).take(LATE) {
+        for source in (0..sources).rev().filter(|source| Some(*source) != current) {
             if !self.drain(source, &is_over)? {
                 return Ok(false);
             }
@@ -362,9 +363,14 @@ impl<'p> Pass<'p> {
 
     /// Copies what is new in a source; `false` where the deadline came before the end.
     fn drain(&mut self, source: u32, is_over: &impl Fn() -> bool) -> Stepped<bool> {
-        let Some(opened) = self.open(source) else { return Ok(true) };
         let seen = self.live.seen.get(&source).copied();
-        if seen.is_some_and(|(stamp, _)| stamp == opened.stamp) {
+        let is_seen = |stamp: Stamp| seen.is_some_and(|(seen, _)| seen == stamp);
+        let path = Path::new(&self.live.checkpoint.sources[source as usize].path);
+        if Stamp::of(path).is_ok_and(is_seen) {
+            return Ok(true);
+        }
+        let Some(opened) = self.open(source) else { return Ok(true) };
+        if is_seen(opened.stamp) {
             return Ok(true);
         }
         let mut searched = seen.map_or(0, |(_, searched)| searched);

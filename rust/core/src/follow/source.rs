@@ -1,7 +1,7 @@
 //! Rollouts as sources: where they are, whether they are what they were, how far their whole lines go.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,28 @@ pub struct Stamp {
     changed: (i64, i64),
 }
 
+impl Stamp {
+    /// What stands at `path`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::from(&metadata))
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
 /// A source that was opened.
 pub struct Opened {
     /// Where it is.
@@ -92,13 +114,7 @@ impl Opened {
             return Err(io::Error::other("it is no regular file"));
         }
         let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        let stamp = Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        };
+        let stamp = Stamp::from(&file.metadata()?);
         let is_compressed = path.extension() == Some(OsStr::new("zst"));
         Ok(Self { path: path.to_owned(), file, is_compressed, stamp })
     }
