@@ -90,8 +90,18 @@ struct Live {
     checkpoint: Checkpoint,
     raw: Transcript,
     converter: Converter<Transcript>,
-    /// What sources were when all of them was copied, and how far no line ends.
-    seen: HashMap<u32, (Stamp, u64)>,
+    /// What sources were when all of their whole lines were copied.
+    seen: HashMap<u32, Seen>,
+}
+
+/// What a source was when all of its whole lines were copied.
+#[derive(Clone, Copy)]
+struct Seen {
+    stamp: Stamp,
+    /// No line ends between what was copied and this place.
+    searched: u64,
+    /// The hash of the bytes before that place.
+    end: [u8; 16],
 }
 
 impl Follower {
@@ -364,7 +374,7 @@ impl<'p> Pass<'p> {
     /// Copies what is new in a source; `false` where the deadline came before the end.
     fn drain(&mut self, source: u32, is_over: &impl Fn() -> bool) -> Stepped<bool> {
         let seen = self.live.seen.get(&source).copied();
-        let is_seen = |stamp: Stamp| seen.is_some_and(|(seen, _)| seen == stamp);
+        let is_seen = |stamp: Stamp| seen.is_some_and(|seen| seen.stamp == stamp);
         let path = Path::new(&self.live.checkpoint.sources[source as usize].path);
         if Stamp::of(path).is_ok_and(is_seen) {
             return Ok(true);
@@ -373,7 +383,6 @@ impl<'p> Pass<'p> {
         if is_seen(opened.stamp) {
             return Ok(true);
         }
-        let mut searched = seen.map_or(0, |(_, searched)| searched);
         let Some(mut copied) = self.live.checkpoint.sources[source as usize].copied else { return Ok(true) };
         let name = |source: io::Error| io_error(&opened.path)(source);
         if !opened.begins_with(&copied).map_err(name)? {
@@ -383,6 +392,12 @@ impl<'p> Pass<'p> {
             self.align()?;
             return Ok(true);
         }
+        let mut searched = 0;
+        if let Some(seen) = seen
+            && opened.unfinished(copied.length, seen.searched).map_err(name)? == Some(seen.end)
+        {
+            searched = seen.searched;
+        }
         while let Some(to) = opened.whole_lines(copied.length, &mut searched).map_err(name)? {
             let Some(after) = opened.copied_until(to).map_err(name)? else { break };
             self.copy(source, &opened, copied.length, to, Some(after))?;
@@ -391,7 +406,8 @@ impl<'p> Pass<'p> {
                 return Ok(false);
             }
         }
-        self.live.seen.insert(source, (opened.stamp, searched));
+        let end = opened.unfinished(copied.length, searched).map_err(name)?.unwrap_or_default();
+        self.live.seen.insert(source, Seen { stamp: opened.stamp, searched, end });
         Ok(true)
     }
 

@@ -177,6 +177,22 @@ impl Opened {
         Ok(is_whole.then(|| Copied { length, start: hash(&start), end: hash(&end) }))
     }
 
+    /// The hash of the last bytes of an unfinished line that starts at `from`, as far as `until`; `None` where there are not
+    /// as many, and of a compressed file.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn unfinished(&self, from: u64, until: u64) -> io::Result<Option<[u8; 16]>> {
+        let length = until.saturating_sub(from).min(HASHED);
+        if self.is_compressed || length == 0 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        let count = read_at(&self.file, &mut bytes, until - length)?;
+        Ok((count == bytes.len()).then(|| hash(&bytes)))
+    }
+
     /// Where the whole lines end that a step from `from` on copies: at [`STEP`] bytes at the most, or at the end of the
     /// first line; `None` where no line ends. No line ends between `from` and `searched`, which is moved on.
     ///
