@@ -51,6 +51,9 @@ pub fn tell(told: &clap::Error) -> ExitCode {
 }
 
 fn take(event: &OsStr, dir: Option<PathBuf>) {
+    // Beyond a limit of file sizes a write is to fail, and not to end the hook.
+    // SAFETY: no handler is set, and no other thread runs that could rely on the signal.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let Some(dir) = state_dir::of(dir).map(StateDir::new) else { return };
     match event.to_str().and_then(Event::named) {
         // What goes wrong is logged, and codex has no use for it.

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::json::string;
+use crate::own_file;
 use crate::state_dir::StateDir;
 
 /// A log of more than this many bytes becomes the one before, and a new one begins.
@@ -65,7 +66,7 @@ pub fn log(dir: &StateDir, level: Level, message: &str) -> io::Result<()> {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path)
+    own_file::options().append(true).create(true).open(path)
 }
 
 /// One line; written at once, so that those of others stand before or behind it.

@@ -17,6 +17,7 @@ pub mod follow;
 pub mod json;
 pub mod lifecycle;
 pub mod lock;
+mod own_file;
 pub mod rollout;
 mod sealed;
 pub mod state_dir;

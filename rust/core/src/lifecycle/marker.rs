@@ -192,12 +192,13 @@ impl ToRead {
         Self { who, path: thread.rollout.clone(), known }
     }
 
-    /// Takes in what was read, unless another process has read it meanwhile, or another rollout is current.
-    fn take(self, signs: Signs, state: &mut State) {
-        let Some(thread) = state.thread_mut(&self.who) else { return };
+    /// Takes in what was read; `false` where another process has read some of it meanwhile, so that it must be read
+    /// again, or another rollout is current.
+    fn take(self, signs: Signs, state: &mut State) -> bool {
+        let Some(thread) = state.thread_mut(&self.who) else { return true };
         let is_current = thread.rollout.is_empty() || thread.rollout == self.path;
         if !is_current || thread.read != self.known.read {
-            return;
+            return false;
         }
         if signs.read < self.known.read {
             thread.forget_lines();
@@ -209,8 +210,12 @@ impl ToRead {
             thread.set_rollout(&self.path);
             thread.read = signs.read;
         }
+        true
     }
 }
+
+/// How often a rollout is read again because another process has read some of it meanwhile: that one has gone on then.
+const MOST_READINGS: u32 = 16;
 
 /// Takes in what the rollouts of the `wanted` threads say since they were last read; gives the latest turn that they
 /// name. They are found and read without the lock: a hook need not wait for a large one, and what a line says does not
@@ -221,6 +226,26 @@ fn heal(
     wanted: impl Fn(&Who) -> bool,
     read_signs: impl Fn(&Path, &Known) -> io::Result<Signs>,
 ) -> Result<TurnId, MarkerError> {
+    let mut latest = TurnId::default();
+    for _ in 0..MOST_READINGS {
+        let (found, is_all) = heal_once(dir, patience, &wanted, &read_signs)?;
+        if latest.0.is_empty() || latest.is_earlier_than(&found) {
+            latest = found;
+        }
+        if is_all {
+            break;
+        }
+    }
+    Ok(latest)
+}
+
+/// As [`heal`]; also whether all that was read could be taken in.
+fn heal_once(
+    dir: &StateDir,
+    patience: Duration,
+    wanted: impl Fn(&Who) -> bool,
+    read_signs: impl Fn(&Path, &Known) -> io::Result<Signs>,
+) -> Result<(TurnId, bool), MarkerError> {
     let mut store = Store::open(dir, patience)?;
     let state = current(dir, &mut store);
     let (rollouts, roots) = (rollouts(&state, wanted), state.root.rollout.clone());
@@ -250,16 +275,17 @@ fn heal(
         }
     }
     if read.is_empty() {
-        return Ok(latest);
+        return Ok((latest, true));
     }
     let mut store = Store::open(dir, patience)?;
     // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
     let mut state = current(dir, &mut store);
+    let mut is_all = true;
     for (rollout, signs) in read {
-        rollout.take(signs, &mut state);
+        is_all &= rollout.take(signs, &mut state);
     }
     store.save(state)?;
-    Ok(latest)
+    Ok((latest, is_all))
 }
 
 /// The rollouts of the wanted threads. One that no hook has named is looked for while its thread's turn goes on.

@@ -1,12 +1,13 @@
 //! The marker files: what others see of the state.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::json::string;
+use crate::own_file;
 use crate::rollout::ids::{ThreadId, TurnId};
 use crate::state_dir::StateDir;
 
@@ -87,28 +88,28 @@ impl<'s> Markers<'s> {
         result
     }
 
+    /// Makes and removes the files of subagents. Where one cannot be made, the others are.
     fn publish_subagents(&self, before: Option<&Markers<'_>>, dir: &StateDir) -> Result<(), StoreError> {
         let folder = dir.subagents();
-        for (place, subagent) in self.subagents.iter().enumerate() {
-            let is_there = before.is_some_and(|before| has(&before.subagents, place, |known| known == subagent));
-            if !is_there {
-                subagent.publish(&folder, dir)?;
-            }
+        let is_new = |(place, subagent): &(usize, &InFlight<'_>)| {
+            !before.is_some_and(|before| has(&before.subagents, *place, |known| known == *subagent))
+        };
+        let mut new = self.subagents.iter().enumerate().filter(is_new).peekable();
+        let is_other = |name: &OsStr| !self.subagents.iter().any(|known| file_name(known.id) == name);
+        let old: Vec<OsString> = match before {
+            Some(before) => before.subagents.iter().map(|known| file_name(known.id).to_owned()).collect(),
+            None => names_in(&folder)?.unwrap_or_default().into_iter().map(OsString::from).collect(),
+        };
+        let mut old = old.iter().filter(|name| is_other(name)).peekable();
+        if (new.peek().is_some() || old.peek().is_some()) && folder.is_symlink() {
+            // What it leads to is none of ours.
+            return Err(io_error(&folder)(io::Error::from(io::ErrorKind::NotADirectory)));
         }
-        if let Some(before) = before {
-            for (place, InFlight { id, .. }) in before.subagents.iter().enumerate() {
-                if !has(&self.subagents, place, |known| known.id == *id) {
-                    remove(&folder.join(file_name(id)))?;
-                }
-            }
-        } else {
-            for name in names_in(&folder)?.unwrap_or_default() {
-                if !self.subagents.iter().any(|known| known.id.0.as_bytes() == name.as_bytes()) {
-                    remove(&folder.join(name))?;
-                }
-            }
-        }
-        Ok(())
+        let made = new.map(|(_, subagent)| subagent.publish(&folder, dir));
+        let removed = old.map(|name| remove(&folder.join(name)));
+        // All are tried; the first error is told.
+        let results: Vec<Result<(), StoreError>> = made.chain(removed).collect();
+        results.into_iter().collect()
     }
 }
 
@@ -158,6 +159,10 @@ fn object(members: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// The names of what is in a folder but for folders; `None` where there is no folder.
 pub(super) fn names_in(folder: &Path) -> Result<Option<Vec<String>>, StoreError> {
+    if folder.is_symlink() {
+        // What it leads to is none of ours.
+        return Err(io_error(folder)(io::Error::from(io::ErrorKind::NotADirectory)));
+    }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -172,14 +177,21 @@ pub(super) fn names_in(folder: &Path) -> Result<Option<Vec<String>>, StoreError>
 /// Puts `content` at `path`, whole, in place of what stands there. Only who has the lock may.
 fn replace(dir: &StateDir, path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let unfinished = dir.unfinished();
-    fs::write(&unfinished, content).map_err(io_error(&unfinished))?;
+    let write = || own_file::options().write(true).create(true).truncate(true).open(&unfinished)?.write_all(content);
+    write()
+        .or_else(|_| {
+            // A link or a pipe in its place.
+            fs::remove_file(&unfinished)?;
+            write()
+        })
+        .map_err(io_error(&unfinished))?;
     fs::rename(&unfinished, path).map_err(io_error(path))
 }
 
 /// Appends a line; where it is not known whether it stands there already, only if it is not the last. The beginning of
 /// it without an end of line is completed.
 fn add_line(path: &Path, line: &str, may_be_there: bool) -> Result<(), StoreError> {
-    let mut file = File::options().read(true).append(true).create(true).open(path).map_err(io_error(path))?;
+    let mut file = own_file::options().read(true).append(true).create(true).open(path).map_err(io_error(path))?;
     let mut added = format!("{line}\n");
     let length = file.metadata().map_err(io_error(path))?.len();
     if length > 0 {
@@ -201,7 +213,7 @@ fn add_line(path: &Path, line: &str, may_be_there: bool) -> Result<(), StoreErro
 }
 
 fn make_empty(path: &Path) -> Result<(), StoreError> {
-    File::options().write(true).create(true).truncate(false).open(path).map(drop).map_err(io_error(path))
+    own_file::options().write(true).create(true).truncate(false).open(path).map(drop).map_err(io_error(path))
 }
 
 /// Removes a file, if it is there.

@@ -61,7 +61,8 @@ impl Taken {
         names.sort_unstable();
         let (mut runs, mut files) = (Vec::new(), Vec::new());
         for path in names.iter().map(|name| folder.join(name)) {
-            if let Ok(sealed) = fs::read(&path) {
+            let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
+            if is_file && let Ok(sealed) = fs::read(&path) {
                 runs.extend(sealed::open::<Run>(VERSION, &sealed));
                 files.push(path);
             }
