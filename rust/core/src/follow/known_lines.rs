@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use crate::json::{Key, Shapes, Tape, Text, scan_alike};
-use crate::rollout::lines::{Line, LineError, Lines};
+use crate::rollout::lines::Lines;
 
 /// Lines by a hash, each with how often it is there.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl KnownLines {
     /// What the system says.
     pub fn add(&mut self, input: impl Read) -> io::Result<()> {
         let mut lines = Lines::new(input, usize::MAX);
-        while let Some(line) = next(&mut lines)? {
+        while let Some(line) = lines.next_line()? {
             let hash = self.hash(line.text);
             *self.lines.entry(hash).or_default() += 1;
         }
@@ -63,18 +63,5 @@ impl KnownLines {
             hasher.update(line.bytes());
         }
         hasher.finalize().first_chunk().copied().unwrap_or_default()
-    }
-}
-
-/// The next line.
-///
-/// # Errors
-///
-/// What the system says.
-pub fn next<R: Read>(lines: &mut Lines<R>) -> io::Result<Option<Line<'_>>> {
-    match lines.next_line() {
-        Ok(line) => Ok(line),
-        Err(LineError::Read { source, .. }) => Err(source),
-        Err(error) => Err(io::Error::other(error)),
     }
 }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Intent, Locked};
-use super::known_lines::{self, KnownLines};
+use super::known_lines::KnownLines;
 use super::source::{Copied, Opened, Section, Source, Stamp};
 use super::transcripts::Transcript;
 use crate::event_log::{Level, log};
 use crate::lock::LockError;
 use crate::rollout::ByteOffset;
-use crate::rollout::lines::{LineError, Lines};
+use crate::rollout::lines::Lines;
 use crate::state_dir::StateDir;
 use crate::transcript::attribution::Reread;
 use crate::transcript::{Converter, End, OutputError, command};
@@ -140,9 +140,7 @@ impl Follower {
             is_cut_short: !is_complete,
         })
     }
-}
 
-impl Follower {
     /// The rollouts that may go on: the current one and those that were before it, where hooks named them.
     pub fn rollouts(&self) -> impl Iterator<Item = &Path> {
         let checkpoint = self.live.as_ref().map(|live| &live.checkpoint);
@@ -280,20 +278,8 @@ impl<'p> Pass<'p> {
     fn convert_raw(&mut self, from: ByteOffset) -> Stepped<()> {
         let Live { raw, converter, .. } = &mut self.live;
         let section = Section { file: raw.file(), at: from.0, end: raw.length() };
-        let mut lines = Lines::starting_at(section, from, usize::MAX);
-        let mut reread = RawLines(raw.file());
-        let path = self.dir.raw_transcript();
-        loop {
-            match lines.next_line() {
-                Ok(Some(line)) => {
-                    if let Err(error) = converter.line(line, &mut reread) {
-                        return Err(output_error(self.dir, error));
-                    }
-                }
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(io_error(&path)(into_io(error))),
-            }
-        }
+        let lines = Lines::starting_at(section, from, usize::MAX);
+        convert(lines, converter, raw.file(), self.dir, &self.dir.raw_transcript())
     }
 
     // ---- what is new ----
@@ -434,34 +420,21 @@ impl<'p> Pass<'p> {
         let start = self.live.raw.length();
         let Live { raw, converter, .. } = &mut self.live;
         let file = raw.file().try_clone().map_err(io_error(&raw_path))?;
-        let mut reread = RawLines(&file);
         let input = opened.read_from(from).map_err(io_error(&opened.path))?.take(to - from);
         let mut tee = Tee { input, raw, failure: None };
-        let mut lines = Lines::starting_at(&mut tee, ByteOffset(start), usize::MAX);
-        let result = loop {
-            match lines.next_line() {
-                Ok(Some(line)) => {
-                    if let Err(error) = converter.line(line, &mut reread) {
-                        break Err(output_error(self.dir, error));
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(io_error(&opened.path)(into_io(error))),
-            }
-        };
-        drop(lines);
-        let result = tee.failure.take().map_or(result, |error| Err(io_error(&raw_path)(error)));
+        let lines = Lines::starting_at(&mut tee, ByteOffset(start), usize::MAX);
+        let converted = convert(lines, converter, &file, self.dir, &opened.path);
+        let appended = tee.failure.take().map_or(converted, |error| Err(io_error(&raw_path)(error)));
+        let result = appended.and_then(|()| {
+            let error = || io::Error::other("it became shorter while it was read");
+            let is_all = self.live.raw.length() == start + (to - from);
+            if is_all { Ok(()) } else { Err(io_error(&opened.path)(error())) }
+        });
         if let Err(error) = result {
-            // A disk that is full: no half line is left, where that can be helped.
+            // A disk that is full, say: no half line is left, where that can be helped.
             self.live.raw.go_back_to(start);
             let _ = self.live.raw.cut();
             return Err(error);
-        }
-        if self.live.raw.length() != start + (to - from) {
-            let error = io::Error::other("it became shorter while it was read");
-            self.live.raw.go_back_to(start);
-            let _ = self.live.raw.cut();
-            return Err(io_error(&opened.path)(error));
         }
         self.set_copied(source, copied);
         self.commit()
@@ -526,7 +499,7 @@ impl<'p> Pass<'p> {
             let Some(opened) = self.open(small(place)) else { continue };
             let input = opened.read_from(0).map_err(io_error(&opened.path))?.take(copied.length);
             let mut lines = Lines::new(input, usize::MAX);
-            while let Some(line) = known_lines::next(&mut lines).map_err(io_error(&opened.path))? {
+            while let Some(line) = lines.next_line().map_err(|error| io_error(&opened.path)(error.into()))? {
                 known.take(line.text);
             }
         }
@@ -542,7 +515,7 @@ impl<'p> Pass<'p> {
         let mut lines = Lines::new(opened.read_from(0).map_err(name)?, usize::MAX);
         // The lines that are new, one behind the other, and where all that was compared ends.
         let (mut new, mut end) = (0..0, 0);
-        while let Some(line) = known_lines::next(&mut lines).map_err(name)? {
+        while let Some(line) = lines.next_line().map_err(|error| name(error.into()))? {
             end = line.next.0;
             if known.take(line.text) {
                 if !new.is_empty() {
@@ -560,6 +533,21 @@ impl<'p> Pass<'p> {
         self.set_copied(source, copied);
         Ok(())
     }
+}
+
+/// Converts lines, which are read from `path`; those of earlier calls stand in `raw`.
+fn convert<R: Read>(
+    mut lines: Lines<R>,
+    converter: &mut Converter<Transcript>,
+    raw: &File,
+    dir: &StateDir,
+    path: &Path,
+) -> Stepped<()> {
+    let mut reread = RawLines(raw);
+    while let Some(line) = lines.next_line().map_err(|error| io_error(path)(error.into()))? {
+        converter.line(line, &mut reread).map_err(|error| output_error(dir, error))?;
+    }
+    Ok(())
 }
 
 /// The conversion to go on with, and from where in the raw transcript: the one of the checkpoint where that is there, can
@@ -645,13 +633,6 @@ impl Reread for RawLines<'_> {
 /// A number of sources, of which there are few.
 fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn into_io(error: LineError) -> io::Error {
-    match error {
-        LineError::Read { source, .. } => source,
-        error @ LineError::TooLong { .. } => io::Error::other(error),
-    }
 }
 
 fn output_error(dir: &StateDir, error: OutputError) -> FollowError {

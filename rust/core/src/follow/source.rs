@@ -205,20 +205,13 @@ impl Opened {
             return self.whole_lines_streamed(from, searched);
         }
         let size = self.file.metadata()?.size();
-        let mut chunk = vec![0; CHUNK];
         // Back from the end, so that little is read where much is new.
-        let mut end = size.min(from.saturating_add(STEP));
-        let bound = end;
-        while end > *searched {
-            let start = end.saturating_sub(CHUNK as u64).max(*searched);
-            let wanted = usize::try_from(end - start).unwrap_or(0);
-            let count = read_at(&self.file, &mut chunk[..wanted], start)?;
-            if let Some(newline) = memchr::memrchr(b'\n', &chunk[..count]) {
-                return Ok(Some(start + newline as u64 + 1));
-            }
-            end = start;
+        let bound = size.min(from.saturating_add(STEP));
+        if let Some(end) = last_line_end(&self.file, *searched, bound)? {
+            return Ok(Some(end));
         }
         *searched = (*searched).max(bound);
+        let mut chunk = vec![0; CHUNK];
         while *searched < size {
             let count = read_at(&self.file, &mut chunk, *searched)?;
             if count == 0 {
@@ -246,6 +239,26 @@ impl Opened {
             *searched += count as u64;
         }
     }
+}
+
+/// Where the last line ends between two places of a file, read back from the later one.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn last_line_end(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
+    let mut end = to;
+    let mut chunk = vec![0; CHUNK];
+    while end > from {
+        let start = end.saturating_sub(CHUNK as u64).max(from);
+        let wanted = usize::try_from(end - start).unwrap_or(0);
+        let count = read_at(file, &mut chunk[..wanted], start)?;
+        if let Some(newline) = memchr::memrchr(b'\n', &chunk[..count]) {
+            return Ok(Some(start + newline as u64 + 1));
+        }
+        end = start;
+    }
+    Ok(None)
 }
 
 /// A part of a file as something to read from; the position in the file stays as it is.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use super::checkpoint::Extent;
-use super::source::hash;
+use super::source::{hash, last_line_end};
 use crate::two_places::read_at;
 
 /// Bytes at the end of what was committed that are hashed.
@@ -141,24 +141,8 @@ impl Transcript {
     ///
     /// What the system says.
     pub fn keep_whole_lines(&mut self) -> io::Result<()> {
-        self.length = self.whole_lines()?;
+        self.length = last_line_end(&self.file, self.length, self.found)?.unwrap_or(self.length);
         if self.left_over() > 0 { self.cut() } else { Ok(()) }
-    }
-
-    /// Where the whole lines end that stand behind where it goes on.
-    fn whole_lines(&self) -> io::Result<u64> {
-        let mut end = self.found;
-        let mut chunk = vec![0; CHUNK];
-        while end > self.length {
-            let start = end.saturating_sub(CHUNK as u64).max(self.length);
-            let wanted = usize::try_from(end - start).unwrap_or(0);
-            let count = read_at(&self.file, &mut chunk[..wanted], start)?;
-            if let Some(newline) = memchr::memrchr(b'\n', &chunk[..count]) {
-                return Ok(start + newline as u64 + 1);
-            }
-            end = start;
-        }
-        Ok(self.length)
     }
 
     /// How many bytes, of those that stand behind where it goes on, are the beginning of `bytes`.

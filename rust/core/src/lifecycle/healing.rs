@@ -12,7 +12,7 @@ use crate::rollout::ByteOffset;
 use crate::rollout::envelope::Envelope;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 use crate::rollout::input::Input;
-use crate::rollout::lines::{LineError, Lines};
+use crate::rollout::lines::Lines;
 use crate::rollout::probe;
 use crate::rollout::timestamp::Clock;
 
@@ -114,16 +114,9 @@ fn read_lines(input: impl Read, from: u64, known: &Known) -> io::Result<Signs> {
         clock: Clock::default(),
     };
     let mut lines = Lines::starting_at(input, ByteOffset(from), usize::MAX).keeping(MOST_KEPT);
-    loop {
-        match lines.next_line() {
-            Ok(None) => break,
-            Ok(Some(line)) => {
-                reading.line(line.text, line.next.0);
-                reading.found.read = line.next.0;
-            }
-            Err(LineError::Read { source, .. }) => return Err(source),
-            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-        }
+    while let Some(line) = lines.next_line()? {
+        reading.line(line.text, line.next.0);
+        reading.found.read = line.next.0;
     }
     reading.push_named();
     Ok(reading.found)

@@ -101,9 +101,8 @@ impl<'s> Markers<'s> {
             None => names_in(&folder)?.unwrap_or_default().into_iter().map(OsString::from).collect(),
         };
         let mut old = old.iter().filter(|name| is_other(name)).peekable();
-        if (new.peek().is_some() || old.peek().is_some()) && folder.is_symlink() {
-            // What it leads to is none of ours.
-            return Err(io_error(&folder)(io::Error::from(io::ErrorKind::NotADirectory)));
+        if new.peek().is_some() || old.peek().is_some() {
+            refuse_link(&folder)?;
         }
         let made = new.map(|(_, subagent)| subagent.publish(&folder, dir));
         let removed = old.map(|name| remove(&folder.join(name)));
@@ -157,12 +156,17 @@ fn object(members: &[(&str, &[u8])]) -> Vec<u8> {
     line
 }
 
-/// The names of what is in a folder but for folders; `None` where there is no folder.
-pub(super) fn names_in(folder: &Path) -> Result<Option<Vec<String>>, StoreError> {
+/// A link in place of a folder leads to what is none of ours.
+fn refuse_link(folder: &Path) -> Result<(), StoreError> {
     if folder.is_symlink() {
-        // What it leads to is none of ours.
         return Err(io_error(folder)(io::Error::from(io::ErrorKind::NotADirectory)));
     }
+    Ok(())
+}
+
+/// The names of what is in a folder but for folders; `None` where there is no folder.
+pub(super) fn names_in(folder: &Path) -> Result<Option<Vec<String>>, StoreError> {
+    refuse_link(folder)?;
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

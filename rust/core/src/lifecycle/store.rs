@@ -14,9 +14,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
+
 use crate::lock::{self, LockError};
 use crate::sealed;
 use crate::state_dir::StateDir;
+use crate::two_places::read_at;
 
 use super::hook::Run;
 use super::markers::{self, Markers};
@@ -262,7 +265,8 @@ struct Place {
 impl Place {
     fn read(file: &File, start: u64) -> io::Result<Self> {
         let mut bytes = vec![0; FIRST_READ];
-        let length = read_at(file, &mut bytes, start)?;
+        // Of a regular file less than was wanted is all that is left, and most states are less: no second call asks.
+        let length = retry_on_intr(|| rustix::io::pread(file, &mut bytes[..], start))?;
         bytes.truncate(length);
         let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
             return Ok(Self { start, has_note: false, number: 0, size: 0, first: Vec::new() });
@@ -291,23 +295,6 @@ fn read_header(header: &[u8; HEADER]) -> (u8, u64, usize) {
     let number = header[1..9].try_into().map_or(0, u64::from_le_bytes);
     let length = header[9..].try_into().map_or(0, u32::from_le_bytes);
     (header[0], number, length as usize)
-}
-
-fn read_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read_at(&mut buffer[length..], start + length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        // A first read of less than was wanted is the end of the file.
-        if length > 0 && length < buffer.len() && buffer.len() == FIRST_READ {
-            break;
-        }
-    }
-    Ok(length)
 }
 
 fn open_or_make(dir: &StateDir, path: &Path) -> Result<File, StoreError> {

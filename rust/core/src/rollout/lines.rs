@@ -36,6 +36,16 @@ pub enum LineError {
     },
 }
 
+impl From<LineError> for std::io::Error {
+    /// What the system said; a line over the limit is invalid data.
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::Read { source, .. } => source,
+            error @ LineError::TooLong { .. } => Self::new(ErrorKind::InvalidData, error),
+        }
+    }
+}
+
 /// A whole line, without its newline.
 #[derive(Clone, Copy)]
 pub struct Line<'a> {
