@@ -55,7 +55,7 @@ pub struct Known {
 /// What the system says.
 pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
     let file = match open(rollout) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return read_compressed(rollout, known),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return read_compressed(rollout, u64::MAX, known),
         file => file?,
     };
     let size = file.metadata()?.len();
@@ -69,7 +69,14 @@ pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
 ///
 /// As those of [`read`]
 pub fn read_end(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs> {
-    let file = open(rollout)?;
+    let file = match open(rollout) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Of a compressed one the end cannot be had without all that is in front of it.
+            let signs = read_compressed(rollout, most, known)?;
+            return Ok(Signs { read: known.read, ..signs });
+        }
+        file => file?,
+    };
     let end = file.metadata()?.len().saturating_sub(most);
     // The first line of the end is most likely the rest of one, which says nothing.
     let signs = read_file(file, known.read.max(end), known)?;
@@ -89,15 +96,17 @@ fn read_file(mut file: File, from: u64, known: &Known) -> io::Result<Signs> {
     read_lines(file, from, known)
 }
 
-/// Codex (0.163, 0.169) can replace an idle rollout by `<its path>.zst`, and puts it back when the session is resumed.
-fn read_compressed(rollout: &Path, known: &Known) -> io::Result<Signs> {
+/// Codex (0.163, 0.169) can replace an idle rollout by `<its path>.zst`, and puts it back when the session is resumed. Of
+/// one that holds more than `most` bytes the first so many are read.
+fn read_compressed(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs> {
     let mut path = rollout.as_os_str().to_owned();
     path.push(".zst");
     open(Path::new(&path))?;
-    let mut input = Input::open(Path::new(&path))?;
+    let decompressed = || Input::open(Path::new(&path)).map(|input| input.take(most));
+    let mut input = decompressed()?;
     let skipped = io::copy(&mut input.by_ref().take(known.read), &mut io::sink())?;
     if skipped < known.read {
-        return read_lines(Input::open(Path::new(&path))?, 0, known);
+        return read_lines(decompressed()?, 0, known);
     }
     read_lines(input, known.read, known)
 }
@@ -146,7 +155,8 @@ impl Reading<'_> {
     fn line(&mut self, text: Text<'_>, line_end: u64) {
         match self.sign(text) {
             Some((turn, sign)) => {
-                let is_copied = turn.is_later_than(self.thread) == Some(false);
+                // A copy stands in front of the thread's own turns.
+                let is_copied = !self.has_beginning && turn.is_later_than(self.thread) == Some(false);
                 let is_other = !turn.0.is_empty() && turn != self.found.latest;
                 // As the state takes it.
                 let is_earlier =

@@ -151,7 +151,9 @@ impl Run {
             state.add_nested(&self.session);
             return;
         }
-        if who == Who::Root && (self.event.sets_session() || state.session.0.is_empty()) {
+        // The end of a session that nothing is known of begins none.
+        let is_first = state.session.0.is_empty() && self.event != Event::SessionEnd;
+        if who == Who::Root && (self.event.sets_session() || is_first) {
             state.set_session(&self.session);
             if !self.rollout.is_empty() {
                 state.root.set_rollout(&self.rollout);
@@ -164,9 +166,10 @@ impl Run {
         if let Some(sign) = self.event.sign(self.rollout_size) {
             state.take(&who, &self.turn, sign, Source::Hook, self.at);
         }
-        if who != Who::Root
-            && !self.rollout.is_empty()
+        // Where the prompt's hook was lost, the others of its turn name the rollout too: after a backtrack it is another.
+        if !self.rollout.is_empty()
             && let Some(thread) = state.thread_mut(&who)
+            && (who != Who::Root || (!self.turn.0.is_empty() && thread.turn == self.turn))
         {
             thread.set_rollout(&self.rollout);
         }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Access;
 
@@ -86,7 +86,7 @@ fn take_what_was_put_off(dir: &StateDir) -> Result<(), MarkerError> {
             Err(StoreError::Locked(_)) => break,
             opened => opened?,
         };
-        let state = current(dir, &mut store);
+        let state = current(dir, &mut store)?;
         if !store.has_put_off() {
             // What else stands there is none of ours.
             break;
@@ -97,32 +97,54 @@ fn take_what_was_put_off(dir: &StateDir) -> Result<(), MarkerError> {
 }
 
 fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerError> {
-    let begun = Instant::now();
-    let left = || patience.saturating_sub(begun.elapsed());
     let mut store = Store::open(dir, patience)?;
-    let mut state = current(dir, &mut store);
-    if state.is_nested(&run.session, &run.who()) && !state.has_nested(&run.session) {
-        // Whether the root's turn goes on decides what this session is, and the rollout may know better.
-        drop(store);
-        heal(dir, left(), |who| *who == Who::Root, |path, known| healing::read_end(path, MOST_FOR_HOOK, known))?;
-        store = Store::open(dir, left())?;
-        state = current(dir, &mut store);
-    }
-    run.apply(&mut state);
+    let mut state = current(dir, &mut store)?;
+    take_run(dir, &mut state, run);
     store.save(state)?;
     Ok(())
 }
 
+/// Takes in a run, which may be one that was put off.
+fn take_run(dir: &StateDir, state: &mut State, run: &Run) {
+    if state.is_nested(&run.session, &run.who()) && !state.has_nested(&run.session) {
+        // Whether the root's turn goes on decides what this session is, and the rollout may know better.
+        look_at_root(dir, state);
+    }
+    run.apply(state);
+}
+
+/// Takes in what the end of the root's rollout says. It is read under the lock: it is small, and what a session is must
+/// be known before the next event.
+fn look_at_root(dir: &StateDir, state: &mut State) {
+    let Some(root) = rollouts(state).into_iter().find(|rollout| rollout.who == Who::Root) else { return };
+    match healing::read_end(Path::new(&root.path), MOST_FOR_HOOK, &root.known) {
+        Ok(signs) => drop(root.take(signs, state)),
+        Err(error) => tell_unread(dir, &root.path, &error),
+    }
+}
+
+/// Says in the log that a rollout could not be read. One that is not there was archived or is not written yet: then
+/// hooks alone count.
+fn tell_unread(dir: &StateDir, path: &str, error: &io::Error) {
+    if error.kind() != io::ErrorKind::NotFound {
+        let _ = log(dir, Level::Warning, &format!("{path} could not be read: {error}"));
+    }
+}
+
 /// The state with the runs that were put off.
-fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
+fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, MarkerError> {
     let mut state = store.state().clone();
     if let Some(damage) = store.damage() {
         let _ = log(dir, Level::Warning, &format!("{damage}; it begins anew"));
     }
     for run in store.take_put_off() {
-        run.apply(&mut state);
+        let before = state.root.rollout.clone();
+        take_run(dir, &mut state, &run);
+        if before != state.root.rollout {
+            store.pass_rollout(&before, &state.root.rollout)?;
+        }
     }
-    state
+    Ok(state)
 }
 
 /// Brings the state up to what the rollouts hold, and makes all marker files fit it.
@@ -131,9 +153,9 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
 ///
 /// [`MarkerError::Store`]
 pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
-    heal(dir, PATIENCE, |_| true, healing::read)?;
+    heal(dir)?;
     let mut store = Store::open(dir, PATIENCE)?;
-    let state = current(dir, &mut store);
+    let state = current(dir, &mut store)?;
     store.save_all(state)?;
     drop(store);
     take_what_was_put_off(dir)?;
@@ -147,7 +169,7 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
 ///
 /// [`MarkerError::Store`]
 pub fn follow(dir: &StateDir) -> Result<State, MarkerError> {
-    heal(dir, PATIENCE, |_| true, healing::read)?;
+    heal(dir)?;
     take_what_was_put_off(dir)?;
     read(dir)
 }
@@ -158,9 +180,9 @@ pub fn follow(dir: &StateDir) -> Result<State, MarkerError> {
 ///
 /// [`MarkerError::Store`]
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
-    let latest = heal(dir, PATIENCE, |_| true, healing::read)?;
+    let latest = heal(dir)?;
     let mut store = Store::open(dir, PATIENCE)?;
-    let mut state = current(dir, &mut store);
+    let mut state = current(dir, &mut store)?;
     let size = std::fs::metadata(&state.root.rollout).ok().map(|metadata| metadata.len());
     state.reset(&latest, size);
     store.save_all(state)?;
@@ -217,18 +239,12 @@ impl ToRead {
 /// How often a rollout is read again because another process has read some of it meanwhile: that one has gone on then.
 const MOST_READINGS: u32 = 16;
 
-/// Takes in what the rollouts of the `wanted` threads say since they were last read; gives the latest turn that they
-/// name. They are found and read without the lock: a hook need not wait for a large one, and what a line says does not
-/// depend on when it is said.
-fn heal(
-    dir: &StateDir,
-    patience: Duration,
-    wanted: impl Fn(&Who) -> bool,
-    read_signs: impl Fn(&Path, &Known) -> io::Result<Signs>,
-) -> Result<TurnId, MarkerError> {
+/// Takes in what the rollouts say since they were last read; gives the latest turn that they name. They are found and read
+/// without the lock: a hook need not wait for a large one, and what a line says does not depend on when it is said.
+fn heal(dir: &StateDir) -> Result<TurnId, MarkerError> {
     let mut latest = TurnId::default();
     for _ in 0..MOST_READINGS {
-        let (found, is_all) = heal_once(dir, patience, &wanted, &read_signs)?;
+        let (found, is_all) = heal_once(dir)?;
         if latest.0.is_empty() || latest.is_earlier_than(&found) {
             latest = found;
         }
@@ -240,15 +256,10 @@ fn heal(
 }
 
 /// As [`heal`]; also whether all that was read could be taken in.
-fn heal_once(
-    dir: &StateDir,
-    patience: Duration,
-    wanted: impl Fn(&Who) -> bool,
-    read_signs: impl Fn(&Path, &Known) -> io::Result<Signs>,
-) -> Result<(TurnId, bool), MarkerError> {
-    let mut store = Store::open(dir, patience)?;
-    let state = current(dir, &mut store);
-    let (rollouts, roots) = (rollouts(&state, wanted), state.root.rollout.clone());
+fn heal_once(dir: &StateDir) -> Result<(TurnId, bool), MarkerError> {
+    let mut store = Store::open(dir, PATIENCE)?;
+    let state = current(dir, &mut store)?;
+    let (rollouts, roots) = (rollouts(&state), state.root.rollout.clone());
     store.save(state)?;
     drop(store);
     let mut read: Vec<(ToRead, Signs)> = Vec::new();
@@ -258,7 +269,7 @@ fn heal_once(
             let Some(found) = find_rollout(&roots, &rollout.known.thread) else { continue };
             rollout.path = found;
         }
-        match read_signs(Path::new(&rollout.path), &rollout.known) {
+        match healing::read(Path::new(&rollout.path), &rollout.known) {
             Ok(signs) => {
                 if latest.0.is_empty() || latest.is_earlier_than(&signs.latest) {
                     latest = signs.latest.clone();
@@ -267,19 +278,15 @@ fn heal_once(
                     read.push((rollout, signs));
                 }
             }
-            // Archived or not written yet: hooks alone count.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let _ = log(dir, Level::Warning, &format!("{} could not be read: {error}", rollout.path));
-            }
+            Err(error) => tell_unread(dir, &rollout.path, &error),
         }
     }
     if read.is_empty() {
         return Ok((latest, true));
     }
-    let mut store = Store::open(dir, patience)?;
+    let mut store = Store::open(dir, PATIENCE)?;
     // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
-    let mut state = current(dir, &mut store);
+    let mut state = current(dir, &mut store)?;
     let mut is_all = true;
     for (rollout, signs) in read {
         is_all &= rollout.take(signs, &mut state);
@@ -288,14 +295,13 @@ fn heal_once(
     Ok((latest, is_all))
 }
 
-/// The rollouts of the wanted threads. One that no hook has named is looked for while its thread's turn goes on.
-fn rollouts(state: &State, wanted: impl Fn(&Who) -> bool) -> Vec<ToRead> {
+/// The rollouts of all threads. One that no hook has named is looked for while its thread's turn goes on.
+fn rollouts(state: &State) -> Vec<ToRead> {
     let root =
         std::iter::once((Who::Root, &state.root, &state.session)).filter(|(_, root, _)| !root.rollout.is_empty());
     let subagents = state.subagents.iter().map(|Subagent { id, thread }| (Who::Subagent(id.clone()), thread, id));
     let subagents = subagents.filter(|(_, thread, _)| !thread.rollout.is_empty() || thread.is_open());
-    let wanted = root.chain(subagents).filter(|(who, ..)| wanted(who));
-    wanted.map(|(who, thread, id)| ToRead::new(who, thread, id)).collect()
+    root.chain(subagents).map(|(who, thread, id)| ToRead::new(who, thread, id)).collect()
 }
 
 /// A subagent's rollout, which no hook has named: it ends in the thread's id, and stands in the folder of the root's

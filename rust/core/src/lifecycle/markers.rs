@@ -192,6 +192,11 @@ fn replace(dir: &StateDir, path: &Path, content: &[u8]) -> Result<(), StoreError
     fs::rename(&unfinished, path).map_err(io_error(path))
 }
 
+/// Adds a rollout to the list of those that were current, if it is not the last.
+pub(super) fn list_rollout(dir: &StateDir, rollout: &str) -> Result<(), StoreError> {
+    if rollout.is_empty() { Ok(()) } else { add_line(&dir.transcript_paths(), rollout, true) }
+}
+
 /// Appends a line; where it is not known whether it stands there already, only if it is not the last. The beginning of
 /// it without an end of line is completed.
 fn add_line(path: &Path, line: &str, may_be_there: bool) -> Result<(), StoreError> {

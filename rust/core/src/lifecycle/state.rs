@@ -212,15 +212,17 @@ impl State {
             Who::Root => (Some(&mut self.root), &self.session),
             Who::Subagent(id) => (self.subagents.iter_mut().find(|known| known.id == *id).map(|it| &mut it.thread), id),
         };
-        // A copy of another thread's history, in a file of this one.
-        if source == Source::Rollout && turn.is_later_than(id) == Some(false) {
+        // A copy of another thread's history, in a file of this one. It stands in front of the thread's own turns: what
+        // has an earlier id behind them was begun when the clock was put back.
+        let is_behind = thread.as_ref().is_some_and(|thread| thread.is_told_by_place(source));
+        if source == Source::Rollout && !is_behind && turn.is_later_than(id) == Some(false) {
             return;
         }
         if *turn == self.over && !turn.0.is_empty() {
             return;
         }
         if turn.is_earlier_than(&self.over) {
-            if sign != Sign::Began || !thread.as_ref().is_some_and(|thread| thread.is_told_by_place(source)) {
+            if sign != Sign::Began || !is_behind {
                 return;
             }
             // The clock was put back: ids that it gives now do not tell what was before.
@@ -249,7 +251,11 @@ impl State {
     /// Whether an event of `session` is of a codex that runs inside a turn of the root's, or ran so; by what is known.
     #[must_use]
     pub fn is_nested(&self, session: &ThreadId, who: &Who) -> bool {
-        let is_known = matches!(who, Who::Subagent(id) if self.subagents.iter().any(|known| known.id == *id));
+        // Subagents of the session before go on after `/new`.
+        let is_known = match who {
+            Who::Root => false,
+            Who::Subagent(id) => self.former.contains(session) || self.subagents.iter().any(|known| known.id == *id),
+        };
         *session != self.session && !is_known && (self.nested.contains(session) || self.root.is_open())
     }
 

@@ -222,6 +222,25 @@ impl<'d> Store<'d> {
         runs.unwrap_or_default()
     }
 
+    /// Adds to the list of rollouts what a save does not: of those that were current one after the other among runs that
+    /// were put off it sees the first and the last only.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`]
+    pub fn pass_rollout(&mut self, from: &str, to: &str) -> Result<(), StoreError> {
+        let saved = &self.saved.root.rollout;
+        let is_passed = |rollout: &str| !rollout.is_empty() && rollout != saved;
+        if is_passed(from) {
+            markers::list_rollout(self.dir, from)?;
+            // Back where the saved state is: no save will tell.
+            if to == saved {
+                markers::list_rollout(self.dir, to)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether runs were found that were put off.
     #[must_use]
     pub fn has_put_off(&self) -> bool {

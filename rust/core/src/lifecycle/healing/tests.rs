@@ -155,6 +155,8 @@ fn turns_from_before_the_thread_was_made_are_copies() {
     assert_eq!(signs(&[&began(4), &ended(4), &event("turn_aborted", THREAD)]), []);
     assert_eq!(signs(&[&began(6), &event("turn_aborted", 4)]), [(turn(6), Sign::Began)]);
     assert_eq!(read_text(&began(4), &TurnId::default()).latest, TurnId::default());
+    // Behind a turn of the thread's own the clock was put back.
+    assert_eq!(signs(&[&began(6), &ended(6), &began(4)]), [(turn(6), Sign::Began), (turn(4), Sign::Began)]);
 }
 
 #[test]

@@ -241,3 +241,22 @@ fn a_stop_says_how_large_its_rollout_is() {
     // Without a rollout, nothing in one is a sign of life.
     assert_eq!(size(Event::Stop, r#"{"session_id":"s","transcript_path":null}"#), u64::MAX);
 }
+
+#[test]
+fn a_turn_that_goes_on_in_another_file_brings_that_file() {
+    for event in [Event::PreToolUse, Event::Stop] {
+        let mut state = state(&[run(Event::UserPromptSubmit, 1, 2)]);
+        // Of a turn before, and of none: late.
+        for turn in [0, 1] {
+            Run { rollout: "/other".into(), ..run(event, 1, turn) }.apply(&mut state);
+            assert_eq!(state.root.rollout, "/rollout-1");
+        }
+        Run { rollout: "/other".into(), ..run(event, 1, 3) }.apply(&mut state);
+        assert_eq!((state.root.rollout.as_str(), &state.root.turn), ("/other", &TurnId(uuid(3))));
+    }
+}
+
+#[test]
+fn the_end_of_a_session_begins_none() {
+    assert_eq!(state(&[run(Event::SessionEnd, 1, 0)]), State::default());
+}

@@ -426,3 +426,78 @@ fn what_the_rollout_tells_is_known_also_where_the_state_was_lost() {
     world.hook(Event::PreToolUse, 2);
     world.heals_to(false);
 }
+
+/// Puts off the prompt of a session.
+fn put_off_prompt(world: &World, session: u32, number: u32) {
+    let payload = Payload::read(world.payload(session, number).to_string().as_bytes()).expect("valid");
+    let run = Run::new(Event::UserPromptSubmit, payload, number.into()).expect("taken");
+    put_off(&world.dir, &run).expect("can be put off");
+}
+
+#[test]
+fn a_session_whose_prompt_was_put_off_is_told_from_a_nested_one_by_the_rollout() {
+    for ends in [&["turn_aborted"][..], &[]] {
+        let world = World::new();
+        world.write(ROOT, &[("task_started", 2)]);
+        world.hook(Event::UserPromptSubmit, 2);
+        for end in ends {
+            world.write(ROOT, &[(*end, 2)]);
+        }
+        put_off_prompt(&world, 3, 4);
+        follow(&world.dir).expect("can be done");
+        let session = fs::read_to_string(world.dir.root_session()).expect("is there");
+        assert_eq!(session, uuid(if ends.is_empty() { ROOT } else { 3 }));
+        assert!(world.is_active());
+    }
+}
+
+#[test]
+fn the_end_of_a_turn_is_found_in_a_compressed_rollout_too() {
+    let world = World::new();
+    world.hook(Event::UserPromptSubmit, 2);
+    world.write(ROOT, &[("task_started", 2), ("turn_aborted", 2)]);
+    let text = fs::read(world.rollout(ROOT)).expect("is there");
+    let compressed = zstd::encode_all(&text[..], 0).expect("can be compressed");
+    fs::write(world.rollout(ROOT).with_extension("jsonl.zst"), compressed).expect("can be written");
+    fs::remove_file(world.rollout(ROOT)).expect("is there");
+    let prompt = world.payload(3, 4).to_string();
+    run_hook(&world.dir, Event::UserPromptSubmit, prompt.as_bytes()).expect("taken");
+    assert_eq!(fs::read_to_string(world.dir.root_session()).expect("is there"), uuid(3));
+}
+
+#[test]
+fn each_rollout_that_was_current_among_runs_that_were_put_off_is_listed() {
+    let world = World::new();
+    reset(&world.dir).expect("can be done");
+    let end = |session: u32, number: u32| world.write(session, &[("task_started", number), ("task_complete", number)]);
+    let mut expected = Vec::new();
+    for (sessions, first) in [([3, 5, 3], 10), ([3, 5, 6], 20), ([6, 7, 6], 30)] {
+        for (session, number) in sessions.into_iter().zip(first..) {
+            end(session, number);
+            put_off_prompt(&world, session, number);
+            if expected.last() != Some(&session) {
+                expected.push(session);
+            }
+        }
+        follow(&world.dir).expect("can be done");
+        let listed = fs::read_to_string(world.dir.transcript_paths()).expect("is there");
+        let expected: Vec<_> = expected.iter().map(|session| world.rollout(*session)).collect();
+        assert_eq!(listed.lines().map(PathBuf::from).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn a_session_that_is_resumed_with_the_clock_before_its_making_counts_by_its_lines() {
+    let world = World::new();
+    reset(&world.dir).expect("can be done");
+    let session = 8;
+    world.write(session, &[("task_started", 9), ("task_complete", 9)]);
+    put_off_prompt(&world, session, 9);
+    reset(&world.dir).expect("can be done");
+    world.write(session, &[("task_started", 4)]);
+    world.heals_to(true);
+    world.write(session, &[("task_complete", 4), ("task_started", 5)]);
+    world.heals_to(true);
+    world.write(session, &[("turn_aborted", 5)]);
+    world.heals_to(false);
+}

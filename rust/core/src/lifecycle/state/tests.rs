@@ -408,7 +408,10 @@ fn a_known_subagent_is_never_nested() {
     state.set_session(&ThreadId(uuid(7)));
     state.hooks(&ROOT, &[(8, Sign::Prompted)]);
     assert!(!state.is_nested(&ThreadId(uuid(0)), &subagent(5)));
-    assert!(state.is_nested(&ThreadId(uuid(0)), &subagent(6)));
+    // The session before goes on with its subagents, also those that are new.
+    assert!(!state.is_nested(&ThreadId(uuid(0)), &subagent(6)));
+    assert!(state.is_nested(&ThreadId(uuid(0)), &ROOT));
+    assert!(state.is_nested(&ThreadId(uuid(9)), &subagent(6)));
 }
 
 #[test]
