@@ -1,11 +1,13 @@
 //! What a rollout's lines say of its thread's turns: the signs that no hook gives (interrupt, error turn, a killed or
 //! interrupted subagent, `/compact`).
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use memchr::memmem::Finder;
+use sha2::{Digest, Sha256};
 
 use crate::json::{Key, Kind as JsonKind, Tape, Text, scan};
 use crate::rollout::ByteOffset;
@@ -15,12 +17,16 @@ use crate::rollout::input::Input;
 use crate::rollout::lines::Lines;
 use crate::rollout::probe;
 use crate::rollout::timestamp::Clock;
+use crate::two_places::read_at;
 
 use super::state::Sign;
 
 /// Of a line of more bytes than this the middle is passed over. Lines that tell are of some 100 bytes; the largest are
 /// histories that a compaction has replaced.
 const MOST_KEPT: usize = 16 << 20;
+
+/// Bytes before the place up to which a rollout was read that are hashed, to see whether it is the same still.
+const HASHED: u64 = 1024;
 
 /// What was read of a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +38,10 @@ pub struct Signs {
     pub latest: TurnId,
     /// Where the last whole line ends, in bytes.
     pub read: u64,
+    /// The hash of the last bytes before that place; zeros where it is not known.
+    pub read_end: [u8; 16],
+    /// Whether the rollout was written anew since it was read, so that this is what it says from its start.
+    pub is_anew: bool,
 }
 
 /// What is known of a thread whose rollout is read.
@@ -45,10 +55,13 @@ pub struct Known {
     pub has_beginning: bool,
     /// How much of the rollout was read, in bytes.
     pub read: u64,
+    /// The hash of the last bytes of that; zeros where it is not known.
+    pub read_end: [u8; 16],
 }
 
 /// Reads what the lines of `rollout` that were not read yet say of a thread's turns. A rollout that is shorter than
-/// what was read was written anew, and is read from its start. One that codex compressed since is read as it was.
+/// what was read, or has other bytes before that place, was written anew, and is read from its start. One that codex
+/// compressed since is read as it was.
 ///
 /// # Errors
 ///
@@ -59,7 +72,33 @@ pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
         file => file?,
     };
     let size = file.metadata()?.len();
-    read_file(file, if known.read <= size { known.read } else { 0 }, known)
+    let is_anew = match size.cmp(&known.read) {
+        Ordering::Less => true,
+        Ordering::Equal => false,
+        Ordering::Greater => known.read_end != [0; 16] && end_of(&file, known.read)? != known.read_end,
+    };
+    let from = if is_anew { 0 } else { known.read };
+    let signs = read_file(&file, from, known)?;
+    let read_end = if signs.read == from { known.read_end } else { end_of(&file, signs.read)? };
+    Ok(Signs { read_end, is_anew, ..signs })
+}
+
+/// How large a rollout is, in bytes, and the hash of its end.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn size(rollout: &Path) -> io::Result<(u64, [u8; 16])> {
+    let file = open(rollout)?;
+    let size = file.metadata()?.len();
+    Ok((size, end_of(&file, size)?))
+}
+
+/// The hash of the last bytes before a place of a file.
+fn end_of(file: &File, place: u64) -> io::Result<[u8; 16]> {
+    let mut bytes = vec![0; usize::try_from(place.min(HASHED)).unwrap_or(0)];
+    let count = read_at(file, &mut bytes, place.saturating_sub(HASHED))?;
+    Ok(Sha256::digest(&bytes[..count]).first_chunk().copied().unwrap_or_default())
 }
 
 /// As [`read`], but of no more than the last `most` bytes, which takes no time to speak of; that more was read than
@@ -73,14 +112,14 @@ pub fn read_end(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Of a compressed one the end cannot be had without all that is in front of it.
             let signs = read_compressed(rollout, most, known)?;
-            return Ok(Signs { read: known.read, ..signs });
+            return Ok(Signs { read: known.read, read_end: known.read_end, is_anew: false, ..signs });
         }
         file => file?,
     };
     let end = file.metadata()?.len().saturating_sub(most);
     // The first line of the end is most likely the rest of one, which says nothing.
-    let signs = read_file(file, known.read.max(end), known)?;
-    Ok(Signs { read: known.read, ..signs })
+    let signs = read_file(&file, known.read.max(end), known)?;
+    Ok(Signs { read: known.read, read_end: known.read_end, ..signs })
 }
 
 fn open(rollout: &Path) -> io::Result<File> {
@@ -91,7 +130,7 @@ fn open(rollout: &Path) -> io::Result<File> {
     File::open(rollout)
 }
 
-fn read_file(mut file: File, from: u64, known: &Known) -> io::Result<Signs> {
+fn read_file(mut file: &File, from: u64, known: &Known) -> io::Result<Signs> {
     file.seek(SeekFrom::Start(from))?;
     read_lines(file, from, known)
 }
@@ -106,16 +145,18 @@ fn read_compressed(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs
     let mut input = decompressed()?;
     let skipped = io::copy(&mut input.by_ref().take(known.read), &mut io::sink())?;
     if skipped < known.read {
-        return read_lines(decompressed()?, 0, known);
+        return Ok(Signs { is_anew: true, ..read_lines(decompressed()?, 0, known)? });
     }
-    read_lines(input, known.read, known)
+    let signs = read_lines(input, known.read, known)?;
+    let read_end = if signs.read == known.read { known.read_end } else { [0; 16] };
+    Ok(Signs { read_end, ..signs })
 }
 
 fn read_lines(input: impl Read, from: u64, known: &Known) -> io::Result<Signs> {
     let mut reading = Reading {
         thread: &known.thread,
         naming: naming(&known.turn),
-        found: Signs { signs: Vec::new(), latest: known.turn.clone(), read: from },
+        found: Signs { latest: known.turn.clone(), read: from, ..Signs::default() },
         begun: (known.has_beginning && from >= known.read).then(|| known.turn.clone()),
         has_beginning: known.has_beginning && from >= known.read,
         named: None,

@@ -183,8 +183,8 @@ pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
     let latest = heal(dir)?;
     let mut store = Store::open(dir, PATIENCE)?;
     let mut state = current(dir, &mut store)?;
-    let size = std::fs::metadata(&state.root.rollout).ok().map(|metadata| metadata.len());
-    state.reset(&latest, size);
+    let read = healing::size(Path::new(&state.root.rollout)).ok();
+    state.reset(&latest, read);
     store.save_all(state)?;
     drop(store);
     take_what_was_put_off(dir)
@@ -210,7 +210,7 @@ struct ToRead {
 impl ToRead {
     fn new(who: Who, thread: &Thread, id: &ThreadId) -> Self {
         let (turn, has_beginning) = (thread.turn.clone(), thread.has_beginning());
-        let known = Known { thread: id.clone(), turn, has_beginning, read: thread.read };
+        let known = Known { thread: id.clone(), turn, has_beginning, read: thread.read, read_end: thread.read_end };
         Self { who, path: thread.rollout.clone(), known }
     }
 
@@ -222,7 +222,7 @@ impl ToRead {
         if !is_current || thread.read != self.known.read {
             return false;
         }
-        if signs.read < self.known.read {
+        if signs.is_anew {
             thread.forget_lines();
         }
         for (turn, sign) in signs.signs {
@@ -230,7 +230,7 @@ impl ToRead {
         }
         if let Some(thread) = state.thread_mut(&self.who) {
             thread.set_rollout(&self.path);
-            thread.read = signs.read;
+            (thread.read, thread.read_end) = (signs.read, signs.read_end);
         }
         true
     }
@@ -274,7 +274,7 @@ fn heal_once(dir: &StateDir) -> Result<(TurnId, bool), MarkerError> {
                 if latest.0.is_empty() || latest.is_earlier_than(&signs.latest) {
                     latest = signs.latest.clone();
                 }
-                if signs.read != rollout.known.read || !signs.signs.is_empty() {
+                if signs.read != rollout.known.read || signs.is_anew || !signs.signs.is_empty() {
                     read.push((rollout, signs));
                 }
             }

@@ -53,6 +53,8 @@ pub struct Thread {
     pub rollout: String,
     /// How much of the rollout was read, in bytes.
     pub read: u64,
+    /// The hash of the last bytes of that; zeros where it is not known.
+    pub read_end: [u8; 16],
     /// Whether the turn begins in what was read of the rollout: another that begins there later is a later one.
     has_beginning: bool,
 }
@@ -201,6 +203,7 @@ impl Thread {
     /// Takes in that its rollout is to be read from the start.
     pub fn forget_lines(&mut self) {
         self.read = 0;
+        self.read_end = [0; 16];
         self.has_beginning = false;
     }
 }
@@ -312,17 +315,14 @@ impl State {
     }
 
     /// Closes all that is open: nothing that was begun so far will be opened again. `latest` is the latest turn that
-    /// any rollout names; `read` how large the root's rollout is, in bytes, where it is there.
-    pub fn reset(&mut self, latest: &TurnId, read: Option<u64>) {
+    /// any rollout names; `read` how large the root's rollout is, in bytes, where it is there, and the hash of its end.
+    pub fn reset(&mut self, latest: &TurnId, read: Option<(u64, [u8; 16])>) {
         let latest = self.threads().map(|thread| &thread.turn).chain([&self.over]).fold(latest, |latest, turn| {
             if latest.0.is_empty() || latest.is_earlier_than(turn) { turn } else { latest }
         });
-        let root = Thread {
-            rollout: self.root.rollout.clone(),
-            read: read.unwrap_or(self.root.read),
-            has_beginning: read.is_some(),
-            ..Thread::default()
-        };
+        let has_beginning = read.is_some();
+        let (read, read_end) = read.unwrap_or((self.root.read, self.root.read_end));
+        let root = Thread { rollout: self.root.rollout.clone(), read, read_end, has_beginning, ..Thread::default() };
         *self = Self { session: self.session.clone(), root, over: latest.clone(), ..Self::default() };
     }
 

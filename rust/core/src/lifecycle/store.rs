@@ -27,7 +27,7 @@ use super::put_off::Taken;
 use super::state::State;
 
 /// The version of the state's form.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Where the second place starts, in bytes: no state is as large, with as many subagents as there may be and the
 /// longest ids and paths.

@@ -50,7 +50,7 @@ fn rolled_back() -> String {
 
 /// A thread of which so much was read, and of whose latest turn no beginning.
 fn known(turn: &TurnId, read: u64) -> Known {
-    Known { thread: thread(THREAD), turn: turn.clone(), has_beginning: false, read }
+    Known { thread: thread(THREAD), turn: turn.clone(), has_beginning: false, read, read_end: [0; 16] }
 }
 
 fn read_text(text: &str, turn: &TurnId) -> Signs {
@@ -219,7 +219,7 @@ fn only_what_is_behind_the_start_is_read_and_a_shorter_file_from_its_own() {
     let behind = [(turn(6), Sign::Ended), (turn(6), Sign::Named { line_end: size })];
     assert_eq!(read_from(first).signs, behind);
     assert_eq!(read_from(first).read, size);
-    assert_eq!(read_from(size), Signs { signs: vec![], latest: turn(6), read: size });
+    assert_eq!(read_from(size), Signs { latest: turn(6), read: size, ..Signs::default() });
     assert_eq!(read_from(size + 1).signs, read_from(0).signs);
     assert_eq!(read_from(u64::MAX).signs.len(), 3);
 }
@@ -263,7 +263,7 @@ fn a_rollout_that_was_compressed_says_what_it_said() {
     let read_from = |from: u64| read(&path, &known(&turn(6), from)).expect("can be read");
     assert_eq!(read_from(0), read_text(&text, &turn(6)));
     assert_eq!(read_from(began(6).len() as u64).signs.len(), 2);
-    assert_eq!(read_from(text.len() as u64), Signs { signs: vec![], latest: turn(6), read: text.len() as u64 });
+    assert_eq!(read_from(text.len() as u64), Signs { latest: turn(6), read: text.len() as u64, ..Signs::default() });
     assert_eq!(read_from(text.len() as u64 + 1).read, text.len() as u64);
     // Both can be there for a moment.
     std::fs::write(&path, began(7)).expect("can be written");

@@ -501,3 +501,15 @@ fn a_session_that_is_resumed_with_the_clock_before_its_making_counts_by_its_line
     world.write(session, &[("turn_aborted", 5)]);
     world.heals_to(false);
 }
+
+#[test]
+fn a_rollout_that_was_written_anew_and_is_longer_than_it_was_is_read_from_its_start() {
+    let world = World::new();
+    world.write(ROOT, &[("task_started", 2)]);
+    world.hook(Event::UserPromptSubmit, 2);
+    world.heals_to(true);
+    // The end stands where lines were read before, and what is behind it says nothing.
+    let other = line("turn_aborted", 2) + &line("agent_message", 7).repeat(3);
+    fs::write(world.rollout(ROOT), other).expect("can be written");
+    world.heals_to(false);
+}

@@ -451,7 +451,7 @@ fn a_turn_that_begins_behind_what_the_rollout_held_at_a_reset_counts_though_the_
         let mut state = state();
         state.root.set_rollout("/rollout");
         state.hooks(&ROOT, &[(5, Sign::Prompted)]);
-        state.reset(&turn(6), is_read.then_some(100));
+        state.reset(&turn(6), is_read.then_some((100, [7; 16])));
         assert_eq!(state.root.read, if is_read { 100 } else { 0 });
         assert_eq!(state.lines(&ROOT, &[(4, Sign::Began)]).is_active(), is_read);
         assert_eq!(state.hooks(&ROOT, &[(4, STOPS), (4, Sign::Lives)]).is_active(), is_read);
