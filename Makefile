@@ -26,6 +26,8 @@ MNGR := .venvs/mngr
 CODEX := .venvs/codex
 python = $(1)/bin/python
 pip = $(call python,$(1)) -m pip install --quiet
+# Prints the path of the codex binary.
+codex = $(call python,$(CODEX)) -c 'import codex_cli_bin; print(codex_cli_bin.bundled_codex_path())'
 
 # What an install is made from. Folders too: a file that was deleted changes its folder.
 SOURCES := .cargo/config.toml Cargo.lock Cargo.toml README.md pyproject.toml \
@@ -41,8 +43,7 @@ install: $(MAIN)/installed ## Build the wheel (dist/) and install it into .venv
 
 .PHONY: demo
 demo: $(MAIN)/installed $(CODEX)/installed ## Real codex session with a scripted model, converted and shown
-	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(call python,$(CODEX)) -c \
-		'import codex_cli_bin; print(codex_cli_bin.bundled_codex_path())')"
+	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(codex))"
 
 .PHONY: test
 test: lint test-rust test-python ## Everything that a change must pass: lint, Rust and Python tests
@@ -56,9 +57,9 @@ test-rust: toolchain ## Tests of the Rust crates
 	fi
 
 .PHONY: test-python
-test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed ## Tests of the installed wheel, program and package
+test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Tests of the installed wheel, program and package
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
-		$(call python,$(MAIN)) -m pytest -rs
+		MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) -m pytest -rs
 	@command -v strace >/dev/null || echo "make: SKIPPED: there is no strace, so no hook was killed at every call of the" \
 		"system. On Debian and Ubuntu: apt install strace" >&2
 
@@ -67,7 +68,8 @@ test-packaging: $(MAIN)/installed ## Slow: sdist, wheel from sdist and editable 
 	@MNGR_CODEX_TEST_BUILDS=1 $(call python,$(MAIN)) -m pytest tests/packaging
 
 .PHONY: torture
-torture: toolchain ## 100,000 random schedules of following, which takes most of an hour
+torture: toolchain $(MAIN)/installed ## 100,000 random schedules of following, which takes most of an hour, and a minute of all at once
+	MNGR_CODEX_SECONDS_AT_ONCE=60 $(call python,$(MAIN)) -m pytest tests/following/test_at_once.py
 	MNGR_CODEX_SCHEDULES=100000 cargo test --release --package mngr-codex-core --locked --lib follow::pass
 
 .PHONY: lint

@@ -6,6 +6,11 @@
     for record in iter_records("rollout.jsonl.zst"):
         print(record["type"])
 
+:func:`follow` brings the transcripts of an agent that is at work up to date, :func:`marker` tells whether it is::
+
+    follow(state_dir)
+    print(marker(state_dir).state)
+
 Needs nothing of mngr.
 """
 
@@ -13,13 +18,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mngr_codex._core import ConversionSummary, RecordBatches, __version__, convert, may_exceed_64_bits
+from mngr_codex._core import (
+    ConversionSummary,
+    FollowSummary,
+    MarkerState,
+    MarkerTurn,
+    RecordBatches,
+    __version__,
+    convert,
+    follow,
+    marker,
+    may_exceed_64_bits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
-__all__ = ["ConversionSummary", "__version__", "convert", "iter_records"]
+__all__ = [
+    "ConversionSummary",
+    "FollowSummary",
+    "MarkerState",
+    "MarkerTurn",
+    "__version__",
+    "convert",
+    "follow",
+    "iter_records",
+    "marker",
+]
 
 
 def iter_records(source: str | PathLike[str]) -> Iterator[dict[str, Any]]:

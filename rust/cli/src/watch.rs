@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mngr_codex_core::follow::watcher::Watcher;
+use mngr_codex_core::follow::watcher::{PATIENCE, Watcher};
 use mngr_codex_core::state_dir::StateDir;
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -14,9 +14,6 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::state_dir;
 use crate::streams::complain;
-
-/// How long one pass waits for another one, where nobody says otherwise.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Says for how many seconds a pass waits for another one. mngr sets it when it destroys an agent.
 const PATIENCE_VARIABLE: &str = "MNGR_CONVERT_LOCK_TIMEOUT";

@@ -12,6 +12,7 @@
 //! This library knows neither Python nor the command line, and prints nothing.
 
 pub mod atomic_file;
+mod disk;
 pub mod event_log;
 pub mod follow;
 pub mod json;

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::disk::write_all_at;
 use crate::sealed;
 
 /// Before a state: its number and its length in bytes.
@@ -99,7 +100,7 @@ impl Form {
             return Err(io::Error::other("the state is larger than its place"));
         }
         let bytes = [&number.to_le_bytes(), &length.to_le_bytes()[..], &sealed].concat();
-        file.write_all_at(&bytes, if number % 2 == 1 { 0 } else { self.second })
+        write_all_at(file, &bytes, if number % 2 == 1 { 0 } else { self.second })
     }
 }
 

@@ -5,15 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use mngr_codex_core::atomic_file::AtomicFile;
+use mngr_codex_core::follow::watcher::{PATIENCE, WatchError, Watcher};
+use mngr_codex_core::follow::{FollowError, Followed};
+use mngr_codex_core::lifecycle::marker::{self, MarkerError};
+use mngr_codex_core::lifecycle::report::{Report, Turn};
+use mngr_codex_core::lifecycle::store::StoreError;
+use mngr_codex_core::lock::LockError;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::LineError;
+use mngr_codex_core::state_dir::StateDir;
 use mngr_codex_core::transcript::convert::LineByLine;
 use mngr_codex_core::transcript::{
     ConvertError, End, Options, OutputError, Summary, convert as convert_input, temporary_folder,
 };
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 /// What came of a conversion. Two are equal where all of their counts are.
 #[pyclass(frozen, eq, module = "mngr_codex")]
@@ -158,6 +165,243 @@ fn may_exceed_64_bits(json: &[u8]) -> bool {
     mngr_codex_core::json::number::may_exceed_64_bits(json)
 }
 
+/// What a pass added to the transcripts. Two are equal where both counts are.
+#[pyclass(frozen, eq, module = "mngr_codex")]
+#[derive(PartialEq)]
+struct FollowSummary {
+    followed: Followed,
+}
+
+#[pymethods]
+impl FollowSummary {
+    /// Bytes that the raw transcript grew by.
+    #[getter]
+    fn raw_bytes(&self) -> u64 {
+        self.followed.raw_bytes
+    }
+
+    /// Bytes that the common transcript grew by.
+    #[getter]
+    fn common_bytes(&self) -> u64 {
+        self.followed.common_bytes
+    }
+
+    fn __repr__(&self) -> String {
+        let Followed { raw_bytes, common_bytes, .. } = self.followed;
+        format!("<FollowSummary: {raw_bytes} bytes raw, {common_bytes} bytes common>")
+    }
+}
+
+/// Bring the transcripts and the marker of an agent up to what its rollouts hold now, as ``mngr-codex watch --once`` does.
+///
+/// Other threads run meanwhile, and Ctrl-C ends it between two steps; a pass that was ended is completed by the next one.
+///
+/// Args:
+///     `state_dir`: The agent's state dir.
+///     final: Nothing more will come: hold no record back.
+///
+/// Returns:
+///     How many bytes were added.
+///
+/// Raises:
+///     `OSError`: There is no such folder (`FileNotFoundError`, `NotADirectoryError`), or a file cannot be read or
+///         written (`PermissionError`, or `OSError` with the system's number, such as a full disk).
+///     `TimeoutError`: Another process has been following this agent, or had its marker's lock, for ten seconds.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the path for this call")]
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough over lifetimes")]
+#[pyo3(signature = (state_dir, *, r#final = false))]
+fn follow(py: Python<'_>, state_dir: PathBuf, r#final: bool) -> PyResult<FollowSummary> {
+    let mut interrupted = None;
+    let result = py.detach(|| {
+        let mut goes_on = || {
+            // As in `convert`.
+            Python::attach(|py| py.check_signals()).map_err(|error| interrupted = Some(error)).is_ok()
+        };
+        let mut watcher = Watcher::new(open_state_dir(&state_dir)?);
+        let followed = watcher.once_while(r#final, PATIENCE, &mut goes_on);
+        followed.map_err(|error| watch_error(error, &state_dir))
+    });
+    match interrupted {
+        Some(error) => Err(error),
+        None => result.map(|followed| FollowSummary { followed }),
+    }
+}
+
+/// Whether an agent is at work, and what told so. Two are equal where all that they say is.
+#[pyclass(frozen, eq, module = "mngr_codex")]
+#[derive(PartialEq)]
+struct MarkerState {
+    report: Report,
+}
+
+#[pymethods]
+impl MarkerState {
+    /// ``RUNNING`` or ``WAITING``.
+    #[getter]
+    fn state(&self) -> &'static str {
+        self.report.state
+    }
+
+    /// Whether the file ``active`` is there.
+    #[getter]
+    fn is_marker_there(&self) -> bool {
+        self.report.is_marker_there
+    }
+
+    /// Whether Codex waits for an approval.
+    #[getter]
+    fn is_permission_awaited(&self) -> bool {
+        self.report.is_permission_awaited
+    }
+
+    /// The id of the root's session.
+    #[getter]
+    fn session_id(&self) -> Option<&str> {
+        self.report.session_id.as_deref()
+    }
+
+    /// The root's latest turn.
+    #[getter]
+    fn root(&self) -> Option<MarkerTurn> {
+        self.report.root.clone().map(|turn| MarkerTurn { turn })
+    }
+
+    /// The turns of the subagents in flight.
+    #[getter]
+    fn subagents<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let turns = self.report.subagents.iter().map(|turn| Py::new(py, MarkerTurn { turn: turn.clone() }));
+        PyTuple::new(py, turns.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    fn __repr__(&self) -> String {
+        let subagents = self.report.subagents.len();
+        format!("<MarkerState: {}, {subagents} subagents in flight>", self.report.state)
+    }
+}
+
+/// The latest turn of the root or of a subagent. Two are equal where all that they say is.
+#[pyclass(frozen, eq, module = "mngr_codex")]
+#[derive(PartialEq)]
+struct MarkerTurn {
+    turn: Turn,
+}
+
+#[pymethods]
+impl MarkerTurn {
+    /// The subagent's id; None for the root.
+    #[getter]
+    fn agent_id(&self) -> Option<&str> {
+        self.turn.agent_id.as_deref()
+    }
+
+    /// The turn's id.
+    #[getter]
+    fn turn_id(&self) -> Option<&str> {
+        self.turn.turn_id.as_deref()
+    }
+
+    /// ``open``, ``stopped`` or ``over``.
+    #[getter]
+    fn phase(&self) -> &'static str {
+        self.turn.phase
+    }
+
+    /// Since when it is so, in ISO 8601.
+    #[getter]
+    fn since(&self) -> Option<&str> {
+        self.turn.since.as_deref()
+    }
+
+    /// What told so, for people.
+    #[getter]
+    fn evidence(&self) -> Option<&str> {
+        self.turn.evidence.as_deref()
+    }
+
+    /// The path of the thread's rollout.
+    #[getter]
+    fn transcript_path(&self) -> Option<&str> {
+        self.turn.transcript_path.as_deref()
+    }
+
+    /// Whether that is there, compressed or not.
+    #[getter]
+    fn is_transcript_there(&self) -> bool {
+        self.turn.is_transcript_there
+    }
+
+    fn __repr__(&self) -> String {
+        let whose = self.turn.agent_id.as_deref().unwrap_or("root");
+        format!("<MarkerTurn: {whose} {}>", self.turn.phase)
+    }
+}
+
+/// Whether an agent is at work, as ``mngr-codex marker show`` tells. Locks nothing, waits for nobody, writes nothing.
+///
+/// Args:
+///     `state_dir`: The agent's state dir.
+///
+/// Raises:
+///     `OSError`: There is no such folder (`FileNotFoundError`, `NotADirectoryError`), or it cannot be read
+///         (`PermissionError`).
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the path for this call")]
+#[pyo3(name = "marker")]
+fn read_marker(py: Python<'_>, state_dir: PathBuf) -> PyResult<MarkerState> {
+    py.detach(|| {
+        let dir = open_state_dir(&state_dir)?;
+        let state = marker::read(&dir).map_err(|error| marker_error(error, &state_dir))?;
+        Ok(MarkerState { report: Report::new(&state, &dir) })
+    })
+}
+
+/// The state dir, which must be a folder.
+fn open_state_dir(path: &Path) -> PyResult<StateDir> {
+    let metadata = path.metadata().map_err(|error| system_error(&error, path))?;
+    if !metadata.is_dir() {
+        return Err(system_error(&io::Error::from_raw_os_error(NOT_A_DIRECTORY), path));
+    }
+    Ok(StateDir::new(path))
+}
+
+fn watch_error(error: WatchError, state_dir: &Path) -> PyErr {
+    match error {
+        WatchError::Follow(
+            FollowError::Io { path, source } | FollowError::Lock { path, source: LockError::Io(source) },
+        ) => system_error(&source, &path),
+        WatchError::Follow(error @ FollowError::Lock { source: LockError::Held(_), .. }) => {
+            PyTimeoutError::new_err(error.to_string())
+        }
+        WatchError::Follow(FollowError::Waiting(OutputError::Waiting(error))) => waiting_error(&error),
+        WatchError::Follow(FollowError::NoStateDir(path)) => missing(&path),
+        WatchError::Marker(error) => marker_error(error, state_dir),
+        error => PyOSError::new_err(format!("{}: {error}", state_dir.display())),
+    }
+}
+
+fn marker_error(error: MarkerError, state_dir: &Path) -> PyErr {
+    match error {
+        MarkerError::Store(StoreError::Io { path, source }) => system_error(&source, Path::new(&path)),
+        MarkerError::Store(StoreError::NoStateDir(_)) => missing(state_dir),
+        MarkerError::Store(error @ StoreError::Locked(_)) => {
+            PyTimeoutError::new_err(format!("{}: {error}", state_dir.display()))
+        }
+        error => PyOSError::new_err(format!("{}: {error}", state_dir.display())),
+    }
+}
+
+/// Of a state dir that has gone meanwhile.
+fn missing(path: &Path) -> PyErr {
+    system_error(&io::Error::from_raw_os_error(NO_SUCH_FILE), path)
+}
+
+/// Of records that cannot be kept until they may be written.
+fn waiting_error(error: &io::Error) -> PyErr {
+    let doing = "records that must wait cannot be kept in the temporary folder (TMPDIR names another one): ";
+    system_error_while(doing, error, &temporary_folder())
+}
+
 /// The exception that Python raises for an error of the system, with the path.
 fn system_error(error: &io::Error, path: &Path) -> PyErr {
     system_error_while("", error, path)
@@ -177,16 +421,15 @@ fn system_error_while(doing: &str, error: &io::Error, path: &Path) -> PyErr {
     }
 }
 
-/// `EISDIR`, the same on Linux and macOS.
+// `ENOENT`, `ENOTDIR` and `EISDIR`, the same on Linux and macOS.
+const NO_SUCH_FILE: i32 = 2;
+const NOT_A_DIRECTORY: i32 = 20;
 const IS_A_DIRECTORY: i32 = 21;
 
 fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr {
     match error {
         ConvertError::Output(OutputError::Sink(error)) => system_error(error, output),
-        ConvertError::Output(OutputError::Waiting(error)) => {
-            let doing = "records that must wait cannot be kept in the temporary folder (TMPDIR names another one): ";
-            system_error_while(doing, error, &temporary_folder())
-        }
+        ConvertError::Output(OutputError::Waiting(error)) => waiting_error(error),
         ConvertError::Input(LineError::Read { source: error, .. }) if error.raw_os_error().is_some() => {
             system_error(error, source)
         }
@@ -208,6 +451,11 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<ConversionSummary>()?;
     module.add_class::<RecordBatches>()?;
+    module.add_class::<FollowSummary>()?;
+    module.add_class::<MarkerState>()?;
+    module.add_class::<MarkerTurn>()?;
+    module.add_function(wrap_pyfunction!(follow, module)?)?;
+    module.add_function(wrap_pyfunction!(read_marker, module)?)?;
     module.add_function(wrap_pyfunction!(may_exceed_64_bits, module)?)?;
     module.add_function(wrap_pyfunction!(convert, module)?)
 }

@@ -130,7 +130,7 @@ impl Follower {
             None => Pass::load(dir, agent_id, &locked)?,
         };
         let before = (pass.live.raw.length(), pass.live.common().length());
-        let is_complete = pass.run(until)?;
+        let is_complete = pass.run(until).inspect_err(|_| pass.cut_half_lines())?;
         let mut live = pass.live;
         let (raw, common) = (live.raw.length(), live.common().length());
         self.live = Some(live);
@@ -202,20 +202,33 @@ impl<'p> Pass<'p> {
         let (converter, from) = conversion(agent_id, &checkpoint, &common_path)?;
         let live = Live { stamp: (inode, found.number), checkpoint, raw, converter, seen: HashMap::new() };
         let mut pass = Self { dir, locked, live };
-        if is_whole && let Some(Intent::Append { source, from, to }) = found.intent {
-            pass.settle(source, from, to)?;
-        }
-        pass.convert_raw(from)?;
-        if is_whole && found.intent == Some(Intent::Release) {
-            pass.release()?;
-        }
-        pass.flush()?;
-        // What was settled is so from now on: the next intent is of a step behind it.
+        let intent = found.intent.filter(|_| is_whole);
         let is_new = found.number == 0 && pass.live.raw.length() == 0;
-        if !is_new && (!is_whole || found.intent.is_some()) {
-            pass.commit()?;
-        }
+        let is_settled = is_new || (is_whole && intent.is_none());
+        pass.take_up(from, intent, is_settled).inspect_err(|_| pass.cut_half_lines())?;
         Ok(pass)
+    }
+
+    /// Completes what was not completed, and brings the common transcript up to the raw one, `from` on.
+    fn take_up(&mut self, from: ByteOffset, intent: Option<Intent>, is_settled: bool) -> Stepped<()> {
+        if let Some(Intent::Append { source, from, to }) = intent {
+            self.settle(source, from, to)?;
+        }
+        self.convert_raw(from)?;
+        if intent == Some(Intent::Release) {
+            self.release()?;
+        }
+        self.flush()?;
+        // What was settled is so from now on: the next intent is of a step behind it.
+        if is_settled { Ok(()) } else { self.commit() }
+    }
+
+    /// Leaves no half line behind, where that can be helped. Whole ones stay: who reads them has seen them, and the next
+    /// pass compares them with what was intended.
+    fn cut_half_lines(&mut self) {
+        let Checkpoint { raw, common, .. } = self.live.checkpoint;
+        let _ = self.live.raw.cut_half_line(raw.length);
+        let _ = self.live.common().cut_half_line(common.length);
     }
 
     /// Completes what a step was about to append from `from` to `to` of a source. Where the source no longer has it, what
@@ -225,20 +238,33 @@ impl<'p> Pass<'p> {
         if left == 0 {
             return Ok(());
         }
-        let completed = self.complete(source, from, to).unwrap_or(None);
+        let start = self.live.raw.length();
+        let mut failure = None;
+        let completed = self.complete(source, from, to, &mut failure).unwrap_or(None);
         let path = self.dir.raw_transcript();
+        if let Some(error) = failure {
+            return Err(io_error(&path)(error));
+        }
         if let Some(copied) = completed {
             self.set_copied(source, Some(copied));
             return Ok(());
         }
+        self.live.raw.go_back_to(start);
         self.live.raw.keep_whole_lines().map_err(io_error(&path))?;
         self.set_copied(source, None);
         say(self.dir, Level::Warning, "a rollout was written anew while it was copied; its lines are compared");
         Ok(())
     }
 
-    /// Appends what is missing; `None` where the source is not what it was, or is too short.
-    fn complete(&mut self, source: u32, from: u64, to: u64) -> io::Result<Option<Copied>> {
+    /// Appends what is missing; `None` where the source is not what it was, or is too short. Why the transcript cannot be
+    /// written is the `failure`; all other errors are of the source.
+    fn complete(
+        &mut self,
+        source: u32,
+        from: u64,
+        to: u64,
+        failure: &mut Option<io::Error>,
+    ) -> io::Result<Option<Copied>> {
         let Some(Source { path, copied: Some(copied) }) = self.live.checkpoint.sources.get(source as usize) else {
             return Ok(None);
         };
@@ -251,7 +277,7 @@ impl<'p> Pass<'p> {
         let is_line_end = opened.read_from(to - 1)?.read(&mut last)? == 1 && last == *b"\n";
         let Some(after) = opened.copied_until(to)?.filter(|_| is_line_end) else { return Ok(None) };
         let raw = &mut self.live.raw;
-        let (start, left) = (raw.length(), raw.left_over());
+        let left = raw.left_over();
         if left > to - from {
             return Ok(None);
         }
@@ -264,14 +290,16 @@ impl<'p> Pass<'p> {
                 break;
             }
             if !raw.stands_next(&chunk[..count])? {
-                raw.go_back_to(start);
                 return Ok(None);
             }
             raw.pass_over(count as u64);
         }
         drop(there);
-        io::copy(&mut opened.read_from(from + left)?.take(to - from - left), raw)?;
-        Ok(Some(after))
+        let input = opened.read_from(from + left)?.take(to - from - left);
+        let mut tee = Tee { input, raw, failure: None };
+        let appended = io::copy(&mut tee, &mut io::sink());
+        *failure = tee.failure.take();
+        Ok((appended? == to - from - left).then_some(after))
     }
 
     /// Converts what stands in the raw transcript from `from` on.
@@ -430,12 +458,7 @@ impl<'p> Pass<'p> {
             let is_all = self.live.raw.length() == start + (to - from);
             if is_all { Ok(()) } else { Err(io_error(&opened.path)(error())) }
         });
-        if let Err(error) = result {
-            // A disk that is full, say: no half line is left, where that can be helped.
-            self.live.raw.go_back_to(start);
-            let _ = self.live.raw.cut();
-            return Err(error);
-        }
+        result?;
         self.set_copied(source, copied);
         self.commit()
     }

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::checkpoint::Extent;
 use super::source::{hash, last_line_end};
+use crate::disk::write_all_at;
 use crate::two_places::read_at;
 
 /// Bytes at the end of what was committed that are hashed.
@@ -145,6 +146,17 @@ impl Transcript {
         if self.left_over() > 0 { self.cut() } else { Ok(()) }
     }
 
+    /// Cuts the half line at the end of the file, which was appended behind `start`: the disk may have been full.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn cut_half_line(&mut self, start: u64) -> io::Result<()> {
+        self.found = self.file.metadata()?.size();
+        self.go_back_to(start);
+        self.keep_whole_lines()
+    }
+
     /// How many bytes, of those that stand behind where it goes on, are the beginning of `bytes`.
     fn same(&self, bytes: &[u8]) -> io::Result<usize> {
         let there = usize::try_from(self.left_over()).unwrap_or(usize::MAX).min(bytes.len());
@@ -166,7 +178,7 @@ impl Transcript {
 impl Write for Transcript {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.left_over() == 0 {
-            self.file.write_all_at(bytes, self.length)?;
+            write_all_at(&self.file, bytes, self.length)?;
             self.length += bytes.len() as u64;
             self.found = self.length;
             return Ok(bytes.len());

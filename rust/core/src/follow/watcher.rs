@@ -13,13 +13,17 @@ use super::watches::{Untold, Watched, Watches, Woken};
 use crate::event_log::{Level, log};
 use crate::lifecycle::marker::{self, MarkerError};
 use crate::lifecycle::state::State;
+use crate::lock::LockError;
 use crate::state_dir::StateDir;
 
 /// How long a pass goes on before it lets others have the lock: a hook that ends a turn, say.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// How long a pass waits for another one.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a pass waits for another one, where nobody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long it waits before it looks whether it is to go on.
+const PATIENCE_AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Why following cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,9 @@ pub enum WatchError {
     /// The marker could not.
     #[error(transparent)]
     Marker(#[from] MarkerError),
+    /// The caller wanted no more.
+    #[error("it was stopped")]
+    Stopped,
     /// The system cannot wait.
     #[error("waiting for changes failed: {0}")]
     Wait(#[from] io::Error),
@@ -57,27 +64,58 @@ impl Watcher {
     ///
     /// [`WatchError`]; what could be done was done.
     pub fn once(&mut self, is_final: bool, patience: Duration) -> Result<Followed, WatchError> {
-        let followed = match self.follow(is_final, patience) {
-            Err(error @ FollowError::NoStateDir(_)) => return Err(error.into()),
+        self.once_while(is_final, patience, &mut || true)
+    }
+
+    /// As [`Watcher::once`], for as long as `goes_on` says so; it is asked some fifty times a second.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`]; what could be done was done.
+    pub fn once_while(
+        &mut self,
+        is_final: bool,
+        patience: Duration,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Followed, WatchError> {
+        let followed = match self.follow(is_final, patience, goes_on) {
+            Err(error @ (WatchError::Stopped | WatchError::Follow(FollowError::NoStateDir(_)))) => return Err(error),
             followed => followed,
         };
         // The transcripts first: who sees that the agent waits finds its last words.
         marker::follow(&self.dir)?;
-        Ok(followed?)
+        followed
     }
 
     /// All that is there, slice by slice.
-    fn follow(&mut self, is_final: bool, patience: Duration) -> Result<Followed, FollowError> {
+    fn follow(
+        &mut self,
+        is_final: bool,
+        patience: Duration,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Followed, WatchError> {
         let mut all = Followed::default();
-        loop {
+        let mut waiting_since = Instant::now();
+        while goes_on() {
             let deadline = Some(Instant::now() + SLICE);
-            let followed = self.follower.pass(Until { deadline, is_final }, patience)?;
+            let left = patience.saturating_sub(waiting_since.elapsed());
+            let followed = match self.follower.pass(Until { deadline, is_final }, left.min(PATIENCE_AT_ONCE)) {
+                Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < patience => {
+                    continue;
+                }
+                Err(FollowError::Lock { path, source: LockError::Held(_) }) => {
+                    return Err(FollowError::Lock { path, source: LockError::Held(patience) }.into());
+                }
+                followed => followed?,
+            };
             all.raw_bytes += followed.raw_bytes;
             all.common_bytes += followed.common_bytes;
             if !followed.is_cut_short {
                 return Ok(all);
             }
+            waiting_since = Instant::now();
         }
+        Err(WatchError::Stopped)
     }
 
     /// Brings all up to date, then waits until there is something new or one of `others` is readable; gives which, by its

@@ -7,6 +7,7 @@ use proptest::test_runner::RngSeed;
 use tempfile::TempDir;
 
 use super::*;
+use crate::disk;
 use crate::transcript::Converter;
 
 /// What happens.
@@ -34,6 +35,10 @@ enum Event {
     Follow(Who),
     /// The same, and is killed: so many thousandths of the raw and of the common transcript were written.
     Killed(Who, u16, u16),
+    /// The same, and so many bytes fit on the disk.
+    DiskFull(Who, usize),
+    /// The clock is put back, and a rollout written to then.
+    ClockBack(Place),
     /// The checkpoint is removed, or one of its bytes is changed.
     Forget,
     Damage(prop::sample::Index, u8),
@@ -68,6 +73,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => place().prop_map(Event::Unarchive),
         10 => who().prop_map(Event::Follow),
         6 => (who(), 0_u16..=1000, 0_u16..=1000).prop_map(|(who, raw, common)| Event::Killed(who, raw, common)),
+        4 => (who(), 0_usize..6000).prop_map(|(who, bytes)| Event::DiskFull(who, bytes)),
+        2 => place().prop_map(Event::ClockBack),
         1 => Just(Event::Forget),
         1 => (place(), 1_u8..).prop_map(|(at, flipped)| Event::Damage(at, flipped)),
         1 => Just(Event::LoseCommon),
@@ -159,9 +166,14 @@ fn line(number: u64, has_ordinal: bool) -> Vec<u8> {
             ),
         ),
     };
-    let time = 1_767_600_000_000 + number * 10;
+    let time = 1_767_600_000_000 + time_of(number) * 10;
     let time = humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + Duration::from_millis(time));
     format!("{{\"timestamp\":\"{time}\",{ordinal}\"type\":\"{kind}\",\"payload\":{payload}}}\n").into_bytes()
+}
+
+/// The clock is put back in between: of sixteen lines, the last eight are earlier than the first. Its own inverse.
+fn time_of(number: u64) -> u64 {
+    number ^ 8
 }
 
 /// An agent and its codex.
@@ -256,6 +268,8 @@ impl World {
             Event::Unarchive(place) => self.rollout(*place).move_to_archive(false),
             Event::Follow(who) => self.follow(*who, false),
             Event::Killed(who, raw, common) => self.follow_and_be_killed(*who, *raw, *common),
+            Event::DiskFull(who, bytes) => self.follow_on_a_full_disk(*who, *bytes),
+            Event::ClockBack(place) => self.rollout(*place).put_clock_back(),
             Event::Forget => {
                 let _ = fs::remove_file(self.dir().following());
             }
@@ -283,13 +297,31 @@ impl World {
 
     /// Makes a pass, and looks at what came of it.
     fn follow(&mut self, who: Who, is_final: bool) {
+        self.pass(who, is_final).expect("a pass");
+        self.check(is_final);
+    }
+
+    fn pass(&mut self, who: Who, is_final: bool) -> Result<Followed, FollowError> {
         let dir = self.dir();
         if who == Who::New {
             self.followers.clear();
         }
         let follower = self.followers.entry(who == Who::Second).or_insert_with(|| Follower::new(dir));
-        follower.pass(Until { deadline: None, is_final }, Duration::ZERO).expect("a pass");
-        self.check(is_final);
+        follower.pass(Until { deadline: None, is_final }, Duration::ZERO)
+    }
+
+    /// Makes a pass that may fail in the middle; what is there then is the beginning of what is to be.
+    fn follow_on_a_full_disk(&mut self, who: Who, bytes: usize) {
+        match disk::full::after(bytes, || self.pass(who, false)) {
+            Ok(_) => self.check(false),
+            Err(FollowError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+                let (raw, common) = self.transcripts();
+                self.check_lines(&raw, &common);
+                assert!(converted(&raw).starts_with(&common), "there is more in the common transcript");
+                self.seen = (raw, common);
+            }
+            Err(error) => panic!("it failed otherwise: {error}"),
+        }
     }
 
     /// What a pass that is killed leaves behind: of one step some of what it appends, and its intent.
@@ -329,21 +361,14 @@ impl World {
     }
 
     fn check(&mut self, is_final: bool) {
-        let dir = self.dir();
-        let raw = fs::read(dir.raw_transcript()).unwrap_or_default();
-        let common = fs::read(dir.common_transcript()).unwrap_or_default();
-        // What was seen stays, and no line is half.
-        assert!(raw.starts_with(&self.seen.0), "the raw transcript changed");
-        assert_eq!((whole_lines(&raw), whole_lines(&common)), (raw.len(), common.len()));
-        if !is_final {
-            assert!(common.starts_with(&self.seen.1), "the common transcript changed");
+        let (raw, common) = self.transcripts();
+        if is_final {
+            // What was let go with no counts may have been held back before, but nothing is written anew.
+            self.seen.1.clear();
+        } else {
             assert_eq!(String::from_utf8_lossy(&common), String::from_utf8_lossy(&converted(&raw)));
         }
-        // Each line once, and all that are there.
-        let mut numbers = HashSet::new();
-        for line in raw.split_inclusive(|byte| *byte == b'\n') {
-            assert!(numbers.insert(number(line)), "{} came twice", String::from_utf8_lossy(line));
-        }
+        let numbers = self.check_lines(&raw, &common);
         let missing: Vec<u64> = self
             .rollouts
             .iter()
@@ -354,6 +379,24 @@ impl World {
             .collect();
         assert!(missing.is_empty(), "lines {missing:?} are missing");
         self.seen = (raw, common);
+    }
+
+    /// What was seen stays, no line is half, and each came once; gives their numbers.
+    fn check_lines(&self, raw: &[u8], common: &[u8]) -> HashSet<u64> {
+        assert!(raw.starts_with(&self.seen.0), "the raw transcript changed");
+        assert!(common.starts_with(&self.seen.1), "the common transcript changed");
+        assert_eq!((whole_lines(raw), whole_lines(common)), (raw.len(), common.len()));
+        let mut numbers = HashSet::new();
+        for line in raw.split_inclusive(|byte| *byte == b'\n') {
+            assert!(numbers.insert(number(line)), "{} came twice", String::from_utf8_lossy(line));
+        }
+        numbers
+    }
+
+    fn transcripts(&self) -> (Vec<u8>, Vec<u8>) {
+        let dir = self.dir();
+        let read = |path| fs::read(path).unwrap_or_default();
+        (read(dir.raw_transcript()), read(dir.common_transcript()))
     }
 
     fn is_listed(&self, rollout: &Rollout) -> bool {
@@ -378,6 +421,13 @@ impl Rollout {
             let mut file = File::options().append(true).open(self.place()).expect("it is there");
             file.write_all(bytes).expect("can be written");
         }
+    }
+
+    /// Its time is before that of all it was; its content is the same.
+    fn put_clock_back(&self) {
+        let file = File::options().append(true).open(self.place()).expect("it is there");
+        let before = file.metadata().and_then(|metadata| metadata.modified()).expect("has a time");
+        file.set_modified(before - Duration::from_secs(3600)).expect("can be set");
     }
 
     fn move_to(&mut self, is_compressed: bool, _: Option<()>) {
@@ -410,7 +460,7 @@ fn number(line: &[u8]) -> u64 {
     let value: serde_json::Value = serde_json::from_slice(line).expect("a whole line");
     let time = humantime::parse_rfc3339(value["timestamp"].as_str().expect("a time")).expect("a time");
     let millis = time.duration_since(std::time::UNIX_EPOCH).expect("later").as_millis();
-    u64::try_from(millis - 1_767_600_000_000).expect("small") / 10
+    time_of(u64::try_from(millis - 1_767_600_000_000).expect("small") / 10)
 }
 
 /// What `convert --partial` makes of it.

@@ -1,0 +1,121 @@
+"""Two watchers and three hooks at once, while a rollout grows."""
+
+import os
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.following.followed import Followed, append, wait_until
+from tests.lifecycle.agent import Agent
+from tests.program import parse_records
+from tests.recordings import lines_of, name, recordings
+
+#: For how long; `make torture` says a minute.
+SECONDS = float(os.environ.get("MNGR_CODEX_SECONDS_AT_ONCE", "10"))
+
+LINES = [line for path in recordings() if name(path).startswith("0.169.0/") for line in lines_of(path)]
+
+TIMESTAMP = re.compile(rb'^\{"timestamp":"[^"]*"')
+
+#: What codex hands to a hook besides what all of them get.
+MEMBERS = {
+    "user-prompt-submit": {"permission_mode": "default", "model": "gpt-5.5", "prompt": "go on " * 50},
+    "pre-tool-use": {
+        "permission_mode": "default",
+        "model": "gpt-5.5",
+        "tool_name": "Bash",
+        "tool_use_id": "call_1",
+        "tool_input": {"command": "seq 10000 | sort"},
+    },
+    "stop": {"permission_mode": "default", "stop_hook_active": False, "last_assistant_message": "Done. " * 100},
+}
+
+
+class Together:
+    """Loops that each do something again and again, until all are ended; what one raises comes out then."""
+
+    def __init__(self) -> None:
+        self.times: Counter[str] = Counter()
+        self._ended = threading.Event()
+        self._errors: list[BaseException] = []
+        self._threads: list[threading.Thread] = []
+
+    def again_and_again(self, what: str, act: Callable[[], object]) -> None:
+        def loop() -> None:
+            try:
+                while not self._ended.is_set():
+                    act()
+                    self.times[what] += 1
+            except BaseException as error:
+                self._errors.append(error)
+
+        self._threads.append(threading.Thread(target=loop, name=what))
+        self._threads[-1].start()
+
+    def end(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+
+
+@pytest.mark.slow
+def test_two_watchers_and_three_hooks(followed: Followed) -> None:
+    agent = followed.agent
+    agent.turn()
+    rollout = agent.rollout
+    rollout.parent.mkdir(parents=True, exist_ok=True)
+    agent.hook("session-start", source="startup")
+    watchers = [followed.watch(), followed.watch()]
+    together = Together()
+    written = 0
+
+    def write() -> None:
+        """A line in two parts, as it may be found; each has a time of its own, so that ids can tell them apart."""
+        nonlocal written
+        at = (datetime(2026, 11, 22, tzinfo=UTC) + timedelta(milliseconds=written)).isoformat(timespec="milliseconds")
+        line = TIMESTAMP.sub(f'{{"timestamp":"{at.replace("+00:00", "Z")}"'.encode(), LINES[written % len(LINES)])
+        written += 1
+        middle = len(line) // 2
+        append(rollout, [line[:middle]])
+        append(rollout, [line[middle:]])
+        time.sleep(0.002)
+
+    try:
+        together.again_and_again("lines", write)
+        for event, members in MEMBERS.items():
+            together.again_and_again(event, hooks_of(agent, event, members))
+        time.sleep(SECONDS)
+    finally:
+        try:
+            together.end()
+            wait_until(lambda: followed.raw == rollout.read_bytes())
+        finally:
+            for watcher in watchers:
+                watcher.terminate()
+            complained = [watcher.communicate(timeout=30) for watcher in watchers]
+    assert complained == [(b"", b"")] * 2
+    assert [watcher.returncode for watcher in watchers] == [0, 0]
+    assert min(together.times.values()) > 10 * min(SECONDS, 5), together.times
+    followed.once()
+    assert followed.raw == rollout.read_bytes()
+    assert followed.common == followed.converted("--partial")
+    ids = [record["event_id"] for record in parse_records(followed.common)]
+    assert len(ids) == len(set(ids))
+    assert len(ids) > SECONDS
+    # The hooks name one rollout, and none had to give up but for the lock.
+    assert set(agent.rollouts) == {str(rollout)}
+    assert all("put off" in line["message"] for line in agent.log), agent.log
+
+
+def hooks_of(agent: Agent, event: str, members: dict[str, object]) -> Callable[[], None]:
+    def run() -> None:
+        agent.hook(event, **members)
+
+    return run

@@ -1,0 +1,129 @@
+"""The scripts that mngr runs when it destroys an agent: they bring both transcripts to their end."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from tests.following.followed import Followed, append
+from tests.program import program
+from tests.recordings import lines_of, name, recordings
+from tests.workers import Worker, worker
+
+NAMES = ["stream_transcript.sh", "common_transcript.sh"]
+
+SCRIPTS = {name: (files("mngr_codex") / "commands" / name).read_text() for name in NAMES}
+
+#: The last steps wait for their token counts.
+LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))[:15]
+
+AGENT = "agent-0123456789abcdef0123456789abcdef"
+
+#: Where a host has its shell, but not the program.
+SYSTEM = os.pathsep.join(["/usr/bin", "/bin"])
+
+
+@pytest.fixture(scope="module")
+def destroyer() -> Iterator[Worker]:
+    """mngr, as it destroys agents."""
+    with worker("mngr_flush.py", "MNGR_CODEX_MNGR_PYTHON") as running:
+        yield running
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Followed:
+    """An agent whose state dir is where mngr has it, with something that was not followed yet."""
+    followed = Followed(tmp_path / "agent")
+    state = tmp_path / "host" / "agents" / AGENT
+    state.parent.mkdir(parents=True)
+    followed.state.rename(state)
+    followed.state = followed.agent.state = state
+    (state / "env").write_text(f"MNGR_AGENT_STATE_DIR={state}\n")
+    append(followed.current("a"), LINES)
+    return followed
+
+
+def provision(followed: Followed, name: str) -> Path:
+    """Writes a script where a plugin does."""
+    script = followed.state / "commands" / name
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(SCRIPTS[name])
+    return script
+
+
+def is_whole(followed: Followed) -> bool:
+    return bool(
+        followed.raw == b"".join(LINES)
+        and followed.common == followed.converted()
+        and followed.common != followed.converted("--partial")
+    )
+
+
+@pytest.mark.parametrize("where", ["beside", "on PATH"])
+def test_mngr_runs_them(followed: Followed, destroyer: Worker, where: str) -> None:
+    path = SYSTEM
+    if where == "beside":
+        (followed.state / "commands").mkdir()
+        shutil.copy(program(), followed.state / "commands")
+    else:
+        path = os.pathsep.join([str(program().parent), SYSTEM])
+    host = followed.state.parents[1]
+    results = destroyer.ask(host_dir=str(host), agent_id=AGENT, scripts=SCRIPTS, path=path)
+    assert results == [[name, "succeeded", None] for name in NAMES]
+    assert is_whole(followed)
+
+
+def test_mngr_is_told_what_failed(followed: Followed, destroyer: Worker) -> None:
+    host = followed.state.parents[1]
+    path = os.pathsep.join([str(program().parent), SYSTEM])
+    followed.once()
+    began = time.monotonic()
+    with (followed.state / "plugin/mngr_codex/following").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        results = destroyer.ask(host_dir=str(host), agent_id=AGENT, scripts=SCRIPTS, path=path)
+    # Two seconds for each, which mngr names.
+    assert 3.5 < time.monotonic() - began < 12
+    assert [(name, outcome) for name, outcome, _ in results] == [(name, "error") for name in NAMES]
+    assert all("another process has had the lock for 2s" in error for *_, error in results)
+
+
+@pytest.mark.parametrize("shell", [["bash"], ["sh"], []], ids=["bash", "sh", "executed"])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_alone(followed: Followed, name: str, shell: list[str]) -> None:
+    script = provision(followed, name)
+    script.chmod(0o755)
+    environment = {"PATH": os.pathsep.join([str(program().parent), SYSTEM]), "MNGR_AGENT_STATE_DIR": followed.state}
+    done = subprocess.run([*shell, script, "--single-pass"], env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert is_whole(followed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_from_its_folder(followed: Followed, name: str) -> None:
+    """A name without a folder."""
+    script = provision(followed, name)
+    shutil.copy(program(), script.parent)
+    environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": followed.state}
+    done = subprocess.run(["bash", name], cwd=script.parent, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert is_whole(followed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_program(followed: Followed, name: str) -> None:
+    script = provision(followed, name)
+    environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": followed.state}
+    done = subprocess.run(["bash", script, "--single-pass"], env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, b"mngr-codex" in done.stderr) == (127, True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_are_installed_so_that_they_can_be_run(name: str) -> None:
+    path = Path(str(files("mngr_codex") / "commands" / name))
+    assert path.read_text().startswith("#!/bin/sh\n")

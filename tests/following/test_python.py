@@ -1,0 +1,304 @@
+"""`follow` and `marker`: what `watch --once` and `marker show` do, with standard errors, other threads and Ctrl-C."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mngr_codex
+from tests.conftest import NOBODY
+from tests.following.followed import Followed, append
+from tests.lifecycle.agent import Agent
+from tests.recordings import all_recordings, lines_of, name, recordings
+
+Function = Callable[[Path], object]
+
+ROLLOUT = next(path for path in recordings() if name(path) == "0.169.0/tools")
+
+
+class TestFollow:
+    """One pass."""
+
+    @pytest.mark.parametrize("path", all_recordings(), ids=name)
+    def test_it_gives_what_the_program_gives(self, followed: Followed, tmp_path: Path, path: Path) -> None:
+        other = Followed(tmp_path / "other")
+        lines = lines_of(path)
+        for agent in (followed, other):
+            append(agent.current("a"), lines[: len(lines) // 2])
+        for options in ([], ["--final"]):
+            mngr_codex.follow(followed.state, final="--final" in options)
+            other.once(*options)
+            assert (followed.raw, followed.common) == (other.raw, other.common)
+            for agent in (followed, other):
+                append(agent.agent.home / "sessions/2026/11/22/rollout-a.jsonl", lines[len(lines) // 2 :])
+
+    def test_it_counts_what_it_adds(self, followed: Followed) -> None:
+        rollout = followed.current("a")
+        lines = lines_of(ROLLOUT)
+        raw = common = 0
+        for part in (lines[:3], lines[3:30], [], lines[30:]):
+            append(rollout, part)
+            added = mngr_codex.follow(str(followed.state))
+            assert isinstance(added, mngr_codex.FollowSummary)
+            assert added.raw_bytes == len(b"".join(part))
+            raw, common = raw + added.raw_bytes, common + added.common_bytes
+            assert (raw, common) == (len(followed.raw), len(followed.common))
+        assert added == mngr_codex.follow(followed.state) or added.raw_bytes > 0
+        assert repr(added) == f"<FollowSummary: {added.raw_bytes} bytes raw, {added.common_bytes} bytes common>"
+
+    def test_what_is_held_back_comes_with_final(self, followed: Followed) -> None:
+        # The last steps wait for their token counts.
+        append(followed.current("a"), lines_of(ROLLOUT)[:15])
+        mngr_codex.follow(followed.state)
+        assert followed.common == followed.converted("--partial")
+        mngr_codex.follow(followed.state, final=True)
+        assert followed.common == followed.converted()
+
+    def test_final_has_a_name(self, followed: Followed) -> None:
+        with pytest.raises(TypeError):
+            mngr_codex.follow(followed.state, True)  # type: ignore[misc]
+
+    def test_the_marker_is_healed(self, followed: Followed) -> None:
+        """The turn's end is in the rollout alone."""
+        agent = followed.agent
+        agent.turn()
+        agent.write("task_started", agent.turn_id)
+        agent.hook("user-prompt-submit")
+        assert mngr_codex.marker(agent.state).state == "RUNNING"
+        agent.write("turn_aborted", agent.turn_id)
+        assert mngr_codex.marker(agent.state).state == "RUNNING"
+        mngr_codex.follow(agent.state)
+        assert not agent.is_active
+        assert mngr_codex.marker(agent.state).state == "WAITING"
+
+    def test_threads_follow_at_once(self, followed: Followed) -> None:
+        append(followed.current("a"), lines_of(ROLLOUT))
+        added: list[mngr_codex.FollowSummary] = []
+        threads = [threading.Thread(target=lambda: added.append(mngr_codex.follow(followed.state))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(one.raw_bytes for one in added) == len(followed.raw) == ROLLOUT.stat().st_size
+        assert sum(one.common_bytes for one in added) == len(followed.common)
+
+    def test_beside_a_watcher(self, followed: Followed) -> None:
+        watcher = followed.watch()
+        try:
+            rollout = followed.current("a")
+            for line in lines_of(ROLLOUT):
+                append(rollout, [line])
+                mngr_codex.follow(followed.state)
+                assert followed.raw == rollout.read_bytes()
+        finally:
+            watcher.terminate()
+            watcher.communicate(timeout=30)
+        assert followed.common == followed.converted("--partial")
+
+    @pytest.mark.slow
+    def test_a_lock_that_is_held(self, followed: Followed) -> None:
+        followed.once()
+        lock = followed.state / "plugin/mngr_codex/following"
+        with lock.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            began = time.monotonic()
+            with pytest.raises(TimeoutError, match="another process has had the lock for 10s") as raised:
+                mngr_codex.follow(followed.state)
+            assert 9 < time.monotonic() - began < 20
+        assert str(lock) in str(raised.value)
+        mngr_codex.follow(followed.state)
+
+    def test_a_transcript_that_may_not_be_written(self, followed: Followed) -> None:
+        append(followed.current("a"), lines_of(ROLLOUT))
+        transcript = followed.state / "logs/codex_transcript/events.jsonl"
+        transcript.mkdir(parents=True)
+        with pytest.raises(IsADirectoryError) as raised:
+            mngr_codex.follow(followed.state)
+        assert raised.value.filename == str(transcript)
+
+    def test_a_full_disk(self, followed: Followed) -> None:
+        """The system's number comes through, here that of the limit of a file's size."""
+        append(followed.current("a"), lines_of(ROLLOUT))
+        code = """
+import errno, resource, sys
+from mngr_codex import follow
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    follow(sys.argv[1])
+except OSError as error:
+    print(errno.errorcode[error.errno], error.filename)
+"""
+        said = in_python(code, followed.state)
+        assert said.startswith("EFBIG ")
+        mngr_codex.follow(followed.state)
+        assert followed.raw == ROLLOUT.read_bytes()
+
+    def test_other_threads_go_on_and_ctrl_c_works(self, followed: Followed) -> None:
+        """While it waits for the lock; that it works between steps follows from the same call."""
+        followed.once()
+        code = """
+import sys, threading, time
+from mngr_codex import follow
+ticks = []
+def tick():
+    while True:
+        ticks.append(0)
+        time.sleep(0.001)
+threading.Thread(target=tick, daemon=True).start()
+print("ready", flush=True)
+try:
+    follow(sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted", len(ticks) > 50, flush=True)
+"""
+        with (followed.state / "plugin/mngr_codex/following").open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with subprocess.Popen(
+                [sys.executable, "-c", code, followed.state], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as process:
+                assert process.stdout
+                assert process.stdout.readline() == "ready\n"
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                try:
+                    told, errors = process.communicate(timeout=5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+        assert (told, errors) == ("interrupted True\n", "")
+
+    @pytest.mark.slow
+    def test_ctrl_c_between_steps(self, followed: Followed) -> None:
+        """What was copied stays, and the next pass goes on."""
+        lines = b"".join(lines_of(ROLLOUT))
+        rollout = followed.current("a")
+        with rollout.open("wb") as file:
+            for _ in range((512 << 20) // len(lines)):
+                file.write(lines)
+        code = """
+import sys
+from mngr_codex import follow
+print("ready", flush=True)
+try:
+    follow(sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+        with subprocess.Popen(
+            [sys.executable, "-c", code, followed.state], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            transcript = followed.state / "logs/codex_transcript/events.jsonl"
+            while not transcript.exists() or transcript.stat().st_size < 16 << 20:
+                time.sleep(0.001)
+            process.send_signal(signal.SIGINT)
+            told, errors = process.communicate(timeout=30)
+        assert (told, errors) == ("interrupted\n", "")
+        assert 0 < transcript.stat().st_size < rollout.stat().st_size
+        mngr_codex.follow(followed.state)
+        assert transcript.stat().st_size == rollout.stat().st_size
+        assert followed.raw == rollout.read_bytes()
+
+
+class TestMarker:
+    """The state as it is."""
+
+    def test_it_tells_what_the_program_tells(self, followed: Followed) -> None:
+        agent = followed.agent
+        tells_the_same(agent)
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        tells_the_same(agent)
+        child, turn = agent.new_id(), agent.new_id()
+        agent.child_hook("subagent-start", child, turn)
+        agent.hook("permission-request")
+        tells_the_same(agent)
+        agent.write("task_started", agent.turn_id)
+        agent.hook("stop")
+        tells_the_same(agent)
+        state = mngr_codex.marker(agent.state)
+        assert state.state == "RUNNING"
+        assert state.root and state.root.phase == "stopped"
+        assert [subagent.agent_id for subagent in state.subagents] == [child]
+        agent.child_hook("subagent-stop", child, turn)
+        assert mngr_codex.marker(agent.state).state == "WAITING"
+        assert state != mngr_codex.marker(agent.state) == mngr_codex.marker(str(agent.state))
+        assert repr(state) == "<MarkerState: RUNNING, 1 subagents in flight>"
+        assert repr(state.root) == "<MarkerTurn: root stopped>"
+
+    def test_nothing_is_written_and_nobody_waited_for(self, followed: Followed) -> None:
+        agent = followed.agent
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        before = {path: path.stat().st_mtime_ns for path in agent.state.rglob("*")}
+        with (agent.state / "plugin/mngr_codex/lifecycle").open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert mngr_codex.marker(agent.state).state == "RUNNING"
+        assert {path: path.stat().st_mtime_ns for path in agent.state.rglob("*")} == before
+
+    def test_a_new_agent(self, tmp_path: Path) -> None:
+        state = mngr_codex.marker(tmp_path)
+        assert (state.state, state.is_marker_there, state.session_id, state.root) == ("WAITING", False, None, None)
+        assert state.subagents == ()
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("function", [mngr_codex.follow, mngr_codex.marker])
+class TestErrors:
+    """Of both."""
+
+    def test_no_state_dir(self, function: Function, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError) as raised:
+            function(tmp_path / "none")
+        assert raised.value.filename == str(tmp_path / "none")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file(self, function: Function, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(NotADirectoryError):
+            function(tmp_path / "file")
+
+    def test_one_that_may_not_be_read(self, function: Function, open_to_all: Path) -> None:
+        agent = Agent(open_to_all / "agent")
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        # Who is not root may not write either.
+        (agent.state / "plugin").chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            with pytest.raises(PermissionError) as raised:
+                function(agent.state)
+        finally:
+            os.seteuid(user)
+            (agent.state / "plugin").chmod(0o755)
+        assert str(agent.state) in str(raised.value)
+        shutil.rmtree(agent.folder)
+
+
+def in_python(code: str, *arguments: Path) -> str:
+    """What a script says."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
+
+
+def tells_the_same(agent: Agent) -> None:
+    """All that `marker show --json` prints is in the attributes, and there are no others."""
+    assert attributes(mngr_codex.marker(agent.state)) == agent.report()
+
+
+def attributes(value: object) -> object:
+    """An object as `marker show --json` prints it."""
+    if isinstance(value, mngr_codex.MarkerState | mngr_codex.MarkerTurn):
+        return {name: attributes(getattr(value, name)) for name in dir(value) if not name.startswith("_")}
+    return [attributes(one) for one in value] if isinstance(value, tuple) else value
