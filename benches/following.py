@@ -98,8 +98,8 @@ class Agent:
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def remove(self) -> None:
-        """Remove all files."""
-        shutil.rmtree(self.folder)
+        """Remove all files; what a shell loop that was ended has started may still write some."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Running:
