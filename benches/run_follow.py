@@ -123,8 +123,8 @@ class FollowResults:
     stops_that_flushed: int = 0
     busy_stops: list[Sample] = dataclasses.field(default_factory=list)
     floods: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    lags: list[float] = dataclasses.field(default_factory=list)
-    flood_cpu: list[float] = dataclasses.field(default_factory=list)
+    lags: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    flood_cpu: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     checked: int = 0
     wrong: list[str] = dataclasses.field(default_factory=list)
     left_out: list[str] = dataclasses.field(default_factory=list)
@@ -460,27 +460,32 @@ class Bench:
         time_run([*argv, "--output", str(converted)], self._errors)
         whole = size_of(converted)
         converted.unlink()
-        alone, followed = f"{CAT} alone", f"{CAT}, followed"
-        found: dict[str, list[float]] = {alone: [], followed: []}
+        found: dict[str, list[float]] = {"nobody": [], TAIL: [], WATCH: []}
+        names = list(found)
         for number in range(self._plan.floods):
             _progress(f"{_size(self._plan.large)} by {CAT}", number, self._plan.floods)
-            for name in (alone, followed) if number % 2 == 0 else (followed, alone):
+            for name in (*names[number % len(names) :], *names[: number % len(names)]):
                 agent = self._agent("flood")
                 with ExitStack() as stack:
-                    if name == followed:
-                        watcher = self._watch(stack, agent)
-                        time.sleep(0.3)
-                        before = watcher.cpu()
+                    follower, written, size = None, agent.rollout, size_of(source)
+                    if name == WATCH:
+                        follower, written, size = self._watch(stack, agent), agent.common, whole
+                    elif name == TAIL:
+                        written = agent.folder / "tailed"
+                        argv = ["sh", "-c", 'exec tail -c +1 -f "$0" >"$1"', str(agent.rollout), str(written)]
+                        follower = stack.enter_context(Running(argv, self._errors))
+                    time.sleep(0.3)
+                    before = follower.cpu() if follower else 0.0
                     with agent.rollout.open("ab") as out:
                         begun = time.perf_counter()
                         subprocess.run(["cat", source], stdout=out, check=True)
                         ended = time.perf_counter()
                     found[name].append(ended - begun)
-                    if name == followed:
-                        wait_until(partial(_is_longer, agent.common, whole - 1), "the last record", 0.0002)
-                        self.results.lags.append(time.perf_counter() - ended)
-                        self.results.flood_cpu.append(watcher.cpu() - before)
-                if name == followed:
+                    if follower:
+                        wait_until(partial(_is_longer, written, size - 1), "the last record", 0.0002)
+                        self.results.lags.setdefault(name, []).append(time.perf_counter() - ended)
+                        self.results.flood_cpu.setdefault(name, []).append(follower.cpu() - before)
+                if name == WATCH:
                     self._check(agent, f"written by {CAT}, round {number + 1}")
                 else:
                     agent.remove()
@@ -571,7 +576,7 @@ def bars(results: FollowResults) -> list[Bar]:
     slowest = max((sample.wall for sample in results.busy_stops), default=None)
     found.append(hold(f"{STOP}, a watcher busy with {large}, slowest", slowest, MAX_BUSY_STOP, milliseconds))
     name = f"{large} in long lines by {CAT}, lag at the end"
-    found.append(hold(name, statistics.median(results.lags), MAX_LAG, milliseconds))
+    found.append(hold(name, statistics.median(results.lags[WATCH]), MAX_LAG, milliseconds))
     found.append(hold(f"transcripts, wrong of {results.checked}", len(results.wrong), 0, str))
     return found
 
@@ -618,13 +623,18 @@ def to_markdown(results: FollowResults) -> str:
         )
     else:
         parts.append("The watcher was done before the first hook.")
-    rows = [(name, str(len(found)), milliseconds(statistics.median(found))) for name, found in results.floods.items()]
-    parts += [f"## {large} in lines of {LONG_LINE // 1000} KB, by `{CAT}`", table(("", "runs", "wall"), rows)]
-    lags = ", ".join(milliseconds(lag) for lag in results.lags)
-    parts.append(
-        f"From the end of `{CAT}` to the last record: {lags}. CPU of the watcher: "
-        f"{milliseconds(statistics.median(results.flood_cpu))}."
-    )
+    rows = [
+        (
+            name,
+            str(len(found)),
+            milliseconds(statistics.median(found)),
+            ", ".join(milliseconds(lag) for lag in results.lags.get(name, [])),
+            milliseconds(statistics.median(results.flood_cpu[name])) if name in results.flood_cpu else "",
+        )
+        for name, found in results.floods.items()
+    ]
+    heads = (f"who follows `{CAT}`", "runs", f"wall of {CAT}", "lag at its end, each run", "CPU of who follows")
+    parts += [f"## {large} in lines of {LONG_LINE // 1000} KB, by `{CAT}`", table(heads, rows)]
     parts.append(f"## Whether the transcripts are right\n\n{results.checked} looked at, {len(results.wrong)} wrong.")
     parts.extend(f"- {wrong}" for wrong in results.wrong)
     verdicts = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
