@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -136,8 +137,8 @@ class Running:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
-    def wake_ups(self) -> int:
-        """Return how often its threads began to wait so far, which is how often they will be woken up."""
+    def waits(self) -> int:
+        """Return how often its threads began to wait so far, be it for a change or for the system in a pass."""
         return sum(_number(file, "voluntary_ctxt_switches") for file in self._tasks("status"))
 
     def memory(self, what: str = "VmRSS") -> int:
@@ -146,6 +147,36 @@ class Running:
 
     def _tasks(self, name: str) -> list[Path]:
         return [task / name for task in Path(f"/proc/{self.pid}/task").iterdir()]
+
+
+class WakeUps:
+    """Counts how often a program that idles wakes up: one that waits several times in a row woke up once."""
+
+    _SECONDS = 0.2
+
+    def __init__(self, program: Running) -> None:
+        """Count from when this is entered until it is left."""
+        self._program = program
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._count)
+        self.found = 0
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End."""
+        self._ended.set()
+        self._thread.join()
+
+    def _count(self) -> None:
+        before = self._program.waits()
+        while not self._ended.wait(self._SECONDS):
+            now = self._program.waits()
+            self.found += now > before
+            before = now
 
 
 def install_loops(agent: Agent, published: Path, mngr: Path) -> list[list[str]]:
