@@ -125,11 +125,12 @@ class LiveCell:
 class Rollout:
     """Writes one rollout, line after line, and keeps what codex keeps between lines."""
 
-    def __init__(self, out: BinaryIO, size: int, commands: bool, seed: int) -> None:
+    def __init__(self, out: BinaryIO, size: int, commands: bool, seed: int, printed: int | None = None) -> None:
         """Write to `out` until about `size` bytes are there."""
         self._out = out
         self._size = size
         self._commands = commands
+        self._printed_size = printed
         self._rng = Random(seed)
         self._texts = Texts(Random(seed + 1))
         self._lines: list[bytes] = []
@@ -501,7 +502,7 @@ class Rollout:
 
     def _printed(self) -> bytes:
         """Return what a shell command prints."""
-        return self._texts.terminal(self._size_of_text(620, 1.35, _OUTPUT_LIMIT))
+        return self._texts.terminal(self._printed_size or self._size_of_text(620, 1.35, _OUTPUT_LIMIT))
 
     def _script_output(self, printed: bytes) -> bytes:
         """Return the output of a code mode program that has ended: a list of parts."""
@@ -679,9 +680,14 @@ class Rollout:
         )
 
 
-def generate(out: BinaryIO, size: int, commands: bool = False, seed: int = DEFAULT_SEED) -> int:
-    """Write a rollout of about `size` bytes to `out` and return its bytes."""
-    return Rollout(out, size, commands, seed).write()
+def generate(
+    out: BinaryIO, size: int, commands: bool = False, seed: int = DEFAULT_SEED, printed: int | None = None
+) -> int:
+    """Write a rollout of about `size` bytes to `out` and return its bytes.
+
+    Every command prints about `printed` bytes, or as much as commands do.
+    """
+    return Rollout(out, size, commands, seed, printed).write()
 
 
 def main() -> None:

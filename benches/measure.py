@@ -7,7 +7,8 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +133,20 @@ def time_interleaved(
                 prepare()
                 samples[contender.name].append(time_run(contender.argv, errors))
     return samples
+
+
+@contextmanager
+def pipe_with(payload: bytes) -> Iterator[int]:
+    """Give the reading end of a pipe that holds `payload` and nothing more."""
+    source, feed = os.pipe()
+    try:
+        try:
+            os.write(feed, payload)
+        finally:
+            os.close(feed)
+        yield source
+    finally:
+        os.close(source)
 
 
 def _located(program: str) -> str:

@@ -17,13 +17,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import machine
-from measure import RunError, Sample, median_cpu, median_wall, peak_memory, time_run
+from measure import RunError, Sample, median_cpu, median_wall, peak_memory, pipe_with, time_run
 from results import MEBIBYTE, TRUE, Bar, hold, mebibytes, milliseconds, store, table, times
 
 BENCHES = Path(__file__).resolve().parent
@@ -247,7 +245,7 @@ class Bench:
             self._time(self._hook("subagent-start"), self._codex.payload("subagent-start", agent))
 
     def _time(self, argv: list[str], payload: bytes) -> Sample:
-        with _pipe_with(payload) as source:
+        with pipe_with(payload) as source:
             return time_run(argv, self._errors, source)
 
     def _hook(self, event: str) -> list[str]:
@@ -316,20 +314,6 @@ def _hooks_table(samples: dict[str, list[Sample]], calls: dict[str, int]) -> str
         rows.append((name, str(len(runs)), *shown, str(calls.get(name, ""))))
     heads = ("", "runs", "wall", "95 of 100 within", "CPU", f"wall / {TRUE}", "system calls")
     return table(heads, rows)
-
-
-@contextmanager
-def _pipe_with(payload: bytes) -> Iterator[int]:
-    """Give the reading end of a pipe that holds `payload` and nothing more."""
-    source, feed = os.pipe()
-    try:
-        try:
-            os.write(feed, payload)
-        finally:
-            os.close(feed)
-        yield source
-    finally:
-        os.close(source)
 
 
 def _files_of() -> tuple[bool, int]:
