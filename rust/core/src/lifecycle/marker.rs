@@ -86,7 +86,7 @@ fn take_what_was_put_off(dir: &StateDir) -> Result<(), MarkerError> {
             Err(StoreError::Locked(_)) => break,
             opened => opened?,
         };
-        let state = current(dir, &mut store)?;
+        let state = current(dir, &mut store);
         if !store.has_put_off() {
             // What else stands there is none of ours.
             break;
@@ -98,7 +98,7 @@ fn take_what_was_put_off(dir: &StateDir) -> Result<(), MarkerError> {
 
 fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerError> {
     let mut store = Store::open(dir, patience)?;
-    let mut state = current(dir, &mut store)?;
+    let mut state = current(dir, &mut store);
     take_run(dir, &mut state, run);
     store.save(state)?;
     Ok(())
@@ -116,7 +116,10 @@ fn take_run(dir: &StateDir, state: &mut State, run: &Run) {
 /// Takes in what the end of the root's rollout says. It is read under the lock: it is small, and what a session is must
 /// be known before the next event.
 fn look_at_root(dir: &StateDir, state: &mut State) {
-    let Some(root) = rollouts(state).into_iter().find(|rollout| rollout.who == Who::Root) else { return };
+    if state.root.rollout.is_empty() {
+        return;
+    }
+    let root = ToRead::new(Who::Root, &state.root, &state.session);
     match healing::read_end(Path::new(&root.path), MOST_FOR_HOOK, &root.known) {
         Ok(signs) => drop(root.take(signs, state)),
         Err(error) => tell_unread(dir, &root.path, &error),
@@ -132,7 +135,7 @@ fn tell_unread(dir: &StateDir, path: &str, error: &io::Error) {
 }
 
 /// The state with the runs that were put off.
-fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, MarkerError> {
+fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
     let mut state = store.state().clone();
     if let Some(damage) = store.damage() {
         let _ = log(dir, Level::Warning, &format!("{damage}; it begins anew"));
@@ -140,11 +143,14 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, MarkerError> 
     for run in store.take_put_off() {
         let before = state.root.rollout.clone();
         take_run(dir, &mut state, &run);
-        if before != state.root.rollout {
-            store.pass_rollout(&before, &state.root.rollout)?;
+        if before != state.root.rollout
+            && let Err(error) = store.pass_rollout(&before, &state.root.rollout)
+        {
+            // It is to keep no event from being taken in.
+            let _ = log(dir, Level::Warning, &format!("{before} is missing in the list of rollouts: {error}"));
         }
     }
-    Ok(state)
+    state
 }
 
 /// Brings the state up to what the rollouts hold, and makes all marker files fit it.
@@ -155,7 +161,7 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> Result<State, MarkerError> 
 pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
     heal(dir)?;
     let mut store = Store::open(dir, PATIENCE)?;
-    let state = current(dir, &mut store)?;
+    let state = current(dir, &mut store);
     store.save_all(state)?;
     drop(store);
     take_what_was_put_off(dir)?;
@@ -182,7 +188,7 @@ pub fn follow(dir: &StateDir) -> Result<State, MarkerError> {
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
     let latest = heal(dir)?;
     let mut store = Store::open(dir, PATIENCE)?;
-    let mut state = current(dir, &mut store)?;
+    let mut state = current(dir, &mut store);
     let read = healing::size(Path::new(&state.root.rollout)).ok();
     state.reset(&latest, read);
     store.save_all(state)?;
@@ -258,7 +264,7 @@ fn heal(dir: &StateDir) -> Result<TurnId, MarkerError> {
 /// As [`heal`]; also whether all that was read could be taken in.
 fn heal_once(dir: &StateDir) -> Result<(TurnId, bool), MarkerError> {
     let mut store = Store::open(dir, PATIENCE)?;
-    let state = current(dir, &mut store)?;
+    let state = current(dir, &mut store);
     let (rollouts, roots) = (rollouts(&state), state.root.rollout.clone());
     store.save(state)?;
     drop(store);
@@ -286,7 +292,7 @@ fn heal_once(dir: &StateDir) -> Result<(TurnId, bool), MarkerError> {
     }
     let mut store = Store::open(dir, PATIENCE)?;
     // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
-    let mut state = current(dir, &mut store)?;
+    let mut state = current(dir, &mut store);
     let mut is_all = true;
     for (rollout, signs) in read {
         is_all &= rollout.take(signs, &mut state);

@@ -192,7 +192,7 @@ fn replace(dir: &StateDir, path: &Path, content: &[u8]) -> Result<(), StoreError
     fs::rename(&unfinished, path).map_err(io_error(path))
 }
 
-/// Adds a rollout to the list of those that were current, if it is not the last.
+/// Adds a rollout, if there is one, to the list of those that were current, if it is not the last.
 pub(super) fn list_rollout(dir: &StateDir, rollout: &str) -> Result<(), StoreError> {
     if rollout.is_empty() { Ok(()) } else { add_line(&dir.transcript_paths(), rollout, true) }
 }

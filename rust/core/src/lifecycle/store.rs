@@ -228,17 +228,13 @@ impl<'d> Store<'d> {
     /// # Errors
     ///
     /// [`StoreError::Io`]
-    pub fn pass_rollout(&mut self, from: &str, to: &str) -> Result<(), StoreError> {
+    pub fn pass_rollout(&self, from: &str, to: &str) -> Result<(), StoreError> {
         let saved = &self.saved.root.rollout;
-        let is_passed = |rollout: &str| !rollout.is_empty() && rollout != saved;
-        if is_passed(from) {
+        if from != saved {
             markers::list_rollout(self.dir, from)?;
-            // Back where the saved state is: no save will tell.
-            if to == saved {
-                markers::list_rollout(self.dir, to)?;
-            }
         }
-        Ok(())
+        // Back where the saved state is: no save will tell.
+        if to == saved { markers::list_rollout(self.dir, to) } else { Ok(()) }
     }
 
     /// Whether runs were found that were put off.

@@ -513,3 +513,18 @@ fn a_rollout_that_was_written_anew_and_is_longer_than_it_was_is_read_from_its_st
     fs::write(world.rollout(ROOT), other).expect("can be written");
     world.heals_to(false);
 }
+
+#[test]
+fn a_list_of_rollouts_that_cannot_be_written_keeps_no_run_from_being_taken_in() {
+    let world = World::new();
+    fs::create_dir(world.dir.transcript_paths()).expect("can be made");
+    reset(&world.dir).expect("can be done");
+    for (session, number) in [(3, 4), (5, 6), (7, 8)] {
+        world.write(session, &[("task_started", number), ("task_complete", number)]);
+        put_off_prompt(&world, session, number);
+    }
+    assert!(follow(&world.dir).is_err());
+    let state = read(&world.dir).expect("can be had");
+    assert_eq!((state.root.turn, world.log().contains("missing in the list of rollouts")), (turn(8), true));
+    assert_eq!(fs::read_to_string(world.dir.root_session()).expect("is there"), uuid(7));
+}
