@@ -14,6 +14,7 @@
 pub mod atomic_file;
 mod disk;
 pub mod event_log;
+pub mod fingerprint;
 pub mod follow;
 pub mod json;
 pub mod lifecycle;

@@ -6,14 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
+use crate::fingerprint::{Fingerprint, HASHED, hash};
 use crate::rollout::input::Input;
 use crate::two_places::read_at;
-
-/// Bytes that are hashed of a source: from its start, and before the place up to which it was copied.
-const HASHED: u64 = 1024;
+use serde::{Deserialize, Serialize};
 
 /// Bytes that a step copies, but for a line that is longer. Tests make many steps.
 pub const STEP: u64 = if cfg!(test) { 700 } else { 8 << 20 };
@@ -39,9 +35,9 @@ pub struct Copied {
     /// How many bytes from its start, decompressed ones where it is compressed.
     pub length: u64,
     /// The hash of the first of them.
-    pub start: [u8; 16],
+    pub start: Fingerprint,
     /// The hash of the last of them.
-    pub end: [u8; 16],
+    pub end: Fingerprint,
 }
 
 /// What a path holds, to see that nothing has changed since.
@@ -183,7 +179,7 @@ impl Opened {
     /// # Errors
     ///
     /// What the system says.
-    pub fn unfinished(&self, from: u64, until: u64) -> io::Result<Option<[u8; 16]>> {
+    pub fn unfinished(&self, from: u64, until: u64) -> io::Result<Option<Fingerprint>> {
         let length = until.saturating_sub(from).min(HASHED);
         if self.is_compressed || length == 0 {
             return Ok(None);
@@ -285,10 +281,4 @@ fn archived(path: &Path) -> Option<PathBuf> {
     let sessions = path.ancestors().nth(4)?;
     (sessions.file_name() == Some(OsStr::new("sessions")))
         .then(|| sessions.with_file_name(ARCHIVE).join(path.file_name().unwrap_or_default()))
-}
-
-/// A hash that tells other bytes.
-#[must_use]
-pub fn hash(bytes: &[u8]) -> [u8; 16] {
-    Sha256::digest(bytes).first_chunk().copied().unwrap_or_default()
 }

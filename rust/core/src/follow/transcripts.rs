@@ -6,12 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::checkpoint::Extent;
-use super::source::{hash, last_line_end};
+use super::source::last_line_end;
 use crate::disk::write_all_at;
+use crate::fingerprint;
 use crate::two_places::read_at;
-
-/// Bytes at the end of what was committed that are hashed.
-const HASHED: u64 = 1024;
 
 /// Bytes that are compared at a time.
 const CHUNK: usize = 64 << 10;
@@ -114,10 +112,7 @@ impl Transcript {
     }
 
     fn extent_at(&self, length: u64) -> io::Result<Extent> {
-        let mut bytes = vec![0; usize::try_from(length.min(HASHED)).unwrap_or(0)];
-        let start = length - bytes.len() as u64;
-        let count = read_at(&self.file, &mut bytes, start)?;
-        Ok(Extent { length, end: hash(&bytes[..count]) })
+        Ok(Extent { length, end: fingerprint::before(&self.file, length)? })
     }
 
     /// Takes in `count` bytes that stand behind where it goes on.

@@ -1,14 +1,13 @@
 //! What a rollout's lines say of its thread's turns: the signs that no hook gives (interrupt, error turn, a killed or
 //! interrupted subagent, `/compact`).
 
-use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use memchr::memmem::Finder;
-use sha2::{Digest, Sha256};
 
+use crate::fingerprint::{self, Fingerprint};
 use crate::json::{Key, Kind as JsonKind, Tape, Text, scan};
 use crate::rollout::ByteOffset;
 use crate::rollout::envelope::Envelope;
@@ -17,16 +16,12 @@ use crate::rollout::input::Input;
 use crate::rollout::lines::Lines;
 use crate::rollout::probe;
 use crate::rollout::timestamp::Clock;
-use crate::two_places::read_at;
 
 use super::state::Sign;
 
 /// Of a line of more bytes than this the middle is passed over. Lines that tell are of some 100 bytes; the largest are
 /// histories that a compaction has replaced.
 const MOST_KEPT: usize = 16 << 20;
-
-/// Bytes before the place up to which a rollout was read that are hashed, to see whether it is the same still.
-const HASHED: u64 = 1024;
 
 /// What was read of a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +33,8 @@ pub struct Signs {
     pub latest: TurnId,
     /// Where the last whole line ends, in bytes.
     pub read: u64,
-    /// The hash of the last bytes before that place; zeros where it is not known.
-    pub read_end: [u8; 16],
+    /// The hash of the last bytes before that place, where it is known.
+    pub read_end: Option<Fingerprint>,
     /// Whether the rollout was written anew since it was read, so that this is what it says from its start.
     pub is_anew: bool,
 }
@@ -55,8 +50,8 @@ pub struct Known {
     pub has_beginning: bool,
     /// How much of the rollout was read, in bytes.
     pub read: u64,
-    /// The hash of the last bytes of that; zeros where it is not known.
-    pub read_end: [u8; 16],
+    /// The hash of the last bytes of that, where it is known.
+    pub read_end: Option<Fingerprint>,
 }
 
 /// Reads what the lines of `rollout` that were not read yet say of a thread's turns. A rollout that is shorter than
@@ -72,14 +67,14 @@ pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
         file => file?,
     };
     let size = file.metadata()?.len();
-    let is_anew = match size.cmp(&known.read) {
-        Ordering::Less => true,
-        Ordering::Equal => false,
-        Ordering::Greater => known.read_end != [0; 16] && end_of(&file, known.read)? != known.read_end,
+    // One of the same size has nothing new.
+    let is_anew = match known.read_end {
+        Some(read_end) if size > known.read => fingerprint::before(&file, known.read)? != read_end,
+        _ => size < known.read,
     };
     let from = if is_anew { 0 } else { known.read };
     let signs = read_file(&file, from, known)?;
-    let read_end = if signs.read == from { known.read_end } else { end_of(&file, signs.read)? };
+    let read_end = if signs.read == from { known.read_end } else { Some(fingerprint::before(&file, signs.read)?) };
     Ok(Signs { read_end, is_anew, ..signs })
 }
 
@@ -88,17 +83,10 @@ pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
 /// # Errors
 ///
 /// What the system says.
-pub fn size(rollout: &Path) -> io::Result<(u64, [u8; 16])> {
+pub fn size(rollout: &Path) -> io::Result<(u64, Fingerprint)> {
     let file = open(rollout)?;
     let size = file.metadata()?.len();
-    Ok((size, end_of(&file, size)?))
-}
-
-/// The hash of the last bytes before a place of a file.
-fn end_of(file: &File, place: u64) -> io::Result<[u8; 16]> {
-    let mut bytes = vec![0; usize::try_from(place.min(HASHED)).unwrap_or(0)];
-    let count = read_at(file, &mut bytes, place.saturating_sub(HASHED))?;
-    Ok(Sha256::digest(&bytes[..count]).first_chunk().copied().unwrap_or_default())
+    Ok((size, fingerprint::before(&file, size)?))
 }
 
 /// As [`read`], but of no more than the last `most` bytes, which takes no time to speak of; that more was read than
@@ -108,18 +96,17 @@ fn end_of(file: &File, place: u64) -> io::Result<[u8; 16]> {
 ///
 /// As those of [`read`]
 pub fn read_end(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs> {
-    let file = match open(rollout) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Of a compressed one the end cannot be had without all that is in front of it.
-            let signs = read_compressed(rollout, most, known)?;
-            return Ok(Signs { read: known.read, read_end: known.read_end, is_anew: false, ..signs });
+    let signs = match open(rollout) {
+        // Of a compressed one the end cannot be had without all that is in front of it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => read_compressed(rollout, most, known)?,
+        file => {
+            let file = file?;
+            let end = file.metadata()?.len().saturating_sub(most);
+            // The first line of the end is most likely the rest of one, which says nothing.
+            read_file(&file, known.read.max(end), known)?
         }
-        file => file?,
     };
-    let end = file.metadata()?.len().saturating_sub(most);
-    // The first line of the end is most likely the rest of one, which says nothing.
-    let signs = read_file(&file, known.read.max(end), known)?;
-    Ok(Signs { read: known.read, read_end: known.read_end, ..signs })
+    Ok(Signs { read: known.read, read_end: known.read_end, is_anew: false, ..signs })
 }
 
 fn open(rollout: &Path) -> io::Result<File> {
@@ -148,7 +135,7 @@ fn read_compressed(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs
         return Ok(Signs { is_anew: true, ..read_lines(decompressed()?, 0, known)? });
     }
     let signs = read_lines(input, known.read, known)?;
-    let read_end = if signs.read == known.read { known.read_end } else { [0; 16] };
+    let read_end = known.read_end.filter(|_| signs.read == known.read);
     Ok(Signs { read_end, ..signs })
 }
 

@@ -4,6 +4,7 @@
 //! counts. Which of two is later is told by their ids (UUIDs of version 7), not by when the news came; but where one
 //! begins in a rollout behind the other it is the later one, even if the clock was put back in between.
 
+use crate::fingerprint::Fingerprint;
 use crate::rollout::ids::{ThreadId, TurnId};
 
 /// Subagents that are remembered. Beyond it those go first that are not in flight, the oldest first.
@@ -53,8 +54,8 @@ pub struct Thread {
     pub rollout: String,
     /// How much of the rollout was read, in bytes.
     pub read: u64,
-    /// The hash of the last bytes of that; zeros where it is not known.
-    pub read_end: [u8; 16],
+    /// The hash of the last bytes of that, where it is known.
+    pub read_end: Option<Fingerprint>,
     /// Whether the turn begins in what was read of the rollout: another that begins there later is a later one.
     has_beginning: bool,
 }
@@ -203,7 +204,7 @@ impl Thread {
     /// Takes in that its rollout is to be read from the start.
     pub fn forget_lines(&mut self) {
         self.read = 0;
-        self.read_end = [0; 16];
+        self.read_end = None;
         self.has_beginning = false;
     }
 }
@@ -316,12 +317,12 @@ impl State {
 
     /// Closes all that is open: nothing that was begun so far will be opened again. `latest` is the latest turn that
     /// any rollout names; `read` how large the root's rollout is, in bytes, where it is there, and the hash of its end.
-    pub fn reset(&mut self, latest: &TurnId, read: Option<(u64, [u8; 16])>) {
+    pub fn reset(&mut self, latest: &TurnId, read: Option<(u64, Fingerprint)>) {
         let latest = self.threads().map(|thread| &thread.turn).chain([&self.over]).fold(latest, |latest, turn| {
             if latest.0.is_empty() || latest.is_earlier_than(turn) { turn } else { latest }
         });
         let has_beginning = read.is_some();
-        let (read, read_end) = read.unwrap_or((self.root.read, self.root.read_end));
+        let (read, read_end) = read.map_or((self.root.read, self.root.read_end), |(size, end)| (size, Some(end)));
         let root = Thread { rollout: self.root.rollout.clone(), read, read_end, has_beginning, ..Thread::default() };
         *self = Self { session: self.session.clone(), root, over: latest.clone(), ..Self::default() };
     }

@@ -50,7 +50,7 @@ fn rolled_back() -> String {
 
 /// A thread of which so much was read, and of whose latest turn no beginning.
 fn known(turn: &TurnId, read: u64) -> Known {
-    Known { thread: thread(THREAD), turn: turn.clone(), has_beginning: false, read, read_end: [0; 16] }
+    Known { thread: thread(THREAD), turn: turn.clone(), has_beginning: false, read, read_end: None }
 }
 
 fn read_text(text: &str, turn: &TurnId) -> Signs {
