@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -688,6 +689,21 @@ def generate(
     Every command prints about `printed` bytes, or as much as commands do.
     """
     return Rollout(out, size, commands, seed, printed).write()
+
+
+def cached(
+    cache: Path, size: int, *, commands: bool = False, printed: int | None = None, before_making: Callable[[], None]
+) -> Path:
+    """Return a rollout in the folder `cache`, made there if it is missing, after a call of `before_making`."""
+    kind = ("-commands" if commands else "") + ("" if printed is None else f"-printed{printed}")
+    path = cache / f"rollout-v{VERSION}-seed{DEFAULT_SEED}-{size}{kind}.jsonl"
+    if not path.exists():
+        before_making()
+        unfinished = path.with_suffix(".tmp")
+        with unfinished.open("wb") as out:
+            generate(out, size, commands, printed=printed)
+        unfinished.rename(path)
+    return path
 
 
 def main() -> None:

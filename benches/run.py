@@ -21,13 +21,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import command_line
 import generate
 import machine
+from command_line import BENCHES, PUBLISHED_PYTHON_VARIABLE, is_program, progress, say, succeeds
 from measure import Contender, RunError, Sample, peak_memory, time_interleaved, time_run
 from results import CP, PROGRAM, PUBLISHED, PYTHON_CALL, TRUE, Case, ImportCost, Results, Row, store, to_markdown
 
-BENCHES = Path(__file__).resolve().parent
-PUBLISHED_PYTHON_VARIABLE = "MNGR_CODEX_PUBLISHED_PYTHON"
 PUBLISHED_ROUNDS = 3
 STARTUP_RUNS = 200
 IMPORT_RUNS = 15
@@ -134,7 +134,7 @@ class Bench:
             argvs[PUBLISHED] = [self._published_python, "-c", _PUBLISHED_CALL, str(source), str(self._output)]
         case = Case(wanted.label, source.stat().st_size)
         for name, argv in argvs.items():
-            _say(f"{wanted.label}: {name}, peak memory")
+            say(f"{wanted.label}: {name}, peak memory")
             case.rows[name] = self._trial(argv)
         contenders = [Contender(name, argv, wanted.repeats * self._rounds_of(name)) for name, argv in argvs.items()]
         samples = self._time(contenders, lambda: self._settle(source), wanted.label)
@@ -145,7 +145,7 @@ class Bench:
     def _measure_python_call(self) -> None:
         source = self._input(next(wanted for wanted in INPUTS if wanted.key == "100MB"))
         argv = [sys.executable, "-c", _PYTHON_CALL, str(source), str(self._output)]
-        _say(f"{PYTHON_CALL}: peak memory")
+        say(f"{PYTHON_CALL}: peak memory")
         row = self._trial(argv)
         program: list[Sample] = []
 
@@ -159,7 +159,7 @@ class Bench:
             program.append(time_run(self._convert(source), self._errors))
 
         for number in range(self._rounds):
-            _progress(PYTHON_CALL, number, self._rounds)
+            progress(PYTHON_CALL, number, self._rounds)
             for timing in (time_call, time_program) if number % 2 == 0 else (time_program, time_call):
                 timing()
         self._remove_output()
@@ -169,14 +169,14 @@ class Bench:
     def _measure_import(self) -> None:
         seconds = []
         for number in range(IMPORT_RUNS):
-            _progress("import mngr_codex", number, IMPORT_RUNS)
+            progress("import mngr_codex", number, IMPORT_RUNS)
             took, modules = _answer(_IMPORT)
             seconds.append(took)
         self.results.import_cost = ImportCost(seconds, statistics.median(seconds), modules)
 
     def _time(self, contenders: Sequence[Contender], prepare: Callable[[], None], what: str) -> dict[str, list[Sample]]:
         rounds = max(contender.rounds for contender in contenders)
-        samples = time_interleaved(contenders, prepare, self._errors, lambda number: _progress(what, number, rounds))
+        samples = time_interleaved(contenders, prepare, self._errors, lambda number: progress(what, number, rounds))
         self._remove_output()
         return samples
 
@@ -215,20 +215,15 @@ class Bench:
         self._output.unlink(missing_ok=True)
 
     def _input(self, wanted: Input) -> Path:
-        """Return the wanted rollout from the cache, where it is made if it is not there yet."""
-        kind = "-commands" if wanted.commands else ""
-        name = f"rollout-v{generate.VERSION}-seed{generate.DEFAULT_SEED}-{wanted.size}{kind}.jsonl"
-        path = self._cache / name
-        if not path.exists():
-            _say(f"{wanted.label}: making the input")
-            unfinished = path.with_suffix(".tmp")
-            with unfinished.open("wb") as out:
-                generate.generate(out, wanted.size, wanted.commands)
-            unfinished.rename(path)
-        return path
+        return generate.cached(
+            self._cache,
+            wanted.size,
+            commands=wanted.commands,
+            before_making=lambda: say(f"{wanted.label}: making the input"),
+        )
 
     def _leave_out(self, what: str) -> None:
-        _say(f"LEFT OUT: {what}")
+        say(f"LEFT OUT: {what}")
         self.results.left_out.append(what)
 
 
@@ -244,27 +239,15 @@ def _answer(code: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
-def _progress(what: str, number: int, rounds: int) -> None:
-    """Say which round begins, at most about ten times per measurement."""
-    if number % max(1, rounds // 10) == 0:
-        _say(f"{what}: round {number + 1} of {rounds}")
-
-
 def _newest_wheel() -> Path | None:
     wheels = (BENCHES.parent / "dist").glob("*.whl")
     return max(wheels, key=lambda wheel: wheel.stat().st_mtime, default=None)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = Path(sys.executable).parent / "mngr-codex"
+    parser = command_line.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds, no 1 GB input")
     parser.add_argument("--rounds", type=int, help="rounds of every input (7, or 3 with --quick)")
-    parser.add_argument("--program", type=Path, default=beside, help="the program (default: beside this Python)")
     parser.add_argument("--wheel", type=Path, default=_newest_wheel(), help="the wheel (default: newest in dist/)")
     parser.add_argument("--dir", type=Path, help="where outputs are written (default: a temporary folder in --cache)")
     parser.add_argument(
@@ -273,7 +256,6 @@ def _arguments() -> argparse.Namespace:
         default=Path(tempfile.gettempdir()) / "mngr-codex-bench",
         help="where inputs are kept (default: a folder in the system's temporary one)",
     )
-    parser.add_argument("--results", type=Path, default=BENCHES / "results", help="where the results are stored")
     parser.add_argument("--name", help='last part of the results\' name (default: "full" or "quick")')
     return parser.parse_args()
 
@@ -281,14 +263,13 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the command line; a missed bar is no failure."""
     arguments = _arguments()
-    if not arguments.program.is_file():
-        _say(f"no program at {arguments.program}: install the project into this Python, or name one with --program")
+    if not is_program(arguments.program):
         return 1
     arguments.cache.mkdir(parents=True, exist_ok=True)
     if arguments.dir is not None:
         arguments.dir.mkdir(parents=True, exist_ok=True)
         if arguments.dir.stat().st_dev != arguments.cache.stat().st_dev:
-            _say("--dir and --cache must be on one file system: name both")
+            say("--dir and --cache must be on one file system: name both")
             return 1
     rounds = arguments.rounds or (3 if arguments.quick else 7)
     inputs = [wanted for wanted in INPUTS if not (arguments.quick and wanted.key == "1GB")]
@@ -300,15 +281,12 @@ def main() -> int:
             arguments.cache.absolute(),
             rounds,
         )
-        try:
-            bench.run(inputs, arguments.wheel)
-        except (RunError, OSError) as error:
-            _say(str(error))
+        if not succeeds(lambda: bench.run(inputs, arguments.wheel)):
             return 1
     print(to_markdown(bench.results))
     name = arguments.name or ("quick" if arguments.quick else "full")
     stored = store(bench.results, to_markdown(bench.results), arguments.results, f"{bench.results.date}-{name}")
-    _say(f"stored as {stored}")
+    say(f"stored as {stored}")
     return 0
 
 

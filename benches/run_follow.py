@@ -7,7 +7,6 @@ Prints tables and bars, and keeps them, dated, in `benches/results/`. See `bench
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime
 import os
@@ -22,14 +21,14 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import command_line
 import generate
 import machine
+from command_line import PUBLISHED_PYTHON_VARIABLE, is_program, progress, say, succeeds
 from following import Agent, Running, WakeUps, install_loops, size_of, wait_until
 from measure import RunError, Sample, median_cpu, median_wall, pipe_with, time_run
 from results import MEBIBYTE, TRUE, Bar, hold, mebibytes, milliseconds, store, table, times
 
-BENCHES = Path(__file__).resolve().parent
-PUBLISHED_PYTHON_VARIABLE = "MNGR_CODEX_PUBLISHED_PYTHON"
 MNGR_PYTHON_VARIABLE = "MNGR_CODEX_MNGR_PYTHON"
 
 CAT = "cat"
@@ -185,7 +184,7 @@ class Bench:
                     os.write(rollout, lines[number])
                     wait_until(agent.is_copied, "a line that makes no record", 0.0005)
                     continue
-                _progress("latency", len(found[WATCH]), self._plan.lines)
+                progress("latency", len(found[WATCH]), self._plan.lines)
                 found[WATCH].append(_until_grown(rollout, lines[number], common, grown[number]))
                 if len(found[WATCH]) % 5 == 0:
                     time.sleep(0.002)
@@ -193,12 +192,12 @@ class Bench:
                     found[TAIL].append(_until_grown(tailed, lines[number], tail, size))
             wait_until(agent.is_copied, "the last line")
             self.results.latencies = found
-            _say(f"latency: {watcher.memory() / MEBIBYTE:.1f} MiB resident after it")
+            say(f"latency: {watcher.memory() / MEBIBYTE:.1f} MiB resident after it")
         self._check(agent, "lines one by one")
 
     def _sizes_of_common(self, agent: Agent, lines: list[bytes]) -> list[int]:
         """Return how long common is to be after each line, until as many lines as wanted have made records."""
-        _say("latency: what each line makes")
+        say("latency: what each line makes")
         begun, converted = self._work / "begun.jsonl", self._work / "converted.jsonl"
         argv = [str(self._program), "convert", str(begun), "--partial", "--agent-id", agent.state.name]
         grown: list[int] = []
@@ -234,14 +233,14 @@ class Bench:
         sizes = [size for size in (10**6, 10**8, 10**9) if size <= self._plan.large]
         agents = {}
         for size in sizes:
-            _say(f"one line more: catching up {_size(size)}")
+            say(f"one line more: catching up {_size(size)}")
             agents[f"{ONCE}, {_size(size)}"] = agent = self._agent(f"once-{size}", self._input(size))
             agent.once()
         lines = self._lines(10**7)[50:]
         samples: dict[str, list[Sample]] = {name: [] for name in (TRUE, *agents)}
         names = list(samples)
         for number in range(self._plan.onces):
-            _progress("one line more", number, self._plan.onces)
+            progress("one line more", number, self._plan.onces)
             for name in (*names[number % len(names) :], *names[: number % len(names)]):
                 if name == TRUE:
                     samples[name].append(time_run([TRUE], self._errors))
@@ -258,7 +257,7 @@ class Bench:
         copy = self._work / "copy"
         samples: dict[str, list[Sample]] = {CP: [], ONCE: []}
         for number in range(self._plan.catch_ups):
-            _progress(f"catching up {_size(self._plan.large)}", number, self._plan.catch_ups)
+            progress(f"catching up {_size(self._plan.large)}", number, self._plan.catch_ups)
             agent = self._agent("catch-up", rollout)
             for name in (CP, ONCE) if number % 2 == 0 else (ONCE, CP):
                 self._settle(rollout, copy)
@@ -284,7 +283,7 @@ class Bench:
             watcher = self._watch(stack, agent)
             wait_until(agent.is_copied, f"catching up {_size(plan.large)}")
             time.sleep(2)
-            _say(f"idle: {plan.idle_seconds} s")
+            say(f"idle: {plan.idle_seconds} s")
             begun, before, cpu = time.perf_counter(), watcher.waits(), watcher.cpu()
             counter = stack.enter_context(WakeUps(watcher))
             loops = [loop.cpu_with_children() for loop in published]
@@ -318,7 +317,7 @@ class Bench:
         agent = self._agent("published-idle", self._input(PUBLISHED_IDLE_BYTES))
         stack.callback(agent.remove)
         loops = [self._loop(stack, agent, argv) for argv in install_loops(agent, *folders)]
-        _say(f"idle: the published loops are catching up {_size(PUBLISHED_IDLE_BYTES)}")
+        say(f"idle: the published loops are catching up {_size(PUBLISHED_IDLE_BYTES)}")
         wait_until(lambda: agent.is_copied() and size_of(agent.common) > 0, "the published loops", 0.1)
         # They convert once more where nothing came for five seconds.
         time.sleep(15)
@@ -374,7 +373,7 @@ class Bench:
         lines = self._lines(10**7)
         agents = [self._agent(f"agent-{number}") for number in range(AGENTS)]
         with ExitStack() as stack:
-            _say(f"{AGENTS} agents: starting their watchers")
+            say(f"{AGENTS} agents: starting their watchers")
             watchers = [self._watch(stack, agent) for agent in agents]
             files = [os.open(agent.rollout, os.O_WRONLY | os.O_APPEND) for agent in agents]
             for file in files:
@@ -382,7 +381,7 @@ class Bench:
                 os.write(file, lines[0])
             wait_until(lambda: all(agent.is_copied() for agent in agents), "the first line of every agent", 0.05)
             time.sleep(1)
-            _say(f"{AGENTS} agents: {self._plan.agents_seconds} s")
+            say(f"{AGENTS} agents: {self._plan.agents_seconds} s")
             before = [watcher.cpu() for watcher in watchers]
             begun = time.perf_counter()
             count = self._plan.agents_seconds * LINES_A_SECOND * AGENTS
@@ -409,7 +408,7 @@ class Bench:
         lines = self._lines(10**7)[800:]
         samples: dict[str, list[Sample]] = {TRUE: [], STOP: []}
         for number in range(self._plan.stops):
-            _progress(STOP, number, self._plan.stops)
+            progress(STOP, number, self._plan.stops)
             first = number * LINES_OF_A_STOP % (len(lines) - LINES_OF_A_STOP)
             self._begin_turn(agent, b"".join(lines[first : first + LINES_OF_A_STOP]))
             payload = agent.codex.payload("stop")
@@ -427,7 +426,7 @@ class Bench:
         lines = self._lines(10**7)[800:]
         agent = self._agent("busy", self._input(self._plan.large))
         large = size_of(agent.rollout)
-        _say(f"{STOP}, while a watcher is busy with {_size(self._plan.large)}")
+        say(f"{STOP}, while a watcher is busy with {_size(self._plan.large)}")
         with ExitStack() as stack:
             self._watch(stack, agent)
             wait_until(lambda: size_of(agent.raw) > 0, "the watcher")
@@ -466,7 +465,7 @@ class Bench:
         found: dict[str, list[float]] = {"nobody": [], TAIL: [], WATCH: []}
         names = list(found)
         for number in range(self._plan.floods):
-            _progress(f"{_size(self._plan.large)} by {CAT}", number, self._plan.floods)
+            progress(f"{_size(self._plan.large)} by {CAT}", number, self._plan.floods)
             for name in (*names[number % len(names) :], *names[: number % len(names)]):
                 agent = self._agent("flood")
                 with ExitStack() as stack:
@@ -507,7 +506,7 @@ class Bench:
         self.results.checked += 1
         if not agent.is_right():
             self.results.wrong.append(what)
-            _say(f"WRONG: {what}")
+            say(f"WRONG: {what}")
         agent.remove()
 
     def _lines(self, size: int) -> list[bytes]:
@@ -515,21 +514,13 @@ class Bench:
         return self._input(size).read_bytes().splitlines(keepends=True)
 
     def _input(self, size: int, printed: int | None = None) -> Path:
-        """Return the wanted rollout from the cache, where it is made if it is not there yet."""
-        kind = "" if printed is None else f"-printed{printed}"
-        name = f"rollout-v{generate.VERSION}-seed{generate.DEFAULT_SEED}-{size}{kind}.jsonl"
-        path = self._cache / name
-        if not path.exists():
-            _say(f"{_size(size)}: making the input")
-            unfinished = path.with_suffix(".tmp")
-            with unfinished.open("wb") as out:
-                generate.generate(out, size, printed=printed)
-            unfinished.rename(path)
-        return path
+        return generate.cached(
+            self._cache, size, printed=printed, before_making=lambda: say(f"{_size(size)}: making the input")
+        )
 
     def _leave_out(self, what: str) -> None:
         if what not in self.results.left_out:
-            _say(f"LEFT OUT: {what}")
+            say(f"LEFT OUT: {what}")
             self.results.left_out.append(what)
 
 
@@ -728,46 +719,29 @@ def _percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
-def _progress(what: str, number: int, rounds: int) -> None:
-    """Say which round begins, at most about five times per measurement."""
-    if number % max(1, rounds // 5) == 0:
-        _say(f"{what}: round {number + 1} of {rounds}")
-
-
 def main() -> int:
     """Run the command line; a missed bar is no failure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = Path(sys.executable).parent / "mngr-codex"
+    parser = command_line.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, 100 MB instead of 1 GB")
-    parser.add_argument("--program", type=Path, default=beside, help="the program (default: beside this Python)")
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path(tempfile.gettempdir()) / "mngr-codex-bench",
         help="where inputs are kept and agents live (default: a folder in the system's temporary one)",
     )
-    parser.add_argument("--results", type=Path, default=BENCHES / "results", help="where the results are stored")
     parser.add_argument("--name", help='last part of the results\' name (default: "follow" or "follow-quick")')
     arguments = parser.parse_args()
-    if not arguments.program.is_file():
-        _say(f"no program at {arguments.program}: install the project into this Python, or name one with --program")
+    if not is_program(arguments.program):
         return 1
     arguments.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="agents-", dir=arguments.cache) as work:
         plan = QUICK if arguments.quick else FULL
         bench = Bench(arguments.program.absolute(), Path(work).absolute(), arguments.cache.absolute(), plan)
-        try:
-            bench.run()
-        except (RunError, OSError) as error:
-            _say(str(error))
+        if not succeeds(bench.run):
             return 1
     print(to_markdown(bench.results))
     name = f"{bench.results.date}-{arguments.name or ('follow-quick' if arguments.quick else 'follow')}"
-    _say(f"stored as {store(bench.results, to_markdown(bench.results), arguments.results, name)}")
+    say(f"stored as {store(bench.results, to_markdown(bench.results), arguments.results, name)}")
     return 0
 
 

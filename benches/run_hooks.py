@@ -7,7 +7,6 @@ Prints tables and bars, and keeps them, dated, in `benches/results/`. See `bench
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime
 import json
@@ -20,14 +19,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import command_line
 import machine
+from command_line import BENCHES, PUBLISHED_PYTHON_VARIABLE, is_program, say, succeeds
 from measure import RunError, Sample, median_cpu, median_wall, peak_memory, pipe_with, time_run
 from results import MEBIBYTE, TRUE, Bar, hold, mebibytes, milliseconds, store, table, times
 
-BENCHES = Path(__file__).resolve().parent
 RECORDED = BENCHES.parent / "tests/data/0.169.0/tui_spawnleave.hooks.jsonl"
 STATE_DIR_VARIABLE = "MNGR_AGENT_STATE_DIR"
-PUBLISHED_PYTHON_VARIABLE = "MNGR_CODEX_PUBLISHED_PYTHON"
 PUBLISHED_SCRIPT = "record_session_pointers.sh"
 
 EVENTS = ("user-prompt-submit", "subagent-start", "subagent-stop", "stop")
@@ -151,7 +150,7 @@ class Bench:
         samples: dict[str, list[Sample]] = {name: [] for name in (TRUE, *EVENTS, *([PUBLISHED] if script else []))}
         for number in range(rounds):
             if number % max(1, rounds // 5) == 0:
-                _say(f"hooks with {in_flight} subagents in flight: round {number + 1} of {rounds}")
+                say(f"hooks with {in_flight} subagents in flight: round {number + 1} of {rounds}")
             self._codex.new_turn()
             agent = agents[number % len(agents)]
             self._codex.new_turn(agent)
@@ -179,7 +178,7 @@ class Bench:
         self.results.large = {name: [] for name in contenders}
         self.results.large_piped = {name: [] for name in contenders}
         for number in range(LARGE_ROUNDS):
-            _say(f"a prompt of 100 MB: round {number + 1} of {LARGE_ROUNDS}")
+            say(f"a prompt of 100 MB: round {number + 1} of {LARGE_ROUNDS}")
             for name, argv in contenders.items():
                 with path.open("rb") as source:
                     self.results.large[name].append(time_run(argv, self._errors, source.fileno()))
@@ -195,7 +194,7 @@ class Bench:
         self._begin(0)
         for number in range(storms):
             if number % max(1, storms // 5) == 0:
-                _say(f"storms: {number + 1} of {storms}")
+                say(f"storms: {number + 1} of {storms}")
             self._codex.new_turn()
             agents = [self._codex.new_id() for _ in range(AT_ONCE)]
             for event, expected in (("subagent-start", AT_ONCE), ("subagent-stop", 0)):
@@ -257,7 +256,7 @@ class Bench:
             raise RunError(f"active and the number of subagents are {found}, not {(active, subagents)}")
 
     def _leave_out(self, what: str) -> None:
-        _say(f"LEFT OUT: {what}")
+        say(f"LEFT OUT: {what}")
         self.results.left_out.append(what)
 
 
@@ -331,33 +330,24 @@ def _published_script(python: str) -> Path:
     return Path(done.stdout.strip()) / PUBLISHED_SCRIPT
 
 
-def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Run the command line; a missed bar is no failure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = Path(sys.executable).parent / "mngr-codex"
+    parser = command_line.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=500, help="turns whose hooks are timed (500)")
     parser.add_argument("--storms", type=int, default=50, help="how often 64 hooks run at once, and 64 once more (50)")
-    parser.add_argument("--program", type=Path, default=beside, help="the program (default: beside this Python)")
-    parser.add_argument("--results", type=Path, default=BENCHES / "results", help="where the results are stored")
     parser.add_argument("--name", default="hooks", help='last part of the results\' name (default: "hooks")')
     arguments = parser.parse_args()
-    if not arguments.program.is_file():
-        _say(f"no program at {arguments.program}: install the project into this Python, or name one with --program")
+    if not is_program(arguments.program):
         return 1
     with tempfile.TemporaryDirectory(prefix="mngr-codex-bench-") as work:
         bench = Bench(arguments.program.absolute(), Path(work))
-        try:
-            bench.run(arguments.rounds, arguments.storms, os.environ.get(PUBLISHED_PYTHON_VARIABLE))
-        except (RunError, OSError) as error:
-            _say(str(error))
+        if not succeeds(
+            lambda: bench.run(arguments.rounds, arguments.storms, os.environ.get(PUBLISHED_PYTHON_VARIABLE))
+        ):
             return 1
     print(to_markdown(bench.results))
     name = f"{bench.results.date}-{arguments.name}"
-    _say(f"stored as {store(bench.results, to_markdown(bench.results), arguments.results, name)}")
+    say(f"stored as {store(bench.results, to_markdown(bench.results), arguments.results, name)}")
     return 0
 
 
