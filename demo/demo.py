@@ -89,6 +89,18 @@ plugins = false
 """
 
 
+def environment(home: Path) -> dict[str, str]:
+    """What the demo's codex finds in its environment; its own home is `.codex` in `home`."""
+    return {
+        "HOME": str(home),
+        "CODEX_HOME": str(home / ".codex"),
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        # The user's proxies must not come between codex and the model.
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+
+
 def run_codex(codex: Path, home: Path, base_url: str) -> Path:
     """Runs one `codex exec` session; gives the rollout that it wrote."""
     codex_home = home / ".codex"
@@ -98,20 +110,12 @@ def run_codex(codex: Path, home: Path, base_url: str) -> Path:
     for name, text in NOTES.items():
         (notes / name).write_text(text, encoding="utf-8")
     (codex_home / "config.toml").write_text(configuration(base_url), encoding="utf-8")
-    environment = {
-        "HOME": str(home),
-        "CODEX_HOME": str(codex_home),
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        # The user's proxies must not come between codex and the model.
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
     began = time.monotonic()
     try:
         session = subprocess.Popen(
             [codex, "exec", "--skip-git-repo-check", PROMPT],
             cwd=notes,
-            env=environment,
+            env=environment(home),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ from tests.conftest import NOBODY
 from tests.program import convert, convert_file, header_id, parse_records
 from tests.recordings import DATA, all_recordings, name
 from tests.rollout import Rollout, turn
+from tests.script import interrupted
 
 
 @pytest.fixture
@@ -253,19 +254,7 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code, endless, output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        try:
-            told, errors = process.communicate(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-    assert (told, errors) == ("interrupted\n", "")
+    assert interrupted(code, endless, output) == ("interrupted\n", "")
     assert list(output.parent.iterdir()) == []
 
 

@@ -3,9 +3,6 @@
 import fcntl
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +15,7 @@ from tests.conftest import NOBODY
 from tests.following.followed import Followed, append
 from tests.lifecycle.agent import Agent
 from tests.recordings import all_recordings, lines_of, name, recordings
+from tests.script import in_python, interrupted
 
 Function = Callable[[Path], object]
 
@@ -51,7 +49,8 @@ class TestFollow:
             assert added.raw_bytes == len(b"".join(part))
             raw, common = raw + added.raw_bytes, common + added.common_bytes
             assert (raw, common) == (len(followed.raw), len(followed.common))
-        assert added == mngr_codex.follow(followed.state) or added.raw_bytes > 0
+        nothing = mngr_codex.follow(followed.state)
+        assert (nothing.raw_bytes, nothing.common_bytes) == (0, 0) != (added.raw_bytes, added.common_bytes)
         assert repr(added) == f"<FollowSummary: {added.raw_bytes} bytes raw, {added.common_bytes} bytes common>"
 
     def test_what_is_held_back_comes_with_final(self, followed: Followed) -> None:
@@ -161,19 +160,8 @@ except KeyboardInterrupt:
 """
         with (followed.state / "plugin/mngr_codex/following").open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            with subprocess.Popen(
-                [sys.executable, "-c", code, followed.state], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            ) as process:
-                assert process.stdout
-                assert process.stdout.readline() == "ready\n"
-                time.sleep(0.5)
-                process.send_signal(signal.SIGINT)
-                try:
-                    told, errors = process.communicate(timeout=5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    raise
-        assert (told, errors) == ("interrupted True\n", "")
+            said = interrupted(code, followed.state, until=lambda: time.sleep(0.5))
+        assert said == ("interrupted True\n", "")
 
     @pytest.mark.slow
     def test_ctrl_c_between_steps(self, followed: Followed) -> None:
@@ -192,17 +180,13 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-        with subprocess.Popen(
-            [sys.executable, "-c", code, followed.state], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-            transcript = followed.state / "logs/codex_transcript/events.jsonl"
+        transcript = followed.state / "logs/codex_transcript/events.jsonl"
+
+        def copied() -> None:
             while not transcript.exists() or transcript.stat().st_size < 16 << 20:
                 time.sleep(0.001)
-            process.send_signal(signal.SIGINT)
-            told, errors = process.communicate(timeout=30)
-        assert (told, errors) == ("interrupted\n", "")
+
+        assert interrupted(code, followed.state, until=copied) == ("interrupted\n", "")
         assert 0 < transcript.stat().st_size < rollout.stat().st_size
         mngr_codex.follow(followed.state)
         assert transcript.stat().st_size == rollout.stat().st_size
@@ -284,12 +268,6 @@ class TestErrors:
             (agent.state / "plugin").chmod(0o755)
         assert str(agent.state) in str(raised.value)
         shutil.rmtree(agent.folder)
-
-
-def in_python(code: str, *arguments: Path) -> str:
-    """What a script says."""
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
 
 
 def tells_the_same(agent: Agent) -> None:

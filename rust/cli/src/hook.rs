@@ -3,7 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use mngr_codex_core::follow::flush::{BUDGET, flush};
 use mngr_codex_core::lifecycle::hook::Event;
 use mngr_codex_core::lifecycle::marker;
 use mngr_codex_core::state_dir::StateDir;
@@ -25,18 +27,25 @@ pub struct Arguments {
     /// The agent's state dir; without it `$MNGR_AGENT_STATE_DIR`, which mngr sets for all that an agent runs
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+
+    /// How long stop and session-end bring the transcripts up to date before they say that the turn is over, in
+    /// milliseconds; what is not done by then is left to the watcher
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    flush_budget: u64,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) {
-    take(&arguments.event, arguments.state_dir.clone());
+    take(&arguments.event, arguments.state_dir.clone(), Duration::from_millis(arguments.flush_budget));
 }
 
 /// Runs `hook EVENT`, read off a command line that has nothing else; whether it was one. Codex waits for its hooks:
 /// this spares them the reading of all that a command line can hold.
 pub fn run_plain(arguments: &[OsString]) -> bool {
     match arguments {
-        [_, command, event] if command == "hook" && !event.as_encoded_bytes().starts_with(b"-") => take(event, None),
+        [_, command, event] if command == "hook" && !event.as_encoded_bytes().starts_with(b"-") => {
+            take(event, None, BUDGET)
+        }
         _ => return false,
     }
     true
@@ -50,14 +59,19 @@ pub fn tell(told: &clap::Error) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn take(event: &OsStr, dir: Option<PathBuf>) {
+fn take(event: &OsStr, dir: Option<PathBuf>, flush_budget: Duration) {
     // Beyond a limit of file sizes a write is to fail, and not to end the hook.
     // SAFETY: no handler is set, and no other thread runs that could rely on the signal.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let Some(dir) = state_dir::of(dir).map(StateDir::new) else { return };
     match event.to_str().and_then(Event::named) {
         // What goes wrong is logged, and codex has no use for it.
-        Some(event) => drop(marker::run_hook(&dir, event, StandardInput)),
+        Some(event) => {
+            if event.has_last_words() {
+                flush(&dir, flush_budget);
+            }
+            drop(marker::run_hook(&dir, event, StandardInput));
+        }
         None => marker::tell_unknown(&dir, &event.to_string_lossy()),
     }
 }

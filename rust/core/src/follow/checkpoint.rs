@@ -20,7 +20,7 @@ use crate::transcript::Checkpoint as Conversion;
 use crate::two_places::{Form, read_at};
 
 /// The form of the checkpoint in its file. Tests copy that file often.
-const FORM: Form = Form { version: 1, second: if cfg!(test) { 128 << 10 } else { 4 << 20 } };
+const FORM: Form = Form { version: 1, second: if cfg!(test) { 128 << 10 } else { 4 << 20 }, first_read: 16 << 10 };
 
 /// Where the intent stands, in bytes: behind the two places.
 pub(super) const INTENT: u64 = 2 * FORM.second;
@@ -129,8 +129,10 @@ impl Locked {
     ///
     /// What the system says.
     pub fn read(&self) -> io::Result<Found> {
-        let (found, is_broken) = FORM.read::<Checkpoint>(&self.file)?;
-        let Some(found) = found else { return Ok(Found { is_broken, ..Found::default() }) };
+        let found = FORM.read::<Checkpoint>(&self.file)?;
+        if found.number == 0 {
+            return Ok(Found { is_broken: found.is_broken, ..Found::default() });
+        }
         let mut bytes = [0; MOST_INTENT];
         let length = read_at(&self.file, &mut bytes, INTENT)?;
         let intent = bytes[..length].split_first().and_then(|(size, rest)| {
@@ -158,6 +160,6 @@ impl Locked {
     ///
     /// What the system says.
     pub fn write(&self, number: u64, checkpoint: &Checkpoint) -> io::Result<()> {
-        FORM.write(&self.file, number, checkpoint)
+        FORM.write(&self.file, number, checkpoint, false)
     }
 }

@@ -18,6 +18,13 @@ use crate::state_dir::StateDir;
 use crate::transcript::attribution::Reread;
 use crate::transcript::{Converter, End, OutputError, command};
 
+/// Bytes that a step copies, but for a line that is longer. Tests make many steps.
+const STEP: u64 = if cfg!(test) { 700 } else { 8 << 20 };
+
+/// The same for a pass that is to be brief: what is copied and converted in some milliseconds. It is also the most that
+/// such a pass converts again.
+const BRIEF_STEP: u64 = if cfg!(test) { 300 } else { 1 << 20 };
+
 /// Sources that are watched besides the current one: lines of a turn that is over can come seconds late. All others are
 /// looked at with each pass.
 const WATCHED: usize = 4;
@@ -63,6 +70,20 @@ pub struct Until {
     pub deadline: Option<Instant>,
     /// Whether nothing more will come: no record is held back.
     pub is_final: bool,
+    /// Whether what may take long is left to a later pass: where lines must be compared or much is to be converted again,
+    /// and rollouts that are no longer current.
+    pub is_brief: bool,
+}
+
+impl Until {
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Bytes that a step copies.
+    fn step(&self) -> u64 {
+        if self.is_brief { BRIEF_STEP } else { STEP }
+    }
 }
 
 /// What a pass did.
@@ -72,7 +93,7 @@ pub struct Followed {
     pub raw_bytes: u64,
     /// Bytes that the common transcript has more.
     pub common_bytes: u64,
-    /// Whether the deadline came before the end.
+    /// Whether something was left: the deadline came, or the pass was to be brief.
     pub is_cut_short: bool,
 }
 
@@ -127,7 +148,10 @@ impl Follower {
         let (dir, agent_id) = (&self.dir, &self.agent_id);
         let mut pass = match self.live.take().filter(|live| live.is_current(&locked, dir)) {
             Some(live) => Pass { dir, locked: &locked, live },
-            None => Pass::load(dir, agent_id, &locked)?,
+            None => match Pass::load(dir, agent_id, &locked, until.is_brief)? {
+                Some(pass) => pass,
+                None => return Ok(Followed { is_cut_short: true, ..Followed::default() }),
+            },
         };
         let before = (pass.live.raw.length(), pass.live.common().length());
         let is_complete = pass.run(until).inspect_err(|_| pass.cut_half_lines())?;
@@ -180,8 +204,8 @@ impl<'p> Pass<'p> {
     // ---- the beginning: what is on disk ----
 
     /// Takes up what is on disk, settles a step that was not completed, and brings the common transcript up to the raw
-    /// one.
-    fn load(dir: &'p StateDir, agent_id: &str, locked: &'p Locked) -> Stepped<Self> {
+    /// one; `None` where it is to be brief and that may take long.
+    fn load(dir: &'p StateDir, agent_id: &str, locked: &'p Locked, is_brief: bool) -> Stepped<Option<Self>> {
         let (raw_path, common_path, own) = (dir.raw_transcript(), dir.common_transcript(), dir.following());
         let found = locked.read().map_err(io_error(&own))?;
         let inode = locked.stamp().map_err(io_error(&own))?.0;
@@ -189,6 +213,10 @@ impl<'p> Pass<'p> {
         let mut raw = Transcript::open(&raw_path).map_err(io_error(&raw_path))?;
         let fits = found.number > 0 && raw.go_on_behind(checkpoint.raw).map_err(io_error(&raw_path))?;
         let is_whole = fits && (raw.left_over() == 0 || matches!(found.intent, Some(Intent::Append { .. })));
+        let is_new = found.number == 0 && !found.is_broken && raw.left_over() == 0;
+        if is_brief && !is_whole && !is_new {
+            return Ok(None);
+        }
         if !is_whole {
             if found.number > 0 || found.is_broken || raw.left_over() > 0 {
                 let why = if found.number == 0 { "is lost or damaged" } else { "does not fit the raw transcript" };
@@ -200,13 +228,19 @@ impl<'p> Pass<'p> {
             checkpoint = Checkpoint { sources, ..Checkpoint::default() };
         }
         let (converter, from) = conversion(agent_id, &checkpoint, &common_path)?;
+        let to_append = match found.intent {
+            Some(Intent::Append { from, to, .. }) => to - from,
+            Some(Intent::Release) | None => 0,
+        };
+        if is_brief && raw.length() - from.0 + to_append > BRIEF_STEP {
+            return Ok(None);
+        }
         let live = Live { stamp: (inode, found.number), checkpoint, raw, converter, seen: HashMap::new() };
         let mut pass = Self { dir, locked, live };
         let intent = found.intent.filter(|_| is_whole);
-        let is_new = found.number == 0 && pass.live.raw.length() == 0;
         let is_settled = is_new || (is_whole && intent.is_none());
         pass.take_up(from, intent, is_settled).inspect_err(|_| pass.cut_half_lines())?;
-        Ok(pass)
+        Ok(Some(pass))
     }
 
     /// Completes what was not completed, and brings the common transcript up to the raw one, `from` on.
@@ -312,19 +346,21 @@ impl<'p> Pass<'p> {
 
     // ---- what is new ----
 
-    /// Takes in all that is new; whether that was possible before the deadline.
+    /// Takes in all that is new; whether that was possible as it is to be.
     fn run(&mut self, until: Until) -> Stepped<bool> {
-        let is_over = || until.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if until.is_brief && self.live.checkpoint.sources.iter().any(|source| source.copied.is_none()) {
+            return Ok(false);
+        }
         self.align()?;
         if let Some(current) = self.live.checkpoint.current
-            && !self.drain(current, &is_over)?
+            && !self.drain(current, until)?
         {
             return Ok(false);
         }
         for (path, end) in self.list()? {
             let source = self.source(&path)?;
             self.live.checkpoint.current = Some(source);
-            let is_complete = self.drain(source, &is_over)?;
+            let is_complete = self.drain(source, until)?;
             // An entry without an end of line may go on; it is looked at again.
             if let Some(end) = end {
                 self.live.checkpoint.listed = end;
@@ -334,9 +370,9 @@ impl<'p> Pass<'p> {
             }
         }
         let current = self.live.checkpoint.current;
-        let sources = small(self.live.checkpoint.sources.len());
+        let sources = if until.is_brief { 0 } else { small(self.live.checkpoint.sources.len()) };
         for source in (0..sources).rev().filter(|source| Some(*source) != current) {
-            if !self.drain(source, &is_over)? {
+            if !self.drain(source, until)? {
                 return Ok(false);
             }
         }
@@ -385,8 +421,8 @@ impl<'p> Pass<'p> {
         Ok(place)
     }
 
-    /// Copies what is new in a source; `false` where the deadline came before the end.
-    fn drain(&mut self, source: u32, is_over: &impl Fn() -> bool) -> Stepped<bool> {
+    /// Copies what is new in a source; `false` where something is left.
+    fn drain(&mut self, source: u32, until: Until) -> Stepped<bool> {
         let seen = self.live.seen.get(&source).copied();
         let is_seen = |stamp: Stamp| seen.is_some_and(|seen| seen.stamp == stamp);
         let path = Path::new(&self.live.checkpoint.sources[source as usize].path);
@@ -399,7 +435,13 @@ impl<'p> Pass<'p> {
         }
         let Some(mut copied) = self.live.checkpoint.sources[source as usize].copied else { return Ok(true) };
         let name = |source: io::Error| io_error(&opened.path)(source);
+        if until.is_brief && opened.is_compressed {
+            return Ok(false);
+        }
         if !opened.begins_with(&copied).map_err(name)? {
+            if until.is_brief {
+                return Ok(false);
+            }
             say(self.dir, Level::Info, &format!("{} was written anew; its lines are compared", opened.path.display()));
             self.set_copied(source, None);
             self.live.seen.remove(&source);
@@ -412,11 +454,11 @@ impl<'p> Pass<'p> {
         {
             searched = seen.searched;
         }
-        while let Some(to) = opened.whole_lines(copied.length, &mut searched).map_err(name)? {
+        while let Some(to) = opened.whole_lines(copied.length, &mut searched, until.step()).map_err(name)? {
             let Some(after) = opened.copied_until(to).map_err(name)? else { break };
             self.copy(source, &opened, copied.length, to, Some(after))?;
             copied = after;
-            if is_over() {
+            if until.is_over() {
                 return Ok(false);
             }
         }

@@ -11,9 +11,6 @@ use crate::rollout::input::Input;
 use crate::two_places::read_at;
 use serde::{Deserialize, Serialize};
 
-/// Bytes that a step copies, but for a line that is longer. Tests make many steps.
-pub const STEP: u64 = if cfg!(test) { 700 } else { 8 << 20 };
-
 /// Bytes that are looked through at a time for the end of a line.
 const CHUNK: usize = 64 << 10;
 
@@ -76,7 +73,8 @@ pub struct Opened {
     /// Where it is.
     pub path: PathBuf,
     file: File,
-    is_compressed: bool,
+    /// Whether its bytes are to be had from its start alone.
+    pub is_compressed: bool,
     /// What it was when it was opened.
     pub stamp: Stamp,
 }
@@ -189,20 +187,20 @@ impl Opened {
         Ok((count == bytes.len()).then(|| hash(&bytes)))
     }
 
-    /// Where the whole lines end that a step from `from` on copies: at [`STEP`] bytes at the most, or at the end of the
+    /// Where the whole lines end that a step from `from` on copies: at `step` bytes at the most, or at the end of the
     /// first line; `None` where no line ends. No line ends between `from` and `searched`, which is moved on.
     ///
     /// # Errors
     ///
     /// What the system says, and that a compressed file is broken.
-    pub fn whole_lines(&self, from: u64, searched: &mut u64) -> io::Result<Option<u64>> {
+    pub fn whole_lines(&self, from: u64, searched: &mut u64, step: u64) -> io::Result<Option<u64>> {
         *searched = from.max(*searched);
         if self.is_compressed {
-            return self.whole_lines_streamed(from, searched);
+            return self.whole_lines_streamed(from, searched, step);
         }
         let size = self.file.metadata()?.size();
         // Back from the end, so that little is read where much is new.
-        let bound = size.min(from.saturating_add(STEP));
+        let bound = size.min(from.saturating_add(step));
         if let Some(end) = last_line_end(&self.file, *searched, bound)? {
             return Ok(Some(end));
         }
@@ -221,13 +219,13 @@ impl Opened {
         Ok(None)
     }
 
-    fn whole_lines_streamed(&self, from: u64, searched: &mut u64) -> io::Result<Option<u64>> {
+    fn whole_lines_streamed(&self, from: u64, searched: &mut u64, step: u64) -> io::Result<Option<u64>> {
         let mut input = self.read_from(*searched)?;
         let mut chunk = vec![0; CHUNK];
         let mut found = None;
         loop {
             let count = input.read(&mut chunk)?;
-            if count == 0 || (found.is_some() && *searched - from >= STEP) {
+            if count == 0 || (found.is_some() && *searched - from >= step) {
                 return Ok(found);
             }
             let newline = memchr::memrchr(b'\n', &chunk[..count]);

@@ -99,15 +99,16 @@ impl Watcher {
         while goes_on() {
             let deadline = Some(Instant::now() + SLICE);
             let left = patience.saturating_sub(waiting_since.elapsed());
-            let followed = match self.follower.pass(Until { deadline, is_final }, left.min(PATIENCE_AT_ONCE)) {
-                Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < patience => {
-                    continue;
-                }
-                Err(FollowError::Lock { path, source: LockError::Held(_) }) => {
-                    return Err(FollowError::Lock { path, source: LockError::Held(patience) }.into());
-                }
-                followed => followed?,
-            };
+            let followed =
+                match self.follower.pass(Until { deadline, is_final, is_brief: false }, left.min(PATIENCE_AT_ONCE)) {
+                    Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < patience => {
+                        continue;
+                    }
+                    Err(FollowError::Lock { path, source: LockError::Held(_) }) => {
+                        return Err(FollowError::Lock { path, source: LockError::Held(patience) }.into());
+                    }
+                    followed => followed?,
+                };
             all.raw_bytes += followed.raw_bytes;
             all.common_bytes += followed.common_bytes;
             if !followed.is_cut_short {

@@ -11,7 +11,7 @@ use crate::state_dir::StateDir;
 
 use super::hook::Run;
 use super::markers::{names_in, remove};
-use super::store::{StoreError, VERSION, io_error};
+use super::store::{FORM, StoreError, io_error};
 
 /// How often a run is put off into a folder that others remove. More than once is rare.
 const MOST_ATTEMPTS: u32 = 100;
@@ -27,7 +27,7 @@ pub fn put_off(dir: &StateDir, run: &Run) -> Result<(), StoreError> {
     let (number, process) = (NUMBER.fetch_add(1, Ordering::Relaxed), std::process::id());
     // Names sort by time.
     let path = folder.join(format!("{:020}-{number:010}-{process}", run.at));
-    let sealed = sealed::seal(VERSION, run);
+    let sealed = sealed::seal(FORM.version, run);
     let mut attempts = 1;
     loop {
         match fs::create_dir(&folder) {
@@ -63,7 +63,7 @@ impl Taken {
         for path in names.iter().map(|name| folder.join(name)) {
             let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
             if is_file && let Ok(sealed) = fs::read(&path) {
-                runs.extend(sealed::open::<Run>(VERSION, &sealed));
+                runs.extend(sealed::open::<Run>(FORM.version, &sealed));
                 files.push(path);
             }
         }

@@ -7,37 +7,23 @@
 //! A state is written before its marker files are, with a note that they may not fit; the note goes when they do. Who
 //! finds the note makes all of them anew.
 
-use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::io::retry_on_intr;
-
 use crate::lock::{self, LockError};
-use crate::sealed;
 use crate::state_dir::StateDir;
-use crate::two_places::read_at;
+use crate::two_places::Form;
 
 use super::hook::Run;
 use super::markers::{self, Markers};
 use super::put_off::Taken;
 use super::state::State;
 
-/// The version of the state's form.
-pub(super) const VERSION: u8 = 2;
-
-/// Where the second place starts, in bytes: no state is as large, with as many subagents as there may be and the
+/// The form of the state in its file. No state is as large as a place, with as many subagents as there may be and the
 /// longest ids and paths.
-const SECOND: u64 = 2 << 20;
-
-/// Before the state: whether the marker files may not fit, the state's number and its length.
-const HEADER: usize = 1 + 8 + 4;
-
-/// Bytes that are read of each place at first: most states are shorter.
-const FIRST_READ: usize = 2048;
+pub(super) const FORM: Form = Form { version: 2, second: 2 << 20, first_read: 2048 };
 
 /// Why the state could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -132,38 +118,16 @@ impl<'d> Store<'d> {
         self.damage
     }
 
-    /// Reads both places and takes the newer whole one.
+    /// Takes what is on disk.
     fn load(&mut self) -> io::Result<()> {
-        let mut places = [Place::read(&self.file, 0)?, Place::read(&self.file, SECOND)?];
-        places.sort_by_key(|place| Reverse(place.number));
-        let [newer, older] = &mut places;
-        // Of the older one it matters only that it is there, while its number is the one before. Then the numbers, which
-        // are outside the seals, are as they were written.
-        let is_alone = older.number == 0 && newer.number <= 1;
-        let follows = is_alone || older.number.wrapping_add(1) == newer.number;
-        let mut broken = 0;
-        for place in [newer, older] {
-            if place.number == 0 {
-                continue;
-            }
-            match place.open(&self.file)? {
-                Some(state) if self.number == 0 => {
-                    self.number = place.number;
-                    self.is_unsettled = place.has_note;
-                    self.saved = state;
-                }
-                Some(_) => {}
-                None => broken += 1,
-            }
-            if self.number > 0 && follows {
-                break;
-            }
-        }
+        let found = FORM.read(&self.file)?;
         // A place that is broken was being written; what it was to replace is the other one.
-        self.is_unsettled |= broken > 0 || self.number == 0;
+        self.is_unsettled = found.has_note || found.is_broken || found.number == 0;
+        self.number = found.number;
+        self.saved = found.state;
         if self.number == 0 {
             self.saved = markers::from_pointers(self.dir);
-            self.damage = (broken > 0).then_some("the lifecycle's state was damaged, or of another version");
+            self.damage = found.is_broken.then_some("the lifecycle's state was damaged, or of another version");
         }
         Ok(())
     }
@@ -188,8 +152,7 @@ impl<'d> Store<'d> {
             let before = (!self.is_unsettled).then(|| Markers::of(&before));
             self.is_unsettled = true;
             Markers::of(&self.saved).publish(before.as_ref(), self.dir)?;
-            let path = self.dir.lifecycle();
-            self.file.write_all_at(&[0], place_of(self.number)).map_err(io_error(&path))?;
+            FORM.take_back_note(&self.file, self.number).map_err(io_error(&self.dir.lifecycle()))?;
         }
         self.is_unsettled = false;
         forgotten
@@ -197,20 +160,8 @@ impl<'d> Store<'d> {
 
     /// Writes a state to the place of the older one.
     fn write(&mut self, state: &State, fits: bool) -> Result<(), StoreError> {
-        let path = self.dir.lifecycle();
         let number = self.number.wrapping_add(1);
-        let sealed = sealed::seal(VERSION, &(number, state));
-        let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
-        let mut bytes = Vec::with_capacity(HEADER + sealed.len());
-        bytes.push(u8::from(!fits));
-        bytes.extend_from_slice(&number.to_le_bytes());
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&sealed);
-        if bytes.len() as u64 > SECOND {
-            let error = io::Error::other("the state is larger than its place");
-            return Err(io_error(&path)(error));
-        }
-        self.file.write_all_at(&bytes, place_of(number)).map_err(io_error(&path))?;
+        FORM.write(&self.file, number, state, !fits).map_err(io_error(&self.dir.lifecycle()))?;
         self.number = number;
         Ok(())
     }
@@ -257,59 +208,6 @@ impl<'d> Store<'d> {
         self.is_unsettled = true;
         self.save(state)
     }
-}
-
-/// Where the state of this number goes.
-fn place_of(number: u64) -> u64 {
-    if number % 2 == 1 { 0 } else { SECOND }
-}
-
-/// One of the two places, as far as it was read.
-struct Place {
-    start: u64,
-    /// Whether the marker files may not fit.
-    has_note: bool,
-    /// The state's number; 0 where there is none.
-    number: u64,
-    /// The length of the sealed state, in bytes.
-    size: usize,
-    /// The first bytes behind the header.
-    first: Vec<u8>,
-}
-
-impl Place {
-    fn read(file: &File, start: u64) -> io::Result<Self> {
-        let mut bytes = vec![0; FIRST_READ];
-        // Of a regular file less than was wanted is all that is left, and most states are less: no second call asks.
-        let length = retry_on_intr(|| rustix::io::pread(file, &mut bytes[..], start))?;
-        bytes.truncate(length);
-        let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
-            return Ok(Self { start, has_note: false, number: 0, size: 0, first: Vec::new() });
-        };
-        let (note, number, size) = read_header(header);
-        bytes.drain(..HEADER);
-        Ok(Self { start, has_note: note != 0, number, size, first: bytes })
-    }
-
-    /// The state, if it is whole.
-    fn open(&mut self, file: &File) -> io::Result<Option<State>> {
-        let size = self.size.min(usize::try_from(SECOND).unwrap_or(0));
-        let read = self.first.len();
-        self.first.resize(size, 0);
-        if size > read {
-            let more = read_at(file, &mut self.first[read..], self.start + (HEADER + read) as u64)?;
-            self.first.truncate(read + more);
-        }
-        // The number outside is not under the seal.
-        let opened = sealed::open::<(u64, State)>(VERSION, &self.first).ok();
-        Ok(opened.filter(|(sealed, _)| *sealed == self.number).map(|(_, state)| state))
-    }
-}
-
-fn read_header(header: &[u8; HEADER]) -> (u8, u64, usize) {
-    let number = header[1..9].try_into().map_or(0, u64::from_le_bytes);
-    let length = header[9..].try_into().map_or(0, u32::from_le_bytes);
-    (header[0], number, length as usize)
 }
 
 fn open_or_make(dir: &StateDir, path: &Path) -> Result<File, StoreError> {

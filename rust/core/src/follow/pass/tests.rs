@@ -33,7 +33,9 @@ enum Event {
     Unarchive(Place),
     /// Somebody follows: the one who did, the other one, or one who was started anew.
     Follow(Who),
-    /// The same, and is killed: so many thousandths of the raw and of the common transcript were written.
+    /// A hook that ends a turn does, briefly.
+    Flush,
+    /// Somebody follows and is killed: so many thousandths of the raw and of the common transcript were written.
     Killed(Who, u16, u16),
     /// The same, and so many bytes fit on the disk.
     DiskFull(Who, usize),
@@ -72,6 +74,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => place().prop_map(Event::Archive),
         1 => place().prop_map(Event::Unarchive),
         10 => who().prop_map(Event::Follow),
+        4 => Just(Event::Flush),
         6 => (who(), 0_u16..=1000, 0_u16..=1000).prop_map(|(who, raw, common)| Event::Killed(who, raw, common)),
         4 => (who(), 0_usize..6000).prop_map(|(who, bytes)| Event::DiskFull(who, bytes)),
         2 => place().prop_map(Event::ClockBack),
@@ -267,6 +270,7 @@ impl World {
             Event::Archive(place) => self.rollout(*place).move_to_archive(true),
             Event::Unarchive(place) => self.rollout(*place).move_to_archive(false),
             Event::Follow(who) => self.follow(*who, false),
+            Event::Flush => self.flush(),
             Event::Killed(who, raw, common) => self.follow_and_be_killed(*who, *raw, *common),
             Event::DiskFull(who, bytes) => self.follow_on_a_full_disk(*who, *bytes),
             Event::ClockBack(place) => self.rollout(*place).put_clock_back(),
@@ -307,7 +311,21 @@ impl World {
             self.followers.clear();
         }
         let follower = self.followers.entry(who == Who::Second).or_insert_with(|| Follower::new(dir));
-        follower.pass(Until { deadline: None, is_final }, Duration::ZERO)
+        follower.pass(Until { is_final, ..Until::default() }, Duration::ZERO)
+    }
+
+    /// Makes a brief pass, which may leave all as it is.
+    fn flush(&mut self) {
+        let before = self.transcripts();
+        let until = Until { is_brief: true, ..Until::default() };
+        Follower::new(self.dir()).pass(until, Duration::ZERO).expect("a pass");
+        let (raw, common) = self.transcripts();
+        if (&raw, &common) == (&before.0, &before.1) {
+            return;
+        }
+        self.check_lines(&raw, &common);
+        assert_eq!(String::from_utf8_lossy(&common), String::from_utf8_lossy(&converted(&raw)));
+        self.seen = (raw, common);
     }
 
     /// Makes a pass that may fail in the middle; what is there then is the beginning of what is to be.
@@ -333,7 +351,7 @@ impl World {
         self.follow(who, false);
         let after = files.clone().map(|path| fs::read(path).unwrap_or_default());
         let (raw, common) = (after[1].len() - before[1].len().min(after[1].len()), after[2].len());
-        let is_one_step = raw > 0 && raw as u64 <= super::super::source::STEP && after[1].starts_with(&before[1]);
+        let is_one_step = raw > 0 && raw as u64 <= STEP && after[1].starts_with(&before[1]);
         if !is_one_step || size == 0 || after[0].len() < before[0].len() || before[0].is_empty() {
             return;
         }

@@ -1,4 +1,4 @@
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -11,6 +11,7 @@ use crate::lifecycle::markers::{names_in, remove};
 use crate::lifecycle::put_off::put_off;
 use crate::lifecycle::state::{Sign, Source, Thread, Who};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
+use crate::two_places::{self, HEADER};
 
 /// As long as a test may take.
 const LONG: Duration = Duration::from_secs(600);
@@ -185,8 +186,8 @@ fn saved(states: &[&State]) -> Vec<u8> {
 
 /// Where the place of the `number`th state starts and ends.
 fn place(bytes: &[u8], number: u64) -> std::ops::Range<usize> {
-    let start = usize::try_from(place_of(number)).expect("small");
-    let (_, found, size) = read_header(bytes[start..].first_chunk().expect("is there"));
+    let start = usize::try_from(FORM.place_of(number)).expect("small");
+    let (_, found, size) = two_places::split(*bytes[start..].first_chunk().expect("is there"));
     assert_eq!(found, number);
     start..start + HEADER + size
 }
@@ -288,7 +289,8 @@ fn a_file_of_anything_else_is_damaged_and_written_anew() {
     for byte in [1, 7, 0xFF] {
         let (_folder, dir) = folder();
         save(&dir, &over("1"));
-        fs::write(dir.lifecycle(), vec![byte; usize::try_from(SECOND).expect("small") + 5000]).expect("can be written");
+        fs::write(dir.lifecycle(), vec![byte; usize::try_from(FORM.second).expect("small") + 5000])
+            .expect("can be written");
         let mut store = Store::open(&dir, LONG).expect("can be had");
         assert!(store.damage().is_some() && store.state() == &with_session_alone(&over("1")));
         store.save(open("2")).expect("can be saved");
@@ -694,7 +696,7 @@ fn kill_half_way(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], as_befor
         }
     }
     let store = Store::open(dir, LONG).expect("can be had");
-    store.file.write_all_at(&[1], place_of(store.number)).expect("can be written");
+    store.file.write_all_at(&[1], FORM.place_of(store.number)).expect("can be written");
 }
 
 proptest! {
