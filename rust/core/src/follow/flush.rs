@@ -14,7 +14,7 @@ pub const BUDGET: Duration = Duration::from_millis(50);
 /// makes one all that time, is a watcher's. What fails is said in the log.
 pub fn flush(dir: &StateDir, budget: Duration) {
     let until = Until { deadline: Some(Instant::now() + budget), is_final: false, is_brief: true };
-    match Follower::new(dir.clone()).pass(until, budget) {
+    match Follower::new(dir.clone()).pass(until, budget, None) {
         Ok(_) | Err(FollowError::NoStateDir(_) | FollowError::Lock { source: LockError::Held(_), .. }) => {}
         // There may be no place for a log, and nobody to be told.
         Err(error) => drop(log(dir, Level::Error, &format!("transcripts before a turn's end: {error}"))),

@@ -11,9 +11,10 @@ use super::known_lines::KnownLines;
 use super::source::{Copied, Opened, Section, Source, Stamp};
 use super::transcripts::Transcript;
 use crate::event_log::{Level, log};
+use crate::lifecycle::healing::Hearing;
 use crate::lock::LockError;
 use crate::rollout::ByteOffset;
-use crate::rollout::lines::Lines;
+use crate::rollout::lines::{Line, Lines};
 use crate::state_dir::StateDir;
 use crate::transcript::attribution::Reread;
 use crate::transcript::{Converter, End, OutputError, command};
@@ -134,12 +135,18 @@ impl Follower {
         Self { dir, agent_id, live: None }
     }
 
-    /// Makes one pass; waits for others that make one no longer than `patience`.
+    /// Makes one pass; waits for others that make one no longer than `patience`. The lines are heard as they are copied,
+    /// as far as they are those that `hearing` waits for.
     ///
     /// # Errors
     ///
     /// [`FollowError`]
-    pub fn pass(&mut self, until: Until, patience: Duration) -> Result<Followed, FollowError> {
+    pub fn pass(
+        &mut self,
+        until: Until,
+        patience: Duration,
+        hearing: Option<&mut Hearing>,
+    ) -> Result<Followed, FollowError> {
         if !self.dir.path().is_dir() {
             return Err(FollowError::NoStateDir(self.dir.path().to_owned()));
         }
@@ -147,12 +154,13 @@ impl Follower {
         let locked = Locked::open(&self.dir, patience).map_err(|source| FollowError::Lock { path, source })?;
         let (dir, agent_id) = (&self.dir, &self.agent_id);
         let mut pass = match self.live.take().filter(|live| live.is_current(&locked, dir)) {
-            Some(live) => Pass { dir, locked: &locked, live },
+            Some(live) => Pass { dir, locked: &locked, live, hearing: None },
             None => match Pass::load(dir, agent_id, &locked, until.is_brief)? {
                 Some(pass) => pass,
                 None => return Ok(Followed { is_cut_short: true, ..Followed::default() }),
             },
         };
+        pass.hearing = hearing;
         let before = (pass.live.raw.length(), pass.live.common().length());
         let is_complete = pass.run(until).inspect_err(|_| pass.cut_half_lines())?;
         let mut live = pass.live;
@@ -195,6 +203,7 @@ struct Pass<'p> {
     dir: &'p StateDir,
     locked: &'p Locked,
     live: Live,
+    hearing: Option<&'p mut Hearing>,
 }
 
 /// What a step came to.
@@ -236,7 +245,7 @@ impl<'p> Pass<'p> {
             return Ok(None);
         }
         let live = Live { stamp: (inode, found.number), checkpoint, raw, converter, seen: HashMap::new() };
-        let mut pass = Self { dir, locked, live };
+        let mut pass = Self { dir, locked, live, hearing: None };
         let intent = found.intent.filter(|_| is_whole);
         let is_settled = is_new || (is_whole && intent.is_none());
         pass.take_up(from, intent, is_settled).inspect_err(|_| pass.cut_half_lines())?;
@@ -341,7 +350,7 @@ impl<'p> Pass<'p> {
         let Live { raw, converter, .. } = &mut self.live;
         let section = Section { file: raw.file(), at: from.0, end: raw.length() };
         let lines = Lines::starting_at(section, from, usize::MAX);
-        convert(lines, converter, raw.file(), self.dir, &self.dir.raw_transcript())
+        convert(lines, converter, raw.file(), self.dir, &self.dir.raw_transcript(), |_| {})
     }
 
     // ---- what is new ----
@@ -488,12 +497,25 @@ impl<'p> Pass<'p> {
         self.locked.write_intent(self.live.stamp.1, intent).map_err(io_error(&own))?;
         let raw_path = self.dir.raw_transcript();
         let start = self.live.raw.length();
-        let Live { raw, converter, .. } = &mut self.live;
+        let Live { raw, converter, checkpoint, .. } = &mut self.live;
         let file = raw.file().try_clone().map_err(io_error(&raw_path))?;
         let input = opened.read_from(from).map_err(io_error(&opened.path))?.take(to - from);
         let mut tee = Tee { input, raw, failure: None };
         let lines = Lines::starting_at(&mut tee, ByteOffset(start), usize::MAX);
-        let converted = convert(lines, converter, &file, self.dir, &opened.path);
+        let Source { path, copied: before } = &checkpoint.sources[source as usize];
+        let before = before.filter(|before| copied.is_some() && before.length == from);
+        let mut hearing = self.hearing.as_deref_mut().filter(|hearing| {
+            before.is_some_and(|before| !opened.is_compressed && hearing.is_at(Path::new(path), from, before.end))
+        });
+        let hear = |line: &Line<'_>| {
+            if let Some(hearing) = &mut hearing {
+                hearing.line(line.text, line.next.0 - start + from);
+            }
+        };
+        let converted = convert(lines, converter, &file, self.dir, &opened.path, hear);
+        if let (Some(hearing), Some(copied)) = (hearing, copied) {
+            hearing.pause(copied.end);
+        }
         let appended = tee.failure.take().map_or(converted, |error| Err(io_error(&raw_path)(error)));
         let result = appended.and_then(|()| {
             let error = || io::Error::other("it became shorter while it was read");
@@ -600,16 +622,18 @@ impl<'p> Pass<'p> {
     }
 }
 
-/// Converts lines, which are read from `path`; those of earlier calls stand in `raw`.
+/// Converts lines, which are read from `path`, and lets them be heard; those of earlier calls stand in `raw`.
 fn convert<R: Read>(
     mut lines: Lines<R>,
     converter: &mut Converter<Transcript>,
     raw: &File,
     dir: &StateDir,
     path: &Path,
+    mut hear: impl FnMut(&Line<'_>),
 ) -> Stepped<()> {
     let mut reread = RawLines(raw);
     while let Some(line) = lines.next_line().map_err(|error| io_error(path)(error.into()))? {
+        hear(&line);
         converter.line(line, &mut reread).map_err(|error| output_error(dir, error))?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use super::pass::{FollowError, Followed, Follower, Until};
 use super::source::Opened;
 use super::watches::{Untold, Watched, Watches, Woken};
 use crate::event_log::{Level, log};
+use crate::lifecycle::healing::Hearing;
 use crate::lifecycle::marker::{self, MarkerError};
 use crate::lifecycle::state::State;
 use crate::lock::LockError;
@@ -78,12 +79,13 @@ impl Watcher {
         patience: Duration,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Followed, WatchError> {
-        let followed = match self.follow(is_final, patience, goes_on) {
+        let mut hearing = marker::listen(&self.dir).unwrap_or_default();
+        let followed = match self.follow(is_final, patience, goes_on, hearing.as_mut()) {
             Err(error @ (WatchError::Stopped | WatchError::Follow(FollowError::NoStateDir(_)))) => return Err(error),
             followed => followed,
         };
         // The transcripts first: who sees that the agent waits finds its last words.
-        marker::follow(&self.dir)?;
+        marker::follow(&self.dir, hearing.filter(|_| followed.is_ok()))?;
         followed
     }
 
@@ -93,22 +95,23 @@ impl Watcher {
         is_final: bool,
         patience: Duration,
         goes_on: &mut dyn FnMut() -> bool,
+        mut hearing: Option<&mut Hearing>,
     ) -> Result<Followed, WatchError> {
         let mut all = Followed::default();
         let mut waiting_since = Instant::now();
         while goes_on() {
             let deadline = Some(Instant::now() + SLICE);
             let left = patience.saturating_sub(waiting_since.elapsed());
-            let followed =
-                match self.follower.pass(Until { deadline, is_final, is_brief: false }, left.min(PATIENCE_AT_ONCE)) {
-                    Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < patience => {
-                        continue;
-                    }
-                    Err(FollowError::Lock { path, source: LockError::Held(_) }) => {
-                        return Err(FollowError::Lock { path, source: LockError::Held(patience) }.into());
-                    }
-                    followed => followed?,
-                };
+            let until = Until { deadline, is_final, is_brief: false };
+            let followed = match self.follower.pass(until, left.min(PATIENCE_AT_ONCE), hearing.as_deref_mut()) {
+                Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < patience => {
+                    continue;
+                }
+                Err(FollowError::Lock { path, source: LockError::Held(_) }) => {
+                    return Err(FollowError::Lock { path, source: LockError::Held(patience) }.into());
+                }
+                followed => followed?,
+            };
             all.raw_bytes += followed.raw_bytes;
             all.common_bytes += followed.common_bytes;
             if !followed.is_cut_short {

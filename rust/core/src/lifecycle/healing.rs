@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memchr::memmem::Finder;
 
@@ -44,8 +44,11 @@ pub struct Signs {
 pub struct Known {
     /// The thread.
     pub thread: ThreadId,
-    /// Its latest turn; lines that only name it are told too.
+    /// Its latest turn.
     pub turn: TurnId,
+    /// Where that was stopped, the rollout's size then, in bytes: of lines behind it that only name the turn the last one
+    /// is told too.
+    pub stopped_at: Option<u64>,
     /// Whether that turn begins in what was read of the rollout.
     pub has_beginning: bool,
     /// How much of the rollout was read, in bytes.
@@ -140,23 +143,51 @@ fn read_compressed(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs
 }
 
 fn read_lines(input: impl Read, from: u64, known: &Known) -> io::Result<Signs> {
-    let mut reading = Reading {
-        thread: &known.thread,
-        naming: naming(&known.turn),
-        found: Signs { latest: known.turn.clone(), read: from, ..Signs::default() },
-        begun: (known.has_beginning && from >= known.read).then(|| known.turn.clone()),
-        has_beginning: known.has_beginning && from >= known.read,
-        named: None,
-        tape: Tape::default(),
-        clock: Clock::default(),
-    };
+    let mut reading = Reading::new(from, known);
     let mut lines = Lines::starting_at(input, ByteOffset(from), usize::MAX).keeping(MOST_KEPT);
     while let Some(line) = lines.next_line()? {
         reading.line(line.text, line.next.0);
-        reading.found.read = line.next.0;
     }
-    reading.push_named();
-    Ok(reading.found)
+    Ok(reading.finish())
+}
+
+/// Hears a rollout's lines as somebody else reads them, so that they are not read twice.
+pub struct Hearing {
+    path: PathBuf,
+    known: Known,
+    reading: Reading,
+    /// The hash of the last bytes before the place that was come to.
+    end: Option<Fingerprint>,
+}
+
+impl Hearing {
+    /// Hears the lines of `path` that are not known yet.
+    #[must_use]
+    pub fn new(path: PathBuf, known: Known) -> Self {
+        Self { path, reading: Reading::new(known.read, &known), end: known.read_end, known }
+    }
+
+    /// Whether the line behind so many bytes of `path`, which end in this hash, is the one to be heard next.
+    #[must_use]
+    pub fn is_at(&self, path: &Path, read: u64, end: Fingerprint) -> bool {
+        read == self.reading.found.read && (read == 0 || self.end == Some(end)) && path == self.path
+    }
+
+    /// Hears the next line, which ends at `line_end`.
+    pub fn line(&mut self, text: Text<'_>, line_end: u64) {
+        self.reading.line(text, line_end);
+    }
+
+    /// Takes in what hash the lines that were heard end in.
+    pub fn pause(&mut self, end: Fingerprint) {
+        self.end = Some(end);
+    }
+
+    /// What the lines say, if they are those of `path` that are not known, as far as `known` goes.
+    pub(super) fn signs(self, path: &Path, known: &Known) -> Option<Signs> {
+        let is_wanted = path == self.path && *known == self.known && self.reading.found.read > known.read;
+        is_wanted.then(|| Signs { read_end: self.end, ..self.reading.finish() })
+    }
 }
 
 /// How a line names a turn: in JSON these bytes are a member, never part of a text.
@@ -165,9 +196,10 @@ fn naming(turn: &TurnId) -> Option<Finder<'static>> {
     (!turn.0.is_empty()).then(|| Finder::new(&member).into_owned())
 }
 
-struct Reading<'t> {
-    thread: &'t ThreadId,
-    naming: Option<Finder<'static>>,
+struct Reading {
+    thread: ThreadId,
+    /// What names the known turn, and from where on in the rollout that matters.
+    naming: Option<(Finder<'static>, u64)>,
     found: Signs,
     /// Of the turns that begin in what was read the latest by its id.
     begun: Option<TurnId>,
@@ -179,12 +211,31 @@ struct Reading<'t> {
     clock: Clock,
 }
 
-impl Reading<'_> {
+impl Reading {
+    fn new(from: u64, known: &Known) -> Self {
+        Self {
+            thread: known.thread.clone(),
+            naming: known.stopped_at.and_then(|size| Some((naming(&known.turn)?, size))),
+            found: Signs { latest: known.turn.clone(), read: from, ..Signs::default() },
+            begun: (known.has_beginning && from >= known.read).then(|| known.turn.clone()),
+            has_beginning: known.has_beginning && from >= known.read,
+            named: None,
+            tape: Tape::default(),
+            clock: Clock::default(),
+        }
+    }
+
+    fn finish(mut self) -> Signs {
+        self.push_named();
+        self.found
+    }
+
     fn line(&mut self, text: Text<'_>, line_end: u64) {
+        self.found.read = line_end;
         match self.sign(text) {
             Some((turn, sign)) => {
                 // A copy stands in front of the thread's own turns.
-                let is_copied = !self.has_beginning && turn.is_later_than(self.thread) == Some(false);
+                let is_copied = !self.has_beginning && turn.is_later_than(&self.thread) == Some(false);
                 let is_other = !turn.0.is_empty() && turn != self.found.latest;
                 // As the state takes it.
                 let is_earlier =
@@ -206,11 +257,14 @@ impl Reading<'_> {
                     self.found.signs.push((turn, sign));
                 }
             }
-            None if self.naming.as_ref().is_some_and(|naming| naming.find(text.bytes()).is_some()) => {
-                self.named = Some(line_end);
-            }
+            None if self.is_named(text, line_end) => self.named = Some(line_end),
             None => {}
         }
+    }
+
+    /// Whether the line names the turn that was stopped, behind that.
+    fn is_named(&self, text: Text<'_>, line_end: u64) -> bool {
+        self.naming.as_ref().is_some_and(|(naming, size)| line_end > *size && naming.find(text.bytes()).is_some())
     }
 
     /// Takes in that lines are about another turn from now on: what those before it said is of no matter, but that a
@@ -221,7 +275,7 @@ impl Reading<'_> {
         self.found.latest = turn.clone();
         self.has_beginning = false;
         self.named = None;
-        self.naming = naming(turn);
+        self.naming = None;
     }
 
     /// Whether the sign adds nothing to those before it: so there are never more than a few.

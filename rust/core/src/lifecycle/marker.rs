@@ -10,7 +10,7 @@ use crate::event_log::{Level, log};
 use crate::rollout::ids::{ThreadId, TurnId};
 use crate::state_dir::StateDir;
 
-use super::healing::{self, Known, Signs};
+use super::healing::{self, Hearing, Known, Signs};
 use super::hook::{Event, Run};
 use super::payload::{Payload, PayloadError};
 use super::put_off::put_off;
@@ -159,7 +159,7 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
 ///
 /// [`MarkerError::Store`]
 pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
-    heal(dir)?;
+    heal(dir, None)?;
     let mut store = Store::open(dir, PATIENCE)?;
     let state = current(dir, &mut store);
     store.save_all(state)?;
@@ -168,14 +168,25 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
     read(dir)
 }
 
-/// Takes in what the rollouts say since they were last read, as one who follows them does again and again; gives the state
-/// then.
+/// What hears the lines of the root's rollout that are not known yet, for [`follow`]; none where no hook has named it.
 ///
 /// # Errors
 ///
 /// [`MarkerError::Store`]
-pub fn follow(dir: &StateDir) -> Result<State, MarkerError> {
-    heal(dir)?;
+pub fn listen(dir: &StateDir) -> Result<Option<Hearing>, MarkerError> {
+    let state = read(dir)?;
+    let root = ToRead::new(Who::Root, &state.root, &state.session);
+    Ok((!root.path.is_empty()).then(|| Hearing::new(root.path.into(), root.known)))
+}
+
+/// Takes in what was heard and what else the rollouts say since they were last read, as one who follows them does again and
+/// again; gives the state then.
+///
+/// # Errors
+///
+/// [`MarkerError::Store`]
+pub fn follow(dir: &StateDir, heard: Option<Hearing>) -> Result<State, MarkerError> {
+    heal(dir, heard)?;
     take_what_was_put_off(dir)?;
     read(dir)
 }
@@ -186,7 +197,7 @@ pub fn follow(dir: &StateDir) -> Result<State, MarkerError> {
 ///
 /// [`MarkerError::Store`]
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
-    let latest = heal(dir)?;
+    let latest = heal(dir, None)?;
     let mut store = Store::open(dir, PATIENCE)?;
     let mut state = current(dir, &mut store);
     let read = healing::size(Path::new(&state.root.rollout)).ok();
@@ -215,8 +226,14 @@ struct ToRead {
 
 impl ToRead {
     fn new(who: Who, thread: &Thread, id: &ThreadId) -> Self {
-        let (turn, has_beginning) = (thread.turn.clone(), thread.has_beginning());
-        let known = Known { thread: id.clone(), turn, has_beginning, read: thread.read, read_end: thread.read_end };
+        let known = Known {
+            thread: id.clone(),
+            turn: thread.turn.clone(),
+            stopped_at: thread.stopped_at(),
+            has_beginning: thread.has_beginning(),
+            read: thread.read,
+            read_end: thread.read_end,
+        };
         Self { who, path: thread.rollout.clone(), known }
     }
 
@@ -225,7 +242,9 @@ impl ToRead {
     fn take(self, signs: Signs, state: &mut State) -> bool {
         let Some(thread) = state.thread_mut(&self.who) else { return true };
         let is_current = thread.rollout.is_empty() || thread.rollout == self.path;
-        if !is_current || thread.read != self.known.read {
+        // Of a turn that was stopped meanwhile it matters what names it.
+        let is_stopped_since = thread.stopped_at().is_some() && thread.stopped_at() != self.known.stopped_at;
+        if !is_current || thread.read != self.known.read || is_stopped_since {
             return false;
         }
         if signs.is_anew {
@@ -247,10 +266,12 @@ const MOST_READINGS: u32 = 16;
 
 /// Takes in what the rollouts say since they were last read; gives the latest turn that they name. They are found and read
 /// without the lock: a hook need not wait for a large one, and what a line says does not depend on when it is said.
-fn heal(dir: &StateDir) -> Result<TurnId, MarkerError> {
+///
+/// What was `heard` of the root's is taken in first.
+fn heal(dir: &StateDir, mut heard: Option<Hearing>) -> Result<TurnId, MarkerError> {
     let mut latest = TurnId::default();
     for _ in 0..MOST_READINGS {
-        let (found, is_all) = heal_once(dir)?;
+        let (found, is_all) = heal_once(dir, heard.take())?;
         if latest.0.is_empty() || latest.is_earlier_than(&found) {
             latest = found;
         }
@@ -262,9 +283,13 @@ fn heal(dir: &StateDir) -> Result<TurnId, MarkerError> {
 }
 
 /// As [`heal`]; also whether all that was read could be taken in.
-fn heal_once(dir: &StateDir) -> Result<(TurnId, bool), MarkerError> {
+fn heal_once(dir: &StateDir, heard: Option<Hearing>) -> Result<(TurnId, bool), MarkerError> {
     let mut store = Store::open(dir, PATIENCE)?;
-    let state = current(dir, &mut store);
+    let mut state = current(dir, &mut store);
+    let root = ToRead::new(Who::Root, &state.root, &state.session);
+    if let Some(signs) = heard.and_then(|heard| heard.signs(Path::new(&root.path), &root.known)) {
+        root.take(signs, &mut state);
+    }
     let (rollouts, roots) = (rollouts(&state), state.root.rollout.clone());
     store.save(state)?;
     drop(store);

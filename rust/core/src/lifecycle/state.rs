@@ -193,6 +193,15 @@ impl Thread {
         self.phase == Phase::Open
     }
 
+    /// How large the rollout was when its latest turn was stopped, in bytes, if it is.
+    #[must_use]
+    pub fn stopped_at(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Stopped { rollout_size } => Some(rollout_size),
+            Phase::None | Phase::Open | Phase::Over => None,
+        }
+    }
+
     /// Takes in where its rollout is; another one is read from its start.
     pub fn set_rollout(&mut self, path: &str) {
         if self.rollout != path {

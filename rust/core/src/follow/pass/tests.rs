@@ -311,14 +311,14 @@ impl World {
             self.followers.clear();
         }
         let follower = self.followers.entry(who == Who::Second).or_insert_with(|| Follower::new(dir));
-        follower.pass(Until { is_final, ..Until::default() }, Duration::ZERO)
+        follower.pass(Until { is_final, ..Until::default() }, Duration::ZERO, None)
     }
 
     /// Makes a brief pass, which may leave all as it is.
     fn flush(&mut self) {
         let before = self.transcripts();
         let until = Until { is_brief: true, ..Until::default() };
-        Follower::new(self.dir()).pass(until, Duration::ZERO).expect("a pass");
+        Follower::new(self.dir()).pass(until, Duration::ZERO, None).expect("a pass");
         let (raw, common) = self.transcripts();
         if (&raw, &common) == (&before.0, &before.1) {
             return;
