@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from measure import RunError, pipe_with, time_run
-from run_hooks import Codex
+from measure import RunError, Sample, pipe_with, time_run
+from run_hooks import STATE_DIR_VARIABLE, Codex
 
 RAW = "logs/codex_transcript/events.jsonl"
 COMMON = "events/codex/common_transcript/events.jsonl"
@@ -49,12 +49,12 @@ class Agent:
             self.rollout.write_bytes(b"")
         else:
             shutil.copyfile(rollout, self.rollout)
-        with pipe_with(payload) as source:
-            time_run(self.hook("user-prompt-submit"), self._errors, source)
+        self.run_hook("user-prompt-submit", payload)
 
-    def hook(self, event: str) -> list[str]:
-        """Return the command of a hook."""
-        return [self._program, "hook", event, "--state-dir", str(self.state)]
+    def run_hook(self, event: str, payload: bytes) -> Sample:
+        """Run a hook as codex does, which tells it the agent by a variable."""
+        with pipe_with(payload) as source:
+            return time_run([self._program, "hook", event], self._errors, source, {STATE_DIR_VARIABLE: str(self.state)})
 
     def watch(self, *options: str) -> list[str]:
         """Return the command of a watcher."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +56,12 @@ def median_cpu(samples: Sequence[Sample]) -> float:
     return statistics.median(sample.cpu for sample in samples)
 
 
-def time_run(argv: list[str], errors: Path, source: int | None = None) -> Sample:
+def time_run(
+    argv: list[str], errors: Path, source: int | None = None, variables: Mapping[str, str] | None = None
+) -> Sample:
     """Run `argv` once with its stdout thrown away and its stderr written to the file `errors`.
 
-    Its stdin is the open file `source`, or nothing.
+    Its stdin is the open file `source`, or nothing; its environment has `variables` too.
 
     Raises:
         RunError: the program did not exit with status 0.
@@ -69,9 +71,10 @@ def time_run(argv: list[str], errors: Path, source: int | None = None) -> Sample
     log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     streams = ((null if source is None else source, 0), (null, 1), (log, 2))
     redirects = [(os.POSIX_SPAWN_DUP2, file, stream) for file, stream in streams]
+    environment = {**os.environ, **(variables or {})}
     try:
         begun = time.perf_counter()
-        pid = os.posix_spawn(program, argv, os.environ, file_actions=redirects)
+        pid = os.posix_spawn(program, argv, environment, file_actions=redirects)
         _, status, usage = os.wait4(pid, 0)
         wall = time.perf_counter() - begun
     finally:

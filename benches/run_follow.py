@@ -413,9 +413,11 @@ class Bench:
             self._begin_turn(agent, b"".join(lines[first : first + LINES_OF_A_STOP]))
             payload = agent.codex.payload("stop")
             for name in (TRUE, STOP) if number % 2 == 0 else (STOP, TRUE):
-                argv = [TRUE] if name == TRUE else agent.hook("stop")
-                with pipe_with(payload) as source:
-                    samples[name].append(time_run(argv, self._errors, source))
+                if name == STOP:
+                    samples[name].append(agent.run_hook("stop", payload))
+                else:
+                    with pipe_with(payload) as source:
+                        samples[name].append(time_run([TRUE], self._errors, source))
             self.results.stops_that_flushed += agent.is_copied()
             agent.once()
         self.results.stops = samples
@@ -435,8 +437,7 @@ class Bench:
                 time.sleep(PAUSE_SECONDS)
                 ten = lines[number * LINES_OF_A_STOP : (number + 1) * LINES_OF_A_STOP]
                 self._begin_turn(agent, b"".join(ten))
-                with pipe_with(agent.codex.payload("stop")) as source:
-                    sample = time_run(agent.hook("stop"), self._errors, source)
+                sample = agent.run_hook("stop", agent.codex.payload("stop"))
                 if size_of(agent.raw) >= large:
                     # It may have been done before the hook was.
                     break
@@ -447,8 +448,7 @@ class Bench:
 
     def _begin_turn(self, agent: Agent, lines: bytes) -> None:
         agent.codex.new_turn()
-        with pipe_with(agent.codex.payload("user-prompt-submit")) as source:
-            time_run(agent.hook("user-prompt-submit"), self._errors, source)
+        agent.run_hook("user-prompt-submit", agent.codex.payload("user-prompt-submit"))
         agent.append(lines)
 
     # As fast as it can be written

@@ -26,6 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it waits before it looks whether it is to go on.
 const PATIENCE_AT_ONCE: Duration = Duration::from_millis(50);
 
+/// Bytes of a pass that are many.
+const LARGE: u64 = 1 << 20;
+
 /// Why following cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
@@ -136,6 +139,12 @@ impl Watcher {
         match self.once(false, PATIENCE) {
             Err(WatchError::Follow(error @ FollowError::NoStateDir(_))) => return Err(error.into()),
             Err(error) => drop(log(&self.dir, Level::Error, &format!("watch: {error}"))),
+            Ok(followed) if followed.raw_bytes > LARGE => {
+                // Large lines took memory that a watcher with nothing to do need not keep.
+                self.follower = Follower::new(self.dir.clone());
+                release_memory();
+                return Ok(None);
+            }
             Ok(_) => {}
         }
         // Rollouts and subagents that were not known before.
@@ -186,5 +195,14 @@ impl Watcher {
             }
             self.told = untold;
         }
+    }
+}
+
+/// Gives memory that is free back to the system, which glibc alone keeps.
+fn release_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes no pointer, and other threads may use the allocator meanwhile (malloc_trim(3): MT-Safe).
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
