@@ -158,8 +158,8 @@ class Agent:
             assert text in self.log[-1]["message"]
 
     def files(self) -> dict[str, bytes]:
-        """What the state dir holds for others: everything but logs and what is the program's alone."""
-        ours = (self.state / "plugin", self.state / "events")
+        """What the state dir holds for others: everything but transcripts, logs and what is the program's alone."""
+        ours = (self.state / "plugin", self.state / "events", self.state / "logs")
         found = (path for path in self.state.rglob("*") if path.is_file())
         kept = [path for path in found if not any(path.is_relative_to(folder) for folder in ours)]
         return {str(path.relative_to(self.state)): path.read_bytes() for path in kept}

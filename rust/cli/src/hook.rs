@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use mngr_codex_core::follow::flush::{BUDGET, flush};
-use mngr_codex_core::lifecycle::hook::Event;
+use mngr_codex_core::lifecycle::hook::{Event, Run};
 use mngr_codex_core::lifecycle::marker;
 use mngr_codex_core::state_dir::StateDir;
 
@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) {
 pub fn run_plain(arguments: &[OsString]) -> bool {
     match arguments {
         [_, command, event] if command == "hook" && !event.as_encoded_bytes().starts_with(b"-") => {
-            take(event, None, BUDGET)
+            take(event, None, BUDGET);
         }
         _ => return false,
     }
@@ -65,12 +65,14 @@ fn take(event: &OsStr, dir: Option<PathBuf>, flush_budget: Duration) {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let Some(dir) = state_dir::of(dir).map(StateDir::new) else { return };
     match event.to_str().and_then(Event::named) {
-        // What goes wrong is logged, and codex has no use for it.
         Some(event) => {
-            if event.has_last_words() {
-                flush(&dir, flush_budget);
-            }
-            drop(marker::run_hook(&dir, event, StandardInput));
+            let before = |run: &Run| {
+                if run.has_last_words() {
+                    flush(&dir, flush_budget);
+                }
+            };
+            // What goes wrong is logged, and codex has no use for it.
+            drop(marker::run_hook(&dir, event, StandardInput, before));
         }
         None => marker::tell_unknown(&dir, &event.to_string_lossy()),
     }

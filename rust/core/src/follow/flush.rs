@@ -13,6 +13,9 @@ pub const BUDGET: Duration = Duration::from_millis(50);
 /// Makes one brief pass, which ends within `budget` but for the step that it is at; what is left then, or where another
 /// makes one all that time, is a watcher's. What fails is said in the log.
 pub fn flush(dir: &StateDir, budget: Duration) {
+    if !dir.transcript_paths().exists() && !dir.transcript_path().exists() {
+        return;
+    }
     let until = Until { deadline: Some(Instant::now() + budget), is_final: false, is_brief: true };
     match Follower::new(dir.clone()).pass(until, budget, None) {
         Ok(_) | Err(FollowError::NoStateDir(_) | FollowError::Lock { source: LockError::Held(_), .. }) => {}

@@ -1,8 +1,8 @@
 //! Waiting until something that matters has changed, without looking at it again and again.
 //!
-//! On Linux the kernel tells (inotify). Where it cannot, because the limit of watches is reached, or the files are on a
-//! file system that others change, files are looked at every so often instead; and as a net, seldom, in any case. On
-//! other systems they are looked at every so often.
+//! On Linux the kernel tells (inotify), elsewhere what the system has for it. Where it cannot, because the limit of
+//! watches is reached, or the files are on a file system that others change, files are looked at every so often instead;
+//! and as a net, seldom, in any case.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,13 +15,14 @@ use rustix::io::Errno;
 
 #[cfg(target_os = "linux")]
 mod inotify;
+// Linux has what its tests need.
 #[cfg(any(not(target_os = "linux"), test))]
-mod polled;
+mod notified;
 
 #[cfg(target_os = "linux")]
 pub use inotify::Watches;
 #[cfg(not(target_os = "linux"))]
-pub use polled::Watches;
+pub use notified::Watches;
 
 /// How often everything is looked at when nothing was told.
 pub const NET: Duration = Duration::from_secs(30);
@@ -44,9 +45,9 @@ pub enum Untold {
     /// A limit of the system.
     #[error("{0}; raise fs.inotify.max_user_instances or fs.inotify.max_user_watches")]
     Limit(String),
-    /// It is no Linux.
-    #[error("this system does not tell of changes")]
-    System,
+    /// Another system than Linux said why.
+    #[error("this system does not tell of changes: {0}")]
+    System(String),
     /// The files are on a shared file system.
     #[error("{path} is on {kind}, where others can change files unnoticed")]
     Shared {

@@ -71,13 +71,6 @@ impl Event {
         Self::ALL.iter().find(|(_, event)| *event == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether codex has written all of a turn's answer by then, or of a session: whoever sees that the agent waits
-    /// looks for it.
-    #[must_use]
-    pub fn has_last_words(self) -> bool {
-        matches!(self, Self::Stop | Self::SessionEnd)
-    }
-
     /// What it says of its turn; `rollout_size` is the size of the turn's rollout, in bytes.
     fn sign(self, rollout_size: u64) -> Option<Sign> {
         match self {
@@ -149,6 +142,12 @@ impl Run {
     #[must_use]
     pub fn who(&self) -> Who {
         self.agent.clone().map_or(Who::Root, Who::Subagent)
+    }
+
+    /// Whether codex has written all of the root's answer by then: whoever sees that the agent waits looks for it.
+    #[must_use]
+    pub fn has_last_words(&self) -> bool {
+        self.agent.is_none() && matches!(self.event, Event::Stop | Event::SessionEnd)
     }
 
     /// Takes it in.

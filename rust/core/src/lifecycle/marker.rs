@@ -40,13 +40,13 @@ pub enum MarkerError {
     Store(#[from] StoreError),
 }
 
-/// Takes in a hook's run. What goes wrong is logged as well.
+/// Takes in a hook's run, after what is to be done `before` that. What goes wrong is logged as well.
 ///
 /// # Errors
 ///
 /// [`MarkerError`], for callers other than codex.
-pub fn run_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
-    let result = take_hook(dir, event, input);
+pub fn run_hook(dir: &StateDir, event: Event, input: impl Read, before: impl FnOnce(&Run)) -> Result<(), MarkerError> {
+    let result = take_hook(dir, event, input, before);
     if let Err(error) = &result {
         // There may be no place for a log, and nobody to be told.
         let _ = log(dir, Level::Error, &format!("hook {}: {error}", event.name()));
@@ -65,8 +65,9 @@ fn cut(name: &str) -> String {
     name.chars().take(80).collect()
 }
 
-fn take_hook(dir: &StateDir, event: Event, input: impl Read) -> Result<(), MarkerError> {
+fn take_hook(dir: &StateDir, event: Event, input: impl Read, before: impl FnOnce(&Run)) -> Result<(), MarkerError> {
     let run = Run::new(event, Payload::read(input)?, now())?;
+    before(&run);
     let result = match apply(dir, &run, HOOK_PATIENCE) {
         Err(MarkerError::Store(StoreError::Locked(waited))) => {
             put_off(dir, &run)?;

@@ -66,17 +66,6 @@ fn a_wait_ends_with_what_is_readable() {
 }
 
 #[test]
-fn where_nothing_is_told_it_is_time_to_look_now_and_then() {
-    let mut watches = polled::Watches;
-    assert!(!watches.set(Vec::new()));
-    assert_eq!(watches.untold(), Some(&Untold::System));
-    let (here, mut there) = UnixStream::pair().expect("a pair");
-    assert_eq!(watches.wait(&[here.as_fd()]).expect("can wait"), Woken::Change);
-    there.write_all(b"x").expect("can be written");
-    assert_eq!(watches.wait(&[here.as_fd()]).expect("can wait"), Woken::Ready(0));
-}
-
-#[test]
 fn names_that_come_and_go_are_told_where_they_begin_as_wanted() {
     let mut place = Place::new();
     let name = |name: &str| place.folder.path().join(name);

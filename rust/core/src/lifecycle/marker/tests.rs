@@ -58,7 +58,7 @@ impl World {
 
     /// A hook of the root's runs.
     fn hook(&self, event: Event, number: u32) {
-        run_hook(&self.dir, event, self.payload(ROOT, number).to_string().as_bytes()).expect("taken");
+        run_hook(&self.dir, event, self.payload(ROOT, number).to_string().as_bytes(), |_| {}).expect("taken");
     }
 
     /// A hook of a subagent's runs; gives whether it was taken in or put off.
@@ -69,7 +69,7 @@ impl World {
         if event != Event::SubagentStop {
             payload["transcript_path"] = Value::from(self.rollout(agent).to_str());
         }
-        run_hook(&self.dir, event, payload.to_string().as_bytes())
+        run_hook(&self.dir, event, payload.to_string().as_bytes(), |_| {})
     }
 
     fn hook_of(&self, event: Event, agent: u32, number: u32) {
@@ -153,7 +153,7 @@ fn a_subagents_rollout_that_no_hook_named_is_found_beside_the_roots_or_on_a_late
         let mut payload = world.payload(ROOT, 6);
         payload["agent_id"] = uuid(5).into();
         payload["transcript_path"] = Value::Null;
-        run_hook(&world.dir, Event::SubagentStart, payload.to_string().as_bytes()).expect("taken");
+        run_hook(&world.dir, Event::SubagentStart, payload.to_string().as_bytes(), |_| {}).expect("taken");
         world.hook(Event::Stop, 2);
         world.heals_to(true);
         let folder = world.day.with_file_name(day);
@@ -171,7 +171,7 @@ fn a_nested_codex_is_told_from_a_session_after_an_end_that_no_hook_told() {
     world.hook(Event::UserPromptSubmit, 2);
     let prompt = |session: u32, number: u32| {
         let payload = world.payload(session, number).to_string();
-        run_hook(&world.dir, Event::UserPromptSubmit, payload.as_bytes()).expect("taken");
+        run_hook(&world.dir, Event::UserPromptSubmit, payload.as_bytes(), |_| {}).expect("taken");
         fs::read_to_string(world.dir.root_session()).expect("is there")
     };
     assert_eq!(prompt(3, 4), uuid(ROOT));
@@ -260,7 +260,7 @@ fn a_hook_that_cannot_get_the_lock_is_made_up_for_by_the_next() {
     world.hook(Event::SessionStart, 2);
     let store = Store::open(&world.dir, PATIENCE).expect("can be had");
     let payload = world.payload(ROOT, 2).to_string();
-    let refused = run_hook(&world.dir, Event::UserPromptSubmit, payload.as_bytes());
+    let refused = run_hook(&world.dir, Event::UserPromptSubmit, payload.as_bytes(), |_| {});
     assert!(matches!(refused, Err(MarkerError::PutOff(_))));
     assert!(world.log().contains("user-prompt-submit"));
     drop(store);
@@ -308,7 +308,7 @@ fn a_nested_codex_is_told_with_what_was_put_off() {
     let payload = Payload::read(world.payload(ROOT, 2).to_string().as_bytes()).expect("valid");
     put_off(&world.dir, &Run::new(Event::UserPromptSubmit, payload, 0).expect("taken")).expect("can be put off");
     let nested = world.payload(3, 4).to_string();
-    run_hook(&world.dir, Event::UserPromptSubmit, nested.as_bytes()).expect("taken");
+    run_hook(&world.dir, Event::UserPromptSubmit, nested.as_bytes(), |_| {}).expect("taken");
     let state = read(&world.dir).expect("can be had");
     assert_eq!(fs::read_to_string(world.dir.root_session()).expect("is there"), uuid(ROOT));
     assert_eq!(state.root.turn, turn(2));
@@ -367,7 +367,7 @@ fn evil_ids_are_logged_and_never_become_a_path() {
             payload["agent_id"] = uuid(5).into();
             payload[member] = id.into();
             for event in [Event::SubagentStart, Event::PreToolUse] {
-                let refused = run_hook(&world.dir, event, payload.to_string().as_bytes());
+                let refused = run_hook(&world.dir, event, payload.to_string().as_bytes(), |_| {});
                 assert!(matches!(refused, Err(MarkerError::Payload(PayloadError::Id { .. }))), "{id:?}");
             }
         }
@@ -383,7 +383,7 @@ fn what_is_no_payload_is_logged_and_changes_nothing() {
     let state = read(&world.dir).expect("can be had");
     for payload in ["", "{}", "[]", "{\"session_id\":", "\0", "null"] {
         for (_, event) in Event::ALL {
-            assert!(run_hook(&world.dir, event, payload.as_bytes()).is_err());
+            assert!(run_hook(&world.dir, event, payload.as_bytes(), |_| {}).is_err());
         }
     }
     assert_eq!(read(&world.dir).expect("can be had"), state);
@@ -394,7 +394,7 @@ fn what_is_no_payload_is_logged_and_changes_nothing() {
 fn without_a_state_dir_nothing_is_made() {
     let world = World::new();
     let dir = StateDir::new(world.dir.path().join("none"));
-    assert!(run_hook(&dir, Event::Stop, world.payload(ROOT, 2).to_string().as_bytes()).is_err());
+    assert!(run_hook(&dir, Event::Stop, world.payload(ROOT, 2).to_string().as_bytes(), |_| {}).is_err());
     assert!(!dir.path().exists());
 }
 
@@ -461,7 +461,7 @@ fn the_end_of_a_turn_is_found_in_a_compressed_rollout_too() {
     fs::write(world.rollout(ROOT).with_extension("jsonl.zst"), compressed).expect("can be written");
     fs::remove_file(world.rollout(ROOT)).expect("is there");
     let prompt = world.payload(3, 4).to_string();
-    run_hook(&world.dir, Event::UserPromptSubmit, prompt.as_bytes()).expect("taken");
+    run_hook(&world.dir, Event::UserPromptSubmit, prompt.as_bytes(), |_| {}).expect("taken");
     assert_eq!(fs::read_to_string(world.dir.root_session()).expect("is there"), uuid(3));
 }
 
