@@ -1,0 +1,187 @@
+"""Stop and SessionEnd bring the transcripts up to date before they say that the turn is over."""
+
+import fcntl
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.following.followed import Followed, append
+from tests.program import Conversion, run
+from tests.recordings import lines_of, name, recordings
+from tests.traced import Traced
+
+LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))
+
+FOLLOWING = "plugin/mngr_codex/following"
+
+
+def member(line_type: str, key: str) -> str:
+    """A member of the first line of a type."""
+    payloads = (json.loads(line)["payload"] for line in LINES)
+    return str(next(payload[key] for payload in payloads if payload.get("type", "session_meta") == line_type))
+
+
+@pytest.fixture
+def turn(followed: Followed) -> Followed:
+    """A turn has begun, some of its lines are followed, and the others are written."""
+    agent = followed.agent
+    agent.session_id = member("session_meta", "id")
+    agent.turn_id = member("task_started", "turn_id")
+    agent.rollout.parent.mkdir(parents=True)
+    agent.hook("user-prompt-submit")
+    append(agent.rollout, LINES[:10])
+    followed.once()
+    append(agent.rollout, LINES[10:])
+    assert agent.is_active
+    return followed
+
+
+def hook(turn: Followed, *options: str) -> Conversion:
+    """Runs the Stop hook with options."""
+    agent = turn.agent
+    return run("hook", "stop", *options, stdin=agent.payload("stop"), env=agent.environment())
+
+
+@pytest.mark.parametrize("event", ["stop", "session-end"])
+def test_whoever_sees_that_the_agent_waits_finds_its_last_words(turn: Followed, event: str) -> None:
+    turn.agent.hook(event)
+    assert turn.agent.is_active == (event != "stop")
+    assert turn.raw == b"".join(LINES)
+    assert turn.common == turn.converted("--partial") != b""
+    assert turn.agent.log == []
+
+
+@pytest.mark.parametrize("event", ["post-tool-use", "interrupt", "pre-compact"])
+def test_no_other_hook_does(turn: Followed, event: str) -> None:
+    turn.agent.hook(event)
+    assert turn.raw == b"".join(LINES[:10])
+
+
+def test_no_hook_of_a_subagent_does(turn: Followed) -> None:
+    child = turn.agent.new_id()
+    turn.agent.child_hook("subagent-start", child, turn.agent.new_id())
+    turn.agent.child_hook("subagent-stop", child, turn.agent.new_id())
+    assert turn.raw == b"".join(LINES[:10])
+
+
+def test_the_first_pass_may_be_a_hook(followed: Followed) -> None:
+    agent = followed.agent
+    agent.rollout.parent.mkdir(parents=True)
+    append(agent.rollout, LINES)
+    agent.turn()
+    agent.hook("user-prompt-submit")
+    agent.hook("stop")
+    assert followed.raw == b"".join(LINES)
+    assert followed.common == followed.converted("--partial")
+
+
+def test_nothing_is_made_where_no_rollout_is_known(followed: Followed) -> None:
+    agent = followed.agent
+    agent.turn()
+    agent.hook("user-prompt-submit", transcript_path=None)
+    agent.hook("stop", transcript_path=None)
+    assert not agent.is_active
+    assert not (agent.state / "logs").exists()
+
+
+def test_another_pass_is_waited_for_as_long_as_the_budget(turn: Followed) -> None:
+    with (turn.state / FOLLOWING).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        begun = time.monotonic()
+        turn.agent.hook("stop")
+        assert 0.05 <= time.monotonic() - begun < 10
+    assert not turn.agent.is_active
+    assert turn.raw == b"".join(LINES[:10])
+    assert turn.agent.log == []
+    turn.once()
+    assert turn.raw == b"".join(LINES)
+
+
+def test_a_budget_of_nothing_leaves_all_to_the_watcher(turn: Followed) -> None:
+    with (turn.state / FOLLOWING).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = hook(turn, "--flush-budget", "0")
+    assert (done.status, done.stdout, done.stderr) == (0, b"", "")
+    assert not turn.agent.is_active
+    assert turn.raw == b"".join(LINES[:10])
+
+
+@pytest.mark.parametrize("budget", ["x", "-1", ""])
+def test_a_budget_that_is_none_is_told_and_does_no_harm(turn: Followed, budget: str) -> None:
+    done = hook(turn, f"--flush-budget={budget}")
+    assert (done.status, done.stdout) == (0, b"")
+    assert "--flush-budget" in done.stderr
+
+
+def test_much_is_left_when_the_budget_is_spent(turn: Followed) -> None:
+    """What is left is some of the lines, whole, and the watcher's."""
+    rollout = turn.agent.rollout
+    block = b"".join(LINES) * 200
+    with rollout.open("ab") as file:
+        for _ in range((400 << 20) // len(block)):
+            file.write(block)
+    turn.agent.hook("stop")
+    assert not turn.agent.is_active
+    assert 0 < len(turn.raw) < rollout.stat().st_size
+    assert turn.raw.endswith(b"\n") and rollout.read_bytes().startswith(turn.raw)
+    assert turn.common == turn.converted("--partial")
+    turn.once()
+    assert turn.raw == rollout.read_bytes()
+
+
+@pytest.mark.parametrize("what", ["the checkpoint", "common", "the rollout"])
+def test_what_takes_long_to_set_right_is_left(turn: Followed, what: str) -> None:
+    rollout = turn.agent.rollout
+    large = b"".join(LINES) * ((3 << 20) // len(b"".join(LINES)))
+    append(rollout, [large])
+    turn.once()
+    raw, common = turn.raw, turn.common
+    append(rollout, LINES)
+    match what:
+        case "the checkpoint":
+            (turn.state / FOLLOWING).unlink()
+        case "common":
+            (turn.state / "events/codex/common_transcript/events.jsonl").unlink()
+            common = b""
+        case "the rollout":
+            rollout.write_bytes(rollout.read_bytes()[1:])
+    turn.agent.hook("stop")
+    assert not turn.agent.is_active
+    assert (turn.raw, turn.common) == (raw, common)
+
+
+def test_what_cannot_be_written_is_logged_and_the_turn_is_over(turn: Followed) -> None:
+    transcript = turn.state / "logs/codex_transcript/events.jsonl"
+    transcript.unlink()
+    transcript.mkdir()
+    turn.agent.hook("stop")
+    assert not turn.agent.is_active
+    turn.agent.logged("transcripts before a turn's end", str(transcript))
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_call(turn: Followed, tracing: None, tmp_path: Path) -> None:
+    """What was not done the next pass does."""
+    before = tmp_path / "before"
+    shutil.copytree(turn.state, before)
+    payload = turn.agent.payload("stop")
+
+    def fresh() -> Traced:
+        shutil.rmtree(turn.state)
+        shutil.copytree(before, turn.state)
+        return Traced(["hook", "stop"], turn.agent.environment(), payload)
+
+    calls = list(fresh().calls(tmp_path / "calls", FOLLOWING))
+    raw, common = turn.raw, turn.common
+    assert raw == b"".join(LINES)
+    assert {"pwrite64", "flock"} <= {called for called, _ in calls}
+    for called, number in calls:
+        fresh().kill(called, number)
+        assert raw.startswith(turn.raw) and common.startswith(turn.common)
+        if not turn.agent.is_active:
+            assert (turn.raw, turn.common) == (raw, common), (called, number)
+        turn.once()
+        assert (turn.raw, turn.common) == (raw, common), (called, number)
