@@ -15,7 +15,7 @@ def in_python(code: str, *arguments: Path) -> str:
 
 
 def interrupted(code: str, *arguments: Path, until: Callable[[], None] = lambda: time.sleep(0.3)) -> tuple[str, str]:
-    """What a script says on stdout and stderr after a Ctrl-C; that comes when it has said `ready`, and `until` is done."""
+    """What a script says on stdout and stderr after a Ctrl-C, once it has said `ready` and `until` is done."""
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

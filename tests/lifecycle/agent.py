@@ -157,6 +157,11 @@ class Agent:
         for text in told:
             assert text in self.log[-1]["message"]
 
+    @property
+    def own_files(self) -> set[str]:
+        """The names of what is the program's alone."""
+        return {path.name for path in (self.state / "plugin/mngr_codex").iterdir()}
+
     def files(self) -> dict[str, bytes]:
         """What the state dir holds for others: everything but transcripts, logs and what is the program's alone."""
         ours = (self.state / "plugin", self.state / "events", self.state / "logs")

@@ -122,7 +122,10 @@ class TestStorms:
                     agent.hook_with(*hook)
                 assert agent.subagents == after
                 assert agent.is_active == bool(after)
-                assert {path.name for path in (agent.state / "plugin/mngr_codex").iterdir()} <= {"lifecycle", "following"}
+                assert {path.name for path in (agent.state / "plugin/mngr_codex").iterdir()} <= {
+                    "lifecycle",
+                    "following",
+                }
         only_put_off(agent)
 
 
@@ -365,9 +368,8 @@ def test_a_kill_at_every_call(agent: Agent, killer: Killer, hooks: Callable[[Age
             wrong.append(f"{name} {number}: {agent.files()}")
         if agent.log != log:
             wrong.append(f"{name} {number}: {agent.log}")
-        left = {path.name for path in (agent.state / "plugin/mngr_codex").iterdir()}
-        if not left <= {"lifecycle", "following"}:
-            wrong.append(f"{name} {number}: {left}")
+        if not agent.own_files <= {"lifecycle", "following"}:
+            wrong.append(f"{name} {number}: {agent.own_files}")
         shutil.rmtree(agent.state)
     assert wrong == []
 
@@ -393,6 +395,6 @@ def test_a_kill_at_every_call_while_an_event_is_put_off(agent: Agent, killer: Ki
             killer.kill(name, number, second)
         agent.hook("post-model-request")
         assert agent.pointer("codex_root_session") == agent.session_id
-        assert {path.name for path in (agent.state / "plugin/mngr_codex").iterdir()} <= {"lifecycle", "following"}
+        assert agent.own_files <= {"lifecycle", "following"}
         ends.add(agent.is_active)
     assert ends == {False, True}

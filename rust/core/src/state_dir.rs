@@ -85,6 +85,12 @@ impl StateDir {
         self.own().join("following")
     }
 
+    /// Where this is there no common transcript is made.
+    #[must_use]
+    pub fn raw_only(&self) -> PathBuf {
+        self.own().join("raw_only")
+    }
+
     /// What is ours alone.
     #[must_use]
     pub fn own(&self) -> PathBuf {

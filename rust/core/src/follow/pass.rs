@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{Checkpoint, Intent, Locked};
+use super::checkpoint::{Checkpoint, Extent, Intent, Locked};
 use super::known_lines::KnownLines;
 use super::source::{Copied, Opened, Section, Source, Stamp};
 use super::transcripts::Transcript;
@@ -111,7 +111,8 @@ struct Live {
     stamp: (u64, u64),
     checkpoint: Checkpoint,
     raw: Transcript,
-    converter: Converter<Transcript>,
+    /// Makes the common transcript; none where that is not wanted.
+    converter: Option<Converter<Transcript>>,
     /// What sources were when all of their whole lines were copied.
     seen: HashMap<u32, Seen>,
 }
@@ -161,10 +162,10 @@ impl Follower {
             },
         };
         pass.hearing = hearing;
-        let before = (pass.live.raw.length(), pass.live.common().length());
+        let before = (pass.live.raw.length(), pass.live.common_length());
         let is_complete = pass.run(until).inspect_err(|_| pass.cut_half_lines())?;
-        let mut live = pass.live;
-        let (raw, common) = (live.raw.length(), live.common().length());
+        let live = pass.live;
+        let (raw, common) = (live.raw.length(), live.common_length());
         self.live = Some(live);
         Ok(Followed {
             raw_bytes: raw.saturating_sub(before.0),
@@ -185,8 +186,16 @@ impl Follower {
 }
 
 impl Live {
-    fn common(&mut self) -> &mut Transcript {
-        self.converter.sink_mut()
+    fn common(&self) -> Option<&Transcript> {
+        self.converter.as_ref().map(Converter::sink)
+    }
+
+    fn common_mut(&mut self) -> Option<&mut Transcript> {
+        self.converter.as_mut().map(Converter::sink_mut)
+    }
+
+    fn common_length(&self) -> u64 {
+        self.common().map_or(0, Transcript::length)
     }
 
     /// Whether nobody else has made a pass since, and the transcripts are as they were left.
@@ -194,7 +203,8 @@ impl Live {
         self.stamp.1 > 0
             && locked.stamp().is_ok_and(|stamp| stamp == self.stamp)
             && self.raw.is_as_left(&dir.raw_transcript())
-            && self.converter.sink().is_as_left(&dir.common_transcript())
+            && self.converter.is_some() == makes_common(dir)
+            && self.common().is_none_or(|common| common.is_as_left(&dir.common_transcript()))
     }
 }
 
@@ -236,7 +246,12 @@ impl<'p> Pass<'p> {
             let sources = if raw.length() == 0 { Vec::new() } else { listed_sources(dir) };
             checkpoint = Checkpoint { sources, ..Checkpoint::default() };
         }
-        let (converter, from) = conversion(agent_id, &checkpoint, &common_path)?;
+        let (converter, from) = if makes_common(dir) {
+            let (converter, from) = conversion(agent_id, &checkpoint, &common_path)?;
+            (Some(converter), from)
+        } else {
+            (None, ByteOffset(raw.length()))
+        };
         let to_append = match found.intent {
             Some(Intent::Append { from, to, .. }) => to - from,
             Some(Intent::Release) | None => 0,
@@ -271,7 +286,9 @@ impl<'p> Pass<'p> {
     fn cut_half_lines(&mut self) {
         let Checkpoint { raw, common, .. } = self.live.checkpoint;
         let _ = self.live.raw.cut_half_line(raw.length);
-        let _ = self.live.common().cut_half_line(common.length);
+        if let Some(transcript) = self.live.common_mut() {
+            let _ = transcript.cut_half_line(common.length);
+        }
     }
 
     /// Completes what a step was about to append from `from` to `to` of a source. Where the source no longer has it, what
@@ -350,7 +367,7 @@ impl<'p> Pass<'p> {
         let Live { raw, converter, .. } = &mut self.live;
         let section = Section { file: raw.file(), at: from.0, end: raw.length() };
         let lines = Lines::starting_at(section, from, usize::MAX);
-        convert(lines, converter, raw.file(), self.dir, &self.dir.raw_transcript(), |_| {})
+        convert(lines, converter.as_mut(), raw.file(), self.dir, &self.dir.raw_transcript(), |_| {})
     }
 
     // ---- what is new ----
@@ -512,7 +529,7 @@ impl<'p> Pass<'p> {
                 hearing.line(line.text, line.next.0 - start + from);
             }
         };
-        let converted = convert(lines, converter, &file, self.dir, &opened.path, hear);
+        let converted = convert(lines, converter.as_mut(), &file, self.dir, &opened.path, hear);
         if let (Some(hearing), Some(copied)) = (hearing, copied) {
             hearing.pause(copied.end);
         }
@@ -535,14 +552,14 @@ impl<'p> Pass<'p> {
 
     /// Lets go all records that wait.
     fn release(&mut self) -> Stepped<()> {
-        let released = self.live.converter.finish(End::Final);
+        let released = self.live.converter.as_mut().map_or(Ok(()), |converter| converter.finish(End::Final));
         released.map_err(|error| output_error(self.dir, error))
     }
 
     fn flush(&mut self) -> Stepped<()> {
-        let flushed = self.live.converter.flush();
+        let flushed = self.live.converter.as_mut().map_or(Ok(()), Converter::flush);
         flushed.map_err(|error| output_error(self.dir, error))?;
-        if self.live.common().take_cut() {
+        if self.live.common_mut().is_some_and(Transcript::take_cut) {
             let what = "the common transcript was not what the raw one converts to, and was written anew from there";
             say(self.dir, Level::Warning, what);
         }
@@ -555,8 +572,9 @@ impl<'p> Pass<'p> {
         let own = self.dir.following();
         let live = &mut self.live;
         live.checkpoint.raw = live.raw.extent().map_err(io_error(&self.dir.raw_transcript()))?;
-        live.checkpoint.common = live.common().extent().map_err(io_error(&self.dir.common_transcript()))?;
-        live.checkpoint.conversion = Some(live.converter.checkpoint());
+        let common = live.common().map_or(Ok(Extent::default()), Transcript::extent);
+        live.checkpoint.common = common.map_err(io_error(&self.dir.common_transcript()))?;
+        live.checkpoint.conversion = live.converter.as_mut().map(Converter::checkpoint);
         let number = live.stamp.1 + 1;
         self.locked.write(number, &live.checkpoint).map_err(io_error(&own))?;
         live.stamp.1 = number;
@@ -625,7 +643,7 @@ impl<'p> Pass<'p> {
 /// Converts lines, which are read from `path`, and lets them be heard; those of earlier calls stand in `raw`.
 fn convert<R: Read>(
     mut lines: Lines<R>,
-    converter: &mut Converter<Transcript>,
+    mut converter: Option<&mut Converter<Transcript>>,
     raw: &File,
     dir: &StateDir,
     path: &Path,
@@ -634,7 +652,9 @@ fn convert<R: Read>(
     let mut reread = RawLines(raw);
     while let Some(line) = lines.next_line().map_err(|error| io_error(path)(error.into()))? {
         hear(&line);
-        converter.line(line, &mut reread).map_err(|error| output_error(dir, error))?;
+        if let Some(converter) = &mut converter {
+            converter.line(line, &mut reread).map_err(|error| output_error(dir, error))?;
+        }
     }
     Ok(())
 }
@@ -651,6 +671,11 @@ fn conversion(agent_id: &str, checkpoint: &Checkpoint, path: &Path) -> Stepped<(
     }
     let common = Transcript::open(path).map_err(io_error(path))?;
     Ok((Converter::new(agent_id, common), ByteOffset(0)))
+}
+
+/// Whether the agent is to have a common transcript.
+fn makes_common(dir: &StateDir) -> bool {
+    !dir.raw_only().exists()
 }
 
 /// The rollouts of the list, each once; it is not known what of them was copied.
