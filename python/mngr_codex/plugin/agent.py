@@ -1,0 +1,89 @@
+"""The agent type ``codex``."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+import shlex
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from imbue.mngr.agents.base_agent import quote_agent_args
+from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
+from imbue.mngr.agents.tui_agent import InteractiveTuiAgent
+from imbue.mngr.agents.tui_utils import SubmissionConfirmationPolicy, SubmissionEvidenceProbe
+from imbue.mngr.interfaces.agent import CliBackedAgentMixin, HasCommonTranscriptMixin
+from imbue.mngr.primitives import CommandString
+
+from mngr_codex.plugin import launch, paths, state
+from mngr_codex.plugin.config import CodexAgentConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from imbue.mngr.config.data_types import MngrContext
+    from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
+
+
+class CodexAgent(InteractiveTuiAgent[CodexAgentConfig], HasCommonTranscriptMixin, CliBackedAgentMixin):
+    """A codex TUI in a pane, with hooks and a watcher that tell mngr what it does."""
+
+    TUI_READY_INDICATOR: ClassVar[re.Pattern[str]] = re.compile("^› ", re.MULTILINE)
+
+    # -- the command
+
+    def assemble_command(
+        self,
+        host: OnlineHostInterface,
+        agent_args: tuple[str, ...],
+        command_override: CommandString | None,
+        initial_message: str | None = None,
+    ) -> CommandString:
+        """Give the command that starts codex; which codex that is stands in the script that it runs."""
+        arguments = (*self.agent_config.cli_args, *quote_agent_args(agent_args))
+        return CommandString(launch.launch_command(self._get_agent_dir(), arguments))
+
+    def get_expected_process_name(self) -> str:
+        """Give the name of codex's process."""
+        return "codex"
+
+    # -- provisioning
+
+    def provision(self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
+        """Put on the host what the agent needs there."""
+        from mngr_codex.plugin.provisioning import provision
+
+        provision(self, host, options, mngr_ctx)
+
+    # -- state
+
+    def is_blocked_on_dialog(self) -> bool:
+        """Tell whether codex waits for an approval."""
+        return state.is_blocked(self.host, self._get_agent_dir())
+
+    # -- transcripts
+
+    def get_raw_transcript_scripts(self) -> Mapping[str, str]:
+        """Give the script that brings the raw transcript up to date."""
+        return _scripts("stream_transcript.sh")
+
+    @property
+    def is_common_transcript_enabled(self) -> bool:
+        """Whether a common transcript is made."""
+        return self.agent_config.emit_common_transcript
+
+    def get_common_transcript_scripts(self) -> Mapping[str, str]:
+        """Give the script that brings the common transcript up to date."""
+        return _scripts("common_transcript.sh")
+
+    # -- messages
+
+    def _build_submission_evidence_probes(
+        self, message: str, policy: SubmissionConfirmationPolicy
+    ) -> Sequence[SubmissionEvidenceProbe]:
+        return ()
+
+
+def _scripts(*names: str) -> dict[str, str]:
+    folder = importlib.resources.files("mngr_codex") / "commands"
+    return {name: (folder / name).read_text(encoding="utf-8") for name in names}
