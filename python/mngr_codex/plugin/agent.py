@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
-import re
-import shlex
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from imbue.mngr.agents.base_agent import quote_agent_args
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
@@ -14,12 +12,11 @@ from imbue.mngr.agents.tui_utils import SubmissionConfirmationPolicy, Submission
 from imbue.mngr.interfaces.agent import CliBackedAgentMixin, HasCommonTranscriptMixin
 from imbue.mngr.primitives import CommandString
 
-from mngr_codex.plugin import launch, paths, state
+from mngr_codex.plugin import launch, messages, state
 from mngr_codex.plugin.config import CodexAgentConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 
 class CodexAgent(InteractiveTuiAgent[CodexAgentConfig], HasCommonTranscriptMixin, CliBackedAgentMixin):
     """A codex TUI in a pane, with hooks and a watcher that tell mngr what it does."""
-
-    TUI_READY_INDICATOR: ClassVar[re.Pattern[str]] = re.compile("^› ", re.MULTILINE)
 
     # -- the command
 
@@ -78,9 +73,17 @@ class CodexAgent(InteractiveTuiAgent[CodexAgentConfig], HasCommonTranscriptMixin
 
     # -- messages
 
+    def get_tui_ready_indicator(self) -> Callable[[str], bool]:
+        """Give what tells whether codex has come up."""
+        return lambda pane: messages.Screen.of("codex", pane).is_up
+
+    def _send_message_holding_lock(self, message: str) -> None:
+        messages.send(self, message, self.confirmation_timeout_seconds)
+
     def _build_submission_evidence_probes(
         self, message: str, policy: SubmissionConfirmationPolicy
     ) -> Sequence[SubmissionEvidenceProbe]:
+        """Give none: evidence is looked for by :func:`mngr_codex.plugin.messages.send`."""
         return ()
 
 

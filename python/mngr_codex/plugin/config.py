@@ -74,6 +74,10 @@ class CodexAgentConfig(AgentTypeConfig):
         default=None,
         description="The version of codex that must be there: installed if codex is missing, an error if another is there.",
     )
+    check_installation: bool = Field(
+        default=True,
+        description="Look whether codex is there, and offer to install it where it is not.",
+    )
     emit_common_transcript: bool = Field(
         default=True,
         description="Make the common transcript, which `mngr transcript` shows. The raw one is made in any case.",

@@ -17,7 +17,7 @@ def provision(agent, host, options, mngr_ctx):
     hooks={"hooks":{e:[{"hooks":[{"type":"command","command":f"'{sd/paths.PROGRAM}' hook {kebab(e)}"}]}] for e in events}}
     host.write_file(home/"hooks.json", json.dumps(hooks).encode())
     cfg={"cli_auth_credentials_store":"file","check_for_update_on_startup":False,"sandbox_mode":agent.agent_config.sandbox_mode,
-      "notice":{"model_migrations":{}}, "projects":{str(agent.work_dir):{"trust_level":"trusted"}}}
+      "notice":{"model_migrations":{"gpt-5.5":"gpt-6-sol"},"hide_full_access_warning":True},"features":{"daemon_auto_start":False}, "projects":{str(agent.work_dir):{"trust_level":"trusted"}}}
     if agent.agent_config.model: cfg["model"]=agent.agent_config.model
     if agent.agent_config.auto_allow_permissions: cfg["approval_policy"]="never"
     cfg.update(agent.agent_config.config_overrides)
