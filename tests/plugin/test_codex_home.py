@@ -320,13 +320,18 @@ def test_a_later_login_reaches_the_agent(world: World) -> None:
     assert world.provision(overrides={}).notices == ()
 
 
-def test_a_codex_without_an_app_server_leaves_a_problem(world: World, tmp_path: Path) -> None:
+def test_a_codex_without_an_app_server_runs_hooks_only_with_consent_to_the_flag(world: World, tmp_path: Path) -> None:
     old = tmp_path / "old-codex"
     old.write_text("#!/bin/sh\necho 'error: unrecognized subcommand' >&2\nexit 2\n")
     old.chmod(0o755)
     made = world.provision(command=str(old))
     assert made.codex_version is None and "unrecognized subcommand" in (made.trust.problem or "")
-    assert "state" not in world.config().get("hooks", {})
+    assert not made.needs_bypass and not made.has_live_state
+    assert world.config()["features"]["hooks"] is False and "state" not in world.config().get("hooks", {})
+    assert "without hooks" in made.notices[0]
+    made = world.provision(command=str(old), allows_bypass=True)
+    assert made.needs_bypass and made.has_live_state and made.notices == ()
+    assert world.config()["features"]["hooks"] is True
 
 
 # -- the TUI

@@ -104,8 +104,11 @@ class ProvisionedHome:
     notices: tuple[str, ...]
     """What the user is to know."""
     trust: hook_trust.HookTrust
-    """Which hooks run. If it has a problem, codex needs ``--dangerously-bypass-hook-trust`` and the user's consent to
-    it."""
+    """Which hooks run."""
+    needs_bypass: bool
+    """Whether codex has to run with ``--dangerously-bypass-hook-trust``, to which the user has agreed."""
+    has_live_state: bool
+    """Whether the plugin's own hooks run, without which it is not known whether the agent works."""
     codex_version: str | None
     """The version of codex, where it said so."""
 
@@ -122,6 +125,7 @@ def provision(
     carries_user_config: bool = True,
     trusts_repository: bool = False,
     consented_hashes: Collection[str] = (),
+    allows_bypass: bool = False,
     user_codex_home: Path | None = None,
 ) -> ProvisionedHome:
     """Make an agent's ``CODEX_HOME`` on its host.
@@ -140,6 +144,8 @@ def provision(
         carries_user_config: Whether what the user has set up in ``~/.codex`` counts for the agent too.
         trusts_repository: Whether hooks that the repository brings run without having been agreed to one by one.
         consented_hashes: Hashes of those of the repository's hooks that the user has agreed to.
+        allows_bypass: Whether hooks may run without review, if this codex cannot report their hashes. If not, none
+            runs.
         user_codex_home: The user's own, if it is not ``~/.codex``.
 
     Raises:
@@ -184,12 +190,26 @@ def provision(
     # What the user's codex was last told by its server is newer than what codex was built with.
     upgrades = {**report.model_upgrades, **cached_upgrades(_read(host, made.user_codex_home + "/models_cache.json"))}
     final = config(trust.state, upgrades)
+    has_live_state = trust.problem is None or allows_bypass
+    if not has_live_state:
+        # Else codex would open on "Hooks need review".
+        final = merge(final, {"features": {"hooks": False}})
+        notices.append(
+            f"This agent runs without hooks, so mngr shows it as WAITING while it works: {trust.problem}. A newer codex "
+            "puts that right; with trust_repo_hooks = true this one runs all hooks without review."
+        )
     _write(host, codex_home / "config.toml", render(final))
     if not made.is_logged_in and needs_login(final):
         notices.append(login_notice(user_config, made.user_codex_home))
     if trust.notice:
         notices.append(trust.notice)
-    return ProvisionedHome(notices=tuple(notices), trust=trust, codex_version=report.version)
+    return ProvisionedHome(
+        notices=tuple(notices),
+        trust=trust,
+        needs_bypass=trust.problem is not None and allows_bypass,
+        has_live_state=has_live_state,
+        codex_version=report.version,
+    )
 
 
 # -- config.toml

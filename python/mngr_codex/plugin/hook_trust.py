@@ -53,8 +53,9 @@ class Hook:
         return not self.is_managed and self.source not in {"user", "plugin", "sessionFlags"}
 
     def __str__(self) -> str:
-        """The hook as a person is told of it."""
-        return f"{self.event}: {self.command or '(no command)'}  [{self.source_path}]"
+        """The hook as a person is told of it, on one line and without what a terminal would act on."""
+        said = f"{self.event}: {self.command or '(no command)'}  [{self.source_path}]"
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in said)
 
 
 @dataclass(frozen=True, kw_only=True)
