@@ -19,7 +19,13 @@ from typing import Any, Self
 
 Json = dict[str, Any]
 
-_ID_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+_ID_PREFIXES = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "tool_search_call": "tsc",
+}
 _DELTA_CHARACTERS = 40
 
 

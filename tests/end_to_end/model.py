@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "demo"))
 
-from scripted_model import Answer, Json, Response, ScriptedModel, message  # noqa: E402
+from scripted_model import Answer, Json, Response, ScriptedModel, function_call, message, shell_call  # noqa: E402
 
 
 def asked(request: Json) -> str:
@@ -20,10 +21,41 @@ def asked(request: Json) -> str:
     return ""
 
 
-def is_told_result(request: Json) -> bool:
-    """Whether the request brings the result of a call, and nothing after it."""
-    items = request.get("input", [])
-    return bool(items) and str(items[-1].get("type", "")).endswith("_output")
+def runs(command: str) -> Answer:
+    """The model calls the shell."""
+    return lambda request: Response([shell_call(request, command)])
+
+
+def says(text: str) -> Response:
+    """The model answers."""
+    return Response([message(text)])
+
+
+def spawns(task: str, then: str) -> Answer:
+    """The model gives a task to a subagent, and answers without waiting for it."""
+
+    def answer(request: Json) -> Response:
+        if any(item.get("name") == "spawn_agent" for item in request["input"]):
+            return says(then)
+        offered = dict(_offered([*request.get("tools", []), *request["input"]]))
+        if "spawn_agent" not in offered:
+            search = {"query": "spawn_agent sub-agent", "limit": 8}
+            return Response([{"type": "tool_search_call", "execution": "client", "status": "completed", "arguments": search}])
+        arguments = {"message": task, **({"task_name": "child"} if "list_agents" in offered else {})}
+        call = function_call("spawn_agent", arguments)
+        space = offered["spawn_agent"]
+        return Response([{**call, "namespace": space} if space else call])
+
+    return answer
+
+
+def _offered(tools: Iterable[Json], space: str | None = None) -> Iterator[tuple[str, str | None]]:
+    """The name of each tool that a request offers, with the namespace that it is in."""
+    for tool in tools:
+        if isinstance(tool.get("tools"), list):
+            yield from _offered(tool["tools"], tool["name"] if tool.get("type") == "namespace" else space)
+        elif isinstance(tool.get("name"), str) and not str(tool.get("type", "")).endswith("call"):
+            yield tool["name"], space
 
 
 class Model(ScriptedModel):

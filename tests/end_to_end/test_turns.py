@@ -8,22 +8,13 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.conftest import MakeWorld
-from tests.end_to_end.model import Json, Model
+from tests.end_to_end.model import Json, Model, runs, says, spawns
 from tests.end_to_end.world import Agent, World, until
 
 # isort: split
-from scripted_model import Answer, Dropped, Failure, Response, function_call, message, shell_call
+from scripted_model import Answer, Dropped, Failure, Response, function_call, message
 
 pytestmark = pytest.mark.slow
-
-
-def runs(command: str) -> Answer:
-    """The model calls the shell."""
-    return lambda request: Response([shell_call(request, command)])
-
-
-def says(text: str) -> Response:
-    return Response([message(text)])
 
 
 def waits(agent: Agent, seconds: float = 30) -> None:
@@ -114,21 +105,9 @@ def test_an_approval(make_world: MakeWorld, model: Model) -> None:
     assert agent.listed["plugin"]["codex"]["waiting_reason"] == "END_OF_TURN"
 
 
-def spawns(text: str) -> Answer:
-    def answer(request: Json) -> Response:
-        call = function_call("spawn_agent", {"message": text})
-        namespaces = {tool["name"]: tool for tool in request["tools"] if tool.get("type") == "namespace"}
-        for name, space in namespaces.items():
-            if any(tool.get("name") == "spawn_agent" for tool in space.get("tools", [])):
-                call["namespace"] = name
-        return Response([call])
-
-    return answer
-
-
 def test_a_subagent_that_outlives_its_root(world: World, model: Model) -> None:
     model.on("CHILD", runs("sleep 4"), says("The child is done."))
-    model.on("delegate", spawns("CHILD: take your time."), says("The child goes on."))
+    model.on("delegate", spawns("CHILD: take your time.", then="The child goes on."))
     agent = world.create()
     agent.message("Please delegate.")
     until(lambda: not (agent.state / "codex_root_active").exists(), what="the root's end")

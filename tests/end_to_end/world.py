@@ -143,9 +143,13 @@ class World:
         try:
             yield
         finally:
-            for agent_dir in self.agent_dirs():
-                self._end_agent(agent_dir)
-            subprocess.run(["tmux", "kill-server"], env=self.environment, capture_output=True)
+            self.kill_agents()
+
+    def kill_agents(self) -> None:
+        """Ends at once all that agents have started, and tmux."""
+        for agent_dir in self.agent_dirs():
+            self._end_agent(agent_dir)
+        subprocess.run(["tmux", "kill-server"], env=self.environment, capture_output=True)
 
     def _end_agent(self, agent_dir: Path) -> None:
         """Ends what an agent has started, which is known by its state dir in the environment."""

@@ -36,3 +36,21 @@ def agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]
     from mngr_codex.plugin.state import field_generators
 
     return (AGENT_TYPE, field_generators())
+
+
+@hookimpl
+def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBeforeCreateArgs | None:
+    """Refuse a session to adopt that is not there, before anything is made."""
+    if args.agent_options.adopt_session:
+        from mngr_codex.plugin import adoption
+
+        adoption.check(args, mngr_ctx)
+    return None
+
+
+@hookimpl
+def on_before_host_destroy(host: HostInterface, mngr_ctx: MngrContext) -> None:
+    """Keep transcripts and sessions of agents that are destroyed with their host."""
+    from mngr_codex.plugin import preservation
+
+    preservation.preserve_on_host(host, mngr_ctx)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib.resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.agents.base_agent import quote_agent_args
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
 from imbue.mngr.agents.tui_agent import InteractiveTuiAgent
 from imbue.mngr.agents.tui_utils import SubmissionConfirmationPolicy, SubmissionEvidenceProbe
-from imbue.mngr.interfaces.agent import CliBackedAgentMixin, HasCommonTranscriptMixin
+from imbue.mngr.interfaces.agent import (
+    CliBackedAgentMixin,
+    HasCommonTranscriptMixin,
+    HasPermissionPolicyMixin,
+    HasSessionAdoptionMixin,
+    HasSessionPreservationMixin,
+    HasUnattendedModeMixin,
+)
 from imbue.mngr.primitives import CommandString
 
 from mngr_codex.plugin import launch, messages, state
@@ -22,7 +29,15 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
 
 
-class CodexAgent(InteractiveTuiAgent[CodexAgentConfig], HasCommonTranscriptMixin, CliBackedAgentMixin):
+class CodexAgent(
+    InteractiveTuiAgent[CodexAgentConfig],
+    HasCommonTranscriptMixin,
+    HasSessionAdoptionMixin,
+    HasSessionPreservationMixin,
+    HasUnattendedModeMixin,
+    HasPermissionPolicyMixin,
+    CliBackedAgentMixin,
+):
     """A codex TUI in a pane, with hooks and a watcher that tell mngr what it does."""
 
     # -- the command
@@ -49,6 +64,44 @@ class CodexAgent(InteractiveTuiAgent[CodexAgentConfig], HasCommonTranscriptMixin
         from mngr_codex.plugin.provisioning import provision
 
         provision(self, host, options, mngr_ctx)
+
+    def on_after_provisioning(
+        self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext
+    ) -> None:
+        """Take over the sessions that the agent is to go on with."""
+        if options.adopt_session or options.source_agent_state_location is not None:
+            self.adopt_session(host, options, mngr_ctx)
+
+    def adopt_session(self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
+        """Copy sessions to this agent and let codex resume the last of them."""
+        from mngr_codex.plugin import adoption
+
+        adoption.adopt(self, host, options, mngr_ctx)
+
+    # -- destruction
+
+    def on_destroy(self, host: OnlineHostInterface) -> None:
+        """Keep what is to be kept of this agent."""
+        self.preserve_session_state(host)
+
+    def preserve_session_state(self, host: OnlineHostInterface) -> None:
+        """Copy transcripts, sessions and pointers to where mngr keeps those of destroyed agents."""
+        from mngr_codex.plugin import preservation
+
+        preservation.preserve(self, host)
+
+    # -- what it can do
+
+    def is_unattended_enabled(self) -> bool:
+        """Tell whether codex never asks for approval."""
+        return self.agent_config.auto_allow_permissions
+
+    def get_permission_policy(self) -> Mapping[str, Any]:
+        """Give what the settings say of approvals and of the sandbox."""
+        from mngr_codex.plugin.provisioning import codex_settings
+
+        policy = {**codex_settings(self.agent_config), **self.agent_config.config_overrides}
+        return {name: policy[name] for name in ("approval_policy", "sandbox_mode") if name in policy}
 
     # -- state
 
