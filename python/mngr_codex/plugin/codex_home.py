@@ -195,8 +195,8 @@ def provision(
         # Else codex would open on "Hooks need review".
         final = merge(final, {"features": {"hooks": False}})
         notices.append(
-            f"This agent runs without hooks, so mngr shows it as WAITING while it works: {trust.problem}. A newer codex "
-            "puts that right; with trust_repo_hooks = true this one runs all hooks without review."
+            f"This agent runs without hooks, so mngr shows it as WAITING while it works: {trust.problem}. A newer "
+            "codex puts that right; with trust_repo_hooks = true this one runs all hooks without review."
         )
     _write(host, codex_home / "config.toml", render(final))
     if not made.is_logged_in and needs_login(final):
