@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from imbue.mngr.agents.base_agent import quote_agent_args
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
@@ -24,8 +24,9 @@ from mngr_codex.plugin.config import CodexAgentConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-    from imbue.mngr.config.data_types import MngrContext
+    from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
 
 
@@ -56,6 +57,22 @@ class CodexAgent(
     def get_expected_process_name(self) -> str:
         """Give the name of codex's process."""
         return "codex"
+
+    # -- before anything is made
+
+    @classmethod
+    def preflight_check(
+        cls,
+        source_host: OnlineHostInterface,
+        source_path: Path,
+        agent_options: CreateAgentOptions,
+        agent_config: AgentTypeConfig,
+        mngr_ctx: MngrContext,
+    ) -> None:
+        """Refuse wrong settings, and a folder in which nobody has agreed that codex may work."""
+        from mngr_codex.plugin.provisioning import check
+
+        check(source_host, source_path, agent_options, cast("CodexAgentConfig", agent_config), mngr_ctx)
 
     # -- provisioning
 

@@ -11,7 +11,8 @@ from imbue.mngr.api.preservation import (
     preserve_host_agents_on_destroy,
 )
 from imbue.mngr.config.agent_config_registry import resolve_agent_type
-from imbue.mngr.errors import CleanupFailedGroup, MngrError
+from imbue.mngr.errors import MngrError
+from imbue.mngr.interfaces.cleanup_failures import CleanupFailedGroup
 from imbue.mngr.interfaces.data_types import FileType
 from imbue.mngr.primitives import AgentTypeName
 from loguru import logger

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
+from imbue.mngr.errors import UserInputError
 from loguru import logger
 
-from mngr_codex.plugin import codex_home, launch, paths
+from mngr_codex.plugin import codex_home, launch, paths, work_dir_trust
 
 if TYPE_CHECKING:
     from imbue.mngr.config.data_types import MngrContext
@@ -17,6 +18,43 @@ if TYPE_CHECKING:
 
     from mngr_codex.plugin.agent import CodexAgent
     from mngr_codex.plugin.config import CodexAgentConfig
+
+
+_CONSENT = "mngr_codex_consent"
+
+
+def check(
+    source_host: OnlineHostInterface,
+    source_path: Path,
+    options: CreateAgentOptions,
+    config: CodexAgentConfig,
+    mngr_ctx: MngrContext,
+) -> None:
+    """Find out whether an agent may be made, before anything of it is.
+
+    Args:
+        source_host: Where the folder is that the agent's work dir is made from.
+        source_path: That folder.
+        options: What the agent is to be created with. What was agreed to goes with them to :func:`provision`.
+        config: The settings.
+        mngr_ctx: mngr's context.
+
+    Raises:
+        ConfigParseError: A setting is wrong.
+        UserInputError: Nobody has agreed that codex may work in the folder.
+    """
+    config = config.validated()
+    codex_home.check_overrides(config.config_overrides)
+    attendance = work_dir_trust.Attendance(
+        is_interactive=mngr_ctx.is_interactive,
+        is_auto_approved=mngr_ctx.is_auto_approve,
+        is_dialog_dismissed=config.is_dialog_dismissed,
+        trusts_repository_hooks=config.trust_repo_hooks,
+    )
+    consent = work_dir_trust.obtain(source_host, attendance, command=str(config.command), folder=source_path)
+    if consent.refusal is not None:
+        raise UserInputError(consent.refusal)
+    options.plugin_data[_CONSENT] = consent
 
 
 def provision(
@@ -33,6 +71,7 @@ def provision(
     config = agent.agent_config.validated()
     state_dir = agent._get_agent_dir()
     host.write_file(state_dir / paths.PROGRAM, _own_program().read_bytes(), mode="0755")
+    consent: work_dir_trust.Consent = options.plugin_data.get(_CONSENT) or work_dir_trust.Consent()
     home = codex_home.provision(
         host,
         codex_home=state_dir / paths.CODEX_HOME,
@@ -43,10 +82,13 @@ def provision(
         overrides=config.config_overrides,
         carries_user_config=config.use_user_config,
         trusts_repository=config.trust_repo_hooks,
+        consented_hashes=consent.consented_hashes,
+        allows_bypass=consent.allows_bypass,
     )
     for notice in home.notices:
         logger.warning("{}", notice)
-    script = launch.launcher_script(state_dir, str(config.command))
+    command = f"{config.command} {work_dir_trust.BYPASS}" if home.needs_bypass else str(config.command)
+    script = launch.launcher_script(state_dir, command)
     host.write_file(state_dir / paths.LAUNCHER, script.encode(), mode="0755")
     scripts = {**agent.get_raw_transcript_scripts()}
     if agent.is_common_transcript_enabled:
