@@ -77,7 +77,7 @@ def test_a_session_that_is_not_there(world: World) -> None:
 def test_a_clone_goes_on_where_its_original_was(world: World, model: Model) -> None:
     agent = world.create("first")
     talk(agent, "Remember the number 7.")
-    world.mngr("clone", "first", "second", "--yes", "--no-connect")
+    world.mngr("clone", "first", "second", "--type", "codex", "--yes", "--no-connect")
     clone = world.agent("second")
     talk(clone, "Which number?")
     assert has_context(model, "Remember the number 7.", "Which number?")
