@@ -46,7 +46,9 @@ def make_world(codex: Path, folder: Path, model: Model) -> Iterator[MakeWorld]:
     """Makes a world with settings of the agent type."""
     for needed in ("tmux", "git", "rsync"):
         if not shutil.which(needed):
-            pytest.skip(f"there is no {needed}, without which mngr runs no agents. On Debian and Ubuntu: apt install {needed}")
+            pytest.skip(
+                f"there is no {needed}, without which mngr runs no agents. On Debian and Ubuntu: apt install {needed}"
+            )
     if not importlib.util.find_spec("imbue.mngr"):
         pytest.skip("mngr is not installed here: `make test` installs it")
     worlds: list[World] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "demo"))
 
-from scripted_model import Answer, Json, Response, ScriptedModel, function_call, message, shell_call  # noqa: E402
+from scripted_model import Answer, Json, Response, ScriptedModel, function_call, message, shell_call
 
 
 def asked(request: Json) -> str:
@@ -40,7 +40,9 @@ def spawns(task: str, then: str) -> Answer:
         offered = dict(_offered([*request.get("tools", []), *request["input"]]))
         if "spawn_agent" not in offered:
             search = {"query": "spawn_agent sub-agent", "limit": 8}
-            return Response([{"type": "tool_search_call", "execution": "client", "status": "completed", "arguments": search}])
+            return Response(
+                [{"type": "tool_search_call", "execution": "client", "status": "completed", "arguments": search}]
+            )
         arguments = {"message": task, **({"task_name": "child"} if "list_agents" in offered else {})}
         call = function_call("spawn_agent", arguments)
         space = offered["spawn_agent"]

@@ -68,7 +68,9 @@ def test_a_session_of_the_user_is_adopted(world: World, model: Model) -> None:
 
 
 def test_a_session_that_is_not_there(world: World) -> None:
-    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", "--adopt", "00000000-0000-7000-8000-000000000000", status=None)
+    refused = world.mngr(
+        "create", "t", "codex", "--yes", "--no-connect", "--adopt", "00000000-0000-7000-8000-000000000000", status=None
+    )
     assert refused.status != 0
     assert "No agent has a session" in refused.stderr
     assert world.agent_dirs() == []
@@ -108,4 +110,6 @@ def test_events_and_observe(world: World) -> None:
     """Other commands of mngr's take the agent for one of theirs."""
     agent = world.create()
     talk(agent, "Hello.")
-    assert "codex/common_transcript" in world.mngr("event", "t", "--source", "codex/common_transcript", status=None).stdout
+    assert (
+        "codex/common_transcript" in world.mngr("event", "t", "--source", "codex/common_transcript", status=None).stdout
+    )

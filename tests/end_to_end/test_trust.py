@@ -32,7 +32,9 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes | str]]:
 def add_hooks(world: World) -> Path:
     """Gives the repository hooks of its own; the file that they would make."""
     made = world.folder / "hook-ran"
-    hooks = {event: [{"hooks": [{"type": "command", "command": f"touch {made}"}]}] for event in ("Stop", "UserPromptSubmit")}
+    hooks = {
+        event: [{"hooks": [{"type": "command", "command": f"touch {made}"}]}] for event in ("Stop", "UserPromptSubmit")
+    }
     folder = world.repository / ".codex"
     folder.mkdir()
     (folder / "hooks.json").write_text(json.dumps({"hooks": hooks}))
@@ -66,12 +68,16 @@ def answer(world: World, *answers: str) -> tuple[int, str]:
 def test_unattended_without_consent(world: World) -> None:
     """It is refused with the ways out, and nothing is left."""
     world.mngr("list")
-    before = {name: entry for name, entry in tree(world.home).items() if "events" not in name and "completion" not in name}
+    before = {
+        name: entry for name, entry in tree(world.home).items() if "events" not in name and "completion" not in name
+    }
     branches = subprocess.check_output(["git", "branch"], cwd=world.repository, env=world.environment)
     refused = world.mngr("create", "t", "codex", "--no-connect", status=None)
     assert refused.status != 0
     assert all(way in refused.stderr for way in ("terminal", "--yes", "auto_dismiss_dialogs"))
-    after = {name: entry for name, entry in tree(world.home).items() if "events" not in name and "completion" not in name}
+    after = {
+        name: entry for name, entry in tree(world.home).items() if "events" not in name and "completion" not in name
+    }
     assert sorted(set(after) - set(before)) == []
     assert subprocess.check_output(["git", "branch"], cwd=world.repository, env=world.environment) == branches
 

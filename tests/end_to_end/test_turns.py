@@ -70,7 +70,9 @@ def test_esc_ends_the_turn(world: World, model: Model) -> None:
     assert last_said(agent) == "You said: Go on with another."
 
 
-@pytest.mark.parametrize("answer", [Failure(400), Failure(500), Dropped([message("Half of an")])], ids=["400", "500", "dropped"])
+@pytest.mark.parametrize(
+    "answer", [Failure(400), Failure(500), Dropped([message("Half of an")])], ids=["400", "500", "dropped"]
+)
 def test_a_turn_that_fails(world: World, model: Model, answer: Answer) -> None:
     """Codex runs no Stop hook then."""
     model.on("fail", answer)

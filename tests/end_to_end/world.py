@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 SECONDS = 60
 PROFILE = "e2e"
@@ -31,7 +30,7 @@ class Ran:
     stderr: str
 
 
-def until(look: Callable[[], T], *, what: str, seconds: float = SECONDS) -> T:
+def until[T](look: Callable[[], T], *, what: str, seconds: float = SECONDS) -> T:
     """Looks until there is something, and gives it."""
     end = time.monotonic() + seconds
     while True:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from imbue.mngr import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    import click
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
     from imbue.mngr.interfaces.agent import AgentInterface
     from imbue.mngr.interfaces.host import HostInterface

@@ -61,9 +61,7 @@ def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     )
 
 
-def adopt(
-    agent: CodexAgent, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext
-) -> None:
+def adopt(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
     """Copy the sessions that the options name to the agent, and let codex resume the last of them."""
     state_dir = agent._get_agent_dir()
     rollouts: dict[str, Path] = {}
@@ -119,7 +117,9 @@ def find(named: str, mngr_ctx: MngrContext) -> Session:
         ids = _ID.findall(path.name)
         if not ids:
             raise UserInputError(f"{named} is no rollout of codex's: its name has no session id in it")
-        folder = next((parent for parent in path.parents if parent.name in ("sessions", "archived_sessions")), path.parent)
+        folder = next(
+            (parent for parent in path.parents if parent.name in ("sessions", "archived_sessions")), path.parent
+        )
         return Session(ids[0], folder, (*_bases(path, folder), path))
     if not _ID.fullmatch(named):
         raise UserInputError(

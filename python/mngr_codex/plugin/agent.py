@@ -6,7 +6,6 @@ import importlib.resources
 from typing import TYPE_CHECKING, Any, cast
 
 from imbue.mngr.agents.base_agent import quote_agent_args
-from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
 from imbue.mngr.agents.tui_agent import InteractiveTuiAgent
 from imbue.mngr.agents.tui_utils import SubmissionConfirmationPolicy, SubmissionEvidenceProbe
 from imbue.mngr.interfaces.agent import (

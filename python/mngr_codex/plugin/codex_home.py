@@ -191,9 +191,11 @@ def provision(
     upgrades = {**report.model_upgrades, **cached_upgrades(_read(host, made.user_codex_home + "/models_cache.json"))}
     final = config(trust.state, upgrades)
     has_live_state = trust.problem is None or allows_bypass
+    if trust.problem is not None:
+        # A codex that knows no hashes may also know hooks by the older name alone (0.128). Switched off, they keep it from
+        # opening on "Hooks need review".
+        final = merge(final, {"features": {"hooks": allows_bypass, "codex_hooks": allows_bypass}})
     if not has_live_state:
-        # Else codex would open on "Hooks need review".
-        final = merge(final, {"features": {"hooks": False}})
         notices.append(
             f"This agent runs without hooks, so mngr shows it as WAITING while it works: {trust.problem}. A newer "
             "codex puts that right; with trust_repo_hooks = true this one runs all hooks without review."
@@ -206,7 +208,7 @@ def provision(
     return ProvisionedHome(
         notices=tuple(notices),
         trust=trust,
-        needs_bypass=trust.problem is not None and allows_bypass,
+        needs_bypass=trust.problem is not None and allows_bypass and _knows_bypass(host, command),
         has_live_state=has_live_state,
         codex_version=report.version,
     )
@@ -498,6 +500,14 @@ def read_config(host: OnlineHostInterface, path: str) -> Table:
         raise ConfigParseError(
             f"{path} is no TOML: {error}. Put it right, or set use_user_config = false for the agent type."
         ) from None
+
+
+def _knows_bypass(host: OnlineHostInterface, command: str) -> bool:
+    """Whether codex has the flag at all. Those of before it (0.128) run all hooks anyway, and refuse what they don't know."""
+    result = host.execute_idempotent_command(
+        f"export CODEX_HOME=/dev/null; {command} --help 2>/dev/null | grep -q -e {hook_trust.BYPASS}", timeout_seconds=30.0
+    )
+    return result.success
 
 
 def _read(host: OnlineHostInterface, path: str) -> str | None:

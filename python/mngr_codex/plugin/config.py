@@ -27,7 +27,7 @@ class CodexAgentConfig(AgentTypeConfig):
     )
     model: str | None = Field(
         default=None,
-        description="The model, as codex's own `model` setting. Unset: what the user's config.toml or codex itself says.",
+        description="Codex's own `model` setting. Unset: what the user's config.toml or codex itself says.",
     )
     model_reasoning_effort: ReasoningEffort | None = Field(
         default=None,
@@ -44,13 +44,13 @@ class CodexAgentConfig(AgentTypeConfig):
     )
     config_overrides: dict[str, Any] = Field(
         default_factory=dict,
-        description="Anything else for codex's config.toml, as tables. Merged deeply and last, so it wins over the "
-        "settings above and over the user's own config.toml.",
+        description="Anything else for codex's config.toml, as tables. Merged deeply and last: wins over the settings "
+        "above and over the user's own config.toml.",
     )
     use_user_config: bool = Field(
         default=True,
-        description="Carry over what the user has set up in ~/.codex: settings, model providers, MCP servers, profiles, "
-        "AGENTS.md, prompts, skills and rules. The login is shared in any case.",
+        description="Carry over what the user has set up in ~/.codex: settings, model providers, MCP servers, "
+        "profiles, AGENTS.md, prompts, skills and rules. The login is shared in any case.",
     )
     auto_dismiss_dialogs: bool = Field(
         default=False,
@@ -72,7 +72,8 @@ class CodexAgentConfig(AgentTypeConfig):
     )
     version: str | None = Field(
         default=None,
-        description="The version of codex that must be there: installed if codex is missing, an error if another is there.",
+        description="The version of codex that must be there: installed if codex is missing, an error if there is "
+        "another.",
     )
     check_installation: bool = Field(
         default=True,
@@ -84,8 +85,8 @@ class CodexAgentConfig(AgentTypeConfig):
     )
     preserve_on_destroy: bool = Field(
         default=True,
-        description="Keep transcripts and sessions of an agent that is destroyed, for `mngr transcript --preserved` and "
-        "`mngr create --adopt`.",
+        description="Keep transcripts and sessions of an agent that is destroyed, for `mngr transcript --preserved` "
+        "and `mngr create --adopt`.",
     )
 
     @property

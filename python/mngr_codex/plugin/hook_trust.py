@@ -1,7 +1,7 @@
 """Which hooks of an agent run: each is trusted or switched off by the hash that codex itself reports.
 
 Codex opens "Hooks need review" for every hook whose hash is not in ``hooks.state`` of its ``config.toml``. Seen on
-codex 0.138, 0.147, 0.154, 0.163 and 0.169: ``codex app-server`` lists hooks with keys and hashes (``hooks/list``), an
+codex 0.130, 0.138, 0.147, 0.154, 0.163 and 0.169: ``codex app-server`` lists hooks with keys and hashes (``hooks/list``), an
 entry with the hash makes the hook run, and one with the hash and ``enabled = false`` keeps it from running; neither
 opens the review.
 """
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
+
+BYPASS = "--dangerously-bypass-hook-trust"
+"""The flag with which codex runs every hook that it finds, without review."""
 
 ANSWER_SECONDS = 10
 """How long codex has for its answer. It takes 0.1-0.4 s."""
@@ -185,7 +188,7 @@ def parse_answers(answers: str) -> CodexReport:
             continue
         result = answer.get("result")
         if answer.get("id") == _HOOKS and "error" in answer:
-            problem = f"codex cannot list its hooks: {_text(answer['error'], 'message')}"
+            problem = f"codex cannot list its hooks: {_text(answer['error'], 'message').partition(',')[0]}"
         if not isinstance(result, dict):
             continue
         if answer.get("id") == _INITIALIZE:
@@ -193,12 +196,11 @@ def parse_answers(answers: str) -> CodexReport:
             found = re.match(r"[^/]*/(\S+)", _text(result, "userAgent"))
             version = found.group(1) if found else None
         elif answer.get("id") == _HOOKS:
-            hooks = tuple(
-                _hook(listed)
-                for folder in _list(result, "data")
-                for listed in _list(folder, "hooks")
-                if _text(listed, "key") and _text(listed, "currentHash")
-            )
+            listed = [hook for folder in _list(result, "data") for hook in _list(folder, "hooks")]
+            if all(_text(hook, "key") and _text(hook, "currentHash") for hook in listed):
+                hooks = tuple(_hook(hook) for hook in listed)
+            else:
+                problem = "codex lists its hooks without hashes"  # seen on 0.128
         elif answer.get("id") == _MODELS:
             upgrades = {
                 _text(model, "model"): _text(model, "upgrade")
@@ -242,7 +244,7 @@ class HookTrust:
     """Those of the repository and of the user that do not run."""
     problem: str | None = None
     """Why the plugin's own hooks could not be trusted by hash. Without them it is not known whether the agent works, so
-    codex then has to run with ``--dangerously-bypass-hook-trust``, if the user agrees to that."""
+    codex then has to run hooks without review, if the user agrees to that."""
 
     @property
     def notice(self) -> str | None:

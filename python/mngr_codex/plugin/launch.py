@@ -10,8 +10,8 @@ from mngr_codex.plugin import paths
 if TYPE_CHECKING:
     from pathlib import Path
 
-# In place of this script comes codex itself, so codex has the process id of the script: the watcher is told of it before
-# codex is there, and ends with it. The watcher is no child of codex, which would never reap it.
+# In place of this script comes codex itself, so codex has the process id of the script: the watcher is told of it
+# before codex is there, and ends with it. The watcher is no child of codex, which would never reap it.
 _LAUNCHER = """\
 #!/bin/sh
 # Starts codex for this agent, in the session where it was, and what follows it. Arguments go to codex.
@@ -34,8 +34,8 @@ session=
 [ ! -f "$session_file" ] || IFS= read -r session <"$session_file" || :
 case $session in *[!A-Za-z0-9-]*) session= ;; esac
 if [ -n "$session" ]; then
-    # Compressed and archived rollouts can be resumed as well.
-    if [ -n "$(find -H "$home/sessions" "$home/archived_sessions" -name "rollout-*$session*.jsonl*" 2>/dev/null)" ]; then
+    rollouts=$(find -H "$home/sessions" "$home/archived_sessions" -name "rollout-*$session*.jsonl*" 2>/dev/null)
+    if [ -n "$rollouts" ]; then
         set -- resume "$session" "$@"
     else
         echo "mngr-codex: the rollout of session $session is gone, so codex starts a new session" >&2
@@ -67,8 +67,8 @@ def launcher_script(state_dir: Path, command: str) -> str:
 def launch_command(state_dir: Path, arguments: tuple[str, ...]) -> str:
     """The command that mngr runs in the agent's pane.
 
-    Its first word's file name is ``codex``: by that mngr knows, also where it cannot ask the plugin, which process is the
-    agent's.
+    Its first word's file name is ``codex``: by that mngr knows which process is the agent's, also where it does not ask
+    the plugin.
 
     Args:
         state_dir: The agent's state dir on its host.

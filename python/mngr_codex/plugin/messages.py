@@ -9,6 +9,7 @@ How the composer looks was seen on 0.138 to 0.169.
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import re
 import shlex
@@ -208,7 +209,9 @@ def _tell(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: fl
             logger.debug("Message to agent {} arrived ({})", name, outcome)
         case "queued":
             logger.warning(
-                "Codex holds the message to agent {}, and takes it when the call that runs has ended: {!r}", name, text[:80]
+                "Codex holds the message to agent {}, and takes it when the call that runs has ended: {!r}",
+                name,
+                text[:80],
             )
             agent.record_message_delivery_event("message_queued", f"codex holds it after {seconds:.0f} s")
         case "blocked":
@@ -220,7 +223,9 @@ def _tell(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: fl
         case "unseen":
             raise SendMessageError(name, "the terminal did not take the message", SendFailureKind.NOT_READY)
         case "refused":
-            raise SendMessageError(name, f"codex refused {text.split()[0]} while a turn runs", SendFailureKind.NOT_READY)
+            raise SendMessageError(
+                name, f"codex refused {text.split()[0]} while a turn runs", SendFailureKind.NOT_READY
+            )
         case _:
             raise SendMessageError(
                 name,
@@ -251,75 +256,20 @@ def _submit(agent: BaseAgent[Any], target: str, text: str, is_command: bool, sec
     """Presses Enter and gives what became of the message, in one command on the host."""
     state = agent._get_agent_dir()
     window = COMMAND_SECONDS if is_command else int(seconds)
-    script = _SUBMIT.format(
-        target=target,
-        home=shlex.quote(str(state / paths.CODEX_HOME)),
-        permissions=shlex.quote(str(state / paths.PERMISSIONS_WAITING)),
-        pattern=shlex.quote(rollout_pattern(text)),
-        head=shlex.quote(text.strip().splitlines()[0].replace("\t", " ").strip()[:20]),
-        is_command=int(is_command),
-        shown_seconds=_SHOWN_SECONDS,
-        seconds=window,
-        keys=min(2 * text.count("\n") + 2, 500),
-    )
-    result = agent.host.execute_stateful_command(
-        f"LC_ALL=C bash -c {shlex.quote(script)}", timeout_seconds=window + _SHOWN_SECONDS + 10.0
-    )
+    variables = {
+        "LC_ALL": "C",
+        "target": shlex.split(target)[0],
+        "home": str(state / paths.CODEX_HOME),
+        "permissions": str(state / paths.PERMISSIONS_WAITING),
+        "pattern": rollout_pattern(text),
+        "head": text.strip().splitlines()[0].replace("\t", " ").strip()[:20],
+        "is_command": "1" if is_command else "0",
+        "shown_seconds": str(_SHOWN_SECONDS),
+        "seconds": str(window),
+        "keys": str(min(2 * text.count("\n") + 2, 500)),
+    }
+    script = (importlib.resources.files("mngr_codex.plugin") / "submit.sh").read_text(encoding="utf-8")
+    words = ["env", *(f"{name}={value}" for name, value in variables.items()), "bash", "-c", script]
+    result = agent.host.execute_stateful_command(shlex.join(words), timeout_seconds=window + _SHOWN_SECONDS + 10.0)
     lines = result.stdout.split()
     return lines[-1] if lines else f"no answer: {result.stderr.strip()[-200:]}"
-
-
-# The rollouts' lengths are taken before Enter, and only what comes behind them counts. In between a dialog may have come:
-# codex runs the PermissionRequest hook before it asks, so its marker tells first.
-_SUBMIT = r"""
-target={target} home={home} permissions={permissions} pattern={pattern} head={head} is_command={is_command}
-row() {{ tmux -u capture-pane -e -p -t "$target" 2>/dev/null | grep -a '›\|^[^ ]*!' | tail -n 1; }}
-is_empty() {{ row | grep -aqE $'^(\x1b\\[[0-9;:]*m)*›(\x1b\\[[0-9;:]*m)* (\x1b\\[[0-9;:]*m)*\x1b\\[([0-9;:]*;)?2m'; }}
-plain() {{ tmux -u capture-pane -p -t "$target" 2>/dev/null; }}
-is_dialog() {{
-    [ ! -e "$permissions" ] || return 0
-    local last; last=$(plain | grep -a '^\(›\|!\) ' | tail -n 1)
-    case $last in *"$head"*) return 1 ;; esac
-    printf '%s' "$last" | grep -aqE '^› [0-9]+\. '
-}}
-lengths() {{ find -H "$home/sessions" -name 'rollout-*.jsonl' -exec wc -c {{}} + 2>/dev/null; }}
-has_arrived() {{
-    local line length file before
-    while read -r length file; do
-        [ "$file" != total ] || continue
-        before=$(printf '%s\n' "$old" | awk -v file="$file" '{{ sub(/^ */, ""); at = index($0, " "); if (substr($0, at + 1) == file) print substr($0, 1, at - 1) }}')
-        [ "$length" != "${{before:-0}}" ] || continue
-        tail -c +"$(( ${{before:-0}} + 1 ))" "$file" | grep -aF '"role":"user"' | grep -aqF -e "$pattern" && return 0
-    done <<<"$(lengths)"
-    return 1
-}}
-end=$(( SECONDS + {shown_seconds} ))
-while is_empty; do
-    if is_dialog; then echo blocked; exit; fi
-    if [ "$SECONDS" -ge "$end" ]; then echo unseen; exit; fi
-    sleep 0.03
-done
-if is_dialog; then echo blocked; exit; fi
-old=$(lengths)
-tmux send-keys -t "$target" Enter || {{ echo unsent; exit; }}
-begun=$SECONDS tries=0 looks=0
-while :; do
-    if has_arrived; then echo arrived; exit; fi
-    looks=$(( looks + 1 ))
-    if [ "$is_command" = 1 ]; then
-        if plain | grep -aqF "Unrecognized command '" && ! is_empty && ! is_dialog; then echo unrecognized; exit; fi
-        if plain | tail -n 12 | grep -aqF 'is disabled while a task is in progress'; then echo refused; exit; fi
-        if [ "$looks" -gt 3 ] && {{ is_empty || is_dialog; }}; then echo taken; exit; fi
-    fi
-    [ $(( SECONDS - begun )) -lt {seconds} ] || break
-    # An Enter that was lost is pressed again, only while the composer still has the text.
-    if [ "$tries" -lt 3 ] && [ $(( SECONDS - begun )) -ge $(( 2 + tries * 3 )) ] && ! is_empty && ! is_dialog; then
-        tries=$(( tries + 1 ))
-        tmux send-keys -t "$target" Enter
-    fi
-    if [ "$looks" -lt 30 ]; then sleep 0.05; else sleep 0.3; fi
-done
-if is_empty && plain | grep -aqF "↳ $head"; then echo queued; exit; fi
-if ! is_empty && ! is_dialog; then tmux send-keys -t "$target" -N {keys} C-u; echo not-taken; exit; fi
-echo unconfirmed
-"""

@@ -57,9 +57,7 @@ def check(
     options.plugin_data[_CONSENT] = consent
 
 
-def provision(
-    agent: CodexAgent, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext
-) -> None:
+def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
     """Put on the host what an agent needs there: the program, codex's home, the launcher and the scripts.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.hosts.common import classify_waiting_reason, get_agent_state_dir_path
@@ -10,7 +9,7 @@ from imbue.mngr.hosts.common import classify_waiting_reason, get_agent_state_dir
 from mngr_codex.plugin import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from imbue.mngr.interfaces.agent import AgentInterface

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[[str], bool]
 
-BYPASS = "--dangerously-bypass-hook-trust"
-"""The flag with which codex runs every hook that it finds."""
+BYPASS = hook_trust.BYPASS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class Consent:
     consented_hashes: frozenset[str] = frozenset()
     """Hashes of the repository's hooks that may run."""
     allows_bypass: bool = False
-    """Whether codex may run with ``--dangerously-bypass-hook-trust``, should it be unable to report hashes."""
+    """Whether codex may run all hooks without review, should it be unable to report hashes."""
 
 
 def decide(
@@ -124,9 +123,9 @@ def bypass_question(folder: str, report: hook_trust.CodexReport) -> str:
     """Put the question whether hooks may run without review, for a codex that cannot tell them apart."""
     return (
         f"This codex cannot report the hashes of hooks ({report.problem}), so mngr's own hooks, which tell whether the "
-        f"agent works, cannot be trusted one by one. They run only with {BYPASS}, and with that codex "
-        f"also runs every hook that {folder} brings, now or later, without review.\n"
-        "Use that flag for this agent? If not, it runs without live state."
+        f"agent works, cannot be trusted one by one. They run only where all hooks run without review ({BYPASS}): every "
+        f"hook that {folder} brings, now or later, would run as you, outside of the sandbox.\n"
+        "Run all hooks without review for this agent? If not, none runs, and mngr shows it as WAITING while it works."
     )
 
 
