@@ -28,6 +28,7 @@ from mngr_codex.plugin.codex_home import (
     own_commands,
     render,
 )
+from mngr_codex.plugin.hook_trust import BYPASS
 
 from .test_hook_trust import snapshot
 from .tui import tui
@@ -322,7 +323,9 @@ def test_a_later_login_reaches_the_agent(world: World) -> None:
 
 def test_a_codex_without_an_app_server_runs_hooks_only_with_consent_to_the_flag(world: World, tmp_path: Path) -> None:
     old = tmp_path / "old-codex"
-    old.write_text("#!/bin/sh\necho 'error: unrecognized subcommand' >&2\nexit 2\n")
+    old.write_text("#!/bin/sh\n[ $1 != --help ] || cat $0.flags\necho 'error: unrecognized subcommand' >&2\nexit 2\n")
+    flags = tmp_path / "old-codex.flags"
+    flags.write_text(f"  {BYPASS}\n")
     old.chmod(0o755)
     made = world.provision(command=str(old))
     assert made.codex_version is None and "unrecognized subcommand" in (made.trust.problem or "")
@@ -332,6 +335,9 @@ def test_a_codex_without_an_app_server_runs_hooks_only_with_consent_to_the_flag(
     made = world.provision(command=str(old), allows_bypass=True)
     assert made.needs_bypass and made.has_live_state and made.notices == ()
     assert world.config()["features"]["hooks"] is True
+    # One that is older still refuses the flag, and runs its hooks without.
+    flags.write_text("")
+    assert not world.provision(command=str(old), allows_bypass=True).needs_bypass
 
 
 # -- the TUI

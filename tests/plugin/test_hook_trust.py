@@ -117,6 +117,9 @@ def test_answers_that_are_broken_are_passed_over() -> None:
     assert parse_answers("nonsense\n[]\n{}\n" + json.dumps({"id": 2, "result": {"data": 3}})).hooks == ()
     report = parse_answers(json.dumps({"id": 2, "error": {"code": -32601, "message": "no such method"}}))
     assert report.hooks is None and "no such method" in (report.problem or "")
+    folders = [{"hooks": [{"key": "a", "eventName": "stop", "command": "x", "source": "user"}]}]
+    report = parse_answers(json.dumps({"id": 2, "result": {"data": folders}}))
+    assert report.hooks is None and "without hashes" in (report.problem or "")
 
 
 @pytest.fixture

@@ -192,8 +192,8 @@ def provision(
     final = config(trust.state, upgrades)
     has_live_state = trust.problem is None or allows_bypass
     if trust.problem is not None:
-        # A codex that knows no hashes may also know hooks by the older name alone (0.128). Switched off, they keep it from
-        # opening on "Hooks need review".
+        # A codex that knows no hashes may also know hooks by the older name alone (0.128). Switched off, they keep it
+        # from opening on "Hooks need review".
         final = merge(final, {"features": {"hooks": allows_bypass, "codex_hooks": allows_bypass}})
     if not has_live_state:
         notices.append(
@@ -503,10 +503,9 @@ def read_config(host: OnlineHostInterface, path: str) -> Table:
 
 
 def _knows_bypass(host: OnlineHostInterface, command: str) -> bool:
-    """Whether codex has the flag at all. Those of before it (0.128) run all hooks anyway, and refuse what they don't know."""
-    result = host.execute_idempotent_command(
-        f"export CODEX_HOME=/dev/null; {command} --help 2>/dev/null | grep -q -e {hook_trust.BYPASS}", timeout_seconds=30.0
-    )
+    """Whether codex has the flag. One of before it (0.128) refuses what it does not know, and runs all hooks anyway."""
+    script = f"export CODEX_HOME=/dev/null; {command} --help 2>/dev/null | grep -q -e {hook_trust.BYPASS}"
+    result = host.execute_idempotent_command(script, timeout_seconds=30.0)
     return result.success
 
 

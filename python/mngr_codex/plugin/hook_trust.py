@@ -1,9 +1,9 @@
 """Which hooks of an agent run: each is trusted or switched off by the hash that codex itself reports.
 
 Codex opens "Hooks need review" for every hook whose hash is not in ``hooks.state`` of its ``config.toml``. Seen on
-codex 0.130, 0.138, 0.147, 0.154, 0.163 and 0.169: ``codex app-server`` lists hooks with keys and hashes (``hooks/list``), an
-entry with the hash makes the hook run, and one with the hash and ``enabled = false`` keeps it from running; neither
-opens the review.
+codex 0.130, 0.138, 0.147, 0.154, 0.163 and 0.169: ``codex app-server`` lists hooks with keys and hashes
+(``hooks/list``), an entry with the hash makes the hook run, and one with the hash and ``enabled = false`` keeps it from
+running; neither opens the review.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ def bypass_question(folder: str, report: hook_trust.CodexReport) -> str:
     """Put the question whether hooks may run without review, for a codex that cannot tell them apart."""
     return (
         f"This codex cannot report the hashes of hooks ({report.problem}), so mngr's own hooks, which tell whether the "
-        f"agent works, cannot be trusted one by one. They run only where all hooks run without review ({BYPASS}): every "
-        f"hook that {folder} brings, now or later, would run as you, outside of the sandbox.\n"
+        f"agent works, cannot be trusted one by one. They run only where all hooks run without review ({BYPASS}): "
+        f"every hook that {folder} brings, now or later, would run as you, outside of the sandbox.\n"
         "Run all hooks without review for this agent? If not, none runs, and mngr shows it as WAITING while it works."
     )
 
