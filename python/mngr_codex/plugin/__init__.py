@@ -12,6 +12,7 @@ from imbue.mngr import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import click
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
     from imbue.mngr.interfaces.agent import AgentInterface
     from imbue.mngr.interfaces.host import HostInterface
@@ -35,6 +36,22 @@ def agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]
     from mngr_codex.plugin.state import field_generators
 
     return (AGENT_TYPE, field_generators())
+
+
+@hookimpl
+def offline_agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]:
+    """Keep what is known of agents whose host cannot be reached."""
+    from mngr_codex.plugin.state import offline_field_generators
+
+    return (AGENT_TYPE, offline_field_generators())
+
+
+@hookimpl
+def register_cli_commands() -> list[click.Command]:
+    """Add ``mngr codex``."""
+    from mngr_codex.plugin.command import codex
+
+    return [codex]
 
 
 @hookimpl

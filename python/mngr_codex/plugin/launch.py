@@ -36,7 +36,8 @@ case $session in *[!A-Za-z0-9-]*) session= ;; esac
 if [ -n "$session" ]; then
     rollouts=$(find -H "$home/sessions" "$home/archived_sessions" -name "rollout-*$session*.jsonl*" 2>/dev/null)
     if [ -n "$rollouts" ]; then
-        set -- resume "$session" "$@"
+        # Without the folder 0.138 asks in which one to go on, if the session was begun in another.
+        set -- resume "$session" -C "$PWD" "$@"
     else
         echo "mngr-codex: the rollout of session $session is gone, so codex starts a new session" >&2
     fi

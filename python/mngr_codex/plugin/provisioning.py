@@ -68,7 +68,7 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     """
     config = agent.agent_config.validated()
     state_dir = agent._get_agent_dir()
-    host.write_file(state_dir / paths.PROGRAM, _own_program().read_bytes(), mode="0755")
+    host.write_file(state_dir / paths.PROGRAM, own_program().read_bytes(), mode="0755")
     consent: work_dir_trust.Consent = options.plugin_data.get(_CONSENT) or work_dir_trust.Consent()
     home = codex_home.provision(
         host,
@@ -105,5 +105,6 @@ def codex_settings(config: CodexAgentConfig) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _own_program() -> Path:
+def own_program() -> Path:
+    """Give the native program of this machine."""
     return Path(sysconfig.get_path("scripts")) / "mngr-codex"
