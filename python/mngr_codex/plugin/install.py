@@ -107,8 +107,8 @@ def ensure_installed(
     installed = updates.installed_version(host, command)
     if version and installed and not is_pinned_version_present(installed, version):
         raise AgentInstallationError(
-            f"Codex {installed} is installed, but the agent type asks for version {version}. Change `version` there, or "
-            f"install that one: npm install -g {NPM_PACKAGE}@{version}"
+            f"Codex {installed} is installed, but the agent type asks for version {version}. Change `version` there, "
+            f"or install that one: npm install -g {NPM_PACKAGE}@{version}"
         )
     return installed
 
@@ -122,7 +122,7 @@ def too_old_notice(version: str | None) -> str | None:
     if not version or not updates.is_newer(OLDEST, version):
         return None
     return (
-        f"Codex {version} is older than {OLDEST} and cannot have its hooks trusted one by one. The agent starts, can be "
-        "attached to and sent messages, but without hooks mngr shows it as WAITING while it works, keeps no transcript, "
-        "and begins anew when it is restarted. `codex update` puts that right."
+        f"Codex {version} is older than {OLDEST} and cannot have its hooks trusted one by one. The agent starts, can "
+        "be attached to and sent messages, but without hooks mngr shows it as WAITING while it works, keeps no "
+        "transcript, and begins anew when it is restarted. `codex update` puts that right."
     )
