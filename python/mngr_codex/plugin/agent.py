@@ -10,11 +10,13 @@ from imbue.mngr.agents.tui_agent import InteractiveTuiAgent
 from imbue.mngr.agents.tui_utils import SubmissionConfirmationPolicy, SubmissionEvidenceProbe
 from imbue.mngr.interfaces.agent import (
     CliBackedAgentMixin,
+    HasAutoInstallMixin,
     HasCommonTranscriptMixin,
     HasPermissionPolicyMixin,
     HasSessionAdoptionMixin,
     HasSessionPreservationMixin,
     HasUnattendedModeMixin,
+    HasVersionManagementMixin,
 )
 from imbue.mngr.primitives import CommandString
 
@@ -36,6 +38,8 @@ class CodexAgent(
     HasSessionPreservationMixin,
     HasUnattendedModeMixin,
     HasPermissionPolicyMixin,
+    HasVersionManagementMixin,
+    HasAutoInstallMixin,
     CliBackedAgentMixin,
 ):
     """A codex TUI in a pane, with hooks and a watcher that tell mngr what it does."""
@@ -118,6 +122,24 @@ class CodexAgent(
 
         policy = {**codex_settings(self.agent_config), **self.agent_config.config_overrides}
         return {name: policy[name] for name in ("approval_policy", "sandbox_mode") if name in policy}
+
+    def get_install_binary_name(self) -> str:
+        """Give the program that has to be there."""
+        from mngr_codex.plugin.install import program_of
+
+        return program_of(str(self.agent_config.command))
+
+    def get_install_command(self) -> str:
+        """Give the shell command that installs codex."""
+        from mngr_codex.plugin.install import install_command
+
+        return install_command(self.agent_config.version)
+
+    def reconcile_installed_version(self, host: OnlineHostInterface, mngr_ctx: MngrContext) -> None:
+        """See to it that codex is there in the version that the settings ask for, or tell of a newer one."""
+        from mngr_codex.plugin.provisioning import reconcile_version
+
+        reconcile_version(self.agent_config, host, mngr_ctx)
 
     # -- state
 

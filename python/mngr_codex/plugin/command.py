@@ -80,7 +80,7 @@ def _state_dir(name: str) -> Path:
 @click.argument("names", nargs=-1)
 @add_common_options
 @click.pass_context
-def doctor(ctx: click.Context, **_: object) -> None:
+def doctor(ctx: click.Context, /, **_: object) -> None:
     """Look whether all is there that codex agents need, and say what to do where it is not.
 
     Looks at this machine and at its codex agents, or at those of these NAMES. Ends with 1 if something is wrong.

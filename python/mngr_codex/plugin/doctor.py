@@ -101,7 +101,9 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
     if version is None:
         yield Finding("codex", f"`{command} --version` tells none", "npm install -g @openai/codex")
     elif config.version and config.version != version:
-        yield Finding("codex", f"{version}, where the settings ask for {config.version}", "install that, or change `version`")
+        yield Finding(
+            "codex", f"{version}, where the settings ask for {config.version}", "install that, or change `version`"
+        )
     else:
         yield Finding("codex", version)
     yield _login(host, config)
@@ -174,9 +176,7 @@ def _hooks(host: OnlineHostInterface, agent: CodexAgent, name: str) -> Finding:
     report = hook_trust.ask_codex(
         host, command=str(agent.agent_config.command), codex_home=home, work_dir=agent.work_dir
     )
-    trust = hook_trust.decide(
-        report, own_commands=codex_home.own_commands(state_dir / paths.PROGRAM), codex_home=home
-    )
+    trust = hook_trust.decide(report, own_commands=codex_home.own_commands(state_dir / paths.PROGRAM), codex_home=home)
     if trust.problem is not None:
         return Finding("hooks", trust.problem, "use a newer codex, or one that answers `codex app-server`", name)
     known = codex_home.read_config(host, str(home / "config.toml")).get("hooks", {}).get("state", {})

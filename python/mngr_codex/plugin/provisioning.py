@@ -10,7 +10,7 @@ from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_di
 from imbue.mngr.errors import UserInputError
 from loguru import logger
 
-from mngr_codex.plugin import codex_home, launch, paths, work_dir_trust
+from mngr_codex.plugin import codex_home, install, launch, paths, updates, work_dir_trust
 
 if TYPE_CHECKING:
     from imbue.mngr.config.data_types import MngrContext
@@ -68,6 +68,7 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     """
     config = agent.agent_config.validated()
     state_dir = agent._get_agent_dir()
+    reconcile_version(config, host, mngr_ctx)
     host.write_file(state_dir / paths.PROGRAM, own_program().read_bytes(), mode="0755")
     consent: work_dir_trust.Consent = options.plugin_data.get(_CONSENT) or work_dir_trust.Consent()
     home = codex_home.provision(
@@ -92,6 +93,34 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     if agent.is_common_transcript_enabled:
         scripts |= agent.get_common_transcript_scripts()
     provision_scripts_to_commands_dir(host, state_dir, scripts, mngr_ctx.concurrency_group)
+
+
+def reconcile_version(config: CodexAgentConfig, host: OnlineHostInterface, mngr_ctx: MngrContext) -> None:
+    """See to it that codex is on a host as the settings ask for, and tell of a newer version.
+
+    Args:
+        config: The settings.
+        host: The host.
+        mngr_ctx: mngr's context.
+
+    Raises:
+        AgentInstallationError: Codex is not there, and may not be or cannot be installed; or it is of another version.
+    """
+    command = str(config.command)
+    version = None
+    if config.check_installation:
+        version = install.ensure_installed(host, mngr_ctx, command=command, version=config.version)
+    notice = updates.check(
+        host,
+        command=command,
+        policy=config.update_policy,
+        pinned=config.version,
+        is_interactive=mngr_ctx.is_interactive,
+        is_auto_approved=mngr_ctx.is_auto_approve,
+        installed=version,
+    )
+    if notice:
+        logger.warning("{}", notice)
 
 
 def codex_settings(config: CodexAgentConfig) -> dict[str, Any]:
