@@ -208,8 +208,8 @@ class World:
             self.host,
             codex_home=self.codex_home,
             work_dir=self.work_dir,
-            program=self.program,
             **{
+                "program": self.program,
                 "command": self.codex,
                 "settings": {"model": "gpt-5.5", "sandbox_mode": "workspace-write"},
                 "overrides": self.overrides,
@@ -338,6 +338,12 @@ def test_a_codex_without_an_app_server_runs_hooks_only_with_consent_to_the_flag(
     # One that is older still refuses the flag, and runs its hooks without.
     flags.write_text("")
     assert not world.provision(command=str(old), allows_bypass=True).needs_bypass
+
+
+def test_without_a_program_for_the_host_there_are_no_hooks_of_ours(world: World) -> None:
+    made = world.provision(program=None)
+    assert not made.has_live_state and made.trust.problem is None and made.notices == ()
+    assert json.loads((world.codex_home / "hooks.json").read_text()) == {"hooks": {}}
 
 
 # -- the TUI

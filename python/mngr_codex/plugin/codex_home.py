@@ -118,7 +118,7 @@ def provision(
     *,
     codex_home: Path,
     work_dir: Path,
-    program: Path,
+    program: Path | None,
     command: str,
     settings: Mapping[str, Any],
     overrides: Mapping[str, Any],
@@ -137,7 +137,7 @@ def provision(
         host: The agent's host.
         codex_home: Where the home is to be.
         work_dir: The folder that the agent works in.
-        program: Where the native program is on the host; the hooks call it.
+        program: Where the native program is on the host; the hooks call it. None if there is none for this host.
         command: The agent's codex, as a shell would run it.
         settings: What the agent's settings come to, by codex's own names.
         overrides: ``config_overrides`` of the agent's settings.
@@ -181,7 +181,7 @@ def provision(
     report = hook_trust.ask_codex(host, command=command, codex_home=codex_home, work_dir=work_dir)
     trust = hook_trust.decide(
         report,
-        own_commands=own_commands(program),
+        own_commands=own_commands(program) if program else (),
         codex_home=codex_home,
         trusts_repository=trusts_repository,
         consented_hashes=consented_hashes,
@@ -190,12 +190,12 @@ def provision(
     # What the user's codex was last told by its server is newer than what codex was built with.
     upgrades = {**report.model_upgrades, **cached_upgrades(_read(host, made.user_codex_home + "/models_cache.json"))}
     final = config(trust.state, upgrades)
-    has_live_state = trust.problem is None or allows_bypass
+    runs_hooks = trust.problem is None or allows_bypass
     if trust.problem is not None:
         # A codex that knows no hashes may also know hooks by the older name alone (0.128). Switched off, they keep it
         # from opening on "Hooks need review".
         final = merge(final, {"features": {"hooks": allows_bypass, "codex_hooks": allows_bypass}})
-    if not has_live_state:
+    if not runs_hooks:
         notices.append(
             f"This agent runs without hooks, so mngr shows it as WAITING while it works: {trust.problem}. A newer "
             "codex puts that right; with trust_repo_hooks = true this one runs all hooks without review."
@@ -209,7 +209,7 @@ def provision(
         notices=tuple(notices),
         trust=trust,
         needs_bypass=trust.problem is not None and allows_bypass and _knows_bypass(host, command),
-        has_live_state=has_live_state,
+        has_live_state=runs_hooks and program is not None,
         codex_version=report.version,
     )
 
@@ -353,17 +353,17 @@ def own_commands(program: Path) -> tuple[str, ...]:
     return tuple(f"{shlex.quote(str(program))} hook {event}" for event in HOOKS.values())
 
 
-def hooks(program: Path, user_hooks: Mapping[str, Any]) -> Table:
+def hooks(program: Path | None, user_hooks: Mapping[str, Any]) -> Table:
     """Put an agent's ``hooks.json`` together: the plugin's own hooks, then the user's.
 
     Args:
-        program: Where the native program is on the agent's host.
+        program: Where the native program is on the agent's host; without it there are only the user's.
         user_hooks: What is under ``hooks`` of the user's own ``hooks.json``.
     """
-    groups: dict[str, list[Any]] = {
-        event: [{"hooks": [{"type": "command", "command": command, "timeout": HOOK_SECONDS}]}]
-        for event, command in zip(HOOKS, own_commands(program), strict=True)
-    }
+    groups: dict[str, list[Any]] = {}
+    if program is not None:
+        for event, command in zip(HOOKS, own_commands(program), strict=True):
+            groups[event] = [{"hooks": [{"type": "command", "command": command, "timeout": HOOK_SECONDS}]}]
     for event, brought in user_hooks.items():
         groups[event] = groups.get(event, []) + (brought if isinstance(brought, list) else [])
     return {"hooks": groups}

@@ -273,7 +273,7 @@ def decide(
 
     Args:
         report: What codex listed.
-        own_commands: The commands of the plugin's own hooks.
+        own_commands: The commands of the plugin's own hooks; empty if there are none.
         codex_home: The agent's own, which its ``hooks.json`` stands in.
         trusts_repository: Whether hooks that the repository brings run without having been asked for one by one.
         consented_hashes: Hashes of those of the repository's hooks that the user has agreed to.
@@ -305,7 +305,7 @@ def decide(
         state[hook.key] = {"trusted_hash": hook.current_hash} | ({} if runs else {"enabled": False})
         if not is_own:
             (trusted if runs else switched_off).append(hook)
-    missing = _NEEDED_EVENTS - own_events
+    missing = _NEEDED_EVENTS - own_events if own_commands else frozenset()
     return HookTrust(
         state=state,
         trusted=tuple(trusted),
