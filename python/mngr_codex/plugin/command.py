@@ -28,9 +28,11 @@ def _passed_on(name: str, short_help: str) -> click.Command:
     def run(arguments: tuple[str, ...]) -> None:
         import os
 
-        from mngr_codex.plugin.provisioning import own_program
+        from mngr_codex.plugin.executable import own_program
 
         program = own_program()
+        if program is None:
+            raise click.ClickException("The program mngr-codex is gone. Install it anew: mngr plugin add mngr-codex")
         words = arguments if name == "convert" else with_state_dir(arguments)
         os.execv(program, [str(program), name, *words])
 

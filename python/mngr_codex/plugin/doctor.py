@@ -17,10 +17,9 @@ from imbue.mngr.errors import UserInputError
 from imbue.mngr.interfaces.host import OnlineHostInterface
 from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState, AgentTypeName, HostName, OutputFormat
 
-from mngr_codex.plugin import AGENT_TYPE, codex_home, hook_trust, paths, updates
+from mngr_codex.plugin import AGENT_TYPE, codex_home, executable, hook_trust, paths, updates
 from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.config import CodexAgentConfig
-from mngr_codex.plugin.provisioning import own_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,12 +106,10 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
     else:
         yield Finding("codex", version)
     yield _login(host, config)
-    program = own_program()
-    tried = host.execute_idempotent_command(f"{shlex.quote(str(program))} --version", timeout_seconds=_SECONDS)
+    program = executable.own_program()
+    problem = executable.works(host, program) if program else "it is not where it was installed"
     yield Finding(
-        "program",
-        tried.stdout.strip() or tried.stderr.strip() or f"{program} is not there",
-        None if tried.success else "install mngr-codex anew: mngr plugin add mngr-codex",
+        "program", problem or str(program), "install it anew: mngr plugin add mngr-codex" if problem else None
     )
     yield from _inotify()
 

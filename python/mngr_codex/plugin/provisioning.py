@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sysconfig
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
 from imbue.mngr.errors import UserInputError
 from loguru import logger
 
-from mngr_codex.plugin import codex_home, install, launch, paths, updates, work_dir_trust
+from mngr_codex.plugin import codex_home, executable, install, launch, paths, updates, work_dir_trust
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
 
@@ -69,13 +69,17 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     config = agent.agent_config.validated()
     state_dir = agent._get_agent_dir()
     reconcile_version(config, host, mngr_ctx)
-    host.write_file(state_dir / paths.PROGRAM, own_program().read_bytes(), mode="0755")
+    found = executable.program_for(host)
+    program = None
+    if found.content is not None:
+        program = state_dir / paths.PROGRAM
+        host.write_file(program, found.content, mode="0755")
     consent: work_dir_trust.Consent = options.plugin_data.get(_CONSENT) or work_dir_trust.Consent()
     home = codex_home.provision(
         host,
         codex_home=state_dir / paths.CODEX_HOME,
         work_dir=agent.work_dir,
-        program=state_dir / paths.PROGRAM,
+        program=program,
         command=str(config.command),
         settings=codex_settings(config),
         overrides=config.config_overrides,
@@ -84,11 +88,13 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
         consented_hashes=consent.consented_hashes,
         allows_bypass=consent.allows_bypass,
     )
-    for notice in home.notices:
+    for notice in (*([found.problem] if found.problem else []), *home.notices):
         logger.warning("{}", notice)
     command = f"{config.command} {work_dir_trust.BYPASS}" if home.needs_bypass else str(config.command)
     script = launch.launcher_script(state_dir, command)
     host.write_file(state_dir / paths.LAUNCHER, script.encode(), mode="0755")
+    if program is None:
+        return
     scripts = {**agent.get_raw_transcript_scripts()}
     if agent.is_common_transcript_enabled:
         scripts |= agent.get_common_transcript_scripts()
@@ -132,8 +138,3 @@ def codex_settings(config: CodexAgentConfig) -> dict[str, Any]:
         "approval_policy": "never" if config.auto_allow_permissions else None,
     }
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def own_program() -> Path:
-    """Give the native program of this machine."""
-    return Path(sysconfig.get_path("scripts")) / "mngr-codex"
