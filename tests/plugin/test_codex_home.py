@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tomllib
 from datetime import UTC, datetime
@@ -34,10 +35,10 @@ from .test_hook_trust import snapshot
 from .tui import tui
 
 PROVIDER = {
-    "model_provider": "nobody",
+    "model_provider": "mock",
     "model_providers": {
-        "nobody": {
-            "name": "nobody",
+        "mock": {
+            "name": "mock",
             "base_url": "http://127.0.0.1:9/v1",
             "wire_api": "responses",
             "requires_openai_auth": False,
@@ -113,7 +114,6 @@ def test_what_is_the_users_alone_is_not_carried_over() -> None:
         "/home/user/.codex",
     )
     assert kept == {
-        "hooks": {"Stop": [{"hooks": []}]},
         "mcp_servers": {"files": {"command": "files", "args": ["-v"]}},
         "model_instructions_file": "/home/user/.codex/mine.md",
         "agents": {"reviewer": {"config_file": "/home/user/.codex/agents/reviewer.toml"}},
@@ -154,8 +154,11 @@ def test_a_cache_of_models_tells_what_replaces_what() -> None:
 def test_the_users_hooks_come_behind_our_own() -> None:
     of_user = {"hooks": [{"type": "command", "command": "say done"}]}
     program = Path("/a b/mngr-codex")
-    groups = hooks(program, {"Stop": [of_user], "PostCompact": [of_user], "SessionStart": "nonsense"})["hooks"]
-    assert groups["Stop"][1:] == [of_user] and groups["PostCompact"] == [of_user]
+    of_config = {"Stop": [of_user], "state": {"x": {"trusted_hash": "y"}}}
+    groups = hooks(program, {"Stop": [of_user], "PostCompact": [of_user], "SessionStart": "nonsense"}, of_config)[
+        "hooks"
+    ]
+    assert groups["Stop"][1:] == [of_user, of_user] and groups["PostCompact"] == [of_user] and "state" not in groups
     first = [groups[event][0]["hooks"][0]["command"] for event in HOOKS]
     assert tuple(first) == own_commands(program)
     assert "'/a b/mngr-codex' hook stop" in first
@@ -283,6 +286,21 @@ def test_a_hook_that_the_user_trusts_runs_for_the_agent_too(world: World) -> Non
     assert made.trust.trusted == (of_user,) and made.notices == ()
 
 
+def test_hooks_in_the_users_config_count_as_those_in_their_hooks_file(world: World) -> None:
+    group = {"hooks": [{"type": "command", "command": "say done"}]}
+    world.write("config.toml", render({"hooks": {"Stop": [group]}}))
+    (of_user,) = world.provision().trust.switched_off
+    state = {"x": {"trusted_hash": of_user.current_hash}}
+    world.write("config.toml", render({"hooks": {"Stop": [group], "state": state}}))
+    assert [hook.command for hook in world.provision().trust.trusted] == ["say done"]
+
+
+def test_hooks_that_the_settings_set_run(world: World) -> None:
+    world.overrides = {**PROVIDER, "hooks": {"Stop": [{"hooks": [{"type": "command", "command": "say done"}]}]}}
+    made = world.provision()
+    assert [hook.command for hook in made.trust.trusted] == ["say done"] and made.trust.switched_off == ()
+
+
 def test_rules_that_codex_added_for_the_agent_stay(world: World) -> None:
     world.write("rules/default.rules", "rule\n")
     world.provision()
@@ -383,6 +401,24 @@ def test_the_tui_opens_on_its_composer(world: World, model: str) -> None:
     assert is_composer(shown), shown
     # Nothing that runs on behind the TUI was put there.
     assert not (world.codex_home / "packages").exists()
+
+
+@pytest.mark.slow
+def test_a_session_of_another_folder_is_resumed_here(world: World) -> None:
+    made = world.provision()
+    recorded = Path(__file__).parents[1] / "data" / f"{made.codex_version}" / "plain.jsonl"
+    if not recorded.exists() or made.codex_version == "0.138.0":
+        pytest.skip(f"there is no session of codex {made.codex_version}, or it asks whatever it is set to (0.138)")
+    session = json.loads(recorded.read_text().splitlines()[0])["payload"]["id"]
+    other = world.home / "other"
+    other.mkdir()
+    sessions = world.codex_home / "sessions" / "2026" / "11" / "20"
+    sessions.mkdir(parents=True)
+    content = re.sub(r'"cwd":"[^"]*"', f'"cwd":{json.dumps(str(other))}', recorded.read_text())
+    (sessions / f"rollout-2026-11-20T10-00-00-{session}.jsonl").write_text(content)
+    with tui(world.codex, world.work_dir, {"CODEX_HOME": str(world.codex_home)}, "resume", session) as screen:
+        shown = screen.until(lambda text: is_composer(text) or "Use session directory" in text)
+    assert "Use session directory" not in shown
 
 
 @pytest.mark.slow

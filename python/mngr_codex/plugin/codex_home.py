@@ -78,9 +78,9 @@ _REFUSED = {
 }
 """What ``config_overrides`` may not say, with the one value that is allowed."""
 
-_OF_THE_USER_ALONE = ("projects", "sqlite_home", "log_dir")
-"""What is not carried over: whom the user trusts is asked for each agent's folder anew, and where the user's own codex
-keeps its data is no place for an agent's."""
+_OF_THE_USER_ALONE = ("projects", "sqlite_home", "log_dir", "hooks")
+"""What is not carried over: whom the user trusts is asked for each agent's folder anew, where the user's own codex
+keeps its data is no place for an agent's, and hooks go to the agent's ``hooks.json``."""
 
 _PATHS = frozenset(
     {
@@ -155,16 +155,19 @@ def provision(
     check_overrides(overrides)
     made = _make(host, codex_home, user_codex_home, work_dir, carries_user_config)
     user_config: Table = {}
-    user_hooks: Table = {}
+    user_hooks: list[Mapping[str, Any]] = []
     notices: list[str] = []
     if carries_user_config:
         user_config = read_config(host, made.user_codex_home + "/config.toml")
-        user_hooks, problem = read_hooks(host, made.user_codex_home + "/hooks.json")
+        brought, problem = read_hooks(host, made.user_codex_home + "/hooks.json")
         notices += [problem] if problem else []
+        # Codex warns of hooks in two places, and takes those in config.toml for the same hooks.
+        in_config = user_config.get("hooks")
+        user_hooks = [brought, in_config if isinstance(in_config, dict) else {}]
         for name in made.profiles:
             profile = carried(read_config(host, f"{made.user_codex_home}/{name}"), made.user_codex_home)
             _write(host, codex_home / name, render(profile))
-    _write(host, codex_home / "hooks.json", json.dumps(hooks(program, user_hooks), indent=2) + "\n")
+    _write(host, codex_home / "hooks.json", json.dumps(hooks(program, *user_hooks), indent=2) + "\n")
 
     def config(state: Mapping[str, Any], upgrades: Mapping[str, str]) -> Table:
         return build_config(
@@ -284,8 +287,6 @@ def carried(user_config: Mapping[str, Any], user_codex_home: str) -> Table:
         user_codex_home: The folder that it is in, from which codex looks up its relative paths.
     """
     kept = {key: value for key, value in user_config.items() if key not in _OF_THE_USER_ALONE}
-    if isinstance(kept.get("hooks"), dict):
-        kept["hooks"] = {key: value for key, value in kept["hooks"].items() if key != "state"}
     rooted = _rooted(kept, user_codex_home)
     return rooted if isinstance(rooted, dict) else {}
 
@@ -353,19 +354,20 @@ def own_commands(program: Path) -> tuple[str, ...]:
     return tuple(f"{shlex.quote(str(program))} hook {event}" for event in HOOKS.values())
 
 
-def hooks(program: Path | None, user_hooks: Mapping[str, Any]) -> Table:
+def hooks(program: Path | None, *user_hooks: Mapping[str, Any]) -> Table:
     """Put an agent's ``hooks.json`` together: the plugin's own hooks, then the user's.
 
     Args:
         program: Where the native program is on the agent's host; without it there are only the user's.
-        user_hooks: What is under ``hooks`` of the user's own ``hooks.json``.
+        user_hooks: What is under ``hooks`` of the user's own ``hooks.json`` and ``config.toml``.
     """
     groups: dict[str, list[Any]] = {}
     if program is not None:
         for event, command in zip(HOOKS, own_commands(program), strict=True):
             groups[event] = [{"hooks": [{"type": "command", "command": command, "timeout": HOOK_SECONDS}]}]
-    for event, brought in user_hooks.items():
-        groups[event] = groups.get(event, []) + (brought if isinstance(brought, list) else [])
+    for event, brought in ((event, brought) for hooks in user_hooks for event, brought in hooks.items()):
+        if isinstance(brought, list):
+            groups[event] = groups.get(event, []) + brought
     return {"hooks": groups}
 
 
@@ -457,12 +459,14 @@ if [ -s "$user/auth.json" ]; then echo login; fi
     )
 
 
-# Hidden entries stay behind: skills/.system is codex's own. Rules that codex has added for the agent are kept.
+# Hidden entries stay behind: skills/.system is codex's own. Rules that codex has added for the agent are kept. The
+# tokens of MCP servers (.credentials.json) are linked as the login is: a copy would become void when one of them is
+# renewed.
 _CARRY_OVER = """\
 link() {
     if [ -e "$1" ] && { [ -L "$2" ] || [ ! -e "$2" ]; }; then ln -sfn "$1" "$2"; fi
 }
-for name in AGENTS.md AGENTS.override.md themes; do
+for name in AGENTS.md AGENTS.override.md themes .credentials.json; do
     link "$user/$name" "$home/$name"
 done
 for folder in prompts skills agents; do

@@ -288,20 +288,18 @@ def decide(
     for hook in report.hooks:
         if hook.is_managed:
             continue
-        is_own = (
-            hook.source == "user"
-            and hook.command in own_commands
-            # By its folder's name alone: codex writes the path without symlinks.
-            and PurePosixPath(hook.source_path).name == "hooks.json"
-            and PurePosixPath(hook.source_path).parent.name == PurePosixPath(codex_home).name
-        )
+        path = PurePosixPath(hook.source_path)
+        # By its folder's name alone: codex writes the path without symlinks.
+        is_at_home = hook.source == "user" and path.parent.name == PurePosixPath(codex_home).name
+        is_own = is_at_home and path.name == "hooks.json" and hook.command in own_commands
         if is_own:
             own_events.add(hook.event)
             runs = True
         elif hook.is_from_repository:
             runs = trusts_repository or hook.current_hash in consented_hashes
         else:
-            runs = hook.current_hash in user_hashes
+            # Hooks in the home's config.toml come from config_overrides: whoever set them wants them.
+            runs = hook.current_hash in user_hashes or (is_at_home and path.name == "config.toml")
         state[hook.key] = {"trusted_hash": hook.current_hash} | ({} if runs else {"enabled": False})
         if not is_own:
             (trusted if runs else switched_off).append(hook)
