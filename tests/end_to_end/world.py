@@ -147,10 +147,10 @@ class World:
     def kill_agents(self) -> None:
         """Ends at once all that agents have started, and tmux."""
         for agent_dir in self.agent_dirs():
-            self._end_agent(agent_dir)
+            self.end_agent(agent_dir)
         subprocess.run(["tmux", "kill-server"], env=self.environment, capture_output=True)
 
-    def _end_agent(self, agent_dir: Path) -> None:
+    def end_agent(self, agent_dir: Path) -> None:
         """Ends what an agent has started, which is known by its state dir in the environment."""
         needle = f"MNGR_AGENT_STATE_DIR={agent_dir}".encode()
         for process in Path("/proc").glob("[0-9]*"):

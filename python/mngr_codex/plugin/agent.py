@@ -169,7 +169,7 @@ class CodexAgent(
         return lambda pane: messages.Screen.of("codex", pane).is_up
 
     def _send_message_holding_lock(self, message: str) -> None:
-        messages.send(self, message, self.confirmation_timeout_seconds)
+        messages.send(self, message, float(self.agent_config.message_confirmation_seconds))
 
     def _build_submission_evidence_probes(
         self, message: str, policy: SubmissionConfirmationPolicy

@@ -83,6 +83,12 @@ class CodexAgentConfig(AgentTypeConfig):
         default=True,
         description="Make the common transcript, which `mngr transcript` shows. The raw one is made in any case.",
     )
+    message_confirmation_seconds: float = Field(
+        default=90.0,
+        gt=0,
+        description="How long `mngr message` waits for codex to take a message. While a call of a turn runs, codex "
+        "holds messages; then a warning tells so.",
+    )
     preserve_on_destroy: bool = Field(
         default=True,
         description="Keep transcripts and sessions of an agent that is destroyed, for `mngr transcript --preserved` "
