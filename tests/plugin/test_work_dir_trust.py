@@ -24,9 +24,10 @@ HOOK = Hook(
     source_path=f"{FOLDER}/.codex/hooks.json",
     current_hash="sha256:1",
 )
-WITHOUT = CodexReport(hooks=())
-WITH = CodexReport(hooks=(HOOK,))
-UNABLE = CodexReport(problem="it is old")
+WITHOUT = CodexReport(version="0.163.0", hooks=())
+WITH = CodexReport(version="0.163.0", hooks=(HOOK,))
+UNABLE = CodexReport(version="0.128.0", problem="it is old")
+MISSING = CodexReport(problem="codex: command not found")
 
 
 def attendance(
@@ -117,6 +118,12 @@ def test_a_codex_that_cannot_report_hashes_is_asked_about() -> None:
     assert BYPASS in user.questions[1] and "it is old" in user.questions[1]
     assert not decided(attendance(interactive=True), UNABLE, User(True, False)).allows_bypass
     assert decided(attendance(yes=True, trusts_hooks=True), UNABLE, User()).allows_bypass
+
+
+def test_a_codex_that_is_not_installed_yet_is_no_reason_to_ask_for_more() -> None:
+    user = User(True)
+    assert decided(attendance(interactive=True), MISSING, user) == Consent()
+    assert len(user.questions) == 1
 
 
 @pytest.mark.parametrize("projects", [None, 3, {}, {FOLDER: 3}, {FOLDER: {"trust_level": "untrusted"}}])
