@@ -13,6 +13,7 @@ import importlib.resources
 import json
 import re
 import shlex
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 READY_SECONDS = 30.0
 COMMAND_SECONDS = 5
 _SHOWN_SECONDS = 10
+# A draft is one that stays: while codex starts, the row may be anything for a moment.
+_DRAFT_SECONDS = 3.0
 _LONGEST_PATTERN = 400
 _MESSAGE_FILE = "plugin/codex/message"
 
@@ -126,13 +129,16 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
         SendMessageError: A dialog, a shell or a draft is in the way, or codex does not come up.
     """
     screen = look(agent, target)
+    begun = time.monotonic()
 
     def is_settled() -> bool:
         nonlocal screen
         screen = look(agent, target)
-        return screen.is_ready or screen.dialog is not None
+        is_typed_into = screen.is_codex and screen.is_up and time.monotonic() - begun > _DRAFT_SECONDS
+        return screen.is_ready or screen.dialog is not None or is_typed_into
 
-    is_seen = screen.is_ready or screen.dialog is not None or poll_until(is_settled, timeout=seconds, poll_interval=0.1)
+    if not (screen.is_ready or screen.dialog is not None):
+        poll_until(is_settled, timeout=seconds, poll_interval=0.1)
     name = str(agent.name)
     if screen.dialog is not None:
         raise SendMessageError(
@@ -140,7 +146,7 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
             f"codex shows {screen.dialog}, which takes all input. Answer it with: mngr connect {name}",
             SendFailureKind.INPUT_BLOCKED,
         )
-    if is_seen:
+    if screen.is_ready:
         return
     if not screen.is_codex:
         raise SendMessageError(
