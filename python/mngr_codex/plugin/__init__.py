@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 AGENT_TYPE = "codex"
 
 
-@hookimpl
+# Last, because mngr takes the last of several types of one name, and of several fields.
+@hookimpl(trylast=True)
 def register_agent_type() -> tuple[str, type[AgentInterface[Any]], type[AgentTypeConfig]]:
     """Make ``codex`` an agent type."""
     from mngr_codex.plugin.agent import CodexAgent
@@ -30,7 +31,7 @@ def register_agent_type() -> tuple[str, type[AgentInterface[Any]], type[AgentTyp
     return (AGENT_TYPE, CodexAgent, CodexAgentConfig)
 
 
-@hookimpl
+@hookimpl(trylast=True)
 def agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]:
     """Add ``plugin.codex`` to what mngr lists of an agent."""
     from mngr_codex.plugin.state import field_generators
@@ -38,7 +39,7 @@ def agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]
     return (AGENT_TYPE, field_generators())
 
 
-@hookimpl
+@hookimpl(trylast=True)
 def offline_agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]:
     """Keep what is known of agents whose host cannot be reached."""
     from mngr_codex.plugin.state import offline_field_generators
@@ -56,7 +57,13 @@ def register_cli_commands() -> list[click.Command]:
 
 @hookimpl
 def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBeforeCreateArgs | None:
-    """Refuse a session to adopt that is not there, before anything is made."""
+    """Tell of other plugins for codex, and refuse a session to adopt that is not there, before anything is made."""
+    from mngr_codex.plugin import rivals
+
+    if str(args.agent_options.agent_type) == AGENT_TYPE and (warning := rivals.warning(mngr_ctx.pm)):
+        from loguru import logger
+
+        logger.warning("{}", warning)
     if args.agent_options.adopt_session:
         from mngr_codex.plugin import adoption
 

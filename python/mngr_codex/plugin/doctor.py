@@ -17,7 +17,7 @@ from imbue.mngr.errors import UserInputError
 from imbue.mngr.interfaces.host import OnlineHostInterface
 from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState, AgentTypeName, HostName, OutputFormat
 
-from mngr_codex.plugin import AGENT_TYPE, codex_home, executable, hook_trust, paths, updates
+from mngr_codex.plugin import AGENT_TYPE, codex_home, executable, hook_trust, paths, rivals, updates
 from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.config import CodexAgentConfig
 
@@ -90,6 +90,8 @@ def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
     config = resolve_agent_type(AgentTypeName(AGENT_TYPE), mngr_ctx.config).agent_config
     assert isinstance(config, CodexAgentConfig), "the type is ours"
     yield from _machine(host, config)
+    warning = rivals.warning(mngr_ctx.pm)
+    yield Finding("other plugins", "none claims the agent type" if warning is None else "there are", warning)
     for agent in agents:
         yield from _agent(host, agent)
 
