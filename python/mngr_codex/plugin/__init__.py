@@ -60,10 +60,12 @@ def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBefor
     """Tell of other plugins for codex, and refuse a session to adopt that is not there, before anything is made."""
     from mngr_codex.plugin import rivals
 
-    if str(args.agent_options.agent_type) == AGENT_TYPE and (warning := rivals.warning(mngr_ctx.pm)):
+    if str(args.agent_options.agent_type) == AGENT_TYPE:
         from loguru import logger
 
-        logger.warning("{}", warning)
+        for warning in (rivals.warning(mngr_ctx.pm), rivals.settings_warning(mngr_ctx.config)):
+            if warning:
+                logger.warning("{}", warning)
     if args.agent_options.adopt_session:
         from mngr_codex.plugin import adoption
 

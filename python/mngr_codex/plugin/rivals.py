@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pluggy
+    from imbue.mngr.config.data_types import MngrConfig
 
 AGENT_TYPE = "codex"
 _OURS = "mngr_codex"
@@ -68,6 +69,28 @@ def warning(pm: pluggy.PluginManager) -> str | None:
         "To choose, disable all but one:",
         *(f"  mngr plugin disable {claim.plugin} --scope user    # no more {claim.distribution}" for claim in found),
     ]
+    if any(claim.plugin == AGENT_TYPE for claim in found):
+        # mngr takes a block of settings for that of the plugin of the same name.
+        lines.append(
+            f'With {AGENT_TYPE} disabled, [agent_types.{AGENT_TYPE}] needs plugin = "{_OURS}", or it is passed over.'
+        )
     if any(claim.is_ours for claim in others):
         lines.append("Until then mngr-codex makes no agents, and hooks, transcripts and settings are the other's.")
     return "\n".join(lines)
+
+
+def settings_warning(config: MngrConfig) -> str | None:
+    """Tell that mngr passes the settings of the agent type over; None if it does not.
+
+    It does so where a plugin with the type's own name is disabled, unless the settings name the plugin that they are
+    for.
+
+    Args:
+        config: mngr's settings.
+    """
+    if AGENT_TYPE not in config.disabled_plugins or AGENT_TYPE in config.agent_types:
+        return None
+    return (
+        f"mngr passes settings under [agent_types.{AGENT_TYPE}] over while the plugin {AGENT_TYPE} is disabled, unless "
+        f'plugin = "{_OURS}" stands there.'
+    )
