@@ -349,13 +349,24 @@ def test_a_codex_without_an_app_server_runs_hooks_only_with_consent_to_the_flag(
     assert made.codex_version is None and "unrecognized subcommand" in (made.trust.problem or "")
     assert not made.needs_bypass and not made.has_live_state
     assert world.config()["features"]["hooks"] is False and "state" not in world.config().get("hooks", {})
-    assert "without hooks" in made.notices[0]
+    assert "without mngr's hooks" in made.notices[0] and "newer codex" in made.notices[0]
     made = world.provision(command=str(old), allows_bypass=True)
     assert made.needs_bypass and made.has_live_state and made.notices == ()
     assert world.config()["features"]["hooks"] is True
     # One that is older still refuses the flag, and runs its hooks without.
     flags.write_text("")
     assert not world.provision(command=str(old), allows_bypass=True).needs_bypass
+
+
+def test_hooks_that_an_administrator_keeps_out_are_told(world: World, tmp_path: Path) -> None:
+    strict = tmp_path / "strict-codex"
+    answers = [{"id": 1, "result": {"userAgent": "mngr-codex/0.163.0 (x)"}}, {"id": 2, "result": {"data": []}}]
+    lines = "\n".join(json.dumps(answer) for answer in [*answers, {"id": 3, "result": {}}])
+    strict.write_text(f"#!/bin/sh\ncat <<'END'\n{lines}\nEND\ncat >/dev/null\n")
+    strict.chmod(0o755)
+    made = world.provision(command=str(strict), allows_bypass=True)
+    assert not made.needs_bypass and not made.has_live_state and "administrator" in made.notices[0]
+    assert world.config()["features"]["hooks"] is True
 
 
 def test_without_a_program_for_the_host_there_are_no_hooks_of_ours(world: World) -> None:
@@ -401,6 +412,26 @@ def test_the_tui_opens_on_its_composer(world: World, model: str) -> None:
     assert is_composer(shown), shown
     # Nothing that runs on behind the TUI was put there.
     assert not (world.codex_home / "packages").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["subfolder of a repository", "behind a symlink", "linked worktree"])
+def test_the_tui_asks_for_no_trust_wherever_the_work_dir_is(world: World, tmp_path: Path, place: str) -> None:
+    repository = tmp_path / "repository"
+    (repository / "sub").mkdir(parents=True)
+    (repository / "sub" / "file").touch()
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"], ["worktree", "add", "-q", "../linked"]):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    (tmp_path / "link").symlink_to(repository)
+    world.work_dir = {
+        "subfolder of a repository": repository / "sub",
+        "behind a symlink": tmp_path / "link",
+        "linked worktree": tmp_path / "linked",
+    }[place]
+    assert world.provision().notices == ()
+    with tui(world.codex, world.work_dir, {"CODEX_HOME": str(world.codex_home)}) as screen:
+        shown = screen.until(lambda text: is_composer(text) or any(words in text for words in BLOCKING))
+    assert is_composer(shown), shown
 
 
 @pytest.mark.slow

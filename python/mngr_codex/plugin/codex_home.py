@@ -193,15 +193,20 @@ def provision(
     # What the user's codex was last told by its server is newer than what codex was built with.
     upgrades = {**report.model_upgrades, **cached_upgrades(_read(host, made.user_codex_home + "/models_cache.json"))}
     final = config(trust.state, upgrades)
-    runs_hooks = trust.problem is None or allows_bypass
-    if trust.problem is not None:
+    is_unable = report.hooks is None
+    runs_hooks = trust.problem is None or (is_unable and allows_bypass)
+    if is_unable:
         # A codex that knows no hashes may also know hooks by the older name alone (0.128). Switched off, they keep it
         # from opening on "Hooks need review".
         final = merge(final, {"features": {"hooks": allows_bypass, "codex_hooks": allows_bypass}})
     if not runs_hooks:
+        way_out = (
+            "A newer codex puts that right; with trust_repo_hooks = true this one runs all hooks without review."
+            if is_unable
+            else "Where an administrator allows managed hooks alone, that is why."
+        )
         notices.append(
-            f"This agent runs without hooks, so mngr shows it as WAITING while it works: {trust.problem}. A newer "
-            "codex puts that right; with trust_repo_hooks = true this one runs all hooks without review."
+            f"This agent runs without mngr's hooks, so it is shown as WAITING while it works: {trust.problem}. {way_out}"
         )
     _write(host, codex_home / "config.toml", render(final))
     if not made.is_logged_in and needs_login(final):
@@ -211,7 +216,7 @@ def provision(
     return ProvisionedHome(
         notices=tuple(notices),
         trust=trust,
-        needs_bypass=trust.problem is not None and allows_bypass and _knows_bypass(host, command),
+        needs_bypass=is_unable and allows_bypass and _knows_bypass(host, command),
         has_live_state=runs_hooks and program is not None,
         codex_version=report.version,
     )

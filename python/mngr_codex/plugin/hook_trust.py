@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 BYPASS = "--dangerously-bypass-hook-trust"
 """The flag with which codex runs every hook that it finds, without review."""
 
-ANSWER_SECONDS = 10
-"""How long codex has for its answer. It takes 0.1-0.4 s."""
+ANSWER_SECONDS = 20
+"""How long codex has for its answer. It takes 0.1-0.4 s, and longer where its 200 MB have to come from a slow disk."""
 
 _INITIALIZE, _HOOKS, _MODELS = 1, 2, 3
 _NEEDED_EVENTS = frozenset({"userPromptSubmit", "stop"})
