@@ -206,7 +206,7 @@ def provision(
             else "Where an administrator allows managed hooks alone, that is why."
         )
         notices.append(
-            f"This agent runs without mngr's hooks, so it is shown as WAITING while it works: {trust.problem}. {way_out}"
+            f"This agent runs without mngr's hooks, so it shows as WAITING while it works: {trust.problem}. {way_out}"
         )
     _write(host, codex_home / "config.toml", render(final))
     if not made.is_logged_in and needs_login(final):
