@@ -107,7 +107,7 @@ class CodexAgentConfig(AgentTypeConfig):
             ConfigParseError: A value is none of those that are allowed; the message names the setting and them.
         """
         try:
-            return type(self).model_validate(self.model_dump(exclude_none=True))
+            return type(self).model_validate({name: value for name, value in self if value is not None})
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"

@@ -50,7 +50,7 @@ def model(state_dir: Path) -> str | None:
     """Give the model that the agent's ``config.toml`` names, where codex puts down what the user chooses."""
     settings = _read(state_dir / paths.CODEX_HOME / "config.toml") or ""
     # What belongs to no table stands in front of all tables.
-    found = _MODEL.search(settings.partition("\n[")[0])
+    found = _MODEL.search(f"\n{settings}".partition("\n[")[0])
     return found[1] if found else None
 
 
