@@ -249,7 +249,8 @@ def test_the_users_things_are_carried_over_and_only_read(world: World) -> None:
         "config.toml",
         '# mine\nmodel = "users"\n[mcp_servers.files]\ncommand = "files"\n[projects."/x"]\ntrust_level = "trusted"\n',
     )
-    world.write("work.config.toml", 'model_instructions_file = "mine.md"\n')
+    world.write("work.config.toml", 'model_instructions_file = "mine.md"\nfeatures.hooks = false\n')
+    world.write(".env", "KEY_OF_A_PROVIDER=1\n")
     world.write("AGENTS.md", "Be brief.\n")
     world.write("prompts/review.md", "Review.\n")
     world.write("skills/mine/SKILL.md", "---\nname: mine\ndescription: d\n---\n")
@@ -266,8 +267,12 @@ def test_the_users_things_are_carried_over_and_only_read(world: World) -> None:
     assert config["mcp_servers"] == {"files": {"command": "files"}} and config["model"] == "gpt-5.5"
     assert list(config["projects"]) == [str(world.work_dir)]
     profile = tomllib.loads((world.codex_home / "work.config.toml").read_text())
-    assert profile == {"model_instructions_file": str(world.user / "mine.md")}
+    assert profile["model_instructions_file"] == str(world.user / "mine.md")
+    # A profile lies over config.toml, so it has to say what the agent needs as well.
+    assert profile["features"] == {"hooks": True, "daemon_auto_start": False}
     assert (world.codex_home / "AGENTS.md").read_text() == "Be brief.\n"
+    # Providers have their keys there.
+    assert (world.codex_home / ".env").read_text() == "KEY_OF_A_PROVIDER=1\n"
     assert (world.codex_home / "prompts" / "review.md").is_symlink()
     assert (world.codex_home / "skills" / "mine").is_symlink() and not (world.codex_home / "skills").is_symlink()
     assert not (world.codex_home / "skills" / ".system" / "theirs").exists()

@@ -1,9 +1,9 @@
 """What stands in an agent's own ``CODEX_HOME``: its config, its hooks, its login, and what the user has set up.
 
 Every agent has a home of its own, so that nothing it does changes ``~/.codex``, which is only read. What codex writes
-to is copied from there (settings, profiles, rules), what it only reads is linked (``AGENTS.md``, prompts, skills, agent
-roles, themes), so that a change by the user reaches agents that exist. The login is a link as well: codex writes
-through it, and a later ``codex login`` counts for all agents.
+to is copied from there (settings, profiles, rules), what it only reads is linked (``AGENTS.md``, ``.env``, prompts,
+skills, agent roles, themes), so that a change by the user reaches agents that exist. The login is a link as well: codex
+writes through it, and a later ``codex login`` counts for all agents.
 """
 
 from __future__ import annotations
@@ -166,7 +166,8 @@ def provision(
         user_hooks = [brought, in_config if isinstance(in_config, dict) else {}]
         for name in made.profiles:
             profile = carried(read_config(host, f"{made.user_codex_home}/{name}"), made.user_codex_home)
-            _write(host, codex_home / name, render(profile))
+            # A profile is laid over config.toml, and may not take away what the agent needs either.
+            _write(host, codex_home / name, render(merge(profile, PINS)))
     _write(host, codex_home / "hooks.json", json.dumps(hooks(program, *user_hooks), indent=2) + "\n")
 
     def config(state: Mapping[str, Any], upgrades: Mapping[str, str]) -> Table:
@@ -471,7 +472,7 @@ _CARRY_OVER = """\
 link() {
     if [ -e "$1" ] && { [ -L "$2" ] || [ ! -e "$2" ]; }; then ln -sfn "$1" "$2"; fi
 }
-for name in AGENTS.md AGENTS.override.md themes .credentials.json; do
+for name in AGENTS.md AGENTS.override.md themes .env .credentials.json; do
     link "$user/$name" "$home/$name"
 done
 for folder in prompts skills agents; do
