@@ -14,17 +14,30 @@ from tests.end_to_end.model import Model
 from tests.end_to_end.world import World
 
 VARIABLE = "MNGR_CODEX_CODEX"
+SEVERAL = "MNGR_CODEX_CODEXES"
 
 MakeWorld = Callable[..., World]
 
 
+def codexes() -> dict[str, str]:
+    """The codexes to test with, by version: `make test` names one, and one from npm where that is there."""
+    if several := os.environ.get(SEVERAL):
+        return dict(each.split("=", 1) for each in several.split())
+    return {"given": os.environ.get(VARIABLE, "")}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "codex" in metafunc.fixturenames:
+        named = codexes()
+        metafunc.parametrize("codex", named.values(), ids=named, indirect=True)
+
+
 @pytest.fixture
-def codex() -> Path:
-    """The binary, which `make test` names."""
-    named = os.environ.get(VARIABLE)
-    if not named:
+def codex(request: pytest.FixtureRequest) -> Path:
+    """A codex."""
+    if not request.param:
         pytest.skip(f"{VARIABLE} names no codex: `make test` sets it")
-    return Path(named)
+    return Path(request.param)
 
 
 @pytest.fixture
