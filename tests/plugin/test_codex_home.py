@@ -363,6 +363,12 @@ def test_a_codex_without_an_app_server_runs_hooks_only_with_consent_to_the_flag(
     assert not world.provision(command=str(old), allows_bypass=True).needs_bypass
 
 
+def test_a_command_with_a_profile_can_be_asked(world: World) -> None:
+    world.write("work.config.toml", 'model = "gpt-5.4"\n')
+    made = world.provision(command=f"{world.codex} --profile work")
+    assert made.trust.problem is None and made.codex_version is not None
+
+
 def test_hooks_that_an_administrator_keeps_out_are_told(world: World, tmp_path: Path) -> None:
     strict = tmp_path / "strict-codex"
     answers = [{"id": 1, "result": {"userAgent": "mngr-codex/0.163.0 (x)"}}, {"id": 2, "result": {"data": []}}]

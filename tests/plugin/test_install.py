@@ -11,24 +11,8 @@ from typing import Any
 
 import pytest
 
-from mngr_codex.plugin.install import OLDEST, ensure_installed, install_command, program_of, too_old_notice
+from mngr_codex.plugin.install import OLDEST, ensure_installed, install_command, too_old_notice
 from mngr_codex.plugin.updates import is_newer
-
-
-@pytest.mark.parametrize(
-    ("command", "program"),
-    [
-        ("codex", "codex"),
-        ("codex --profile work", "codex"),
-        ("'/opt/my codex/codex' -c a=b", "/opt/my codex/codex"),
-        ("env A=1 B='2 3' codex", "codex"),
-        ("A=1 /x/codex", "/x/codex"),
-        ("co'dex", "co'dex"),
-        ("", "codex"),
-    ],
-)
-def test_the_program_of_a_command(command: str, program: str) -> None:
-    assert program_of(command) == program
 
 
 def test_too_old_is_told_with_what_still_works() -> None:

@@ -125,7 +125,7 @@ class CodexAgent(
 
     def get_install_binary_name(self) -> str:
         """Give the program that has to be there."""
-        from mngr_codex.plugin.install import program_of
+        from mngr_codex.plugin.invocation import program_of
 
         return program_of(str(self.agent_config.command))
 

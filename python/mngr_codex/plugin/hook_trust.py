@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from mngr_codex.plugin.invocation import for_subcommand
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
@@ -142,7 +144,7 @@ def _ask(command: str, work_dir: Path) -> str:
 trap '' PIPE
 trap 'rm -rf "${{pipes-}}" "${{scratch-}}"' EXIT
 pipes=$(mktemp -d) && mkfifo "$pipes/in" "$pipes/out" && cd "$CODEX_HOME" || exit 1
-{command} -c cli_auth_credentials_store=ephemeral app-server <"$pipes/in" >"$pipes/out" 2>"$pipes/err" &
+{for_subcommand(command)} -c cli_auth_credentials_store=ephemeral app-server <"$pipes/in" >"$pipes/out" 2>"$pipes/err" &
 codex=$!
 exec 3>"$pipes/in" 4<"$pipes/out"
 printf '%s\\n' {lines} >&3

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from mngr_codex.plugin import updates
+from mngr_codex.plugin.invocation import program_of
 
 if TYPE_CHECKING:
     from imbue.mngr.config.data_types import MngrContext
@@ -17,23 +18,6 @@ PYPI_PACKAGE = "openai-codex-cli-bin"
 
 OLDEST = "0.130.0"
 """The first codex seen to report the hashes of hooks, by which they can be trusted one by one. 0.128 does not."""
-
-
-def program_of(command: str) -> str:
-    """Give the program that a command runs: its first word that sets no variable.
-
-    Args:
-        command: The agent's codex, as a shell would run it (``codex``, ``env X=1 /opt/codex --flag``).
-    """
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        words = command.split()
-    for word in words:
-        name, is_setting, _ = word.partition("=")
-        if word != "env" and not (is_setting and name.isidentifier()):
-            return word
-    return "codex"
 
 
 def install_command(version: str | None = None) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from mngr_codex.plugin.invocation import for_subcommand
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -177,7 +179,7 @@ def check(
     updated = _update(host, command) if action is Action.UPDATE else None
     if updated:
         return f"Codex was updated from {versions.installed} to {updated}."
-    return f"{behind} `{command} update` brings it up to date."
+    return f"{behind} `{for_subcommand(command)} update` brings it up to date."
 
 
 def _update(host: OnlineHostInterface, command: str) -> str | None:
@@ -187,7 +189,7 @@ def _update(host: OnlineHostInterface, command: str) -> str | None:
     try:
         # As the user would run it: a codex that was installed by itself finds its files from the user's own home.
         result = host.execute_stateful_command(
-            f"unset CODEX_HOME; {command} update </dev/null", timeout_seconds=UPDATE_SECONDS
+            f"unset CODEX_HOME; {for_subcommand(command)} update </dev/null", timeout_seconds=UPDATE_SECONDS
         )
         if result.success:
             return installed_version(host, command)
