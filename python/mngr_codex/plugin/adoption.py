@@ -125,13 +125,14 @@ def find(named: str, mngr_ctx: MngrContext) -> Session:
         raise UserInputError(
             f"{named!r} is no session: give its id, as in `codex resume`, or the path of its rollout-….jsonl"
         )
-    found = [(folder, files) for folder in _folders(mngr_ctx) if (files := _rollouts(folder, named))]
-    folder, files = require_unique_match(
-        found,
+    found = {files[-1]: (folder, files) for folder in _folders(mngr_ctx) if (files := _rollouts(folder, named))}
+    current = require_unique_match(
+        list(found),
         not_found_message=f"No agent has a session {named}, no preserved one, and neither has ~/.codex",
         ambiguous_message=f"There is more than one session {named}. Give the path of the one that is meant:",
     )
-    return Session(named, folder, (*_bases(files[-1], folder), *files))
+    folder, files = found[current]
+    return Session(named, folder, (*_bases(current, folder), *files))
 
 
 def _folders(mngr_ctx: MngrContext) -> list[Path]:
