@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, get_args
 from imbue.mngr.config.data_types import AgentTypeConfig
 from imbue.mngr.errors import ConfigParseError
 from imbue.mngr.primitives import CommandString
-from pydantic import Field, ValidationError
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
@@ -17,8 +17,7 @@ UpdatePolicy = Literal["AUTO", "ASK", "NEVER"]
 class CodexAgentConfig(AgentTypeConfig):
     """Settings of a codex agent.
 
-    mngr fills this without validating it, so a wrong value is found by :meth:`validated`, which the agent calls before
-    anything is made.
+    mngr does not always validate what it fills this with, so the agent calls :meth:`validated` before anything is made.
     """
 
     command: CommandString = Field(
@@ -100,17 +99,23 @@ class CodexAgentConfig(AgentTypeConfig):
         """Whether the work dir is to be trusted without asking, by either name of the setting."""
         return bool(self.auto_dismiss_dialogs or self.auto_dismiss_dialogs_at_startup)
 
-    def validated(self) -> Self:
-        """Give these settings with every value checked.
-
-        Raises:
-            ConfigParseError: A value is none of those that are allowed; the message names the setting and them.
-        """
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused_as_mngr_does(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Tell of wrong values as mngr tells of wrong settings: it shows pydantic's own error as a crash."""
         try:
-            return type(self).model_validate({name: value for name, value in self if value is not None})
+            return handler(values)
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
                 for problem in error.errors()
             )
             raise ConfigParseError(f"Wrong settings of a codex agent: {problems}") from None
+
+    def validated(self) -> Self:
+        """Give these settings with every value checked.
+
+        Raises:
+            ConfigParseError: A value is none of those that are allowed; the message names the setting and them.
+        """
+        return type(self).model_validate({name: value for name, value in self if value is not None})
