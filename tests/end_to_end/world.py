@@ -99,12 +99,14 @@ class World:
             "request_max_retries": 0,
             "stream_max_retries": 0,
         }
+        own = dict(self.settings.get("config_overrides", {}))
+        provider |= own.pop("model_providers", {}).get("scripted", {})
         overrides = {
             "model_provider": "scripted",
             "model_providers": {"scripted": provider},
             "analytics": {"enabled": False},
             "features": {"apps": False, "plugins": False},
-            **self.settings.get("config_overrides", {}),
+            **own,
         }
         types = {"codex": {**self.settings, "config_overrides": overrides}}
         settings = {"enabled_backends": ["local"], "agent_types": types}
@@ -149,6 +151,10 @@ class World:
         for agent_dir in self.agent_dirs():
             self.end_agent(agent_dir)
         subprocess.run(["tmux", "kill-server"], env=self.environment, capture_output=True)
+
+    def kill(self, pid: int) -> None:
+        """Ends a process of an agent's, which can do nothing about it."""
+        os.kill(pid, 9)
 
     def end_agent(self, agent_dir: Path) -> None:
         """Ends what an agent has started, which is known by its state dir in the environment."""

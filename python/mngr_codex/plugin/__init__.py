@@ -57,7 +57,7 @@ def register_cli_commands() -> list[click.Command]:
 
 @hookimpl
 def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBeforeCreateArgs | None:
-    """Tell of other plugins for codex, and refuse a session to adopt that is not there, before anything is made."""
+    """Tell of other plugins, and refuse what cannot be made: no codex, no session to adopt."""
     from mngr_codex.plugin import rivals
 
     if str(args.agent_options.agent_type) == AGENT_TYPE:
@@ -70,6 +70,9 @@ def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBefor
         from mngr_codex.plugin import adoption
 
         adoption.check(args, mngr_ctx)
+    from mngr_codex.plugin import provisioning
+
+    provisioning.check_installation(args, mngr_ctx)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import shlex
 from typing import TYPE_CHECKING, Any, cast
 
 from imbue.mngr.agents.base_agent import quote_agent_args
@@ -20,7 +21,7 @@ from imbue.mngr.interfaces.agent import (
 )
 from imbue.mngr.primitives import CommandString
 
-from mngr_codex.plugin import launch, messages, state
+from mngr_codex.plugin import launch, messages, paths, state
 from mngr_codex.plugin.config import CodexAgentConfig
 
 if TYPE_CHECKING:
@@ -167,6 +168,17 @@ class CodexAgent(
     def get_tui_ready_indicator(self) -> Callable[[str], bool]:
         """Give what tells whether codex has come up."""
         return lambda pane: messages.Screen.of("codex", pane).is_up
+
+    def wait_for_ready_signal(
+        self, is_readiness_awaited: bool, start_action: Callable[[], None], timeout: float | None = None
+    ) -> None:
+        """Start codex, and wait until it has come up."""
+        started = self._get_agent_dir() / paths.STARTED
+        if is_readiness_awaited:
+            self.host.execute_idempotent_command(f"rm -f {shlex.quote(str(started))}", timeout_seconds=10.0)
+        start_action()
+        if is_readiness_awaited:
+            messages.await_start(self, max(timeout or 0.0, messages.READY_SECONDS))
 
     def _send_message_holding_lock(self, message: str) -> None:
         messages.send(self, message, float(self.agent_config.message_confirmation_seconds))

@@ -21,6 +21,7 @@ home=$state/{codex_home}
 session_file=$state/{root_session}
 
 export MNGR_AGENT_STATE_DIR="$state"
+mkdir -p "$state/plugin/codex" && : >"$state/{started}"
 if [ -x "$program" ]; then
     # Nothing of a codex that was killed may count for the next one.
     "$program" marker reset || echo "mngr-codex: the marker could not be reset; mngr codex doctor tells more" >&2
@@ -61,6 +62,7 @@ def launcher_script(state_dir: Path, command: str) -> str:
         program=paths.PROGRAM,
         codex_home=paths.CODEX_HOME,
         root_session=paths.ROOT_SESSION,
+        started=paths.STARTED,
         command=command,
     )
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.agents.base_agent import build_clear_pane_modes_tmux_subcommand
-from imbue.mngr.errors import MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
+from imbue.mngr.errors import AgentStartError, MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
 from imbue.mngr.hosts.common import SHELL_COMMANDS
 from imbue.mngr.utils.polling import poll_until
 from loguru import logger
@@ -45,6 +45,7 @@ _ROW = re.compile(r"^(?:\x1b\[[0-9;:]*m)*[›!](?:\x1b\[[0-9;:]*m)* ")
 # What nobody typed is dim: a hint at what could be typed.
 _HINT = re.compile(r"^(?:\x1b\[[0-9;:]*m)*›(?:\x1b\[[0-9;:]*m)* (?:\x1b\[[0-9;:]*m)*?\x1b\[(?:[0-9;:]*;)?2m")
 _CHOICE = re.compile(r"^› \d+\. ")
+_LOGIN = re.compile(r"^> \d+\. Sign in", re.MULTILINE)
 _SLASH_COMMAND = re.compile(r"/[a-z][a-z0-9_:-]*(?=\s|$)")
 # Escape sequences end a paste, and what follows would be keys.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -56,7 +57,6 @@ _DIALOGS = (
     ("Meet GPT", "its question about a newer model"),
     ("Try new model", "its question about a newer model"),
     ("Update available", "its offer of an update"),
-    ("Sign in with", "its login"),
 )
 
 
@@ -77,6 +77,8 @@ class Screen:
     @property
     def dialog(self) -> str | None:
         """What the dialog is that holds the terminal, or None if there is none."""
+        if self.is_codex and _LOGIN.search(self.text):
+            return "its login"
         if self.row is None or self.is_empty or not _CHOICE.match(self.row):
             return None
         return next((name for phrase, name in _DIALOGS if phrase in self.text), "a choice to be made")
@@ -84,7 +86,7 @@ class Screen:
     @property
     def is_up(self) -> bool:
         """Whether codex has come up: with its composer, or with a dialog."""
-        return self.row is not None and not self.is_loading
+        return (self.row is not None or self.dialog is not None) and not self.is_loading
 
     @property
     def is_ready(self) -> bool:
@@ -141,9 +143,11 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
         poll_until(is_settled, timeout=seconds, poll_interval=0.1)
     name = str(agent.name)
     if screen.dialog is not None:
+        is_login = screen.dialog == "its login"
+        remedy = f"codex login, then mngr stop {name} and mngr start {name}" if is_login else f"mngr connect {name}"
         raise SendMessageError(
             name,
-            f"codex shows {screen.dialog}, which takes all input. Answer it with: mngr connect {name}",
+            f"codex shows {screen.dialog}, which takes all input. Answer it with: {remedy}",
             SendFailureKind.INPUT_BLOCKED,
         )
     if screen.is_ready:
@@ -159,6 +163,33 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
             SendFailureKind.INPUT_BLOCKED,
         )
     raise SendMessageError(name, f"codex is not ready after {seconds:.0f} s", SendFailureKind.NOT_READY)
+
+
+def await_start(agent: BaseAgent[Any], seconds: float) -> None:
+    """Wait until codex has come up in a pane in which it was just started.
+
+    Raises:
+        AgentStartError: It ended at once, or does not come up; with what it said last.
+    """
+    state_dir = agent._get_agent_dir()
+    target = agent._send_target_arg(agent.tmux_target)
+    screen = look(agent, target)
+    ended = 0
+
+    def is_settled() -> bool:
+        nonlocal screen, ended
+        screen = look(agent, target)
+        # Twice, as the shell is there for a moment between the launcher's first line and codex.
+        is_over = not screen.is_codex and agent.host.path_exists(state_dir / paths.STARTED)
+        ended = ended + 1 if is_over else 0
+        return screen.is_up or ended > 2
+
+    is_up = poll_until(is_settled, timeout=seconds, poll_interval=0.1)
+    if screen.is_up:
+        return
+    what = "codex ended at once" if is_up else f"codex did not come up in {seconds:.0f} s"
+    last = [line.rstrip() for line in screen.text.splitlines() if line.strip()][-12:]
+    raise AgentStartError(str(agent.name), "\n".join([f"{what}. Its terminal shows:", *last]))
 
 
 def cleaned(message: str) -> str:

@@ -9,18 +9,41 @@ from imbue.mngr.errors import UserInputError
 from loguru import logger
 
 from mngr_codex.plugin import codex_home, executable, install, launch, paths, updates, work_dir_trust
+from mngr_codex.plugin.config import CodexAgentConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
+    from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
 
     from mngr_codex.plugin.agent import CodexAgent
-    from mngr_codex.plugin.config import CodexAgentConfig
 
 
+# What is found out before an agent is made goes to its making in the options' plugin_data, by these names.
 _CONSENT = "mngr_codex_consent"
+_INSTALLED = "mngr_codex_installed"
+
+
+def check_installation(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
+    """See to it that codex is on a host that is there already, before anything of an agent is made on it.
+
+    Args:
+        args: What the agent is to be created with.
+        mngr_ctx: mngr's context.
+
+    Raises:
+        ConfigParseError: A setting is wrong.
+        AgentInstallationError: As for :func:`reconcile_version`.
+    """
+    from imbue.mngr.config.agent_config_registry import resolve_agent_type
+    from imbue.mngr.interfaces.host import OnlineHostInterface
+
+    config = resolve_agent_type(args.agent_options.agent_type, mngr_ctx.config).agent_config
+    if isinstance(config, CodexAgentConfig) and isinstance(args.target_host, OnlineHostInterface):
+        reconcile_version(config.validated(), args.target_host, mngr_ctx)
+        args.agent_options.plugin_data[_INSTALLED] = True
 
 
 def check(
@@ -68,7 +91,8 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     """
     config = agent.agent_config.validated()
     state_dir = agent._get_agent_dir()
-    reconcile_version(config, host, mngr_ctx)
+    if not options.plugin_data.get(_INSTALLED):
+        reconcile_version(config, host, mngr_ctx)
     found = executable.program_for(host)
     program = None
     if found.content is not None:
