@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.model import Model
-from tests.end_to_end.world import World
+from tests.end_to_end.world import World, mngr_server
 
 VARIABLE = "MNGR_CODEX_CODEX"
 SEVERAL = "MNGR_CODEX_CODEXES"
@@ -76,8 +76,15 @@ def model() -> Iterator[Model]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Path]:
+    """What runs mngr's commands."""
+    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as path:
+        yield path
+
+
 @pytest.fixture
-def make_world(codex: Path, folder: Path, model: Model) -> Iterator[MakeWorld]:
+def make_world(codex: Path, folder: Path, model: Model, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     """Makes a world with settings of the agent type."""
     for needed in ("tmux", "git", "rsync"):
         if not shutil.which(needed):
@@ -86,10 +93,11 @@ def make_world(codex: Path, folder: Path, model: Model) -> Iterator[MakeWorld]:
             )
     if not importlib.util.find_spec("imbue.mngr"):
         pytest.skip("mngr is not installed here: `make test` installs it")
+    server: Path = request.getfixturevalue("server")
     worlds: list[World] = []
 
     def make(**settings: Any) -> World:
-        world = World(folder, codex, model.base_url, settings)
+        world = World(folder, codex, model.base_url, server, settings)
         world.__enter__()
         worlds.append(world)
         return world

@@ -41,13 +41,40 @@ def until[T](look: Callable[[], T], *, what: str, seconds: float = SECONDS) -> T
         time.sleep(0.03)
 
 
+@contextmanager
+def mngr_server(folder: Path) -> Iterator[Path]:
+    """A server that runs commands of mngr's, for any number of worlds; its socket."""
+    path = folder / "mngr.sock"
+    home = folder / "home"
+    home.mkdir()
+    # Plugins are loaded by the settings of who begins, so that is nobody.
+    environment = {"HOME": str(home), "PATH": os.defpath, "LANG": "C.UTF-8"}
+    command = [sys.executable, Path(__file__).with_name("mngr_server.py"), path]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+    try:
+
+        def answers() -> bool:
+            assert server.poll() is None, (folder / "log").read_text()
+            with socket.socket(socket.AF_UNIX) as connection:
+                return connection.connect_ex(str(path)) == 0
+
+        until(answers, what="the server of mngr's commands")
+        yield path
+    finally:
+        server.kill()
+        server.wait()
+
+
 class World:
     """The user's machine, as far as mngr and codex see it.
 
     Everything stands in one temporary folder; mngr and tmux find nothing of the user who runs the tests.
     """
 
-    def __init__(self, folder: Path, codex: Path, base_url: str, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, codex: Path, base_url: str, server: Path, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.repository = folder / "repository"
@@ -57,7 +84,7 @@ class World:
         self.codex_log = folder / "codex.log"
         self._stack = ExitStack()
         self._runs = 0
-        self._socket = folder / "mngr.sock"
+        self._server = server
 
     # -- making it
 
@@ -66,7 +93,6 @@ class World:
             self._make_home()
             self._make_repository()
             self._stack.enter_context(self._tmux_server())
-            self._stack.enter_context(self._mngr_server())
             self._stack = self._stack.pop_all()
         return self
 
@@ -166,24 +192,14 @@ class World:
             except OSError:
                 continue
 
-    @contextmanager
-    def _mngr_server(self) -> Iterator[None]:
-        command = [sys.executable, Path(__file__).with_name("mngr_server.py"), self._socket]
-        with (self.folder / "mngr_server.log").open("wb") as log:
-            server = subprocess.Popen(command, env=self.environment, cwd=self.repository, stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            server.kill()
-            server.wait()
-
     # -- mngr
 
     def mngr(self, *arguments: str, status: int | None = 0, folder: Path | None = None) -> Ran:
         """Runs a command of mngr's to its end; it must end with this status."""
         self._runs += 1
         outputs = {name: str(self.folder / f"run-{self._runs}.{name}") for name in ("stdout", "stderr")}
-        request = {"arguments": list(arguments), "folder": str(folder or self.repository), **outputs}
+        where = {"environment": self.environment, "folder": str(folder or self.repository)}
+        request = {"arguments": list(arguments), **where, **outputs}
         with self._connection() as connection:
             connection.sendall(json.dumps(request).encode() + b"\n")
             answer = connection.makefile().readline()
@@ -195,17 +211,9 @@ class World:
         return ran
 
     def _connection(self) -> socket.socket:
-        def connect() -> socket.socket | None:
-            connection = socket.socket(socket.AF_UNIX)
-            try:
-                connection.connect(str(self._socket))
-            except OSError:
-                connection.close()
-                return None
-            return connection
-
-        connection = until(connect, what="the server of mngr's commands")
+        connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(180)
+        connection.connect(str(self._server))
         return connection
 
     def create(self, name: str = "t", *arguments: str, status: int = 0) -> Agent:
