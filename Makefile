@@ -14,6 +14,10 @@ unexport PYTHONPATH PYTHONHOME
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CODEX_VERSION := 0.163.0
+# From npm, which not every machine has; tested as well where it is there.
+NPM_CODEX_VERSION := 0.169.0
+# What `make test-matrix` tries besides.
+OLDER_CODEX_VERSIONS := 0.138.0 0.147.0 0.154.0
 MNGR_VERSION := 0.3.0
 PUBLISHED_VERSION := 0.2.0
 # Knows the trajectory format that mngr's transcripts follow; its own dependencies are not needed to validate.
@@ -42,11 +46,11 @@ help: ## This list
 install: $(MAIN)/installed ## Build the wheel (dist/) and install it into .venv
 
 .PHONY: demo
-demo: $(MAIN)/installed $(CODEX)/installed ## Real codex session with a scripted model, converted and shown
-	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(codex))"
+demo: $(MAIN)/installed $(CODEX)/installed ## An agent's whole life, real mngr and codex with a scripted model; LOGIN=1: with your login
+	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(codex))" $(if $(LOGIN),--login)
 
 .PHONY: test
-test: lint test-rust test-python ## Everything that a change must pass: lint, Rust and Python tests
+test: lint test-rust test-python test-npm ## Everything that a change must pass: lint, Rust and Python tests
 
 .PHONY: test-rust
 test-rust: toolchain ## Tests of the Rust crates
@@ -62,6 +66,23 @@ test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)
 		MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) -m pytest -rs
 	@command -v strace >/dev/null || echo "make: SKIPPED: there is no strace, so no hook was killed at every call of the" \
 		"system. On Debian and Ubuntu: apt install strace" >&2
+
+# How tests are told of a codex from npm: what users have on PATH is a script for node.
+npm_codex = $(1)=$(CURDIR)/.venvs/npm-codex-$(1)/node_modules/.bin/codex
+
+.PHONY: test-npm
+test-npm: $(MAIN)/installed
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory test-codex VERSIONS=$(NPM_CODEX_VERSION); else \
+		echo "make: SKIPPED: there is no npm, so codex $(NPM_CODEX_VERSION) was not tested" >&2; fi
+
+.PHONY: test-matrix
+test-matrix: $(MAIN)/installed ## The end-to-end tests with older versions of codex, from npm
+	@$(MAKE) --no-print-directory test-codex VERSIONS="$(OLDER_CODEX_VERSIONS)"
+
+.PHONY: test-codex
+test-codex: $(MAIN)/installed $(foreach version,$(VERSIONS),.venvs/npm-codex-$(version)/installed)
+	@MNGR_CODEX_CODEXES="$(foreach version,$(VERSIONS),$(call npm_codex,$(version)))" \
+		$(call python,$(MAIN)) -m pytest -rs tests/end_to_end
 
 .PHONY: test-packaging
 test-packaging: $(MAIN)/installed ## Slow: sdist, wheel from sdist and editable install, each built afresh
@@ -143,4 +164,10 @@ $(MNGR)/installed: $(MNGR)/created Makefile
 $(CODEX)/installed: $(CODEX)/created Makefile
 	@echo "== $(CODEX): codex $(CODEX_VERSION)"
 	@$(call pip,$(CODEX)) --no-deps openai-codex-cli-bin==$(CODEX_VERSION)
+	@touch $@
+
+.venvs/npm-codex-%/installed: Makefile
+	@echo "== .venvs/npm-codex-$*: codex $*"
+	@mkdir -p $(@D)
+	@npm install --silent --no-fund --no-audit --prefix $(@D) @openai/codex@$*
 	@touch $@

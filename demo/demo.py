@@ -1,67 +1,90 @@
-"""The demo: a real codex session with a scripted model, converted and shown.
+"""The demo: an agent's whole life, with real mngr, real codex and a scripted model.
 
-    python demo/demo.py --codex /path/to/codex
+    python demo/demo.py --codex /path/to/codex [--login]
 
-Run by `make demo` with the Python of the environment that mngr-codex is installed in. Needs no login and no network,
-and touches neither the user's home nor the user's codex: codex gets a home of its own in a temporary folder.
+Run by `make demo` with the Python of the environment that mngr-codex is installed in. Prints each step as the command
+that a user would type. Needs no login and no network, and touches neither the user's home nor the user's agents: all of
+it happens in a temporary folder. With `--login` the model is a real one, and the login is the user's own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
+import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from scripted_model import Answer, Json, Response, ScriptedModel, Usage, message, reasoning, shell_call
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = ROOT / ".demo"
-ROLLOUT = KEPT / "rollout.jsonl"
-TRANSCRIPT = KEPT / "transcript.jsonl"
+KEPT = ROOT / ".demo" / "transcript.jsonl"
+MNGR = Path(sys.executable).with_name("mngr")
 
-PROMPT = "Which of these notes is the longest?"
+NAME = "demo"
+QUESTIONS = ("Which of these notes is the longest?", "And which is the shortest?")
 NOTES = {
     "garden.md": "Water the tomatoes. Prune the roses before the first frost.\n",
     "reading.md": "Two chapters a night.\n",
     "travel.md": "Night train to Vienna, then the slow boat down the Danube to Budapest. Pack a coat.\n",
 }
-CODEX_SECONDS = 60
+COMMAND_SECONDS = 120
+TURN_SECONDS = 180
 
 
-def script() -> list[Answer]:
-    """What the model says: it thinks, calls the shell once, thinks about what came back, and answers."""
+class Model(ScriptedModel):
+    """Says what the demo needs, whoever asks: codex itself asks for a title of the session on the side."""
 
-    def looks(request: Json) -> Response:
+    def scripted(self, request: Json, number: int) -> Answer | None:
+        """The answer to a request, by the last that a person said in it."""
+        said = [
+            "".join(part.get("text", "") for part in item["content"])
+            for item in request["input"]
+            if item.get("role") == "user"
+        ]
+        has_looked = any(str(item.get("type")).endswith("_output") for item in request["input"])
+        if said[-1] == QUESTIONS[0]:
+            return self.answers if has_looked else self.looks
+        if said[-1] == QUESTIONS[1]:
+            # The session was resumed: what was said before is in the request.
+            remembers = QUESTIONS[0] in said
+            text = "`reading.md`, with 4 words." if remembers else "I do not know of which notes you speak."
+            return Response([message(text)], Usage(input=4600, cached_input=4350, output=20))
+        return Response([message("Notes by length")])
+
+    def looks(self, request: Json) -> Response:
+        """It thinks, and calls the shell."""
         return Response(
             [
                 reasoning("**Planning**\n\nThe notes are few, so counting their words tells."),
                 message("I will count the words of each note.", final=False),
-                shell_call(request, "wc -w *.md | sort -n"),
+                shell_call(request, "sleep 3; wc -w *.md | sort -n"),
             ],
             Usage(input=4200, cached_input=3072, output=96, reasoning_output=24),
         )
 
-    return [
-        looks,
-        Response(
+    def answers(self, _: Json) -> Response:
+        """It thinks about what came back, and answers."""
+        return Response(
             [
                 reasoning("**Comparing**\n\nThe last line before the total is the longest note."),
                 message("`travel.md` is the longest: 16 words, against 10 in `garden.md` and 4 in `reading.md`."),
             ],
             Usage(input=4350, cached_input=4096, output=58, reasoning_output=16),
-        ),
-    ]
+        )
 
 
 def configuration(base_url: str) -> str:
-    """The config.toml of the demo's codex."""
+    """The user's config.toml in the demo, which agents take over."""
     return f"""\
 model = "gpt-5.5"
 model_reasoning_effort = "medium"
@@ -89,89 +112,122 @@ plugins = false
 """
 
 
-def environment(home: Path) -> dict[str, str]:
-    """What the demo's codex finds in its environment; its own home is `.codex` in `home`."""
-    return {
-        "HOME": str(home),
-        "CODEX_HOME": str(home / ".codex"),
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        # The user's proxies must not come between codex and the model.
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
+class Demo:
+    """A machine of its own for the demo: home, mngr's settings, tmux server, a repository with notes."""
 
-
-def run_codex(codex: Path, home: Path, base_url: str) -> Path:
-    """Runs one `codex exec` session; gives the rollout that it wrote."""
-    codex_home = home / ".codex"
-    notes = home / "notes"
-    codex_home.mkdir(parents=True)
-    notes.mkdir()
-    for name, text in NOTES.items():
-        (notes / name).write_text(text, encoding="utf-8")
-    (codex_home / "config.toml").write_text(configuration(base_url), encoding="utf-8")
-    began = time.monotonic()
-    try:
-        session = subprocess.Popen(
-            [codex, "exec", "--skip-git-repo-check", PROMPT],
-            cwd=notes,
-            env=environment(home),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
+    def __init__(self, folder: Path, codex: Path, codex_config: str, login: Path | None) -> None:
+        self.home = folder / "home"
+        self.notes = self.home / "notes"
+        binaries, profile, codex_home = folder / "bin", self.home / ".mngr/profiles/demo", self.home / ".codex"
+        for each in (binaries, profile, codex_home, self.notes, folder / "tmux"):
+            each.mkdir(parents=True)
+        (binaries / "codex").symlink_to(codex)
+        self.environment = {
+            "HOME": str(self.home),
+            "PATH": os.pathsep.join(
+                [str(binaries), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+            ),
+            "SHELL": "/bin/bash",
+            "LANG": "C.UTF-8",
+            "TERM": os.environ.get("TERM", "xterm-256color"),
+            "TMUX_TMPDIR": str(folder / "tmux"),
+            # The user's proxies must not come between codex and a model on this machine.
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+        sandbox = ""
+        if login is None:
+            (codex_home / "config.toml").write_text(codex_config, encoding="utf-8")
+            # The scripted model wants nothing, so there is nothing to give away.
+            sandbox = 'sandbox_mode = "danger-full-access"\n'
+        else:
+            (codex_home / "auth.json").symlink_to(login)
+            proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+            self.environment |= proxies
+        (self.home / ".mngr/config.toml").write_text('profile = "demo"\n')
+        (profile / "settings.toml").write_text(
+            f'enabled_backends = ["local"]\n[agent_types.codex]\nauto_allow_permissions = true\n{sandbox}'
         )
-    except OSError as error:
-        fail(f"codex did not run: {error}")
-    try:
-        answer, said = session.communicate(timeout=CODEX_SECONDS)
-    except BaseException as error:
-        os.killpg(session.pid, signal.SIGKILL)  # the group that start_new_session made: codex and its commands
-        _, said = session.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            fail(f"codex was not done after {CODEX_SECONDS} s", said)
-        raise
-    if session.returncode != 0:
-        fail(f"codex ended with status {session.returncode}", said)
-    rollouts = list((codex_home / "sessions").rglob("rollout-*.jsonl"))
-    if len(rollouts) != 1:
-        fail(f"codex wrote {len(rollouts)} rollouts, not one", said)
-    tell("codex", f"answered in {time.monotonic() - began:.1f} s: {answer.strip()}")
-    return rollouts[0]
+        (self.home / ".gitconfig").write_text("[user]\nname = demo\nemail = demo@example.invalid\n")
+        for name, text in NOTES.items():
+            (self.notes / name).write_text(text, encoding="utf-8")
+        for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "Notes"]):
+            subprocess.run(["git", *arguments], cwd=self.notes, env=self.environment, check=True)
+
+    def mngr(self, *arguments: str, is_shown: bool = True, shows_output: bool = True) -> str:
+        """Runs a command of mngr's, shown as one would type it; gives what it printed."""
+        if is_shown:
+            print(f"\n$ {shlex.join(['mngr', *arguments])}", flush=True)
+        try:
+            ran = subprocess.run(
+                [MNGR, *arguments],
+                cwd=self.notes,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            fail(f"mngr did not run: {error}")
+        if ran.returncode != 0:
+            fail(f"`{shlex.join(['mngr', *arguments])}` ended with status {ran.returncode}", ran.stdout + ran.stderr)
+        if is_shown and shows_output:
+            for line in (ran.stderr + ran.stdout).splitlines():
+                if line.strip():
+                    print(f"  {line}", flush=True)
+        return ran.stdout
+
+    def state(self) -> str:
+        """What mngr lists of the agent: its state, and why it waits."""
+        (agent,) = json.loads(self.mngr("list", "--format", "json", is_shown=False))["agents"]
+        reason = agent["plugin"].get("codex", {}).get("waiting_reason")
+        return f"{agent['state']} ({reason})" if reason else str(agent["state"])
+
+    def watch(self) -> None:
+        """Looks at the listing until the agent waits, and prints each change."""
+        print(f"\n$ watch mngr list            # until {NAME} waits", flush=True)
+        begun, seen = time.monotonic(), ""
+        while not seen.startswith("WAITING"):
+            if time.monotonic() - begun > TURN_SECONDS:
+                fail(f"{NAME} was not done after {TURN_SECONDS} s: {seen}")
+            state = self.state()
+            if state != seen:
+                print(f"  {time.monotonic() - begun:4.1f} s  {NAME}  {state}", flush=True)
+                seen = state
+
+    def transcript(self, *options: str, **shown: bool) -> str:
+        """The agent's transcript, as mngr prints it."""
+        return self.mngr("transcript", NAME, "--role", "user", "--role", "agent", *options, **shown)
+
+    @contextmanager
+    def tidied(self) -> Iterator[None]:
+        """Ends what is left of the agent, however the demo ends."""
+        try:
+            yield
+        finally:
+            for arguments in ([str(MNGR), "destroy", NAME, "--force"], ["tmux", "kill-server"]):
+                subprocess.run(
+                    arguments, cwd=self.notes, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True
+                )
 
 
-def convert() -> None:
-    """Converts the kept rollout with the installed program."""
-    program = Path(sys.executable).with_name("mngr-codex")
-    command: list[str | Path] = [program, "convert", ROLLOUT, "--output", TRANSCRIPT, "--agent-id", "demo"]
-    try:
-        converting = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        fail(f"mngr-codex did not run: {error}")
-    if converting.returncode != 0:
-        fail(f"mngr-codex ended with status {converting.returncode}", converting.stderr)
-    tell("convert", f"mngr-codex convert {shown(ROLLOUT)} --output {shown(TRANSCRIPT)} --agent-id demo")
-    for line in converting.stderr.splitlines():
-        tell("", line)
-
-
-def show() -> None:
-    """Prints the kept rollout as a transcript."""
-    print(f"\n{' transcript ':-^78}\n", flush=True)
-    if subprocess.run([sys.executable, Path(__file__).with_name("show.py"), ROLLOUT]).returncode != 0:
-        fail("the transcript could not be shown")
-    print(f"\n{'-' * 78}\n", flush=True)
-
-
-def shown(path: Path) -> str:
-    """A path as one would type it in the project's folder."""
-    return str(path.relative_to(ROOT))
-
-
-def tell(step: str, text: str) -> None:
-    print(f"{step:<9}{text}", flush=True)
+def story(demo: Demo) -> None:
+    """The steps."""
+    demo.mngr("create", NAME, "codex", "--yes", "--no-connect")
+    demo.mngr("message", NAME, "-m", QUESTIONS[0])
+    demo.watch()
+    demo.transcript()
+    demo.mngr("stop", NAME)
+    demo.mngr("start", NAME)
+    demo.mngr("message", NAME, "-m", QUESTIONS[1])
+    demo.watch()
+    demo.transcript("--tail", "1")
+    demo.mngr("codex", "doctor", NAME)
+    demo.mngr("destroy", NAME, "--force")
+    KEPT.parent.mkdir(exist_ok=True)
+    kept = demo.transcript("--preserved", "--format", "jsonl", "--full", shows_output=False)
+    KEPT.write_text(kept, encoding="utf-8")
+    print(f"  {kept.count(chr(10))} records, kept in {KEPT.relative_to(ROOT)}", flush=True)
 
 
 def fail(what: str, said: str = "") -> NoReturn:
@@ -181,23 +237,37 @@ def fail(what: str, said: str = "") -> NoReturn:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A real codex session with a scripted model, converted and shown.")
+    parser = argparse.ArgumentParser(description="An agent's whole life, with real mngr and real codex.")
     parser.add_argument("--codex", type=Path, required=True, help="the codex binary")
-    codex = parser.parse_args().codex.resolve()
+    parser.add_argument("--login", action="store_true", help="ask a real model, with the login in ~/.codex")
+    arguments = parser.parse_args()
+    for needed in ("tmux", "git", "rsync"):
+        if shutil.which(needed) is None:
+            fail(f"there is no {needed}, which mngr needs. On Debian and Ubuntu: apt install {needed}")
+    login = None
+    if arguments.login:
+        login = Path.home() / ".codex" / "auth.json"
+        if not login.exists():
+            fail(f"there is no {login}. Log in with: codex login")
+    with ExitStack() as stack:
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="mngr-codex-", ignore_cleanup_errors=True))
+        )
+        base_url = "" if login else stack.enter_context(Model()).base_url
+        demo = Demo(folder, arguments.codex.resolve(), configuration(base_url), login)
+        stack.enter_context(demo.tidied())
+        whose = "your login" if login else "a scripted model"
+        print(f"In {folder}, with codex {version(arguments.codex)} and {whose}.", flush=True)
+        story(demo)
 
-    KEPT.mkdir(exist_ok=True)
-    for old in (ROLLOUT, TRANSCRIPT):
-        old.unlink(missing_ok=True)
-    answers = script()
-    with tempfile.TemporaryDirectory(prefix="mngr-codex-demo-") as home, ScriptedModel(answers) as model:
-        tell("model", f"a scripted one listens on {model.base_url}")
-        tell("codex", f"codex exec {PROMPT!r}")
-        shutil.copyfile(run_codex(codex, Path(home), model.base_url), ROLLOUT)
-        if len(model.requests) != len(answers):
-            fail(f"codex asked the model {len(model.requests)} times, not {len(answers)}")
-    convert()
-    show()
-    tell("kept", f"{shown(ROLLOUT)} (what codex wrote), {shown(TRANSCRIPT)} (mngr's common transcript)")
+
+def version(codex: Path) -> str:
+    """The version of codex."""
+    # Without a home of its own codex would write into the user's, to tell its version even.
+    environment = {**os.environ, "CODEX_HOME": os.devnull}
+    told = subprocess.run([codex, "--version"], env=environment, capture_output=True, text=True).stdout
+    found = re.search(r"\d\S*", told)
+    return found[0] if found else "of no known version"
 
 
 if __name__ == "__main__":

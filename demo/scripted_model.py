@@ -19,7 +19,13 @@ from typing import Any, Self
 
 Json = dict[str, Any]
 
-_ID_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
+_ID_PREFIXES = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "tool_search_call": "tsc",
+}
 _DELTA_CHARACTERS = 40
 
 
@@ -50,8 +56,23 @@ class Response:
     usage: Usage = Usage()
 
 
-Answer = Response | Callable[[Json], Response]
-"""An entry of a script: a response, or what makes one from the request's body."""
+@dataclass(frozen=True)
+class Failure:
+    """What the model answers where it fails."""
+
+    status: int = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What the model answers where the connection breaks in the middle of it."""
+
+    items: Sequence[Json] = ()
+
+
+Answered = Response | Failure | Dropped
+Answer = Answered | Callable[[Json], Answered]
+"""An entry of a script: an answer, or what makes one from the request's body."""
 
 
 def message(text: str, *, final: bool = True) -> Json:
@@ -105,7 +126,7 @@ class ScriptedModel:
     codex does not retry.
     """
 
-    def __init__(self, script: Sequence[Answer]) -> None:
+    def __init__(self, script: Sequence[Answer] = ()) -> None:
         self.requests: list[Json] = []
         """The body of each request for a response, in the order in which they came."""
         self.strays: list[str] = []
@@ -133,16 +154,24 @@ class ScriptedModel:
         self._thread.join()
         self._server.server_close()
 
-    def answer(self, request: Json) -> Response | None:
+    def answer(self, request: Json) -> Answered | None:
         """Takes a request down and gives the answer that the script has for it, its items with ids, or None."""
         with self._lock:
             self.requests.append(request)
-            number = len(self.requests)
-            if number > len(self._script):
-                return None
-            answer = self._script[number - 1]
-            response = answer(request) if callable(answer) else answer
-            return Response([self._identified(item) for item in response.items], response.usage)
+            answer = self.scripted(request, len(self.requests))
+        # An answer may take its time, and another request come meanwhile.
+        answered = answer(request) if callable(answer) else answer
+        with self._lock:
+            match answered:
+                case Response(items, usage):
+                    return Response([self._identified(item) for item in items], usage)
+                case Dropped(items):
+                    return Dropped([self._identified(item) for item in items])
+        return answered
+
+    def scripted(self, request: Json, number: int) -> Answer | None:
+        """The script's answer to the request of this number, from 1."""
+        return self._script[number - 1] if number <= len(self._script) else None
 
     def stray(self, request: str) -> None:
         """Takes down a request for anything but a response."""
@@ -176,10 +205,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reply(HTTPStatus.BAD_REQUEST, _error(f"{type(error).__name__}: {error}"))
         if response is None:
             return self._reply(HTTPStatus.BAD_REQUEST, _error("the script has no answer to this request"))
+        if isinstance(response, Failure):
+            return self._reply(response.status, _error("it fails, as it is told to"))
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        for event in _events(response):
+        events = _events(response) if isinstance(response, Response) else _broken_off(response)
+        for event in events:
             self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
         return None
 
@@ -193,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
         """Says nothing: what was asked is in `requests` and `strays`."""
 
-    def _reply(self, status: HTTPStatus, content: Json) -> None:
+    def _reply(self, status: int, content: Json) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -215,6 +247,13 @@ def _events(response: Response) -> Iterator[Json]:
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
     done = {"status": "completed", "output": response.items, "usage": response.usage.as_json()}
     yield {"type": "response.completed", "response": {**head, **done}}
+
+
+def _broken_off(dropped: Dropped) -> Iterator[Json]:
+    """The events before the connection breaks."""
+    yield {"type": "response.created", "response": {"id": "resp_scripted", "object": "response", "output": []}}
+    for index, item in enumerate(dropped.items):
+        yield from _item_events(item, {"item_id": item["id"], "output_index": index})
 
 
 def _item_events(item: Json, place: Json) -> Iterator[Json]:

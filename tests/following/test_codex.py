@@ -17,7 +17,7 @@ from tests.program import program, run
 DEMO = Path(__file__).parents[2] / "demo"
 sys.path.append(str(DEMO))
 
-from demo import configuration, environment  # noqa: E402
+from demo import configuration  # noqa: E402
 from scripted_model import Answer, Json, Response, ScriptedModel, Usage, message, reasoning, shell_call  # noqa: E402
 
 VARIABLE = "MNGR_CODEX_CODEX"
@@ -88,6 +88,14 @@ def test_a_session_while_watchers_are_killed(codex: Path, tmp_path: Path, seed: 
     script = answers()
     with ScriptedModel(script) as model:
         (codex_home / "config.toml").write_text(configuration(model.base_url))
+        environment = {
+            "HOME": str(home),
+            "CODEX_HOME": str(codex_home),
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "MNGR_AGENT_STATE_DIR": str(followed.state),
+        }
         command: list[str | Path] = [
             codex,
             "exec",
@@ -105,7 +113,7 @@ def test_a_session_while_watchers_are_killed(codex: Path, tmp_path: Path, seed: 
                 session = subprocess.Popen(
                     command,
                     cwd=work,
-                    env=environment(home) | {"MNGR_AGENT_STATE_DIR": str(followed.state)},
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,

@@ -1,0 +1,195 @@
+"""The agent type ``codex``."""
+
+from __future__ import annotations
+
+import importlib.resources
+import shlex
+from typing import TYPE_CHECKING, Any, cast
+
+from imbue.mngr.agents.base_agent import quote_agent_args
+from imbue.mngr.agents.tui_agent import InteractiveTuiAgent
+from imbue.mngr.agents.tui_utils import SubmissionConfirmationPolicy, SubmissionEvidenceProbe
+from imbue.mngr.interfaces.agent import (
+    CliBackedAgentMixin,
+    HasAutoInstallMixin,
+    HasCommonTranscriptMixin,
+    HasPermissionPolicyMixin,
+    HasSessionAdoptionMixin,
+    HasSessionPreservationMixin,
+    HasUnattendedModeMixin,
+    HasVersionManagementMixin,
+)
+from imbue.mngr.primitives import CommandString
+
+from mngr_codex.plugin import launch, messages, paths, state
+from mngr_codex.plugin.config import CodexAgentConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
+    from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
+
+
+class CodexAgent(
+    InteractiveTuiAgent[CodexAgentConfig],
+    HasCommonTranscriptMixin,
+    HasSessionAdoptionMixin,
+    HasSessionPreservationMixin,
+    HasUnattendedModeMixin,
+    HasPermissionPolicyMixin,
+    HasVersionManagementMixin,
+    HasAutoInstallMixin,
+    CliBackedAgentMixin,
+):
+    """A codex TUI in a pane, with hooks and a watcher that tell mngr what it does."""
+
+    # -- the command
+
+    def assemble_command(
+        self,
+        host: OnlineHostInterface,
+        agent_args: tuple[str, ...],
+        command_override: CommandString | None,
+        initial_message: str | None = None,
+    ) -> CommandString:
+        """Give the command that starts codex; which codex that is stands in the script that it runs."""
+        arguments = (*self.agent_config.cli_args, *quote_agent_args(agent_args))
+        return CommandString(launch.launch_command(self._get_agent_dir(), arguments))
+
+    def get_expected_process_name(self) -> str:
+        """Give the name of codex's process."""
+        return "codex"
+
+    # -- before anything is made
+
+    @classmethod
+    def preflight_check(
+        cls,
+        source_host: OnlineHostInterface,
+        source_path: Path,
+        agent_options: CreateAgentOptions,
+        agent_config: AgentTypeConfig,
+        mngr_ctx: MngrContext,
+    ) -> None:
+        """Refuse wrong settings, and a folder in which nobody has agreed that codex may work."""
+        from mngr_codex.plugin.provisioning import check
+
+        check(source_host, source_path, agent_options, cast("CodexAgentConfig", agent_config), mngr_ctx)
+
+    # -- provisioning
+
+    def provision(self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
+        """Put on the host what the agent needs there."""
+        from mngr_codex.plugin.provisioning import provision
+
+        provision(self, host, options, mngr_ctx)
+
+    def on_after_provisioning(
+        self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext
+    ) -> None:
+        """Take over the sessions that the agent is to go on with."""
+        if options.adopt_session or options.source_agent_state_location is not None:
+            self.adopt_session(host, options, mngr_ctx)
+
+    def adopt_session(self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
+        """Copy sessions to this agent and let codex resume the last of them."""
+        from mngr_codex.plugin import adoption
+
+        adoption.adopt(self, host, options, mngr_ctx)
+
+    # -- destruction
+
+    def on_destroy(self, host: OnlineHostInterface) -> None:
+        """Keep what is to be kept of this agent."""
+        self.preserve_session_state(host)
+
+    def preserve_session_state(self, host: OnlineHostInterface) -> None:
+        """Copy transcripts, sessions and pointers to where mngr keeps those of destroyed agents."""
+        from mngr_codex.plugin import preservation
+
+        preservation.preserve(self, host)
+
+    # -- what it can do
+
+    def is_unattended_enabled(self) -> bool:
+        """Tell whether codex never asks for approval."""
+        return self.agent_config.auto_allow_permissions
+
+    def get_permission_policy(self) -> Mapping[str, Any]:
+        """Give what the settings say of approvals and of the sandbox."""
+        from mngr_codex.plugin.provisioning import codex_settings
+
+        policy = {**codex_settings(self.agent_config), **self.agent_config.config_overrides}
+        return {name: policy[name] for name in ("approval_policy", "sandbox_mode") if name in policy}
+
+    def get_install_binary_name(self) -> str:
+        """Give the program that has to be there."""
+        from mngr_codex.plugin.invocation import program_of
+
+        return program_of(str(self.agent_config.command))
+
+    def get_install_command(self) -> str:
+        """Give the shell command that installs codex."""
+        from mngr_codex.plugin.install import install_command
+
+        return install_command(self.agent_config.version)
+
+    def reconcile_installed_version(self, host: OnlineHostInterface, mngr_ctx: MngrContext) -> None:
+        """See to it that codex is there in the version that the settings ask for, or tell of a newer one."""
+        from mngr_codex.plugin.provisioning import reconcile_version
+
+        reconcile_version(self.agent_config, host, mngr_ctx)
+
+    # -- state
+
+    def is_blocked_on_dialog(self) -> bool:
+        """Tell whether codex waits for an approval."""
+        return state.is_blocked(self.host, self._get_agent_dir())
+
+    # -- transcripts
+
+    def get_raw_transcript_scripts(self) -> Mapping[str, str]:
+        """Give the script that brings the raw transcript up to date."""
+        return _scripts("stream_transcript.sh")
+
+    @property
+    def is_common_transcript_enabled(self) -> bool:
+        """Whether a common transcript is made."""
+        return self.agent_config.emit_common_transcript
+
+    def get_common_transcript_scripts(self) -> Mapping[str, str]:
+        """Give the script that brings the common transcript up to date."""
+        return _scripts("common_transcript.sh")
+
+    # -- messages
+
+    def get_tui_ready_indicator(self) -> Callable[[str], bool]:
+        """Give what tells whether codex has come up."""
+        return lambda pane: messages.Screen.of("codex", pane).is_up
+
+    def wait_for_ready_signal(
+        self, is_readiness_awaited: bool, start_action: Callable[[], None], timeout: float | None = None
+    ) -> None:
+        """Start codex, and wait until it has come up."""
+        started = self._get_agent_dir() / paths.STARTED
+        if is_readiness_awaited:
+            self.host.execute_idempotent_command(f"rm -f {shlex.quote(str(started))}", timeout_seconds=10.0)
+        start_action()
+        if is_readiness_awaited:
+            messages.await_start(self, max(timeout or 0.0, messages.READY_SECONDS))
+
+    def _send_message_holding_lock(self, message: str) -> None:
+        messages.send(self, message, float(self.agent_config.message_confirmation_seconds))
+
+    def _build_submission_evidence_probes(
+        self, message: str, policy: SubmissionConfirmationPolicy
+    ) -> Sequence[SubmissionEvidenceProbe]:
+        """Give none: evidence is looked for by :func:`mngr_codex.plugin.messages.send`."""
+        return ()
+
+
+def _scripts(*names: str) -> dict[str, str]:
+    folder = importlib.resources.files("mngr_codex") / "commands"
+    return {name: (folder / name).read_text(encoding="utf-8") for name in names}

@@ -1,0 +1,92 @@
+"""``mngr codex``: the program's own commands where only ``mngr`` is on PATH, and a doctor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from imbue.mngr.cli.common_opts import add_common_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@click.group()
+def codex() -> None:
+    """Look after codex agents, and convert what codex writes."""
+
+
+def _passed_on(name: str, short_help: str) -> click.Command:
+    @click.command(
+        name,
+        short_help=short_help,
+        context_settings={"ignore_unknown_options": True, "help_option_names": []},
+        add_help_option=False,
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def run(arguments: tuple[str, ...]) -> None:
+        import os
+
+        from mngr_codex.plugin.executable import own_program
+
+        program = own_program()
+        if program is None:
+            raise click.ClickException("The program mngr-codex is gone. Install it anew: mngr plugin add mngr-codex")
+        words = arguments if name == "convert" else with_state_dir(arguments)
+        os.execv(program, [str(program), name, *words])
+
+    return run
+
+
+for _name, _short_help in (
+    ("convert", "Convert a rollout to a common transcript."),
+    ("marker", "Show what says whether an agent is at work: marker show --agent NAME."),
+    ("watch", "Follow an agent's rollouts: watch --once --agent NAME."),
+):
+    codex.add_command(_passed_on(_name, _short_help))
+
+
+def with_state_dir(arguments: Sequence[str]) -> list[str]:
+    """Put an agent's state dir where it is named: ``--agent NAME`` becomes ``--state-dir DIR``.
+
+    Raises:
+        click.UsageError: No agent of this machine has the name.
+    """
+    words = list(arguments)
+    for index, word in enumerate(words):
+        if word == "--":
+            break
+        if word == "--agent" and index + 1 < len(words):
+            words[index : index + 2] = ["--state-dir", str(_state_dir(words[index + 1]))]
+        elif word.startswith("--agent="):
+            words[index] = f"--state-dir={_state_dir(word.partition('=')[2])}"
+    return words
+
+
+def _state_dir(name: str) -> Path:
+    import json
+
+    from imbue.mngr.config.host_dir import read_default_host_dir
+
+    for data in read_default_host_dir().glob("agents/*/data.json"):
+        try:
+            if name in (json.loads(data.read_bytes())["name"], data.parent.name):
+                return data.parent
+        except (OSError, ValueError, KeyError):
+            continue
+    raise click.UsageError(f"This machine has no agent {name}. `mngr list` shows those that there are.")
+
+
+@codex.command()
+@click.argument("names", nargs=-1)
+@add_common_options
+@click.pass_context
+def doctor(ctx: click.Context, /, **_: object) -> None:
+    """Look whether all is there that codex agents need, and say what to do where it is not.
+
+    Looks at this machine and at its codex agents, or at those of these NAMES. Ends with 1 if something is wrong.
+    """
+    from mngr_codex.plugin.doctor import run
+
+    ctx.exit(run(ctx))

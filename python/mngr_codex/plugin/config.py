@@ -1,0 +1,121 @@
+"""The settings of the agent type ``codex``: what may stand under ``[agent_types.codex]`` in mngr's settings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self, get_args
+
+from imbue.mngr.config.data_types import AgentTypeConfig
+from imbue.mngr.errors import ConfigParseError
+from imbue.mngr.primitives import CommandString
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
+UpdatePolicy = Literal["AUTO", "ASK", "NEVER"]
+
+
+class CodexAgentConfig(AgentTypeConfig):
+    """Settings of a codex agent.
+
+    mngr does not always validate what it fills this with, so the agent calls :meth:`validated` before anything is made.
+    """
+
+    command: CommandString = Field(
+        default=CommandString("codex"),
+        description="The codex to run: a name on PATH, a path, or a command with arguments of its own.",
+    )
+    model: str | None = Field(
+        default=None,
+        description="Codex's own `model` setting. Unset: what the user's config.toml or codex itself says.",
+    )
+    model_reasoning_effort: ReasoningEffort | None = Field(
+        default=None,
+        description=f"How hard the model thinks: {', '.join(get_args(ReasoningEffort))}. Unset: as codex decides.",
+    )
+    sandbox_mode: SandboxMode = Field(
+        default="workspace-write",
+        description=f"What commands of the model may touch: {', '.join(get_args(SandboxMode))}.",
+    )
+    auto_allow_permissions: bool = Field(
+        default=False,
+        description='Never ask for approval (codex\'s `approval_policy = "never"`): for agents that nobody watches. '
+        "The sandbox still holds.",
+    )
+    config_overrides: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Anything else for codex's config.toml, as tables. Merged deeply and last: wins over the settings "
+        "above and over the user's own config.toml.",
+    )
+    use_user_config: bool = Field(
+        default=True,
+        description="Carry over what the user has set up in ~/.codex: settings, model providers, MCP servers, "
+        "profiles, AGENTS.md, prompts, skills and rules. The login is shared in any case.",
+    )
+    auto_dismiss_dialogs: bool = Field(
+        default=False,
+        description="Trust the agent's work dir without asking.",
+    )
+    auto_dismiss_dialogs_at_startup: bool | None = Field(
+        default=None,
+        description="Another name for auto_dismiss_dialogs, as older versions of mngr call it.",
+    )
+    trust_repo_hooks: bool = Field(
+        default=False,
+        description="Let hooks run that the repository brings (`.codex/hooks.json` and the like) where nobody can be "
+        "asked. They run commands as the user, so only for repositories whose hooks are known.",
+    )
+    update_policy: UpdatePolicy = Field(
+        default="ASK",
+        description="What to do when codex has a newer version: AUTO runs `codex update`, ASK asks where somebody can "
+        "be asked and gives a notice elsewhere, NEVER gives a notice.",
+    )
+    version: str | None = Field(
+        default=None,
+        description="The version of codex that must be there: installed if codex is missing, an error if there is "
+        "another.",
+    )
+    check_installation: bool = Field(
+        default=True,
+        description="Look whether codex is there, and offer to install it where it is not.",
+    )
+    emit_common_transcript: bool = Field(
+        default=True,
+        description="Make the common transcript, which `mngr transcript` shows. The raw one is made in any case.",
+    )
+    message_confirmation_seconds: float = Field(
+        default=90.0,
+        gt=0,
+        description="How long `mngr message` waits for codex to take a message. While a call of a turn runs, codex "
+        "holds messages; then a warning tells so.",
+    )
+    preserve_on_destroy: bool = Field(
+        default=True,
+        description="Keep transcripts and sessions of an agent that is destroyed, for `mngr transcript --preserved` "
+        "and `mngr create --adopt`.",
+    )
+
+    @property
+    def is_dialog_dismissed(self) -> bool:
+        """Whether the work dir is to be trusted without asking, by either name of the setting."""
+        return bool(self.auto_dismiss_dialogs or self.auto_dismiss_dialogs_at_startup)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused_as_mngr_does(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Tell of wrong values as mngr tells of wrong settings: it shows pydantic's own error as a crash."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
+                for problem in error.errors()
+            )
+            raise ConfigParseError(f"Wrong settings of a codex agent: {problems}") from None
+
+    def validated(self) -> Self:
+        """Give these settings with every value checked.
+
+        Raises:
+            ConfigParseError: A value is none of those that are allowed; the message names the setting and them.
+        """
+        return type(self).model_validate({name: value for name, value in self if value is not None})

@@ -1,0 +1,205 @@
+"""``mngr codex doctor``: whether all is there that codex agents need, and what to do where it is not."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imbue.mngr.api.providers import get_provider_instance
+from imbue.mngr.cli.common_opts import setup_command_context
+from imbue.mngr.cli.output_helpers import write_human_line
+from imbue.mngr.config.agent_config_registry import resolve_agent_type
+from imbue.mngr.config.data_types import CommonCliOptions
+from imbue.mngr.errors import UserInputError
+from imbue.mngr.interfaces.host import OnlineHostInterface
+from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState, AgentTypeName, HostName, OutputFormat
+
+from mngr_codex.plugin import AGENT_TYPE, codex_home, executable, hook_trust, paths, rivals, updates
+from mngr_codex.plugin.agent import CodexAgent
+from mngr_codex.plugin.config import CodexAgentConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import click
+    from imbue.mngr.config.data_types import MngrContext
+
+_LIMITS = Path("/proc/sys/fs/inotify")
+_FEWEST_INSTANCES = 128
+_FEWEST_WATCHES = 8192
+_SECONDS = 30.0
+
+
+class DoctorOptions(CommonCliOptions):
+    """What ``mngr codex doctor`` was called with."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    said: str
+    remedy: str | None = None
+    """What to do, if something is wrong."""
+    agent: str | None = None
+    """The agent that it is about; None for the machine."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether there is something to do."""
+        return self.remedy is not None
+
+
+def run(ctx: click.Context) -> int:
+    """Look, print what was found, and give the exit status: 1 if something is wrong."""
+    mngr_ctx, output, options = setup_command_context(ctx, "codex-doctor", DoctorOptions)
+    findings = list(examine(mngr_ctx, options.names))
+    if output.output_format is OutputFormat.HUMAN:
+        for finding in findings:
+            about = f"{finding.agent}: " if finding.agent else ""
+            write_human_line("{} {}{}: {}", "✗" if finding.is_wrong else "✓", about, finding.what, finding.said)
+            if finding.remedy is not None:
+                write_human_line("    {}", finding.remedy)
+    else:
+        print(json.dumps([{**asdict(finding), "is_wrong": finding.is_wrong} for finding in findings], indent=2))
+    return int(any(finding.is_wrong for finding in findings))
+
+
+def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
+    """Look at this machine and at its codex agents.
+
+    Args:
+        mngr_ctx: mngr's context.
+        names: The agents to look at; all if there are none.
+
+    Raises:
+        UserInputError: No codex agent of this machine has one of the names.
+    """
+    host = get_provider_instance(LOCAL_PROVIDER_NAME, mngr_ctx).get_host(HostName("localhost"))
+    assert isinstance(host, OnlineHostInterface), "mngr's own machine is always there"
+    there = [agent for agent in host.get_agents() if isinstance(agent, CodexAgent)]
+    agents = [agent for agent in there if not names or str(agent.name) in names]
+    if unknown := set(names) - {str(agent.name) for agent in agents}:
+        raise UserInputError(f"This machine has no codex agent {', '.join(sorted(unknown))}")
+    config = resolve_agent_type(AgentTypeName(AGENT_TYPE), mngr_ctx.config).agent_config
+    assert isinstance(config, CodexAgentConfig), "the type is ours"
+    yield from _machine(host, config)
+    warning = rivals.warning(mngr_ctx.pm)
+    yield Finding("other plugins", "none claims the agent type" if warning is None else "there are", warning)
+    for agent in agents:
+        yield from _agent(host, agent)
+
+
+def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Finding]:
+    command = str(config.command)
+    version = updates.installed_version(host, command)
+    if version is None:
+        yield Finding("codex", f"`{command} --version` tells none", "npm install -g @openai/codex")
+    elif config.version and config.version != version:
+        yield Finding(
+            "codex", f"{version}, where the settings ask for {config.version}", "install that, or change `version`"
+        )
+    else:
+        yield Finding("codex", version)
+    yield _login(host, config)
+    program = executable.own_program()
+    problem = executable.works(host, program) if program else "it is not where it was installed"
+    yield Finding(
+        "program", problem or str(program), "install it anew: mngr plugin add mngr-codex" if problem else None
+    )
+    yield from _inotify()
+
+
+def _login(host: OnlineHostInterface, config: CodexAgentConfig) -> Finding:
+    own = Path.home() / ".codex"
+    settings = codex_home.read_config(host, str(own / "config.toml")) if config.use_user_config else {}
+    settings = codex_home.merge(settings, config.config_overrides)
+    if (own / "auth.json").is_file():
+        return Finding("login", f"{own / 'auth.json'} is there")
+    if not codex_home.needs_login(settings):
+        return Finding("login", "the model provider needs none")
+    return Finding("login", f"there is no {own / 'auth.json'}", "codex login")
+
+
+def _inotify() -> Iterator[Finding]:
+    for name, fewest in (("max_user_instances", _FEWEST_INSTANCES), ("max_user_watches", _FEWEST_WATCHES)):
+        try:
+            limit = int((_LIMITS / name).read_text())
+        except (OSError, ValueError):
+            continue
+        remedy = f"sudo sysctl fs.inotify.{name}={fewest} (until then files are looked at four times a second)"
+        yield Finding(f"inotify {name}", str(limit), remedy if limit < fewest else None)
+
+
+def _agent(host: OnlineHostInterface, agent: CodexAgent) -> Iterator[Finding]:
+    name = str(agent.name)
+    state_dir = agent._get_agent_dir()
+    lifecycle = agent.get_lifecycle_state()
+    is_up = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
+    yield Finding("state", lifecycle.value, None if is_up else f"mngr start {name} --restart", name)
+    program = state_dir / paths.PROGRAM
+    shown = host.execute_idempotent_command(
+        f"{shlex.quote(str(program))} marker show --json --state-dir {shlex.quote(str(state_dir))}",
+        timeout_seconds=_SECONDS,
+    )
+    if not shown.success:
+        yield Finding(
+            "program", shown.stderr.strip() or f"{program} does not run", f"mngr create {name} --reuse --update", name
+        )
+    else:
+        yield Finding("marker", _told(json.loads(shown.stdout)), None, name)
+    yield _hooks(host, agent, name)
+    if is_up:
+        yield _watcher(host, program, name)
+
+
+def _told(marker: dict[str, Any]) -> str:
+    """What the program says of the marker, in a line."""
+    parts = [str(marker.get("state"))]
+    for turn in [marker.get("root"), *(marker.get("subagents") or [])]:
+        if turn:
+            whose = f"subagent {turn['agent_id']}" if turn.get("agent_id") else "root"
+            parts.append(f"{whose} {turn.get('phase')} since {turn.get('since')}, because {turn.get('evidence')}")
+    return "; ".join(parts)
+
+
+def _hooks(host: OnlineHostInterface, agent: CodexAgent, name: str) -> Finding:
+    state_dir = agent._get_agent_dir()
+    home = state_dir / paths.CODEX_HOME
+    report = hook_trust.ask_codex(
+        host, command=str(agent.agent_config.command), codex_home=home, work_dir=agent.work_dir
+    )
+    trust = hook_trust.decide(report, own_commands=codex_home.own_commands(state_dir / paths.PROGRAM), codex_home=home)
+    if trust.problem is not None:
+        return Finding("hooks", trust.problem, "use a newer codex, or one that answers `codex app-server`", name)
+    known = codex_home.read_config(host, str(home / "config.toml")).get("hooks", {}).get("state", {})
+    untold = [
+        hook
+        for hook in report.hooks or ()
+        if not hook.is_managed and known.get(hook.key, {}).get("trusted_hash") != hook.current_hash
+    ]
+    if untold:
+        return Finding(
+            "hooks",
+            f"codex will ask for a review of these: {', '.join(str(hook) for hook in untold)}",
+            f"answer it in `mngr connect {name}`, or make the agent anew",
+            name,
+        )
+    off = sum(1 for entry in known.values() if entry.get("enabled") is False)
+    return Finding("hooks", f"{len(known) - off} trusted, {off} switched off", None, name)
+
+
+def _watcher(host: OnlineHostInterface, program: Path, name: str) -> Finding:
+    listed = host.execute_idempotent_command("ps -e -o pid=,args=", timeout_seconds=_SECONDS).stdout
+    watchers = [line.split()[0] for line in listed.splitlines() if f"{program} watch" in line]
+    if watchers:
+        return Finding("watcher", f"process {', '.join(watchers)}", None, name)
+    return Finding(
+        "watcher", "none runs, so the transcript stands still", f"mngr stop {name} && mngr start {name}", name
+    )

@@ -1,0 +1,312 @@
+"""Messages to a running codex: typed into its composer, and known to have arrived by what codex wrote.
+
+A message goes where the composer is and nowhere else: never into a dialog, a shell, or a draft of the user's. It has
+arrived when the rollout holds it, which codex writes when it takes a message in. While a turn runs that is between two
+requests to the model; until then codex shows that it holds the message.
+
+How the composer looks was seen on 0.138 to 0.169.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import re
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imbue.mngr.agents.base_agent import build_clear_pane_modes_tmux_subcommand
+from imbue.mngr.errors import AgentStartError, MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
+from imbue.mngr.hosts.common import SHELL_COMMANDS
+from imbue.mngr.utils.polling import poll_until
+from loguru import logger
+
+from mngr_codex.plugin import paths
+
+if TYPE_CHECKING:
+    from imbue.mngr.agents.base_agent import BaseAgent
+
+READY_SECONDS = 30.0
+COMMAND_SECONDS = 5
+_SHOWN_SECONDS = 10
+# A draft is one that stays: while codex starts, the row may be anything for a moment.
+_DRAFT_SECONDS = 3.0
+_LONGEST_PATTERN = 400
+_MESSAGE_FILE = "plugin/codex/message"
+
+# Where a message begins with `!`, codex would run the rest as a command of the user's, outside sandbox and approvals. A
+# character without width in front keeps it a message.
+_KEEPS_TEXT = "\u2060"
+
+_STYLE = re.compile(r"\x1b\[[0-9;:]*m")
+_ROW = re.compile(r"^(?:\x1b\[[0-9;:]*m)*[›!](?:\x1b\[[0-9;:]*m)* ")
+# What nobody typed is dim: a hint at what could be typed.
+_HINT = re.compile(r"^(?:\x1b\[[0-9;:]*m)*›(?:\x1b\[[0-9;:]*m)* (?:\x1b\[[0-9;:]*m)*?\x1b\[(?:[0-9;:]*;)?2m")
+_CHOICE = re.compile(r"^› \d+\. ")
+_LOGIN = re.compile(r"^> \d+\. Sign in", re.MULTILINE)
+_SLASH_COMMAND = re.compile(r"/[a-z][a-z0-9_:-]*(?=\s|$)")
+# Escape sequences end a paste, and what follows would be keys.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+_DIALOGS = (
+    ("Hooks need review", "its review of hooks"),
+    ("Would you like to", "a question for approval"),
+    ("Do you trust", "its question whether to trust the folder"),
+    ("Meet GPT", "its question about a newer model"),
+    ("Try new model", "its question about a newer model"),
+    ("Update available", "its offer of an update"),
+)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What codex's terminal shows, as far as messages need it."""
+
+    is_codex: bool
+    """Whether codex runs there, and no shell."""
+    is_loading: bool
+    row: str | None
+    """The row of the composer, or of the choice that a dialog offers."""
+    is_empty: bool
+    """Whether nothing has been typed into the composer."""
+    text: str
+    """All of it, without styles."""
+
+    @property
+    def dialog(self) -> str | None:
+        """What the dialog is that holds the terminal, or None if there is none."""
+        if self.is_codex and _LOGIN.search(self.text):
+            return "its login"
+        if self.row is None or self.is_empty or not _CHOICE.match(self.row):
+            return None
+        return next((name for phrase, name in _DIALOGS if phrase in self.text), "a choice to be made")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether codex has come up: with its composer, or with a dialog."""
+        return (self.row is not None or self.dialog is not None) and not self.is_loading
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a message can be typed."""
+        return self.is_codex and not self.is_loading and self.is_empty
+
+    @classmethod
+    def of(cls, command: str, pane: str) -> Screen:
+        """Reads a terminal.
+
+        Args:
+            command: The name of the process in its foreground.
+            pane: What it shows, with styles.
+        """
+        text = _STYLE.sub("", pane)
+        styled = next((line for line in reversed(pane.splitlines()) if _ROW.match(line)), None)
+        return cls(
+            is_codex=command not in SHELL_COMMANDS,
+            is_loading=any(line.strip() == "loading" for line in text.splitlines()[:6]),
+            row=None if styled is None else _STYLE.sub("", styled).rstrip(),
+            is_empty=styled is not None and _HINT.match(styled) is not None,
+            text=text,
+        )
+
+
+def look(agent: BaseAgent[Any], target: str) -> Screen:
+    """Looks at the agent's terminal."""
+    command = f"tmux -u display-message -p -t {target} '#{{pane_current_command}}' \\; capture-pane -e -p -t {target}"
+    result = agent.host.execute_idempotent_command(command, timeout_seconds=agent.send_command_timeout_seconds)
+    if not result.success:
+        raise SendMessageError(
+            str(agent.name), f"its terminal is gone: {result.stderr.strip()}", SendFailureKind.AGENT_UNREACHABLE
+        )
+    running, _, pane = result.stdout.partition("\n")
+    return Screen.of(running.strip(), pane)
+
+
+def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SECONDS) -> None:
+    """Waits until a message can be typed.
+
+    Raises:
+        SendMessageError: A dialog, a shell or a draft is in the way, or codex does not come up.
+    """
+    screen = look(agent, target)
+    begun = time.monotonic()
+
+    def is_settled() -> bool:
+        nonlocal screen
+        screen = look(agent, target)
+        is_typed_into = screen.is_codex and screen.is_up and time.monotonic() - begun > _DRAFT_SECONDS
+        return screen.is_ready or screen.dialog is not None or is_typed_into
+
+    if not (screen.is_ready or screen.dialog is not None):
+        poll_until(is_settled, timeout=seconds, poll_interval=0.1)
+    name = str(agent.name)
+    if screen.dialog is not None:
+        is_login = screen.dialog == "its login"
+        remedy = f"codex login, then mngr stop {name} and mngr start {name}" if is_login else f"mngr connect {name}"
+        raise SendMessageError(
+            name,
+            f"codex shows {screen.dialog}, which takes all input. Answer it with: {remedy}",
+            SendFailureKind.INPUT_BLOCKED,
+        )
+    if screen.is_ready:
+        return
+    if not screen.is_codex:
+        raise SendMessageError(
+            name, f"codex has ended. Start it with: mngr start {name} --restart", SendFailureKind.AGENT_UNREACHABLE
+        )
+    if screen.row is not None and not screen.is_loading:
+        raise SendMessageError(
+            name,
+            f"somebody has begun to type there: {screen.row[2:80]!r}. Send or delete that with: mngr connect {name}",
+            SendFailureKind.INPUT_BLOCKED,
+        )
+    raise SendMessageError(name, f"codex is not ready after {seconds:.0f} s", SendFailureKind.NOT_READY)
+
+
+def await_start(agent: BaseAgent[Any], seconds: float) -> None:
+    """Wait until codex has come up in a pane in which it was just started.
+
+    Raises:
+        AgentStartError: It ended at once, or does not come up; with what it said last.
+    """
+    state_dir = agent._get_agent_dir()
+    target = agent._send_target_arg(agent.tmux_target)
+    screen = look(agent, target)
+    ended = 0
+
+    def is_settled() -> bool:
+        nonlocal screen, ended
+        screen = look(agent, target)
+        # Twice, as the shell is there for a moment between the launcher's first line and codex.
+        is_over = not screen.is_codex and agent.host.path_exists(state_dir / paths.STARTED)
+        ended = ended + 1 if is_over else 0
+        return screen.is_up or ended > 2
+
+    is_up = poll_until(is_settled, timeout=seconds, poll_interval=0.1)
+    if screen.is_up:
+        return
+    what = "codex ended at once" if is_up else f"codex did not come up in {seconds:.0f} s"
+    last = [line.rstrip() for line in screen.text.splitlines() if line.strip()][-12:]
+    raise AgentStartError(str(agent.name), "\n".join([f"{what}. Its terminal shows:", *last]))
+
+
+def cleaned(message: str) -> str:
+    """A message as it can be typed: without control characters other than tabs and ends of lines."""
+    text = message.encode("utf-8", "replace").decode()
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def rollout_pattern(text: str) -> str:
+    """What a rollout's line has in it if it holds this message of the user's: its beginning, or all of a short one."""
+    escaped = json.dumps(text.strip(), ensure_ascii=False)[1:-1]
+    if len(escaped) <= _LONGEST_PATTERN:
+        return f'"text":"{escaped}"'
+    # No escape is cut in two: the longest is of six characters.
+    shortened = re.match(r"(?:\\u[0-9a-f]{4}|\\.|[^\\])*", escaped[:_LONGEST_PATTERN])
+    return f'"text":"{shortened[0] if shortened else ""}'
+
+
+def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> None:
+    """Delivers a message and makes sure that it arrived; the caller holds the agent's message lock.
+
+    Raises:
+        SendMessageError: It did not arrive, or it is not known that it did.
+        MessageDeliveredButBlockedError: It was a command that opened a dialog.
+    """
+    text = cleaned(message)
+    name = str(agent.name)
+    if not text.strip():
+        raise SendMessageError(name, "the message is empty")
+    target = agent._send_target_arg(agent.tmux_target)
+    await_composer(agent, target)
+    if text.lstrip().startswith("!"):
+        text = _KEEPS_TEXT + text.lstrip()
+    is_command = _SLASH_COMMAND.match(text) is not None
+    _paste(agent, target, text)
+    outcome = _submit(agent, target, text, is_command, confirmation_seconds)
+    if outcome == "unrecognized":
+        # No command of codex's, so it is meant for the model. The cursor is in front of the text, and with a space
+        # there codex takes it as it stands.
+        agent._run_send_command(f"tmux send-keys -t {target} Space", "tmux send-keys")
+        outcome = _submit(agent, target, text, False, confirmation_seconds)
+    _tell(agent, name, text, outcome, confirmation_seconds)
+    if is_command and (dialog := look(agent, target).dialog) is not None:
+        raise MessageDeliveredButBlockedError(
+            name,
+            f"{text.split()[0]} opened {dialog}. Answer it with: mngr connect {name}",
+            SendFailureKind.INPUT_BLOCKED,
+        )
+
+
+def _tell(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: float) -> None:
+    match outcome:
+        case "arrived" | "taken":
+            logger.debug("Message to agent {} arrived ({})", name, outcome)
+        case "queued":
+            logger.warning(
+                "Codex holds the message to agent {}, and takes it when the call that runs has ended: {!r}",
+                name,
+                text[:80],
+            )
+            agent.record_message_delivery_event("message_queued", f"codex holds it after {seconds:.0f} s")
+        case "blocked":
+            raise SendMessageError(
+                name,
+                f"a dialog opened before the message was sent, so it was not. Answer it with: mngr connect {name}",
+                SendFailureKind.INPUT_BLOCKED,
+            )
+        case "unseen":
+            raise SendMessageError(name, "the terminal did not take the message", SendFailureKind.NOT_READY)
+        case "refused":
+            raise SendMessageError(
+                name, f"codex refused {text.split()[0]} while a turn runs", SendFailureKind.NOT_READY
+            )
+        case _:
+            raise SendMessageError(
+                name,
+                f"the message was sent, but in {seconds:.0f} s no rollout of codex's has it ({outcome})",
+                SendFailureKind.SUBMISSION_UNCONFIRMED,
+            )
+
+
+def _paste(agent: BaseAgent[Any], target: str, text: str) -> None:
+    """Types the text, as one paste, so that an end of line in it is none of the user's Enter."""
+    file = agent._get_agent_dir() / _MESSAGE_FILE
+    quoted_file = shlex.quote(str(file))
+    buffer = shlex.quote(f"mngr-codex-{agent.id}")
+    agent.host.write_file(file, text.encode(), mode="0600")
+    try:
+        agent._run_send_command(
+            f"tmux load-buffer -b {buffer} {quoted_file} \\; {build_clear_pane_modes_tmux_subcommand(target)} \\; "
+            f"paste-buffer -p -d -b {buffer} -t {target}",
+            "tmux paste-buffer",
+        )
+    finally:
+        agent.host.execute_idempotent_command(
+            f"rm -f {quoted_file}", timeout_seconds=agent.send_command_timeout_seconds
+        )
+
+
+def _submit(agent: BaseAgent[Any], target: str, text: str, is_command: bool, seconds: float) -> str:
+    """Presses Enter and gives what became of the message, in one command on the host."""
+    state = agent._get_agent_dir()
+    window = COMMAND_SECONDS if is_command else int(seconds)
+    variables = {
+        "LC_ALL": "C",
+        "target": shlex.split(target)[0],
+        "home": str(state / paths.CODEX_HOME),
+        "permissions": str(state / paths.PERMISSIONS_WAITING),
+        "pattern": rollout_pattern(text),
+        "head": text.strip().splitlines()[0].replace("\t", " ").strip()[:20],
+        "is_command": "1" if is_command else "0",
+        "shown_seconds": str(_SHOWN_SECONDS),
+        "seconds": str(window),
+        "keys": str(min(2 * text.count("\n") + 2, 500)),
+    }
+    script = (importlib.resources.files("mngr_codex.plugin") / "submit.sh").read_text(encoding="utf-8")
+    words = ["env", *(f"{name}={value}" for name, value in variables.items()), "bash", "-c", script]
+    result = agent.host.execute_stateful_command(shlex.join(words), timeout_seconds=window + _SHOWN_SECONDS + 10.0)
+    lines = result.stdout.split()
+    return lines[-1] if lines else f"no answer: {result.stderr.strip()[-200:]}"

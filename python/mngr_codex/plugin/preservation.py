@@ -1,0 +1,70 @@
+"""What is kept of an agent that is destroyed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imbue.mngr.api.preservation import (
+    PreservedItem,
+    build_transcript_preserved_items,
+    preserve_agent_state,
+    preserve_host_agents_on_destroy,
+)
+from imbue.mngr.config.agent_config_registry import resolve_agent_type
+from imbue.mngr.errors import MngrError
+from imbue.mngr.interfaces.cleanup_failures import CleanupFailedGroup
+from imbue.mngr.interfaces.data_types import FileType
+from imbue.mngr.primitives import AgentTypeName
+from loguru import logger
+
+from mngr_codex.plugin import AGENT_TYPE, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imbue.mngr.config.data_types import MngrContext
+    from imbue.mngr.interfaces.host import HostInterface, OnlineHostInterface
+    from imbue.mngr.primitives import DiscoveredAgent
+
+    from mngr_codex.plugin.agent import CodexAgent
+
+
+def preserved_items() -> list[PreservedItem]:
+    """The transcripts, codex's sessions, and the files that say which of these was the agent's."""
+    folders = (paths.SESSIONS, paths.ARCHIVED_SESSIONS)
+    files = (paths.ROOT_SESSION, paths.ROLLOUT, paths.ROLLOUTS)
+    return [
+        *build_transcript_preserved_items(AGENT_TYPE),
+        *(PreservedItem(rel_path=folder, kind=FileType.DIRECTORY) for folder in folders),
+        *(PreservedItem(rel_path=file, kind=FileType.FILE) for file in files),
+    ]
+
+
+def preserve(agent: CodexAgent, host: OnlineHostInterface) -> None:
+    """Keep what is to be kept of an agent that is about to be destroyed."""
+    if not agent.agent_config.preserve_on_destroy:
+        return
+    # Codex first: what it writes at its end, and the steps that wait for more, belong to the transcript.
+    try:
+        host.stop_agents([agent.id])
+    except (CleanupFailedGroup, MngrError) as error:
+        logger.debug("The agent could not be stopped before its state is kept: {}", error)
+    preserve_agent_state(preserved_items(), agent, host)
+
+
+def preserve_on_host(host: HostInterface, mngr_ctx: MngrContext) -> None:
+    """Keep the same of all codex agents on a host that is about to be destroyed as a whole.
+
+    Args:
+        host: The host, which need not run, if mngr can read its files.
+        mngr_ctx: mngr's context.
+    """
+    types = {AgentTypeName(AGENT_TYPE)}
+    types |= {name for name, config in mngr_ctx.config.agent_types.items() if config.parent_type == AGENT_TYPE}
+    for agent_type in sorted(types):
+
+        def items(_: DiscoveredAgent, agent_type: AgentTypeName = agent_type) -> Sequence[PreservedItem] | None:
+            config = resolve_agent_type(agent_type, mngr_ctx.config).agent_config
+            return preserved_items() if getattr(config, "preserve_on_destroy", True) else None
+
+        preserve_host_agents_on_destroy(host, mngr_ctx, agent_type, items)

@@ -1,0 +1,58 @@
+# Presses Enter on a message that was typed into codex's composer, and tells in one word what became of it.
+# Run by the bash of the agent's host, with these variables: target (a tmux pane), home (CODEX_HOME), permissions (the
+# marker of a question for approval), pattern (what a rollout has in it that has the message), head (how the message
+# begins), is_command (1 for a command of codex's own), shown_seconds, seconds, keys (how many to delete the message with).
+
+row() { tmux -u capture-pane -e -p -t "$target" 2>/dev/null | grep -a '›\|^[^ ]*!' | tail -n 1; }
+is_empty() { row | grep -aqE $'^(\x1b\[[0-9;:]*m)*›(\x1b\[[0-9;:]*m)* (\x1b\[[0-9;:]*m)*\x1b\[([0-9;:]*;)?2m'; }
+plain() { tmux -u capture-pane -p -t "$target" 2>/dev/null; }
+is_dialog() {
+    [ ! -e "$permissions" ] || return 0
+    local last; last=$(plain | grep -a '^\(›\|!\) ' | tail -n 1)
+    case $last in *"$head"*) return 1 ;; esac
+    printf '%s' "$last" | grep -aqE '^› [0-9]+\. '
+}
+count() { plain | grep -acF "$1"; }
+lengths() { find -H "$home/sessions" -name 'rollout-*.jsonl' -exec wc -c {} + 2>/dev/null; }
+has_arrived() {
+    local line length file before
+    while read -r length file; do
+        [ "$file" != total ] || continue
+        before=$(printf '%s\n' "$old" | awk -v file="$file" '
+            { sub(/^ */, ""); at = index($0, " "); if (substr($0, at + 1) == file) print substr($0, 1, at - 1) }')
+        [ "$length" != "${before:-0}" ] || continue
+        tail -c +"$(( ${before:-0} + 1 ))" "$file" | grep -aF '"role":"user"' | grep -aqF -e "$pattern" && return 0
+    done <<<"$(lengths)"
+    return 1
+}
+end=$(( SECONDS + shown_seconds ))
+while is_empty; do
+    if is_dialog; then echo blocked; exit; fi
+    if [ "$SECONDS" -ge "$end" ]; then echo unseen; exit; fi
+    sleep 0.03
+done
+# The lengths are taken before Enter, and only what comes behind them counts. A dialog may have come by now: codex runs
+# the PermissionRequest hook before it asks, so its marker tells first.
+if is_dialog; then echo blocked; exit; fi
+old=$(lengths) unrecognized=$(count "Unrecognized command '") refused=$(count 'disabled while a task is in progress')
+tmux send-keys -t "$target" Enter || { echo unsent; exit; }
+begun=$SECONDS tries=0 looks=0
+while :; do
+    if has_arrived; then echo arrived; exit; fi
+    looks=$(( looks + 1 ))
+    if [ "$is_command" = 1 ]; then
+        if [ "$(count "Unrecognized command '")" -gt "$unrecognized" ] && ! is_empty; then echo unrecognized; exit; fi
+        if [ "$(count 'disabled while a task is in progress')" -gt "$refused" ]; then echo refused; exit; fi
+        if [ "$looks" -gt 3 ] && { is_empty || is_dialog; }; then echo taken; exit; fi
+    fi
+    [ $(( SECONDS - begun )) -lt "$seconds" ] || break
+    # An Enter that was lost is pressed again, only while the composer still has the text.
+    if [ "$tries" -lt 3 ] && [ $(( SECONDS - begun )) -ge $(( 2 + tries * 3 )) ] && ! is_empty && ! is_dialog; then
+        tries=$(( tries + 1 ))
+        tmux send-keys -t "$target" Enter
+    fi
+    if [ "$looks" -lt 30 ]; then sleep 0.05; else sleep 0.3; fi
+done
+if is_empty && plain | grep -aqF "↳ $head"; then echo queued; exit; fi
+if ! is_empty && ! is_dialog; then tmux send-keys -t "$target" -N "$keys" C-u; echo not-taken; exit; fi
+echo unconfirmed

@@ -1,0 +1,113 @@
+"""Fixtures of the tests with real mngr and real codex."""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.model import Model
+from tests.end_to_end.world import World, mngr_server
+
+VARIABLE = "MNGR_CODEX_CODEX"
+SEVERAL = "MNGR_CODEX_CODEXES"
+
+MakeWorld = Callable[..., World]
+
+
+def codexes() -> dict[str, str]:
+    """The codexes to test with, by version: `make test` names one, and one from npm where that is there."""
+    if several := os.environ.get(SEVERAL):
+        return dict(each.split("=", 1) for each in several.split())
+    return {"given": os.environ.get(VARIABLE, "")}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "codex" in metafunc.fixturenames:
+        named = codexes()
+        metafunc.parametrize("codex", named.values(), ids=named, indirect=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def users_home() -> Iterator[None]:
+    """The home of who runs the tests, which must be the same before and after."""
+    before = what_agents_could_touch(Path.home())
+    yield
+    assert what_agents_could_touch(Path.home()) == before
+
+
+def what_agents_could_touch(home: Path) -> dict[str, bytes | str]:
+    """The entries of a home, and all that is in those of codex, mngr and tmux."""
+    seen: dict[str, bytes | str] = {entry.name: "" for entry in home.iterdir()}
+    config = (".config/tmux", ".config/codex", ".config/mngr")
+    of_theirs = (".codex", ".mngr", ".agents", ".tmux", *config, ".cache/mngr-codex")
+    for folder in of_theirs:
+        for path in (home / folder).rglob("*"):
+            seen[str(path)] = path.read_bytes() if path.is_file() else ""
+    for file in (".tmux.conf", ".gitconfig", ".bashrc", ".profile", ".bash_history"):
+        if (home / file).is_file():
+            seen[file] = (home / file).read_bytes()
+    return seen
+
+
+@pytest.fixture
+def codex(request: pytest.FixtureRequest) -> Path:
+    """A codex."""
+    if not request.param:
+        pytest.skip(f"{VARIABLE} names no codex: `make test` sets it")
+    return Path(request.param)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: sockets in it, of tmux too, must have paths of no more than 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="mc-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    """The scripted model."""
+    with Model() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Path]:
+    """What runs mngr's commands."""
+    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as path:
+        yield path
+
+
+@pytest.fixture
+def make_world(codex: Path, folder: Path, model: Model, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
+    """Makes a world with settings of the agent type."""
+    for needed in ("tmux", "git", "rsync"):
+        if not shutil.which(needed):
+            pytest.skip(
+                f"there is no {needed}, without which mngr runs no agents. On Debian and Ubuntu: apt install {needed}"
+            )
+    if not importlib.util.find_spec("imbue.mngr"):
+        pytest.skip("mngr is not installed here: `make test` installs it")
+    server: Path = request.getfixturevalue("server")
+    worlds: list[World] = []
+
+    def make(**settings: Any) -> World:
+        world = World(folder, codex, model.base_url, server, settings)
+        world.__enter__()
+        worlds.append(world)
+        return world
+
+    yield make
+    for world in worlds:
+        world.__exit__()
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    """A world with nothing special about it."""
+    return make_world()

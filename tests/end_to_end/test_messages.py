@@ -1,0 +1,134 @@
+"""Messages arrive as they were sent, or are told not to have arrived."""
+
+import json
+
+import pytest
+
+from tests.end_to_end.model import Model, asked, runs, says
+from tests.end_to_end.world import Agent, World, until
+
+pytestmark = pytest.mark.slow
+
+HUNDRED_KILOBYTES = "".join(f"{number:05} some text, ünïcödé too.\n" for number in range(5000))[:100_000]
+
+
+def received(model: Model) -> list[str]:
+    """What users said, as the model was asked; codex asks for titles on its own."""
+    texts = [asked(request) for request in model.requests]
+    return [text for text in texts if not text.startswith("Generate a concise")]
+
+
+def assert_received(model: Model, message: str) -> None:
+    """The model was last asked this: codex writes a message down before it asks."""
+    until(lambda: [text.strip() for text in received(model)[-1:]] == [message], what=f"the question {message[:80]!r}")
+
+
+def waits(agent: Agent) -> None:
+    until(lambda: not agent.is_active, what="WAITING", seconds=30)
+
+
+def test_every_kind_of_message_arrives_as_it_was_sent(world: World, model: Model) -> None:
+    agent = world.create()
+    messages = [
+        "One line.",
+        "y",
+        "line\n" * 200,
+        HUNDRED_KILOBYTES,
+        "/etc/hosts is no command",
+        "/nosuch command\nin two lines",
+        "1. first\n2. second",
+        "- a dash in front",
+        'ünïcödé 😀 中文 "quoted" and \\n with a backslash',
+        "a\ttab and $HOME and `ticks` and 'quotes'",
+        "y",
+    ]
+    for message in messages:
+        agent.message(message)
+        assert_received(model, message.strip())
+        waits(agent)
+    said = [record["message"] for record in agent.records() if record.get("source") == "user"]
+    assert [message.strip() for message in said] == [message.strip() for message in messages]
+
+
+def test_a_leading_exclamation_mark_runs_no_command(world: World, model: Model) -> None:
+    """Codex would run what follows as the user's own command, outside of its sandbox."""
+    agent = world.create()
+    made = world.folder / "made"
+    agent.message(f"!touch {made}")
+    waits(agent)
+    assert received(model)[-1].endswith(f"!touch {made}")
+    assert not made.exists()
+
+
+def test_commands_of_codex(world: World, model: Model) -> None:
+    """Those that codex knows are run; that one has opened a dialog is told."""
+    agent = world.create()
+    agent.message("Say something.")
+    waits(agent)
+    agent.message("/compact")
+    until(lambda: "CHECKPOINT" in received(model)[-1], what="the compaction")
+    waits(agent)
+    opened = agent.message("/model", status=7)
+    assert "opened a choice" in opened.stderr
+    refused = agent.message("Are you there?", status=1)
+    assert "which takes all input" in refused.stderr
+    agent.press("Escape")
+    until(lambda: "Select" not in agent.pane(), what="the end of the dialog")
+    agent.message("Are you there?")
+    assert_received(model, "Are you there?")
+
+
+def test_nothing_is_added_to_a_draft_of_the_user(world: World, model: Model) -> None:
+    agent = world.create()
+    agent.press("-l", "I was about to say")
+    until(lambda: "about to say" in agent.pane(), what="the draft")
+    refused = agent.message("Something else.", status=1)
+    assert "I was about to say" in refused.stderr
+    assert "Something else" not in agent.pane()
+    agent.press("C-u")
+    until(lambda: "about to say" not in agent.pane(), what="the end of the draft")
+    agent.message("Something else.")
+    assert_received(model, "Something else.")
+
+
+def test_nothing_is_typed_into_the_review_of_hooks(world: World) -> None:
+    """It comes up when a hook has changed since it was trusted, some time after the composer."""
+    agent = world.create()
+    world.mngr("stop", "t")
+    hooks = agent.state / "plugin/codex/home/hooks.json"
+    changed = json.loads(hooks.read_text())
+    changed["hooks"]["Stop"].append({"hooks": [{"type": "command", "command": "true"}]})
+    hooks.write_text(json.dumps(changed))
+    world.mngr("start", "t")
+    until(lambda: "Hooks need review" in agent.pane(), what="the review")
+    before = agent.pane()
+    refused = agent.message("Are you there?", status=1)
+    assert "review of hooks" in refused.stderr
+    assert agent.pane() == before
+
+
+def test_a_message_that_codex_does_not_take_is_an_error(world: World, model: Model) -> None:
+    """A hook of the user's that blocks the prompt."""
+    hooks = {"UserPromptSubmit": [{"hooks": [{"type": "command", "command": "echo no >&2; exit 2"}]}]}
+    agent = world.create()
+    world.mngr("stop", "t")
+    file = agent.state / "plugin/codex/home/hooks.json"
+    file.write_text(json.dumps({"hooks": hooks}))
+    launcher = agent.state / "commands/codex"
+    launcher.write_text(launcher.read_text().replace(' codex "$@"', ' codex --dangerously-bypass-hook-trust "$@"'))
+    world.mngr("start", "t")
+    world.write_settings(message_confirmation_seconds=4)
+    refused = agent.message("Are you there?", status=1)
+    assert "no rollout of codex's has it" in refused.stderr
+    assert received(model) == []
+
+
+def test_a_message_that_waits_for_a_long_call(world: World, model: Model) -> None:
+    """Codex shows that it holds it."""
+    model.on("slowly", runs("sleep 8"), says("Not steered."))
+    agent = world.create()
+    agent.message("Do it slowly.")
+    world.write_settings(message_confirmation_seconds=3)
+    queued = agent.message("Turn left instead.")
+    assert "Codex holds the message" in queued.stderr
+    until(lambda: received(model)[-1] == "Turn left instead.", what="the message", seconds=20)

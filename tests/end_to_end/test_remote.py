@@ -1,0 +1,142 @@
+"""An agent on another host, which is this machine over ssh: it has no Python, and none of the user's files."""
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import MakeWorld
+from tests.end_to_end.model import Model, runs, says
+from tests.end_to_end.world import Agent, World, until
+
+pytestmark = pytest.mark.slow
+
+
+class Remote:
+    """An ssh server on loopback, and the home and PATH that who logs in there has."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.folder = world.folder / "remote"
+        self.home = self.folder / "home"
+        self.host_dir = self.folder / "mngr"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        binaries = self.folder / "bin"
+        for each in (self.home / ".codex", binaries, self.folder / "tmux"):
+            each.mkdir(parents=True)
+        for place in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+            for program in Path(place).glob("*"):
+                link = binaries / program.name
+                if not program.name.startswith(("python", "codex", "mngr")) and not link.is_symlink():
+                    link.symlink_to(program)
+        shutil.copy(world.folder / "bin" / "codex", binaries / "codex")
+        shutil.copy(world.home / ".codex" / "auth.json", self.home / ".codex" / "auth.json")
+        for name in ("host_key", "user_key"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name], check=True)
+        shutil.copy(self.folder / "user_key.pub", self.folder / "authorized_keys")
+        key = (self.folder / "host_key.pub").read_text()
+        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {key}")
+        self.environment = {
+            **world.environment,
+            "HOME": str(self.home),
+            "PATH": str(binaries),
+            "TMUX_TMPDIR": str(self.folder / "tmux"),
+        }
+        del self.environment["MNGR_HOST_DIR"]
+        self.config = self.folder / "sshd_config"
+        settings = " ".join(f'{name}="{value}"' for name, value in self.environment.items())
+        self.config.write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder / 'host_key'}\nPidFile none\n"
+            f"AuthorizedKeysFile {self.folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
+            f"PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nSetEnv {settings}\n"
+        )
+
+    def settings(self) -> str:
+        """What mngr's settings have of this host."""
+        return (
+            f'\n[providers.there]\nbackend = "ssh"\nhost_dir = "{self.host_dir}"\n'
+            f'[providers.there.hosts.remote]\naddress = "127.0.0.1"\nport = {self.port}\nuser = "{getpass.getuser()}"\n'
+            f'key_file = "{self.folder / "user_key"}"\nknown_hosts_file = "{self.folder / "known_hosts"}"\n'
+        )
+
+    def agent(self, name: str = "t") -> Agent:
+        """The agent there."""
+        (state,) = (self.host_dir / "agents").glob("*")
+        return Agent(self.world, name, state)
+
+
+@pytest.fixture
+def remote(make_world: MakeWorld) -> Iterator[Remote]:
+    """The other host, running."""
+    server = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
+    if server is None:
+        pytest.skip("there is no sshd to be the other host. On Debian and Ubuntu: apt install openssh-server")
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # where the server of a root user insists on it
+    world = make_world()
+    made = Remote(world)
+    settings = world.profile / "settings.toml"
+    text = settings.read_text().replace('enabled_backends = ["local"]', 'enabled_backends = ["local", "ssh"]')
+    settings.write_text(text + made.settings())
+    with (made.folder / "sshd.log").open("wb") as log:
+        running = subprocess.Popen([server, "-D", "-e", "-f", made.config], stderr=log)
+    try:
+
+        def answers() -> bool:
+            with socket.socket() as connection:
+                return connection.connect_ex(("127.0.0.1", made.port)) == 0
+
+        until(answers, what="the ssh server", seconds=10)
+        yield made
+    finally:
+        for state in (made.host_dir / "agents").glob("*"):
+            world.end_agent(state)
+        subprocess.run(["tmux", "kill-server"], env=made.environment, capture_output=True)
+        running.terminate()
+        running.wait()
+
+
+def test_a_host_without_python(remote: Remote, model: Model) -> None:
+    """Everything of an agent's life goes over ssh, and the program runs there."""
+    world = remote.world
+    assert not shutil.which("python3", path=remote.environment["PATH"])
+    model.on("slowly", runs("sleep 3"), says("Slow, but done."))
+    world.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
+    agent = remote.agent()
+    world.mngr("message", "t", "-m", "Do it slowly.")
+    assert world.listed()["t"]["state"] == "RUNNING"
+    until(lambda: not agent.is_active, what="WAITING")
+    listed = world.listed()["t"]
+    assert (listed["state"], listed["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "END_OF_TURN")
+    assert agent.said()[-1] == "Slow, but done."
+    world.mngr("stop", "t")
+    world.mngr("start", "t")
+    world.mngr("message", "t", "-m", "And now?")
+    until(lambda: agent.said()[-1] == "You said: And now?", what="the answer")
+    world.mngr("destroy", "t", "--force", status=None)  # mngr itself then fails to destroy the host of its ssh provider
+    assert not agent.state.exists()
+    (kept,) = (world.home / ".mngr" / "preserved").glob("t*")
+    assert list((kept / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))
+
+
+def test_a_host_of_another_kind(remote: Remote) -> None:
+    """The agent runs, and a notice says what it runs without."""
+    uname = Path(remote.environment["PATH"]) / "uname"
+    uname.unlink()
+    uname.write_text('#!/bin/sh\n[ "$*" = -sm ] && echo "FreeBSD amd64" || exec /usr/bin/uname "$@"\n')
+    uname.chmod(0o755)
+    world = remote.world
+    created = world.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
+    assert "FreeBSD x86_64" in created.stderr
+    world.mngr("message", "t", "-m", "Hello there.")
+    agent = remote.agent()
+    rollouts = list((agent.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))
+    assert "Hello there." in rollouts[0].read_text()
+    assert world.listed()["t"]["state"] == "WAITING"

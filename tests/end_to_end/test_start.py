@@ -1,0 +1,86 @@
+"""Agents that cannot be made, or whose codex does not come up."""
+
+import json
+
+import pytest
+
+from tests.end_to_end.conftest import MakeWorld
+from tests.end_to_end.world import World, until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"command": "nowhere/codex"}, "is not on the host"),
+        ({"sandbox_mode": "none"}, "'read-only', 'workspace-write' or 'danger-full-access'"),
+        ({"sandbox": "none"}, "Unknown fields"),
+        ({"config_overrides": {"check_for_update_on_startup": True}}, "may not set check_for_update_on_startup"),
+        ({"version": "0.1.2"}, "asks for version 0.1.2"),
+    ],
+)
+def test_nothing_is_left_of_what_cannot_be_made(make_world: MakeWorld, settings: dict[str, object], said: str) -> None:
+    world = make_world(**settings)
+    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
+    assert refused.status != 0
+    assert said in refused.stderr
+    assert world.agent_dirs() == []
+
+
+def test_a_codex_that_ends_at_once(world: World) -> None:
+    """mngr tells what it said, and takes the agent away again."""
+    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", "--", "--no-such-option", status=None)
+    assert refused.status != 0
+    assert "codex ended at once" in refused.stderr
+    assert "--no-such-option" in refused.stderr
+    assert world.agent_dirs() == []
+
+
+def test_without_a_login(make_world: MakeWorld) -> None:
+    """The agent is made with a word on `codex login`; a later login counts for it."""
+    provider = {"requires_openai_auth": True}
+    world = make_world(config_overrides={"model_providers": {"scripted": provider}})
+    login = world.home / ".codex" / "auth.json"
+    text = login.read_text()
+    login.unlink()
+    created = world.mngr("create", "t", "codex", "--yes", "--no-connect")
+    assert "codex login" in created.stderr
+    agent = world.agent("t")
+    until(lambda: "Sign in" in agent.pane(), what="the login screen")
+    refused = agent.message("Are you there?", status=1)
+    assert "codex login" in refused.stderr
+    login.write_text(text)
+    world.mngr("stop", "t")
+    world.mngr("start", "t")
+    agent.message("Are you there?")
+    until(lambda: agent.said() == ["You said: Are you there?"], what="the answer")
+
+
+def test_an_agent_type_of_the_users_own(world: World) -> None:
+    settings = world.profile / "settings.toml"
+    own = '[agent_types.thinker]\nparent_type = "codex"\nmodel_reasoning_effort = "high"\n'
+    settings.write_text(f"{settings.read_text()}\n{own}")
+    world.mngr("create", "t", "thinker", "--yes", "--no-connect")
+    agent = world.agent("t")
+    agent.message("Are you there?")
+    until(lambda: agent.said() == ["You said: Are you there?"], what="the answer")
+    assert 'model_reasoning_effort = "high"' in (agent.state / "plugin/codex/home/config.toml").read_text()
+    world.mngr("destroy", "t", "--force")
+    (kept,) = (world.home / ".mngr" / "preserved").glob("t*")
+    assert json.loads((kept / "manifest.json").read_text())["identity"]["agent_type"] == "thinker"
+
+
+def test_the_doctor(world: World) -> None:
+    """It finds nothing wrong with an agent that is well, and says what to do for one that is not."""
+    agent = world.create()
+    findings = json.loads(world.mngr("codex", "doctor", "--format", "json").stdout)
+    assert not [finding for finding in findings if finding["is_wrong"]]
+    assert {finding["what"] for finding in findings} >= {"codex", "login", "program", "hooks", "watcher", "marker"}
+    for pid in agent.watcher_pids():
+        world.kill(pid)
+    hooks = agent.state / "plugin/codex/home/hooks.json"
+    hooks.write_text(hooks.read_text().replace("hook stop", "hook stop "))
+    told = world.mngr("codex", "doctor", "t", status=1).stdout
+    assert "mngr stop t && mngr start t" in told
+    assert "hooks" in told

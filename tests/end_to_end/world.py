@@ -1,0 +1,310 @@
+"""A world of its own for real mngr and real codex: home, tmux server, profile, model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+Json = dict[str, Any]
+
+SECONDS = 60
+PROFILE = "e2e"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command of mngr's gave."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def until[T](look: Callable[[], T], *, what: str, seconds: float = SECONDS) -> T:
+    """Looks until there is something, and gives it."""
+    end = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.03)
+
+
+@contextmanager
+def mngr_server(folder: Path) -> Iterator[Path]:
+    """A server that runs commands of mngr's, for any number of worlds; its socket."""
+    path = folder / "mngr.sock"
+    home = folder / "home"
+    home.mkdir()
+    # Plugins are loaded by the settings of who begins, so that is nobody.
+    environment = {"HOME": str(home), "PATH": os.defpath, "LANG": "C.UTF-8"}
+    command = [sys.executable, Path(__file__).with_name("mngr_server.py"), path]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+    try:
+
+        def answers() -> bool:
+            assert server.poll() is None, (folder / "log").read_text()
+            with socket.socket(socket.AF_UNIX) as connection:
+                return connection.connect_ex(str(path)) == 0
+
+        until(answers, what="the server of mngr's commands")
+        yield path
+    finally:
+        server.kill()
+        server.wait()
+
+
+class World:
+    """The user's machine, as far as mngr and codex see it.
+
+    Everything stands in one temporary folder; mngr and tmux find nothing of the user who runs the tests.
+    """
+
+    def __init__(
+        self, folder: Path, codex: Path, base_url: str, server: Path, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.repository = folder / "repository"
+        self.codex = codex
+        self.base_url = base_url
+        self.settings: Json = {"model": "gpt-5.5", "sandbox_mode": "danger-full-access", **(settings or {})}
+        self.codex_log = folder / "codex.log"
+        self._stack = ExitStack()
+        self._runs = 0
+        self._server = server
+
+    # -- making it
+
+    def __enter__(self) -> Self:
+        with self._stack:
+            self._make_home()
+            self._make_repository()
+            self._stack.enter_context(self._tmux_server())
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _make_home(self) -> None:
+        binaries = self.folder / "bin"
+        for each in (self.home, binaries, self.folder / "tmux", self.home / ".codex", self.profile):
+            each.mkdir(parents=True)
+        # What codex was called with tells of `resume` and `update`.
+        wrapper = binaries / "codex"
+        wrapper.write_text(f'#!/bin/sh\necho "$*" >>"{self.codex_log}"\nexec "{self.codex}" "$@"\n')
+        wrapper.chmod(0o755)
+        (self.home / ".mngr" / "config.toml").write_text(f'profile = "{PROFILE}"\n')
+        (self.home / ".gitconfig").write_text("[user]\nname = tests\nemail = tests@example.invalid\n")
+        (self.home / ".codex" / "auth.json").write_text('{"auth_mode":"apikey","OPENAI_API_KEY":"sk-test"}')
+        self.write_settings()
+
+    def write_settings(self, **changed: Any) -> None:
+        """Writes mngr's settings, with these of the agent type changed."""
+        import tomlkit
+
+        self.settings = {**self.settings, **changed}
+        provider = {
+            "name": "scripted",
+            "base_url": self.base_url,
+            "wire_api": "responses",
+            "requires_openai_auth": False,
+            "request_max_retries": 0,
+            "stream_max_retries": 0,
+        }
+        own = dict(self.settings.get("config_overrides", {}))
+        provider |= own.pop("model_providers", {}).get("scripted", {})
+        overrides = {
+            "model_provider": "scripted",
+            "model_providers": {"scripted": provider},
+            "analytics": {"enabled": False},
+            "features": {"apps": False, "plugins": False},
+            **own,
+        }
+        types = {"codex": {**self.settings, "config_overrides": overrides}}
+        settings = {"enabled_backends": ["local"], "agent_types": types}
+        (self.profile / "settings.toml").write_text(tomlkit.dumps(settings))
+
+    def _make_repository(self) -> None:
+        self.repository.mkdir()
+        (self.repository / "README.md").write_text("# A repository\n")
+        for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "Begin"]):
+            subprocess.run(["git", *arguments], cwd=self.repository, env=self.environment, check=True)
+
+    @property
+    def profile(self) -> Path:
+        """mngr's profile folder."""
+        return self.home / ".mngr" / "profiles" / PROFILE
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What mngr and all that it starts have for an environment."""
+        return {
+            "HOME": str(self.home),
+            "PATH": f"{self.folder / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "SHELL": "/bin/bash",
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "TMUX_TMPDIR": str(self.folder / "tmux"),
+            "MNGR_HOST_DIR": str(self.home / ".mngr"),
+            # Nothing is to be got from the network.
+            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+
+    @contextmanager
+    def _tmux_server(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.kill_agents()
+
+    def kill_agents(self) -> None:
+        """Ends at once all that agents have started, and tmux."""
+        for agent_dir in self.agent_dirs():
+            self.end_agent(agent_dir)
+        subprocess.run(["tmux", "kill-server"], env=self.environment, capture_output=True)
+
+    def kill(self, pid: int) -> None:
+        """Ends a process of an agent's, which can do nothing about it."""
+        os.kill(pid, 9)
+
+    def end_agent(self, agent_dir: Path) -> None:
+        """Ends what an agent has started, which is known by its state dir in the environment."""
+        needle = f"MNGR_AGENT_STATE_DIR={agent_dir}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if needle in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), 9)
+            except OSError:
+                continue
+
+    # -- mngr
+
+    def mngr(self, *arguments: str, status: int | None = 0, folder: Path | None = None) -> Ran:
+        """Runs a command of mngr's to its end; it must end with this status."""
+        self._runs += 1
+        outputs = {name: str(self.folder / f"run-{self._runs}.{name}") for name in ("stdout", "stderr")}
+        where = {"environment": self.environment, "folder": str(folder or self.repository)}
+        request = {"arguments": list(arguments), **where, **outputs}
+        with self._connection() as connection:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            answer = connection.makefile().readline()
+        stdout, stderr = (Path(outputs[name]).read_text(errors="replace") for name in ("stdout", "stderr"))
+        assert answer, f"mngr {' '.join(arguments)} crashed: {stderr}"
+        ran = Ran(int(answer), stdout, stderr)
+        if status is not None:
+            assert ran.status == status, f"mngr {' '.join(arguments)} ended with {ran.status}:\n{stdout}\n{stderr}"
+        return ran
+
+    def _connection(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(180)
+        connection.connect(str(self._server))
+        return connection
+
+    def create(self, name: str = "t", *arguments: str, status: int = 0) -> Agent:
+        """Creates an agent."""
+        self.mngr("create", name, "codex", "--yes", "--no-connect", *arguments, status=status)
+        return self.agent(name)
+
+    def agent(self, name: str) -> Agent:
+        """The agent of this name."""
+        for state in self.agent_dirs():
+            data = state / "data.json"
+            if data.exists() and json.loads(data.read_text())["name"] == name:
+                return Agent(self, name, state)
+        raise LookupError(name)
+
+    def agent_dirs(self) -> list[Path]:
+        """The state dirs of all agents."""
+        return sorted((self.home / ".mngr" / "agents").glob("*"))
+
+    def listed(self) -> dict[str, Json]:
+        """What `mngr list` says of each agent."""
+        return {agent["name"]: agent for agent in json.loads(self.mngr("list", "--format", "json").stdout)["agents"]}
+
+    def codex_calls(self) -> list[str]:
+        """The arguments of each codex that was started."""
+        return self.codex_log.read_text().splitlines() if self.codex_log.exists() else []
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent of a world."""
+
+    world: World
+    name: str
+    state: Path
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the marker says RUNNING."""
+        return (self.state / "active").exists()
+
+    @property
+    def listed(self) -> Json:
+        """What `mngr list` says of it."""
+        return self.world.listed()[self.name]
+
+    def message(self, text: str, *, status: int = 0) -> Ran:
+        """Sends it a message."""
+        return self.world.mngr("message", self.name, "-m", text, status=status)
+
+    def records(self) -> list[Json]:
+        """Its transcript, as mngr gives it."""
+        shown = self.world.mngr("transcript", self.name, "--format", "jsonl", "--full").stdout
+        return [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
+
+    def said(self) -> list[str]:
+        """What its model said, in mngr's transcript."""
+        return [step["message"] for step in self.records() if step.get("source") == "agent" and step.get("message")]
+
+    def pane(self) -> str:
+        """What its terminal shows."""
+        command = ["tmux", "capture-pane", "-p", "-t", f"=mngr-{self.name}:agent"]
+        return subprocess.run(command, env=self.world.environment, capture_output=True, text=True).stdout
+
+    def press(self, *keys: str) -> None:
+        """Presses keys in its terminal."""
+        command = ["tmux", "send-keys", "-t", f"=mngr-{self.name}:agent", *keys]
+        subprocess.run(command, env=self.world.environment, check=True)
+
+    def codex_pids(self) -> list[int]:
+        """The processes of its codex."""
+        return self._pids(lambda words: Path(words[0]).name == "codex" if words else False)
+
+    def watcher_pids(self) -> list[int]:
+        """Its watchers."""
+        return self._pids(lambda words: words[1:2] == ["watch"])
+
+    def _pids(self, is_wanted: Callable[[list[str]], bool]) -> list[int]:
+        needle = f"MNGR_AGENT_STATE_DIR={self.state}".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if is_wanted(words) and needle in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(int(process.name))
+            except OSError:
+                continue
+        return found
+
+
+def which(name: str) -> Path | None:
+    """The program of this name."""
+    found = shutil.which(name)
+    return Path(found) if found else None

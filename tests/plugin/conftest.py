@@ -1,0 +1,67 @@
+"""mngr's real local host in a home of its own, and the real codex."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+#: What stands in the environment of whoever runs the tests and would reach the user's own.
+FOREIGN = (
+    "CODEX_HOME",
+    "MNGR_HOST_DIR",
+    "MNGR_AGENT_STATE_DIR",
+    "MNGR_PREFIX",
+    "MNGR_ROOT_NAME",
+    "TMUX",
+    "OPENAI_API_KEY",
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home of the user's, which all programs take for theirs."""
+    home = tmp_path / "home"
+    tmux = tmp_path / "tmux"
+    home.mkdir()
+    tmux.mkdir()
+    for name in FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("TMUX_TMPDIR", str(tmux))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    # Nothing here may reach beyond this machine.
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    (home / ".gitconfig").write_text(
+        "[user]\nname = Tester\nemail = tester@example.invalid\n[init]\ndefaultBranch = main\n"
+    )
+    return home
+
+
+@pytest.fixture
+def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """mngr's own host of this machine."""
+    pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
+    from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
+    from imbue.mngr.api.providers import get_local_host
+    from imbue.mngr.config.loader import load_config
+    from imbue.mngr.main import get_or_create_plugin_manager
+
+    (home / ".mngr" / "profiles" / "tests").mkdir(parents=True)
+    (home / ".mngr" / "config.toml").write_text('profile = "tests"\n')
+    monkeypatch.chdir(home)
+    with ConcurrencyGroup(name="tests") as group:
+        yield get_local_host(load_config(get_or_create_plugin_manager(), group))
+
+
+@pytest.fixture(scope="session")
+def codex() -> str:
+    """The path of the real codex that the Makefile has installed."""
+    path = os.environ.get("MNGR_CODEX_CODEX") or shutil.which("codex", path=str(Path(sys.executable).parent))
+    if not path:
+        pytest.skip("MNGR_CODEX_CODEX does not name a codex (`make test` sets it)")
+    return path

@@ -1,0 +1,46 @@
+"""The settings of the agent type."""
+
+from typing import Any
+
+import pytest
+from imbue.mngr.errors import ConfigParseError
+
+from mngr_codex.plugin.config import CodexAgentConfig
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("model_reasoning_effort", "huge", "'none', 'minimal', 'low', 'medium', 'high' or 'xhigh'"),
+        ("sandbox_mode", "none", "'read-only', 'workspace-write' or 'danger-full-access'"),
+        ("update_policy", "SOMETIMES", "'AUTO', 'ASK' or 'NEVER'"),
+        ("trust_repo_hooks", "perhaps", "boolean"),
+        ("config_overrides", ["x"], "dictionary"),
+        ("message_confirmation_seconds", 0, "greater than 0"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, allowed: str) -> None:
+    # As mngr makes it of its settings: nothing is validated.
+    config = CodexAgentConfig.model_construct(**{name: value})
+    with pytest.raises(ConfigParseError) as refused:
+        config.validated()
+    assert name in str(refused.value)
+    assert allowed in str(refused.value)
+
+
+def test_the_defaults() -> None:
+    config = CodexAgentConfig().validated()
+    assert config.command == "codex"
+    assert config.sandbox_mode == "workspace-write"
+    assert config.update_policy == "ASK"
+    assert config.emit_common_transcript and config.use_user_config
+    assert not (config.trust_repo_hooks or config.auto_allow_permissions or config.is_dialog_dismissed)
+
+
+@pytest.mark.parametrize("name", ["auto_dismiss_dialogs", "auto_dismiss_dialogs_at_startup"])
+def test_both_names_of_the_setting(name: str) -> None:
+    assert CodexAgentConfig.model_construct(**{name: True}).validated().is_dialog_dismissed
+
+
+def test_every_setting_is_documented() -> None:
+    assert all(field.description for field in CodexAgentConfig.model_fields.values())

@@ -1,0 +1,39 @@
+"""mngr loads the plugin with every command, so it must cost next to nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+BAR_MILLISECONDS = 30
+
+SCRIPT = """
+import importlib.metadata, sys, time
+
+listed = importlib.metadata.distributions
+importlib.metadata.distributions = lambda **where: [each for each in listed(**where) if each.name != "mngr-codex"]
+import imbue.mngr.main
+
+assert not any(name.startswith("mngr_codex") for name in sys.modules)
+begun = time.process_time()
+import mngr_codex.plugin as plugin
+
+plugin.register_agent_type()
+plugin.agent_field_generators()
+plugin.offline_agent_field_generators()
+plugin.register_cli_commands()
+print((time.process_time() - begun) * 1000)
+late = {"adoption", "codex_home", "doctor", "executable", "hook_trust", "install", "preservation", "provisioning"}
+assert not late & {name.rpartition(".")[2] for name in sys.modules if name.startswith("mngr_codex.plugin.")}
+"""
+
+
+@pytest.mark.slow
+def test_the_import_under_mngr(home: object) -> None:
+    """What mngr does not import anyway, by the time of the processor."""
+    took = []
+    for _ in range(3):
+        ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        took.append(float(ran.stdout))
+    assert min(took) <= BAR_MILLISECONDS, took

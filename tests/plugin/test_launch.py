@@ -1,0 +1,103 @@
+"""The script that starts codex, run by sh with stand-ins for codex and the program."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mngr_codex.plugin import launch, paths
+
+SESSION = "01a216be-b0ac-7de1-b797-a17b3106c1df"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state dir, in a folder whose name a shell would split."""
+    made = tmp_path / "an agent's dir"
+    (made / "commands").mkdir(parents=True)
+    return made
+
+
+def start(state: Path, *arguments: str, has_program: bool = True) -> dict[str, list[str]]:
+    """Runs the launcher; gives what the stand-ins were called with, and what was said."""
+    log = state / "log"
+    note = f'printf "%s\\n" "$(basename "$0") $*" >>"{log}"\n'
+    codex = state / "codex-of-the-user"
+    codex.write_text(f'#!/bin/sh\n{note}echo "home=$CODEX_HOME pid=$$" >>"{log}"\nsleep 0.3\n')
+    codex.chmod(0o755)
+    program = state / paths.PROGRAM
+    if has_program:
+        program.write_text(f"#!/bin/sh\n{note}")
+        program.chmod(0o755)
+    launcher = state / paths.LAUNCHER
+    launcher.write_text(
+        launch.launcher_script(state, f"'{str(codex).replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}'")
+    )
+    launcher.chmod(0o755)
+    environment = {**os.environ, "HOME": str(state)}
+    environment.pop("CODEX_HOME", None)
+    ran = subprocess.run([launcher, *arguments], env=environment, capture_output=True, text=True, cwd=state, timeout=20)
+    assert ran.returncode == 0, ran.stderr
+    lines = log.read_text().splitlines()
+    return {
+        "codex": [line.partition(" ")[2] for line in lines if line.startswith("codex-of-the-user")],
+        "program": [line.partition(" ")[2] for line in lines if line.startswith("mngr-codex ")],
+        "seen": [line for line in lines if line.startswith("home=")],
+        "said": ran.stderr.splitlines(),
+    }
+
+
+def begin_session(state: Path, name: str = f"rollout-2026-01-05T10-00-00-{SESSION}.jsonl") -> None:
+    (state / paths.ROOT_SESSION).write_text(f"{SESSION}\n")
+    folder = state / paths.SESSIONS / "2026/01/05"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("{}\n")
+
+
+def test_a_first_start(state: Path) -> None:
+    ran = start(state, "--search", "two words")
+    assert ran["codex"] == ["--search two words"]
+    (seen,) = ran["seen"]
+    home, _, pid = seen.removeprefix("home=").rpartition(" pid=")
+    assert home == str(state / paths.CODEX_HOME)
+    # The marker first, and the watcher bound to what is codex by then.
+    assert sorted(ran["program"]) == ["marker reset", f"watch --with-pid {pid}"]
+    assert ran["program"][0] == "marker reset"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.zst", "_01a2.jsonl"])
+def test_a_session_is_resumed(state: Path, suffix: str) -> None:
+    begin_session(state, f"rollout-2026-01-05T10-00-00-{SESSION}{suffix}")
+    (call,) = start(state, "--search")["codex"]
+    assert call == f"resume {SESSION} -C {state} --search"
+
+
+def test_a_session_whose_rollout_is_gone(state: Path) -> None:
+    (state / paths.ROOT_SESSION).write_text(SESSION)
+    ran = start(state)
+    assert ran["codex"] == [""]
+    assert ran["said"] == [f"mngr-codex: the rollout of session {SESSION} is gone, so codex starts a new session"]
+
+
+@pytest.mark.parametrize("content", ["", "\n", "$(touch made)\n", "../../etc\n", "--last\n* *\n"])
+def test_a_session_file_that_holds_none(state: Path, content: str) -> None:
+    begin_session(state)
+    (state / paths.ROOT_SESSION).write_text(content)
+    ran = start(state)
+    assert len(ran["codex"]) == 1 and not ran["codex"][0].startswith("resume")
+    assert not (state / "made").exists()
+
+
+def test_without_the_program(state: Path) -> None:
+    ran = start(state, has_program=False)
+    assert ran["program"] == []
+    assert len(ran["codex"]) == 1
+
+
+def test_mngr_knows_the_process_by_the_command(state: Path) -> None:
+    command = launch.launch_command(state, ("--model", "x"))
+    assert (
+        command
+        == f"'{str(state).replace(chr(39), chr(39) + chr(34) + chr(39) + chr(34) + chr(39))}/commands/codex' --model x"
+    )
