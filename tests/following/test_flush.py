@@ -2,13 +2,14 @@
 
 import fcntl
 import json
+import os
 import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.following.followed import Followed, append
+from tests.following.followed import Followed, append, wait_until
 from tests.program import Conversion, run
 from tests.recordings import lines_of, name, recordings
 from tests.traced import Traced
@@ -151,6 +152,66 @@ def test_what_takes_long_to_set_right_is_left(turn: Followed, what: str) -> None
     turn.agent.hook("stop")
     assert not turn.agent.is_active
     assert (turn.raw, turn.common) == (raw, common)
+
+
+def test_a_former_rollout_that_is_gone_is_in_nobody_s_way(turn: Followed) -> None:
+    """It is not known what of it was copied, since the checkpoint is lost."""
+    agent = turn.agent
+    gone = turn.current("gone")
+    append(gone, LINES[:3])
+    turn.once()
+    gone.unlink()
+    turn.current(agent.rollout.stem.removeprefix("rollout-"))
+    (turn.state / FOLLOWING).unlink()
+    turn.once()
+    append(agent.rollout, LINES)
+    before = turn.raw
+    agent.hook("stop")
+    assert turn.raw == before + b"".join(LINES)
+
+
+def test_many_rollouts_do_not_hold_it_up(turn: Followed) -> None:
+    with (turn.state / "codex_transcript_paths").open("a") as paths:
+        paths.writelines(f"{turn.agent.home}/sessions/2026/11/22/none-{number}.jsonl\n" for number in range(20_000))
+    begun = time.monotonic()
+    turn.agent.hook("stop")
+    assert time.monotonic() - begun < 10
+    assert not turn.agent.is_active
+
+
+def test_a_very_long_line_is_left(turn: Followed) -> None:
+    append(turn.agent.rollout, [b'{"type":"x","payload":"' + b"x" * (16 << 20) + b'"}\n'])
+    turn.agent.hook("stop")
+    assert not turn.agent.is_active
+    assert turn.raw == b"".join(LINES)
+
+
+def test_its_turn_comes_while_a_watcher_catches_up(followed: Followed) -> None:
+    """Who waits for the lock goes before a watcher that takes it again and again."""
+    rollout = followed.current("large")
+    block = b"".join(LINES) * 200
+    with rollout.open("wb") as file:
+        for _ in range((1 << 30) // len(block)):
+            file.write(block)
+    watcher = followed.watch()
+    try:
+        wait_until(lambda: len(followed.raw) > 0)
+        done = run(
+            "watch", "--once", "--state-dir", followed.state, env={**os.environ, "MNGR_CONVERT_LOCK_TIMEOUT": "2"}
+        )
+        assert (done.status, done.stderr) == (0, "")
+    finally:
+        watcher.kill()
+        watcher.communicate()
+
+
+@pytest.mark.parametrize("file", ["logs/codex_transcript/events.jsonl", FOLLOWING, "plugin/mngr_codex/lifecycle"])
+def test_no_link_is_followed_out_of_the_state_dir(turn: Followed, tmp_path: Path, file: str) -> None:
+    outside = tmp_path / "outside"
+    (turn.state / file).unlink()
+    (turn.state / file).symlink_to(outside)
+    turn.agent.hook("stop")
+    assert not outside.exists()
 
 
 def test_what_cannot_be_written_is_logged_and_the_turn_is_over(turn: Followed) -> None:

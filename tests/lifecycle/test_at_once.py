@@ -368,7 +368,7 @@ def test_a_kill_at_every_call(agent: Agent, killer: Killer, hooks: Callable[[Age
             wrong.append(f"{name} {number}: {agent.files()}")
         if agent.log != log:
             wrong.append(f"{name} {number}: {agent.log}")
-        if not agent.own_files <= {"lifecycle", "following"}:
+        if not agent.own_files <= {"lifecycle", "following", "following.queue"}:
             wrong.append(f"{name} {number}: {agent.own_files}")
         shutil.rmtree(agent.state)
     assert wrong == []
@@ -395,6 +395,6 @@ def test_a_kill_at_every_call_while_an_event_is_put_off(agent: Agent, killer: Ki
             killer.kill(name, number, second)
         agent.hook("post-model-request")
         assert agent.pointer("codex_root_session") == agent.session_id
-        assert agent.own_files <= {"lifecycle", "following"}
+        assert agent.own_files <= {"lifecycle", "following", "following.queue"}
         ends.add(agent.is_active)
     assert ends == {False, True}

@@ -270,6 +270,34 @@ class TestNested:
         assert prompted.pointer("codex_root_session") == prompted.session_id
         assert prompted.is_active
 
+    @pytest.mark.parametrize("padding", [0, 5 << 20], ids=["all that is new", "only the end of what is new"])
+    def test_a_look_at_the_root_s_rollout_is_no_second_reading(self, prompted: Agent, padding: int) -> None:
+        """What a nested session's hook has read of it ends nothing when it is read in its turn."""
+        prompted.marker("recompute")
+        prompted.write("turn_aborted", prompted.turn_id)
+        prompted.write("thread_rolled_back", "")
+        prompted.write("x" * padding, prompted.turn_id)
+        prompted.turn()
+        prompted.hook("user-prompt-submit")
+        prompted.write("task_started", prompted.turn_id)
+        prompted.hook("session-start", session_id=prompted.new_id(), turn_id=None, transcript_path=None)
+        assert prompted.is_active
+        prompted.marker("recompute")
+        assert prompted.is_active
+        prompted.hook("stop")
+        assert not prompted.is_active
+
+    def test_a_blocked_stop_after_a_look_at_the_root_s_rollout(self, prompted: Agent) -> None:
+        prompted.write("task_complete", prompted.turn_id)
+        prompted.write("task_started", prompted.turn())
+        prompted.hook("user-prompt-submit")
+        prompted.hook("session-start", session_id=prompted.new_id(), turn_id=None, transcript_path=None)
+        prompted.hook("stop")
+        assert not prompted.is_active
+        prompted.write("x", prompted.turn_id, line="turn_context")
+        prompted.marker("recompute")
+        assert prompted.is_active
+
 
 class TestPointers:
     """Which session and rollouts are the root's."""

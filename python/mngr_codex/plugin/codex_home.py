@@ -26,6 +26,7 @@ Table = dict[str, Any]
 
 HOOKS = {
     "SessionStart": "session-start",
+    "SessionEnd": "session-end",
     "UserPromptSubmit": "user-prompt-submit",
     "PreModelRequest": "pre-model-request",
     "PreToolUse": "pre-tool-use",

@@ -1,6 +1,7 @@
 //! `mngr-codex hook`: one run of one of codex's hooks.
 
 use std::ffi::{OsStr, OsString};
+use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -68,7 +69,8 @@ fn take(event: &OsStr, dir: Option<PathBuf>, flush_budget: Duration) {
         Some(event) => {
             let before = |run: &Run| {
                 if run.has_last_words() {
-                    flush(&dir, flush_budget);
+                    // Whatever becomes of the transcripts, the turn is over. What panics says so on standard error.
+                    let _ = panic::catch_unwind(|| flush(&dir, flush_budget));
                 }
             };
             // What goes wrong is logged, and codex has no use for it.

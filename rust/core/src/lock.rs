@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+
+use crate::own_file;
 
 /// How long a process sleeps at most before it asks for the lock again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
@@ -44,6 +47,33 @@ pub fn exclusive(file: &File, patience: Duration) -> Result<(), LockError> {
             Err(Errno::INTR) => {}
             Err(error) => return Err(LockError::Io(error.into())),
         }
+    }
+}
+
+/// As [`exclusive`], where an owner takes the lock again and again: who has to wait does so in the queue, one behind the
+/// other, and the owner lets them go first ([`let_others`]).
+///
+/// # Errors
+///
+/// [`LockError`]
+pub fn exclusive_in_turn(file: &File, queue: &Path, patience: Duration) -> Result<(), LockError> {
+    match exclusive(file, Duration::ZERO) {
+        Err(LockError::Held(_)) if patience > Duration::ZERO => {}
+        locked => return locked,
+    }
+    let begun = Instant::now();
+    let held = |error| if let LockError::Held(_) = error { LockError::Held(patience) } else { error };
+    let queue = own_file::options().write(true).create(true).truncate(false).open(queue)?;
+    exclusive(&queue, patience).map_err(held)?;
+    exclusive(file, patience.saturating_sub(begun.elapsed())).map_err(held)
+}
+
+/// Waits until nobody is in the queue, but no longer than `patience`; for one who has let go of the lock and will take it
+/// again.
+pub fn let_others(queue: &Path, patience: Duration) {
+    // One that is not there or cannot be had keeps nobody waiting.
+    if let Ok(queue) = own_file::options().write(true).open(queue) {
+        let _ = exclusive(&queue, patience);
     }
 }
 

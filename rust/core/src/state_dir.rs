@@ -85,6 +85,12 @@ impl StateDir {
         self.own().join("following")
     }
 
+    /// The lock of who waits for that lock.
+    #[must_use]
+    pub fn following_queue(&self) -> PathBuf {
+        self.own().join("following.queue")
+    }
+
     /// Where this is there no common transcript is made.
     #[must_use]
     pub fn raw_only(&self) -> PathBuf {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::source::Source;
 use crate::disk::write_all_at;
 use crate::lock::{self, LockError};
+use crate::own_file;
 use crate::sealed;
 use crate::state_dir::StateDir;
 use crate::transcript::Checkpoint as Conversion;
@@ -97,7 +98,7 @@ impl Locked {
     pub fn open(dir: &StateDir, patience: Duration) -> Result<Self, LockError> {
         let path = dir.following();
         loop {
-            let open = || File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            let open = || own_file::options().read(true).write(true).create(true).truncate(false).open(&path);
             let file = match open() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => {
                     fs::create_dir_all(dir.own())?;
@@ -105,7 +106,7 @@ impl Locked {
                 }
                 opened => opened?,
             };
-            lock::exclusive(&file, patience)?;
+            lock::exclusive_in_turn(&file, &dir.following_queue(), patience)?;
             // Someone may have removed it meanwhile: then this is the lock of nobody.
             let (locked, there) = (file.metadata()?, fs::metadata(&path));
             if there.is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino())) {

@@ -26,6 +26,9 @@ const STEP: u64 = if cfg!(test) { 700 } else { 8 << 20 };
 /// such a pass converts again.
 const BRIEF_STEP: u64 = if cfg!(test) { 300 } else { 1 << 20 };
 
+/// The longest line that such a pass copies.
+const BRIEF_LINE: u64 = 8 << 20;
+
 /// Sources that are watched besides the current one: lines of a turn that is over can come seconds late. All others are
 /// looked at with each pass.
 const WATCHED: usize = 4;
@@ -172,6 +175,14 @@ impl Follower {
             common_bytes: common.saturating_sub(before.1),
             is_cut_short: !is_complete,
         })
+    }
+
+    /// How much of the rollout that hooks name `path` is in the raw transcript, in bytes; none where that is not known.
+    #[must_use]
+    pub fn copied(&self, path: &Path) -> Option<u64> {
+        let sources = &self.live.as_ref()?.checkpoint.sources;
+        let source = sources.iter().find(|source| Path::new(&source.path) == path)?;
+        Some(source.copied?.length)
     }
 
     /// The rollouts that may go on: the current one and those that were before it, where hooks named them.
@@ -374,16 +385,18 @@ impl<'p> Pass<'p> {
 
     /// Takes in all that is new; whether that was possible as it is to be.
     fn run(&mut self, until: Until) -> Stepped<bool> {
-        if until.is_brief && self.live.checkpoint.sources.iter().any(|source| source.copied.is_none()) {
-            return Ok(false);
+        if !until.is_brief {
+            self.align()?;
         }
-        self.align()?;
         if let Some(current) = self.live.checkpoint.current
             && !self.drain(current, until)?
         {
             return Ok(false);
         }
         for (path, end) in self.list()? {
+            if until.is_over() {
+                return Ok(false);
+            }
             let source = self.source(&path)?;
             self.live.checkpoint.current = Some(source);
             let is_complete = self.drain(source, until)?;
@@ -459,7 +472,7 @@ impl<'p> Pass<'p> {
         if is_seen(opened.stamp) {
             return Ok(true);
         }
-        let Some(mut copied) = self.live.checkpoint.sources[source as usize].copied else { return Ok(true) };
+        let Some(mut copied) = self.live.checkpoint.sources[source as usize].copied else { return Ok(!until.is_brief) };
         let name = |source: io::Error| io_error(&opened.path)(source);
         if until.is_brief && opened.is_compressed {
             return Ok(false);
@@ -481,6 +494,9 @@ impl<'p> Pass<'p> {
             searched = seen.searched;
         }
         while let Some(to) = opened.whole_lines(copied.length, &mut searched, until.step()).map_err(name)? {
+            if until.is_brief && to - copied.length > BRIEF_LINE {
+                return Ok(false);
+            }
             let Some(after) = opened.copied_until(to).map_err(name)? else { break };
             self.copy(source, &opened, copied.length, to, Some(after))?;
             copied = after;

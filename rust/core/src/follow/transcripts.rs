@@ -9,6 +9,7 @@ use super::checkpoint::Extent;
 use super::source::last_line_end;
 use crate::disk::write_all_at;
 use crate::fingerprint;
+use crate::own_file;
 use crate::two_places::read_at;
 
 /// Bytes that are compared at a time.
@@ -33,7 +34,7 @@ impl Transcript {
     ///
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let open = || own_file::options().read(true).write(true).create(true).truncate(false).open(path);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 path.parent().map_or(Ok(()), fs::create_dir_all)?;

@@ -14,7 +14,7 @@ use crate::event_log::{Level, log};
 use crate::lifecycle::healing::Hearing;
 use crate::lifecycle::marker::{self, MarkerError};
 use crate::lifecycle::state::State;
-use crate::lock::LockError;
+use crate::lock::{self, LockError};
 use crate::state_dir::StateDir;
 
 /// How long a pass goes on before it lets others have the lock: a hook that ends a turn, say.
@@ -22,6 +22,9 @@ const SLICE: Duration = Duration::from_millis(20);
 
 /// How long a pass waits for another one, where nobody says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a watcher that has more to do lets others go first.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_millis(100);
 
 /// How long it waits before it looks whether it is to go on.
 const PATIENCE_AT_ONCE: Duration = Duration::from_millis(50);
@@ -88,7 +91,10 @@ impl Watcher {
             followed => followed,
         };
         // The transcripts first: who sees that the agent waits finds its last words.
-        marker::follow(&self.dir, hearing.filter(|_| followed.is_ok()))?;
+        let is_done = followed.is_ok();
+        // A disk that is full is no reason to show an agent at work that waits.
+        let copied = |path: &Path| self.follower.copied(path).filter(|_| is_done);
+        marker::follow(&self.dir, hearing.filter(|_| is_done), &copied)?;
         followed
     }
 
@@ -120,6 +126,7 @@ impl Watcher {
             if !followed.is_cut_short {
                 return Ok(all);
             }
+            lock::let_others(&self.dir.following_queue(), PATIENCE_WITH_OTHERS);
             waiting_since = Instant::now();
         }
         Err(WatchError::Stopped)

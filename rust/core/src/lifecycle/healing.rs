@@ -57,16 +57,16 @@ pub struct Known {
     pub read_end: Option<Fingerprint>,
 }
 
-/// Reads what the lines of `rollout` that were not read yet say of a thread's turns. A rollout that is shorter than
-/// what was read, or has other bytes before that place, was written anew, and is read from its start. One that codex
-/// compressed since is read as it was.
+/// Reads what the lines of `rollout` that were not read yet say of a thread's turns, as far as the place `until`. A
+/// rollout that is shorter than what was read, or has other bytes before that place, was written anew, and is read from
+/// its start. One that codex compressed since is read as it was.
 ///
 /// # Errors
 ///
 /// What the system says.
-pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
+pub fn read(rollout: &Path, known: &Known, until: u64) -> io::Result<Signs> {
     let file = match open(rollout) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return read_compressed(rollout, u64::MAX, known),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return read_compressed(rollout, until, known),
         file => file?,
     };
     let size = file.metadata()?.len();
@@ -76,7 +76,7 @@ pub fn read(rollout: &Path, known: &Known) -> io::Result<Signs> {
         _ => size < known.read,
     };
     let from = if is_anew { 0 } else { known.read };
-    let signs = read_file(&file, from, known)?;
+    let signs = read_file(&file, from, until, known)?;
     let read_end = if signs.read == from { known.read_end } else { Some(fingerprint::before(&file, signs.read)?) };
     Ok(Signs { read_end, is_anew, ..signs })
 }
@@ -92,8 +92,8 @@ pub fn size(rollout: &Path) -> io::Result<(u64, Fingerprint)> {
     Ok((size, fingerprint::before(&file, size)?))
 }
 
-/// As [`read`], but of no more than the last `most` bytes, which takes no time to speak of; that more was read than
-/// before is not told then.
+/// As [`read`], but of no more than the last `most` bytes, which takes no time to speak of. Where that is not all that was
+/// not read yet, it is not told that more was read than before.
 ///
 /// # Errors
 ///
@@ -101,12 +101,17 @@ pub fn size(rollout: &Path) -> io::Result<(u64, Fingerprint)> {
 pub fn read_end(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs> {
     let signs = match open(rollout) {
         // Of a compressed one the end cannot be had without all that is in front of it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => read_compressed(rollout, most, known)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            read_compressed(rollout, known.read.saturating_add(most), known)?
+        }
         file => {
             let file = file?;
             let end = file.metadata()?.len().saturating_sub(most);
+            if end <= known.read {
+                return read(rollout, known, u64::MAX);
+            }
             // The first line of the end is most likely the rest of one, which says nothing.
-            read_file(&file, known.read.max(end), known)?
+            read_file(&file, end, u64::MAX, known)?
         }
     };
     Ok(Signs { read: known.read, read_end: known.read_end, is_anew: false, ..signs })
@@ -120,18 +125,18 @@ fn open(rollout: &Path) -> io::Result<File> {
     File::open(rollout)
 }
 
-fn read_file(mut file: &File, from: u64, known: &Known) -> io::Result<Signs> {
+fn read_file(mut file: &File, from: u64, until: u64, known: &Known) -> io::Result<Signs> {
     file.seek(SeekFrom::Start(from))?;
-    read_lines(file, from, known)
+    read_lines(file.take(until.saturating_sub(from)), from, known)
 }
 
-/// Codex (0.163, 0.169) can replace an idle rollout by `<its path>.zst`, and puts it back when the session is resumed. Of
-/// one that holds more than `most` bytes the first so many are read.
-fn read_compressed(rollout: &Path, most: u64, known: &Known) -> io::Result<Signs> {
+/// Codex (0.163, 0.169) can replace an idle rollout by `<its path>.zst`, and puts it back when the session is resumed. It
+/// is read as far as the place `until`.
+fn read_compressed(rollout: &Path, until: u64, known: &Known) -> io::Result<Signs> {
     let mut path = rollout.as_os_str().to_owned();
     path.push(".zst");
     open(Path::new(&path))?;
-    let decompressed = || Input::open(Path::new(&path)).map(|input| input.take(most));
+    let decompressed = || Input::open(Path::new(&path)).map(|input| input.take(until.max(known.read)));
     let mut input = decompressed()?;
     let skipped = io::copy(&mut input.by_ref().take(known.read), &mut io::sink())?;
     if skipped < known.read {

@@ -121,8 +121,16 @@ fn look_at_root(dir: &StateDir, state: &mut State) {
         return;
     }
     let root = ToRead::new(Who::Root, &state.root, &state.session);
-    match healing::read_end(Path::new(&root.path), MOST_FOR_HOOK, &root.known) {
-        Ok(signs) => drop(root.take(signs, state)),
+    let known = root.known.clone();
+    match healing::read_end(Path::new(&root.path), MOST_FOR_HOOK, &known) {
+        Ok(signs) => {
+            let is_end_alone = signs.read == known.read;
+            root.take(signs, state);
+            if is_end_alone && !(known.has_beginning && state.root.turn == known.turn) {
+                // The turn begins in what will be read once more.
+                state.root.forget_beginning();
+            }
+        }
         Err(error) => tell_unread(dir, &root.path, &error),
     }
 }
@@ -160,7 +168,7 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
 ///
 /// [`MarkerError::Store`]
 pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
-    heal(dir, None)?;
+    heal(dir, None, &|_| None)?;
     let mut store = Store::open(dir, PATIENCE)?;
     let state = current(dir, &mut store);
     store.save_all(state)?;
@@ -181,13 +189,14 @@ pub fn listen(dir: &StateDir) -> Result<Option<Hearing>, MarkerError> {
 }
 
 /// Takes in what was heard and what else the rollouts say since they were last read, as one who follows them does again and
-/// again; gives the state then.
+/// again; gives the state then. The root's is read as far as it was `copied`: whoever sees what its lines say finds them
+/// in the transcripts.
 ///
 /// # Errors
 ///
 /// [`MarkerError::Store`]
-pub fn follow(dir: &StateDir, heard: Option<Hearing>) -> Result<State, MarkerError> {
-    heal(dir, heard)?;
+pub fn follow(dir: &StateDir, heard: Option<Hearing>, copied: &Copied<'_>) -> Result<State, MarkerError> {
+    heal(dir, heard, copied)?;
     take_what_was_put_off(dir)?;
     read(dir)
 }
@@ -198,7 +207,7 @@ pub fn follow(dir: &StateDir, heard: Option<Hearing>) -> Result<State, MarkerErr
 ///
 /// [`MarkerError::Store`]
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
-    let latest = heal(dir, None)?;
+    let latest = heal(dir, None, &|_| None)?;
     let mut store = Store::open(dir, PATIENCE)?;
     let mut state = current(dir, &mut store);
     let read = healing::size(Path::new(&state.root.rollout)).ok();
@@ -262,6 +271,9 @@ impl ToRead {
     }
 }
 
+/// How much of a rollout is in the transcripts, in bytes; none where that is not known.
+pub type Copied<'c> = dyn Fn(&Path) -> Option<u64> + 'c;
+
 /// How often a rollout is read again because another process has read some of it meanwhile: that one has gone on then.
 const MOST_READINGS: u32 = 16;
 
@@ -269,10 +281,10 @@ const MOST_READINGS: u32 = 16;
 /// without the lock: a hook need not wait for a large one, and what a line says does not depend on when it is said.
 ///
 /// What was `heard` of the root's is taken in first.
-fn heal(dir: &StateDir, mut heard: Option<Hearing>) -> Result<TurnId, MarkerError> {
+fn heal(dir: &StateDir, mut heard: Option<Hearing>, copied: &Copied<'_>) -> Result<TurnId, MarkerError> {
     let mut latest = TurnId::default();
     for _ in 0..MOST_READINGS {
-        let (found, is_all) = heal_once(dir, heard.take())?;
+        let (found, is_all) = heal_once(dir, heard.take(), copied)?;
         if latest.0.is_empty() || latest.is_earlier_than(&found) {
             latest = found;
         }
@@ -284,7 +296,7 @@ fn heal(dir: &StateDir, mut heard: Option<Hearing>) -> Result<TurnId, MarkerErro
 }
 
 /// As [`heal`]; also whether all that was read could be taken in.
-fn heal_once(dir: &StateDir, heard: Option<Hearing>) -> Result<(TurnId, bool), MarkerError> {
+fn heal_once(dir: &StateDir, heard: Option<Hearing>, copied: &Copied<'_>) -> Result<(TurnId, bool), MarkerError> {
     let mut store = Store::open(dir, PATIENCE)?;
     let mut state = current(dir, &mut store);
     let root = ToRead::new(Who::Root, &state.root, &state.session);
@@ -301,7 +313,9 @@ fn heal_once(dir: &StateDir, heard: Option<Hearing>) -> Result<(TurnId, bool), M
             let Some(found) = find_rollout(&roots, &rollout.known.thread) else { continue };
             rollout.path = found;
         }
-        match healing::read(Path::new(&rollout.path), &rollout.known) {
+        let path = Path::new(&rollout.path);
+        let until = if rollout.who == Who::Root { copied(path) } else { None };
+        match healing::read(path, &rollout.known, until.unwrap_or(u64::MAX)) {
             Ok(signs) => {
                 if latest.0.is_empty() || latest.is_earlier_than(&signs.latest) {
                     latest = signs.latest.clone();

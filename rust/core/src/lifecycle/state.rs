@@ -210,6 +210,11 @@ impl Thread {
         }
     }
 
+    /// Takes in that the latest turn does not begin in what was read of the rollout.
+    pub fn forget_beginning(&mut self) {
+        self.has_beginning = false;
+    }
+
     /// Takes in that its rollout is to be read from the start.
     pub fn forget_lines(&mut self) {
         self.read = 0;

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::lock::{self, LockError};
+use crate::own_file;
 use crate::state_dir::StateDir;
 use crate::two_places::Form;
 
@@ -211,7 +212,7 @@ impl<'d> Store<'d> {
 }
 
 fn open_or_make(dir: &StateDir, path: &Path) -> Result<File, StoreError> {
-    let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let open = || own_file::options().read(true).write(true).create(true).truncate(false).open(path);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if !dir.path().is_dir() {

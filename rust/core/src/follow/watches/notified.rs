@@ -1,14 +1,21 @@
-//! What other systems than Linux tell of changes, through the crate `notify`: `FSEvents` on macOS, kqueue on the BSDs.
+//! What other systems than Linux tell of changes, through the crate `notify`: kqueue, on macOS too. `FSEvents` there tells
+//! of a file when it is closed, and codex keeps its rollout open.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::{NET, POLL, Untold, Watched, Woken, wait_for};
+use super::{POLL, Untold, Watched, Woken, wait_for};
+
+/// How often everything is looked at when nothing was told. These backends have been seen on no machine yet.
+const NET: Duration = Duration::from_secs(1);
 
 /// What is watched.
 #[derive(Default)]
@@ -24,16 +31,18 @@ struct System {
     /// Readable when something that is wanted has changed.
     told: UnixStream,
     wanted: Arc<Mutex<Vec<Watched>>>,
-    folders: Vec<PathBuf>,
+    /// The files and folders that it was told to watch, with their inodes.
+    watched: BTreeMap<PathBuf, u64>,
 }
 
 impl Watched {
-    /// The folder in which it stands.
-    fn folder(&self) -> Option<&Path> {
-        match self {
-            Self::File(path) => path.parent(),
-            Self::Names(folder, _) => Some(folder),
-        }
+    /// The file itself, and the folder in which it stands.
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let (file, folder) = match self {
+            Self::File(path) => (Some(path.as_path()), path.parent()),
+            Self::Names(folder, _) => (None, Some(folder.as_path())),
+        };
+        file.into_iter().chain(folder)
     }
 
     /// As the system names it, which has no links in its paths.
@@ -52,6 +61,8 @@ impl Watched {
     fn is_at(&self, changed: &Path) -> bool {
         match self {
             Self::File(path) => path == changed,
+            // kqueue may tell of the folder alone.
+            Self::Names(folder, _) if folder == changed => true,
             Self::Names(folder, beginning) => {
                 changed.parent() == Some(folder)
                     && changed
@@ -80,7 +91,7 @@ impl Watches {
         }
     }
 
-    /// Watches the folders of all that is wanted; whether one is new.
+    /// Watches all that is wanted and is there, files and folders; whether one is new.
     fn watch(&mut self) -> Result<bool, notify::Error> {
         let system = match self.system.take() {
             Some(system) => system,
@@ -88,22 +99,26 @@ impl Watches {
         };
         let system = self.system.insert(system);
         system.wanted().clone_from(&self.wanted);
-        let mut folders: Vec<PathBuf> = self.wanted.iter().filter_map(Watched::folder).map(Path::to_owned).collect();
-        folders.retain(|folder| folder.is_dir());
-        folders.sort();
-        folders.dedup();
-        for gone in system.folders.iter().filter(|folder| !folders.contains(folder)) {
-            // It may have ended with its folder.
-            let _ = system.watcher.unwatch(gone);
-        }
-        let before = std::mem::take(&mut system.folders);
+        let inode = |path: &Path| path.metadata().ok().map(|metadata| metadata.ino());
+        let there = self.wanted.iter().flat_map(Watched::paths);
+        let there: BTreeMap<PathBuf, u64> = there.filter_map(|path| Some((path.to_owned(), inode(path)?))).collect();
+        // A file that was replaced is another one.
+        let System { watcher, watched, .. } = &mut *system;
+        watched.retain(|path, inode| {
+            let is_there = there.get(path) == Some(inode);
+            if !is_there {
+                // It may have ended with its file.
+                let _ = watcher.unwatch(path);
+            }
+            is_there
+        });
         let mut has_new = false;
-        for folder in folders {
-            if !before.contains(&folder) {
-                system.watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+        for (path, inode) in there {
+            if !system.watched.contains_key(&path) {
+                system.watcher.watch(&path, RecursiveMode::NonRecursive)?;
+                system.watched.insert(path, inode);
                 has_new = true;
             }
-            system.folders.push(folder);
         }
         Ok(has_new)
     }
@@ -155,7 +170,7 @@ impl System {
                 let _ = (&teller).write(b"!");
             }
         })?;
-        Ok(Self { watcher, told, wanted, folders: Vec::new() })
+        Ok(Self { watcher, told, wanted, watched: BTreeMap::new() })
     }
 
     fn wanted(&self) -> MutexGuard<'_, Vec<Watched>> {

@@ -220,7 +220,7 @@ fn only_what_is_behind_the_start_is_read_and_a_shorter_file_from_its_own() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all((began(6) + &ended(6) + &naming(6)).as_bytes()).expect("can be written");
     let size = file.as_file().metadata().expect("is there").len();
-    let read_from = |from: u64| read(file.path(), &known(&turn(6), from)).expect("can be read");
+    let read_from = |from: u64| read(file.path(), &known(&turn(6), from), u64::MAX).expect("can be read");
     let first = began(6).len() as u64;
     let behind = [(turn(6), Sign::Ended), (turn(6), Sign::Named { line_end: size })];
     assert_eq!(read_from(first).signs, behind);
@@ -266,7 +266,7 @@ fn a_rollout_that_was_compressed_says_what_it_said() {
     let text = began(6) + &ended(6) + &naming(6);
     let compressed = zstd::encode_all(text.as_bytes(), 0).expect("can be compressed");
     std::fs::write(folder.path().join("rollout.jsonl.zst"), compressed).expect("can be written");
-    let read_from = |from: u64| read(&path, &known(&turn(6), from)).expect("can be read");
+    let read_from = |from: u64| read(&path, &known(&turn(6), from), u64::MAX).expect("can be read");
     assert_eq!(read_from(0), read_text(&text, &turn(6)));
     assert_eq!(read_from(began(6).len() as u64).signs.len(), 2);
     assert_eq!(read_from(text.len() as u64), Signs { latest: turn(6), read: text.len() as u64, ..Signs::default() });
@@ -279,7 +279,7 @@ fn a_rollout_that_was_compressed_says_what_it_said() {
 #[test]
 fn what_is_no_regular_file_is_an_error_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let try_to_read = |path: &Path| read(path, &known(&turn(6), 0)).map_err(|error| error.kind());
+    let try_to_read = |path: &Path| read(path, &known(&turn(6), 0), u64::MAX).map_err(|error| error.kind());
     assert_eq!(try_to_read(&folder.path().join("none")), Err(io::ErrorKind::NotFound));
     assert_eq!(try_to_read(folder.path()), Err(io::ErrorKind::Other));
     assert_eq!(try_to_read(Path::new("/dev/zero")), Err(io::ErrorKind::Other));

@@ -444,7 +444,7 @@ fn a_session_whose_prompt_was_put_off_is_told_from_a_nested_one_by_the_rollout()
             world.write(ROOT, &[(*end, 2)]);
         }
         put_off_prompt(&world, 3, 4);
-        follow(&world.dir, None).expect("can be done");
+        follow(&world.dir, None, &|_| None).expect("can be done");
         let session = fs::read_to_string(world.dir.root_session()).expect("is there");
         assert_eq!(session, uuid(if ends.is_empty() { ROOT } else { 3 }));
         assert!(world.is_active());
@@ -479,7 +479,7 @@ fn each_rollout_that_was_current_among_runs_that_were_put_off_is_listed() {
                 expected.push(session);
             }
         }
-        follow(&world.dir, None).expect("can be done");
+        follow(&world.dir, None, &|_| None).expect("can be done");
         let listed = fs::read_to_string(world.dir.transcript_paths()).expect("is there");
         let expected: Vec<_> = expected.iter().map(|session| world.rollout(*session)).collect();
         assert_eq!(listed.lines().map(PathBuf::from).collect::<Vec<_>>(), expected);
@@ -523,7 +523,7 @@ fn a_list_of_rollouts_that_cannot_be_written_keeps_no_run_from_being_taken_in() 
         world.write(session, &[("task_started", number), ("task_complete", number)]);
         put_off_prompt(&world, session, number);
     }
-    assert!(follow(&world.dir, None).is_err());
+    assert!(follow(&world.dir, None, &|_| None).is_err());
     let state = read(&world.dir).expect("can be had");
     assert_eq!((state.root.turn, world.log().contains("missing in the list of rollouts")), (turn(8), true));
     assert_eq!(fs::read_to_string(world.dir.root_session()).expect("is there"), uuid(7));

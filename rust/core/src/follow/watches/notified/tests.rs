@@ -99,6 +99,8 @@ fn a_file_that_was_replaced_or_came_late_is_watched() {
     fs::write(&new, "a\n").expect("can be written");
     fs::rename(&new, &place.file).expect("can be moved");
     assert!(place.is_told(LONG));
+    assert!(place.watch(), "what stands there now was not watched");
+    assert!(!place.watch(), "and is from now on");
     place.forget();
     place.append();
     assert!(place.is_told(LONG));
