@@ -119,6 +119,8 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     host.write_file(state_dir / paths.LAUNCHER, script.encode(), mode="0755")
     if program is None:
         return
+    if not agent.is_common_transcript_enabled:
+        host.write_file(state_dir / paths.RAW_ONLY, b"")
     scripts = {**agent.get_raw_transcript_scripts()}
     if agent.is_common_transcript_enabled:
         scripts |= agent.get_common_transcript_scripts()

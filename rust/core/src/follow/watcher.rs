@@ -1,5 +1,6 @@
 //! Following without end: the transcripts and the marker are brought up to date whenever something has changed.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -85,17 +86,34 @@ impl Watcher {
         patience: Duration,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Followed, WatchError> {
-        let mut hearing = marker::listen(&self.dir).unwrap_or_default();
-        let followed = match self.follow(is_final, patience, goes_on, hearing.as_mut()) {
-            Err(error @ (WatchError::Stopped | WatchError::Follow(FollowError::NoStateDir(_)))) => return Err(error),
-            followed => followed,
-        };
-        // The transcripts first: who sees that the agent waits finds its last words.
-        let is_done = followed.is_ok();
-        // A disk that is full is no reason to show an agent at work that waits.
-        let copied = |path: &Path| self.follower.copied(path).filter(|_| is_done);
-        marker::follow(&self.dir, hearing.filter(|_| is_done), &copied)?;
-        followed
+        let mut all = Followed::default();
+        // A rollout that a hook names behind the pass is copied by another one.
+        for is_last in [false, true] {
+            let mut hearing = marker::listen(&self.dir).unwrap_or_default();
+            let followed = match self.follow(is_final, patience, goes_on, hearing.as_mut()) {
+                Err(error @ (WatchError::Stopped | WatchError::Follow(FollowError::NoStateDir(_)))) => {
+                    return Err(error);
+                }
+                followed => followed,
+            };
+            // The transcripts first: who sees that the agent waits finds its last words. But a disk that is full is no
+            // reason to show an agent at work that waits.
+            let is_done = followed.is_ok();
+            let is_unknown = Cell::new(false);
+            let copied = |path: &Path| {
+                let copied = self.follower.copied(path);
+                is_unknown.set(is_unknown.get() || copied.is_none());
+                copied.or((!is_last).then_some(0)).filter(|_| is_done)
+            };
+            marker::follow(&self.dir, hearing.filter(|_| is_done), &copied)?;
+            let followed = followed?;
+            all.raw_bytes += followed.raw_bytes;
+            all.common_bytes += followed.common_bytes;
+            if !is_unknown.get() {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// All that is there, slice by slice.
