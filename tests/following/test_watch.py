@@ -139,6 +139,22 @@ class TestWatching:
         watcher.terminate()
         assert ended(watcher) == (0, b"")
 
+    def test_folders_of_a_rollout_may_come_late(self, followed: Followed) -> None:
+        """Long before everything is looked at in any case."""
+        agent = followed.agent
+        agent.turn()
+        watcher = followed.watch()
+        agent.hook("user-prompt-submit")
+        time.sleep(0.3)
+        for folder in [*reversed(agent.rollout.parents)]:
+            if not folder.exists():
+                folder.mkdir()
+                time.sleep(0.05)
+        append(agent.rollout, lines_of(ROLLOUT))
+        wait_until(lambda: followed.raw == agent.rollout.read_bytes(), seconds=15)
+        watcher.terminate()
+        assert ended(watcher) == (0, b"")
+
     @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
     def test_it_is_stopped(self, followed: Followed, stop: signal.Signals) -> None:
         """What was written before is taken in."""

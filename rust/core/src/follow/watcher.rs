@@ -203,8 +203,7 @@ impl Watcher {
                 continue;
             }
             let there = Opened::find(path).map_or_else(|_| path.to_owned(), |opened| opened.path);
-            let beginning = path.file_stem().unwrap_or_default().to_owned();
-            wanted.extend(path.parent().map(|folder| Watched::Names(folder.to_owned(), beginning)));
+            wanted.extend(coming(path));
             wanted.push(Watched::File(there));
         }
         wanted
@@ -221,6 +220,15 @@ impl Watcher {
             self.told = untold;
         }
     }
+}
+
+/// That a rollout comes: its name in its folder, or the first folder on the way there that is missing.
+fn coming(path: &Path) -> Option<Watched> {
+    let folder = path.parent()?;
+    let there = folder.ancestors().find(|folder| folder.is_dir())?;
+    let missing = folder.strip_prefix(there).ok().and_then(|rest| rest.iter().next());
+    let name = missing.or(path.file_stem()).unwrap_or_default();
+    Some(Watched::Names(there.to_owned(), name.to_owned()))
 }
 
 /// Gives memory that is free back to the system, which glibc alone keeps.
