@@ -42,6 +42,15 @@ def test_a_plain_turn(world: World, model: Model) -> None:
     assert listed["plugin"]["codex"]["session_id"] == (agent.state / "codex_root_session").read_text().strip()
 
 
+def test_an_agent_can_be_without_a_common_transcript(make_world: MakeWorld) -> None:
+    agent = make_world(emit_common_transcript=False).create()
+    agent.message("Hello.")
+    raw = agent.state / "logs/codex_transcript/events.jsonl"
+    until(lambda: raw.exists() and "You said: Hello." in raw.read_text(), what="the answer in the raw transcript")
+    waits(agent)
+    assert not (agent.state / "events/codex").exists()
+
+
 def test_a_slow_turn_is_seen_running(world: World, model: Model) -> None:
     model.on("slowly", runs("sleep 2"), says("Slow, but done."))
     agent = world.create()
