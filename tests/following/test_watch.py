@@ -188,6 +188,20 @@ class TestWatching:
         status, complained = ended(watcher)
         assert (status, b"no state dir" in complained) == (1, True)
 
+    @pytest.mark.parametrize("seed", range(20))
+    def test_an_agent_that_is_gone_stays_so(self, followed: Followed, seed: int) -> None:
+        """Whatever the watcher does at that moment, it ends, and makes nothing anew."""
+        chance = random.Random(seed)
+        rollout = followed.current("a")
+        watcher = followed.watch()
+        time.sleep(chance.uniform(0, 0.02))
+        append(rollout, lines_of(ROLLOUT))
+        time.sleep(chance.uniform(0, 0.003))
+        followed.state.rename(followed.state.with_name("gone"))
+        status, complained = ended(watcher)
+        assert (status, b"no state dir" in complained) == (1, True)
+        assert not followed.state.exists()
+
     def test_a_turn_that_hooks_do_not_end(self, followed: Followed) -> None:
         agent = followed.agent
         watcher = followed.watch()

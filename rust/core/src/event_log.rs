@@ -46,13 +46,7 @@ impl Level {
 /// What the system said; nobody else can be told, so callers let it be.
 pub fn log(dir: &StateDir, level: Level, message: &str) -> io::Result<()> {
     let path = dir.log();
-    let mut file = match append_to(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            append_to(&path)?
-        }
-        opened => opened?,
-    };
+    let mut file = append_to(dir, &path)?;
     if file.metadata()?.len() > MOST {
         // Of two that find it full at once one moves it, and none the new log over the old one.
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
@@ -60,13 +54,13 @@ pub fn log(dir: &StateDir, level: Level, message: &str) -> io::Result<()> {
         {
             fs::rename(&path, path.with_extension("jsonl.1"))?;
         }
-        file = append_to(&path)?;
+        file = append_to(dir, &path)?;
     }
     file.write_all(&line(level, message, SystemTime::now()))
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    own_file::options().append(true).create(true).open(path)
+fn append_to(dir: &StateDir, path: &Path) -> io::Result<File> {
+    own_file::open_or_make(dir, path, own_file::options().append(true).create(true))
 }
 
 /// One line; written at once, so that those of others stand before or behind it.

@@ -98,14 +98,8 @@ impl Locked {
     pub fn open(dir: &StateDir, patience: Duration) -> Result<Self, LockError> {
         let path = dir.following();
         loop {
-            let open = || own_file::options().read(true).write(true).create(true).truncate(false).open(&path);
-            let file = match open() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => {
-                    fs::create_dir_all(dir.own())?;
-                    open()?
-                }
-                opened => opened?,
-            };
+            let mut options = own_file::options();
+            let file = own_file::open_or_make(dir, &path, options.read(true).write(true).create(true).truncate(false))?;
             lock::exclusive_in_turn(&file, &dir.following_queue(), patience)?;
             // Someone may have removed it meanwhile: then this is the lock of nobody.
             let (locked, there) = (file.metadata()?, fs::metadata(&path));

@@ -236,11 +236,11 @@ impl<'p> Pass<'p> {
     /// Takes up what is on disk, settles a step that was not completed, and brings the common transcript up to the raw
     /// one; `None` where it is to be brief and that may take long.
     fn load(dir: &'p StateDir, agent_id: &str, locked: &'p Locked, is_brief: bool) -> Stepped<Option<Self>> {
-        let (raw_path, common_path, own) = (dir.raw_transcript(), dir.common_transcript(), dir.following());
+        let (raw_path, own) = (dir.raw_transcript(), dir.following());
         let found = locked.read().map_err(io_error(&own))?;
         let inode = locked.stamp().map_err(io_error(&own))?.0;
         let mut checkpoint = found.checkpoint;
-        let mut raw = Transcript::open(&raw_path).map_err(io_error(&raw_path))?;
+        let mut raw = Transcript::open(dir, &raw_path).map_err(io_error(&raw_path))?;
         let fits = found.number > 0 && raw.go_on_behind(checkpoint.raw).map_err(io_error(&raw_path))?;
         let is_whole = fits && (raw.left_over() == 0 || matches!(found.intent, Some(Intent::Append { .. })));
         let is_new = found.number == 0 && !found.is_broken && raw.left_over() == 0;
@@ -258,7 +258,7 @@ impl<'p> Pass<'p> {
             checkpoint = Checkpoint { sources, ..Checkpoint::default() };
         }
         let (converter, from) = if makes_common(dir) {
-            let (converter, from) = conversion(agent_id, &checkpoint, &common_path)?;
+            let (converter, from) = conversion(dir, agent_id, &checkpoint)?;
             (Some(converter), from)
         } else {
             (None, ByteOffset(raw.length()))
@@ -677,15 +677,16 @@ fn convert<R: Read>(
 
 /// The conversion to go on with, and from where in the raw transcript: the one of the checkpoint where that is there, can
 /// be read, and the common transcript fits it; else one from the start.
-fn conversion(agent_id: &str, checkpoint: &Checkpoint, path: &Path) -> Stepped<(Converter<Transcript>, ByteOffset)> {
-    let mut common = Transcript::open(path).map_err(io_error(path))?;
+fn conversion(dir: &StateDir, agent_id: &str, checkpoint: &Checkpoint) -> Stepped<(Converter<Transcript>, ByteOffset)> {
+    let path = &dir.common_transcript();
+    let mut common = Transcript::open(dir, path).map_err(io_error(path))?;
     if let Some(conversion) = &checkpoint.conversion
         && common.go_on_behind(checkpoint.common).map_err(io_error(path))?
         && let Ok(converter) = Converter::restore(agent_id, conversion, common)
     {
         return Ok((converter, conversion.resume_at));
     }
-    let common = Transcript::open(path).map_err(io_error(path))?;
+    let common = Transcript::open(dir, path).map_err(io_error(path))?;
     Ok((Converter::new(agent_id, common), ByteOffset(0)))
 }
 

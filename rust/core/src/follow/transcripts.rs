@@ -10,6 +10,7 @@ use super::source::last_line_end;
 use crate::disk::write_all_at;
 use crate::fingerprint;
 use crate::own_file;
+use crate::state_dir::StateDir;
 use crate::two_places::read_at;
 
 /// Bytes that are compared at a time.
@@ -28,20 +29,14 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Opens or makes the file, and its folder.
+    /// Opens or makes a file of the state dir, and its folder.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let open = || own_file::options().read(true).write(true).create(true).truncate(false).open(path);
-        let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                path.parent().map_or(Ok(()), fs::create_dir_all)?;
-                open()?
-            }
-            opened => opened?,
-        };
+    pub fn open(dir: &StateDir, path: &Path) -> io::Result<Self> {
+        let mut options = own_file::options();
+        let file = own_file::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false))?;
         let found = file.metadata()?.size();
         Ok(Self { file, length: 0, found, is_cut: false })
     }

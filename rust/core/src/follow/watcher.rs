@@ -178,6 +178,10 @@ impl Watcher {
         if self.watches.set(wanted) {
             return Ok(None);
         }
+        // What went away before it was watched is not told of.
+        if !self.dir.path().is_dir() {
+            return Err(FollowError::NoStateDir(self.dir.path().to_owned()).into());
+        }
         match self.watches.wait(others)? {
             Woken::Change => Ok(None),
             Woken::Ready(place) => Ok(Some(place)),

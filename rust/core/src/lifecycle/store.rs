@@ -7,7 +7,7 @@
 //! A state is written before its marker files are, with a note that they may not fit; the note goes when they do. Who
 //! finds the note makes all of them anew.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -212,17 +212,12 @@ impl<'d> Store<'d> {
 }
 
 fn open_or_make(dir: &StateDir, path: &Path) -> Result<File, StoreError> {
-    let open = || own_file::options().read(true).write(true).create(true).truncate(false).open(path);
-    match open() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if !dir.path().is_dir() {
-                return Err(StoreError::NoStateDir(dir.path().display().to_string()));
-            }
-            fs::create_dir_all(dir.own()).map_err(io_error(&dir.own()))?;
-            open().map_err(io_error(path))
-        }
-        opened => opened.map_err(io_error(path)),
-    }
+    let mut options = own_file::options();
+    let opened = own_file::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false));
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if !dir.path().is_dir() => StoreError::NoStateDir(dir.path().display().to_string()),
+        _ => io_error(path)(error),
+    })
 }
 
 /// Takes the lock, or gives up after `patience`.
