@@ -109,11 +109,12 @@ fmt: toolchain $(MAIN)/tools ## Format the code, and fix what ruff can fix
 	$(call python,$(MAIN)) -m ruff format
 
 .PHONY: bench
-bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed ## Speed, against the published plugin, `cp` and `true`
+bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Speed, against the published plugin, `cp` and `true`
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" $(call python,$(MAIN)) benches/run.py
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" $(call python,$(MAIN)) benches/run_hooks.py
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		$(call python,$(MAIN)) benches/run_follow.py
+	MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) benches/run_agent.py
 
 .PHONY: clean
 clean: ## Remove all that was built or installed here

@@ -24,11 +24,12 @@ def progress(what: str, number: int, rounds: int) -> None:
         say(f"{what}: round {number + 1} of {rounds}")
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser that knows `--program` and `--results`."""
+def parser(description: str | None, *, has_program: bool = True) -> argparse.ArgumentParser:
+    """Return a parser that knows `--results`, and `--program` where the bench runs one of itself."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = Path(sys.executable).parent / "mngr-codex"
-    made.add_argument("--program", type=Path, default=beside, help="the program (default: beside this Python)")
+    if has_program:
+        beside = Path(sys.executable).parent / "mngr-codex"
+        made.add_argument("--program", type=Path, default=beside, help="the program (default: beside this Python)")
     made.add_argument("--results", type=Path, default=BENCHES / "results", help="where the results are stored")
     return made
 

@@ -49,7 +49,7 @@ def mngr_server(folder: Path) -> Iterator[Path]:
     home.mkdir()
     # Plugins are loaded by the settings of who begins, so that is nobody.
     environment = {"HOME": str(home), "PATH": os.defpath, "LANG": "C.UTF-8"}
-    command = [sys.executable, Path(__file__).with_name("mngr_server.py"), path]
+    command: list[str | Path] = [sys.executable, Path(__file__).with_name("mngr_server.py"), path]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     try:

@@ -376,6 +376,9 @@ impl<'p> Pass<'p> {
     /// Converts what stands in the raw transcript from `from` on.
     fn convert_raw(&mut self, from: ByteOffset) -> Stepped<()> {
         let Live { raw, converter, .. } = &mut self.live;
+        if from.0 == raw.length() {
+            return Ok(());
+        }
         let section = Section { file: raw.file(), at: from.0, end: raw.length() };
         let lines = Lines::starting_at(section, from, usize::MAX);
         convert(lines, converter.as_mut(), raw.file(), self.dir, &self.dir.raw_transcript(), |_| {})
