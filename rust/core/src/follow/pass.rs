@@ -134,8 +134,10 @@ impl Follower {
     /// Follows the rollouts of the agent whose state dir this is. Its id is the state dir's name.
     #[must_use]
     pub fn new(dir: StateDir) -> Self {
-        let path = fs::canonicalize(dir.path()).unwrap_or_else(|_| dir.path().to_owned());
-        let agent_id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = dir.path();
+        let name = if path.is_symlink() { None } else { path.file_name().map(ToOwned::to_owned) };
+        let name = name.or_else(|| Some(fs::canonicalize(path).ok()?.file_name()?.to_owned()));
+        let agent_id = name.unwrap_or_default().to_string_lossy().into_owned();
         Self { dir, agent_id, live: None }
     }
 

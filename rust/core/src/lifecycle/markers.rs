@@ -6,6 +6,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
 use crate::json::string;
 use crate::own_file;
 use crate::rollout::ids::{ThreadId, TurnId};
@@ -102,7 +105,7 @@ impl<'s> Markers<'s> {
         };
         let mut old = old.iter().filter(|name| is_other(name)).peekable();
         if new.peek().is_some() || old.peek().is_some() {
-            refuse_link(&folder)?;
+            is_there(&folder)?;
         }
         let made = new.map(|(_, subagent)| subagent.publish(&folder, dir));
         let removed = old.map(|name| remove(&folder.join(name)));
@@ -156,17 +159,23 @@ fn object(members: &[(&str, &[u8])]) -> Vec<u8> {
     line
 }
 
-/// A link in place of a folder leads to what is none of ours.
-fn refuse_link(folder: &Path) -> Result<(), StoreError> {
-    if folder.is_symlink() {
-        return Err(io_error(folder)(io::Error::from(io::ErrorKind::NotADirectory)));
+/// Whether something is there that is no link: one in place of a folder leads to what is none of ours.
+fn is_there(folder: &Path) -> Result<bool, StoreError> {
+    match rustix::fs::lstat(folder) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_symlink() => {
+            Err(io_error(folder)(io::Error::from(io::ErrorKind::NotADirectory)))
+        }
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(io_error(folder)(error.into())),
     }
-    Ok(())
 }
 
 /// The names of what is in a folder but for folders; `None` where there is no folder.
 pub(super) fn names_in(folder: &Path) -> Result<Option<Vec<String>>, StoreError> {
-    refuse_link(folder)?;
+    if !is_there(folder)? {
+        return Ok(None);
+    }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
