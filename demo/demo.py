@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,6 +45,11 @@ TURN_SECONDS = 180
 class Model(ScriptedModel):
     """Says what the demo needs, whoever asks: codex itself asks for a title of the session on the side."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_seen_at_work = threading.Event()
+        """Set when the agent has been seen RUNNING, for which the first answer waits."""
+
     def scripted(self, request: Json, number: int) -> Answer | None:
         """The answer to a request, by the last that a person said in it."""
         said = [
@@ -67,13 +73,14 @@ class Model(ScriptedModel):
             [
                 reasoning("**Planning**\n\nThe notes are few, so counting their words tells."),
                 message("I will count the words of each note.", final=False),
-                shell_call(request, "sleep 3; wc -w *.md | sort -n"),
+                shell_call(request, "wc -w *.md | sort -n"),
             ],
             Usage(input=4200, cached_input=3072, output=96, reasoning_output=24),
         )
 
     def answers(self, _: Json) -> Response:
-        """It thinks about what came back, and answers."""
+        """It thinks about what came back until it was seen at work, and answers."""
+        self.is_seen_at_work.wait(TURN_SECONDS / 2)
         return Response(
             [
                 reasoning("**Comparing**\n\nThe last line before the total is the longest note."),
@@ -115,7 +122,8 @@ plugins = false
 class Demo:
     """A machine of its own for the demo: home, mngr's settings, tmux server, a repository with notes."""
 
-    def __init__(self, folder: Path, codex: Path, codex_config: str, login: Path | None) -> None:
+    def __init__(self, folder: Path, codex: Path, model: Model | None, login: Path | None) -> None:
+        self._model = model
         self.home = folder / "home"
         self.notes = self.home / "notes"
         binaries, profile, codex_home = folder / "bin", self.home / ".mngr/profiles/demo", self.home / ".codex"
@@ -134,18 +142,15 @@ class Demo:
             # The user's proxies must not come between codex and a model on this machine.
             "NO_PROXY": "127.0.0.1,localhost",
         }
-        sandbox = ""
-        if login is None:
-            (codex_home / "config.toml").write_text(codex_config, encoding="utf-8")
-            # The scripted model wants nothing, so there is nothing to give away.
-            sandbox = 'sandbox_mode = "danger-full-access"\n'
-        else:
+        if model is not None:
+            (codex_home / "config.toml").write_text(configuration(model.base_url), encoding="utf-8")
+        if login is not None:
             (codex_home / "auth.json").symlink_to(login)
             proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
             self.environment |= proxies
         (self.home / ".mngr/config.toml").write_text('profile = "demo"\n')
         (profile / "settings.toml").write_text(
-            f'enabled_backends = ["local"]\n[agent_types.codex]\nauto_allow_permissions = true\n{sandbox}'
+            'enabled_backends = ["local"]\n[agent_types.codex]\nauto_allow_permissions = true\n'
         )
         (self.home / ".gitconfig").write_text("[user]\nname = demo\nemail = demo@example.invalid\n")
         for name, text in NOTES.items():
@@ -194,6 +199,8 @@ class Demo:
             if state != seen:
                 print(f"  {time.monotonic() - begun:4.1f} s  {NAME}  {state}", flush=True)
                 seen = state
+            if self._model is not None and state == "RUNNING":
+                self._model.is_seen_at_work.set()
 
     def transcript(self, *options: str, **shown: bool) -> str:
         """The agent's transcript, as mngr prints it."""
@@ -253,8 +260,8 @@ def main() -> None:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="mngr-codex-", ignore_cleanup_errors=True))
         )
-        base_url = "" if login else stack.enter_context(Model()).base_url
-        demo = Demo(folder, arguments.codex.resolve(), configuration(base_url), login)
+        model = None if login else stack.enter_context(Model())
+        demo = Demo(folder, arguments.codex.resolve(), model, login)
         stack.enter_context(demo.tidied())
         whose = "your login" if login else "a scripted model"
         print(f"In {folder}, with codex {version(arguments.codex)} and {whose}.", flush=True)

@@ -69,6 +69,20 @@ def test_the_later_layer_wins_and_tables_are_merged() -> None:
     assert config["features"]["daemon_auto_start"] is False
 
 
+@pytest.mark.parametrize(
+    ("users", "settings", "expected"),
+    [
+        ({}, {}, "workspace-write"),
+        ({"sandbox_mode": "read-only"}, {}, "read-only"),
+        ({"sandbox_mode": "read-only"}, {"sandbox_mode": "danger-full-access"}, "danger-full-access"),
+    ],
+)
+def test_the_user_s_sandbox_is_loosened_by_nothing_but_a_setting(
+    users: dict[str, str], settings: dict[str, str], expected: str
+) -> None:
+    assert build_config(user_config=users, settings=settings, overrides={})["sandbox_mode"] == expected
+
+
 def test_an_override_of_null_takes_a_key_away() -> None:
     assert merge({"a": 1, "b": {"c": 1, "d": 2}}, {"a": None, "b": {"c": None}}) == {"b": {"d": 2}}
 

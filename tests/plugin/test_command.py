@@ -20,8 +20,10 @@ def state(home: Path) -> Path:
 
 
 def test_an_agent_by_name_or_id(state: Path) -> None:
-    assert with_state_dir(["show", "--agent", "fix-it", "--json"]) == ["show", "--state-dir", str(state), "--json"]
-    assert with_state_dir(["--agent=agent-1"]) == [f"--state-dir={state}"]
+    assert with_state_dir(["show", "--agent", "fix-it", "--json"]) == ["show", "--json", "--state-dir", str(state)]
+    assert with_state_dir(["--agent=agent-1", "show"]) == ["show", "--state-dir", str(state)]
+    assert with_state_dir(["--agent", "fix-it", "--", "x"]) == ["--state-dir", str(state), "--", "x"]
+    assert with_state_dir(["show", "--agent"]) == ["show", "--agent"]
     assert with_state_dir(["--", "--agent", "fix-it"]) == ["--", "--agent", "fix-it"]
 
 

@@ -31,7 +31,7 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, al
 def test_the_defaults() -> None:
     config = CodexAgentConfig().validated()
     assert config.command == "codex"
-    assert config.sandbox_mode == "workspace-write"
+    assert config.sandbox_mode is None
     assert config.update_policy == "ASK"
     assert config.emit_common_transcript and config.use_user_config
     assert not (config.trust_repo_hooks or config.auto_allow_permissions or config.is_dialog_dismissed)

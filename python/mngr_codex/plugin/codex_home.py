@@ -43,6 +43,9 @@ know."""
 HOOK_SECONDS = 60
 """How long codex lets one of the hooks run. It takes milliseconds; codex's own limit is ten minutes."""
 
+DEFAULTS: Mapping[str, Any] = {"sandbox_mode": "workspace-write"}
+"""What an agent's codex is set to where nobody says anything else."""
+
 PINS: Mapping[str, Any] = {
     # A keyring's entry is named after the home, so an agent would not find the user's.
     "cli_auth_credentials_store": "file",
@@ -236,7 +239,9 @@ def build_config(
     model_upgrades: Mapping[str, str] | None = None,
     hook_state: Mapping[str, Any] | None = None,
 ) -> Table:
-    """Put an agent's ``config.toml`` together. What comes later wins, table by table: user, pins, settings, overrides.
+    """Put an agent's ``config.toml`` together.
+
+    What comes later wins, table by table: defaults, user, pins, settings, overrides.
 
     Args:
         user_config: What is carried over from the user's own.
@@ -247,7 +252,7 @@ def build_config(
             that it does not ask ("Meet GPT-6 Sol").
         hook_state: The trust in hooks, by their keys.
     """
-    config = merge(user_config, PINS)
+    config = merge(merge(DEFAULTS, user_config), PINS)
     config = merge(config, {"notice": {"model_migrations": dict(model_upgrades or {})}})
     config = merge(config, {"projects": {path: {"trust_level": "trusted"} for path in sorted(trusted_paths)}})
     config = merge(config, settings)

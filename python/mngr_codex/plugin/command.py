@@ -48,20 +48,24 @@ for _name, _short_help in (
 
 
 def with_state_dir(arguments: Sequence[str]) -> list[str]:
-    """Put an agent's state dir where it is named: ``--agent NAME`` becomes ``--state-dir DIR``.
+    """Put an agent's state dir in place of its name: for ``--agent NAME`` comes ``--state-dir DIR``, behind all else.
 
     Raises:
         click.UsageError: No agent of this machine has the name.
     """
-    words = list(arguments)
-    for index, word in enumerate(words):
+    words = iter(arguments)
+    kept: list[str] = []
+    named: list[str] = []
+    for word in words:
         if word == "--":
-            break
-        if word == "--agent" and index + 1 < len(words):
-            words[index : index + 2] = ["--state-dir", str(_state_dir(words[index + 1]))]
+            return [*kept, *named, word, *words]
+        if word == "--agent" and (name := next(words, "")):
+            named = ["--state-dir", str(_state_dir(name))]
         elif word.startswith("--agent="):
-            words[index] = f"--state-dir={_state_dir(word.partition('=')[2])}"
-    return words
+            named = ["--state-dir", str(_state_dir(word.partition("=")[2]))]
+        else:
+            kept.append(word)
+    return [*kept, *named]
 
 
 def _state_dir(name: str) -> Path:
@@ -78,7 +82,7 @@ def _state_dir(name: str) -> Path:
     raise click.UsageError(f"This machine has no agent {name}. `mngr list` shows those that there are.")
 
 
-@codex.command()
+@codex.command(short_help="Look whether all is there that codex agents need.")
 @click.argument("names", nargs=-1)
 @add_common_options
 @click.pass_context

@@ -32,9 +32,10 @@ class CodexAgentConfig(AgentTypeConfig):
         default=None,
         description=f"How hard the model thinks: {', '.join(get_args(ReasoningEffort))}. Unset: as codex decides.",
     )
-    sandbox_mode: SandboxMode = Field(
-        default="workspace-write",
-        description=f"What commands of the model may touch: {', '.join(get_args(SandboxMode))}.",
+    sandbox_mode: SandboxMode | None = Field(
+        default=None,
+        description=f"What commands of the model may touch: {', '.join(get_args(SandboxMode))}. Unset: what the user's "
+        "config.toml says, else workspace-write.",
     )
     auto_allow_permissions: bool = Field(
         default=False,

@@ -142,7 +142,9 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent) -> Iterator[Finding]:
     state_dir = agent._get_agent_dir()
     lifecycle = agent.get_lifecycle_state()
     is_up = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
-    yield Finding("state", lifecycle.value, None if is_up else f"mngr start {name} --restart", name)
+    # Who stopped it wanted that.
+    is_meant = is_up or lifecycle is AgentLifecycleState.STOPPED
+    yield Finding("state", lifecycle.value, None if is_meant else f"mngr start {name} --restart", name)
     program = state_dir / paths.PROGRAM
     shown = host.execute_idempotent_command(
         f"{shlex.quote(str(program))} marker show --json --state-dir {shlex.quote(str(state_dir))}",
@@ -150,7 +152,10 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent) -> Iterator[Finding]:
     )
     if not shown.success:
         yield Finding(
-            "program", shown.stderr.strip() or f"{program} does not run", f"mngr create {name} --reuse --update", name
+            "program",
+            shown.stderr.strip() or f"{program} does not run",
+            f"mngr create {name} codex --reuse --update",
+            name,
         )
     else:
         yield Finding("marker", _told(json.loads(shown.stdout)), None, name)

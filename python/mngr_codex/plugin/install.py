@@ -79,7 +79,13 @@ def ensure_installed(
     from imbue.mngr.errors import AgentInstallationError
 
     program = program_of(command)
-    if program == "codex":
+    if program == "codex" and not is_binary_present(host, program):
+        # mngr would show the whole script that installs it.
+        if host.is_local and not (mngr_ctx.is_auto_approve or mngr_ctx.is_interactive):
+            raise AgentInstallationError(
+                f"Codex is not installed. Install it with `npm install -g {NPM_PACKAGE}@{version or 'latest'}`, or let "
+                "mngr do it: with --yes."
+            )
         ensure_cli_installed(host, mngr_ctx, program, install_command(version))
     if not is_binary_present(host, program):
         raise AgentInstallationError(
