@@ -205,11 +205,14 @@ def provision(
         # from opening on "Hooks need review".
         final = merge(final, {"features": {"hooks": allows_bypass, "codex_hooks": allows_bypass}})
     if not runs_hooks:
-        way_out = (
-            "A newer codex puts that right; with trust_repo_hooks = true this one runs all hooks without review."
-            if is_unable
-            else "Where an administrator allows managed hooks alone, that is why."
-        )
+        if report.version is None:
+            way_out = "Codex itself does not start with these settings: put them right, and make the agent anew."
+        elif is_unable:
+            way_out = (
+                "A newer codex puts that right; with trust_repo_hooks = true this one runs all hooks without review."
+            )
+        else:
+            way_out = "Where an administrator allows managed hooks alone, that is why."
         notices.append(
             f"This agent runs without mngr's hooks, so it shows as WAITING while it works: {trust.problem}. {way_out}"
         )

@@ -32,7 +32,7 @@ def _passed_on(name: str, short_help: str) -> click.Command:
 
         program = own_program()
         if program is None:
-            raise click.ClickException("The program mngr-codex is gone. Install it anew: mngr plugin add mngr-codex")
+            raise click.ClickException("The program mngr-codex is gone. Install mngr-codex anew, as its README says.")
         words = arguments if name == "convert" else with_state_dir(arguments)
         os.execv(program, [str(program), name, *words])
 

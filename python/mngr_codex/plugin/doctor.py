@@ -111,7 +111,7 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
     program = executable.own_program()
     problem = executable.works(host, program) if program else "it is not where it was installed"
     yield Finding(
-        "program", problem or str(program), "install it anew: mngr plugin add mngr-codex" if problem else None
+        "program", problem or str(program), "install mngr-codex anew, as its README says" if problem else None
     )
     yield from _inotify()
 

@@ -168,8 +168,8 @@ def _run(host: OnlineHostInterface, script: str, command: str) -> CodexReport:
     )
     report = parse_answers(result.stdout)
     if report.hooks is None and report.problem is None:
-        said = result.stderr.strip().splitlines()
-        problem = f"`{command} app-server` did not list its hooks" + (f": {said[-1].strip()}" if said else "")
+        said = "; ".join(line.strip() for line in result.stderr.splitlines() if line.strip())
+        problem = f"`{command} app-server` did not list its hooks" + (f": {said}" if said else "")
         return CodexReport(version=report.version, model_upgrades=report.model_upgrades, problem=problem)
     return report
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from loguru import logger
+
 from mngr_codex.plugin import updates
 from mngr_codex.plugin.invocation import program_of
 
@@ -86,6 +88,13 @@ def ensure_installed(
                 f"Codex is not installed. Install it with `npm install -g {NPM_PACKAGE}@{version or 'latest'}`, or let "
                 "mngr do it: with --yes."
             )
+        logger.warning(
+            "Codex is not on the host. To be installed: {}@{} by npm, globally where npm may, or {} from PyPI into "
+            "~/.local where there is no npm.",
+            NPM_PACKAGE,
+            version or "latest",
+            PYPI_PACKAGE,
+        )
         ensure_cli_installed(host, mngr_ctx, program, install_command(version))
     if not is_binary_present(host, program):
         raise AgentInstallationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
@@ -119,8 +120,12 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     host.write_file(state_dir / paths.LAUNCHER, script.encode(), mode="0755")
     if program is None:
         return
+    raw_only = state_dir / paths.RAW_ONLY
     if not agent.is_common_transcript_enabled:
-        host.write_file(state_dir / paths.RAW_ONLY, b"")
+        host.write_file(raw_only, b"")
+    elif host.path_exists(raw_only):
+        # The program makes up for what was left out until now.
+        host.execute_idempotent_command(f"rm -f {shlex.quote(str(raw_only))}", timeout_seconds=10.0)
     scripts = {**agent.get_raw_transcript_scripts()}
     if agent.is_common_transcript_enabled:
         scripts |= agent.get_common_transcript_scripts()
