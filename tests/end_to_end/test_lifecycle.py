@@ -8,6 +8,9 @@ import pytest
 from tests.end_to_end.model import Json, Model, asked, runs, says
 from tests.end_to_end.world import Agent, World, until
 
+# isort: split
+from scripted_model import Failure
+
 pytestmark = pytest.mark.slow
 
 
@@ -123,8 +126,8 @@ def test_a_session_that_is_gone(world: World) -> None:
     assert not [call for call in world.codex_calls() if call.startswith("resume")]
 
 
-def test_a_watcher_that_is_killed_is_missed_by_nobody(world: World) -> None:
-    """The hook that ends the turn brings the transcript up to date as well."""
+def test_a_watcher_that_is_killed_is_missed_by_nobody(world: World, model: Model) -> None:
+    """The hook that ends the turn brings the transcript up to date as well, and another watcher comes."""
     agent = world.create()
     agent.message("With it.")
     waits(agent)
@@ -133,6 +136,11 @@ def test_a_watcher_that_is_killed_is_missed_by_nobody(world: World) -> None:
     agent.message("Without it.")
     waits(agent)
     assert agent.said()[-1] == "You said: Without it."
+    # Codex runs no Stop hook then, so it takes a watcher to see it.
+    assert_one_watcher(agent)
+    model.on("fail", Failure(400))
+    agent.message("Now fail.")
+    waits(agent)
     world.mngr("stop", "t")
     world.mngr("start", "t")
-    assert_whole(agent, "With it.", "Without it.")
+    assert_whole(agent, "With it.", "Without it.", "Now fail.")

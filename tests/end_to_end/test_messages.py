@@ -39,6 +39,10 @@ def test_every_kind_of_message_arrives_as_it_was_sent(world: World, model: Model
         "1. first\n2. second",
         "- a dash in front",
         'ünïcödé 😀 中文 "quoted" and \\n with a backslash',
+        "Please look at @README.md",
+        "two\nlines and @READ",
+        "costs 5 $",
+        "/nosuchcommand",
         "a\ttab and $HOME and `ticks` and 'quotes'",
         "y",
     ]

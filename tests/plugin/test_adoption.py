@@ -51,6 +51,21 @@ def test_a_session_is_found_by_the_path_of_its_rollout(home: Path, context: Any)
     )
 
 
+def test_what_codex_could_not_go_on_with_is_refused(home: Path, context: Any) -> None:
+    rollout = write(home / ".codex/sessions", SESSION)
+    for content in ("", "nonsense\n", '{"type": "event_msg"}\n'):
+        rollout.write_text(content)
+        for named in (SESSION, str(rollout)):
+            with pytest.raises(UserInputError, match="does not begin with session_meta"):
+                adoption.find(named, context)
+
+
+@pytest.mark.parametrize("named", ["x" * 5000, "~nobody-of-this-name/x", "a\0b"])
+def test_a_name_that_nothing_can_have_is_no_session(context: Any, named: str) -> None:
+    with pytest.raises(UserInputError, match="is no session"):
+        adoption.find(named, context)
+
+
 def test_a_forked_session_brings_what_it_was_forked_from(home: Path, context: Any) -> None:
     sessions = home / ".codex/sessions"
     base = write(sessions, BASE)

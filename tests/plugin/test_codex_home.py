@@ -346,8 +346,49 @@ def test_a_config_of_the_users_that_is_broken_is_named(world: World) -> None:
 def test_hooks_of_the_users_that_are_broken_are_left_out_and_named(world: World) -> None:
     world.write("hooks.json", "{")
     made = world.provision()
-    assert len(made.notices) == 1 and "hooks.json is no JSON" in made.notices[0]
+    assert len(made.notices) == 1 and "hooks.json cannot be read" in made.notices[0]
     assert made.trust.problem is None
+
+
+def test_one_broken_hook_of_the_users_does_not_cost_the_others(world: World) -> None:
+    good = {"matcher": "x", "hooks": [{"type": "command", "command": "true"}]}
+    broken = {"Stop": [{"hooks": "nonsense"}, good], "UserPromptSubmit": [5], "PreToolUse": "x"}
+    world.write("hooks.json", json.dumps({"hooks": broken}))
+    made = world.provision()
+    assert made.trust.problem is None and made.has_live_state
+    assert "Stop, UserPromptSubmit, PreToolUse" in made.notices[0]
+    written = json.loads((world.codex_home / "hooks.json").read_text())["hooks"]
+    assert written["Stop"][1:] == [good] and len(written["UserPromptSubmit"]) == 1
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None], ids=["no UTF-8", "a folder"])
+def test_a_config_of_the_users_that_cannot_be_read_is_named(world: World, content: bytes | None) -> None:
+    errors = pytest.importorskip("imbue.mngr.errors")
+    path = world.home / ".codex/config.toml"
+    path.parent.mkdir(exist_ok=True)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(errors.ConfigParseError, match=r"config\.toml cannot be read.*use_user_config"):
+        world.provision()
+
+
+def test_a_byte_order_mark_is_passed_over_and_a_broken_profile_left_out(world: World) -> None:
+    world.write("config.toml", '\ufeffreview_model = "users"\n')
+    world.write("good.config.toml", 'model = "other"\n')
+    world.write("bad.config.toml", "no toml")
+    made = world.provision()
+    assert world.config()["review_model"] == "users"
+    assert len(made.notices) == 1 and "bad.config.toml is no TOML" in made.notices[0]
+    assert (world.codex_home / "good.config.toml").exists() and not (world.codex_home / "bad.config.toml").exists()
+
+
+def test_settings_that_codex_refuses_are_told_by_its_own_words(world: World) -> None:
+    made = world.provision(overrides={"features": {"apps": "nonsense"}})
+    assert made.trust.problem and not made.has_live_state
+    notice = next(each for each in made.notices if "without mngr's hooks" in each)
+    assert "invalid type" in notice and "Put that right" in notice and "administrator" not in notice
 
 
 def test_a_later_login_reaches_the_agent(world: World) -> None:

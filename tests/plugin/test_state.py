@@ -36,6 +36,8 @@ def test_the_session(state_dir: Path) -> None:
     assert state.session_id(state_dir) is None
     (state_dir / paths.ROOT_SESSION).write_text("01a216be-b0ac-7de1-b797-a17b3106c1df\n")
     assert state.session_id(state_dir) == "01a216be-b0ac-7de1-b797-a17b3106c1df"
+    (state_dir / paths.ROOT_SESSION).write_text("\x1b[2Jno id")
+    assert state.session_id(state_dir) is None
 
 
 def test_since_when_a_turn_goes_on(state_dir: Path) -> None:

@@ -165,3 +165,16 @@ def test_the_users_trust_in_a_repository_holds_for_its_worktrees(
     for folder in (repository, worktree, repository / ".codex"):
         assert obtain(host, attendance(), command=codex, folder=folder) == Consent()
     assert obtain(host, attendance(), command=codex, folder=tmp_path).refusal is not None
+
+
+@pytest.mark.parametrize("git_dir", [".git", ".git/worktrees/worktree"])
+def test_a_folder_that_only_says_it_is_a_worktree_is_none(
+    host: Any, codex: str, repository: Path, home: Path, tmp_path: Path, git_dir: str
+) -> None:
+    subprocess.run(["git", "worktree", "add", "-q", str(tmp_path / "worktree")], cwd=repository, check=True)
+    (home / ".codex").mkdir()
+    (home / ".codex" / "config.toml").write_text(f'[projects.{json.dumps(str(repository))}]\ntrust_level = "trusted"\n')
+    forged = tmp_path / "forged"
+    forged.mkdir()
+    (forged / ".git").write_text(f"gitdir: {repository / git_dir}\n")
+    assert obtain(host, attendance(), command=codex, folder=forged).refusal is not None

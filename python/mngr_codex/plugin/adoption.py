@@ -112,14 +112,15 @@ def find(named: str, mngr_ctx: MngrContext) -> Session:
     Raises:
         UserInputError: There is no such session, or more than one.
     """
-    path = Path(named).expanduser()
-    if path.is_file():
+    path = _file(named)
+    if path is not None:
         ids = _ID.findall(path.name)
         if not ids:
             raise UserInputError(f"{named} is no rollout of codex's: its name has no session id in it")
         folder = next(
             (parent for parent in path.parents if parent.name in ("sessions", "archived_sessions")), path.parent
         )
+        _check_begun(path)
         return Session(ids[0], folder, (*_bases(path, folder), path))
     if not _ID.fullmatch(named):
         raise UserInputError(
@@ -132,7 +133,37 @@ def find(named: str, mngr_ctx: MngrContext) -> Session:
         ambiguous_message=f"There is more than one session {named}. Give the path of the one that is meant:",
     )
     folder, files = found[current]
+    _check_begun(current)
     return Session(named, folder, (*_bases(current, folder), *files))
+
+
+def _file(named: str) -> Path | None:
+    try:
+        path = Path(named).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        # A name that no file can have, or of a user that is not there.
+        return None
+
+
+def _check_begun(rollout: Path) -> None:
+    """Refuse a rollout that codex could not go on with: it would end at its start.
+
+    Raises:
+        UserInputError: Its first line is not that of a session.
+    """
+    if rollout.suffix == ".zst":
+        return
+    with rollout.open(encoding="utf-8", errors="replace") as lines:
+        first = lines.readline()
+    try:
+        kind = json.loads(first)["type"]
+    except (ValueError, KeyError, TypeError):
+        kind = None
+    if kind != "session_meta":
+        raise UserInputError(
+            f"{rollout} is no session that codex could go on with: it does not begin with session_meta"
+        )
 
 
 def _folders(mngr_ctx: MngrContext) -> list[Path]:

@@ -153,9 +153,11 @@ def provision(
         user_codex_home: The user's own, if it is not ``~/.codex``.
 
     Raises:
-        ConfigParseError: An override is refused, or the user's own ``config.toml`` is no TOML.
+        ConfigParseError: An override is refused, or the user's own ``config.toml`` cannot be read.
         MngrError: The home cannot be made.
     """
+    from imbue.mngr.errors import ConfigParseError
+
     check_overrides(overrides)
     made = _make(host, codex_home, user_codex_home, work_dir, carries_user_config)
     user_config: Table = {}
@@ -167,9 +169,17 @@ def provision(
         notices += [problem] if problem else []
         # Codex warns of hooks in two places, and takes those in config.toml for the same hooks.
         in_config = user_config.get("hooks")
-        user_hooks = [brought, in_config if isinstance(in_config, dict) else {}]
+        for each in (brought, in_config if isinstance(in_config, dict) else {}):
+            well_formed, left_out = checked_hooks(each)
+            user_hooks.append(well_formed)
+            if left_out:
+                notices.append(f"Hooks of yours are left out, because codex could not read them: {', '.join(left_out)}")
         for name in made.profiles:
-            profile = carried(read_config(host, f"{made.user_codex_home}/{name}"), made.user_codex_home)
+            try:
+                profile = carried(read_config(host, f"{made.user_codex_home}/{name}"), made.user_codex_home)
+            except ConfigParseError as error:
+                notices.append(f"This profile of yours is left out: {error}")
+                continue
             # A profile is laid over config.toml, and may not take away what the agent needs either.
             _write(host, codex_home / name, render(merge(profile, PINS)))
     _write(host, codex_home / "hooks.json", json.dumps(hooks(program, *user_hooks), indent=2) + "\n")
@@ -206,11 +216,13 @@ def provision(
         final = merge(final, {"features": {"hooks": allows_bypass, "codex_hooks": allows_bypass}})
     if not runs_hooks:
         if report.version is None:
-            way_out = "Codex itself does not start with these settings: put them right, and make the agent anew."
+            way_out = "Put that right and make the agent anew, or use a newer codex where this one is too old for that."
         elif is_unable:
             way_out = (
                 "A newer codex puts that right; with trust_repo_hooks = true this one runs all hooks without review."
             )
+        elif report.complaints:
+            way_out = "Put that right, and make the agent anew."
         else:
             way_out = "Where an administrator allows managed hooks alone, that is why."
         notices.append(
@@ -386,19 +398,46 @@ def hooks(program: Path | None, *user_hooks: Mapping[str, Any]) -> Table:
     return {"hooks": groups}
 
 
+def checked_hooks(brought: Mapping[str, Any]) -> tuple[Table, list[str]]:
+    """Tell the groups of hooks that codex can read from the rest: one that it cannot costs it all of them.
+
+    Args:
+        brought: What is under ``hooks`` of a file of the user's.
+
+    Returns:
+        The groups that are as they should be, by their events, and the events of those that are not.
+    """
+
+    def is_readable(group: Any) -> bool:
+        if not isinstance(group, dict) or not isinstance(group.get("matcher"), str | None):
+            return False
+        commands = group.get("hooks")
+        return isinstance(commands, list) and all(
+            isinstance(each, dict) and isinstance(each.get("type"), str) for each in commands
+        )
+
+    kept: Table = {}
+    left_out = []
+    for event, groups in brought.items():
+        if event == "state":
+            continue
+        listed = groups if isinstance(groups, list) else [groups]
+        kept[event] = [group for group in listed if is_readable(group)]
+        if len(kept[event]) < len(listed):
+            left_out.append(event)
+    return kept, left_out
+
+
 def read_hooks(host: OnlineHostInterface, path: str) -> tuple[Table, str | None]:
     """Read a ``hooks.json`` of the user's.
 
     Returns:
         What is under ``hooks``, and what is to be told if the file cannot be read.
     """
-    text = _read(host, path)
-    if text is None:
-        return {}, None
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        return {}, f"Your hooks are left out, because {path} is no JSON: {error}"
+        content = json.loads(_read(host, path) or "{}")
+    except (OSError, ValueError) as error:
+        return {}, f"Your hooks are left out, because {path} cannot be read: {error}"
     brought = content.get("hooks") if isinstance(content, dict) else None
     return brought if isinstance(brought, dict) else {}, None
 
@@ -509,15 +548,16 @@ def read_config(host: OnlineHostInterface, path: str) -> Table:
         What is in it; nothing if there is none.
 
     Raises:
-        ConfigParseError: It is no TOML.
+        ConfigParseError: It cannot be read, or is no TOML.
     """
     try:
         return tomllib.loads(_read(host, path) or "")
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, ValueError) as error:
         from imbue.mngr.errors import ConfigParseError
 
+        what = "is no TOML" if isinstance(error, tomllib.TOMLDecodeError) else "cannot be read"
         raise ConfigParseError(
-            f"{path} is no TOML: {error}. Put it right, or set use_user_config = false for the agent type."
+            f"{path} {what}: {error}. Put it right, or set use_user_config = false for the agent type."
         ) from None
 
 
@@ -532,7 +572,8 @@ def _read(host: OnlineHostInterface, path: str) -> str | None:
     from pathlib import Path
 
     try:
-        return host.read_text_file(Path(path))
+        # Codex passes over a byte order mark.
+        return host.read_text_file(Path(path)).removeprefix("\ufeff")
     except FileNotFoundError:
         return None
 

@@ -13,7 +13,7 @@ from imbue.mngr.cli.common_opts import setup_command_context
 from imbue.mngr.cli.output_helpers import write_human_line
 from imbue.mngr.config.agent_config_registry import resolve_agent_type
 from imbue.mngr.config.data_types import CommonCliOptions
-from imbue.mngr.errors import UserInputError
+from imbue.mngr.errors import ConfigParseError, UserInputError
 from imbue.mngr.interfaces.host import OnlineHostInterface
 from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState, AgentTypeName, HostName, OutputFormat
 
@@ -118,7 +118,10 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
 
 def _login(host: OnlineHostInterface, config: CodexAgentConfig) -> Finding:
     own = Path.home() / ".codex"
-    settings = codex_home.read_config(host, str(own / "config.toml")) if config.use_user_config else {}
+    try:
+        settings = codex_home.read_config(host, str(own / "config.toml")) if config.use_user_config else {}
+    except ConfigParseError as error:
+        return Finding("login", "it is not known whether one is needed", str(error))
     settings = codex_home.merge(settings, config.config_overrides)
     if (own / "auth.json").is_file():
         return Finding("login", f"{own / 'auth.json'} is there")
@@ -182,7 +185,9 @@ def _hooks(host: OnlineHostInterface, agent: CodexAgent, name: str) -> Finding:
     )
     trust = hook_trust.decide(report, own_commands=codex_home.own_commands(state_dir / paths.PROGRAM), codex_home=home)
     if trust.problem is not None:
-        return Finding("hooks", trust.problem, "use a newer codex, or one that answers `codex app-server`", name)
+        newer = "use a newer codex, or one that answers `codex app-server`"
+        remedy = f"put right what codex says of {home}" if report.complaints else newer
+        return Finding("hooks", trust.problem, remedy, name)
     known = codex_home.read_config(host, str(home / "config.toml")).get("hooks", {}).get("state", {})
     untold = [
         hook

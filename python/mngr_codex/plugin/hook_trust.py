@@ -75,6 +75,8 @@ class CodexReport:
     """For each model that codex would like to see replaced, the model that it offers instead."""
     problem: str | None = None
     """Why ``hooks`` is None."""
+    complaints: tuple[str, ...] = ()
+    """What is wrong with the agent's settings or with files of hooks, by codex's words."""
 
     @property
     def repository_hooks(self) -> tuple[Hook, ...]:
@@ -181,6 +183,7 @@ def parse_answers(answers: str) -> CodexReport:
         answers: Its answers, one JSON object a line, in any order. Lines that are none are passed over.
     """
     version, hooks, upgrades, problem = None, None, {}, None
+    complaints: list[str] = []
     for line in answers.splitlines():
         try:
             answer = json.loads(line)
@@ -199,6 +202,9 @@ def parse_answers(answers: str) -> CodexReport:
             version = found.group(1) if found else None
         elif answer.get("id") == _HOOKS:
             listed = [hook for folder in _list(result, "data") for hook in _list(folder, "hooks")]
+            for folder in _list(result, "data"):
+                complaints += [_text(error, "message") for error in _list(folder, "errors")]
+                complaints += [warning for warning in _list(folder, "warnings") if isinstance(warning, str)]
             if all(_text(hook, "key") and _text(hook, "currentHash") for hook in listed):
                 hooks = tuple(_hook(hook) for hook in listed)
             else:
@@ -209,7 +215,13 @@ def parse_answers(answers: str) -> CodexReport:
                 for model in _list(result, "data")
                 if _text(model, "model") and _text(model, "upgrade")
             }
-    return CodexReport(version=version, hooks=hooks, model_upgrades=upgrades, problem=problem)
+    return CodexReport(
+        version=version,
+        hooks=hooks,
+        model_upgrades=upgrades,
+        problem=problem,
+        complaints=tuple(filter(None, complaints)),
+    )
 
 
 def _hook(listed: Any) -> Hook:
@@ -306,12 +318,11 @@ def decide(
         if not is_own:
             (trusted if runs else switched_off).append(hook)
     missing = _NEEDED_EVENTS - own_events if own_commands else frozenset()
-    return HookTrust(
-        state=state,
-        trusted=tuple(trusted),
-        switched_off=tuple(switched_off),
-        problem=f"codex did not list mngr's own hooks for {', '.join(sorted(missing))}" if missing else None,
-    )
+    problem = None
+    if missing:
+        why = f" ({'; '.join(report.complaints)})" if report.complaints else ""
+        problem = f"codex did not list mngr's own hooks for {', '.join(sorted(missing))}{why}"
+    return HookTrust(state=state, trusted=tuple(trusted), switched_off=tuple(switched_off), problem=problem)
 
 
 def trusted_hashes(user_config: Mapping[str, Any]) -> frozenset[str]:

@@ -27,7 +27,11 @@ if [ -x "$program" ]; then
     "$program" marker reset || echo "mngr-codex: the marker could not be reset; mngr codex doctor tells more" >&2
     (
         trap '' HUP INT
-        exec "$program" watch --with-pid $$ </dev/null >/dev/null 2>&1
+        # One that was killed comes again, as long as codex and the agent are there.
+        until "$program" watch --with-pid $$ </dev/null >/dev/null 2>&1; do
+            sleep 1
+            kill -0 $$ 2>/dev/null && [ -x "$program" ] || exit 0
+        done
     ) &
 fi
 

@@ -46,6 +46,8 @@ _ROW = re.compile(r"^(?:\x1b\[[0-9;:]*m)*[›!](?:\x1b\[[0-9;:]*m)* ")
 _HINT = re.compile(r"^(?:\x1b\[[0-9;:]*m)*›(?:\x1b\[[0-9;:]*m)* (?:\x1b\[[0-9;:]*m)*?\x1b\[(?:[0-9;:]*;)?2m")
 _CHOICE = re.compile(r"^› \d+\. ")
 _LOGIN = re.compile(r"^> \d+\. Sign in", re.MULTILINE)
+# A last word that codex completes: a file, a skill.
+_COMPLETED = re.compile(r"(?:^|\s)[@$]\S*\Z")
 _SLASH_COMMAND = re.compile(r"/[a-z][a-z0-9_:-]*(?=\s|$)")
 # Escape sequences end a paste, and what follows would be keys.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -224,6 +226,9 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
     if text.lstrip().startswith("!"):
         text = _KEEPS_TEXT + text.lstrip()
     is_command = _SLASH_COMMAND.match(text) is not None
+    if _COMPLETED.search(text):
+        # Else Enter would take what codex offers for the word, and not send the message.
+        text += " "
     _paste(agent, target, text)
     outcome = _submit(agent, target, text, is_command, confirmation_seconds)
     if outcome == "unrecognized":

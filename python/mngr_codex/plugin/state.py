@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Generators = dict[str, Callable[[Any, Any], Any]]
 
+_ID = re.compile(r"[A-Za-z0-9-]+")
 _MODEL = re.compile(r"""^model\s*=\s*["']([^"'\\]+)["']""", re.MULTILINE)
 
 
@@ -43,7 +44,8 @@ def waiting_reason(host: OnlineHostInterface, state_dir: Path) -> str | None:
 
 def session_id(state_dir: Path) -> str | None:
     """Give the id of the session that the agent's codex is in, which ``codex resume`` takes."""
-    return (_read(state_dir / paths.ROOT_SESSION) or "").strip() or None
+    written = (_read(state_dir / paths.ROOT_SESSION) or "").strip()
+    return written if _ID.fullmatch(written) else None
 
 
 def model(state_dir: Path) -> str | None:

@@ -177,13 +177,26 @@ def obtain(
 
 
 def _names(host: OnlineHostInterface, folder: Path) -> tuple[list[str], str]:
-    """The folder's name, the one without symlinks, and the main checkout of its repository; and the user's config."""
+    """The folder's name, the one without symlinks, and the main checkout of its repository; and the user's config.
+
+    A folder that says it is a worktree of a repository is one only if the repository says so too: anybody can write a
+    file ``.git``.
+    """
     script = f"""\
 printf '%s\\n' "$HOME/.codex/config.toml"
 cd {shlex.quote(str(folder))} || exit 1
 pwd -P
-git rev-parse --show-toplevel 2>/dev/null
-common=$(git rev-parse --git-common-dir 2>/dev/null) && cd "$common/.." && [ -e .git ] && pwd -P
+top=$(git rev-parse --show-toplevel 2>/dev/null) || exit 0
+printf '%s\n' "$top"
+own=$(git rev-parse --absolute-git-dir) && own=$(cd "$own" && pwd -P) || exit 0
+common=$(git rev-parse --git-common-dir) && common=$(cd "$common" && pwd -P) || exit 0
+top=$(cd "$top" && pwd -P)
+if [ "$own" = "$common" ]; then
+    [ "$own" = "$top/.git" ] || exit 0
+else
+    known=$(cat "$own/gitdir") && known=$(cd "${{known%/.git}}" && pwd -P) && [ "$known" = "$top" ] || exit 0
+fi
+cd "$common/.." && [ -e .git ] && pwd -P
 exit 0"""
     said = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=30.0).stdout.splitlines()
     return [str(folder), *said[1:]], said[0]
