@@ -36,6 +36,7 @@ def test_destroyed_and_preserved(world: World, model: Model) -> None:
     assert not agent.state.exists()
     until(lambda: not agent.codex_pids() and not agent.watcher_pids(), what="the end of all processes", seconds=5)
     kept = preserved(world, "t")
+    assert kept.stat().st_mode & 0o077 == 0
     manifest = json.loads((kept / "manifest.json").read_text())
     assert [flush["outcome"] for flush in manifest["transcript_flush"]] == ["succeeded", "succeeded"]
     assert {item["outcome"] for item in manifest["items"]} <= {"copied", "missing"}

@@ -80,6 +80,10 @@ def test_commands_of_codex(world: World, model: Model) -> None:
     until(lambda: "Select" not in agent.pane(), what="the end of the dialog")
     agent.message("Are you there?")
     assert_received(model, "Are you there?")
+    waits(agent)
+    agent.message("/quit")
+    until(lambda: agent.listed["state"] == "DONE", what="the end of codex")
+    assert "codex has ended" in agent.message("Still there?", status=1).stderr
 
 
 def test_nothing_is_added_to_a_draft_of_the_user(world: World, model: Model) -> None:

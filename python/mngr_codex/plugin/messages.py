@@ -259,8 +259,15 @@ def _tell(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: fl
         case "blocked":
             raise SendMessageError(
                 name,
-                f"a dialog opened before the message was sent, so it was not. Answer it with: mngr connect {name}",
+                "a dialog opened before the message was sent, so it was not; it may still stand in the composer. "
+                f"Answer the dialog with: mngr connect {name}",
                 SendFailureKind.INPUT_BLOCKED,
+            )
+        case "ended":
+            raise SendMessageError(
+                name,
+                f"codex ended when the message was sent. Start it with: mngr start {name} --restart",
+                SendFailureKind.AGENT_UNREACHABLE,
             )
         case "unseen":
             raise SendMessageError(name, "the terminal did not take the message", SendFailureKind.NOT_READY)

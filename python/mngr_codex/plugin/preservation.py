@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from imbue.mngr.api.preservation import (
     PreservedItem,
     build_transcript_preserved_items,
+    get_preserved_agents_root_dir,
     preserve_agent_state,
     preserve_host_agents_on_destroy,
 )
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import HostInterface, OnlineHostInterface
-    from imbue.mngr.primitives import DiscoveredAgent
+    from imbue.mngr.primitives import AgentId, DiscoveredAgent
 
     from mngr_codex.plugin.agent import CodexAgent
 
@@ -50,6 +51,14 @@ def preserve(agent: CodexAgent, host: OnlineHostInterface) -> None:
     except (CleanupFailedGroup, MngrError) as error:
         logger.debug("The agent could not be stopped before its state is kept: {}", error)
     preserve_agent_state(preserved_items(), agent, host)
+    _close_to_others(agent.mngr_ctx, agent.id)
+
+
+def _close_to_others(mngr_ctx: MngrContext, agent_id: AgentId) -> None:
+    """Take from other users of this machine what mngr lets them read of what is kept: codex itself does not."""
+    kept = get_preserved_agents_root_dir(mngr_ctx.config.default_host_dir.expanduser())
+    for folder in kept.glob(f"*--{agent_id}*"):
+        folder.chmod(0o700)
 
 
 def preserve_on_host(host: HostInterface, mngr_ctx: MngrContext) -> None:
@@ -61,10 +70,14 @@ def preserve_on_host(host: HostInterface, mngr_ctx: MngrContext) -> None:
     """
     types = {AgentTypeName(AGENT_TYPE)}
     types |= {name for name, config in mngr_ctx.config.agent_types.items() if config.parent_type == AGENT_TYPE}
+    seen: list[AgentId] = []
     for agent_type in sorted(types):
 
-        def items(_: DiscoveredAgent, agent_type: AgentTypeName = agent_type) -> Sequence[PreservedItem] | None:
+        def items(agent: DiscoveredAgent, agent_type: AgentTypeName = agent_type) -> Sequence[PreservedItem] | None:
+            seen.append(agent.agent_id)
             config = resolve_agent_type(agent_type, mngr_ctx.config).agent_config
             return preserved_items() if getattr(config, "preserve_on_destroy", True) else None
 
         preserve_host_agents_on_destroy(host, mngr_ctx, agent_type, items)
+    for agent_id in seen:
+        _close_to_others(mngr_ctx, agent_id)

@@ -9,8 +9,16 @@ plain() { tmux -u capture-pane -p -t "$target" 2>/dev/null; }
 is_dialog() {
     [ ! -e "$permissions" ] || return 0
     local last; last=$(plain | grep -a '^\(›\|!\) ' | tail -n 1)
-    case $last in *"$head"*) return 1 ;; esac
-    printf '%s' "$last" | grep -aqE '^› [0-9]+\. '
+    printf '%s' "$last" | grep -aqE '^› [0-9]+\. ' || return 1
+    # The message itself may be such a row, if it begins as the row does, number and all.
+    printf '%s' "$head" | grep -aqE '^[0-9]+\. ' || return 0
+    case $last in "› $head"*) return 1 ;; esac
+}
+has_ended() {
+    case $(tmux display-message -p -t "$target" '#{pane_current_command}' 2>/dev/null) in
+    '' | sh | bash | dash | zsh | fish | ksh | tcsh | csh) return 0 ;;
+    esac
+    return 1
 }
 count() { plain | grep -acF "$1"; }
 lengths() { find -H "$home/sessions" -name 'rollout-*.jsonl' -exec wc -c {} + 2>/dev/null; }
@@ -43,8 +51,10 @@ while :; do
     if [ "$is_command" = 1 ]; then
         if [ "$(count "Unrecognized command '")" -gt "$unrecognized" ] && ! is_empty; then echo unrecognized; exit; fi
         if [ "$(count 'disabled while a task is in progress')" -gt "$refused" ]; then echo refused; exit; fi
-        if [ "$looks" -gt 3 ] && { is_empty || is_dialog; }; then echo taken; exit; fi
+        if [ "$looks" -gt 3 ] && { is_empty || is_dialog || has_ended; }; then echo taken; exit; fi
     fi
+    # What is typed then goes to a shell.
+    if [ "$looks" -gt 3 ] && has_ended; then echo ended; exit; fi
     [ $(( SECONDS - begun )) -lt "$seconds" ] || break
     # An Enter that was lost is pressed again, only while the composer still has the text.
     if [ "$tries" -lt 3 ] && [ $(( SECONDS - begun )) -ge $(( 2 + tries * 3 )) ] && ! is_empty && ! is_dialog; then
