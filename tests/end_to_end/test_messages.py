@@ -83,7 +83,7 @@ def test_commands_of_codex(world: World, model: Model) -> None:
     waits(agent)
     agent.message("/quit")
     until(lambda: agent.listed["state"] == "DONE", what="the end of codex")
-    assert "codex has ended" in agent.message("Still there?", status=1).stderr
+    assert "not running" in agent.message("Still there?", status=1).stderr
 
 
 def test_nothing_is_added_to_a_draft_of_the_user(world: World, model: Model) -> None:
