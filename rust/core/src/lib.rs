@@ -1,11 +1,12 @@
 //! The logic of mngr-codex: reading Codex's rollouts and converting them to mngr's common transcript.
 //!
-//! Six rooms, each with one reason to change:
+//! Seven rooms, each with one reason to change:
 //!
 //! * [`json`]: JSON as it stands in rollouts
 //! * [`rollout`]: Codex's file format
 //! * [`transcript`]: rollout items as transcript records
 //! * [`follow`]: rollouts as they grow, each byte once
+//! * [`reading`]: transcripts read back
 //! * [`lifecycle`]: whether the agent is at work
 //! * [`state_dir`], [`event_log`], [`atomic_file`], [`lock`]: an agent's files
 //!
@@ -20,6 +21,7 @@ pub mod json;
 pub mod lifecycle;
 pub mod lock;
 mod own_file;
+pub mod reading;
 pub mod rollout;
 mod sealed;
 pub mod state_dir;

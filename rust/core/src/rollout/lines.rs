@@ -120,14 +120,32 @@ impl<R: Read> Lines<R> {
     /// [`LineError::TooLong`] where the next line is over the limit, [`LineError::Read`] where reading fails.
     #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, LineError> {
+        match self.find_newline()? {
+            Some(newline) => self.take(newline).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether [`Self::next_line`] gives one, which it does without reading then.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError::TooLong`] or [`LineError::Read`], as the next line would give them.
+    pub fn has_line(&mut self) -> Result<bool, LineError> {
+        let newline = self.find_newline()?;
+        self.searched = newline.unwrap_or(self.searched);
+        Ok(newline.is_some())
+    }
+
+    /// Where the next newline stands in the buffer; `None` at the end of what the input holds now.
+    #[inline(always)]
+    fn find_newline(&mut self) -> Result<Option<usize>, LineError> {
         loop {
             // The first control character of a rollout line is its end.
             let rest = &self.buffer[self.searched..self.end];
             let found = if self.has_control { memchr::memchr(b'\n', rest) } else { block::find_control(rest) };
             match found {
-                Some(found) if self.buffer[self.searched + found] == b'\n' => {
-                    return self.take(self.searched + found).map(Some);
-                }
+                Some(found) if self.buffer[self.searched + found] == b'\n' => return Ok(Some(self.searched + found)),
                 Some(found) => {
                     self.has_control = true;
                     self.searched += found + 1;

@@ -1,0 +1,15 @@
+//! Common transcripts read back, also those that other agents wrote.
+//!
+//! * [`stream`]: a transcript's files as one stream of lines, from the start
+//! * [`backwards`]: the lines of a file from its end
+//! * [`record`]: what a line says of itself: its kind and role
+//! * [`selection`]: which records are wanted, and where those begin
+
+pub mod backwards;
+pub mod record;
+pub mod selection;
+pub mod stream;
+
+pub use record::{Record, Role};
+pub use selection::{Selection, Window};
+pub use stream::{Line, Place, ReadError, Stream};

@@ -1,0 +1,142 @@
+//! What a line of a transcript says of itself.
+
+use std::fmt;
+
+use crate::json::{Kind, Malformed, Tape, Text, Value, scan, string};
+
+/// Whose record it is, as mngr's `--role` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A step of the user.
+    User,
+    /// A step of the model.
+    Agent,
+    /// A step of the program that runs the model.
+    System,
+    /// An observation: what tools gave.
+    Tool,
+}
+
+impl Role {
+    /// All roles, in the order in which mngr's help names them.
+    pub const ALL: [Self; 4] = [Self::User, Self::Agent, Self::System, Self::Tool];
+
+    /// The role's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Agent => "agent",
+            Self::System => "system",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// The first of a stream.
+    Header,
+    /// A step of somebody; `None` where it does not say of whom.
+    Step(Option<Role>),
+    /// Results of calls.
+    Observation,
+    /// A record as mngr's emitters wrote it before version 0.2 (mngr 0.3.0, `agents/common_transcript_records.py`).
+    Retired,
+    /// Anything else.
+    Other,
+}
+
+impl RecordKind {
+    /// Whose record it is.
+    #[must_use]
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Self::Step(role) => role,
+            Self::Observation => Some(Role::Tool),
+            Self::Header | Self::Retired | Self::Other => None,
+        }
+    }
+}
+
+/// A line that is a JSON object.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    text: Text<'a>,
+    tape: &'a Tape,
+}
+
+impl<'a> Record<'a> {
+    /// Reads a line.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] where it is not a JSON object.
+    pub fn read(text: Text<'a>, tape: &'a mut Tape) -> Result<Self, Malformed> {
+        scan(text, tape)?;
+        Ok(Self { text, tape })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> RecordKind {
+        match self.string(b"type").as_deref() {
+            Some(b"step") => {
+                let source = self.string(b"source");
+                let is_source = |role: &Role| source.as_deref() == Some(role.name().as_bytes());
+                // No step is a tool's.
+                RecordKind::Step(Role::ALL[..3].iter().copied().find(is_source))
+            }
+            Some(b"observation") => RecordKind::Observation,
+            Some(b"header") => RecordKind::Header,
+            Some(b"user_message" | b"assistant_message" | b"tool_result") => RecordKind::Retired,
+            _ => RecordKind::Other,
+        }
+    }
+
+    /// The line.
+    #[must_use]
+    pub fn text(&self) -> Text<'a> {
+        self.text
+    }
+
+    /// The scanned values.
+    #[must_use]
+    pub fn tape(&self) -> &'a Tape {
+        self.tape
+    }
+
+    /// The value of a member; of several of one name the last, as Python has it.
+    #[must_use]
+    pub fn member(&self, name: &[u8]) -> Option<&'a Value> {
+        let is_it = |value: &&Value| {
+            let key = value.key_name(self.text);
+            key == name || (key.contains(&b'\\') && decoded(key) == name)
+        };
+        self.tape.children(self.tape.root()).filter(is_it).last()
+    }
+
+    /// The text of a member that is a string.
+    #[must_use]
+    pub fn string(&self, name: &[u8]) -> Option<std::borrow::Cow<'a, [u8]>> {
+        let value = self.member(name).filter(|value| value.kind == Kind::String)?;
+        let raw = value.raw(self.text);
+        Some(if value.content.has_escape() { decoded(raw).into() } else { raw.into() })
+    }
+}
+
+fn decoded(content: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    string::decode(content, &mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests;
