@@ -1,7 +1,7 @@
-//! A JSON value in the form that Python's `json.dumps(value, separators=(",", ":"))` gives it.
+//! A JSON value in the form that Python's `json.dumps` gives it.
 //!
-//! The published converter writes values that are no text (a tool's output that is an object, say) in this form, and
-//! hashes them so; records and ids are the same only if this form is.
+//! The published converter writes values that are no text (a tool's output that is an object, say) in the compact form,
+//! and hashes them so; records and ids are the same only if this form is. mngr prints transcripts in both.
 
 use super::string;
 
@@ -17,14 +17,59 @@ const LONG: usize = 64 << 10;
 /// Takes the text of a dump, piece by piece; `false` means that no more is wanted.
 pub type Sink<'s> = dyn FnMut(&[u8]) -> bool + 's;
 
+/// How a dump is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// Without white space, `separators=(",", ":")`; with `sort_keys` of that name.
+    Compact { sort_keys: bool },
+    /// As with `indent=2`, for a value that stands so many levels deep in the whole.
+    Indented { level: usize },
+}
+
+impl Layout {
+    fn sort_keys(self) -> bool {
+        self == Self::Compact { sort_keys: true }
+    }
+
+    fn colon(self) -> &'static [u8] {
+        match self {
+            Self::Compact { .. } => b":",
+            Self::Indented { .. } => b": ",
+        }
+    }
+
+    /// Writes what stands between a bracket or comma and the next token, at a depth inside the value.
+    fn break_line(self, depth: usize, sink: &mut Sink<'_>) -> bool {
+        const BLANKS: [u8; 64] = [b' '; 64];
+        let Self::Indented { level } = self else { return true };
+        let mut blanks = 2 * (level + depth);
+        let mut goes_on = sink(b"\n");
+        while goes_on && blanks > 0 {
+            let count = blanks.min(BLANKS.len());
+            goes_on = sink(&BLANKS[..count]);
+            blanks -= count;
+        }
+        goes_on
+    }
+}
+
 /// Writes `value`, which must be valid JSON, to `sink`; gives `false` where the sink wanted no more.
 ///
 /// With `sort_keys` the members of objects come in the order of their keys, as Python's option of that name has it.
 pub fn dump(value: &[u8], sort_keys: bool, sink: &mut Sink<'_>) -> bool {
-    dump_at(value, sort_keys, 0, sink)
+    dump_at(value, Layout::Compact { sort_keys }, 0, sink)
 }
 
-fn dump_at(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>) -> bool {
+/// Appends `value`, which must be valid JSON, as `json.dumps(value, indent=2)` gives it where it stands `level` levels
+/// deep in a larger one.
+pub fn dump_indented(value: &[u8], level: usize, out: &mut Vec<u8>) {
+    dump_at(value, Layout::Indented { level }, 0, &mut |piece| {
+        out.extend_from_slice(piece);
+        true
+    });
+}
+
+fn dump_at(value: &[u8], layout: Layout, depth: usize, sink: &mut Sink<'_>) -> bool {
     let value = value.trim_ascii();
     match value.first() {
         Some(b'"') => {
@@ -47,25 +92,30 @@ fn dump_at(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>) -> 
         Some(b'[') => {
             let mut separator: &[u8] = b"[";
             for (_, element) in Members::of(value) {
-                if !(sink(separator) && dump_at(element, sort_keys, depth + 1, sink)) {
+                let opened = sink(separator) && layout.break_line(depth + 1, sink);
+                if !(opened && dump_at(element, layout, depth + 1, sink)) {
                     return false;
                 }
                 separator = b",";
             }
-            sink(if separator == b"[" { b"[]" } else { b"]" })
+            if separator == b"[" { sink(b"[]") } else { layout.break_line(depth, sink) && sink(b"]") }
         }
-        Some(b'{') => dump_object(value, sort_keys, depth, sink),
+        Some(b'{') => dump_object(value, layout, depth, sink),
         Some(b'-' | b'0'..=b'9') => dump_number(value, sink),
         _ => sink(value),
     }
 }
 
-fn dump_object(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>) -> bool {
+fn dump_object(value: &[u8], layout: Layout, depth: usize, sink: &mut Sink<'_>) -> bool {
     let write = |separator: &[u8], key: &[u8], member: &[u8], sink: &mut Sink<'_>| {
         sink(separator)
-            && dump_at(key, false, MOST_DEPTH, sink)
-            && sink(b":")
-            && dump_at(member, sort_keys, depth + 1, sink)
+            && layout.break_line(depth + 1, sink)
+            && dump_at(key, layout, MOST_DEPTH, sink)
+            && sink(layout.colon())
+            && dump_at(member, layout, depth + 1, sink)
+    };
+    let close = |separator: &[u8], sink: &mut Sink<'_>| {
+        if separator == b"{" { sink(b"{}") } else { layout.break_line(depth, sink) && sink(b"}") }
     };
     let mut separator: &[u8] = b"{";
     if Members::of(value).take(MOST_MEMBERS + 1).count() > MOST_MEMBERS {
@@ -75,7 +125,7 @@ fn dump_object(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>)
             }
             separator = b",";
         }
-        return sink(b"}");
+        return close(separator, sink);
     }
     // A repeated key keeps its first place and its last value, as in a Python dict.
     let mut members: Vec<(Vec<u8>, &[u8], &[u8])> = Vec::new();
@@ -87,7 +137,7 @@ fn dump_object(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>)
             None => members.push((name, key, member)),
         }
     }
-    if sort_keys {
+    if layout.sort_keys() {
         members.sort_by(|one, other| one.0.cmp(&other.0));
     }
     for (_, key, member) in members {
@@ -96,7 +146,7 @@ fn dump_object(value: &[u8], sort_keys: bool, depth: usize, sink: &mut Sink<'_>)
         }
         separator = b",";
     }
-    sink(if separator == b"{" { b"{}" } else { b"}" })
+    close(separator, sink)
 }
 
 /// Python keeps integers of any size and writes other numbers as the shortest text that gives the same double.

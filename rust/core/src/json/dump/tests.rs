@@ -231,3 +231,13 @@ fn a_long_string_comes_in_pieces() {
     });
     assert_eq!(calls, 3);
 }
+
+#[test]
+fn an_indented_dump_is_pythons() {
+    let mut out = Vec::new();
+    dump_indented(br#"{"a":[],"b":{},"c":[1,{"d":"\u00e9",  "c":1e3}],"a":[null]}"#, 1, &mut out);
+    // json.dumps({"x": …}, indent=2) of Python 3.12, but for what stands around it.
+    let expected = "{\n    \"a\": [\n      null\n    ],\n    \"b\": {},\n    \"c\": [\n      1,\n      {\n        \
+                    \"d\": \"\\u00e9\",\n        \"c\": 1000.0\n      }\n    ]\n  }";
+    assert_eq!(String::from_utf8_lossy(&out), expected);
+}
