@@ -2,13 +2,17 @@
 //!
 //! * [`stream`]: a transcript's files as one stream of lines, from the start
 //! * [`backwards`]: the lines of a file from its end
+//! * [`growing`]: the lines that come behind those
+//! * [`target`]: what a user names: a rollout, a transcript, an agent
 //! * [`record`]: what a line says of itself: its kind and role
 //! * [`selection`]: which records are wanted, and where those begin
 
 pub mod backwards;
+pub mod growing;
 pub mod record;
 pub mod selection;
 pub mod stream;
+pub mod target;
 
 pub use record::{Record, Role};
 pub use selection::{Selection, Window};

@@ -95,6 +95,15 @@ impl Stream {
         self.segments.last().map(|segment| (segment.path.as_path(), &segment.file, segment.length))
     }
 
+    /// Where the last whole line of the last file ends.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn end_of_whole_lines(&self) -> io::Result<u64> {
+        self.segments.last().map_or(Ok(0), |segment| segment.whole_lines(0))
+    }
+
     /// The path of a file of the stream.
     #[must_use]
     pub fn path(&self, segment: usize) -> &Path {
