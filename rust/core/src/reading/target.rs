@@ -285,14 +285,10 @@ fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
     let mut lines = Lines::new(Input::open(path)?, DEFAULT_LINE_LIMIT).keeping(MOST_KEPT);
     let mut tape = Tape::default();
     for _ in 0..MOST_LINES {
-        let line = match lines.next_line() {
-            Ok(Some(line)) => line,
-            // The first line is still being written.
-            Ok(None) if lines.half_line().is_some_and(|(start, _)| start == ByteOffset(0)) => {
-                return kind_of_half(path);
-            }
-            Ok(None) => break,
-            Err(error) => return Err(error.into()),
+        let Some(line) = lines.next_line()? else {
+            // The first line may still be being written.
+            let is_first = lines.half_line().is_some_and(|(start, _)| start == ByteOffset(0));
+            return if is_first { kind_of_half(path) } else { Ok(None) };
         };
         let Ok(record) = Record::read(line.text, &mut tape) else { continue };
         return Ok(match record.kind() {
