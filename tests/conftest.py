@@ -14,8 +14,9 @@ from tests.workers import Worker, worker
 #: The id of a user without rights, and of its group.
 NOBODY = 65534
 
-# Whoever runs the tests in the background may have had SIGINT ignored, which programs would inherit.
+# Whoever runs the tests in the background, or with nohup, has had signals ignored, which programs would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
