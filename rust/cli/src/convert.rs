@@ -1,18 +1,18 @@
 //! `mngr-codex convert`: a rollout as mngr's common transcript.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mngr_codex_core::atomic_file::{self, AtomicFile};
 use mngr_codex_core::json::NO_OBJECT;
+use mngr_codex_core::reading::target::shown;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::{ConvertError, End, Options, OutputError, Summary, convert};
 
+use crate::progress::Progress;
 use crate::signals;
 use crate::streams::{self, StandardInput, StandardOutput};
 
@@ -211,57 +211,4 @@ fn is_stream(input: &Path) -> bool {
 
 fn name(input: &Path) -> String {
     if is_stream(input) { "standard input".to_owned() } else { shown(input) }
-}
-
-/// A path as a message shows it: what would move the cursor or break the line is escaped.
-fn shown(path: &Path) -> String {
-    let mut text = String::new();
-    for character in path.display().to_string().chars() {
-        if character.is_control() { text.extend(character.escape_default()) } else { text.push(character) }
-    }
-    text
-}
-
-/// Bytes, rate and time left on standard error, when a person is watching and it takes long.
-struct Progress {
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    fn of(input: &Input) -> Self {
-        const LONG: u64 = 64 << 20;
-        let is_long = input.size().is_none_or(|size| size >= LONG);
-        if !(io::stderr().is_terminal() && is_long) {
-            return Self { bar: None };
-        }
-        let (bar, template) = match input.size() {
-            Some(size) => (ProgressBar::new(size), "{bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left"),
-            None => (ProgressBar::no_length(), "{bytes} {spinner} {bytes_per_sec}"),
-        };
-        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar: Some(bar) }
-    }
-
-    fn tell(&mut self, bytes: u64) -> bool {
-        if let Some(bar) = &self.bar {
-            bar.set_position(bytes);
-        }
-        true
-    }
-
-    fn end(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.end();
-    }
 }

@@ -3,9 +3,11 @@
 mod convert;
 mod hook;
 mod marker;
+mod progress;
 mod signals;
 mod state_dir;
 mod streams;
+mod transcript;
 mod watch;
 
 use std::ffi::OsString;
@@ -27,6 +29,7 @@ enum Command {
     Convert(convert::Arguments),
     Hook(hook::Arguments),
     Marker(marker::Arguments),
+    Transcript(transcript::Arguments),
     Watch(watch::Arguments),
 }
 
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Marker(arguments) => marker::run(&arguments),
+        Command::Transcript(arguments) => transcript::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
     }
 }

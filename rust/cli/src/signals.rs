@@ -40,6 +40,12 @@ pub fn remove_when_stopped(temporary: PathBuf) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets a signal pass that is meant for another program at the same terminal, such as a pager.
+pub fn leave_to_others(signal: i32) {
+    // Where it cannot be done, the signal ends this program too.
+    let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
+}
+
 /// Does what must not be stopped half way: a signal that comes meanwhile ends the program when it is done.
 pub fn uninterrupted<T>(act: impl FnOnce() -> T) -> io::Result<T> {
     let is_done = Arc::new(AtomicBool::new(false));

@@ -15,10 +15,10 @@ use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
 const KNOWN: usize = 256;
 
 /// What became of a file while it was followed, where that is worth telling.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// It holds something else now, and is shown from its start.
-    Rewritten(PathBuf),
+    Rewritten,
 }
 
 /// The file that a transcript grows in, as far as it was read.
@@ -72,14 +72,14 @@ impl Open {
     fn read<E: From<ReadError>>(
         &mut self,
         path: &Path,
-        line: &mut dyn FnMut(Text<'_>) -> Result<(), E>,
+        line: &mut dyn FnMut(Text<'_>, ByteOffset) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |source| E::from(ReadError { path: path.to_owned(), source });
         let mut was_any = false;
         while let Some(found) = self.lines.next_line().map_err(failed)? {
             self.next = found.next.0;
             was_any = true;
-            line(found.text)?;
+            line(found.text, found.offset)?;
         }
         if was_any {
             self.known = before(&self.file, self.next)
@@ -143,14 +143,14 @@ impl Growing {
         watched
     }
 
-    /// Hands over the whole lines that are new, and says what became of the file.
+    /// Hands over the whole lines that are new, each with its place in its file, and says what became of the file.
     ///
     /// # Errors
     ///
     /// [`ReadError`] where the file cannot be read; what `line` says. Either can be followed by another call.
     pub fn read<E: From<ReadError>>(
         &mut self,
-        line: &mut dyn FnMut(Text<'_>) -> Result<(), E>,
+        line: &mut dyn FnMut(Text<'_>, ByteOffset) -> Result<(), E>,
     ) -> Result<Option<Turn>, E> {
         let path = self.path.clone();
         let failed = |at: u64, source| {
@@ -166,7 +166,7 @@ impl Growing {
                 } else if before(&open.file, open.next).map_err(|error| failed(open.next, error))? != open.known {
                     let file = open.file.try_clone().map_err(|error| failed(0, error))?;
                     *open = Open::at(file, 0).map_err(|error| failed(0, error))?;
-                    turn = Some(Turn::Rewritten(path.clone()));
+                    turn = Some(Turn::Rewritten);
                 }
                 if length >= open.next {
                     open.read(&path, line)?;
@@ -198,7 +198,7 @@ impl Growing {
                     let length = file.metadata().map_err(|error| failed(0, error))?.len();
                     let is_known = length >= open.next && before(&file, open.next).is_ok_and(|it| it == open.known);
                     if !is_known {
-                        turn = Some(Turn::Rewritten(path.clone()));
+                        turn = Some(Turn::Rewritten);
                     }
                     if is_known { open.next } else { 0 }
                 }

@@ -112,6 +112,28 @@ impl<R: Read> LineByLine<R> {
         }
         Ok(Some(self.converter.take_records()?))
     }
+
+    /// As [`Self::next_batch`] for an input that still grows: `None` where it holds nothing new, and what must wait for
+    /// what is to come is held back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::next_batch`].
+    pub fn next_grown(&mut self) -> Result<Option<Vec<u8>>, ConvertError> {
+        let until = self.lines.bytes_read() + BATCH;
+        let mut was_any = false;
+        while !was_any || self.lines.bytes_read() < until {
+            let Some(line) = self.lines.next_line()? else { break };
+            self.converter.line(line, &mut NothingBefore)?;
+            was_any = true;
+        }
+        if was_any { Ok(Some(self.converter.take_records()?)) } else { Ok(None) }
+    }
+
+    /// What came of it so far.
+    pub fn summary(&self) -> &Summary {
+        self.converter.summary()
+    }
 }
 
 /// Nothing lies before the start of an input, so nothing has to be read again.

@@ -322,6 +322,11 @@ impl<W: Write> Converter<W> {
         self.output.sink_mut()
     }
 
+    /// What came of the lines so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
     /// What came of it so far.
     pub fn summary_mut(&mut self) -> &mut Summary {
         &mut self.summary
