@@ -1,1 +1,160 @@
+use std::fs;
 
+use proptest::prelude::*;
+
+use super::*;
+
+/// A stream of files in a folder of their own, the last one the current one.
+fn stream_of(folder: &Path, files: &[&[u8]]) -> Stream {
+    let mut paths = Vec::new();
+    for (number, bytes) in files.iter().enumerate() {
+        let is_last = number + 1 == files.len();
+        let name = if is_last { CURRENT.to_owned() } else { format!("{CURRENT}.2026010{number}") };
+        fs::write(folder.join(&name), bytes).expect("can be written");
+        paths.push(folder.join(name));
+    }
+    assert_eq!(files_in(folder).expect("is there"), paths);
+    Stream::open(paths).expect("are there")
+}
+
+type Found = (usize, u64, Vec<u8>, bool);
+
+fn found(line: Line<'_>) -> Found {
+    (line.place.segment, line.place.offset.0, line.text.bytes().to_vec(), line.is_torn)
+}
+
+fn forwards(stream: &Stream) -> Vec<Found> {
+    let mut lines = stream.lines();
+    std::iter::from_fn(|| lines.next_line().expect("can be read").map(found)).collect()
+}
+
+fn backwards(stream: &Stream) -> Vec<Found> {
+    let mut lines = stream.backwards();
+    std::iter::from_fn(|| lines.previous_line().expect("can be read").map(found)).collect()
+}
+
+#[test]
+fn files_are_read_one_after_the_other_and_torn_lines_count() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"a\nb", b"", b"c\n\nd"]);
+    let expected: Vec<Found> = vec![
+        (0, 0, b"a".to_vec(), false),
+        (0, 2, b"b".to_vec(), true),
+        (2, 0, b"c".to_vec(), false),
+        (2, 2, b"".to_vec(), false),
+        (2, 3, b"d".to_vec(), true),
+    ];
+    assert_eq!(forwards(&stream), expected);
+    assert_eq!(stream.length(), 7);
+    let mut back = backwards(&stream);
+    back.reverse();
+    assert_eq!(back, expected);
+}
+
+#[test]
+fn reading_begins_at_any_line() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"a\nb\n", b"c\nd\n"]);
+    let mut lines = stream.lines_from(Place { segment: 0, offset: ByteOffset(2) });
+    let rest: Vec<_> = std::iter::from_fn(|| lines.next_line().expect("can be read").map(found)).collect();
+    assert_eq!(rest.iter().map(|line| line.2.as_slice()).collect::<Vec<_>>(), [b"b", b"c", b"d"]);
+    assert_eq!(rest[0].1, 2);
+}
+
+#[test]
+fn what_comes_after_the_opening_is_not_read() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"a\n"]);
+    fs::write(folder.path().join(CURRENT), b"a\nb\n").expect("can be written");
+    assert_eq!(forwards(&stream).len(), 1);
+    assert_eq!(backwards(&stream).len(), 1);
+}
+
+#[test]
+fn a_copy_has_the_whole_lines_and_says_which_are_torn() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"a\nb", b"c\nd\nee"]);
+    let mut out = Vec::new();
+    let torn = stream.copy(Place { segment: 0, offset: ByteOffset(0) }, &mut out).expect("can be read");
+    assert_eq!(out, b"a\nc\nd\n");
+    let torn: Vec<_> = torn.iter().map(|torn| (torn.segment, torn.offset.0, torn.length)).collect();
+    assert_eq!(torn, [(0, 2, 1), (1, 4, 2)]);
+    out.clear();
+    stream.copy(Place { segment: 1, offset: ByteOffset(2) }, &mut out).expect("can be read");
+    assert_eq!(out, b"d\n");
+}
+
+#[test]
+fn an_output_that_is_full_is_told_apart_from_an_input_that_fails() {
+    struct Full;
+    impl io::Write for Full {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::Error::from(ErrorKind::StorageFull))
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"a\n"]);
+    let start = Place { segment: 0, offset: ByteOffset(0) };
+    let error = stream.copy(start, &mut Full).expect_err("nothing can be written");
+    assert!(matches!(error, CopyError::Write(error) if error.kind() == ErrorKind::StorageFull));
+}
+
+#[test]
+fn a_line_is_read_again_and_one_that_has_gone_is_an_error_with_its_path() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"a\nbcd\n"]);
+    let mut buffer = Vec::new();
+    let place = Place { segment: 0, offset: ByteOffset(2) };
+    assert_eq!(stream.reread(place, 3, &mut buffer).expect("is there").bytes(), b"bcd");
+    fs::OpenOptions::new().write(true).open(folder.path().join(CURRENT)).expect("is there").set_len(3).expect("is cut");
+    let error = stream.reread(place, 3, &mut buffer).err().expect("is cut").to_string();
+    assert!(error.contains(CURRENT) && error.contains("byte 2"), "{error}");
+}
+
+#[test]
+fn a_torn_line_over_the_limit_is_an_error() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"{\n123456"]).with_line_limit(4);
+    let mut lines = stream.lines();
+    assert!(lines.next_line().expect("fits").is_some());
+    let error = lines.next_line().map(|line| line.is_some()).expect_err("does not fit");
+    assert!(matches!(error.source, LineError::TooLong { limit: 4, .. }), "{error}");
+}
+
+#[test]
+fn files_of_other_names_are_none_of_the_stream() {
+    let folder = tempfile::tempdir().expect("can be made");
+    for name in ["events.jsonl.", "events.jsonl.12a", "events.jsonl2", "events.jsonl.20", "events.jsonl.9", "other"] {
+        fs::write(folder.path().join(name), b"").expect("can be written");
+    }
+    fs::create_dir(folder.path().join("events.jsonl.5")).expect("can be made");
+    // As text, as mngr 0.3.0 sorts them: times have one length.
+    let names = [folder.path().join("events.jsonl.20"), folder.path().join("events.jsonl.9")];
+    assert_eq!(files_in(folder.path()).expect("is there"), names);
+}
+
+#[test]
+fn a_folder_is_no_file_of_a_stream() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let (path, error) = Stream::open([folder.path().to_owned()]).err().expect("is refused");
+    assert_eq!((path.as_path(), error.kind()), (folder.path(), ErrorKind::IsADirectory));
+}
+
+proptest! {
+    #[test]
+    fn backwards_is_forwards_turned_round(
+        files in prop::collection::vec(prop::collection::vec(prop_oneof![
+            Just(b"\n".to_vec()), Just(b"\r\n".to_vec()), Just(b"{}".to_vec()), prop::collection::vec(b'a'..b'f', 0..200)
+        ], 0..30), 1..4)
+    ) {
+        let folder = tempfile::tempdir().expect("can be made");
+        let files: Vec<Vec<u8>> = files.iter().map(|pieces| pieces.concat()).collect();
+        let stream = stream_of(folder.path(), &files.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let mut back = backwards(&stream);
+        back.reverse();
+        prop_assert_eq!(back, forwards(&stream));
+    }
+}
