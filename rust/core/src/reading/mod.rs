@@ -17,6 +17,7 @@ pub mod selection;
 pub mod spooled;
 pub mod stream;
 pub mod target;
+pub mod terminal;
 
 pub use record::{Record, Role};
 pub use selection::{Selection, Window};

@@ -13,7 +13,7 @@ const MALFORMED: &str = r#"{"type":"step","#;
 
 fn stream_of(lines: &[String]) -> Stream {
     let mut file = tempfile::tempfile().expect("can be made");
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let text = lines.iter().flat_map(|line| [line, "\n"]).collect::<String>();
     file.write_all(text.as_bytes()).expect("can be written");
     Stream::of(file, PathBuf::from("stream"), text.len() as u64)
 }

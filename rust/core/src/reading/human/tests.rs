@@ -1,0 +1,289 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const PLAIN: Style = Style { colour: false, full: false };
+const FULL: Style = Style { colour: false, full: true };
+const COLOUR: Style = Style { colour: true, full: false };
+
+fn shown_as(style: Style, lines: &[&str]) -> String {
+    let mut human = Human::new(style);
+    let mut out = Vec::new();
+    for line in lines {
+        let mut bytes = line.as_bytes().to_vec();
+        human.record(Text::pad(&mut bytes), &mut out);
+    }
+    human.finish(&mut out);
+    String::from_utf8(out).expect("is UTF-8")
+}
+
+fn shown(lines: &[&str]) -> String {
+    shown_as(PLAIN, lines)
+}
+
+/// A record of a kind at a time of day, with further members.
+fn record(kind: &str, time: &str, rest: &str) -> String {
+    format!(r#"{{"type":"{kind}","event_id":"e","emitter":"t","timestamp":"2026-01-31T{time}.123Z",{rest}}}"#)
+}
+
+fn call(name: &str, arguments: &str) -> String {
+    let call = format!(r#"{{"tool_call_id":"c","function_name":"{name}","arguments":{arguments}}}"#);
+    record("step", "10:00:01", &format!(r#""source":"agent","message":"","tool_calls":[{call}]"#))
+}
+
+fn result(content: &str, extra: &str) -> String {
+    let result =
+        format!(r#"{{"source_call_id":"c","content":{content},"extra":{{"tool_name":"exec_command",{extra}}}}}"#);
+    record("observation", "10:00:02", &format!(r#""results":[{result}]"#))
+}
+
+#[test]
+fn a_conversation_reads_as_one() {
+    let lines = [
+        r#"{"type":"header","event_id":"h"}"#.to_owned(),
+        record("step", "10:00:00", r#""source":"user","message":"What is there?\nLook.""#),
+        record(
+            "step",
+            "10:00:01",
+            r#""source":"agent","message":"I look.","model_name":"gpt-5.5","reasoning_effort":"high","metrics":{"prompt_tokens":12345,"cached_tokens":1000,"completion_tokens":7}"#,
+        ),
+        call("exec_command", r#"{"cmd":"ls -a"}"#),
+        result(r#""Chunk ID: 1\nProcess exited with code 0\nOutput:\none\ntwo\n""#, r#""is_error":false"#),
+        record("step", "10:00:03", r#""source":"user","message":"Thanks""#),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let expected = "[2026-01-31]\n10:00:00 user\n  What is there?\n  Look.\n\n10:00:01 agent  gpt-5.5 high\n  I look.\n  \
+                    12,345 tokens in (1,000 cached), 7 out\n\n10:00:01 agent\n  $ ls -a\n  10:00:02 exec_command  exit \
+                    0\n    one\n    two\n\n────────────────────────────────────────────────────────────\n10:00:03 \
+                    user\n  Thanks\n";
+    assert_eq!(shown(&lines), expected);
+}
+
+#[test]
+fn commands_are_shown_as_they_are_typed() {
+    for (name, arguments, expected) in [
+        ("exec_command", r#"{"cmd":"a | b"}"#, "$ a | b"),
+        ("shell", r#"{"command":["bash","-lc","x && y"]}"#, "$ x && y"),
+        ("shell", r#"{"command":["ls","-a"]}"#, "$ ls -a"),
+        ("shell_command", r#"{"command":"pwd"}"#, "$ pwd"),
+        ("local_shell", r#"{"action":{"type":"exec","command":["/bin/zsh","-c","z"]}}"#, "$ z"),
+        ("exec_command", r#"{"_raw":"not json"}"#, "→ exec_command not json"),
+        ("exec", r#"{"_raw":"await tools.x()"}"#, "→ exec await tools.x()"),
+        ("update_plan", r#"{"plan": [1, 2]}"#, r#"→ update_plan {"plan":[1,2]}"#),
+        (
+            "apply_patch",
+            r#"{"_raw":"*** Begin Patch\n*** Add File: a.txt\n+x\n*** Update File: b/c\n*** Delete File: d\n"}"#,
+            "→ apply_patch +a.txt ~b/c -d",
+        ),
+        ("exec_command", "7", "→ exec_command 7"),
+    ] {
+        let text = shown(&[&call(name, arguments)]);
+        assert!(text.contains(&format!("  {expected}\n")), "{text}");
+    }
+}
+
+#[test]
+fn long_output_is_shortened_and_says_by_how_much() {
+    let output: String = (0..100).map(|number| format!(r"line {number}\n")).collect::<Vec<_>>().concat();
+    let line = result(&format!("\"{output}\""), r#""is_error":false"#);
+    let text = shown(&[&line]);
+    assert!(text.contains("line 11\n    … 82 more lines, 656 B\n    line 94\n"), "{text}");
+    assert!(shown_as(FULL, &[&line]).contains("line 50\n"));
+    let wide = result(&format!("\"{}\"", "漢".repeat(300)), r#""is_error":false"#);
+    let text = shown(&[&wide]);
+    assert!(text.contains(&format!("    {}… 600 B more\n", "漢".repeat(100))), "{text}");
+    assert_eq!(shown_as(FULL, &[&wide]).matches('漢').count(), 300);
+}
+
+#[test]
+fn one_line_too_many_is_shown_rather_than_told() {
+    let output: String = (0..19).map(|number| format!(r"line {number}\n")).collect::<Vec<_>>().concat();
+    assert!(!shown(&[&result(&format!("\"{output}\""), r#""is_error":false"#)]).contains('…'));
+}
+
+#[test]
+fn failures_are_named() {
+    let failed = result(r#""Exit code: 7\nOutput:\noops""#, r#""is_error":true"#);
+    assert!(shown(&[&failed]).contains("exec_command failed  exit 7\n    oops\n"));
+    let command = r#""command_execution":{"cmd":"false","exit_code":1,"duration_ms":1500,"output":"x\n"}"#;
+    assert!(shown(&[&result("\"\"", command)]).contains("ran false  exit 1, 1.5 s\n    x\n"));
+}
+
+#[test]
+fn a_commands_output_is_shown_once() {
+    let told = result(r#""Output:\none\n""#, r#""is_error":false"#);
+    let command = result("\"\"", r#""command_execution":{"cmd":"a","exit_code":0,"output":"one\n"}"#);
+    assert_eq!(shown(&[&told, &command]).matches("one").count(), 1);
+    assert_eq!(shown_as(FULL, &[&told, &command]).matches("one").count(), 2);
+    let other = result("\"\"", r#""command_execution":{"cmd":"a","exit_code":0,"output":"two\n"}"#);
+    assert!(shown(&[&told, &other]).contains("    two\n"));
+}
+
+#[test]
+fn copied_context_is_folded() {
+    let copied = record("step", "10:00:00", r#""source":"user","message":"old","is_copied_context":true"#);
+    let output = result("\"old\"", r#""is_error":false,"is_copied_context":true"#);
+    let own = record("step", "10:00:01", r#""source":"user","message":"new""#);
+    let text = shown(&[&copied, &output, &own]);
+    assert!(text.starts_with("… 2 records copied from an earlier session; --full shows them\n"), "{text}");
+    assert!(text.contains("new") && !text.contains("old"));
+    assert!(shown(&[&copied]).contains("1 record copied"));
+    assert!(shown_as(FULL, &[&copied]).contains("user (copied from an earlier session)\n  old\n"));
+}
+
+#[test]
+fn subagents_are_indented_and_begin_no_turn() {
+    let user = record("step", "10:00:00", r#""source":"user","message":"go""#);
+    let told = record("step", "10:00:01", r#""source":"user","message":"<subagent_notification>\n{}""#);
+    let sent =
+        record("step", "10:00:02", r#""source":"system","message":"done","extra":{"author":"/a","recipient":"/b"}"#);
+    let text = shown(&[&user, &told, &sent]);
+    assert!(text.contains("\n    10:00:01 subagent\n      <subagent_notification>\n"), "{text}");
+    assert!(text.contains("\n    10:00:02 system /a → /b\n      done\n") && !text.contains('─'), "{text}");
+}
+
+#[test]
+fn images_and_parts_are_named() {
+    let images = r#""source":"user","message":[{"type":"text","text":"see"},{"type":"image","source":{"media_type":"image/png"}}],"extra":{"images":[{"media_type":"image/gif","size":12345}]}"#;
+    let text = shown(&[&record("step", "10:00:00", images)]);
+    assert!(text.contains("  see\n  [image: image/png]\n  [image: image/gif, 12.3 kB]\n"), "{text}");
+}
+
+#[test]
+fn records_of_other_kinds_are_shown_as_json() {
+    let text = shown(&[r#"{"type":"tick","timestamp":7,"x":"\u001b[31m"}"#]);
+    assert_eq!(text, "7 tick\n  {\"type\":\"tick\",\"timestamp\":7,\"x\":\"\\u001b[31m\"}\n");
+    assert_eq!(shown(&["{}"]), " record\n  {}\n");
+}
+
+#[test]
+fn nothing_of_a_session_drives_the_terminal() {
+    let evil = r"\u001b]52;c;eA==\u0007\u009b31m\u202e\r\u2028x\udc80";
+    let members = format!(
+        r#""source":"{evil}","message":"{evil}","model_name":"{evil}","reasoning_content":"{evil}","tool_calls":[{{"function_name":"{evil}","arguments":{{"cmd":"{evil}"}}}},{{"function_name":"shell","arguments":{{"cmd":"{evil}"}}}}],"extra":{{"author":"{evil}","recipient":"{evil}","images":[{{"media_type":"{evil}"}}]}}"#
+    );
+    let lines = [
+        record("step", "10:00:00", &members),
+        record("observation", &evil.replace('\\', "\\\\"), r#""results":[]"#),
+        result(
+            &format!("\"{evil}\""),
+            &format!(
+                r#""tool_name":"{evil}","command_execution":{{"cmd":"{evil}","status":"{evil}","output":"{evil}"}}"#
+            ),
+        ),
+        result(&format!("\"{evil}\""), &format!(r#""x":1,"tool_name":"{evil}""#)),
+        format!(r#"{{"type":"{evil}","timestamp":"{evil}"}}"#),
+    ];
+    for style in [PLAIN, FULL] {
+        for line in &lines {
+            assert!(is_harmless(&shown_as(style, &[line])), "{line}");
+        }
+    }
+}
+
+/// Whether a text holds no control but newlines and tabs, and nothing that turns the direction.
+fn is_harmless(text: &str) -> bool {
+    text.chars().all(|it| matches!(it, '\n' | '\t') || !(it.is_control() || matches!(it, '\u{2028}'..='\u{202E}')))
+}
+
+/// A text without the sequences that colours are made of; each line must have ended its own.
+fn without_colours(text: &str) -> String {
+    let mut plain = String::new();
+    for line in text.split_inclusive('\n') {
+        let mut is_open = false;
+        let mut pieces = line.split("\x1b[");
+        plain.push_str(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            let (numbers, rest) = piece.split_once('m').expect("is a colour");
+            assert!(numbers.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'), "{numbers:?}");
+            is_open = numbers != "0";
+            plain.push_str(rest);
+        }
+        assert!(!is_open, "{line:?}");
+    }
+    plain
+}
+
+/// Any JSON, in which the members that are looked at come up often.
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_filter("is JSON", |number| number.is_finite()).prop_map(|number| format!("{number:e}")),
+        any::<String>().prop_map(|text| serde_json::to_string(&text).expect("is text")),
+        prop::sample::select(vec![
+            "\"step\"",
+            "\"observation\"",
+            "\"user\"",
+            "\"agent\"",
+            "\"\\ud800\"",
+            "\"\\u001b[2J\""
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let name = prop::sample::select(vec![
+        "type",
+        "source",
+        "message",
+        "timestamp",
+        "tool_calls",
+        "function_name",
+        "arguments",
+        "cmd",
+        "command",
+        "results",
+        "extra",
+        "content",
+        "command_execution",
+        "exit_code",
+        "output",
+        "images",
+        "media_type",
+        "size",
+        "metrics",
+        "prompt_tokens",
+        "reasoning_content",
+        "codex",
+        "author",
+        "is_copied_context",
+        "_raw",
+        "t\\u0079pe",
+        "text",
+    ]);
+    leaf.prop_recursive(4, 40, 6, move |inner| {
+        let member = (name.clone(), inner.clone()).prop_map(|(name, value)| format!("\"{name}\": {value}"));
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(|elements| format!("[{}]", elements.join(","))),
+            prop::collection::vec(member, 0..8).prop_map(|members| format!("{{{}}}", members.join(" , "))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_record_is_shown_harmless(
+        values in prop::collection::vec((prop::sample::select(vec![
+            "source", "message", "timestamp", "tool_calls", "results", "extra", "metrics", "model_name", "observation",
+        ]), json()), 0..6),
+        kind in prop::sample::select(vec!["step", "observation", "header", "other"]),
+    ) {
+        let members: String = values.iter().map(|(name, value)| format!(",\"{name}\":{value}")).collect::<Vec<_>>().concat();
+        let line = format!("{{\"type\":\"{kind}\"{members}}}");
+        prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&line).is_ok(), "{}", line);
+        for style in [PLAIN, FULL] {
+            let text = shown_as(style, &[&line]);
+            prop_assert!(is_harmless(&text), "{:?}", text);
+            prop_assert_eq!(without_colours(&shown_as(Style { colour: true, ..style }, &[&line])), text);
+        }
+    }
+}
+
+#[test]
+fn with_colours_it_says_the_same() {
+    let lines = [call("exec_command", r#"{"cmd":"ls"}"#), result("\"a\\nb\"", r#""is_error":true"#)];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let coloured = shown_as(COLOUR, &lines);
+    assert!(coloured.contains("\x1b[1;32magent\x1b[0m"), "{coloured:?}");
+    assert_eq!(without_colours(&coloured), shown(&lines));
+}
