@@ -66,7 +66,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
 
-    /// Colours and other marks for people; auto: if standard output is a terminal, and NO_COLOR is not set
+    /// Colours and other marks for people; auto: if standard output is a terminal, and `$NO_COLOR` is not set
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     color: When,
 

@@ -163,7 +163,7 @@ fn dump_number(value: &[u8], sink: &mut Sink<'_>) -> bool {
 }
 
 /// `repr` of a finite Python float.
-fn python_float(number: f64) -> String {
+pub(crate) fn python_float(number: f64) -> String {
     // Rust gives the same shortest digits as Python, `d.ddde±x`; Python spells out exponents from -4 to 15.
     let scientific = format!("{number:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));

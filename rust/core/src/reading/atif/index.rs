@@ -1,0 +1,357 @@
+//! The first reading: all of the stream is checked, and it is noted which result belongs to which step.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use sha2::{Digest, Sha256};
+
+use super::schema::{
+    CALL, CALL_ID, HEADER, OBSERVATIONS, RESULT, STEP, Slots, Wrong, check_model, members, observations, step, text_of,
+};
+use super::{AtifError, Form};
+use crate::json::dump::Members;
+use crate::json::number::has_unreadable_integer;
+use crate::json::{NO_OBJECT, Tape, Text, string};
+use crate::reading::record::{Record, RecordKind};
+use crate::reading::stream::{Place, Stream};
+use crate::reading::target::shown;
+use crate::rollout::ByteOffset;
+use crate::rollout::timestamp;
+
+/// Warnings that are kept one by one.
+const MOST_WARNINGS: usize = 100;
+
+/// A call's id, hashed: as good as the id itself, and of one size.
+type CallHash = [u8; 16];
+
+/// Takes the hash that a call's id has already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // An array's length comes first, and says nothing.
+        if let Some(Ok(first)) = bytes.get(..8).map(<[u8; 8]>::try_from) {
+            self.0 ^= u64::from_ne_bytes(first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+}
+
+/// A result of a call, and the step that it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attached {
+    /// The step, counted from 0.
+    pub step: u32,
+    /// Which of its record's results it is.
+    pub number: u32,
+    /// The record's length, in bytes.
+    pub length: u32,
+    /// The record's file.
+    segment: u32,
+    offset: u64,
+    /// No call is known that it is of: it stands with the latest step of the model.
+    pub is_unmatched: bool,
+}
+
+impl Attached {
+    /// Where the record stands.
+    pub(super) fn place(&self) -> Place {
+        Place { segment: self.segment as usize, offset: ByteOffset(self.offset) }
+    }
+}
+
+/// What the first reading has found.
+#[derive(Debug, Default)]
+pub struct Index {
+    pub(super) steps: u32,
+    /// In the order of their steps; those of one step in the order of the stream.
+    pub(super) results: Vec<Attached>,
+    pub(super) warnings: Vec<String>,
+    pub(super) untold_warnings: u64,
+}
+
+impl Index {
+    fn warn(&mut self, warning: impl FnOnce() -> String) {
+        if self.warnings.len() < MOST_WARNINGS {
+            self.warnings.push(warning());
+        } else {
+            self.untold_warnings += 1;
+        }
+    }
+}
+
+/// Checks a stream and notes where its results belong. Memory is some 40 bytes for each call and each result.
+///
+/// # Errors
+///
+/// [`AtifError`]; nothing has been written then.
+pub fn check(stream: &Stream, form: Form) -> Result<Index, AtifError> {
+    let mut reading = Reading::default();
+    let passed_over = each_record(stream, form, &mut |record| {
+        if form == Form::AsMngr {
+            is_usual(record.text.bytes()).map_err(|wrong| fails(stream, form, record.place, &wrong))?;
+        }
+        reading.record(form, &record).map_err(|wrong| fails(stream, form, record.place, &wrong))
+    })?;
+    let mut index = reading.index;
+    if let Some((place, count)) = passed_over {
+        let path = shown(stream.path(place.segment));
+        let more = if count > 1 { format!(", and {} more lines", count - 1) } else { String::new() };
+        index.warn(|| format!("{path}: the line at byte {} is not a JSON object{more}; left out", place.offset));
+    }
+    if index.steps == 0 {
+        return Err(AtifError::NoStep(stream.path(0).to_owned()));
+    }
+    index.results.sort_by_key(|result| result.step);
+    Ok(index)
+}
+
+/// The error that something wrong with a record makes.
+fn fails(stream: &Stream, form: Form, place: Place, wrong: &Wrong) -> AtifError {
+    let path = stream.path(place.segment).to_owned();
+    let (offset, what) = (place.offset, wrong.what.trim_start_matches([' ', '.']).to_owned());
+    match form {
+        Form::AsMngr if wrong.is_unusual => AtifError::Unusual { path, offset, what },
+        _ => AtifError::Violates { path, offset, what },
+    }
+}
+
+/// A line that is a JSON object.
+pub(super) struct Found<'a> {
+    pub place: Place,
+    /// The line's length, in bytes.
+    pub length: usize,
+    /// What it says, in UTF-8.
+    pub text: Text<'a>,
+    pub kind: RecordKind,
+}
+
+/// Goes over the records of a stream. Gives the first line that is none, and how many such there are; the torn last line
+/// of a file does not count.
+pub(super) fn each_record(
+    stream: &Stream,
+    form: Form,
+    act: &mut dyn FnMut(Found<'_>) -> Result<(), AtifError>,
+) -> Result<Option<(Place, u64)>, AtifError> {
+    let mut lines = stream.lines();
+    let mut tape = Tape::default();
+    let mut repaired = Vec::new();
+    let mut passed_over: Option<(Place, u64)> = None;
+    while let Some(line) = lines.next_line()? {
+        let bytes = line.text.bytes();
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        if form == Form::AsMngr && string::has_line_end(bytes) {
+            return Err(fails(stream, form, line.place, &Wrong::unusual("mngr takes it for several lines")));
+        }
+        let kind = match Record::read(line.text, &mut tape) {
+            Ok(record) => record.kind(),
+            Err(malformed) if malformed.why == NO_OBJECT && is_json(bytes) => {
+                return Err(fails(stream, form, line.place, &Wrong::new("it is no JSON object")));
+            }
+            Err(_) if line.is_torn => continue,
+            Err(_) => {
+                passed_over.get_or_insert((line.place, 0)).1 += 1;
+                continue;
+            }
+        };
+        act(Found { place: line.place, length: bytes.len(), text: in_utf8(line.text, &mut repaired), kind })?;
+    }
+    Ok(passed_over)
+}
+
+/// A line with the bytes that are no UTF-8 replaced.
+pub(super) fn in_utf8<'a>(text: Text<'a>, repaired: &'a mut Vec<u8>) -> Text<'a> {
+    if simdutf8::basic::from_utf8(text.bytes()).is_ok() {
+        return text;
+    }
+    repaired.clear();
+    repaired.extend_from_slice(String::from_utf8_lossy(text.bytes()).as_bytes());
+    Text::pad(repaired)
+}
+
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// Whether Python reads and writes a line as it is done here.
+fn is_usual(line: &[u8]) -> Result<(), Wrong> {
+    // Of a surrogate's escape only a decoder knows whether it has its partner; Python's strings may lack it, its models'
+    // may not.
+    let has_surrogate = memchr::memmem::find_iter(line, b"\\ud")
+        .chain(memchr::memmem::find_iter(line, b"\\uD"))
+        .any(|at| matches!(line.get(at + 3), Some(b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F')));
+    if has_surrogate {
+        return Err(Wrong::unusual("it holds a surrogate"));
+    }
+    if has_unreadable_integer(line) {
+        return Err(Wrong::unusual("it holds an integer that Python does not read"));
+    }
+    Ok(())
+}
+
+/// The state between two records.
+#[derive(Default)]
+struct Reading {
+    index: Index,
+    /// The steps of calls, by the latest.
+    steps: HashMap<CallHash, u32, BuildHasherDefault<Hashed>>,
+    latest_of_the_model: Option<u32>,
+    has_header: bool,
+}
+
+impl Reading {
+    fn record(&mut self, form: Form, record: &Found<'_>) -> Result<(), Wrong> {
+        let object = record.text.bytes().trim_ascii();
+        match record.kind {
+            RecordKind::Retired => return Err(Wrong::new("it is of a form that is no longer read")),
+            RecordKind::Header if self.has_header => return Err(Wrong::new("it is a second header")),
+            RecordKind::Header => {
+                let slots = check_model(object, HEADER, form)?;
+                is_header_id(&text(&slots, 1))?;
+                self.has_header = true;
+            }
+            _ if !self.has_header => return Err(Wrong::new("it is the first one, and no header")),
+            RecordKind::Step(_) => self.step(form, object)?,
+            RecordKind::Observation => self.observation(form, object, record)?,
+            RecordKind::Other => return Err(Wrong::new("it is of no type that is known")),
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, form: Form, object: &[u8]) -> Result<(), Wrong> {
+        let slots = check_model(object, STEP, form)?;
+        is_timestamp(&text(&slots, step::TIMESTAMP))?;
+        let source = text(&slots, step::SOURCE);
+        let has =
+            |places: &[usize]| places.iter().find(|place| slots[**place].is_some()).map(|place| STEP[*place].name);
+        let is_agent = source == b"agent";
+        if let Some(name) = has(&step::OF_AGENTS).filter(|_| !is_agent) {
+            return Err(Wrong::new(format!("{name} is there, and it is no step of the agent")));
+        }
+        if slots[step::OBSERVATION].is_some() && source != b"system" {
+            return Err(Wrong::new("observation is there, and it is no step of the system"));
+        }
+        match slots[step::LLM_CALL_COUNT] {
+            Some([b'-', ..]) => return Err(Wrong::new("llm_call_count is below 0")),
+            Some(b"0") => {
+                if let Some(name) = has(&step::OF_THE_MODEL).filter(|_| is_agent) {
+                    return Err(Wrong::new(format!("{name} is there, and no model was called")));
+                }
+            }
+            _ => {}
+        }
+        if let Some(observation) = slots[step::OBSERVATION] {
+            let [results, ..] = members(observation, super::schema::OBSERVATION)?;
+            for (_, result) in results.into_iter().flat_map(Members::of) {
+                if members(result, RESULT)?[CALL_ID].is_some() {
+                    return Err(Wrong::new("observation is of a call, and the step has none"));
+                }
+            }
+        }
+        if form == Form::AsMngr
+            && let Some(extra) = slots[step::EXTRA]
+        {
+            has_no_others(extra, &["event_id", "emitter"])?;
+        }
+        let number = self.index.steps;
+        self.index.steps = number.checked_add(1).ok_or_else(|| Wrong::new("it is the 4,294,967,296th step"))?;
+        if is_agent {
+            self.latest_of_the_model = Some(number);
+        }
+        for (_, call) in slots[step::TOOL_CALLS].into_iter().flat_map(Members::of) {
+            let id = text(&members(call, CALL)?, CALL_ID);
+            if self.steps.insert(hash(&id), number).is_some() {
+                let id = String::from_utf8_lossy(&id).into_owned();
+                self.index.warn(|| format!("several calls have the id {id:?}; results stand with the latest"));
+            }
+        }
+        Ok(())
+    }
+
+    fn observation(&mut self, form: Form, object: &[u8], record: &Found<'_>) -> Result<(), Wrong> {
+        let slots = check_model(object, OBSERVATIONS, form)?;
+        is_timestamp(&text(&slots, observations::TIMESTAMP))?;
+        let mut count = 0;
+        for (_, result) in slots[observations::RESULTS].into_iter().flat_map(Members::of) {
+            let slots = members(result, RESULT)?;
+            let Some(id) = slots[CALL_ID].map(text_of) else {
+                return Err(Wrong::new(format!("results[{count}].source_call_id is missing")));
+            };
+            let matched = self.steps.get(&hash(&id)).copied();
+            let id = || String::from_utf8_lossy(&id).into_owned();
+            match matched.or(self.latest_of_the_model) {
+                Some(step) => {
+                    let is_unmatched = matched.is_none();
+                    if is_unmatched {
+                        if let Some(extra) = slots[super::schema::RESULT_EXTRA].filter(|_| form == Form::AsMngr) {
+                            has_no_others(extra, &["unmatched", "source_call_id"])?;
+                        }
+                        self.index.warn(|| {
+                            format!(
+                                "a result is of the call {:?}, which is not known; it stands with the agent's step \
+                                     before it",
+                                id()
+                            )
+                        });
+                    }
+                    let fits = |number: usize| u32::try_from(number).map_err(|_| Wrong::new("it is too large"));
+                    let (length, segment) = (fits(record.length)?, fits(record.place.segment)?);
+                    let (offset, number) = (record.place.offset.0, count);
+                    self.index.results.push(Attached { step, number, length, segment, offset, is_unmatched });
+                }
+                None => self.index.warn(|| {
+                    format!(
+                        "a result is of the call {:?}, which is not known, and no step of the agent is before it; \
+                             left out",
+                        id()
+                    )
+                }),
+            }
+            count += 1;
+        }
+        if count == 0 { Err(Wrong::new("results has none")) } else { Ok(()) }
+    }
+}
+
+fn text(slots: &Slots<'_>, place: usize) -> Vec<u8> {
+    slots[place].map(text_of).unwrap_or_default()
+}
+
+fn hash(id: &[u8]) -> CallHash {
+    let digest: [u8; 32] = Sha256::digest(id).into();
+    let mut hash = CallHash::default();
+    hash.copy_from_slice(&digest[..16]);
+    hash
+}
+
+fn is_timestamp(text: &[u8]) -> Result<(), Wrong> {
+    // What else Python takes for one is a matter for mngr.
+    let told = || Wrong::unusual("timestamp is not in the form 2026-01-31T12:34:56.789Z");
+    timestamp::parse(text).map(drop).ok_or_else(told)
+}
+
+/// `header-` and 32 digits.
+fn is_header_id(id: &[u8]) -> Result<(), Wrong> {
+    let digits = id.strip_prefix(b"header-").unwrap_or_default();
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if digits.len() == 32 && digits.iter().all(is_digit) { Ok(()) } else { Err(Wrong::new("event_id is no header's")) }
+}
+
+/// An object that others are added to must have each of its own once, and none of those.
+fn has_no_others(object: &[u8], added: &[&str]) -> Result<(), Wrong> {
+    let mut names: Vec<Vec<u8>> = Members::of(object).map(|(key, _)| text_of(key)).collect();
+    names.extend(added.iter().map(|name| name.as_bytes().to_vec()));
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Wrong::unusual(format!("extra.{} would be there twice", String::from_utf8_lossy(&pair[0])))),
+        None => Ok(()),
+    }
+}
