@@ -183,18 +183,30 @@ fn is_json(text: &[u8]) -> bool {
 
 /// Whether Python reads and writes a line as it is done here.
 fn is_usual(line: &[u8]) -> Result<(), Wrong> {
-    // Of a surrogate's escape only a decoder knows whether it has its partner; Python's strings may lack it, its models'
-    // may not.
-    let has_surrogate = memchr::memmem::find_iter(line, b"\\ud")
-        .chain(memchr::memmem::find_iter(line, b"\\uD"))
-        .any(|at| matches!(line.get(at + 3), Some(b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F')));
-    if has_surrogate {
-        return Err(Wrong::unusual("it holds a surrogate"));
+    if has_lone_surrogate(line) {
+        return Err(Wrong::unusual("it holds half a surrogate pair"));
     }
     if has_unreadable_integer(line) {
         return Err(Wrong::unusual("it holds an integer that Python does not read"));
     }
     Ok(())
+}
+
+/// Whether an escape stands for a surrogate without its partner; at times true where a backslash is escaped itself.
+fn has_lone_surrogate(line: &[u8]) -> bool {
+    let surrogate = |at: usize, third: &[u8]| {
+        let escape = line.get(at..at + 4).unwrap_or_default();
+        escape.to_ascii_lowercase().starts_with(b"\\ud") && third.contains(&escape[3].to_ascii_lowercase())
+    };
+    let mut behind_pair = 0;
+    memchr::memmem::find_iter(line, b"\\u").any(|at| {
+        let is_first = surrogate(at, b"89ab");
+        if at < behind_pair || !(is_first || surrogate(at, b"cdef")) {
+            return false;
+        }
+        behind_pair = at + 12;
+        !(is_first && surrogate(at + 6, b"cdef"))
+    })
 }
 
 /// The state between two records.
