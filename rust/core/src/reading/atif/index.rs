@@ -192,7 +192,7 @@ fn is_usual(line: &[u8]) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Whether an escape stands for a surrogate without its partner; at times true where a backslash is escaped itself.
+/// Whether an escape stands for a surrogate without its partner.
 fn has_lone_surrogate(line: &[u8]) -> bool {
     let surrogate = |at: usize, third: &[u8]| {
         let escape = line.get(at..at + 4).unwrap_or_default();
@@ -200,8 +200,10 @@ fn has_lone_surrogate(line: &[u8]) -> bool {
     };
     let mut behind_pair = 0;
     memchr::memmem::find_iter(line, b"\\u").any(|at| {
-        let is_first = surrogate(at, b"89ab");
-        if at < behind_pair || !(is_first || surrogate(at, b"cdef")) {
+        // A backslash behind another one is escaped itself.
+        let is_escape = line[..at].iter().rev().take_while(|byte| **byte == b'\\').count().is_multiple_of(2);
+        let is_first = is_escape && surrogate(at, b"89ab");
+        if at < behind_pair || !(is_first || is_escape && surrogate(at, b"cdef")) {
             return false;
         }
         behind_pair = at + 12;
