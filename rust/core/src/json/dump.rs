@@ -3,6 +3,7 @@
 //! The published converter writes values that are no text (a tool's output that is an object, say) in the compact form,
 //! and hashes them so; records and ids are the same only if this form is. mngr prints transcripts in both.
 
+use super::block::find_quote;
 use super::string;
 
 /// Objects of more members than this keep repeated keys, and their order: so that the memory needed has a bound.
@@ -242,14 +243,8 @@ fn token_end(text: &[u8]) -> usize {
 
 /// The place behind the string that starts at `at`.
 pub(super) fn string_end(text: &[u8], at: usize) -> usize {
-    let mut at = at + 1;
-    while let Some(found) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        if text[at + found] == b'"' {
-            return at + found + 1;
-        }
-        at += found + 2;
-    }
-    text.len()
+    let content = text.get(at + 1..).unwrap_or_default();
+    find_quote(content, &mut false).map_or(text.len(), |quote| at + quote + 2)
 }
 
 /// Goes over valid JSON without its white space: strings, and what stands between them.
