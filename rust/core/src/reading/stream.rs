@@ -180,6 +180,19 @@ impl Stream {
         Ok(Text::pad(buffer))
     }
 
+    /// Reads from `place` on, at least `least` bytes and at most `most`, into `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`], also where the file has been cut meanwhile.
+    pub fn read_block(&self, place: Place, least: usize, most: usize, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+        let there = self.segments.get(place.segment).map_or(0, |segment| segment.length.saturating_sub(place.offset.0));
+        let length = usize::try_from(there).unwrap_or(usize::MAX).min(most).max(least);
+        self.reread(place, length, buffer)?;
+        buffer.truncate(length);
+        Ok(())
+    }
+
     fn lines_of(&self, segment: usize) -> Option<Lines<Region<'_>>> {
         let segment = self.segments.get(segment)?;
         Some(Lines::new(Region { file: &segment.file, at: 0, end: segment.length }, self.limit))

@@ -2,19 +2,22 @@
 
 use std::io::Write;
 
-use super::index::{Attached, Index, each_record, in_utf8};
+use super::index::{Attached, Index};
 use super::pen::Pen;
-use super::schema::{CALL_ID, METRICS, OBSERVATIONS, RESULT, RESULT_EXTRA, STEP, members, observations, step, text_of};
+use super::schema::{CALL_ID, METRICS, RESULT, RESULT_EXTRA, STEP, members, step, text_of};
 use super::{About, AtifError, Built, Form};
-use crate::json::dump::Members;
-use crate::reading::record::RecordKind;
-use crate::reading::stream::Stream;
+use crate::json::Tape;
+use crate::json::dump::{Members, python_float};
+use crate::reading::record::{Record, RecordKind};
+use crate::reading::stream::{Place, ReadError, Stream};
+use crate::rollout::ByteOffset;
+use crate::transcript::record::SCHEMA_VERSION;
 
 /// Bytes that are gathered before they are written.
 const ENOUGH: usize = 128 << 10;
 
-/// Members of a step that its extra gets in a document, as mngr has it.
-const FRAMING: [&str; 2] = ["event_id", "emitter"];
+/// Members that the extra of each step gets: what ATIF has no place for.
+const FRAMING: [(&str, usize); 2] = [("event_id", step::EVENT_ID), ("emitter", step::EMITTER)];
 
 /// Members that the extra of a result gets that is of no known call.
 const UNMATCHED: [&str; 2] = ["unmatched", "source_call_id"];
@@ -31,28 +34,32 @@ pub fn write(
     form: Form,
     out: &mut dyn Write,
 ) -> Result<Built, AtifError> {
-    let mut document =
-        Document { pen: Pen::new(form), totals: Totals::default(), line: Vec::new(), repaired: Vec::new() };
-    document.open(about);
+    let mut document = Document::open(stream, about, form);
     let mut results = index.results.as_slice();
+    let mut lines = stream.lines();
+    let mut tape = Tape::default();
+    let mut repaired = Vec::new();
     let mut number = 0;
-    each_record(stream, form, &mut |record| {
-        // What was added meanwhile has not been checked.
-        if !matches!(record.kind, RecordKind::Step(_)) || number == index.steps {
-            return Ok(());
+    // What was added meanwhile has not been checked.
+    while number < index.steps
+        && let Some(line) = lines.next_line()?
+    {
+        let is_step =
+            Record::read(line.text, &mut tape).is_ok_and(|record| matches!(record.kind(), RecordKind::Step(_)));
+        if !is_step {
+            continue;
         }
         let own = results.iter().take_while(|result| result.step == number).count();
-        let (now, later) = results.split_at(own);
-        results = later;
-        document.step(number, record.text.bytes().trim_ascii(), now, stream)?;
+        let (own, others) = results.split_at(own);
+        results = others;
+        document.step(number, in_utf8(line.text.bytes().trim_ascii(), &mut repaired), own)?;
         number += 1;
         if document.pen.out.len() >= ENOUGH {
             out.write_all(&document.pen.out).map_err(AtifError::Write)?;
             document.pen.out.clear();
             document.pen.out.shrink_to(8 * ENOUGH);
         }
-        Ok(())
-    })?;
+    }
     if number != index.steps {
         return Err(AtifError::Changed(stream.path(0).to_owned()));
     }
@@ -60,25 +67,70 @@ pub fn write(
     out.write_all(&document.pen.out).map_err(AtifError::Write)?;
     let mut warnings = index.warnings.clone();
     if index.untold_warnings > 0 {
-        warnings.push(format!("{} more of such kinds", index.untold_warnings));
+        warnings.push(format!("{} more such things", index.untold_warnings));
     }
     Ok(Built { steps: u64::from(number), warnings })
 }
 
+/// A text with the bytes that are no UTF-8 replaced.
+fn in_utf8<'a>(text: &'a [u8], repaired: &'a mut Vec<u8>) -> &'a [u8] {
+    if simdutf8::basic::from_utf8(text).is_ok() {
+        return text;
+    }
+    repaired.clear();
+    repaired.extend_from_slice(String::from_utf8_lossy(text).as_bytes());
+    repaired
+}
+
+/// What stands later in the stream than the step that is written: most often not far behind it.
+struct Later<'s> {
+    stream: &'s Stream,
+    /// Where the bytes stand that are held.
+    from: Place,
+    held: Vec<u8>,
+}
+
+impl<'s> Later<'s> {
+    /// Bytes that are read at a time, at the least.
+    const BLOCK: usize = 256 << 10;
+
+    fn of(stream: &'s Stream) -> Self {
+        Self { stream, from: Place { segment: 0, offset: ByteOffset(0) }, held: Vec::new() }
+    }
+
+    /// So many bytes from a place on.
+    fn bytes(&mut self, place: Place, length: usize) -> Result<&[u8], ReadError> {
+        let start = place.offset.0.checked_sub(self.from.offset.0).and_then(|start| usize::try_from(start).ok());
+        let is_held = |start: &usize| {
+            place.segment == self.from.segment && start.checked_add(length).is_some_and(|end| end <= self.held.len())
+        };
+        let start = if let Some(start) = start.filter(is_held) {
+            start
+        } else {
+            self.held.clear();
+            self.held.shrink_to(4 * Self::BLOCK);
+            self.stream.read_block(place, length, Self::BLOCK.max(length), &mut self.held)?;
+            self.from = place;
+            0
+        };
+        Ok(&self.held[start..start + length])
+    }
+}
+
 /// The document that is being written.
-struct Document {
+struct Document<'s> {
     pen: Pen,
     totals: Totals,
-    line: Vec<u8>,
+    later: Later<'s>,
     repaired: Vec<u8>,
 }
 
-impl Document {
-    fn open(&mut self, about: &About) {
-        let pen = &mut self.pen;
+impl<'s> Document<'s> {
+    fn open(stream: &'s Stream, about: &About, form: Form) -> Self {
+        let mut pen = Pen::new(form);
         pen.open(b'{');
         for (name, text) in [
-            ("schema_version", crate::transcript::record::SCHEMA_VERSION),
+            ("schema_version", SCHEMA_VERSION),
             ("session_id", &about.session_id),
             ("trajectory_id", &about.trajectory_id),
         ] {
@@ -95,11 +147,16 @@ impl Document {
         pen.close(b'}');
         pen.key("steps");
         pen.open(b'[');
+        Self { pen, totals: Totals::default(), later: Later::of(stream), repaired: Vec::new() }
     }
 
-    fn step(&mut self, number: u32, object: &[u8], results: &[Attached], stream: &Stream) -> Result<(), AtifError> {
-        let changed = || AtifError::Changed(stream.path(0).to_owned());
-        let slots = members(object, STEP).map_err(|_| changed())?;
+    /// What is read is not what was checked.
+    fn changed(&self) -> AtifError {
+        AtifError::Changed(self.later.stream.path(self.later.from.segment).to_owned())
+    }
+
+    fn step(&mut self, number: u32, object: &[u8], results: &[Attached]) -> Result<(), AtifError> {
+        let slots = members(object, STEP).map_err(|_| self.changed())?;
         self.pen.element();
         self.pen.open(b'{');
         self.pen.key("step_id");
@@ -107,7 +164,7 @@ impl Document {
         for (place, field) in STEP[..step::EXTRA].iter().enumerate() {
             if place == step::OBSERVATION && !results.is_empty() {
                 self.pen.key(field.name);
-                self.results(results, stream)?;
+                self.results(results)?;
             } else if let Some(value) = slots[place] {
                 self.pen.key(field.name);
                 self.pen.shaped(value, &field.shape);
@@ -118,74 +175,31 @@ impl Document {
         }
         self.pen.key("extra");
         self.pen.open(b'{');
-        self.copied_members(slots[step::EXTRA], &FRAMING);
-        for (name, place) in [(FRAMING[0], step::EVENT_ID), (FRAMING[1], step::EMITTER)] {
+        copy_members(&mut self.pen, slots[step::EXTRA], &FRAMING.map(|(name, _)| name));
+        for (name, place) in FRAMING {
             self.pen.key(name);
-            self.pen.value(slots[place].unwrap_or(b"\"\""));
+            self.pen.value(slots[place].ok_or_else(|| self.changed())?);
         }
         self.pen.close(b'}');
         self.pen.close(b'}');
         Ok(())
     }
 
-    /// The members of an extra, but for those that are written over.
-    fn copied_members(&mut self, extra: Option<&[u8]>, but: &[&str]) {
-        for (key, value) in extra.into_iter().flat_map(Members::of) {
-            let name = text_of(key);
-            if !but.iter().any(|other| other.as_bytes() == name) {
-                self.pen.copied_key(key);
-                self.pen.value(value);
-            }
-        }
-    }
-
-    fn results(&mut self, results: &[Attached], stream: &Stream) -> Result<(), AtifError> {
-        let changed = || AtifError::Changed(stream.path(0).to_owned());
+    fn results(&mut self, results: &[Attached]) -> Result<(), AtifError> {
         self.pen.open(b'{');
         self.pen.key("results");
         self.pen.open(b'[');
-        let (mut line, mut repaired) = (std::mem::take(&mut self.line), std::mem::take(&mut self.repaired));
         for attached in results {
-            let text = stream.reread(attached.place(), attached.length as usize, &mut line)?;
-            let text = in_utf8(text, &mut repaired);
-            let slots = members(text.bytes().trim_ascii(), OBSERVATIONS).map_err(|_| changed())?;
-            let result = slots[observations::RESULTS]
-                .and_then(|results| Members::of(results).nth(attached.number as usize))
-                .ok_or_else(changed)?;
-            self.result(result.1, attached.is_unmatched).ok_or_else(changed)?;
-        }
-        (self.line, self.repaired) = (line, repaired);
-        if self.line.capacity() > 8 * ENOUGH {
-            self.line = Vec::new();
+            let result = self.later.bytes(attached.place(), attached.length as usize)?;
+            let result = in_utf8(result, &mut self.repaired);
+            self.pen.element();
+            if write_result(&mut self.pen, result, attached.is_unmatched).is_none() {
+                return Err(self.changed());
+            }
         }
         self.pen.close(b']');
         self.pen.close(b'}');
         Ok(())
-    }
-
-    fn result(&mut self, result: &[u8], is_unmatched: bool) -> Option<()> {
-        let slots = members(result, RESULT).ok()?;
-        self.pen.element();
-        self.pen.open(b'{');
-        for (place, field) in RESULT.iter().enumerate() {
-            let is_written = !is_unmatched || (place != CALL_ID && place != RESULT_EXTRA);
-            if let Some(value) = slots[place].filter(|_| is_written) {
-                self.pen.key(field.name);
-                self.pen.shaped(value, &field.shape);
-            }
-        }
-        if is_unmatched {
-            self.pen.key("extra");
-            self.pen.open(b'{');
-            self.copied_members(slots[RESULT_EXTRA], &UNMATCHED);
-            self.pen.key(UNMATCHED[0]);
-            self.pen.raw("true");
-            self.pen.key(UNMATCHED[1]);
-            self.pen.value(slots[CALL_ID]?);
-            self.pen.close(b'}');
-        }
-        self.pen.close(b'}');
-        Some(())
     }
 
     fn close(&mut self, steps: u32) {
@@ -213,6 +227,42 @@ impl Document {
         pen.close(b'}');
         pen.out.push(b'\n');
     }
+}
+
+/// Writes the members of an extra, but for those that are written over.
+fn copy_members(pen: &mut Pen, extra: Option<&[u8]>, but: &[&str]) {
+    for (key, value) in extra.into_iter().flat_map(Members::of) {
+        let name = text_of(key);
+        if !but.iter().any(|other| other.as_bytes() == name) {
+            pen.copied_key(key);
+            pen.value(value);
+        }
+    }
+}
+
+/// Writes a result of the stream; `None` where it is none.
+fn write_result(pen: &mut Pen, result: &[u8], is_unmatched: bool) -> Option<()> {
+    let slots = members(result, RESULT).ok()?;
+    pen.open(b'{');
+    for (place, field) in RESULT.iter().enumerate() {
+        let is_written = !is_unmatched || (place != CALL_ID && place != RESULT_EXTRA);
+        if let Some(value) = slots[place].filter(|_| is_written) {
+            pen.key(field.name);
+            pen.shaped(value, &field.shape);
+        }
+    }
+    if is_unmatched {
+        pen.key("extra");
+        pen.open(b'{');
+        copy_members(pen, slots[RESULT_EXTRA], &UNMATCHED);
+        pen.key(UNMATCHED[0]);
+        pen.raw("true");
+        pen.key(UNMATCHED[1]);
+        pen.value(slots[CALL_ID]?);
+        pen.close(b'}');
+    }
+    pen.close(b'}');
+    Some(())
 }
 
 /// The sums of what steps have.
@@ -255,7 +305,6 @@ impl Cost {
     }
 
     fn json(self) -> String {
-        let sum = if self.lost.is_finite() { self.sum + self.lost } else { self.sum };
-        crate::json::dump::python_float(sum)
+        python_float(if self.lost.is_finite() { self.sum + self.lost } else { self.sum })
     }
 }

@@ -6,12 +6,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 use sha2::{Digest, Sha256};
 
 use super::schema::{
-    CALL, CALL_ID, HEADER, OBSERVATIONS, RESULT, STEP, Slots, Wrong, check_model, members, observations, step, text_of,
+    CALL, CALL_ID, Field, HEADER, OBSERVATION, OBSERVATIONS, RESULT, RESULT_EXTRA, STEP, Slots, Wrong, check_members,
+    check_model, members, members_of, observations, place_in, step, text_of,
 };
 use super::{AtifError, Form};
 use crate::json::dump::Members;
 use crate::json::number::has_unreadable_integer;
-use crate::json::{NO_OBJECT, Tape, Text, string};
+use crate::json::{NO_OBJECT, Tape, string};
 use crate::reading::record::{Record, RecordKind};
 use crate::reading::stream::{Place, Stream};
 use crate::reading::target::shown;
@@ -48,19 +49,18 @@ impl Hasher for Hashed {
 pub(super) struct Attached {
     /// The step, counted from 0.
     pub step: u32,
-    /// Which of its record's results it is.
-    pub number: u32,
-    /// The record's length, in bytes.
+    /// Its length in the stream, in bytes.
     pub length: u32,
-    /// The record's file.
+    /// Its file.
     segment: u32,
+    /// Where it starts there.
     offset: u64,
     /// No call is known that it is of: it stands with the latest step of the model.
     pub is_unmatched: bool,
 }
 
 impl Attached {
-    /// Where the record stands.
+    /// Where it stands.
     pub(super) fn place(&self) -> Place {
         Place { segment: self.segment as usize, offset: ByteOffset(self.offset) }
     }
@@ -93,11 +93,11 @@ impl Index {
 /// [`AtifError`]; nothing has been written then.
 pub fn check(stream: &Stream, form: Form) -> Result<Index, AtifError> {
     let mut reading = Reading::default();
-    let passed_over = each_record(stream, form, &mut |record| {
+    let passed_over = each_record(stream, form, &mut |place, record| {
         if form == Form::AsMngr {
-            is_usual(record.text.bytes()).map_err(|wrong| fails(stream, form, record.place, &wrong))?;
+            is_usual(record.text().bytes()).map_err(|wrong| fails(stream, form, place, &wrong))?;
         }
-        reading.record(form, &record).map_err(|wrong| fails(stream, form, record.place, &wrong))
+        reading.record(form, place, record).map_err(|wrong| fails(stream, form, place, &wrong))
     })?;
     let mut index = reading.index;
     if let Some((place, count)) = passed_over {
@@ -122,26 +122,15 @@ fn fails(stream: &Stream, form: Form, place: Place, wrong: &Wrong) -> AtifError 
     }
 }
 
-/// A line that is a JSON object.
-pub(super) struct Found<'a> {
-    pub place: Place,
-    /// The line's length, in bytes.
-    pub length: usize,
-    /// What it says, in UTF-8.
-    pub text: Text<'a>,
-    pub kind: RecordKind,
-}
-
-/// Goes over the records of a stream. Gives the first line that is none, and how many such there are; the torn last line
-/// of a file does not count.
-pub(super) fn each_record(
+/// Goes over the records of a stream, each with its place. Gives the first line that is none, and how many such there
+/// are; the torn last line of a file does not count.
+fn each_record(
     stream: &Stream,
     form: Form,
-    act: &mut dyn FnMut(Found<'_>) -> Result<(), AtifError>,
+    act: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), AtifError>,
 ) -> Result<Option<(Place, u64)>, AtifError> {
     let mut lines = stream.lines();
     let mut tape = Tape::default();
-    let mut repaired = Vec::new();
     let mut passed_over: Option<(Place, u64)> = None;
     while let Some(line) = lines.next_line()? {
         let bytes = line.text.bytes();
@@ -151,30 +140,16 @@ pub(super) fn each_record(
         if form == Form::AsMngr && string::has_line_end(bytes) {
             return Err(fails(stream, form, line.place, &Wrong::unusual("mngr takes it for several lines")));
         }
-        let kind = match Record::read(line.text, &mut tape) {
-            Ok(record) => record.kind(),
+        match Record::read(line.text, &mut tape) {
+            Ok(record) => act(line.place, &record)?,
             Err(malformed) if malformed.why == NO_OBJECT && is_json(bytes) => {
                 return Err(fails(stream, form, line.place, &Wrong::new("it is no JSON object")));
             }
-            Err(_) if line.is_torn => continue,
-            Err(_) => {
-                passed_over.get_or_insert((line.place, 0)).1 += 1;
-                continue;
-            }
-        };
-        act(Found { place: line.place, length: bytes.len(), text: in_utf8(line.text, &mut repaired), kind })?;
+            Err(_) if line.is_torn => {}
+            Err(_) => passed_over.get_or_insert((line.place, 0)).1 += 1,
+        }
     }
     Ok(passed_over)
-}
-
-/// A line with the bytes that are no UTF-8 replaced.
-pub(super) fn in_utf8<'a>(text: Text<'a>, repaired: &'a mut Vec<u8>) -> Text<'a> {
-    if simdutf8::basic::from_utf8(text.bytes()).is_ok() {
-        return text;
-    }
-    repaired.clear();
-    repaired.extend_from_slice(String::from_utf8_lossy(text.bytes()).as_bytes());
-    Text::pad(repaired)
 }
 
 fn is_json(text: &[u8]) -> bool {
@@ -222,26 +197,27 @@ struct Reading {
 }
 
 impl Reading {
-    fn record(&mut self, form: Form, record: &Found<'_>) -> Result<(), Wrong> {
-        let object = record.text.bytes().trim_ascii();
-        match record.kind {
+    fn record(&mut self, form: Form, place: Place, record: &Record<'_>) -> Result<(), Wrong> {
+        match record.kind() {
             RecordKind::Retired => return Err(Wrong::new("it is of a form that is no longer read")),
             RecordKind::Header if self.has_header => return Err(Wrong::new("it is a second header")),
             RecordKind::Header => {
-                let slots = check_model(object, HEADER, form)?;
+                let slots = members_of(record, HEADER)?;
+                check_members(&slots, HEADER, usize::MAX, form)?;
                 is_header_id(&text(&slots, 1))?;
                 self.has_header = true;
             }
             _ if !self.has_header => return Err(Wrong::new("it is the first one, and no header")),
-            RecordKind::Step(_) => self.step(form, object)?,
-            RecordKind::Observation => self.observation(form, object, record)?,
+            RecordKind::Step(_) => self.step(form, record)?,
+            RecordKind::Observation => self.observation(form, place, record)?,
             RecordKind::Other => return Err(Wrong::new("it is of no type that is known")),
         }
         Ok(())
     }
 
-    fn step(&mut self, form: Form, object: &[u8]) -> Result<(), Wrong> {
-        let slots = check_model(object, STEP, form)?;
+    fn step(&mut self, form: Form, record: &Record<'_>) -> Result<(), Wrong> {
+        let slots = members_of(record, STEP)?;
+        check_members(&slots, STEP, step::TOOL_CALLS, form)?;
         is_timestamp(&text(&slots, step::TIMESTAMP))?;
         let source = text(&slots, step::SOURCE);
         let has =
@@ -263,7 +239,7 @@ impl Reading {
             _ => {}
         }
         if let Some(observation) = slots[step::OBSERVATION] {
-            let [results, ..] = members(observation, super::schema::OBSERVATION)?;
+            let [results, ..] = members(observation, OBSERVATION)?;
             for (_, result) in results.into_iter().flat_map(Members::of) {
                 if members(result, RESULT)?[CALL_ID].is_some() {
                     return Err(Wrong::new("observation is of a call, and the step has none"));
@@ -280,8 +256,8 @@ impl Reading {
         if is_agent {
             self.latest_of_the_model = Some(number);
         }
-        for (_, call) in slots[step::TOOL_CALLS].into_iter().flat_map(Members::of) {
-            let id = text(&members(call, CALL)?, CALL_ID);
+        for (_, call) in elements(&slots, STEP, step::TOOL_CALLS)? {
+            let id = text(&check_model(call, CALL, form).map_err(|wrong| wrong.inside("tool_calls"))?, CALL_ID);
             if self.steps.insert(hash(&id), number).is_some() {
                 let id = String::from_utf8_lossy(&id).into_owned();
                 self.index.warn(|| format!("several calls have the id {id:?}; results stand with the latest"));
@@ -290,48 +266,51 @@ impl Reading {
         Ok(())
     }
 
-    fn observation(&mut self, form: Form, object: &[u8], record: &Found<'_>) -> Result<(), Wrong> {
-        let slots = check_model(object, OBSERVATIONS, form)?;
+    fn observation(&mut self, form: Form, place: Place, record: &Record<'_>) -> Result<(), Wrong> {
+        let slots = members_of(record, OBSERVATIONS)?;
+        check_members(&slots, OBSERVATIONS, observations::RESULTS, form)?;
         is_timestamp(&text(&slots, observations::TIMESTAMP))?;
-        let mut count = 0;
-        for (_, result) in slots[observations::RESULTS].into_iter().flat_map(Members::of) {
-            let slots = members(result, RESULT)?;
+        let mut is_empty = true;
+        for (_, result) in elements(&slots, OBSERVATIONS, observations::RESULTS)? {
+            is_empty = false;
+            let slots = check_model(result, RESULT, form).map_err(|wrong| wrong.inside("results"))?;
             let Some(id) = slots[CALL_ID].map(text_of) else {
-                return Err(Wrong::new(format!("results[{count}].source_call_id is missing")));
+                return Err(Wrong::new("results.source_call_id is missing"));
             };
             let matched = self.steps.get(&hash(&id)).copied();
-            let id = || String::from_utf8_lossy(&id).into_owned();
-            match matched.or(self.latest_of_the_model) {
-                Some(step) => {
-                    let is_unmatched = matched.is_none();
-                    if is_unmatched {
-                        if let Some(extra) = slots[super::schema::RESULT_EXTRA].filter(|_| form == Form::AsMngr) {
-                            has_no_others(extra, &["unmatched", "source_call_id"])?;
-                        }
-                        self.index.warn(|| {
-                            format!(
-                                "a result is of the call {:?}, which is not known; it stands with the agent's step \
-                                     before it",
-                                id()
-                            )
-                        });
-                    }
-                    let fits = |number: usize| u32::try_from(number).map_err(|_| Wrong::new("it is too large"));
-                    let (length, segment) = (fits(record.length)?, fits(record.place.segment)?);
-                    let (offset, number) = (record.place.offset.0, count);
-                    self.index.results.push(Attached { step, number, length, segment, offset, is_unmatched });
-                }
-                None => self.index.warn(|| {
+            let is_unmatched = matched.is_none();
+            let Some(step) = matched.or(self.latest_of_the_model) else {
+                let id = String::from_utf8_lossy(&id);
+                self.index.warn(|| {
                     format!(
-                        "a result is of the call {:?}, which is not known, and no step of the agent is before it; \
-                             left out",
-                        id()
+                        "left out: the result of the call {id:?}, which is not known; no step of the agent is before it"
                     )
-                }),
+                });
+                continue;
+            };
+            if is_unmatched {
+                if let Some(extra) = slots[RESULT_EXTRA].filter(|_| form == Form::AsMngr) {
+                    has_no_others(extra, &["unmatched", "source_call_id"])?;
+                }
+                let id = String::from_utf8_lossy(&id);
+                self.index.warn(|| {
+                    format!("the result of the call {id:?}, which is not known, stands with the agent's step before it")
+                });
             }
-            count += 1;
+            let fits = |number: usize| u32::try_from(number).map_err(|_| Wrong::new("it is too large"));
+            let (length, segment) = (fits(result.len())?, fits(place.segment)?);
+            let offset = place.offset.0 + place_in(record.text().bytes(), result) as u64;
+            self.index.results.push(Attached { step, length, segment, offset, is_unmatched });
         }
-        if count == 0 { Err(Wrong::new("results has none")) } else { Ok(()) }
+        if is_empty { Err(Wrong::new("results has none")) } else { Ok(()) }
+    }
+}
+
+/// The elements of a member that must be an array, if it is there.
+fn elements<'a>(slots: &Slots<'a>, fields: &[Field], place: usize) -> Result<Members<'a>, Wrong> {
+    match slots[place] {
+        Some(array) if array.first() != Some(&b'[') => Err(Wrong::new(format!("{} is no array", fields[place].name))),
+        array => Ok(Members::of(array.unwrap_or_default())),
     }
 }
 

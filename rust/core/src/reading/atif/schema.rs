@@ -3,6 +3,7 @@
 use super::Form;
 use crate::json::dump::Members;
 use crate::json::string;
+use crate::reading::record::Record;
 
 /// What a value may be.
 #[derive(Clone, Copy)]
@@ -178,7 +179,7 @@ impl Wrong {
         Self { what: what.into(), is_unusual: true }
     }
 
-    fn inside(mut self, name: &str) -> Self {
+    pub(super) fn inside(mut self, name: &str) -> Self {
         let dot = if self.what.starts_with([' ', '[']) { "" } else { "." };
         self.what = format!("{name}{dot}{}", self.what);
         self
@@ -190,12 +191,21 @@ pub(super) type Slots<'a> = [Option<&'a [u8]>; 16];
 
 /// Sorts the members of `object`, of which there may be no others; of several of one name the last counts, as for Python.
 pub(super) fn members<'a>(object: &'a [u8], fields: &[Field]) -> Result<Slots<'a>, Wrong> {
-    let mut slots = Slots::default();
     if object.first() != Some(&b'{') {
         return Err(Wrong::new(" is no object"));
     }
-    for (key, value) in Members::of(object) {
-        let name = &key[1..key.len() - 1];
+    sorted(Members::of(object).map(|(key, value)| (&key[1..key.len() - 1], value)), fields)
+}
+
+/// The same for a record, whose members the scanner has found.
+pub(super) fn members_of<'a>(record: &Record<'a>, fields: &[Field]) -> Result<Slots<'a>, Wrong> {
+    let text = record.text();
+    sorted(record.tape().children(record.tape().root()).map(|it| (it.key_name(text), it.token(text))), fields)
+}
+
+fn sorted<'a>(members: impl Iterator<Item = (&'a [u8], &'a [u8])>, fields: &[Field]) -> Result<Slots<'a>, Wrong> {
+    let mut slots = Slots::default();
+    for (name, value) in members {
         let place = fields.iter().position(|field| field.name.as_bytes() == name).or_else(|| {
             let mut decoded = Vec::new();
             string::decode(name, &mut decoded);
@@ -204,10 +214,7 @@ pub(super) fn members<'a>(object: &'a [u8], fields: &[Field]) -> Result<Slots<'a
         let Some(place) = place else {
             return Err(Wrong::new(format!("{} is no member that it may have", String::from_utf8_lossy(name))));
         };
-        slots[place] = Some(value);
-    }
-    for slot in &mut slots {
-        *slot = slot.filter(|value| *value != b"null");
+        slots[place] = (value != b"null").then_some(value);
     }
     match fields.iter().zip(&slots).find(|(field, slot)| field.is_required && slot.is_none()) {
         Some((field, _)) => Err(Wrong::new(format!("{} is missing", field.name))),
@@ -215,15 +222,26 @@ pub(super) fn members<'a>(object: &'a [u8], fields: &[Field]) -> Result<Slots<'a
     }
 }
 
+/// Where a part of a text starts in it.
+pub(super) fn place_in(text: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
+}
+
 /// Checks the members of a model; gives them.
 pub(super) fn check_model<'a>(object: &'a [u8], fields: &'static [Field], form: Form) -> Result<Slots<'a>, Wrong> {
     let slots = members(object, fields)?;
-    for (field, slot) in fields.iter().zip(&slots) {
-        if let Some(value) = slot {
+    check_members(&slots, fields, usize::MAX, form)?;
+    Ok(slots)
+}
+
+/// Checks the members of a model, but for one that the caller looks into.
+pub(super) fn check_members(slots: &Slots<'_>, fields: &'static [Field], but: usize, form: Form) -> Result<(), Wrong> {
+    for (place, (field, slot)) in fields.iter().zip(slots).enumerate() {
+        if let Some(value) = slot.filter(|_| place != but) {
             check(value, &field.shape, form).map_err(|wrong| wrong.inside(field.name))?;
         }
     }
-    Ok(slots)
+    Ok(())
 }
 
 fn check(value: &[u8], shape: &'static Shape, form: Form) -> Result<(), Wrong> {
