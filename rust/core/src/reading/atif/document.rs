@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::index::{Attached, Index};
+use super::index::{Attached, Index, looks_like};
 use super::pen::Pen;
 use super::schema::{CALL_ID, METRICS, RESULT, RESULT_EXTRA, STEP, members, step, text_of};
 use super::{About, AtifError, Built, Form};
@@ -44,8 +44,10 @@ pub fn write(
     while number < index.steps
         && let Some(line) = lines.next_line()?
     {
-        let is_step =
-            Record::read(line.text, &mut tape).is_ok_and(|record| matches!(record.kind(), RecordKind::Step(_)));
+        let is_step = match looks_like(line.text.bytes()).filter(|_| index.are_looks_right) {
+            Some(is_step) => is_step,
+            None => Record::read(line.text, &mut tape).is_ok_and(|record| matches!(record.kind(), RecordKind::Step(_))),
+        };
         if !is_step {
             continue;
         }

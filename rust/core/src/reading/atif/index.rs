@@ -70,6 +70,8 @@ impl Attached {
 #[derive(Debug, Default)]
 pub struct Index {
     pub(super) steps: u32,
+    /// Whether each line is what it [looks like](looks_like).
+    pub(super) are_looks_right: bool,
     /// In the order of their steps; those of one step in the order of the stream.
     pub(super) results: Vec<Attached>,
     pub(super) warnings: Vec<String>,
@@ -93,13 +95,17 @@ impl Index {
 /// [`AtifError`]; nothing has been written then.
 pub fn check(stream: &Stream, form: Form) -> Result<Index, AtifError> {
     let mut reading = Reading::default();
+    let mut are_looks_right = true;
     let passed_over = each_record(stream, form, &mut |place, record| {
         if form == Form::AsMngr {
             is_usual(record.text().bytes()).map_err(|wrong| fails(stream, form, place, &wrong))?;
         }
+        let is_step = matches!(record.kind(), RecordKind::Step(_));
+        are_looks_right &= looks_like(record.text().bytes()).is_none_or(|looks| looks == is_step);
         reading.record(form, place, record).map_err(|wrong| fails(stream, form, place, &wrong))
     })?;
     let mut index = reading.index;
+    index.are_looks_right = are_looks_right && passed_over.is_none();
     if let Some((place, count)) = passed_over {
         let path = shown(stream.path(place.segment));
         let more = if count > 1 { format!(", and {} more lines", count - 1) } else { String::new() };
@@ -150,6 +156,15 @@ fn each_record(
         }
     }
     Ok(passed_over)
+}
+
+/// Whether a line that begins in the usual form is a step's; `None` where it begins in another.
+pub(super) fn looks_like(line: &[u8]) -> Option<bool> {
+    let rest = line.strip_prefix(b"{\"type\":\"")?;
+    if rest.starts_with(b"step\",") {
+        return Some(true);
+    }
+    rest.starts_with(b"observation\",").then_some(false)
 }
 
 fn is_json(text: &[u8]) -> bool {
