@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use mngr_codex_core::atomic_file::{self, AtomicFile};
 use mngr_codex_core::json::NO_OBJECT;
-use mngr_codex_core::reading::target::shown;
+use mngr_codex_core::reading::locate::shown;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::{ConvertError, End, Options, OutputError, Summary, convert};

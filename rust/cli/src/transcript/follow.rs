@@ -8,7 +8,7 @@ use std::path::Path;
 use mngr_codex_core::follow::watches::{Watched, Watches};
 use mngr_codex_core::json::Tape;
 use mngr_codex_core::reading::growing::{Growing, Turn};
-use mngr_codex_core::reading::target::shown;
+use mngr_codex_core::reading::locate::shown;
 use mngr_codex_core::reading::{Selection, Window};
 use mngr_codex_core::rollout::lines::Lines;
 use mngr_codex_core::transcript::convert::LineByLine;

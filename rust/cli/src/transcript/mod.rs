@@ -12,10 +12,10 @@ use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::json::{NO_OBJECT, Tape, Text};
 use mngr_codex_core::reading::atif::{self, About};
 use mngr_codex_core::reading::human::Style;
+use mngr_codex_core::reading::locate::{self, Agent, Target, shown};
 use mngr_codex_core::reading::record::RecordKind;
 use mngr_codex_core::reading::spooled::spool;
 use mngr_codex_core::reading::stream::{CopyError, Line, Place, ReadError};
-use mngr_codex_core::reading::target::{self, Agent, Target, shown};
 use mngr_codex_core::reading::{Record, Role, Selection, Stream, Window};
 use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::input::Input;
@@ -259,7 +259,7 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     fn show(&mut self, out: &mut Output) -> Result<(), Failure> {
-        let found = target::find(&self.arguments.target).map_err(Failure::said)?;
+        let found = locate::find(&self.arguments.target).map_err(Failure::said)?;
         let source = match &found {
             Target::Transcript { files, current, agent } => {
                 if files.is_empty() && !self.arguments.follow {

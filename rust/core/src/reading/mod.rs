@@ -4,7 +4,7 @@
 //! * [`backwards`]: the lines of a file from its end
 //! * [`growing`]: the lines that come behind those
 //! * [`spooled`]: a rollout as a transcript
-//! * [`target`]: what a user names: a rollout, a transcript, an agent
+//! * [`locate`]: what a user names: a rollout, a transcript, an agent
 //! * [`record`]: what a line says of itself: its kind and role
 //! * [`selection`]: which records are wanted, and where those begin
 
@@ -12,11 +12,11 @@ pub mod atif;
 pub mod backwards;
 pub mod growing;
 pub mod human;
+pub mod locate;
 pub mod record;
 pub mod selection;
 pub mod spooled;
 pub mod stream;
-pub mod target;
 pub mod terminal;
 
 pub use record::{Record, Role};

@@ -13,9 +13,9 @@ use super::{AtifError, Form};
 use crate::json::dump::Members;
 use crate::json::number::has_unreadable_integer;
 use crate::json::{NO_OBJECT, Tape, string};
+use crate::reading::locate::shown;
 use crate::reading::record::{Record, RecordKind};
 use crate::reading::stream::{Place, Stream};
-use crate::reading::target::shown;
 use crate::rollout::ByteOffset;
 use crate::rollout::timestamp;
 

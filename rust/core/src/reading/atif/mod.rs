@@ -19,8 +19,8 @@ mod schema;
 use std::io;
 use std::path::PathBuf;
 
+use super::locate::shown;
 use super::stream::ReadError;
-use super::target::shown;
 use crate::rollout::ByteOffset;
 
 pub use document::write;
