@@ -1,1 +1,383 @@
+use std::io::Write;
 
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A transcript in a folder of its own, and who follows it.
+struct Followed {
+    folder: TempDir,
+    growing: Growing,
+    rotated: usize,
+}
+
+impl Followed {
+    /// One that is not there yet.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("can be made");
+        let growing = Growing::new(folder.path().join(CURRENT));
+        Self { folder, growing, rotated: 0 }
+    }
+
+    /// One that has been read.
+    fn with(text: &str) -> Self {
+        let mut followed = Self::new();
+        followed.append(text);
+        followed.look();
+        followed
+    }
+
+    fn path(&self) -> PathBuf {
+        self.growing.path().to_owned()
+    }
+
+    fn append(&self, text: &str) {
+        let mut file = File::options().create(true).append(true).open(self.path()).expect("can be opened");
+        file.write_all(text.as_bytes()).expect("can be written");
+    }
+
+    /// Writes the file anew, in its place.
+    fn overwrite(&self, text: &str) {
+        fs::write(self.path(), text).expect("can be written");
+    }
+
+    /// Puts another file in its place.
+    fn replace(&self, text: &str) {
+        let other = self.folder.path().join("other");
+        fs::write(&other, text).expect("can be written");
+        fs::rename(other, self.path()).expect("can be moved");
+    }
+
+    /// Moves the file away as mngr does.
+    fn rotate(&mut self) {
+        self.rotated += 1;
+        let name = format!("{CURRENT}.{:020}", self.rotated);
+        fs::rename(self.path(), self.folder.path().join(name)).expect("can be moved");
+    }
+
+    fn look(&mut self) -> (Vec<String>, Option<Turn>) {
+        let mut lines = Vec::new();
+        let turn = self.growing.read::<ReadError>(&mut |line, _| {
+            lines.push(String::from_utf8_lossy(line.bytes()).into_owned());
+            Ok(())
+        });
+        (lines, turn.expect("can be read"))
+    }
+}
+
+#[track_caller]
+fn assert_look(followed: &mut Followed, lines: &[&str], turn: Option<Turn>) {
+    let (found, became) = followed.look();
+    assert_eq!((found.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), became), (lines, turn));
+}
+
+#[test]
+fn a_line_that_comes_in_pieces_is_shown_once_it_is_whole() {
+    let mut followed = Followed::new();
+    for (piece, lines) in
+        [("on", &[][..]), ("e", &[]), ("\ntw", &["one"]), ("o\n\nth", &["two", ""]), ("ree\n", &["three"])]
+    {
+        followed.append(piece);
+        assert_look(&mut followed, lines, None);
+    }
+    assert_look(&mut followed, &[], None);
+}
+
+#[test]
+fn each_line_comes_with_its_place() {
+    let mut followed = Followed::with("one\ntw");
+    followed.append("o\n\n");
+    let mut places = Vec::new();
+    let place = &mut |_: Text<'_>, offset: ByteOffset| {
+        places.push(offset.0);
+        Ok::<(), ReadError>(())
+    };
+    followed.growing.read(place).expect("can be read");
+    assert_eq!(places, [4, 8]);
+}
+
+#[test]
+fn a_file_that_is_not_there_yet_is_read_from_its_start_once_it_is() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let path = folder.path().join("events/codex").join(CURRENT);
+    let mut followed = Followed { growing: Growing::new(path.clone()), folder, rotated: 0 };
+    assert_look(&mut followed, &[], None);
+    fs::create_dir_all(path.parent().expect("has one")).expect("can be made");
+    assert_look(&mut followed, &[], None);
+    followed.append("a\n");
+    assert_look(&mut followed, &["a"], None);
+}
+
+#[test]
+fn a_file_in_the_folders_place_is_as_if_nothing_were_there() {
+    let folder = tempfile::tempdir().expect("can be made");
+    fs::write(folder.path().join("events"), "").expect("can be written");
+    let growing = Growing::new(folder.path().join("events").join(CURRENT));
+    assert_look(&mut Followed { folder, growing, rotated: 0 }, &[], None);
+}
+
+#[test]
+fn a_folder_in_the_files_place_is_an_error_with_its_path() {
+    let mut followed = Followed::new();
+    fs::create_dir(followed.path()).expect("can be made");
+    let error = followed.growing.read::<ReadError>(&mut |_, _| Ok(())).expect_err("is no file");
+    assert_eq!(error.path, followed.path());
+    assert!(matches!(&error.source, LineError::Read { source, .. } if source.kind() == ErrorKind::IsADirectory));
+    fs::remove_dir(followed.path()).expect("can be removed");
+    followed.append("a\n");
+    assert_look(&mut followed, &["a"], None);
+}
+
+#[test]
+fn an_error_of_whoever_takes_the_lines_is_handed_on() {
+    let mut followed = Followed::new();
+    followed.append("a\nb\n");
+    let mut taken = 0;
+    let error = followed.growing.read::<ReadError>(&mut |_, offset| {
+        taken += 1;
+        Err(ReadError { path: PathBuf::from("taker"), source: LineError::TooLong { offset, limit: 0 } })
+    });
+    assert_eq!((error.expect_err("is handed on").path, taken), (PathBuf::from("taker"), 1));
+}
+
+#[test]
+fn what_a_stream_has_shown_is_not_shown_again_but_for_its_torn_line() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let path = folder.path().join(CURRENT);
+    for (text, added, lines) in [
+        ("a\nb\n", "c\n", &["c"][..]),
+        ("a\nb", "", &[]),
+        ("a\nb", "c\n", &["bc"]),
+        ("b", "\n", &["b"]),
+        ("", "a\n", &["a"]),
+    ] {
+        fs::write(&path, text).expect("can be written");
+        let stream = Stream::open([path.clone()]).expect("is there");
+        let growing = Growing::after(&stream, path.clone()).expect("can be read");
+        let folder = tempfile::tempdir().expect("can be made");
+        let mut followed = Followed { folder, growing, rotated: 0 };
+        followed.append(added);
+        assert_look(&mut followed, lines, None);
+    }
+}
+
+#[test]
+fn a_transcript_that_was_rotated_before_its_stream_ended_is_read_from_the_new_files_start() {
+    let mut followed = Followed::new();
+    followed.append("a\n");
+    followed.rotate();
+    let stream = Stream::open(files_in(followed.folder.path()).expect("is there")).expect("are there");
+    followed.growing = Growing::after(&stream, followed.path()).expect("can be read");
+    assert_look(&mut followed, &[], None);
+    followed.append("b\n");
+    assert_look(&mut followed, &["b"], None);
+}
+
+#[test]
+fn a_rotation_between_stream_and_following_loses_nothing() {
+    let mut followed = Followed::new();
+    followed.append("a\n");
+    let stream = Stream::open([followed.path()]).expect("is there");
+    followed.append("b\n");
+    followed.rotate();
+    followed.append("c\n");
+    followed.growing = Growing::after(&stream, followed.path()).expect("can be read");
+    assert_look(&mut followed, &["b", "c"], None);
+}
+
+#[test]
+fn what_was_written_last_before_a_rotation_comes_before_the_new_file() {
+    let mut followed = Followed::with("a\n");
+    followed.append("b\n");
+    followed.rotate();
+    followed.append("c\nd\n");
+    assert_look(&mut followed, &["b", "c", "d"], None);
+    assert_look(&mut followed, &[], None);
+}
+
+#[test]
+fn what_still_comes_to_a_rotated_file_is_shown_while_there_is_no_new_one() {
+    let mut followed = Followed::with("a\n");
+    followed.rotate();
+    assert_look(&mut followed, &[], None);
+    let mut away =
+        File::options().append(true).open(&files_in(followed.folder.path()).expect("is there")[0]).expect("is");
+    away.write_all(b"b\n").expect("can be written");
+    assert_look(&mut followed, &["b"], None);
+    followed.append("c\n");
+    assert_look(&mut followed, &["c"], None);
+}
+
+#[test]
+fn a_new_file_that_begins_as_the_rotated_one_is_read_from_its_start() {
+    let mut followed = Followed::with("a\n");
+    followed.rotate();
+    followed.append("a\nb\n");
+    assert_look(&mut followed, &["a", "b"], None);
+}
+
+#[test]
+fn a_file_cut_in_place_goes_on_where_it_was_once_it_is_written_again() {
+    let mut followed = Followed::with("a\nb\nc\n");
+    for text in ["", "a\n", "a\nb\nc", "a\nb\nc\n"] {
+        followed.overwrite(text);
+        assert_look(&mut followed, &[], None);
+    }
+    followed.append("d\n");
+    assert_look(&mut followed, &["d"], None);
+}
+
+#[test]
+fn a_file_cut_in_place_with_something_else_written_is_shown_from_its_start() {
+    let mut followed = Followed::with("a\nb\n");
+    followed.overwrite("x\n");
+    assert_look(&mut followed, &[], None);
+    followed.append("y\nz\n");
+    assert_look(&mut followed, &["x", "y", "z"], Some(Turn::Rewritten));
+    followed.append("0\n");
+    assert_look(&mut followed, &["0"], None);
+}
+
+#[test]
+fn a_file_put_in_place_with_the_same_beginning_is_read_on() {
+    let mut followed = Followed::with("a\nb\n");
+    followed.replace("a\nb\nc\n");
+    assert_look(&mut followed, &["c"], None);
+    followed.append("d\n");
+    assert_look(&mut followed, &["d"], None);
+}
+
+#[test]
+fn a_torn_line_is_taken_from_the_file_that_is_put_in_place() {
+    let mut followed = Followed::with("a\nb");
+    followed.replace("a\ncd\n");
+    assert_look(&mut followed, &["cd"], None);
+}
+
+#[test]
+fn a_file_put_in_place_with_another_beginning_or_a_shorter_one_is_shown_from_its_start() {
+    for (text, lines) in [("a\nx\nc\n", &["a", "x", "c"][..]), ("a\n", &["a"]), ("", &[])] {
+        let mut followed = Followed::with("a\nb\n");
+        followed.replace(text);
+        assert_look(&mut followed, lines, Some(Turn::Rewritten));
+        followed.append("d\n");
+        assert_look(&mut followed, &["d"], None);
+    }
+}
+
+#[test]
+fn a_file_that_was_removed_is_known_again_when_it_comes_back() {
+    let mut followed = Followed::with("a\n");
+    fs::remove_file(followed.path()).expect("can be removed");
+    assert_look(&mut followed, &[], None);
+    followed.replace("a\nb\n");
+    assert_look(&mut followed, &["b"], None);
+}
+
+#[test]
+fn only_what_mngr_rotates_is_rotated() {
+    let mut followed = Followed::with("a\n");
+    fs::rename(followed.path(), followed.folder.path().join("events.jsonl.old")).expect("can be moved");
+    followed.append("b\n");
+    assert_look(&mut followed, &["b"], Some(Turn::Rewritten));
+
+    let mut followed = Followed::new();
+    followed.growing = Growing::new(followed.folder.path().join("copy.jsonl"));
+    followed.append("a\n");
+    assert_look(&mut followed, &["a"], None);
+    followed.rotate();
+    followed.append("b\n");
+    assert_look(&mut followed, &["b"], Some(Turn::Rewritten));
+}
+
+#[test]
+fn the_folder_that_is_there_is_watched_for_the_name_that_comes_next() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let path = folder.path().join("events/codex").join(CURRENT);
+    let growing = Growing::new(path.clone());
+    let watched =
+        |folder: &Path, name: &str| vec![Watched::Names(folder.into(), name.into()), Watched::File(path.clone())];
+    assert_eq!(growing.watched(), watched(folder.path(), "events"));
+    fs::create_dir(folder.path().join("events")).expect("can be made");
+    assert_eq!(growing.watched(), watched(&folder.path().join("events"), "codex"));
+    fs::create_dir(folder.path().join("events/codex")).expect("can be made");
+    assert_eq!(growing.watched(), watched(&folder.path().join("events/codex"), CURRENT));
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Append(String),
+    Rotate,
+    Look,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let piece = prop::collection::vec(prop::sample::select(&["\n", "a", "bc", "d\ne", "\r\n"][..]), 1..4);
+    prop_oneof![
+        5 => piece.prop_map(|pieces| Event::Append(pieces.concat())),
+        1 => "[x-z]{200,400}\n".prop_map(Event::Append),
+        1 => Just(Event::Rotate),
+        3 => Just(Event::Look),
+    ]
+}
+
+/// The whole lines of a text.
+fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
+}
+
+proptest! {
+    #[test]
+    fn any_schedule_gives_each_whole_line_once_in_order(events in prop::collection::vec(event(), 0..40)) {
+        let mut followed = Followed::new();
+        let mut files = vec![String::new()];
+        let mut found = Vec::new();
+        let mut was_seen = false;
+        for event in events.into_iter().chain([Event::Look]) {
+            match event {
+                Event::Append(text) => {
+                    followed.append(&text);
+                    files.last_mut().expect("is one").push_str(&text);
+                }
+                // A file is seen before it is rotated away.
+                Event::Rotate if was_seen => {
+                    followed.rotate();
+                    files.push(String::new());
+                    was_seen = false;
+                }
+                Event::Rotate => {}
+                Event::Look => {
+                    let (lines, turn) = followed.look();
+                    prop_assert_eq!(turn, None);
+                    found.extend(lines);
+                    let all: Vec<&str> = files.iter().flat_map(|file| whole_lines(file)).collect();
+                    prop_assert_eq!(&found, &all);
+                    was_seen = followed.path().exists();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_anew_is_read_on_where_it_agrees_with_what_was_read(
+        lines in prop::collection::vec("[ab]{0,9}\n", 0..12),
+        kept in 0_usize..12,
+        others in prop::collection::vec("[ab]{0,9}\n", 0..12),
+        is_in_place: bool,
+    ) {
+        // What was read is shorter than what a file is known by.
+        let before = lines.concat();
+        prop_assert!(before.len() <= KNOWN);
+        let after = lines.iter().take(kept).chain(&others).map(String::as_str).collect::<String>();
+        let mut followed = Followed::with(&before);
+        if is_in_place { followed.overwrite(&after) } else { followed.replace(&after) }
+        let (found, turn) = followed.look();
+        let expected = match after.strip_prefix(&before) {
+            Some(more) => (whole_lines(more).collect(), None),
+            None if is_in_place && after.len() < before.len() => (Vec::new(), None),
+            None => (whole_lines(&after).collect::<Vec<_>>(), Some(Turn::Rewritten)),
+        };
+        prop_assert_eq!((found.iter().map(String::as_str).collect::<Vec<_>>(), turn), expected);
+    }
+}
