@@ -140,7 +140,7 @@ pub fn find(name: &Path) -> Result<Target, TargetError> {
         Err(TargetError::NoTranscript { .. } | TargetError::Nothing { .. }) if name.iter().count() == 1 => {}
         found => return found,
     }
-    match (named(name), in_folder) {
+    match (named(name, &host_dir()), in_folder) {
         (Err(TargetError::Nothing { .. }), Err(error @ TargetError::NoTranscript { .. })) => Err(error),
         (found, _) => found,
     }
@@ -159,9 +159,8 @@ pub fn host_dir() -> PathBuf {
     home().join(name)
 }
 
-/// An agent of this machine by its name or id.
-fn named(name: &Path) -> Result<Target, TargetError> {
-    let host = host_dir();
+/// An agent by its name or id, in mngr's folder of agents.
+fn named(name: &Path, host: &Path) -> Result<Target, TargetError> {
     let agents = host.join("agents");
     let is_it = |folder: &Path| {
         folder.file_name() == Some(name.as_os_str())
@@ -267,7 +266,7 @@ fn thread_id(name: &str) -> Option<String> {
     (!id.is_empty()).then(|| id.to_owned())
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileKind {
     Rollout,
     Transcript,
