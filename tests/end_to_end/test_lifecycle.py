@@ -69,6 +69,8 @@ def test_stop_in_the_middle_of_a_turn(world: World, model: Model) -> None:
     agent.message("Do it slowly.")
     assert agent.is_active
     world.mngr("stop", "t")
+    assert not agent.is_active
+    assert "turn_since" not in agent.listed["plugin"]["codex"]
     world.mngr("start", "t")
     until(lambda: agent.listed["state"] == "WAITING", what="WAITING", seconds=10)
     assert not agent.is_active
@@ -86,6 +88,7 @@ def test_codex_is_killed(world: World, model: Model) -> None:
     for pid in agent.codex_pids():
         os.kill(pid, signal.SIGKILL)
     until(lambda: agent.listed["state"] == "DONE", what="DONE", seconds=10)
+    waits(agent)
     refused = agent.message("Is there anybody?", status=1)
     assert "not running" in refused.stderr
     world.mngr("start", "t", "--restart")

@@ -1,10 +1,12 @@
 """Agents that cannot be made, or whose codex does not come up."""
 
 import json
+import subprocess
 
 import pytest
 
 from tests.end_to_end.conftest import MakeWorld
+from tests.end_to_end.model import Model, runs, says
 from tests.end_to_end.world import World, until
 
 pytestmark = pytest.mark.slow
@@ -84,3 +86,21 @@ def test_the_doctor(world: World) -> None:
     told = world.mngr("codex", "doctor", "t", status=1).stdout
     assert "mngr stop t && mngr start t" in told
     assert "hooks" in told
+    damaged = agent.state.with_name("agent-damaged") / "data.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    told = world.mngr("codex", "doctor", status=1).stdout
+    assert f"{damaged} cannot be read" in told
+
+
+def test_the_doctor_finds_a_marker_that_nobody_took_back(world: World, model: Model) -> None:
+    model.on("slowly", runs("sleep 30"), says("Never said."))
+    agent = world.create()
+    agent.message("Do it slowly.")
+    world.kill_agents()
+    findings = json.loads(world.mngr("codex", "doctor", "--format", "json", status=1).stdout)
+    (marker,) = [finding for finding in findings if finding["what"] == "marker"]
+    assert marker["is_wrong"]
+    program, *arguments = marker["remedy"].partition(": ")[2].split()
+    subprocess.run([program, *arguments], check=True, capture_output=True)
+    assert not agent.is_active

@@ -24,6 +24,17 @@ def ended(watcher: "subprocess.Popen[bytes]") -> tuple[int, bytes]:
     return watcher.returncode, complained
 
 
+def begun(followed: Followed, pid: int) -> "subprocess.Popen[bytes]":
+    """A watcher of a process, which has taken in that a turn goes on."""
+    agent = followed.agent
+    watcher = followed.watch("--with-pid", str(pid))
+    agent.turn()
+    agent.hook("user-prompt-submit")
+    agent.write("task_started", agent.turn_id)
+    wait_until(lambda: followed.raw == agent.rollout.read_bytes())
+    return watcher
+
+
 class TestOnce:
     """One pass."""
 
@@ -178,6 +189,42 @@ class TestWatching:
         assert ended(watcher) == (0, b"")
         # One that has ended already.
         assert ended(followed.watch("--with-pid", str(process.pid))) == (0, b"")
+
+    @pytest.mark.parametrize("is_signalled", [True, False])
+    def test_a_turn_ends_with_its_process(self, followed: Followed, is_signalled: bool) -> None:
+        """A codex that was killed, and one that is stopped together with its watcher."""
+        agent = followed.agent
+        with subprocess.Popen(["sleep", "60"]) as process:
+            watcher = begun(followed, process.pid)
+            if is_signalled:
+                watcher.terminate()
+                time.sleep(0.05)
+            process.kill()
+        assert ended(watcher) == (0, b"")
+        assert not agent.is_active
+        agent.turn()
+        agent.hook("user-prompt-submit")
+        assert agent.is_active
+
+    def test_a_turn_goes_on_without_its_watcher(self, followed: Followed) -> None:
+        with subprocess.Popen(["sleep", "60"]) as process:
+            watcher = begun(followed, process.pid)
+            watcher.terminate()
+            status = ended(watcher)
+            process.kill()
+        assert status == (0, b"")
+        assert followed.agent.is_active
+
+    def test_a_turn_of_the_next_process_goes_on(self, followed: Followed) -> None:
+        agent = followed.agent
+        with subprocess.Popen(["sleep", "60"]) as process:
+            watcher = begun(followed, process.pid)
+            agent.marker("reset")
+            agent.turn()
+            agent.hook("user-prompt-submit")
+            process.kill()
+        assert ended(watcher) == (0, b"")
+        assert agent.is_active
 
     def test_it_ends_with_its_agent(self, followed: Followed) -> None:
         watcher = followed.watch()

@@ -14,6 +14,7 @@ from imbue.mngr.cli.output_helpers import write_human_line
 from imbue.mngr.config.agent_config_registry import resolve_agent_type
 from imbue.mngr.config.data_types import CommonCliOptions
 from imbue.mngr.errors import ConfigParseError, UserInputError
+from imbue.mngr.hosts.common import get_agents_root_dir
 from imbue.mngr.interfaces.host import OnlineHostInterface
 from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState, AgentTypeName, HostName, OutputFormat
 
@@ -83,17 +84,32 @@ def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
     """
     host = get_provider_instance(LOCAL_PROVIDER_NAME, mngr_ctx).get_host(HostName("localhost"))
     assert isinstance(host, OnlineHostInterface), "mngr's own machine is always there"
-    there = [agent for agent in host.get_agents() if isinstance(agent, CodexAgent)]
+    damaged = list(_damaged(host))
+    # mngr reads all of them or none.
+    there = [] if damaged else [agent for agent in host.get_agents() if isinstance(agent, CodexAgent)]
     agents = [agent for agent in there if not names or str(agent.name) in names]
-    if unknown := set(names) - {str(agent.name) for agent in agents}:
+    unknown = set(names) - {str(agent.name) for agent in agents}
+    if unknown and not damaged:
         raise UserInputError(f"This machine has no codex agent {', '.join(sorted(unknown))}")
     config = resolve_agent_type(AgentTypeName(AGENT_TYPE), mngr_ctx.config).agent_config
     assert isinstance(config, CodexAgentConfig), "the type is ours"
     yield from _machine(host, config)
     warning = rivals.warning(mngr_ctx.pm)
     yield Finding("other plugins", "none claims the agent type" if warning is None else "there are", warning)
+    yield from damaged
     for agent in agents:
         yield from _agent(host, agent)
+
+
+def _damaged(host: OnlineHostInterface) -> Iterator[Finding]:
+    for data in sorted(get_agents_root_dir(host.host_dir).glob("*/data.json")):
+        try:
+            is_whole = isinstance(json.loads(data.read_bytes()), dict)
+        except (OSError, ValueError):
+            is_whole = False
+        if not is_whole:
+            remedy = f"mend it, or move {data.parent} away; until then mngr shows no agent of this machine"
+            yield Finding("data.json", f"{data} cannot be read", remedy, data.parent.name)
 
 
 def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Finding]:
@@ -161,7 +177,10 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent) -> Iterator[Finding]:
             name,
         )
     else:
-        yield Finding("marker", _told(json.loads(shown.stdout)), None, name)
+        marker = json.loads(shown.stdout)
+        is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_up
+        remedy = f"no codex runs that could be at work: {program} marker reset --state-dir {state_dir}"
+        yield Finding("marker", _told(marker), remedy if is_stale else None, name)
     yield _hooks(host, agent, name)
     if is_up:
         yield _watcher(host, program, name)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mngr_codex_core::follow::watcher::{PATIENCE, Watcher};
 use mngr_codex_core::state_dir::StateDir;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -17,6 +18,9 @@ use crate::streams::complain;
 
 /// Says for how many seconds a pass waits for another one. mngr sets it when it destroys an agent.
 const PATIENCE_VARIABLE: &str = "MNGR_CONVERT_LOCK_TIMEOUT";
+
+/// How long codex may take to end after a signal came. mngr kills what has not ended a second after that.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Follow the agent's rollouts: raw transcript, common transcript, and whether the agent is at work
 ///
@@ -35,7 +39,7 @@ pub struct Arguments {
     #[arg(long, requires = "once")]
     r#final: bool,
 
-    /// End when this process has ended, after a last pass
+    /// End when this process, codex, has ended, after a last pass; a turn that it left open is over then
     #[arg(long, value_name = "PID", conflicts_with = "once", value_parser = process)]
     with_pid: Option<Pid>,
 }
@@ -82,17 +86,31 @@ fn follow(watcher: &mut Watcher, with: Option<Pid>) -> Result<(), String> {
         signal_hook::low_level::pipe::register(signal, stopped)
             .map_err(|error| format!("no signal can be waited for: {error}"))?;
     }
-    let process = match with.map(open_process).transpose()? {
+    let codex = match with.map(open_process).transpose()? {
         // It has ended already.
         Some(None) => return last(watcher),
         process => process.flatten(),
     };
-    let others: Vec<_> = [stop.as_fd()].into_iter().chain(process.as_ref().map(AsFd::as_fd)).collect();
+    let resets = watcher.resets().map_err(|error| error.to_string())?;
+    let others: Vec<_> = [stop.as_fd()].into_iter().chain(codex.as_ref().map(AsFd::as_fd)).collect();
     loop {
         if watcher.turn(&others).map_err(|error| error.to_string())?.is_some() {
-            return last(watcher);
+            break;
         }
     }
+    last(watcher)?;
+    // Who stops the agent sends the signal to both.
+    let Some(codex) = codex.filter(|codex| has_ended(codex, GRACE)) else { return Ok(()) };
+    drop(codex);
+    last(watcher)?;
+    watcher.close(resets).map_err(|error| error.to_string())
+}
+
+/// Whether the process of a descriptor has ended, or does so within this time.
+fn has_ended(process: &OwnedFd, within: Duration) -> bool {
+    let within = rustix::event::Timespec::try_from(within).ok();
+    let mut process = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut process, within.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// A descriptor that becomes readable when a process ends; `None` where there is no such process.

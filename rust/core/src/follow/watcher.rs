@@ -116,6 +116,25 @@ impl Watcher {
         Ok(all)
     }
 
+    /// How often the marker was reset, by which [`Watcher::close`] knows the codex that is there now.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::Marker`]
+    pub fn resets(&self) -> Result<u64, WatchError> {
+        Ok(marker::read(&self.dir)?.resets)
+    }
+
+    /// Ends the turns that a codex left open when it ended, unless another one was started since there were that many
+    /// `resets`.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::Marker`]
+    pub fn close(&self, resets: u64) -> Result<(), WatchError> {
+        Ok(marker::reset_after(&self.dir, resets)?)
+    }
+
     /// All that is there, slice by slice.
     fn follow(
         &mut self,

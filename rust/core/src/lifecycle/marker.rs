@@ -207,9 +207,31 @@ pub fn follow(dir: &StateDir, heard: Option<Hearing>, copied: &Copied<'_>) -> Re
 ///
 /// [`MarkerError::Store`]
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
+    reset_where(dir, |_| true)
+}
+
+/// Closes what a codex left open that has ended; nothing where another one was started meanwhile, which [`reset`] comes
+/// before: `resets` is how many of these there had been when the one that ended was there.
+///
+/// # Errors
+///
+/// [`MarkerError::Store`]
+pub fn reset_after(dir: &StateDir, resets: u64) -> Result<(), MarkerError> {
+    reset_where(dir, |state| state.resets == resets && (state.is_active() || state.is_asking()))
+}
+
+fn reset_where(dir: &StateDir, is_wanted: impl Fn(&State) -> bool) -> Result<(), MarkerError> {
+    if !is_wanted(&read(dir)?) {
+        return Ok(());
+    }
     let latest = heal(dir, None, &|_| None)?;
     let mut store = Store::open(dir, PATIENCE)?;
     let mut state = current(dir, &mut store);
+    if !is_wanted(&state) {
+        store.save(state)?;
+        drop(store);
+        return take_what_was_put_off(dir);
+    }
     let read = healing::size(Path::new(&state.root.rollout)).ok();
     state.reset(&latest, read);
     store.save_all(state)?;

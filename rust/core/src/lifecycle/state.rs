@@ -28,6 +28,8 @@ pub struct State {
     former: Vec<ThreadId>,
     /// Turns up to this one are over, whatever is heard of them: what was open when the agent was started anew.
     over: TurnId,
+    /// How often it was reset. By that it is known whether another codex was started since.
+    pub resets: u64,
 }
 
 /// A subagent.
@@ -338,7 +340,8 @@ impl State {
         let has_beginning = read.is_some();
         let (read, read_end) = read.map_or((self.root.read, self.root.read_end), |(size, end)| (size, Some(end)));
         let root = Thread { rollout: self.root.rollout.clone(), read, read_end, has_beginning, ..Thread::default() };
-        *self = Self { session: self.session.clone(), root, over: latest.clone(), ..Self::default() };
+        let (session, over, resets) = (self.session.clone(), latest.clone(), self.resets.wrapping_add(1));
+        *self = Self { session, root, over, resets, ..Self::default() };
     }
 
     /// Makes room for a subagent.

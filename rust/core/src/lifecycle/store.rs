@@ -24,7 +24,7 @@ use super::state::State;
 
 /// The form of the state in its file. No state is as large as a place, with as many subagents as there may be and the
 /// longest ids and paths.
-pub(super) const FORM: Form = Form { version: 2, second: 2 << 20, first_read: 2048 };
+pub(super) const FORM: Form = Form { version: 3, second: 2 << 20, first_read: 2048 };
 
 /// Why the state could not be had.
 #[derive(Debug, thiserror::Error)]

@@ -195,7 +195,9 @@ impl Notice {
             self.message.extend_from_slice(b": ");
             string::escape(&decoded[..end], &mut self.message);
         }
-        self.message.push(b'.');
+        if !matches!(self.message.last(), Some(b'.' | b'!' | b'?')) {
+            self.message.push(b'.');
+        }
     }
 }
 

@@ -213,6 +213,37 @@ fn a_reset_clears_all_and_nothing_that_the_rollouts_hold_opens_it_again() {
 }
 
 #[test]
+fn what_a_codex_left_open_is_closed_behind_it_unless_another_one_was_started() {
+    let world = World::new();
+    reset(&world.dir).expect("can be done");
+    let resets = read(&world.dir).expect("can be read").resets;
+    world.write(ROOT, &[("task_started", 2)]);
+    world.hook(Event::UserPromptSubmit, 2);
+    world.hook(Event::PermissionRequest, 2);
+    let begun_anew = resets + 1;
+    reset_after(&world.dir, begun_anew).expect("can be done");
+    assert!(world.is_active());
+    reset_after(&world.dir, resets).expect("can be done");
+    assert!(!world.is_active() && !world.dir.permissions_waiting().exists());
+    assert_eq!(read(&world.dir).expect("can be read").resets, begun_anew);
+    world.write(ROOT, &[("task_started", 8)]);
+    world.heals_to(true);
+    reset_after(&world.dir, resets).expect("can be done");
+    assert!(world.is_active());
+}
+
+#[test]
+fn what_a_codex_ended_by_itself_stays_as_it_is() {
+    let world = World::new();
+    world.write(ROOT, &[("task_started", 2), ("task_complete", 2)]);
+    world.hook(Event::UserPromptSubmit, 2);
+    world.heals_to(false);
+    let before = read(&world.dir).expect("can be read");
+    reset_after(&world.dir, before.resets).expect("can be done");
+    assert_eq!(read(&world.dir).expect("can be read"), before);
+}
+
+#[test]
 fn a_reset_of_nothing_makes_nothing_but_the_state() {
     let world = World::new();
     reset(&world.dir).expect("can be done");
