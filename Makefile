@@ -46,7 +46,7 @@ help: ## This list
 install: $(MAIN)/installed ## Build the wheel (dist/) and install it into .venv
 
 .PHONY: demo
-demo: $(MAIN)/installed $(CODEX)/installed ## An agent's whole life, real mngr and codex with a scripted model; LOGIN=1: with your login
+demo: programs $(MAIN)/installed $(CODEX)/installed ## An agent's whole life, real mngr and codex with a scripted model; LOGIN=1: with your login
 	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(codex))" $(if $(LOGIN),--login)
 
 .PHONY: test
@@ -62,6 +62,7 @@ test-rust: toolchain ## Tests of the Rust crates
 
 .PHONY: test-python
 test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Tests of the installed wheel, program and package
+	-@scripts/need tmux git rsync strace
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) -m pytest -rs
 	@command -v strace >/dev/null || echo "make: SKIPPED: there is no strace, so no hook was killed at every call of the" \
@@ -120,6 +121,11 @@ bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/insta
 clean: ## Remove all that was built or installed here
 	rm -rf target dist .demo .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find build_backend python demo tests benches \( -name __pycache__ -o -name '*.so' \) -prune -exec rm -rf {} +
+
+# What mngr runs agents with; the tests that need it say so where it is missing.
+.PHONY: programs
+programs:
+	@scripts/need tmux git rsync
 
 .PHONY: toolchain
 toolchain:

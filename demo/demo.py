@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -202,9 +201,9 @@ class Demo:
             if self._model is not None and state == "RUNNING":
                 self._model.is_seen_at_work.set()
 
-    def transcript(self, *options: str, **shown: bool) -> str:
-        """The agent's transcript, as mngr prints it."""
-        return self.mngr("transcript", NAME, "--role", "user", "--role", "agent", *options, **shown)
+    def transcript(self, *options: str) -> None:
+        """What was said, as mngr prints it."""
+        self.mngr("transcript", NAME, "--role", "user", "--role", "agent", *options)
 
     @contextmanager
     def tidied(self) -> Iterator[None]:
@@ -232,7 +231,7 @@ def story(demo: Demo) -> None:
     demo.mngr("codex", "doctor", NAME)
     demo.mngr("destroy", NAME, "--force")
     KEPT.parent.mkdir(exist_ok=True)
-    kept = demo.transcript("--preserved", "--format", "jsonl", "--full", shows_output=False)
+    kept = demo.mngr("transcript", NAME, "--preserved", "--format", "jsonl", shows_output=False)
     KEPT.write_text(kept, encoding="utf-8")
     print(f"  {kept.count(chr(10))} records, kept in {KEPT.relative_to(ROOT)}", flush=True)
 
@@ -248,9 +247,6 @@ def main() -> None:
     parser.add_argument("--codex", type=Path, required=True, help="the codex binary")
     parser.add_argument("--login", action="store_true", help="ask a real model, with the login in ~/.codex")
     arguments = parser.parse_args()
-    for needed in ("tmux", "git", "rsync"):
-        if shutil.which(needed) is None:
-            fail(f"there is no {needed}, which mngr needs. On Debian and Ubuntu: apt install {needed}")
     login = None
     if arguments.login:
         login = Path.home() / ".codex" / "auth.json"

@@ -43,12 +43,19 @@ def test_a_plain_turn(world: World, model: Model) -> None:
 
 
 def test_an_agent_can_be_without_a_common_transcript(make_world: MakeWorld) -> None:
-    agent = make_world(emit_common_transcript=False).create()
+    """What it then lacks is made up for when it is updated with other settings."""
+    world = make_world(emit_common_transcript=False)
+    agent = world.create()
     agent.message("Hello.")
     raw = agent.state / "logs/codex_transcript/events.jsonl"
     until(lambda: raw.exists() and "You said: Hello." in raw.read_text(), what="the answer in the raw transcript")
     waits(agent)
     assert not (agent.state / "events/codex").exists()
+    world.write_settings(emit_common_transcript=True)
+    world.create("t", "--reuse", "--update")
+    until(lambda: last_said(agent) == "You said: Hello.", what="the answer")
+    agent.message("And again.")
+    until(lambda: last_said(agent) == "You said: And again.", what="the next answer")
 
 
 def test_a_slow_turn_is_seen_running(world: World, model: Model) -> None:

@@ -11,6 +11,7 @@ from mngr_codex.plugin.config import CodexAgentConfig
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
+        ("model", "", "at least 1 character"),
         ("model_reasoning_effort", "huge", "'none', 'minimal', 'low', 'medium', 'high' or 'xhigh'"),
         ("sandbox_mode", "none", "'read-only', 'workspace-write' or 'danger-full-access'"),
         ("update_policy", "SOMETIMES", "'AUTO', 'ASK' or 'NEVER'"),

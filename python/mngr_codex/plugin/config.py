@@ -26,6 +26,7 @@ class CodexAgentConfig(AgentTypeConfig):
     )
     model: str | None = Field(
         default=None,
+        min_length=1,
         description="Codex's own `model` setting. Unset: what the user's config.toml or codex itself says.",
     )
     model_reasoning_effort: ReasoningEffort | None = Field(
