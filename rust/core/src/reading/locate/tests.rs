@@ -326,7 +326,9 @@ fn half_a_first_line_tells_by_how_it_begins() {
 
 #[test]
 fn half_a_line_behind_others_tells_nothing() {
-    assert_eq!(kind(format!("damaged\n{META}")), None);
+    for before in ["damaged", ""] {
+        assert_eq!(kind(format!("{before}\n{META}")), None, "{before}");
+    }
 }
 
 #[test]
