@@ -269,3 +269,58 @@ def test_compressed_input(tmp_path: Path) -> None:
     path = tmp_path / "rollout"
     path.write_bytes(zstd_frames.compress(turn().data))
     assert list(mngr_codex.iter_records(path)) == convert(turn()).records
+
+
+class TestTail:
+    """`tail`: the last records of what stands at a path."""
+
+    @pytest.fixture
+    def transcript(self, tmp_path: Path) -> Path:
+        path = tmp_path / "transcript.jsonl"
+        path.write_bytes(
+            b'{"type":"header"}\n{"n": 12345678901234567890123}\n\n{"n":1.50}\r\nno JSON\n{"s":"\\ud800"}\n{"to'
+        )
+        return path
+
+    @pytest.mark.parametrize("n", range(7))
+    def test_it_gives_the_last_records(self, transcript: Path, n: int) -> None:
+        all_records = [{"type": "header"}, {"n": 12345678901234567890123}, {"n": 1.5}, {"s": "\ud800"}]
+        assert mngr_codex.tail(transcript, n) == (all_records[-n:] if n else [])
+        assert mngr_codex.tail(str(transcript), n) == mngr_codex.tail(transcript, n)
+
+    def test_a_whole_last_line_without_its_end_counts(self, transcript: Path) -> None:
+        transcript.write_bytes(transcript.read_bytes() + b'rn":0}')
+        assert mngr_codex.tail(transcript, 1) == [{"torn": 0}]
+
+    def test_bytes_that_are_no_utf_8_are_replaced(self, transcript: Path) -> None:
+        transcript.write_bytes(b'{"type":"header"}\n{"s":"\xff\xe2\x82"}\n')
+        assert mngr_codex.tail(transcript, 1) == [{"s": "\ufffd\ufffd"}]
+
+    @pytest.mark.parametrize("recording", all_recordings(), ids=name)
+    def test_of_a_rollout(self, recording: Path) -> None:
+        records = list(mngr_codex.iter_records(recording))
+        assert mngr_codex.tail(recording, 2) == records[-2:]
+        assert mngr_codex.tail(recording, len(records) + 1) == records
+
+    def test_of_an_agent(self, tmp_path: Path, transcript: Path) -> None:
+        """With what mngr has rotated away."""
+        folder = tmp_path / "agent-1/events/codex/common_transcript"
+        folder.mkdir(parents=True)
+        transcript.rename(folder / "events.jsonl.1")
+        (folder / "events.jsonl").write_bytes(b'{"last":1}\n')
+        assert mngr_codex.tail(tmp_path / "agent-1", 2) == [{"s": "\ud800"}, {"last": 1}]
+
+    def test_what_cannot_be_had(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError) as missing:
+            mngr_codex.tail(tmp_path / "none", 1)
+        assert missing.value.filename == str(tmp_path / "none")
+        with pytest.raises(ValueError, match="no common transcript"):
+            mngr_codex.tail(tmp_path, 1)
+        (tmp_path / "data.json").write_text("{}")
+        with pytest.raises(FileNotFoundError):
+            mngr_codex.tail(tmp_path, 1)
+        (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n" * 20)
+        with pytest.raises(ValueError, match="neither a rollout nor a common transcript"):
+            mngr_codex.tail(tmp_path / "picture", 1)
+        with pytest.raises(ValueError, match="-1 records"):
+            mngr_codex.tail(tmp_path / "picture", -1)

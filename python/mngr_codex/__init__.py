@@ -6,6 +6,11 @@
     for record in iter_records("rollout.jsonl.zst"):
         print(record["type"])
 
+:func:`tail` gives the last records of a rollout, a transcript or an agent, at once at any size::
+
+    for record in tail("transcript.jsonl", 3):
+        print(record.get("message"))
+
 :func:`follow` brings the transcripts of an agent that is at work up to date, :func:`marker` tells whether it is::
 
     follow(state_dir)
@@ -27,12 +32,13 @@ from mngr_codex._core import (
     __version__,
     convert,
     follow,
+    last_records,
     marker,
     may_exceed_64_bits,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from os import PathLike
 
 __all__ = [
@@ -45,6 +51,7 @@ __all__ = [
     "follow",
     "iter_records",
     "marker",
+    "tail",
 ]
 
 
@@ -66,17 +73,42 @@ def iter_records(source: str | PathLike[str]) -> Iterator[dict[str, Any]]:
             byte offset.
     """
     # Opened here and not at the first record, so that a wrong path is told where the call stands.
-    return _records(RecordBatches(source))
+    return _parsed(RecordBatches(source))
 
 
-def _records(batches: RecordBatches) -> Iterator[dict[str, Any]]:
+def tail(path: str | PathLike[str], n: int) -> list[dict[str, Any]]:
+    """Give the last records of a transcript.
+
+    A common transcript is read from its end, so this takes as long for 1 GB as for 1 MB; a rollout is converted whole::
+
+        last = tail(os.environ["MNGR_AGENT_STATE_DIR"], 1)
+
+    Args:
+        path: A common transcript, an agent's state dir (with the parts that mngr has rotated away), or a rollout,
+            ``.jsonl`` or ``.jsonl.zst``; told by the content.
+        n: How many records, 0 or more; all of them where there are fewer. The header is one. They are held in memory.
+
+    Returns:
+        The records, in their order. Lines that are no JSON object are none, as one that is still being written.
+
+    Raises:
+        OSError: ``path``, or the agent's transcript, cannot be read (``FileNotFoundError``, ``PermissionError``).
+        ValueError: ``n`` is below 0; ``path`` is none of these; a line is longer than 1 GiB, or the compressed file is
+            damaged. The message has the path, and the byte offset where there is one.
+    """
+    if n < 0:
+        raise ValueError(f"{n} records cannot be had; 0 or more can")
+    return list(_parsed([last_records(path, n)]))
+
+
+def _parsed(batches: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     import json
 
     import orjson
 
     for batch in batches:
         is_beyond_64_bits = may_exceed_64_bits(batch)
-        for line in batch.splitlines():
+        for line in filter(None, batch.split(b"\n")):
             # orjson makes a float of an integer beyond 64 bits, and refuses a surrogate without its partner, which
             # codex keeps in tool arguments.
             if is_beyond_64_bits and may_exceed_64_bits(line):

@@ -13,6 +13,7 @@ __all__ = [
     "__version__",
     "convert",
     "follow",
+    "last_records",
     "marker",
     "may_exceed_64_bits",
 ]
@@ -58,8 +59,20 @@ class RecordBatches(Iterator[bytes]):
     def __iter__(self) -> RecordBatches: ...
     def __next__(self) -> bytes: ...
 
+def last_records(path: str | PathLike[str], n: int) -> bytes:
+    """The last ``n`` records of what stands at ``path``, as JSON lines; :func:`mngr_codex.tail` parses them.
+
+    Other threads run meanwhile, and Ctrl-C works while a rollout is converted.
+
+    Raises:
+        OSError: It cannot be read (``FileNotFoundError``, ``PermissionError``).
+        ValueError: It is no transcript, rollout or state dir; a line is longer than 1 GiB, or the compressed file is
+            damaged.
+        OverflowError: ``n`` is below 0.
+    """
+
 def may_exceed_64_bits(json: bytes) -> bool:
-    """Whether compact JSON may hold an integer beyond 64 bits; ``False`` is sure."""
+    """Whether JSON may hold an integer beyond 64 bits; ``False`` is sure."""
 
 def convert(
     source: str | PathLike[str],

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -183,14 +183,21 @@ class World:
         os.kill(pid, 9)
 
     def end_agent(self, agent_dir: Path) -> None:
-        """Ends what an agent has started, which is known by its state dir in the environment."""
+        """Ends what an agent has started, which is known by its state dir in the environment: the watcher first, which
+        would see the end of the others.
+        """
         needle = f"MNGR_AGENT_STATE_DIR={agent_dir}".encode()
+        found: list[tuple[bool, int]] = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 if needle in (process / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(process.name), 9)
+                    is_watcher = b"\0watch\0" in (process / "cmdline").read_bytes()
+                    found.append((not is_watcher, int(process.name)))
             except OSError:
                 continue
+        for _, pid in sorted(found):
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
 
     # -- mngr
 

@@ -11,6 +11,9 @@ use mngr_codex_core::lifecycle::marker::{self, MarkerError};
 use mngr_codex_core::lifecycle::report::{Report, Turn};
 use mngr_codex_core::lifecycle::store::StoreError;
 use mngr_codex_core::lock::LockError;
+use mngr_codex_core::reading::ReadError;
+use mngr_codex_core::reading::locate::TargetError;
+use mngr_codex_core::reading::tail::{TailError, tail};
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::LineError;
 use mngr_codex_core::state_dir::StateDir;
@@ -159,7 +162,34 @@ impl RecordBatches {
     }
 }
 
-/// Whether compact JSON may hold an integer beyond 64 bits.
+/// The last records of what stands at a path, as JSON lines.
+///
+/// Args:
+///     path: A common transcript, a rollout, or an agent's state dir.
+///     n: How many records; all where there are fewer.
+///
+/// Raises:
+///     `OSError`: It cannot be read (`FileNotFoundError`, `PermissionError`).
+///     `ValueError`: It is none of these, or cannot be converted.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the path for this call")]
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough over lifetimes")]
+fn last_records(py: Python<'_>, path: PathBuf, n: u64) -> PyResult<Bound<'_, PyBytes>> {
+    let mut interrupted = None;
+    let result = py.detach(|| {
+        let mut progress = |_| {
+            // As in `convert`.
+            Python::attach(|py| py.check_signals()).map_err(|error| interrupted = Some(error)).is_ok()
+        };
+        tail(&path, n, &mut progress).map_err(|error| tail_error(error, &path))
+    });
+    match interrupted {
+        Some(error) => Err(error),
+        None => result.map(|records| PyBytes::new(py, &records)),
+    }
+}
+
+/// Whether JSON may hold an integer beyond 64 bits.
 #[pyfunction]
 fn may_exceed_64_bits(json: &[u8]) -> bool {
     mngr_codex_core::json::number::may_exceed_64_bits(json)
@@ -441,6 +471,20 @@ fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr
     }
 }
 
+fn tail_error(error: TailError, path: &Path) -> PyErr {
+    match error {
+        TailError::Target(TargetError::Io { source, .. }) => system_error(&source, path),
+        TailError::Open { path, source } => system_error(&source, &path),
+        TailError::Read(ReadError { path, source: LineError::Read { source, .. } })
+            if source.raw_os_error().is_some() =>
+        {
+            system_error(&source, &path)
+        }
+        TailError::Convert { path, source } => conversion_error(&source, &path, &temporary_folder()),
+        error => PyValueError::new_err(error.to_string()),
+    }
+}
+
 fn is_same_file(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other && one.is_file())
 }
@@ -455,6 +499,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<MarkerState>()?;
     module.add_class::<MarkerTurn>()?;
     module.add_function(wrap_pyfunction!(follow, module)?)?;
+    module.add_function(wrap_pyfunction!(last_records, module)?)?;
     module.add_function(wrap_pyfunction!(read_marker, module)?)?;
     module.add_function(wrap_pyfunction!(may_exceed_64_bits, module)?)?;
     module.add_function(wrap_pyfunction!(convert, module)?)

@@ -199,7 +199,7 @@ impl Arguments {
             _ => Window::All,
         };
         let roles = self.role.iter().copied().map(Role::from).collect();
-        Selection { roles, window, has_header: self.format != Format::Human }
+        Selection { roles, window, has_header: self.format != Format::Human, is_python: self.as_mngr }
     }
 
     fn style(&self, is_paged: bool) -> Style {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use mngr_codex_core::json::Text;
 use mngr_codex_core::json::dump::{dump, dump_indented};
+use mngr_codex_core::json::string::in_utf8;
 use mngr_codex_core::reading::human::{Human, Style};
 
 /// Bytes that are gathered before they are written.
@@ -13,6 +14,7 @@ const ENOUGH: usize = 64 << 10;
 pub struct Records {
     form: Form,
     gathered: Vec<u8>,
+    repaired: Vec<u8>,
     is_first: bool,
 }
 
@@ -40,13 +42,13 @@ impl Form {
 impl Records {
     /// None written yet.
     pub fn new(form: Form) -> Self {
-        Self { form, gathered: Vec::new(), is_first: true }
+        Self { form, gathered: Vec::new(), repaired: Vec::new(), is_first: true }
     }
 
     /// Writes a record, which must be a JSON object.
     pub fn push(&mut self, record: Text<'_>, out: &mut dyn Write) -> io::Result<()> {
         let gathered = &mut self.gathered;
-        let line = record.bytes().trim_ascii();
+        let line = in_utf8(record.bytes().trim_ascii(), &mut self.repaired);
         match &mut self.form {
             Form::Human(human) => human.record(record, gathered),
             Form::Line => {

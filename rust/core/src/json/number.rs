@@ -8,12 +8,12 @@ pub const MOST_DIGITS: usize = 4300;
 /// Digits from which on an integer may be beyond 64 bits.
 const BEYOND_64_BITS: usize = 19;
 
-/// Whether compact JSON may hold an integer beyond 64 bits; `false` is sure.
+/// Whether JSON may hold an integer beyond 64 bits; `false` is sure.
 #[must_use]
 pub fn may_exceed_64_bits(json: &[u8]) -> bool {
     runs(json, BEYOND_64_BITS).any(|(start, _)| {
         let before = json[..start].strip_suffix(b"-").unwrap_or(&json[..start]);
-        matches!(before.last(), None | Some(b':' | b',' | b'['))
+        matches!(before.trim_ascii_end().last(), None | Some(b':' | b',' | b'['))
     })
 }
 

@@ -436,5 +436,16 @@ fn stretch_end(longest: usize, content: &[u8]) -> usize {
     characters.unwrap_or(longest).max(end)
 }
 
+/// A text with the bytes that are no UTF-8 replaced (U+FFFD, as Python's `errors="replace"` has it); `repaired` holds it
+/// where there are such.
+pub fn in_utf8<'a>(text: &'a [u8], repaired: &'a mut Vec<u8>) -> &'a [u8] {
+    if simdutf8::basic::from_utf8(text).is_ok() {
+        return text;
+    }
+    repaired.clear();
+    repaired.extend_from_slice(String::from_utf8_lossy(text).as_bytes());
+    repaired
+}
+
 #[cfg(test)]
 mod tests;

@@ -146,6 +146,16 @@ pub fn find(name: &Path) -> Result<Target, TargetError> {
     }
 }
 
+/// What stands at a path; no agent is looked for by its name.
+///
+/// # Errors
+///
+/// [`TargetError`]
+pub fn at(path: &Path) -> Result<Target, TargetError> {
+    let metadata = fs::metadata(path).map_err(|source| TargetError::Io { path: shown(path), source })?;
+    if metadata.is_dir() { in_folder(path) } else { in_file(path) }
+}
+
 /// mngr's folder of agents: `$MNGR_HOST_DIR`, else `~/.$MNGR_ROOT_NAME`, else `~/.mngr` (mngr 0.3.0, `config/host_dir.py`).
 #[must_use]
 pub fn host_dir() -> PathBuf {

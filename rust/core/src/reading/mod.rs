@@ -6,6 +6,7 @@
 //! * [`spooled`]: a rollout as a transcript
 //! * [`locate`]: what a user names: a rollout, a transcript, an agent
 //! * [`record`]: what a line says of itself: its kind and role
+//! * [`tail`]: the last records of what stands at a path
 //! * [`selection`]: which records are wanted, and where those begin
 
 pub mod atif;
@@ -17,6 +18,7 @@ pub mod record;
 pub mod selection;
 pub mod spooled;
 pub mod stream;
+pub mod tail;
 pub mod terminal;
 
 pub use record::{Record, Role};

@@ -87,9 +87,22 @@ impl<'a> Record<'a> {
     /// What it is.
     #[must_use]
     pub fn kind(&self) -> RecordKind {
-        match self.string(b"type").as_deref() {
+        let (mut kind, mut source) = (None, None);
+        for value in self.tape.children(self.tape.root()) {
+            match value.key_name(self.text) {
+                b"type" => kind = Some(value),
+                b"source" => source = Some(value),
+                key if key.contains(&b'\\') => match decoded(key).as_slice() {
+                    b"type" => kind = Some(value),
+                    b"source" => source = Some(value),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        match kind.and_then(|kind| self.string_of(kind)).as_deref() {
             Some(b"step") => {
-                let source = self.string(b"source");
+                let source = source.and_then(|source| self.string_of(source));
                 let is_source = |role: &Role| source.as_deref() == Some(role.name().as_bytes());
                 // No step is a tool's.
                 RecordKind::Step(Role::ALL[..3].iter().copied().find(is_source))
@@ -126,7 +139,13 @@ impl<'a> Record<'a> {
     /// The text of a member that is a string.
     #[must_use]
     pub fn string(&self, name: &[u8]) -> Option<std::borrow::Cow<'a, [u8]>> {
-        let value = self.member(name).filter(|value| value.kind == Kind::String)?;
+        self.string_of(self.member(name)?)
+    }
+
+    fn string_of(&self, value: &'a Value) -> Option<std::borrow::Cow<'a, [u8]>> {
+        if value.kind != Kind::String {
+            return None;
+        }
         let raw = value.raw(self.text);
         Some(if value.content.has_escape() { decoded(raw).into() } else { raw.into() })
     }

@@ -2,7 +2,7 @@
 
 use super::record::{Record, RecordKind, Role};
 use super::stream::{Place, ReadError, Stream};
-use crate::json::Tape;
+use crate::json::{Tape, string};
 
 /// How many of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Selection {
     pub window: Window,
     /// Whether the header is one of them.
     pub has_header: bool,
+    /// Whether what Python takes for several lines (`str.splitlines`) is none of them.
+    pub is_python: bool,
 }
 
 impl Selection {
@@ -52,6 +54,9 @@ impl Selection {
         let mut first = None;
         while found < wanted {
             let Some(line) = lines.previous_line()? else { return Ok(None) };
+            if self.is_python && string::has_line_end(line.text.bytes()) {
+                continue;
+            }
             if Record::read(line.text, &mut tape).is_ok_and(|record| self.takes(record.kind())) {
                 found += 1;
                 first = Some(line.place);

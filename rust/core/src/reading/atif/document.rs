@@ -8,6 +8,7 @@ use super::schema::{CALL_ID, METRICS, RESULT, RESULT_EXTRA, STEP, members, step,
 use super::{About, AtifError, Built, Form};
 use crate::json::Tape;
 use crate::json::dump::{Members, python_float};
+use crate::json::string::in_utf8;
 use crate::reading::record::{Record, RecordKind};
 use crate::reading::stream::{Place, ReadError, Stream};
 use crate::rollout::ByteOffset;
@@ -72,16 +73,6 @@ pub fn write(
         warnings.push(format!("{} more such things", index.untold_warnings));
     }
     Ok(Built { steps: u64::from(number), warnings })
-}
-
-/// A text with the bytes that are no UTF-8 replaced.
-fn in_utf8<'a>(text: &'a [u8], repaired: &'a mut Vec<u8>) -> &'a [u8] {
-    if simdutf8::basic::from_utf8(text).is_ok() {
-        return text;
-    }
-    repaired.clear();
-    repaired.extend_from_slice(String::from_utf8_lossy(text).as_bytes());
-    repaired
 }
 
 /// What stands later in the stream than the step that is written: most often not far behind it.

@@ -100,9 +100,10 @@ pub fn check(stream: &Stream, form: Form) -> Result<Index, AtifError> {
         if form == Form::AsMngr {
             is_usual(record.text().bytes()).map_err(|wrong| fails(stream, form, place, &wrong))?;
         }
-        let is_step = matches!(record.kind(), RecordKind::Step(_));
+        let kind = record.kind();
+        let is_step = matches!(kind, RecordKind::Step(_));
         are_looks_right &= looks_like(record.text().bytes()).is_none_or(|looks| looks == is_step);
-        reading.record(form, place, record).map_err(|wrong| fails(stream, form, place, &wrong))
+        reading.record(form, place, record, kind).map_err(|wrong| fails(stream, form, place, &wrong))
     })?;
     let mut index = reading.index;
     index.are_looks_right = are_looks_right && passed_over.is_none();
@@ -212,8 +213,8 @@ struct Reading {
 }
 
 impl Reading {
-    fn record(&mut self, form: Form, place: Place, record: &Record<'_>) -> Result<(), Wrong> {
-        match record.kind() {
+    fn record(&mut self, form: Form, place: Place, record: &Record<'_>, kind: RecordKind) -> Result<(), Wrong> {
+        match kind {
             RecordKind::Retired => return Err(Wrong::new("it is of a form that is no longer read")),
             RecordKind::Header if self.has_header => return Err(Wrong::new("it is a second header")),
             RecordKind::Header => {

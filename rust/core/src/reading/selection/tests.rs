@@ -52,7 +52,7 @@ proptest! {
         // White space before a record makes lines of any length.
         let lines: Vec<String> = lines.iter().map(|(line, blanks)| " ".repeat(*blanks) + line).collect();
         let stream = stream_of(&lines);
-        let selection = Selection { roles, window: Window::Tail(count), has_header };
+        let selection = Selection { roles, window: Window::Tail(count), has_header, is_python: false };
         let all = wanted(&stream, &selection);
         let start = selection.start_of_tail(&stream).expect("can be read");
         match usize::try_from(count).expect("is small") {

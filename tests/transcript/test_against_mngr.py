@@ -1,0 +1,239 @@
+"""`transcript --as-mngr`, which `mngr transcript` runs: what it prints is byte for byte what mngr prints."""
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import convert_file, run
+from tests.recordings import all_recordings, name
+from tests.workers import Worker, worker
+
+#: The exit status that leaves the answer to mngr itself.
+LEFT_TO_MNGR = 75
+
+ROLES: list[tuple[str, ...]] = [
+    (),
+    ("user",),
+    ("agent",),
+    ("system",),
+    ("tool",),
+    ("user", "tool"),
+    ("agent", "system"),
+]
+WINDOWS: list[tuple[str, ...]] = [
+    (),
+    ("--head", "1"),
+    ("--head", "3"),
+    ("--tail", "1"),
+    ("--tail", "2"),
+    ("--tail", "1000"),
+]
+
+HEADER = '{"type":"header","event_id":"header-1","emitter":"t","schema_version":"ATIF-v1.7"}'
+AGENT = ("codex", "agent-1")
+
+
+@pytest.fixture(scope="module")
+def mngrs() -> Iterator[Worker]:
+    """mngr's own command."""
+    with worker("mngr_transcript.py", "MNGR_CODEX_MNGR_PYTHON") as running:
+        yield running
+
+
+class Streams:
+    """An agent's state dir, and what both make of its transcript."""
+
+    def __init__(self, folder: Path, mngrs: Worker) -> None:
+        self.state = folder / AGENT[1]
+        self.folder = self.state / "events/codex/common_transcript"
+        self.folder.mkdir(parents=True)
+        (self.state / "data.json").write_text(json.dumps({"id": AGENT[1], "type": AGENT[0], "name": "t"}))
+        self.paths: list[str] = []
+        self.mngrs = mngrs
+
+    def write(self, *contents: bytes) -> None:
+        """Writes the stream, rotated between its parts."""
+        names = [f"events.jsonl.{20260101000000000000 + number}" for number in range(len(contents) - 1)]
+        self.paths = []
+        for file, content in zip([*names, "events.jsonl"], contents, strict=True):
+            (self.folder / file).write_bytes(content)
+            self.paths.append(str(self.folder / file))
+
+    def mngr_shows(self, form: str, roles: tuple[str, ...] = (), window: tuple[str, ...] = ()) -> dict[str, str]:
+        bounds = dict(zip(("--head", "--tail"), (None, None), strict=True)) | (
+            {window[0]: int(window[1])} if window else {}
+        )
+        answer: dict[str, str] = self.mngrs.ask(
+            paths=self.paths, format=form, roles=roles, head=bounds["--head"], tail=bounds["--tail"], agent=AGENT
+        )
+        return answer
+
+    def compare(self, form: str, roles: tuple[str, ...] = (), window: tuple[str, ...] = ()) -> bytes:
+        """Expects the same of both."""
+        answer = self.mngr_shows(form, roles, window)
+        options = [word for role in roles for word in ("--role", role)] + list(window)
+        shown = run("transcript", self.state, "--as-mngr", "--format", form, *options)
+        if "error" in answer and form == "atif":
+            assert (shown.status, shown.stdout) == (LEFT_TO_MNGR, b""), answer
+        elif "error" in answer:
+            # What no window shows is not read, and so not refused.
+            assert shown.status in ((0, 1) if window else (1,)), answer
+        elif form != "atif" or shown.status != LEFT_TO_MNGR:
+            assert (shown.status, shown.stdout.decode()) == (0, answer["shown"])
+        else:
+            assert shown.stdout == b""
+        return shown.stdout
+
+    def compare_all(self) -> None:
+        for roles, window in product(ROLES, WINDOWS):
+            self.compare("json", roles, window)
+            self.compare("jsonl", roles, window)
+        self.compare("atif")
+
+
+@pytest.fixture
+def streams(tmp_path: Path, mngrs: Worker) -> Streams:
+    return Streams(tmp_path, mngrs)
+
+
+@pytest.mark.parametrize("recording", all_recordings(), ids=name)
+def test_recordings(streams: Streams, recording: Path) -> None:
+    streams.write(convert_file(recording).stdout)
+    for form in ("json", "jsonl"):
+        streams.compare(form)
+        streams.compare(form, ("agent", "tool"), ("--tail", "2"))
+    assert streams.compare("atif") or "error" in streams.mngr_shows("atif")
+
+
+@pytest.mark.parametrize("recording", all_recordings()[::12], ids=name)
+def test_every_combination_of_options(streams: Streams, recording: Path) -> None:
+    whole = convert_file(recording).stdout.splitlines(keepends=True)
+    third = len(whole) // 3
+    # Rotated, and with the last line not whole yet.
+    streams.write(b"".join(whole[:third]), b"".join(whole[third : 2 * third]), b"".join(whole[2 * third :])[:-30])
+    streams.compare_all()
+
+
+def step(message: str, *, source: str = "user", **members: Any) -> str:
+    framing = {"type": "step", "event_id": "e", "emitter": "t", "timestamp": "2026-01-01T00:00:00Z"}
+    return json.dumps({**framing, "source": source, "message": message, **members})
+
+
+def extra(value: str) -> str:
+    """A step with a piece of JSON in it, as it is."""
+    return step("m", extra={"a": 0}).replace('"a": 0', f'"a":{value}')
+
+
+ODD: dict[str, str | bytes] = {
+    "empty": "",
+    "header alone": f"{HEADER}\n",
+    "blank lines": f"\n{HEADER}\n\n  \n{step('one')}\n\t\n",
+    "CRLF": f"{HEADER}\r\n{step('one')}\r\n",
+    "no JSON": f'{HEADER}\nno JSON\n{step("one")}\n{{"type":"step"\n',
+    "torn": f"{HEADER}\n{step('one')}\n" + '{"type":"st',
+    "whole without its end": f"{HEADER}\n{step('one')}\n{step('two')}",
+    "an array": f"{HEADER}\n[1]\n{step('one')}\n",
+    "a retired record": f'{HEADER}\n{{"type":"user_message","content":"x"}}\n',
+    "another type": f'{HEADER}\n{{"type":"other","a":1}}\n{{"a":1}}\n{{"type":7}}\n',
+    "no source": f'{HEADER}\n{{"type":"step"}}\n{{"type":"step","source":null}}\n{{"type":"step","source":"user"}}\n',
+    "not ASCII": f"{HEADER}\n".encode()
+    + '{"type":"step","source":"user","message":"h\u00e9 \u6f22 \U0001f600"}\n'.encode(),
+    "bad UTF-8": f"{HEADER}\n".encode() + b'{"type":"step","source":"user","message":"\xff\xe2\x82 \xed\xa0\x80"}\n',
+    "half a pair": f"{HEADER}\n{extra(chr(34) + chr(92) + 'ud800' + chr(34))}\n",
+    "line ends of Unicode": f"{HEADER}\n".encode() + '{"type":"step","source":"user","message":"a\u2028b"}\n'.encode(),
+    "a next line": f"{HEADER}\n".encode() + '{"type":"step","source":"user","message":"a\u0085b"}\n'.encode(),
+    "a paragraph": f"{HEADER}\n".encode() + '{"type":"step","source":"user","message":"a\u2029b"}\n'.encode(),
+    "floats": f"{HEADER}\n{extra('[1.0,1e5,-0.0,1.10,5e-324,123456789012345678.0,0.1e-6,1e16,1e22]')}\n",
+    "integers": f"{HEADER}\n{extra('[12345678901234567890123456789,-0,9223372036854775808]')}\n",
+    "no number": f"{HEADER}\n{extra('[01]')}\n",
+    "a name twice": f'{HEADER}\n{{"type":"other","type":"step","source":"user","source":"agent","a":1,"a":2}}\n',
+    "escapes": f"{HEADER}\n" + extra(r'"\u0041\/\b\f\n\r\t\"\\\u00e9\ud83d\ude00\u007f"') + "\n",
+    "an escaped name": f'{HEADER}\n{{"t\\u0079pe":"step","sourc\\u0065":"user"}}\n',
+    "nothing in it": f"{HEADER}\n" + extra('{"a":[],"b":{},"c":[[]],"d":""}') + "\n",
+    "white space": f'{HEADER}\n {{ "type" : "step" ,\t"source" : "user", "a" : [ 1 , {{ "b" : 2 }} ] }} \n',
+    "two headers": f"{HEADER}\n{step('one')}\n{HEADER}\n",
+    "a control character": f"{HEADER}\n".encode() + b'{"type":"step","source":"user","message":"a\x01b"}\n',
+    "a mark of byte order": b"\xef\xbb\xbf" + f"{HEADER}\n{step('one')}\n".encode(),
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=list(ODD))
+def test_odd_streams(streams: Streams, content: str | bytes) -> None:
+    streams.write(content if isinstance(content, bytes) else content.encode())
+    streams.compare_all()
+
+
+@pytest.mark.parametrize(("written", "shown"), [("1E400", "1E400"), ("-1e999", "-1e999")])
+def test_what_json_has_no_word_for_stays_a_number(streams: Streams, written: str, shown: str) -> None:
+    """mngr prints `Infinity`, which is no JSON."""
+    streams.write(f"{HEADER}\n{extra(written)}\n".encode())
+    assert "Infinity" in streams.mngr_shows("jsonl")["shown"]
+    output = run("transcript", streams.state, "--as-mngr", "--format", "jsonl").stdout
+    assert f'"a":{shown}'.encode() in output
+
+
+def test_rotated_without_an_end_of_line(streams: Streams) -> None:
+    streams.write(f"{HEADER}\n{step('one')}".encode(), b"", step("two").encode())
+    streams.compare_all()
+
+
+def call(number: int) -> dict[str, Any]:
+    return {"tool_call_id": f"c{number}", "function_name": "f", "arguments": {"n": number}}
+
+
+def observation(*calls: int | None) -> str:
+    framing = {"type": "observation", "event_id": "e", "emitter": "t", "timestamp": "2026-01-01T00:00:00Z"}
+    results = [
+        {**({} if n is None else {"source_call_id": f"c{n}"}), "content": f"r{n}", "extra": {"x": 1}} for n in calls
+    ]
+    return json.dumps({**framing, "results": results})
+
+
+DOCUMENTS: dict[str, list[str]] = {
+    "results in another order": [
+        step("a", source="agent", tool_calls=[call(1), call(2)]),
+        step("b"),
+        observation(2),
+        observation(1),
+    ],
+    "a result of no call": [step("a", source="agent"), observation(7)],
+    "a result before any step": [observation(7), step("a")],
+    "a result without a call": [step("a", source="agent", tool_calls=[call(1)]), observation(None)],
+    "the same call twice": [
+        step("a", source="agent", tool_calls=[call(1)]),
+        step("b", source="agent", tool_calls=[call(1)]),
+        observation(1),
+    ],
+    "metrics": [
+        step(
+            "a",
+            source="agent",
+            metrics={"prompt_tokens": 5, "completion_tokens": 2, "cached_tokens": 1, "cost_usd": 0.1},
+        ),
+        step("b", source="agent", metrics={"prompt_tokens": 7, "cost_usd": 0.2, "extra": {"x": [1]}}),
+    ],
+    "a wrong member": [step("a", unknown=1)],
+    "a wrong value": [step("a", source="agent", tool_calls={"a": 1})],
+    "a member that is not the user's": [step("a", tool_calls=[call(1)])],
+    "a number as text": [step("a", source="agent", metrics={"prompt_tokens": "5"})],
+    "parts": [json.dumps({**json.loads(step("a")), "message": [{"type": "text", "text": "t"}]})],
+    "reasoning": [
+        step("a", source="agent", reasoning_content="r", reasoning_effort="high", model_name="m", llm_call_count=1)
+    ],
+    "copied": [
+        step("a", is_copied_context=True),
+        step("b", source="system", observation={"results": [{"content": "x"}]}),
+    ],
+    "an extra that is framing's": [step("a", extra={"event_id": "mine", "z": None, "b": {"c": 1.50}})],
+    "a time that is none": [step("a").replace("2026-01-01T00:00:00Z", "yesterday")],
+}
+
+
+@pytest.mark.parametrize("records", DOCUMENTS.values(), ids=list(DOCUMENTS))
+def test_documents(streams: Streams, records: list[str]) -> None:
+    streams.write("".join(f"{line}\n" for line in [HEADER, *records]).encode())
+    streams.compare("atif")
