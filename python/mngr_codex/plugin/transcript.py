@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import json
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,6 +54,8 @@ _LEFT_TO_MNGR = 75
 """The program's status where it cannot make the document as mngr makes it."""
 _PARENT_LABEL = "mngr_claude_subagent_proxy_parent_id"
 """What mngr knows the agents by whose transcripts it embeds in another's (0.3.0, ``api/trajectory.py``)."""
+_LONGEST_FIRST_LINE = 1 << 20
+"""Bytes. A longer one is none of the records that are no longer read, or one that the program tells of."""
 _WATCHING_HOOKS = ("on_after_command", "on_error", "on_shutdown")
 """Those that mngr calls when a command has ended."""
 
@@ -138,7 +141,7 @@ def _callback(mngrs: click.Command) -> Any:
     def show(**parameters: Any) -> Any:
         ctx = click.get_current_context()
         try:
-            _hand_over(ctx, _plan(ctx))
+            return _hand_over(ctx, _plan_if_any(ctx))
         except LeftToMngr as reason:
             if parameters["follow"]:
                 raise click.UsageError(str(reason)) from None
@@ -148,6 +151,29 @@ def _callback(mngrs: click.Command) -> Any:
 
 
 # -- whether it is ours
+
+
+def _plan_if_any(ctx: click.Context) -> Plan:
+    """Find out how the program is to be run, whatever this mngr is like.
+
+    Raises:
+        LeftToMngr: It is not.
+    """
+    from loguru import logger
+
+    if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        # Somebody has called mngr as a library: the process is theirs, and the program would not write where they read.
+        raise LeftToMngr("--follow goes with mngr as a command only.")
+    # mngr says the same when it comes to its turn, and then as its settings of logging have it.
+    logger.disable("imbue")
+    try:
+        return _plan(ctx)
+    except LeftToMngr:
+        raise
+    except Exception as error:
+        raise LeftToMngr(f"mngr-codex does not get along with this mngr: {error!r}") from error
+    finally:
+        logger.enable("imbue")
 
 
 def _plan(ctx: click.Context) -> Plan:
@@ -379,15 +405,32 @@ def _is_logged_as_local(identifier: str, log: Path) -> bool:
 
 
 def _check_transcript(agent: LocalAgent) -> None:
-    """Look whether there is a transcript, and one only.
+    """Look whether there is a transcript, and one only, in a form that is read.
 
     Raises:
         LeftToMngr: There is not, which mngr has words for.
     """
-    found = list((agent.state_dir / "events").rglob("common_transcript"))
+    from imbue.mngr.agents.common_transcript_records import LEGACY_RECORD_TYPE_NAMES
+
     own = agent.state_dir / paths.COMMON_TRANSCRIPT
-    if found != [own] or not any(own.glob("events.jsonl*")):
+    files = list(own.glob("events.jsonl*"))
+    if not files or list((agent.state_dir / "events").rglob("common_transcript")) != [own]:
         raise LeftToMngr("")
+    try:
+        if any(_first_type(file) in LEGACY_RECORD_TYPE_NAMES for file in files):
+            raise LeftToMngr("")
+    except OSError as error:
+        raise LeftToMngr("") from error
+
+
+def _first_type(file: Path) -> str | None:
+    with file.open("rb") as lines:
+        first = lines.readline(_LONGEST_FIRST_LINE)
+    try:
+        kind = json.loads(first)["type"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 def _only_here(why: str) -> str:
@@ -397,7 +440,7 @@ def _only_here(why: str) -> str:
 # -- running it
 
 
-def _hand_over(ctx: click.Context, plan: Plan) -> NoReturn:
+def _hand_over(ctx: click.Context, plan: Plan) -> None:
     """Let the program answer.
 
     Raises:
@@ -428,4 +471,6 @@ def _hand_over(ctx: click.Context, plan: Plan) -> NoReturn:
     status = subprocess.run(command, check=False).returncode
     if status == _LEFT_TO_MNGR and plan.is_document:
         raise LeftToMngr("")
-    ctx.exit(status if status >= 0 else 128 - status)
+    # mngr takes every exit for an error, even one with 0.
+    if status != 0:
+        ctx.exit(status if status > 0 else 128 - status)
