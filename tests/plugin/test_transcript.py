@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -526,6 +529,33 @@ def test_follow_by_default(machine: Machine) -> None:
     for arguments in (("t", "--format", "json"), ("t", "--head", "1"), ("u",)):
         ran = machine.mngr("transcript", *arguments)
         assert MNGRS_OWN in ran.stderr and "--follow" not in ran.stderr
+
+
+def seen_in_a_terminal(machine: Machine, *arguments: str) -> str:
+    """What a person sees, without its colours."""
+    mngr = Path(sys.executable).with_name("mngr")
+    controlling, terminal = pty.openpty()
+    environment = {**machine.environment, "TERM": "xterm"}
+    command = [mngr, "transcript", "t", *arguments]
+    with subprocess.Popen(command, env=environment, stdin=terminal, stdout=terminal, stderr=terminal) as running:
+        os.close(terminal)
+        shown = b""
+        # What is read from a terminal that all others have left is an error.
+        with contextlib.suppress(OSError):
+            while more := os.read(controlling, 65536):
+                shown += more
+        os.close(controlling)
+    assert running.returncode == 0, shown
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+
+
+def test_the_pager_of_the_settings(machine: Machine) -> None:
+    machine.agent(recorded("tools.jsonl"))
+    machine.settings('enabled_backends = ["local"]', "pager = \"sed 's/^/| /'\"")
+    assert "|   Tools done." in seen_in_a_terminal(machine)
+    for arguments in (("--no-pager",), ("--headless",), ("--format", "jsonl")):
+        shown = seen_in_a_terminal(machine, *arguments)
+        assert "Tools done." in shown and "\n| " not in shown
 
 
 # -- plugins
