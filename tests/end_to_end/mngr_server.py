@@ -3,8 +3,8 @@
     python mngr_server.py SOCKET
 
 Of each connection one line is read, `{"arguments": [...], "environment": {...}, "folder": "...", "stdout": "...",
-"stderr": "..."}`, and the exit status is written when the command has ended. A command takes 0.2 s this way, and 1.5 s
-with an mngr of its own.
+"stderr": "...", "prelude": "..."}`, and the exit status is written when the command has ended. The prelude is Python
+that runs before it. A command takes 0.2 s this way, and 1.5 s with an mngr of its own.
 """
 
 import contextlib
@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 import sys
+import traceback
+from typing import Any
 
 from imbue.mngr.main import cli
 
@@ -36,7 +38,15 @@ def run(connection: socket.socket) -> int:
         line = lines.readline()
     if not line:  # who looks whether the server is there
         return 0
-    request = json.loads(line)
+    # A command may become another program, and then tells nothing of its end itself.
+    if (command := os.fork()) == 0:
+        os._exit(obey(json.loads(line)))
+    _, how = os.waitpid(command, 0)
+    connection.sendall(f"{os.waitstatus_to_exitcode(how)}\n".encode())
+    return 0
+
+
+def obey(request: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
@@ -47,16 +57,17 @@ def run(connection: socket.socket) -> int:
     status: int | str | None = 1
     sys.argv = ["mngr", *request["arguments"]]
     try:
+        exec(request["prelude"], globals())
         cli(request["arguments"], prog_name="mngr")
     except SystemExit as end:
         status = end.code
+    except BaseException:
+        traceback.print_exc()
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
-    code = status if isinstance(status, int) else int(status is not None)
-    connection.sendall(f"{code}\n".encode())
-    return 0
+    return status if isinstance(status, int) else int(status is not None)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,25 @@ def mngr_server(folder: Path) -> Iterator[Path]:
         server.wait()
 
 
+def run_mngr(
+    server: Path, folder: Path, *arguments: str, environment: Mapping[str, str], outputs: Path, prelude: str = ""
+) -> Ran:
+    """Runs a command of mngr's to its end, in a folder; a server does it.
+
+    `outputs` is what the files for its output are called, but for their endings. The prelude is Python that runs first.
+    """
+    files = {name: f"{outputs}.{name}" for name in ("stdout", "stderr")}
+    request = {"arguments": arguments, "environment": dict(environment), "folder": str(folder), "prelude": prelude}
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(180)
+        connection.connect(str(server))
+        connection.sendall(json.dumps(request | files).encode() + b"\n")
+        answer = connection.makefile().readline()
+    stdout, stderr = (Path(file).read_text(errors="replace") for file in files.values())
+    assert answer, f"mngr {' '.join(arguments)} crashed: {stderr}"
+    return Ran(int(answer), stdout, stderr)
+
+
 class World:
     """The user's machine, as far as mngr and codex see it.
 
@@ -204,24 +223,13 @@ class World:
     def mngr(self, *arguments: str, status: int | None = 0, folder: Path | None = None) -> Ran:
         """Runs a command of mngr's to its end; it must end with this status."""
         self._runs += 1
-        outputs = {name: str(self.folder / f"run-{self._runs}.{name}") for name in ("stdout", "stderr")}
-        where = {"environment": self.environment, "folder": str(folder or self.repository)}
-        request = {"arguments": list(arguments), **where, **outputs}
-        with self._connection() as connection:
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            answer = connection.makefile().readline()
-        stdout, stderr = (Path(outputs[name]).read_text(errors="replace") for name in ("stdout", "stderr"))
-        assert answer, f"mngr {' '.join(arguments)} crashed: {stderr}"
-        ran = Ran(int(answer), stdout, stderr)
+        outputs = self.folder / f"run-{self._runs}"
+        where = folder or self.repository
+        ran = run_mngr(self._server, where, *arguments, environment=self.environment, outputs=outputs)
         if status is not None:
-            assert ran.status == status, f"mngr {' '.join(arguments)} ended with {ran.status}:\n{stdout}\n{stderr}"
+            what = f"mngr {' '.join(arguments)} ended with {ran.status}"
+            assert ran.status == status, f"{what}:\n{ran.stdout}\n{ran.stderr}"
         return ran
-
-    def _connection(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(180)
-        connection.connect(str(self._server))
-        return connection
 
     def create(self, name: str = "t", *arguments: str, status: int = 0) -> Agent:
         """Creates an agent."""

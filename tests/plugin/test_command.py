@@ -33,5 +33,5 @@ def test_an_agent_that_is_not_there(state: Path) -> None:
 
 
 def test_the_commands() -> None:
-    assert sorted(codex.commands) == ["convert", "doctor", "marker", "watch"]
+    assert sorted(codex.commands) == ["convert", "doctor", "marker", "transcript", "watch"]
     assert all(command.get_short_help_str() for command in codex.commands.values())

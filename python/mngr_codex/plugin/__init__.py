@@ -47,12 +47,16 @@ def offline_agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any]
     return (AGENT_TYPE, offline_field_generators())
 
 
-@hookimpl
+# First, because mngr takes the last of several commands of one name: a plugin that brings a `transcript` of its own
+# for all agents is to have it.
+@hookimpl(tryfirst=True)
 def register_cli_commands() -> list[click.Command]:
-    """Add ``mngr codex``."""
+    """Add ``mngr codex``, and answer ``mngr transcript`` for codex agents of this machine."""
+    from mngr_codex.plugin import transcript
     from mngr_codex.plugin.command import codex
 
-    return [codex]
+    replacement = transcript.command()
+    return [codex] if replacement is None else [codex, replacement]
 
 
 @hookimpl

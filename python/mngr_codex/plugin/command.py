@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 from imbue.mngr.cli.common_opts import add_common_options
 
+from mngr_codex.plugin import local_agents
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -33,7 +35,7 @@ def _passed_on(name: str, short_help: str) -> click.Command:
         program = own_program()
         if program is None:
             raise click.ClickException("The program mngr-codex is gone. Install mngr-codex anew, as its README says.")
-        words = arguments if name == "convert" else with_state_dir(arguments)
+        words = with_state_dir(arguments) if name in ("marker", "watch") else arguments
         os.execv(program, [str(program), name, *words])
 
     return run
@@ -41,6 +43,7 @@ def _passed_on(name: str, short_help: str) -> click.Command:
 
 for _name, _short_help in (
     ("convert", "Convert a rollout to a common transcript."),
+    ("transcript", "Show a transcript: of an agent, of a rollout, or a common transcript itself."),
     ("marker", "Show what says whether an agent is at work: marker show --agent NAME."),
     ("watch", "Follow an agent's rollouts: watch --once --agent NAME."),
 ):
@@ -69,16 +72,11 @@ def with_state_dir(arguments: Sequence[str]) -> list[str]:
 
 
 def _state_dir(name: str) -> Path:
-    import json
-
     from imbue.mngr.config.host_dir import read_default_host_dir
 
-    for data in read_default_host_dir().glob("agents/*/data.json"):
-        try:
-            if name in (json.loads(data.read_bytes())["name"], data.parent.name):
-                return data.parent
-        except (OSError, ValueError, KeyError):
-            continue
+    for agent in local_agents.read(read_default_host_dir()):
+        if name in (agent.name, agent.id):
+            return agent.state_dir
     raise click.UsageError(f"This machine has no agent {name}. `mngr list` shows those that there are.")
 
 
