@@ -12,6 +12,9 @@ const MOST_MEMBERS: usize = 256;
 /// Values nested deeper than this are written as they stand.
 const MOST_DEPTH: usize = 64;
 
+/// The same where each level is a line of its own. Python itself goes no deeper than some 300 to 1,000 levels.
+const MOST_DEPTH_INDENTED: usize = 512;
+
 /// A string's text is handed over in pieces of about this many bytes.
 const LONG: usize = 64 << 10;
 
@@ -30,6 +33,13 @@ enum Layout {
 impl Layout {
     fn sort_keys(self) -> bool {
         self == Self::Compact { sort_keys: true }
+    }
+
+    fn most_depth(self) -> usize {
+        match self {
+            Self::Compact { .. } => MOST_DEPTH,
+            Self::Indented { .. } => MOST_DEPTH_INDENTED,
+        }
     }
 
     fn colon(self) -> &'static [u8] {
@@ -89,7 +99,7 @@ fn dump_at(value: &[u8], layout: Layout, depth: usize, sink: &mut Sink<'_>) -> b
             text.push(b'"');
             sink(&text)
         }
-        Some(b'{' | b'[') if depth >= MOST_DEPTH => sink(value),
+        Some(b'{' | b'[') if depth >= layout.most_depth() => sink(value),
         Some(b'[') => {
             let mut separator: &[u8] = b"[";
             for (_, element) in Members::of(value) {
@@ -111,7 +121,7 @@ fn dump_object(value: &[u8], layout: Layout, depth: usize, sink: &mut Sink<'_>) 
     let write = |separator: &[u8], key: &[u8], member: &[u8], sink: &mut Sink<'_>| {
         sink(separator)
             && layout.break_line(depth + 1, sink)
-            && dump_at(key, layout, MOST_DEPTH, sink)
+            && dump_at(key, layout, layout.most_depth(), sink)
             && sink(layout.colon())
             && dump_at(member, layout, depth + 1, sink)
     };

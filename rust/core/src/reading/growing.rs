@@ -76,16 +76,28 @@ impl Open {
     ) -> Result<(), E> {
         let failed = |source| E::from(ReadError { path: path.to_owned(), source });
         let mut was_any = false;
-        while let Some(found) = self.lines.next_line().map_err(failed)? {
-            self.next = found.next.0;
-            was_any = true;
-            line(found.text, found.offset)?;
-        }
+        let result = loop {
+            match self.lines.next_line() {
+                Ok(Some(found)) => {
+                    self.next = found.next.0;
+                    was_any = true;
+                    if let Err(error) = line(found.text, found.offset) {
+                        break Err(error);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(failed(error)),
+            }
+        };
+        let at = |next| move |source| failed(LineError::Read { offset: ByteOffset(next), source });
         if was_any {
-            self.known = before(&self.file, self.next)
-                .map_err(|source| failed(LineError::Read { offset: ByteOffset(self.next), source }))?;
+            self.known = before(&self.file, self.next).map_err(at(self.next))?;
         }
-        Ok(())
+        // Half a line is read again: it may be cut off and written anew.
+        if self.lines.half_line().is_some() {
+            self.lines = Self::lines(&self.file, self.next).map_err(at(self.next))?;
+        }
+        result
     }
 }
 
@@ -173,27 +185,35 @@ impl Growing {
                 }
             }
             let there = match fs::metadata(&self.path) {
-                Ok(there) => there,
-                // Rotated away, and the next one is not there yet; or not there at all.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                    return Ok(turn);
-                }
+                Ok(there) if there.is_dir() => return Err(failed(0, io::Error::from(ErrorKind::IsADirectory))),
+                Ok(there) => Some(there),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
                 Err(error) => return Err(failed(0, error)),
             };
-            if there.is_dir() {
-                return Err(failed(0, io::Error::from(ErrorKind::IsADirectory)));
-            }
-            if self.open.as_ref().is_some_and(|open| open.is(&there)) {
+            if let (Some(open), Some(there)) = (&self.open, &there)
+                && open.is(there)
+            {
                 return Ok(turn);
             }
-            let file = File::open(&self.path).map_err(|error| failed(0, error))?;
-            let next = match self.open.take() {
-                None => 0,
-                Some(mut open) if is_rotated(&open, &self.path) => {
-                    // What was written to it last, before it was rotated.
-                    open.read(&path, line)?;
-                    0
+            if let Some(open) = &mut self.open
+                && let Some(next) = behind(open, &self.path)
+            {
+                // What was written to it last, before it was rotated; then the next one, which may be rotated as well.
+                open.read(&path, line)?;
+                if let Some(next) = next.map_err(|error| failed(0, error))? {
+                    *open = next;
                 }
+                continue;
+            }
+            // Rotated away, and the next one is not there yet; or not there at all.
+            let Some(_) = there else { return Ok(turn) };
+            let file = match File::open(&self.path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(0, error)),
+            };
+            let next = match &self.open {
+                None => 0,
                 Some(open) => {
                     let length = file.metadata().map_err(|error| failed(0, error))?.len();
                     let is_known = length >= open.next && before(&file, open.next).is_ok_and(|it| it == open.known);
@@ -208,13 +228,25 @@ impl Growing {
     }
 }
 
-/// Whether the file that was read stands beside `path` under a name that mngr gives to what it rotates away.
-fn is_rotated(open: &Open, path: &Path) -> bool {
+/// The file that comes behind one that stands beside `path` under a name that mngr gives to what it rotates away; `None`
+/// where it does not stand there. The file behind it is none where it was rotated away in this moment.
+fn behind(open: &Open, path: &Path) -> Option<io::Result<Option<Open>>> {
     if path.file_name().is_none_or(|name| name != CURRENT) {
-        return false;
+        return None;
     }
     let files = path.parent().map(files_in).and_then(Result::ok).unwrap_or_default();
-    files.iter().filter(|file| *file != path).any(|file| fs::metadata(file).is_ok_and(|it| open.is(&it)))
+    let files: Vec<_> = files.into_iter().filter_map(|file| Some((fs::metadata(&file).ok()?, file))).collect();
+    let place = files.iter().position(|(is_of, file)| file != path && open.is(is_of))?;
+    let (known, next) = files.get(place + 1)?;
+    Some(match File::open(next) {
+        Ok(file) => match file.metadata() {
+            Ok(opened) if (opened.dev(), opened.ino()) == (known.dev(), known.ino()) => Open::at(file, 0).map(Some),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    })
 }
 
 #[cfg(test)]

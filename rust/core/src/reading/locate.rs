@@ -317,9 +317,9 @@ fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
 /// What a file is whose only line has no end yet, by how it begins.
 fn kind_of_half(path: &Path) -> io::Result<Option<FileKind>> {
     let mut head = Vec::new();
-    Input::open(path)?.take(16).read_to_end(&mut head)?;
+    Input::open(path)?.take(32).read_to_end(&mut head)?;
     Ok(match head.trim_ascii_start() {
-        [b'{', ..] if head.starts_with(b"{\"timestamp\"") => Some(FileKind::Rollout),
+        head if head.starts_with(b"{\"timestamp\"") => Some(FileKind::Rollout),
         [b'{', ..] => Some(FileKind::Transcript),
         _ => None,
     })

@@ -210,9 +210,9 @@ impl<'s> Document<'s> {
                 pen.raw(&total.to_string());
             }
         }
-        if let Some(cost) = self.totals.cost {
+        if let Some(cost) = self.totals.cost.and_then(Cost::json) {
             pen.key("total_cost_usd");
-            pen.raw(&cost.json());
+            pen.raw(&cost);
         }
         pen.key("total_steps");
         pen.raw(&steps.to_string());
@@ -297,7 +297,9 @@ impl Cost {
         self.sum = sum;
     }
 
-    fn json(self) -> String {
-        python_float(if self.lost.is_finite() { self.sum + self.lost } else { self.sum })
+    /// The sum; none where it is beyond what a double holds, for which JSON has no word.
+    fn json(self) -> Option<String> {
+        let sum = if self.lost.is_finite() { self.sum + self.lost } else { self.sum };
+        sum.is_finite().then(|| python_float(sum))
     }
 }

@@ -106,8 +106,8 @@ pub fn check(stream: &Stream, form: Form) -> Result<Index, AtifError> {
         reading.record(form, place, record, kind).map_err(|wrong| fails(stream, form, place, &wrong))
     })?;
     let mut index = reading.index;
-    index.are_looks_right = are_looks_right && passed_over.is_none();
-    if let Some((place, count)) = passed_over {
+    index.are_looks_right = are_looks_right && passed_over.first.is_none() && !passed_over.is_torn;
+    if let Some((place, count)) = passed_over.first {
         let path = shown(stream.path(place.segment));
         let more = if count > 1 { format!(", and {} more lines", count - 1) } else { String::new() };
         index.warn(|| format!("{path}: the line at byte {} is not a JSON object{more}; left out", place.offset));
@@ -129,16 +129,24 @@ fn fails(stream: &Stream, form: Form, place: Place, wrong: &Wrong) -> AtifError 
     }
 }
 
-/// Goes over the records of a stream, each with its place. Gives the first line that is none, and how many such there
-/// are; the torn last line of a file does not count.
+/// Lines that are no records.
+#[derive(Default)]
+struct PassedOver {
+    /// The first, and how many such there are; the torn last line of a file does not count.
+    first: Option<(Place, u64)>,
+    /// Whether a file ends in a torn line.
+    is_torn: bool,
+}
+
+/// Goes over the records of a stream, each with its place.
 fn each_record(
     stream: &Stream,
     form: Form,
     act: &mut dyn FnMut(Place, &Record<'_>) -> Result<(), AtifError>,
-) -> Result<Option<(Place, u64)>, AtifError> {
+) -> Result<PassedOver, AtifError> {
     let mut lines = stream.lines();
     let mut tape = Tape::default();
-    let mut passed_over: Option<(Place, u64)> = None;
+    let mut passed_over = PassedOver::default();
     while let Some(line) = lines.next_line()? {
         let bytes = line.text.bytes();
         if bytes.trim_ascii().is_empty() {
@@ -152,8 +160,8 @@ fn each_record(
             Err(malformed) if malformed.why == NO_OBJECT && is_json(bytes) => {
                 return Err(fails(stream, form, line.place, &Wrong::new("it is no JSON object")));
             }
-            Err(_) if line.is_torn => {}
-            Err(_) => passed_over.get_or_insert((line.place, 0)).1 += 1,
+            Err(_) if line.is_torn => passed_over.is_torn = true,
+            Err(_) => passed_over.first.get_or_insert((line.place, 0)).1 += 1,
         }
     }
     Ok(passed_over)
@@ -246,8 +254,8 @@ impl Reading {
             return Err(Wrong::new("observation is there, and it is no step of the system"));
         }
         match slots[step::LLM_CALL_COUNT] {
-            Some([b'-', ..]) => return Err(Wrong::new("llm_call_count is below 0")),
-            Some(b"0") => {
+            Some([b'-', digits @ ..]) if digits != b"0" => return Err(Wrong::new("llm_call_count is below 0")),
+            Some(b"0" | b"-0") => {
                 if let Some(name) = has(&step::OF_THE_MODEL).filter(|_| is_agent) {
                     return Err(Wrong::new(format!("{name} is there, and no model was called")));
                 }

@@ -40,7 +40,7 @@ pub struct About {
 /// How the document is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Without white space, strings as the stream has them.
+    /// On one line, values as the stream has them.
     Compact,
     /// Byte for byte as mngr 0.3.0 prints it: two blanks for each level, ASCII.
     AsMngr,

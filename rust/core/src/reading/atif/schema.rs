@@ -259,6 +259,10 @@ fn check(value: &[u8], shape: &'static Shape, form: Form) -> Result<(), Wrong> {
         Shape::TextOrNumber | Shape::Float if is_integer && form == Form::AsMngr => {
             return Err(Wrong::unusual(" is an integer, and ought to be a float"));
         }
+        // What such add up to can be beyond what JSON has a word for.
+        Shape::Float if is_number && form == Form::AsMngr && is_huge(value) => {
+            return Err(Wrong::unusual(" is near the end of what a double holds"));
+        }
         Shape::TextOrNumber => is_text || is_number,
         Shape::Float => is_number,
         Shape::Boolean => matches!(value, b"true" | b"false"),
@@ -285,6 +289,10 @@ fn check(value: &[u8], shape: &'static Shape, form: Form) -> Result<(), Wrong> {
         }
     };
     if fits { Ok(()) } else { Err(Wrong::new(" is of a kind that it may not be")) }
+}
+
+fn is_huge(number: &[u8]) -> bool {
+    std::str::from_utf8(number).ok().and_then(|text| text.parse::<f64>().ok()).is_none_or(|number| number.abs() > 1e300)
 }
 
 /// What a string token stands for; nothing for any other.

@@ -481,6 +481,24 @@ fn a_torn_last_line_counts_where_it_is_whole_and_is_no_matter_where_it_is_not() 
 }
 
 #[test]
+fn a_torn_line_of_a_file_that_is_not_the_last_is_no_step() {
+    let torn = r#"{"type":"step","event_id""#;
+    let files = [format!("{HEADER}\n{}\n{torn}", user()), format!("{}\n", user())];
+    let (document, warnings) = Transcript::of(&files).document();
+    assert_eq!((document["steps"].as_array().map(Vec::len), warnings.len()), (Some(2), 0));
+}
+
+#[test]
+fn costs_beyond_a_double_have_no_sum() {
+    let dear = step("agent", &json!({"metrics": {"cost_usd": 1e308}}));
+    let transcript = Transcript::with(&[&dear, &dear]);
+    let (document, _) = transcript.build(Form::Compact).expect("is a transcript");
+    let document: Value = serde_json::from_str(&document).expect("is JSON");
+    assert_eq!(document["final_metrics"], json!({"total_steps": 2}));
+    assert!(matches!(transcript.build(Form::AsMngr), Err(AtifError::Unusual { .. })));
+}
+
+#[test]
 fn a_line_that_looks_like_a_step_need_not_be_one() {
     // Of several members of one name the last counts.
     let observed = gave("a", "1").to_string().replacen('{', r#"{"type":"step","#, 1);

@@ -276,6 +276,46 @@ fn a_file_that_was_removed_is_known_again_when_it_comes_back() {
 }
 
 #[test]
+fn files_that_were_rotated_between_two_looks_are_shown_in_their_order() {
+    for has_current in [true, false] {
+        let mut followed = Followed::with("a\n");
+        followed.append("b\n");
+        followed.rotate();
+        followed.append("c\n");
+        followed.rotate();
+        followed.append("d\n");
+        if !has_current {
+            followed.rotate();
+        }
+        assert_look(&mut followed, &["b", "c", "d"], None);
+        followed.append("e\n");
+        assert_look(&mut followed, &["e"], None);
+    }
+}
+
+#[test]
+fn half_a_line_that_is_cut_off_leaves_nothing() {
+    let mut followed = Followed::with("a\nbcd");
+    followed.overwrite("a\n");
+    followed.append("xyz\n");
+    assert_look(&mut followed, &["xyz"], None);
+    let mut followed = Followed::with("bcd");
+    followed.overwrite("wxyz\n");
+    assert_look(&mut followed, &["wxyz"], None);
+}
+
+#[test]
+fn a_line_that_could_not_be_shown_is_behind() {
+    let mut followed = Followed::new();
+    followed.append("a\nb\n");
+    let failed = followed.growing.read(&mut |_, offset| {
+        Err(ReadError { path: PathBuf::new(), source: LineError::TooLong { offset, limit: 1 } })
+    });
+    assert!(failed.is_err());
+    assert_look(&mut followed, &["b"], None);
+}
+
+#[test]
 fn only_what_mngr_rotates_is_rotated() {
     let mut followed = Followed::with("a\n");
     fs::rename(followed.path(), followed.folder.path().join("events.jsonl.old")).expect("can be moved");
