@@ -1,0 +1,25 @@
+"""Fixtures of the tests of showing transcripts."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.transcript.stream import HEADER, State, step
+
+
+@pytest.fixture
+def host_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """mngr's folder, which is not the user's."""
+    folder = tmp_path / "mngr"
+    monkeypatch.setenv("MNGR_HOST_DIR", str(folder))
+    for name in ("NO_COLOR", "PAGER", "LESS"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def state(host_dir: Path) -> State:
+    """An agent with a short transcript."""
+    made = State(host_dir)
+    made.write(HEADER, step("first"), step("second", source="agent"), step("third"))
+    return made

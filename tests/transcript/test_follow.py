@@ -1,0 +1,185 @@
+"""`mngr-codex transcript --follow`: new records as they come."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import IO
+
+import pytest
+
+from tests.program import program
+from tests.recordings import DATA, lines_of
+from tests.transcript.stream import HEADER, State, step
+
+SECONDS = 20
+
+
+class Following:
+    """A program that follows, and what it says line by line."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self._lines: Queue[str] = Queue()
+        self._told: Queue[str] = Queue()
+        streams = ((process.stdout, self._lines), (process.stderr, self._told))
+        self.readers = [threading.Thread(target=_read, args=each, daemon=True) for each in streams]
+        for reader in self.readers:
+            reader.start()
+
+    def says(self) -> str:
+        """The next line."""
+        return self._lines.get(timeout=SECONDS).rstrip("\n")
+
+    def tells(self) -> str:
+        """The next line on standard error."""
+        return self._told.get(timeout=SECONDS).rstrip("\n")
+
+    def message(self) -> str:
+        """The message of the next record that has one."""
+        record = json.loads(self.says())
+        return str(record["message"]) if "message" in record else self.message()
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> int:
+        """Ends it; nothing more was said."""
+        self.process.send_signal(how)
+        status = self.process.wait(SECONDS)
+        for reader in self.readers:
+            reader.join()
+        assert self._lines.empty(), self.says()
+        return status
+
+
+def _read(stream: IO[str], lines: "Queue[str]") -> None:
+    for line in stream:
+        lines.put(line)
+
+
+@contextmanager
+def following(*arguments: str | Path) -> Iterator[Following]:
+    command = [program(), "transcript", *arguments, "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        running = Following(process)
+        try:
+            yield running
+        finally:
+            process.kill()
+            for reader in running.readers:
+                reader.join()
+
+
+def test_what_is_there_then_what_comes(state: State) -> None:
+    with following("fix-it", "--format", "jsonl") as followed:
+        assert [followed.message() for _ in range(3)] == ["first", "second", "third"]
+        for number in range(50):
+            state.append(step(f"n{number}"))
+            assert followed.message() == f"n{number}"
+        assert followed.end() == -signal.SIGINT
+
+
+def test_only_what_is_wanted(state: State) -> None:
+    with following("fix-it", "--format", "jsonl", "--role", "agent", "--tail", "1") as followed:
+        assert followed.message() == "second"
+        state.append(step("no"), step("yes", source="agent"))
+        assert followed.message() == "yes"
+        followed.end()
+
+
+def test_nothing_of_what_is_there(state: State) -> None:
+    with following("fix-it", "--format", "jsonl", "--tail", "0") as followed:
+        # A program that has not come so far yet takes it for what is there.
+        threading.Event().wait(0.3)
+        state.append(step("new"))
+        assert followed.message() == "new"
+        followed.end()
+
+
+def test_a_record_that_comes_in_pieces(state: State) -> None:
+    with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
+        assert followed.message() == "third"
+        line = f"{step('whole')}\n"
+        with state.transcript.open("a") as file:
+            for character in line:
+                file.write(character)
+                file.flush()
+        assert followed.message() == "whole"
+        followed.end()
+
+
+@pytest.mark.parametrize("missing", ["file", "folders"])
+def test_a_transcript_that_is_not_there_yet(state: State, missing: str) -> None:
+    state.transcript.unlink()
+    if missing == "folders":
+        for folder in (state.transcript.parent, state.transcript.parent.parent, state.folder / "events"):
+            folder.rmdir()
+    with following("fix-it", "--format", "jsonl") as followed:
+        assert str(state.transcript) in followed.tells()
+        state.transcript.parent.mkdir(parents=True, exist_ok=True)
+        state.write(HEADER, step("first"))
+        assert followed.message() == "first"
+        state.append(step("second"))
+        assert followed.message() == "second"
+        followed.end()
+
+
+def test_a_transcript_that_is_rotated(state: State) -> None:
+    with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
+        assert followed.message() == "third"
+        for number in range(5):
+            state.append(step(f"last of {number}"))
+            state.transcript.rename(state.transcript.with_name(f"events.jsonl.2026010100000000000{number}"))
+            state.write(step(f"first of {number}"))
+            assert [followed.message(), followed.message()] == [f"last of {number}", f"first of {number}"]
+        followed.end()
+
+
+def test_a_transcript_that_is_written_anew(state: State) -> None:
+    with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
+        assert followed.message() == "third"
+        other = state.transcript.with_name("other")
+        other.write_text(f"{HEADER}\n{step('another')}\n")
+        os.replace(other, state.transcript)
+        assert followed.message() == "another"
+        assert "written anew" in followed.tells()
+        followed.end()
+
+
+def test_people_see_it_too(state: State) -> None:
+    with following("fix-it", "--tail", "1") as followed:
+        while "third" not in followed.says():
+            pass
+        state.append(step("and now"))
+        while "and now" not in followed.says():
+            pass
+        followed.end()
+
+
+def test_a_rollout(tmp_path: Path) -> None:
+    lines = lines_of(DATA / "0.169.0" / "tools.jsonl")
+    rollout = tmp_path / "rollout.jsonl"
+    rollout.write_bytes(b"".join(lines[:6]))
+    with following(rollout, "--format", "jsonl") as followed:
+        assert json.loads(followed.says())["type"] == "header"
+        with rollout.open("ab", buffering=0) as file:
+            for line in lines[6:]:
+                file.write(line)
+        said: dict[str, object] = {}
+        while said.get("message") != "Tools done.":
+            said = json.loads(followed.says())
+        assert followed.end() == -signal.SIGINT
+
+
+def test_a_reader_that_goes_away(state: State) -> None:
+    """Is noticed at once, and not with the next record."""
+    command = [program(), "transcript", "fix-it", "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(SECONDS) == -signal.SIGPIPE
+        assert process.stderr.read() == b""

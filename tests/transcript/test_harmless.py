@@ -1,0 +1,120 @@
+"""Nothing of a session drives the terminal of who reads it, whatever field it stands in."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import run
+from tests.transcript.stream import HEADER, State
+
+#: What must not come out, and how it is shown instead.
+HARMFUL = {
+    "\x1b[2J\x1b[H": "^[[2J^[[H",
+    "\x1b]52;c;aGk=\x07": "^[]52;c;aGk=^G",
+    "\x1b]0;title\x1b\\": "^[]0;title^[\\",
+    "\x9b31m": "<U+009B>31m",
+    "\u202egnp.exe": "<U+202E>gnp.exe",
+    "\u2066x\u2069": "<U+2066>x<U+2069>",
+    "\x08\x08": "^H^H",
+    "a\rb": "a^Mb",
+    "\x7f": "^?",
+    "\u200b\ufeff": "<U+200B><U+FEFF>",
+    "\x00": "^@",
+    "\u2028": "<U+2028>",
+}
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def session(text: str) -> list[Any]:
+    """A session with the text in every field that there is."""
+    framing = {"event_id": text, "emitter": text, "timestamp": text}
+    command = {"cmd": text, "status": text, "output": text, "exit_code": 1, "duration_ms": 5, "cwd": text}
+    images = [{"media_type": text, "size": 5}]
+    return [
+        {"type": "step", **framing, "source": text, "message": text},
+        {"type": "step", **framing, "source": "user", "message": [{"type": "text", "text": text}]},
+        {"type": "step", **framing, "source": "user", "message": [{"type": "image", "source": {"media_type": text}}]},
+        {"type": "step", **framing, "source": "user", "message": f"<turn_aborted>{text}", "is_copied_context": True},
+        {
+            "type": "step",
+            **framing,
+            "source": "agent",
+            "message": text,
+            "reasoning_content": text,
+            "model_name": text,
+            "reasoning_effort": text,
+            "extra": {"author": text, "recipient": text, "images": images, "codex": {"type": text}},
+            "tool_calls": [
+                {"tool_call_id": text, "function_name": text, "arguments": {text: text}},
+                {"tool_call_id": text, "function_name": "exec_command", "arguments": {"cmd": text}},
+                {"tool_call_id": text, "function_name": "shell", "arguments": {"command": ["bash", "-lc", text]}},
+                {"tool_call_id": text, "function_name": "x", "arguments": {"_raw": text}, "extra": {"images": images}},
+                {
+                    "tool_call_id": text,
+                    "function_name": "apply_patch",
+                    "arguments": {"input": f"*** Add File: {text}\n+{text}\n"},
+                },
+            ],
+        },
+        {
+            "type": "step",
+            **framing,
+            "source": "system",
+            "message": text,
+            "observation": {"results": [{"content": text}]},
+        },
+        {
+            "type": "observation",
+            **framing,
+            "results": [
+                {
+                    "source_call_id": text,
+                    "content": f"Exit code: {text}\nOutput:\n{text}",
+                    "extra": {"tool_name": text},
+                },
+                {"source_call_id": text, "content": [{"type": "text", "text": text}], "extra": {"is_error": True}},
+                {"source_call_id": text, "content": "", "extra": {"command_execution": command, "images": images}},
+            ],
+        },
+        {"type": text, **framing},
+        {text: text},
+    ]
+
+
+@pytest.mark.parametrize("full", [[], ["--full"]], ids=["", "full"])
+@pytest.mark.parametrize("text", HARMFUL, ids=lambda text: ascii(text))
+@pytest.mark.parametrize("is_escaped", [True, False], ids=["escaped", "raw"])
+def test_every_field(state: State, text: str, full: list[str], is_escaped: bool) -> None:
+    state.write(HEADER, *(json.dumps(record, ensure_ascii=is_escaped) for record in session(text)))
+    shown = run("transcript", "fix-it", "--color", "never", *full).stdout.decode()
+    assert not [character for character in shown if (ord(character) < 32 or character in text) and character in HARM]
+    assert shown.count(HARMFUL[text]) > 15
+    coloured = run("transcript", "fix-it", "--color", "always", *full).stdout.decode()
+    assert COLOUR.sub("", coloured) == shown
+
+
+HARM = {
+    character
+    for text in HARMFUL
+    for character in text
+    if not (character.isascii() and character.isprintable()) and character != "\n"
+}
+
+
+def test_what_is_said_of_bad_lines_is_harmless_too(state: State) -> None:
+    state.append("\x1b[31m", '{"type":"step","\x1b]0;x\x07')
+    done = run("transcript", "fix-it")
+    assert done.status == 0 and done.stderr
+    assert "\x1b" not in done.stderr and "\x07" not in done.stderr
+
+
+def test_a_document_of_a_harmful_transcript(state: State, tmp_path: Path) -> None:
+    """What is refused is named by its place, not by its text."""
+    state.append(json.dumps({"type": "step", "\x1b]0;x\x07": 1}, ensure_ascii=False).replace("\\u001b", "\\u001b"))
+    done = run("transcript", "fix-it", "--format", "atif")
+    assert done.status == 1
+    assert "\x1b" not in done.stderr

@@ -1,0 +1,234 @@
+"""`mngr-codex transcript`: what can be named, what is chosen of it, and what is said where nothing can be shown."""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import zstd_frames
+from tests.program import Conversion, convert_file, parse_records, program, run
+from tests.recordings import DATA, all_recordings, name
+from tests.transcript.stream import HEADER, State, observation, step
+
+ROLLOUT = DATA / "0.169.0" / "tools.jsonl"
+
+
+def shown(*arguments: str | Path) -> Conversion:
+    """What is shown, and nothing else said."""
+    done = run("transcript", *arguments)
+    assert (done.status, done.stderr) == (0, "")
+    return done
+
+
+def messages(done: Conversion) -> list[str]:
+    return [record["message"] for record in parse_records(done.stdout) if "message" in record]
+
+
+class TestTarget:
+    """What can be named."""
+
+    def test_an_agent_by_name_id_and_folder(self, state: State) -> None:
+        whole = state.transcript.read_bytes()
+        for target in ("fix-it", "agent-1", state.folder, state.transcript, state.transcript.parent):
+            assert shown(target, "--format", "jsonl").stdout == whole
+
+    def test_several_agents_of_one_name(self, state: State, host_dir: Path) -> None:
+        other = State(host_dir, identity="agent-2")
+        done = run("transcript", "fix-it")
+        assert (done.status, done.stdout) == (1, b"")
+        assert str(state.folder) in done.stderr and str(other.folder) in done.stderr
+
+    def test_nobody(self, state: State, host_dir: Path) -> None:
+        done = run("transcript", "nobody")
+        assert (done.status, done.stdout) == (1, b"")
+        assert "nobody" in done.stderr and "mngr list" in done.stderr and str(host_dir) in done.stderr
+
+    def test_what_is_kept_of_a_destroyed_agent(self, state: State, host_dir: Path) -> None:
+        kept = host_dir / "preserved" / "fix-it--agent-1"
+        kept.parent.mkdir()
+        state.folder.rename(kept)
+        done = run("transcript", "fix-it")
+        assert done.status == 1 and str(kept) in done.stderr
+        assert messages(shown(kept, "--format", "jsonl")) == ["first", "second", "third"]
+
+    def test_an_agent_without_a_transcript(self, state: State) -> None:
+        state.transcript.unlink()
+        done = run("transcript", "fix-it")
+        assert (done.status, done.stdout) == (1, b"")
+        assert str(state.transcript) in done.stderr and "--follow" in done.stderr
+
+    @pytest.mark.parametrize("recording", all_recordings(), ids=name)
+    def test_a_rollout_is_converted(self, recording: Path) -> None:
+        records = parse_records(convert_file(recording).stdout)
+        done = run("transcript", recording, "--format", "jsonl")
+        assert parse_records(done.stdout)[1:] == records[1:]
+        last = run("transcript", recording, "--format", "jsonl", "--tail", "2")
+        assert parse_records(last.stdout) == records[-2:]
+        assert last.stderr == done.stderr
+
+    def test_a_compressed_rollout(self, tmp_path: Path) -> None:
+        packed = tmp_path / "whatever"
+        packed.write_bytes(zstd_frames.frame([zstd_frames.raw(ROLLOUT.read_bytes())]))
+        of_plain, of_packed = (shown(path, "--format", "jsonl").stdout for path in (ROLLOUT, packed))
+        assert of_packed.splitlines()[1:] == of_plain.splitlines()[1:]
+
+    @pytest.mark.parametrize(
+        ("content", "said"), [(b"\x89PNG\n" * 99, "neither a rollout nor"), (b'{"a":1}\n', "neither a rollout nor")]
+    )
+    def test_a_file_that_holds_something_else(self, tmp_path: Path, content: bytes, said: str) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        done = run("transcript", path)
+        assert (done.status, done.stdout) == (1, b"")
+        assert str(path) in done.stderr and said in done.stderr
+
+    def test_an_empty_file_is_a_transcript_that_has_not_begun(self, tmp_path: Path) -> None:
+        (tmp_path / "events.jsonl").touch()
+        assert shown(tmp_path / "events.jsonl").stdout == b""
+        assert json.loads(shown(tmp_path / "events.jsonl", "--format", "json").stdout) == []
+
+    def test_a_path_drives_no_terminal(self, tmp_path: Path) -> None:
+        done = run("transcript", tmp_path / "a\x1b[31mb")
+        assert done.status == 1 and "\x1b" not in done.stderr
+
+
+class TestChoice:
+    """Which records are shown."""
+
+    def test_roles_and_ends(self, state: State) -> None:
+        def chosen(*options: str) -> list[str]:
+            return messages(shown("fix-it", "--format", "jsonl", *options))
+
+        assert chosen("--role", "user") == ["first", "third"]
+        assert chosen("--role", "user", "--role", "agent") == ["first", "second", "third"]
+        assert chosen("--role", "user", "--tail", "1") == ["third"]
+        assert chosen("--role", "user", "--head", "1") == ["first"]
+        assert chosen("--tail", "2") == ["second", "third"]
+        # The header is the first.
+        assert chosen("--head", "2") == ["first"]
+
+    def test_a_role_that_nothing_has(self, state: State) -> None:
+        done = run("transcript", "fix-it", "--format", "jsonl", "--role", "tool")
+        assert (done.status, done.stdout) == (0, b"")
+        assert "role tool" in done.stderr
+
+    def test_rotated_parts_come_first(self, state: State) -> None:
+        state.transcript.rename(state.transcript.with_name("events.jsonl.20260101000000000001"))
+        state.write(step("fourth"))
+        assert messages(shown("fix-it", "--format", "jsonl")) == ["first", "second", "third", "fourth"]
+        assert messages(shown("fix-it", "--format", "jsonl", "--tail", "2")) == ["third", "fourth"]
+        assert messages(shown(state.transcript, "--format", "jsonl")) == ["fourth"]
+
+    def test_the_tail_is_the_end_of_the_whole_whatever_the_lengths(self, tmp_path: Path) -> None:
+        chance = random.Random(7)
+        lengths = [1, 2, 255, 4096, 65536, 70_000, 1_000_000, 20_000_000] + [chance.randrange(300) for _ in range(60)]
+        chance.shuffle(lengths)
+        lines = [step("x" * length, source=chance.choice(["user", "agent"])) for length in lengths]
+        path = tmp_path / "events.jsonl"
+        path.write_text("".join(line + chance.choice(["\n", "\r\n", "\n\n"]) for line in [HEADER, *lines]) + '{"torn')
+        for count in (1, 2, 5, 20, 68):
+            tail = shown(path, "--format", "json", "--tail", str(count)).stdout
+            assert json.loads(tail) == [json.loads(line) for line in lines[-count:]]
+            users = [line for line in lines if '"user"' in line[:200]]
+            tail = shown(path, "--format", "json", "--tail", str(count), "--role", "user").stdout
+            assert json.loads(tail) == [json.loads(line) for line in users[-count:]]
+
+    def test_lines_that_are_no_json_are_told_with_their_place(self, state: State) -> None:
+        before = state.transcript.stat().st_size
+        state.append("no JSON", step("fourth"))
+        done = run("transcript", "fix-it", "--format", "json")
+        assert done.status == 0
+        assert [record.get("message") for record in json.loads(done.stdout)][1:] == [
+            "first",
+            "second",
+            "third",
+            "fourth",
+        ]
+        assert f"{state.transcript}: the line at byte {before} is not a JSON object" in done.stderr
+
+    def test_a_transcript_of_a_form_that_is_no_longer_read(self, state: State) -> None:
+        state.append('{"type":"tool_result","output":"x"}')
+        done = run("transcript", "fix-it", "--format", "json")
+        assert done.status == 1 and "no longer read" in done.stderr and "raw transcript" in done.stderr
+
+
+class TestUsage:
+    """What does not go together, and outputs that fail."""
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            [],
+            ["t", "--head", "1", "--tail", "1"],
+            ["t", "--head", "0"],
+            ["t", "--tail", "0"],
+            ["t", "--tail", "-1"],
+            ["t", "--role", "nobody"],
+            ["t", "--format", "xml"],
+            ["t", "--format", "atif", "--tail", "1"],
+            ["t", "--format", "atif", "--role", "user"],
+            ["t", "--format", "json", "--follow"],
+            ["t", "--follow", "--head", "1"],
+            ["t", "--never"],
+        ],
+    )
+    def test_wrong_usage(self, state: State, options: list[str]) -> None:
+        done = run("transcript", *options)
+        assert (done.status, done.stdout) == (2, b"")
+        assert "--help" in done.stderr
+
+    def test_help(self) -> None:
+        said = shown("--help").stdout.decode()
+        assert "--as-mngr" not in said
+        for option in ("--role", "--head", "--tail", "--full", "--follow", "--format", "--color", "--no-pager"):
+            assert option in said
+
+    @pytest.mark.parametrize("form", ["human", "json", "jsonl", "atif"])
+    def test_a_full_disk(self, state: State, form: str) -> None:
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [program(), "transcript", "fix-it", "--format", form], stdout=full, stderr=subprocess.PIPE, timeout=60
+            )
+        assert done.returncode == 1
+        assert b"standard output" in done.stderr and b"No space left" in done.stderr
+
+    @pytest.mark.parametrize("form", ["human", "json", "jsonl", "atif"])
+    def test_a_reader_that_has_enough(self, state: State, form: str) -> None:
+        state.append(*[step("x" * 10_000) for _ in range(200)])
+        command = [program(), "transcript", "fix-it", "--format", form]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout and process.stderr
+            process.stdout.read(10)
+            process.stdout.close()
+            assert process.stderr.read() == b""
+        assert process.returncode == -13
+
+
+class TestDocument:
+    """`--format atif`."""
+
+    def test_it_names_the_agent_and_sums_up(self, state: State) -> None:
+        document = json.loads(shown("fix-it", "--format", "atif").stdout)
+        assert (document["session_id"], document["agent"]["name"]) == ("agent-1", "codex")
+        assert [each["message"] for each in document["steps"]] == ["first", "second", "third"]
+        assert document["final_metrics"]["total_steps"] == 3
+
+    def test_of_a_rollout(self) -> None:
+        document = json.loads(shown(ROLLOUT, "--format", "atif").stdout)
+        steps = [record for record in convert_file(ROLLOUT).records if record["type"] == "step"]
+        assert [each["message"] for each in document["steps"]] == [each["message"] for each in steps]
+
+    def test_a_stream_that_breaks_the_schema(self, state: State) -> None:
+        place = state.transcript.stat().st_size
+        state.append(step("fourth", tool_calls=[]))
+        done = run("transcript", "fix-it", "--format", "atif")
+        assert (done.status, done.stdout) == (1, b"")
+        assert str(state.transcript) in done.stderr and f"byte {place}" in done.stderr and "tool_calls" in done.stderr
+
+    def test_what_is_odd_but_no_error_is_told(self, state: State) -> None:
+        state.append(observation({"source_call_id": "c9", "content": "x"}))
+        done = run("transcript", "fix-it", "--format", "atif")
+        assert done.status == 0 and "c9" in done.stderr
+        assert "unmatched" in done.stdout.decode()
