@@ -1,0 +1,152 @@
+"""`mngr-codex transcript` on a terminal: pager, colours, following, a window that changes its size, Ctrl-C."""
+
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.program import program
+from tests.transcript.stream import HEADER, State, step
+
+SECONDS = 20
+
+
+class Terminal:
+    """A shell in a tmux server of the test's own."""
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+        self._runs = 0
+
+    def run(self, *words: str, **variables: str) -> None:
+        """Types a command, which tells its exit status at its end."""
+        self._runs += 1
+        settings = "".join(f"{name}={shlex.quote(value)} " for name, value in variables.items())
+        command = shlex.join([str(program()), "transcript", *words])
+        self.type(f"clear; {settings}{command}; echo run $((0+{self._runs})) gave $?", "Enter")
+
+    def type(self, *keys: str) -> None:
+        subprocess.run(["tmux", "send-keys", "-t", self._session, *keys], check=True)
+
+    def resize(self, columns: int, rows: int) -> None:
+        size = ("-x", str(columns), "-y", str(rows))
+        subprocess.run(["tmux", "resize-window", "-t", self._session, *size], check=True)
+
+    def screen(self, *options: str) -> str:
+        command = ["tmux", "capture-pane", "-p", *options, "-t", self._session]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def until(self, look: Callable[[str], bool], *options: str) -> str:
+        """Waits until the screen shows what is looked for."""
+        end = time.monotonic() + SECONDS
+        while not look(text := self.screen(*options)):
+            assert time.monotonic() < end, f"not shown within {SECONDS} s:\n{text}"
+            time.sleep(0.05)
+        return text
+
+    def gave(self, status: int) -> str:
+        """Waits for the end of what runs, which must have this exit status."""
+        return self.until(lambda text: f"run {self._runs} gave {status}" in text)
+
+
+@pytest.fixture
+def terminal(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, host_dir: Path
+) -> Iterator[Terminal]:
+    for needed in ("tmux", "less"):
+        if not shutil.which(needed):
+            pytest.skip(f"there is no {needed}. On Debian and Ubuntu: apt install {needed}")
+    monkeypatch.delenv("TMUX", raising=False)
+    # A socket's path must be short.
+    monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path_factory.mktemp("t")))
+    monkeypatch.setenv("PS1", "$ ")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    size = ("-x", "100", "-y", "30")
+    subprocess.run(["tmux", "-f", "/dev/null", "new-session", "-d", "-s", "t", *size, "bash", "--norc"], check=True)
+    try:
+        yield Terminal("t")
+    finally:
+        subprocess.run(["tmux", "kill-server"], check=True)
+
+
+@pytest.fixture
+def long(state: State) -> State:
+    """A session of many screens."""
+    state.write(HEADER, *(step(f"message {number}") for number in range(500)))
+    return state
+
+
+def test_what_fits_on_the_screen_is_left_there(terminal: Terminal, state: State) -> None:
+    terminal.run("fix-it")
+    shown = terminal.gave(0)
+    assert "first" in shown and "third" in shown
+    assert "\x1b[" in terminal.screen("-e")
+
+
+def test_what_does_not_fit_goes_through_the_pager(terminal: Terminal, long: State) -> None:
+    terminal.run("fix-it")
+    shown = terminal.until(lambda text: "message 3" in text)
+    assert "gave" not in shown
+    terminal.type("G")
+    terminal.until(lambda text: "message 499" in text)
+    # Ctrl-C is the pager's.
+    terminal.type("C-c")
+    time.sleep(0.3)
+    terminal.type("g")
+    terminal.until(lambda text: "message 0" in text)
+    terminal.resize(60, 20)
+    terminal.until(lambda text: "message 0" in text)
+    terminal.type("q")
+    terminal.gave(0)
+
+
+def test_a_pager_that_is_left_early_is_no_error(terminal: Terminal, state: State) -> None:
+    state.write(HEADER, *(step("x" * 1000) for _ in range(20_000)))
+    terminal.run("fix-it")
+    terminal.until(lambda text: "xxx" in text)
+    terminal.type("q")
+    assert "mngr-codex" not in terminal.gave(0).partition("gave")[0].splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [(["--no-pager"], {}), ([], {"PAGER": ""}), ([], {"PAGER": "cat"}), ([], {"PAGER": "no-such-pager"})],
+)
+def test_without_a_pager(terminal: Terminal, long: State, options: list[str], variables: dict[str, str]) -> None:
+    terminal.run("fix-it", *options, **variables)
+    assert "message 499" in terminal.gave(0)
+
+
+def test_a_pager_of_the_users_own(terminal: Terminal, long: State) -> None:
+    terminal.run("fix-it", PAGER="grep -n 'message 42$'")
+    shown = terminal.gave(0)
+    assert "message 42" in shown and "message 43" not in shown
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_without_colours(terminal: Terminal, state: State, variables: dict[str, str]) -> None:
+    terminal.run("fix-it", "--no-pager", **variables)
+    terminal.gave(0)
+    assert "\x1b[" not in terminal.screen("-e")
+
+
+def test_following_until_ctrl_c(terminal: Terminal, state: State) -> None:
+    terminal.run("fix-it", "--follow")
+    terminal.until(lambda text: "third" in text)
+    state.append(step("and now"))
+    terminal.until(lambda text: "and now" in text)
+    terminal.resize(40, 15)
+    wide = "\u6f22\u5b57" * 30
+    state.append(step(wide))
+    # The terminal itself breaks what is too wide, between two characters.
+    shown = terminal.until(lambda text: wide in text.replace("\n", "").replace(" ", ""))
+    assert max(map(len, shown.splitlines())) <= 40
+    terminal.type("C-c")
+    terminal.until(lambda text: "^C" in text)
+    # The shell forgets what else was on that line.
+    terminal.type("echo it gave $?", "Enter")
+    terminal.until(lambda text: "it gave 130" in text)
