@@ -65,41 +65,59 @@ pub struct Human {
 /// Of a longer output it is not looked whether a command told the same.
 const MOST_REMEMBERED: usize = 64 << 10;
 
-/// An object's members.
-#[derive(Clone, Copy)]
-struct Object<'a>(&'a [u8]);
+/// An object, taken apart once.
+struct Object<'a> {
+    text: &'a [u8],
+    /// Its members; none where it has too many to keep.
+    members: Vec<(&'a [u8], &'a [u8])>,
+}
 
 impl<'a> Object<'a> {
-    /// The value of a member; of several of one name the last, as Python has it.
-    fn get(self, name: &str) -> Option<&'a [u8]> {
-        if self.0.first() != Some(&b'{') {
-            return None;
+    /// Members that are kept: more than any record of a schema has.
+    const MOST_KEPT: usize = 64;
+
+    /// What `text` is, which has no members where it is no object.
+    fn of(text: &'a [u8]) -> Self {
+        let mut members = Vec::new();
+        if text.first() == Some(&b'{') {
+            members.extend(Members::of(text).take(Self::MOST_KEPT + 1));
+            if members.len() > Self::MOST_KEPT {
+                members = Vec::new();
+            }
         }
-        let is_it = |key: &[u8]| key.get(1..key.len().max(2) - 1) == Some(name.as_bytes());
-        let is_named = |key: &[u8]| is_it(key) || (key.contains(&b'\\') && text_of(key) == name.as_bytes());
-        Members::of(self.0).filter(|(key, _)| is_named(key)).last().map(|(_, value)| value)
+        Self { text, members }
     }
 
-    fn object(self, name: &str) -> Self {
-        Self(self.get(name).unwrap_or_default())
+    /// The value of a member; of several of one name the last, as Python has it.
+    fn get(&self, name: &str) -> Option<&'a [u8]> {
+        let is_it = |key: &[u8]| key.get(1..key.len().max(2) - 1) == Some(name.as_bytes());
+        let is_named = |key: &[u8]| is_it(key) || (key.contains(&b'\\') && text_of(key) == name.as_bytes());
+        if self.members.is_empty() && self.text.first() == Some(&b'{') {
+            return Members::of(self.text).filter(|(key, _)| is_named(key)).last().map(|(_, value)| value);
+        }
+        self.members.iter().rev().find(|(key, _)| is_named(key)).map(|(_, value)| *value)
+    }
+
+    fn object(&self, name: &str) -> Self {
+        Self::of(self.get(name).unwrap_or_default())
     }
 
     /// The text of a member that is a string.
-    fn text(self, name: &str) -> Option<Vec<u8>> {
+    fn text(&self, name: &str) -> Option<Vec<u8>> {
         self.get(name).filter(|value| value.first() == Some(&b'"')).map(text_of)
     }
 
     /// The elements of a member that is an array.
-    fn elements(self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    fn elements(&self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let array = self.get(name).filter(|value| value.first() == Some(&b'[')).unwrap_or_default();
         Members::of(array).map(|(_, element)| element)
     }
 
-    fn integer(self, name: &str) -> Option<i64> {
+    fn integer(&self, name: &str) -> Option<i64> {
         std::str::from_utf8(self.get(name)?).ok()?.parse().ok()
     }
 
-    fn is_true(self, name: &str) -> bool {
+    fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some(b"true")
     }
 }
@@ -133,7 +151,7 @@ fn content_text(value: &[u8]) -> Vec<u8> {
         return any_text(value);
     }
     let parts = Members::of(value).filter_map(|(_, part)| {
-        let part = Object(part);
+        let part = Object::of(part);
         match part.text("type").as_deref() {
             Some(b"text") => part.text("text"),
             Some(b"image") => {
@@ -156,22 +174,22 @@ impl Human {
 
     /// Appends how a record is shown, which must be a JSON object.
     pub fn record(&mut self, text: Text<'_>, out: &mut Vec<u8>) {
-        let record = Object(text.bytes().trim_ascii());
+        let record = Object::of(text.bytes().trim_ascii());
         let kind = record.text("type").unwrap_or_default();
         if kind == b"header" {
             return;
         }
         let is_copied = record.is_true("is_copied_context")
-            || record.elements("results").any(|result| Object(result).object("extra").is_true("is_copied_context"));
+            || record.elements("results").any(|result| Object::of(result).object("extra").is_true("is_copied_context"));
         if is_copied && !self.style.full {
             self.folded += 1;
             return;
         }
         self.unfold(out);
         match kind.as_slice() {
-            b"step" => self.step(record, is_copied, out),
-            b"observation" => self.observation(record, out),
-            _ => self.other(record, &kind, out),
+            b"step" => self.step(&record, is_copied, out),
+            b"observation" => self.observation(&record, out),
+            _ => self.other(&record, &kind, out),
         }
         self.is_first = false;
     }
@@ -191,7 +209,7 @@ impl Human {
         self.is_first = false;
     }
 
-    fn step(&mut self, step: Object<'_>, is_copied: bool, out: &mut Vec<u8>) {
+    fn step(&mut self, step: &Object<'_>, is_copied: bool, out: &mut Vec<u8>) {
         let source = step.text("source").unwrap_or_default();
         let extra = step.object("extra");
         let author = extra.text("author");
@@ -227,18 +245,18 @@ impl Human {
         self.head(step, depth, &head, out);
         self.said(step, &message, depth, out);
         for call in step.elements("tool_calls") {
-            self.call(Object(call), depth + 2, out);
+            self.call(&Object::of(call), depth + 2, out);
         }
-        self.images(extra, depth + 2, out);
+        self.images(&extra, depth + 2, out);
         for result in step.object("observation").elements("results") {
-            let text = Object(result).get("content").map(content_text).unwrap_or_default();
+            let text = Object::of(result).get("content").map(content_text).unwrap_or_default();
             self.text(Look::DIM, depth + 4, &text, Most::OUTPUT, out);
         }
-        self.tokens(step.object("metrics"), depth + 2, out);
+        self.tokens(&step.object("metrics"), depth + 2, out);
     }
 
     /// The text of a step, and what was thought before it.
-    fn said(&mut self, step: Object<'_>, message: &[u8], depth: usize, out: &mut Vec<u8>) {
+    fn said(&mut self, step: &Object<'_>, message: &[u8], depth: usize, out: &mut Vec<u8>) {
         if let Some(thought) = step.get("reasoning_content").map(any_text).filter(|thought| !thought.is_empty()) {
             self.text(Look::DIM, depth + 2, &[b"(thinking) ", thought.as_slice()].concat(), Most::THINKING, out);
         }
@@ -254,7 +272,7 @@ impl Human {
     }
 
     /// The model and its effort, where they are others than before.
-    fn name_model(&mut self, step: Object<'_>, head: &mut Vec<u8>) {
+    fn name_model(&mut self, step: &Object<'_>, head: &mut Vec<u8>) {
         let Some(mut model) = step.get("model_name").map(any_text).filter(|model| !model.is_empty()) else { return };
         if let Some(effort) = step.get("reasoning_effort").map(any_text).filter(|effort| !effort.is_empty()) {
             model.push(b' ');
@@ -266,49 +284,50 @@ impl Human {
         }
     }
 
-    fn call(&mut self, call: Object<'_>, depth: usize, out: &mut Vec<u8>) {
+    fn call(&mut self, call: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
         let name = call.get("function_name").map(any_text).unwrap_or_default();
         let arguments = call.object("arguments");
-        let (mark, text, most): (&[u8], Vec<u8>, Most) = match name.as_slice() {
-            b"exec_command" | b"shell" | b"shell_command" | b"local_shell" if command_line(arguments).is_some() => {
-                (b"$ ", command_line(arguments).unwrap_or_default(), Most::PROGRAM)
-            }
-            b"apply_patch" if patch(arguments).is_some() => {
-                let mut files = patched_files(&patch(arguments).unwrap_or_default());
+        let is_shell = matches!(name.as_slice(), b"exec_command" | b"shell" | b"shell_command" | b"local_shell");
+        let line = if is_shell { command_line(&arguments) } else { None };
+        let patch = if name == b"apply_patch" { patch(&arguments) } else { None };
+        let (mark, text, most): (&[u8], Vec<u8>, Most) = match (line, patch) {
+            (Some(line), _) => (b"$ ", line, Most::PROGRAM),
+            (None, Some(patch)) => {
+                let mut files = patched_files(&patch);
                 if self.style.full {
                     files.push(b'\n');
-                    files.extend_from_slice(&patch(arguments).unwrap_or_default());
+                    files.extend_from_slice(&patch);
                 }
                 ("→ ".as_bytes(), [b"apply_patch ", files.as_slice()].concat(), Most::PROGRAM)
             }
-            _ => {
+            (None, None) => {
                 let program = arguments.text("_raw");
                 let most = if program.is_some() { Most::PROGRAM } else { Most::LINE };
-                let given = program.unwrap_or_else(|| any_text(arguments.0));
+                let given = program.unwrap_or_else(|| any_text(arguments.text));
                 ("→ ".as_bytes(), [name.as_slice(), b" ", &given].concat(), most)
             }
         };
         self.text(Look::BOLD, depth, &[mark, &text].concat(), most, out);
-        self.images(call.object("extra"), depth + 2, out);
+        self.images(&call.object("extra"), depth + 2, out);
     }
 
-    fn observation(&mut self, record: Object<'_>, out: &mut Vec<u8>) {
+    fn observation(&mut self, record: &Object<'_>, out: &mut Vec<u8>) {
         let mut was_any = false;
         for result in record.elements("results") {
             was_any = true;
-            self.result(record, Object(result), out);
+            self.result(record, &Object::of(result), out);
         }
         if !was_any {
             self.head(record, 2, b"tool gave nothing", out);
         }
     }
 
-    fn result(&mut self, record: Object<'_>, result: Object<'_>, out: &mut Vec<u8>) {
+    fn result(&mut self, record: &Object<'_>, result: &Object<'_>, out: &mut Vec<u8>) {
         let extra = result.object("extra");
         let call = result.get("source_call_id").map(any_text).unwrap_or_default();
         let command = extra.object("command_execution");
-        if !command.0.is_empty() {
-            return self.command(record, command, &call, out);
+        if !command.text.is_empty() {
+            return self.command(record, &command, &call, out);
         }
         let name = extra.get("tool_name").map_or_else(|| b"tool".to_vec(), any_text);
         let content = result.get("content").map(content_text).unwrap_or_default();
@@ -325,7 +344,7 @@ impl Human {
         }
         self.head(record, 2, &head, out);
         self.text(if failed { Look::ERROR } else { Look::DIM }, 4, output, Most::OUTPUT, out);
-        self.images(extra, 4, out);
+        self.images(&extra, 4, out);
         let references = result.elements("subagent_trajectory_ref").count();
         if references > 0 {
             self.line(Look::DIM, 4, b"(has a transcript of its own: --format atif)", out);
@@ -334,7 +353,7 @@ impl Human {
     }
 
     /// A command that codex ran for a call.
-    fn command(&mut self, record: Object<'_>, command: Object<'_>, call: &[u8], out: &mut Vec<u8>) {
+    fn command(&mut self, record: &Object<'_>, command: &Object<'_>, call: &[u8], out: &mut Vec<u8>) {
         let exit = command.integer("exit_code");
         let failed = exit.is_some_and(|exit| exit != 0);
         let mut head = Vec::new();
@@ -359,16 +378,16 @@ impl Human {
     }
 
     /// A record that is neither step nor observation.
-    fn other(&mut self, record: Object<'_>, kind: &[u8], out: &mut Vec<u8>) {
+    fn other(&mut self, record: &Object<'_>, kind: &[u8], out: &mut Vec<u8>) {
         if !self.is_first {
             out.push(b'\n');
         }
         self.head(record, 0, &self.painted(Look::SYSTEM, if kind.is_empty() { b"record" } else { kind }), out);
-        self.text(Look::DIM, 2, &any_text(record.0), Most::LINE, out);
+        self.text(Look::DIM, 2, &any_text(record.text), Most::LINE, out);
     }
 
-    fn images(&mut self, extra: Object<'_>, depth: usize, out: &mut Vec<u8>) {
-        for image in extra.elements("images").map(Object) {
+    fn images(&mut self, extra: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
+        for image in extra.elements("images").map(Object::of) {
             let kind = image.get("media_type").map(any_text).unwrap_or_default();
             let size = image.integer("size").and_then(|size| u64::try_from(size).ok()).map(size_of);
             let size = size.map(|size| format!(", {size}")).unwrap_or_default();
@@ -376,8 +395,8 @@ impl Human {
         }
     }
 
-    fn tokens(&mut self, metrics: Object<'_>, depth: usize, out: &mut Vec<u8>) {
-        let count = |of: Object<'_>, name| of.integer(name).and_then(|count| u64::try_from(count).ok());
+    fn tokens(&mut self, metrics: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
+        let count = |of: &Object<'_>, name| of.integer(name).and_then(|count| u64::try_from(count).ok());
         let mut pieces = Vec::new();
         if let Some(prompt) = count(metrics, "prompt_tokens") {
             let cached = count(metrics, "cached_tokens").filter(|cached| *cached > 0);
@@ -385,7 +404,7 @@ impl Human {
             pieces.push(format!("{} tokens in{cached}", grouped(prompt)));
         }
         if let Some(completion) = count(metrics, "completion_tokens") {
-            let thought = count(metrics.object("extra"), "reasoning_output_tokens").filter(|thought| *thought > 0);
+            let thought = count(&metrics.object("extra"), "reasoning_output_tokens").filter(|thought| *thought > 0);
             let thought = thought.map(|thought| format!(" ({} of them thought)", grouped(thought))).unwrap_or_default();
             pieces.push(format!("{} out{thought}", grouped(completion)));
         }
@@ -395,7 +414,7 @@ impl Human {
     }
 
     /// Appends a line with the record's time; and before it the day, where that is another than before.
-    fn head(&mut self, record: Object<'_>, depth: usize, rest: &[u8], out: &mut Vec<u8>) {
+    fn head(&mut self, record: &Object<'_>, depth: usize, rest: &[u8], out: &mut Vec<u8>) {
         let timestamp = record.get("timestamp").map(any_text).unwrap_or_default();
         let (day, time) = match timestamp.split_at_checked("2026-01-31T12:34:56".len()) {
             Some((whole, _)) if whole[10] == b'T' => (&whole[..10], &whole[11..]),
@@ -421,30 +440,36 @@ impl Human {
 
     /// Appends the lines of a text, as many as are wanted, each indented.
     fn text(&self, look: Look, depth: usize, text: &[u8], most: Most, out: &mut Vec<u8>) {
-        let mut safe = Vec::new();
-        push_safe(text, &mut safe);
-        let safe = String::from_utf8_lossy(&safe);
-        let safe = safe.trim_end();
-        if safe.is_empty() {
+        let text = text.trim_ascii_end();
+        if text.is_empty() {
             return;
         }
         let most = if self.style.full { Most::ALL } else { most };
-        let count = safe.split('\n').count();
+        let count = memchr::memchr_iter(b'\n', text).count() + 1;
         let left = count.saturating_sub(most.first.saturating_add(most.last));
-        let mut bytes = 0;
-        for (number, line) in safe.split('\n').enumerate() {
-            // One line is not worth another one that says that it is left out.
-            if left > 1 && (most.first..most.first + left).contains(&number) {
-                bytes += line.len() as u64 + 1;
-                if number + 1 == most.first + left {
-                    let what = format!("… {} more lines, {}", grouped(left as u64), size_of(bytes));
-                    self.line(Look::DIM, depth, what.as_bytes(), out);
-                }
+        // One line is not worth another one that says that it is left out.
+        let left_out = if left > 1 { most.first..most.first + left } else { 0..0 };
+        let mut rest = text;
+        let mut safe = Vec::new();
+        for number in 0..count {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let (line, behind) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+            if number == left_out.start && left > 1 {
+                let bytes = nth_line(rest, left);
+                rest = &rest[bytes..];
+                let what = format!("… {} more lines, {}", grouped(left as u64), size_of(bytes as u64));
+                self.line(Look::DIM, depth, what.as_bytes(), out);
+            }
+            if left_out.contains(&number) {
                 continue;
             }
-            let shown = cut_to_columns(line, most.columns);
-            let rest = line.len() - shown.len();
-            let more = if rest == 0 { String::new() } else { format!("… {} more", size_of(rest as u64)) };
+            rest = behind;
+            safe.clear();
+            push_safe(line.strip_suffix(b"\r").unwrap_or(line), &mut safe);
+            let line = String::from_utf8_lossy(&safe);
+            let shown = cut_to_columns(&line, most.columns);
+            let more = line.len() - shown.len();
+            let more = if more == 0 { String::new() } else { format!("… {} more", size_of(more as u64)) };
             out.extend(std::iter::repeat_n(b' ', if line.is_empty() { 0 } else { depth }));
             self.paint_safe(look, shown, out);
             self.paint_safe(Look::DIM, &more, out);
@@ -477,13 +502,13 @@ impl Human {
 }
 
 /// A command's line: `cmd`, or `command` as a string or as words, those behind `bash -lc` alone.
-fn command_line(arguments: Object<'_>) -> Option<Vec<u8>> {
+fn command_line(arguments: &Object<'_>) -> Option<Vec<u8>> {
     if let Some(line) = arguments.text("cmd").or_else(|| arguments.text("command")) {
         return Some(line);
     }
     // `local_shell` has them inside its action.
     let action = arguments.object("action");
-    let holder = if arguments.get("command").is_some() { arguments } else { action };
+    let holder = if arguments.get("command").is_some() { arguments } else { &action };
     let words: Vec<Vec<u8>> = holder.elements("command").map(any_text).collect();
     match words.as_slice() {
         [] => None,
@@ -495,7 +520,7 @@ fn command_line(arguments: Object<'_>) -> Option<Vec<u8>> {
 }
 
 /// A patch's text.
-fn patch(arguments: Object<'_>) -> Option<Vec<u8>> {
+fn patch(arguments: &Object<'_>) -> Option<Vec<u8>> {
     ["_raw", "input", "patch"].into_iter().find_map(|name| arguments.text(name))
 }
 
@@ -533,6 +558,11 @@ fn codex_preamble(content: &[u8]) -> (Vec<u8>, &[u8]) {
         }
     }
     (Vec::new(), content)
+}
+
+/// Where the line begins that comes behind so many.
+fn nth_line(text: &[u8], count: usize) -> usize {
+    memchr::memchr_iter(b'\n', text).nth(count.saturating_sub(1)).map_or(text.len(), |newline| newline + 1)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

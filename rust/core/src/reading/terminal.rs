@@ -11,6 +11,9 @@ const REPLACEMENT: &str = "\u{FFFD}";
 /// Appends `text`, which may be WTF-8 or no UTF-8 at all, with all that could drive a terminal made visible: control
 /// characters as `^[`, others as `<U+202E>`. Newlines and tabs stay; a carriage return before a newline is left out.
 pub fn push_safe(text: &[u8], out: &mut Vec<u8>) {
+    if text.chunks(64).all(is_plain) {
+        return out.extend_from_slice(text);
+    }
     let mut is_replaced = false;
     for chunk in text.utf8_chunks() {
         if !chunk.valid().is_empty() {
@@ -22,6 +25,12 @@ pub fn push_safe(text: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(REPLACEMENT.as_bytes());
         }
     }
+}
+
+/// Whether a text is shown as it is: most are. Written so that it is looked at many bytes at once.
+fn is_plain(text: &[u8]) -> bool {
+    let is_other = |byte: u8| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte > b'~';
+    !text.iter().fold(false, |has_other, byte| has_other | is_other(*byte))
 }
 
 fn push_safe_str(text: &str, out: &mut Vec<u8>) {
@@ -71,6 +80,10 @@ fn is_harmful(character: char) -> bool {
 /// As many characters from the start of `text` as fit in so many columns. Marks stay with the character they belong to.
 #[must_use]
 pub fn cut_to_columns(text: &str, columns: usize) -> &str {
+    // No character has more columns than bytes.
+    if text.len() <= columns {
+        return text;
+    }
     let mut taken = 0;
     for (at, character) in text.char_indices() {
         taken += character.width().unwrap_or(0);

@@ -54,3 +54,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_character_has_more_columns_than_bytes() {
+    let columns = |character: char| character.width().unwrap_or(0);
+    let wider = ('\0'..=char::MAX).find(|character| columns(*character) > character.len_utf8());
+    assert_eq!(wider, None);
+}
