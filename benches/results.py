@@ -255,6 +255,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(heads), f"|{rule}|", *(line(row) for row in rows)])
 
 
+def percentile(values: list[float], part: int) -> float:
+    """Return what `part` of 100 values do not exceed."""
+    return sorted(values)[max(0, -(-len(values) * part // 100) - 1)]
+
+
 def times(ratio: float) -> str:
     """Return a ratio as it is printed."""
     return f"{ratio:.2f}x"

@@ -27,7 +27,7 @@ import machine
 from command_line import PUBLISHED_PYTHON_VARIABLE, is_program, progress, say, succeeds
 from following import Agent, Running, WakeUps, install_loops, size_of, wait_until
 from measure import RunError, Sample, median_cpu, median_wall, pipe_with, time_run
-from results import MEBIBYTE, TRUE, Bar, hold, mebibytes, milliseconds, store, table, times
+from results import MEBIBYTE, TRUE, Bar, hold, mebibytes, milliseconds, percentile, store, table, times
 
 MNGR_PYTHON_VARIABLE = "MNGR_CODEX_MNGR_PYTHON"
 
@@ -552,7 +552,7 @@ def bars(results: FollowResults) -> list[Bar]:
     latencies = results.latencies[WATCH]
     found = [
         hold("line to record, median", statistics.median(latencies), MAX_LATENCY_MEDIAN, milliseconds),
-        hold("line to record, 99 of 100", _percentile(latencies, 99), MAX_LATENCY_P99, milliseconds),
+        hold("line to record, 99 of 100", percentile(latencies, 99), MAX_LATENCY_P99, milliseconds),
     ]
     small = median_wall(results.onces[f"{ONCE}, 1 MB"])
     for size in ("100 MB", "1 GB"):
@@ -628,7 +628,7 @@ def _latencies_table(results: FollowResults) -> str:
         (
             name,
             str(len(found)),
-            *(milliseconds(_percentile(found, part)) for part in (50, 95, 99)),
+            *(milliseconds(percentile(found, part)) for part in (50, 95, 99)),
             milliseconds(max(found)),
         )
         for name, found in results.latencies.items()
@@ -658,7 +658,7 @@ def _runs_table(samples: dict[str, list[Sample]], reference: str) -> str:
             name,
             str(len(runs)),
             milliseconds(median_wall(runs)),
-            milliseconds(_percentile([run.wall for run in runs], 95)),
+            milliseconds(percentile([run.wall for run in runs], 95)),
             milliseconds(median_cpu(runs)),
             times(median_wall(runs) / wall),
             times(median_cpu(runs) / cpu),
@@ -708,11 +708,6 @@ def _wake_ups_but_for_the_net(idle: Idle) -> int | None:
     if idle.wake_ups is None:
         return None
     return max(0, idle.wake_ups - int(idle.seconds / NET_SECONDS) - (idle.seconds % NET_SECONDS > 1))
-
-
-def _percentile(values: list[float], part: int) -> float:
-    """Return what `part` of 100 values do not exceed."""
-    return sorted(values)[max(0, -(-len(values) * part // 100) - 1)]
 
 
 def _size(size: int) -> str:

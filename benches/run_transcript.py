@@ -27,7 +27,7 @@ import generate
 import machine
 from command_line import is_program, progress, say, succeeds
 from measure import Contender, RunError, Sample, median_cpu, median_wall, peak_memory, time_interleaved, time_run
-from results import MEBIBYTE, TRUE, Bar, hold, mebibytes, milliseconds, store, table, times
+from results import MEBIBYTE, TRUE, Bar, hold, mebibytes, milliseconds, percentile, store, table, times
 
 CAT = "cat"
 TAIL, TAIL_OF_USER, COPY, DOCUMENT = "--tail 20", "--tail 20 --role user", "--format jsonl", "--format atif"
@@ -209,7 +209,7 @@ def bars(results: TranscriptResults) -> list[Bar]:
     tail, small = (median_wall(results.parts[size][TAIL]) for size in (large, SMALL))
     cat = median_wall(results.wholes[CAT])
     rate = results.bytes[large] / median_wall(results.wholes[DOCUMENT])
-    p99 = _percentile(results.followed, 99)
+    p99 = percentile(results.followed, 99)
     over_help = median_wall(results.mngr[OURS]) - median_wall(results.mngr[HELP])
     at_least = "pass" if rate >= MIN_DOCUMENT_RATE else "MISS"
     return [
@@ -221,11 +221,6 @@ def bars(results: TranscriptResults) -> list[Bar]:
         hold(f"{OURS}, {large}, over {HELP}", over_help, MAX_OVER_HELP, _difference),
         hold("--follow, record written to printed, 99 of 100", p99, MAX_FOLLOWED, milliseconds),
     ]
-
-
-def _percentile(values: list[float], part: int) -> float:
-    """Return what `part` of 100 values do not exceed."""
-    return sorted(values)[max(0, -(-len(values) * part // 100) - 1)]
 
 
 def _rate(rate: float) -> str:
@@ -264,7 +259,7 @@ def to_markdown(results: TranscriptResults) -> str:
     parts += [f"## All of {large}, to /dev/null", table(heads, wholes)]
     of_mngr = [(what, *_spread(runs)) for what, runs in results.mngr.items()]
     parts += [f"## mngr, {large}", table(("", "runs", "wall", "least", "most", "CPU"), of_mngr)]
-    shares = [milliseconds(_percentile(results.followed, part)) for part in (50, 95, 99, 100)]
+    shares = [milliseconds(percentile(results.followed, part)) for part in (50, 95, 99, 100)]
     followed = [("record written to printed", str(len(results.followed)), *shares)]
     parts += ["## Following", table(("", "records", "median", "95 of 100", "99 of 100", "longest"), followed)]
     verdicts = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
