@@ -1,6 +1,7 @@
 """`mngr-codex transcript`: what can be named, what is chosen of it, and what is said where nothing can be shown."""
 
 import json
+import os
 import random
 import subprocess
 from pathlib import Path
@@ -88,6 +89,18 @@ class TestTarget:
         (tmp_path / "events.jsonl").touch()
         assert shown(tmp_path / "events.jsonl").stdout == b""
         assert json.loads(shown(tmp_path / "events.jsonl", "--format", "json").stdout) == []
+
+    def test_a_pipe_is_refused_before_it_is_read(self, tmp_path: Path) -> None:
+        """It can be read but once, and would have to be read twice."""
+        os.mkfifo(tmp_path / "pipe")
+        for target in (tmp_path / "pipe", Path("/dev/null")):
+            done = run("transcript", target)
+            assert (done.status, done.stdout) == (1, b"")
+            assert str(target) in done.stderr and "save what comes" in done.stderr
+
+    def test_a_path_that_leads_nowhere(self, tmp_path: Path) -> None:
+        done = run("transcript", tmp_path / "none")
+        assert done.status == 1 and done.stderr == f"mngr-codex: there is no file {tmp_path / 'none'}\n"
 
     def test_a_path_drives_no_terminal(self, tmp_path: Path) -> None:
         done = run("transcript", tmp_path / "a\x1b[31mb")

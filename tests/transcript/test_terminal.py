@@ -63,6 +63,9 @@ def terminal(
     monkeypatch.delenv("TMUX", raising=False)
     # A socket's path must be short.
     monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path_factory.mktemp("t")))
+    # The shell must neither read nor write what is the user's.
+    monkeypatch.setenv("HOME", str(host_dir.parent))
+    monkeypatch.delenv("HISTFILE", raising=False)
     monkeypatch.setenv("PS1", "$ ")
     monkeypatch.setenv("LANG", "C.UTF-8")
     size = ("-x", "100", "-y", "30")

@@ -46,6 +46,12 @@ pub struct Agent {
 /// Why nothing can be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
+    /// No file is called so, and no agent can be.
+    #[error("there is no file {name}")]
+    NoFile {
+        /// What the user said.
+        name: String,
+    },
     /// Neither a file nor an agent is called so.
     #[error("there is no file {name}, and no agent of that name under {agents}; `mngr list` shows those that there are{kept}", kept = kept(kept_copies))]
     Nothing {
@@ -84,6 +90,12 @@ pub enum TargetError {
     #[error("{path} is neither a rollout nor a common transcript: its first line is no record of either")]
     Neither {
         /// The file.
+        path: String,
+    },
+    /// A pipe or device, which can be read but once.
+    #[error("{path} is a pipe or a device; save what comes from it to a file, and name that")]
+    NoFileOnDisk {
+        /// Its path.
         path: String,
     },
     /// It cannot be read.
@@ -131,13 +143,12 @@ pub fn find(name: &Path) -> Result<Target, TargetError> {
         Ok(metadata) if metadata.is_dir() => in_folder(name),
         Ok(_) => return in_file(name),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            let (agents, kept_copies) = (String::new(), Vec::new());
-            Err(TargetError::Nothing { name: shown(name), agents, kept_copies })
+            Err(TargetError::NoFile { name: shown(name) })
         }
         Err(error) => return Err(failed(error)),
     };
     match in_folder {
-        Err(TargetError::NoTranscript { .. } | TargetError::Nothing { .. }) if name.iter().count() == 1 => {}
+        Err(TargetError::NoTranscript { .. } | TargetError::NoFile { .. }) if name.iter().count() == 1 => {}
         found => return found,
     }
     match (named(name, &host_dir()), in_folder) {
@@ -255,6 +266,9 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
 fn in_file(path: &Path) -> Result<Target, TargetError> {
     let failed = |source| TargetError::Io { path: shown(path), source };
     let absolute = std::path::absolute(path).map_err(failed)?;
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(TargetError::NoFileOnDisk { path: shown(path) });
+    }
     let kind = kind_of(&absolute).map_err(failed)?;
     match kind {
         Some(FileKind::Rollout) => {

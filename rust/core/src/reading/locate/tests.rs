@@ -239,7 +239,7 @@ fn a_path_that_leads_nowhere_is_no_agents_name() {
     write(&folder.path().join("file"), "");
     for path in [gone.clone(), gone.join("further"), folder.path().join("file/further")] {
         let error = find(&path).expect_err("is not there");
-        assert!(matches!(&error, TargetError::Nothing { name, .. } if *name == shown(&path)), "{error}");
+        assert!(matches!(&error, TargetError::NoFile { name } if *name == shown(&path)), "{error}");
     }
 }
 
