@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import threading
@@ -136,6 +137,36 @@ def test_a_transcript_that_is_rotated(state: State) -> None:
             state.write(step(f"first of {number}"))
             assert [followed.message(), followed.message()] == [f"last of {number}", f"first of {number}"]
         followed.end()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_busy_transcript_that_is_rotated_again_and_again(state: State, seed: int) -> None:
+    """Lines come in pieces, many at once, and files go while they are looked at: each line is shown once, in order."""
+    chance = random.Random(seed)
+    state.transcript.unlink()
+    written: list[str] = []
+    with following("fix-it", "--format", "jsonl") as followed:
+        rotated = 0
+        while len(written) < 5000:
+            lines = [
+                json.dumps(
+                    {"type": "step", "source": "user", "n": len(written) + number, "x": "x" * chance.randrange(2000)}
+                )
+                for number in range(chance.randrange(1, 200))
+            ]
+            written += lines
+            data = "".join(f"{line}\n" for line in lines).encode()
+            with state.transcript.open("ab", buffering=0) as file:
+                while data:
+                    count = chance.choice([7, 4096, 100_000])
+                    file.write(data[:count])
+                    data = data[count:]
+            if chance.random() < 0.4:
+                rotated += 1
+                state.transcript.rename(state.transcript.with_name(f"events.jsonl.{20260101000000000000 + rotated}"))
+        shown = [followed.says() for _ in written]
+        assert shown == written
+        assert followed.end(signal.SIGTERM) == -signal.SIGTERM
 
 
 def test_a_transcript_that_is_written_anew(state: State) -> None:

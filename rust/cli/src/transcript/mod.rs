@@ -261,12 +261,14 @@ impl Shown<'_> {
     fn show(&mut self, out: &mut Output) -> Result<(), Failure> {
         let found = locate::find(&self.arguments.target).map_err(Failure::said)?;
         let source = match &found {
-            Target::Transcript { files, current, agent } => {
+            Target::Transcript { files, is_all, current, agent } => {
                 if files.is_empty() && !self.arguments.follow {
                     let advice = "the agent has not written one yet; --follow waits for it";
                     return Err(Failure::Said(format!("there is no transcript {}: {advice}", shown(current))));
                 }
-                let stream = Stream::open(files.iter().cloned()).map_err(|(path, error)| cannot_read(&path, &error))?;
+                let opened =
+                    if *is_all { Stream::open_all(files, current) } else { Stream::open(files.iter().cloned()) };
+                let stream = opened.map_err(|(path, error)| cannot_read(&path, &error))?;
                 Source { stream, path: current, agent, rollout: false }
             }
             Target::Rollout { path, agent } if self.is_one_pass() => return self.show_rollout(path, agent, out),

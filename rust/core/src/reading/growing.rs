@@ -127,7 +127,8 @@ impl Growing {
             ReadError { path: path.clone(), source }
         };
         let open = match stream.last() {
-            Some((last, file, _)) if last == path => {
+            // A last one that was rotated comes before the one that is not there yet.
+            Some((last, file, _)) if last.parent() == path.parent() => {
                 let end = stream.end_of_whole_lines().map_err(failed)?;
                 Some(Open::at(file.try_clone().map_err(failed)?, end).map_err(failed)?)
             }
@@ -195,15 +196,21 @@ impl Growing {
             {
                 return Ok(turn);
             }
-            if let Some(open) = &mut self.open
-                && let Some(next) = behind(open, &self.path)
-            {
-                // What was written to it last, before it was rotated; then the next one, which may be rotated as well.
-                open.read(&path, line)?;
-                if let Some(next) = next.map_err(|error| failed(0, error))? {
-                    *open = next;
+            if let Some(open) = &mut self.open {
+                match behind(open, &self.path).map_err(|error| failed(0, error))? {
+                    Behind::NotRotated => {}
+                    // What was written to it last, before it was rotated.
+                    Behind::Nothing => {
+                        open.read(&path, line)?;
+                        return Ok(turn);
+                    }
+                    // Then the next one, which may be rotated as well.
+                    Behind::Next(next) => {
+                        open.read(&path, line)?;
+                        *open = next;
+                        continue;
+                    }
                 }
-                continue;
             }
             // Rotated away, and the next one is not there yet; or not there at all.
             let Some(_) = there else { return Ok(turn) };
@@ -228,25 +235,59 @@ impl Growing {
     }
 }
 
-/// The file that comes behind one that stands beside `path` under a name that mngr gives to what it rotates away; `None`
-/// where it does not stand there. The file behind it is none where it was rotated away in this moment.
-fn behind(open: &Open, path: &Path) -> Option<io::Result<Option<Open>>> {
-    if path.file_name().is_none_or(|name| name != CURRENT) {
-        return None;
+/// What comes behind a file.
+enum Behind {
+    /// It does not stand beside its path under a name that mngr gives to what it rotates away.
+    NotRotated,
+    /// It does, and there is no other one yet.
+    Nothing,
+    /// It does, and this is the next one.
+    Next(Open),
+}
+
+/// Looks what comes behind a file that is no longer at `path`. Files may be rotated meanwhile: what is seen must be so twice.
+fn behind(open: &Open, path: &Path) -> io::Result<Behind> {
+    /// As often as it is looked anew: each time another file was rotated.
+    const MOST_LOOKS: usize = 64;
+    let Some(folder) = path.parent().filter(|_| path.file_name().is_some_and(|name| name == CURRENT)) else {
+        return Ok(Behind::NotRotated);
+    };
+    let list = || -> Vec<(PathBuf, fs::Metadata)> {
+        let files = files_in(folder).unwrap_or_default().into_iter();
+        files.filter_map(|file| fs::metadata(&file).ok().map(|metadata| (file, metadata))).collect()
+    };
+    let is_same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+    let place_in = |files: &[(PathBuf, fs::Metadata)]| files.iter().position(|(_, metadata)| open.is(metadata));
+    let mut files = list();
+    for _ in 0..MOST_LOOKS {
+        let next = match place_in(&files) {
+            Some(place) if files[place].0 != path => files.get(place + 1),
+            _ => None,
+        };
+        let opened = match next.map(|(next, _)| File::open(next)) {
+            Some(Err(error)) if error.kind() != ErrorKind::NotFound => return Err(error),
+            opened => opened.and_then(Result::ok),
+        };
+        let again = list();
+        let is_settled = files.len() == again.len()
+            && files
+                .iter()
+                .zip(&again)
+                .all(|((one, of_one), (other, of_other))| one == other && is_same(of_one, of_other));
+        match (place_in(&again), opened) {
+            (Some(place), Some(opened))
+                if again
+                    .get(place + 1)
+                    .is_some_and(|(_, next)| opened.metadata().is_ok_and(|opened| is_same(&opened, next))) =>
+            {
+                return Open::at(opened, 0).map(Behind::Next);
+            }
+            (Some(place), None) if is_settled && again[place].0 != path => return Ok(Behind::Nothing),
+            (None, _) if is_settled => return Ok(Behind::NotRotated),
+            _ => files = again,
+        }
     }
-    let files = path.parent().map(files_in).and_then(Result::ok).unwrap_or_default();
-    let files: Vec<_> = files.into_iter().filter_map(|file| Some((fs::metadata(&file).ok()?, file))).collect();
-    let place = files.iter().position(|(is_of, file)| file != path && open.is(is_of))?;
-    let (known, next) = files.get(place + 1)?;
-    Some(match File::open(next) {
-        Ok(file) => match file.metadata() {
-            Ok(opened) if (opened.dev(), opened.ino()) == (known.dev(), known.ino()) => Open::at(file, 0).map(Some),
-            Ok(_) => Ok(None),
-            Err(error) => Err(error),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    })
+    Ok(Behind::Nothing)
 }
 
 #[cfg(test)]

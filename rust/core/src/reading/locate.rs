@@ -20,6 +20,8 @@ pub enum Target {
     Transcript {
         /// Its files, the oldest first; none where the agent has written none yet.
         files: Vec<PathBuf>,
+        /// Whether these are all that stand in its folder, or one that was named alone.
+        is_all: bool,
         /// The one that it grows in.
         current: PathBuf,
         /// Whose it is, where that is known.
@@ -229,7 +231,7 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
     let own = files_in(&absolute).map_err(failed)?;
     if !own.is_empty() {
         let agent = absolute.ancestors().skip(1).find(|above| data(above).is_some()).map(agent).unwrap_or_default();
-        return Ok(Target::Transcript { files: own, current: absolute.join(CURRENT), agent });
+        return Ok(Target::Transcript { files: own, is_all: true, current: absolute.join(CURRENT), agent });
     }
     let events = absolute.join("events");
     let mut transcripts: Vec<(PathBuf, Vec<PathBuf>)> = Vec::new();
@@ -245,11 +247,11 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
     match transcripts.as_slice() {
         [(transcript, files)] => {
             let (files, current) = (files.clone(), transcript.join(CURRENT));
-            Ok(Target::Transcript { files, current, agent: agent(&absolute) })
+            Ok(Target::Transcript { files, is_all: true, current, agent: agent(&absolute) })
         }
         [] if data(&absolute).is_some() || state_dir.own().is_dir() => {
             let current = state_dir.common_transcript();
-            Ok(Target::Transcript { files: Vec::new(), current, agent: agent(&absolute) })
+            Ok(Target::Transcript { files: Vec::new(), is_all: true, current, agent: agent(&absolute) })
         }
         [] => {
             let advice = "name one, or a transcript, a rollout or an agent";
@@ -277,7 +279,7 @@ fn in_file(path: &Path) -> Result<Target, TargetError> {
         }
         Some(FileKind::Transcript) => {
             let agent = absolute.ancestors().skip(1).find(|above| data(above).is_some()).map(agent).unwrap_or_default();
-            Ok(Target::Transcript { files: vec![absolute.clone()], current: absolute, agent })
+            Ok(Target::Transcript { files: vec![absolute.clone()], is_all: false, current: absolute, agent })
         }
         None => Err(TargetError::Neither { path: shown(path) }),
     }

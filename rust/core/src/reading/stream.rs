@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::backwards::Backwards;
@@ -69,6 +69,32 @@ impl Stream {
             Err(error) => Err((path, error)),
         });
         Ok(Self { segments: segments.collect::<Result<_, _>>()?, limit: DEFAULT_LINE_LIMIT })
+    }
+
+    /// Opens all files of the stream that grows at `current`, also while they are rotated; of `files` it is known that they
+    /// were all a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of the file that cannot be opened, with its path.
+    pub fn open_all(files: &[PathBuf], current: &Path) -> Result<Self, (PathBuf, io::Error)> {
+        /// As often as they are opened anew: each time another file was rotated.
+        const MOST_TIMES: usize = 16;
+        let (mut files, folder) = (files.to_vec(), current.parent().unwrap_or(Path::new(".")));
+        for _ in 1..MOST_TIMES {
+            let opened = Self::open(files.iter().cloned());
+            let listed = files_in(folder).unwrap_or_default();
+            match opened {
+                Ok(stream) if listed == files && stream.segments.iter().all(Segment::is_at_its_path) => {
+                    return Ok(stream);
+                }
+                Err((path, error)) if error.kind() != ErrorKind::NotFound || listed == files => {
+                    return Err((path, error));
+                }
+                _ => files = listed,
+            }
+        }
+        Self::open(files)
     }
 
     /// A stream of one file that is open, up to `length`; `path` is what messages call it.
@@ -207,6 +233,13 @@ impl Stream {
 }
 
 impl Segment {
+    /// Whether the file that is open stands where it was opened.
+    fn is_at_its_path(&self) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let (opened, there) = (self.file.metadata().map(identity), fs::metadata(&self.path).map(identity));
+        matches!((opened, there), (Ok(opened), Ok(there)) if opened == there)
+    }
+
     /// Where the last whole line ends at or behind `start`.
     fn whole_lines(&self, start: u64) -> io::Result<u64> {
         const BLOCK: u64 = 64 << 10;
@@ -366,6 +399,21 @@ impl StreamBackwards<'_> {
 ///
 /// What the system says of the folder.
 pub fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    /// As often as a folder is listed in which something moves: each time something else has.
+    const MOST_LISTINGS: usize = 16;
+    let mut files = listed_in(folder)?;
+    for _ in 1..MOST_LISTINGS {
+        // A file that is renamed while its folder is listed can be missing under both of its names.
+        let again = listed_in(folder)?;
+        if again == files {
+            break;
+        }
+        files = again;
+    }
+    Ok(files)
+}
+
+fn listed_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut rotated = Vec::new();
     let mut current = None;
     for entry in fs::read_dir(folder)? {

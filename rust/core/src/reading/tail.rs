@@ -48,9 +48,14 @@ pub enum TailError {
 /// [`TailError`]
 pub fn tail(path: &Path, count: u64, progress: &mut dyn FnMut(u64) -> bool) -> Result<Vec<u8>, TailError> {
     let stream = match locate::at(path)? {
-        Target::Transcript { files, current, .. } => {
-            let files = if files.is_empty() { vec![current] } else { files };
-            Stream::open(files).map_err(|(path, source)| TailError::Open { path, source })?
+        Target::Transcript { files, is_all, current, .. } => {
+            // Where there is none yet, that is told of the one that will be.
+            let opened = match files.as_slice() {
+                [] => Stream::open([current]),
+                files if is_all => Stream::open_all(files, &current),
+                files => Stream::open(files.iter().cloned()),
+            };
+            opened.map_err(|(path, source)| TailError::Open { path, source })?
         }
         Target::Rollout { path, .. } => {
             let opened = |source| TailError::Open { path: path.clone(), source };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
@@ -49,10 +50,25 @@ impl Watched {
 #[derive(Default)]
 pub struct Watches {
     inotify: Option<OwnedFd>,
-    /// The wishes that the kernel took, by the number that it gave each path.
-    taken: HashMap<i32, Vec<Watched>>,
+    /// The wishes that the kernel took, by the number that it gave each file or folder.
+    taken: HashMap<i32, Vec<Taken>>,
     wanted: Vec<Watched>,
     untold: Option<Untold>,
+}
+
+/// A wish that the kernel took.
+#[derive(Clone)]
+struct Taken {
+    watched: Watched,
+    /// What stood at its path: the kernel watches that, also when it is moved away and another one is put in its place.
+    identity: Option<Identity>,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> Option<Identity> {
+    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Watches {
@@ -64,16 +80,21 @@ impl Watches {
         }
         self.untold = wanted.iter().find_map(|watched| shared(watched.path()));
         self.wanted = wanted;
-        let before: Vec<Watched> = self.taken.values().flatten().cloned().collect();
+        let before = self.taken.clone();
         if let Err(error) = self.take() {
             self.untold = Some(Untold::Limit(std::io::Error::from(error).to_string()));
         }
-        self.taken.values().flatten().any(|watched| !before.contains(watched))
+        let was_taken = |number: &i32, watched: &Watched| {
+            before.get(number).is_some_and(|before| before.iter().any(|taken| taken.watched == *watched))
+        };
+        self.taken.iter().any(|(number, taken)| taken.iter().any(|taken| !was_taken(number, &taken.watched)))
     }
 
+    /// Whether the kernel watches what stands at its path now, or cannot.
     fn is_taken(&self, watched: &Watched) -> bool {
-        let is_taken = self.taken.values().flatten().any(|taken| taken == watched);
-        is_taken || self.untold.is_some() || !watched.path().exists()
+        let there = identity(watched.path());
+        let is_it = |taken: &Taken| taken.watched == *watched && taken.identity == there;
+        there.is_none() || self.untold.is_some() || self.taken.values().flatten().any(is_it)
     }
 
     fn take(&mut self) -> Result<(), Errno> {
@@ -82,13 +103,15 @@ impl Watches {
             None => inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?,
         };
         let inotify = self.inotify.insert(inotify);
-        let mut taken: HashMap<i32, Vec<Watched>> = HashMap::new();
+        let mut taken: HashMap<i32, Vec<Taken>> = HashMap::new();
         let mut result = Ok(());
         for watched in &self.wanted {
             let before = self.wanted.iter().filter(|other| other.path() == watched.path());
             let flags = before.fold(WatchFlags::empty(), |flags, other| flags | other.flags());
+            // Looked up first: where another one comes in between, that is seen the next time.
+            let identity = identity(watched.path());
             match inotify::add_watch(&*inotify, watched.path(), flags) {
-                Ok(number) => taken.entry(number).or_default().push(watched.clone()),
+                Ok(number) => taken.entry(number).or_default().push(Taken { watched: watched.clone(), identity }),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
                 Err(error) => result = Err(error),
             }
@@ -143,7 +166,7 @@ impl Watches {
                         ended.push(event.wd());
                     }
                     let watched = self.taken.get(&event.wd()).into_iter().flatten();
-                    is_told |= watched.into_iter().any(|watched| match (watched, &name) {
+                    is_told |= watched.into_iter().any(|taken| match (&taken.watched, &name) {
                         (Watched::Names(_, beginning), Some(name)) => name.starts_with(beginning.as_encoded_bytes()),
                         _ => true,
                     });

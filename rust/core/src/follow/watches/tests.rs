@@ -50,6 +50,27 @@ fn what_is_appended_is_told_once() {
 }
 
 #[test]
+fn of_a_file_in_the_place_of_another_one_is_told_too() {
+    for is_moved_away in [true, false] {
+        let mut place = Place::new();
+        // Who still has the old one open keeps it alive.
+        let _open = File::open(&place.file).expect("it is there");
+        let (old, new) = (place.folder.path().join("old"), place.folder.path().join("new"));
+        if is_moved_away {
+            fs::rename(&place.file, old).expect("can be moved");
+        }
+        fs::write(&new, "a\n").expect("can be written");
+        fs::rename(new, &place.file).expect("can be moved");
+        assert!(place.is_told());
+        assert!(place.watch(), "it is another file");
+        assert!(!place.watch());
+        assert!(!place.is_told());
+        place.append();
+        assert!(place.is_told());
+    }
+}
+
+#[test]
 fn a_wait_ends_with_a_change() {
     let mut place = Place::new();
     place.append();

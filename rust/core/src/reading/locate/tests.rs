@@ -34,7 +34,12 @@ fn agent_of(kind: Option<&str>, id: Option<&str>) -> Agent {
 
 /// A transcript of one file.
 fn transcript(current: PathBuf, agent: Agent) -> Target {
-    Target::Transcript { files: vec![current.clone()], current, agent }
+    Target::Transcript { files: vec![current.clone()], is_all: true, current, agent }
+}
+
+/// As [`transcript`], where its file was named.
+fn named_alone(current: PathBuf, agent: Agent) -> Target {
+    Target::Transcript { files: vec![current.clone()], is_all: false, current, agent }
 }
 
 /// What a file is that holds this.
@@ -57,7 +62,8 @@ fn a_state_dir_has_its_agents_transcript() {
     let expected = transcript(current.clone(), agent_of(Some("codex"), Some("agent-1")));
     assert_eq!(find(&state_dir).expect("is there"), expected);
     assert_eq!(find(current.parent().expect("has one")).expect("is there"), expected);
-    assert_eq!(find(&current).expect("is there"), expected);
+    let alone = named_alone(current.clone(), agent_of(Some("codex"), Some("agent-1")));
+    assert_eq!(find(&current).expect("is there"), alone);
 }
 
 #[test]
@@ -79,10 +85,10 @@ fn rotated_files_come_first_and_count_also_alone() {
     }
     let agent = agent_of(Some("codex"), Some("agent-1"));
     let all = [rotated.to_vec(), vec![current.clone()]].concat();
-    let expected = Target::Transcript { files: all, current: current.clone(), agent: agent.clone() };
+    let expected = Target::Transcript { files: all, is_all: true, current: current.clone(), agent: agent.clone() };
     assert_eq!(in_folder(&state_dir).expect("is there"), expected);
     fs::remove_file(&current).expect("can be removed");
-    let expected = Target::Transcript { files: rotated.to_vec(), current, agent };
+    let expected = Target::Transcript { files: rotated.to_vec(), is_all: true, current, agent };
     assert_eq!(in_folder(&state_dir).expect("is there"), expected);
 }
 
@@ -96,7 +102,7 @@ fn an_agent_that_has_written_nothing_yet_has_a_transcript_without_files() {
         [(known, agent_of(Some("codex"), Some("agent-1"))), (ours, agent_of(None, Some("agent-2")))]
     {
         let current = state_dir.join("events/codex/common_transcript/events.jsonl");
-        let expected = Target::Transcript { files: Vec::new(), current, agent };
+        let expected = Target::Transcript { files: Vec::new(), is_all: true, current, agent };
         assert_eq!(in_folder(&state_dir).expect("is one"), expected);
     }
 }
@@ -261,7 +267,7 @@ fn a_transcript_is_told_by_its_content() {
     let path = folder.path().join(ROLLOUT);
     for text in [format!("{HEADER}\n").into_bytes(), compressed(&format!("{HEADER}\n"))] {
         write(&path, text);
-        assert_eq!(find(&path).expect("is one"), transcript(path.clone(), Agent::default()));
+        assert_eq!(find(&path).expect("is one"), named_alone(path.clone(), Agent::default()));
     }
 }
 
@@ -271,9 +277,10 @@ fn of_several_agents_above_a_transcript_the_nearest_has_it() {
     let outer = agent_in(host.path(), "agent-1", "ada", &[]);
     let inner = agent_in(&outer, "agent-2", "bob", &["codex"]);
     let current = inner.join("events/codex/common_transcript/events.jsonl");
-    let expected = transcript(current.clone(), agent_of(Some("codex"), Some("agent-2")));
-    assert_eq!(in_file(&current).expect("is one"), expected);
-    assert_eq!(in_folder(current.parent().expect("has one")).expect("is one"), expected);
+    let agent = agent_of(Some("codex"), Some("agent-2"));
+    assert_eq!(in_file(&current).expect("is one"), named_alone(current.clone(), agent.clone()));
+    let folder = in_folder(current.parent().expect("has one"));
+    assert_eq!(folder.expect("is one"), transcript(current, agent));
 }
 
 #[test]
