@@ -65,7 +65,7 @@ impl Open {
     }
 
     fn is(&self, other: &fs::Metadata) -> bool {
-        self.file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (other.dev(), other.ino()))
+        self.file.metadata().is_ok_and(|own| is_same(&own, other))
     }
 
     /// Hands over the whole lines behind those that were read.
@@ -171,66 +171,97 @@ impl Growing {
         };
         let mut turn = None;
         loop {
-            if let Some(open) = &mut self.open {
-                let length = open.file.metadata().map_err(|error| failed(open.next, error))?.len();
-                if length < open.next {
-                    // It is cut: made anew in its place, which whoever follows a rollout does up to where both agree.
-                    open.lines = Open::lines(&open.file, open.next).map_err(|error| failed(open.next, error))?;
-                } else if before(&open.file, open.next).map_err(|error| failed(open.next, error))? != open.known {
-                    let file = open.file.try_clone().map_err(|error| failed(0, error))?;
-                    *open = Open::at(file, 0).map_err(|error| failed(0, error))?;
-                    turn = Some(Turn::Rewritten);
-                }
-                if length >= open.next {
-                    open.read(&path, line)?;
-                }
-            }
-            let there = match fs::metadata(&self.path) {
-                Ok(there) if there.is_dir() => return Err(failed(0, io::Error::from(ErrorKind::IsADirectory))),
-                Ok(there) => Some(there),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
-                Err(error) => return Err(failed(0, error)),
+            let Some(open) = &mut self.open else {
+                let Some(file) = first(&path).map_err(|error| failed(0, error))? else { return Ok(turn) };
+                self.open = Some(Open::at(file, 0).map_err(|error| failed(0, error))?);
+                continue;
             };
-            if let (Some(open), Some(there)) = (&self.open, &there)
-                && open.is(there)
-            {
+            let length = open.file.metadata().map_err(|error| failed(open.next, error))?.len();
+            if length < open.next {
+                // It is cut: made anew in its place, which whoever follows a rollout does up to where both agree.
+                open.lines = Open::lines(&open.file, open.next).map_err(|error| failed(open.next, error))?;
+            } else if before(&open.file, open.next).map_err(|error| failed(open.next, error))? != open.known {
+                let file = open.file.try_clone().map_err(|error| failed(0, error))?;
+                *open = Open::at(file, 0).map_err(|error| failed(0, error))?;
+                turn = Some(Turn::Rewritten);
+            }
+            if length >= open.next {
+                open.read(&path, line)?;
+            }
+            let there = at(&path).map_err(|error| failed(0, error))?;
+            if there.as_ref().is_some_and(|there| open.is(there)) {
                 return Ok(turn);
             }
-            if let Some(open) = &mut self.open {
-                match behind(open, &self.path).map_err(|error| failed(0, error))? {
-                    Behind::NotRotated => {}
-                    // What was written to it last, before it was rotated.
-                    Behind::Nothing => {
-                        open.read(&path, line)?;
-                        return Ok(turn);
-                    }
-                    // Then the next one, which may be rotated as well.
-                    Behind::Next(next) => {
-                        open.read(&path, line)?;
-                        *open = next;
-                        continue;
-                    }
+            match behind(open, &path).map_err(|error| failed(0, error))? {
+                Behind::NotRotated => {}
+                // What was written to it last, before it was rotated.
+                Behind::Nothing => {
+                    open.read(&path, line)?;
+                    return Ok(turn);
+                }
+                // Then the next one, which may be rotated as well.
+                Behind::Next(next) => {
+                    open.read(&path, line)?;
+                    *open = next;
+                    continue;
                 }
             }
-            // Rotated away, and the next one is not there yet; or not there at all.
+            // Removed, or another one was put in its place.
             let Some(_) = there else { return Ok(turn) };
-            let file = match File::open(&self.path) {
+            let file = match File::open(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(0, error)),
             };
-            let next = match &self.open {
-                None => 0,
-                Some(open) => {
-                    let length = file.metadata().map_err(|error| failed(0, error))?.len();
-                    let is_known = length >= open.next && before(&file, open.next).is_ok_and(|it| it == open.known);
-                    if !is_known {
-                        turn = Some(Turn::Rewritten);
-                    }
-                    if is_known { open.next } else { 0 }
-                }
-            };
-            self.open = Some(Open::at(file, next).map_err(|error| failed(next, error))?);
+            let length = file.metadata().map_err(|error| failed(0, error))?.len();
+            let is_known = length >= open.next && before(&file, open.next).is_ok_and(|it| it == open.known);
+            if !is_known {
+                turn = Some(Turn::Rewritten);
+            }
+            let next = if is_known { open.next } else { 0 };
+            *open = Open::at(file, next).map_err(|error| failed(next, error))?;
+        }
+    }
+}
+
+/// What is at a path, if anything.
+fn at(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err(io::Error::from(ErrorKind::IsADirectory)),
+        Ok(there) if !there.is_file() => Err(io::Error::other("is no file that can be followed")),
+        Ok(there) => Ok(Some(there)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// The files of the transcript that grows at a path, as far as they can be listed: those that were rotated away, the oldest
+/// first, then itself. Only a file of mngr's name is rotated.
+fn files_of(path: &Path) -> Vec<PathBuf> {
+    let folder = path.parent().filter(|_| path.file_name().is_some_and(|name| name == CURRENT));
+    folder.and_then(|folder| files_in(folder).ok()).unwrap_or_default()
+}
+
+/// Opens the first file of a transcript of which there was none. It may have been rotated since, or be while it is opened.
+fn first(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let first = files_of(path).into_iter().next();
+        let candidate = first.as_deref().unwrap_or(path);
+        let opened = match at(candidate)? {
+            None => None,
+            Some(_) => match File::open(candidate) {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            },
+        };
+        // The name of the growing file stands for another one as soon as it is rotated, and then this lists it.
+        if files_of(path).into_iter().next() == first && (opened.is_some() || first.is_none()) {
+            return Ok(opened);
         }
     }
 }
@@ -249,14 +280,10 @@ enum Behind {
 fn behind(open: &Open, path: &Path) -> io::Result<Behind> {
     /// As often as it is looked anew: each time another file was rotated.
     const MOST_LOOKS: usize = 64;
-    let Some(folder) = path.parent().filter(|_| path.file_name().is_some_and(|name| name == CURRENT)) else {
-        return Ok(Behind::NotRotated);
-    };
     let list = || -> Vec<(PathBuf, fs::Metadata)> {
-        let files = files_in(folder).unwrap_or_default().into_iter();
+        let files = files_of(path).into_iter();
         files.filter_map(|file| fs::metadata(&file).ok().map(|metadata| (file, metadata))).collect()
     };
-    let is_same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
     let place_in = |files: &[(PathBuf, fs::Metadata)]| files.iter().position(|(_, metadata)| open.is(metadata));
     let mut files = list();
     for _ in 0..MOST_LOOKS {
