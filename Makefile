@@ -177,5 +177,5 @@ $(CODEX)/installed: $(CODEX)/created Makefile
 .venvs/npm-codex-%/installed: Makefile
 	@echo "== .venvs/npm-codex-$*: codex $*"
 	@mkdir -p $(@D)
-	@npm install --silent --no-fund --no-audit --prefix $(@D) @openai/codex@$*
+	@npm install --loglevel error --no-fund --no-audit --prefix $(@D) @openai/codex@$*
 	@touch $@
