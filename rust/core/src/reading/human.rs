@@ -59,7 +59,17 @@ pub struct Human {
     folded: u64,
     is_first: bool,
     /// The latest output of a call: commands tell it once more.
-    output: (Vec<u8>, Vec<u8>),
+    told: Told,
+}
+
+/// What was shown of a call's result.
+#[derive(Default)]
+struct Told {
+    /// The call's id.
+    call: Vec<u8>,
+    output: Vec<u8>,
+    /// How the command ended, as it was shown.
+    about: Vec<u8>,
 }
 
 /// Of a longer output it is not looked whether a command told the same.
@@ -168,8 +178,8 @@ impl Human {
     /// Nothing shown yet.
     #[must_use]
     pub fn new(style: Style) -> Self {
-        let (day, model, output) = Default::default();
-        Self { style, day, model, folded: 0, is_first: true, output }
+        let (day, model, told) = Default::default();
+        Self { style, day, model, folded: 0, is_first: true, told }
     }
 
     /// Appends how a record is shown, which must be a JSON object.
@@ -349,13 +359,21 @@ impl Human {
         if references > 0 {
             self.line(Look::DIM, 4, b"(has a transcript of its own: --format atif)", out);
         }
-        self.output = if content.len() <= MOST_REMEMBERED { (call, content) } else { Default::default() };
+        let is_remembered = content.len() <= MOST_REMEMBERED;
+        self.told = if is_remembered { Told { call, about, output: content } } else { Told::default() };
     }
 
     /// A command that codex ran for a call.
     fn command(&mut self, record: &Object<'_>, command: &Object<'_>, call: &[u8], out: &mut Vec<u8>) {
         let exit = command.integer("exit_code");
         let failed = exit.is_some_and(|exit| exit != 0);
+        let output = command.get("output").map(any_text).unwrap_or_default();
+        let is_told = !self.style.full && self.told.call == call && contains(&self.told.output, &output);
+        let is_end_told =
+            |exit| self.told.about.split(|byte| *byte == b',').next() == Some(format!("exit {exit}").as_bytes());
+        if is_told && exit.is_some_and(is_end_told) {
+            return;
+        }
         let mut head = Vec::new();
         self.paint(Look::TOOL, b"ran", &mut head);
         let line = command.get("cmd").map(any_text).unwrap_or_default();
@@ -370,8 +388,10 @@ impl Human {
         }
         self.paint(if failed { Look::ERROR } else { Look::DIM }, &about, &mut head);
         self.head(record, 2, &head, out);
-        let output = command.get("output").map(any_text).unwrap_or_default();
-        let is_told = !self.style.full && self.output.0 == call && contains(&self.output.1, &output);
+        if self.style.full {
+            let more = nth_line(&line, 1);
+            self.text(Look::BOLD, 6, &line[more..], Most::ALL, out);
+        }
         if !is_told {
             self.text(if failed { Look::ERROR } else { Look::DIM }, 4, &output, Most::OUTPUT, out);
         }
@@ -569,7 +589,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     memchr::memmem::find(text, part.trim_ascii()).is_some()
 }
 
-/// A command on one line, as long as one is.
+/// A command's first line, as long as one is; whole where nothing is to be shortened.
 fn one_line(text: &[u8], full: bool) -> Vec<u8> {
     const COLUMNS: usize = 120;
     let mut safe = Vec::new();
@@ -577,8 +597,8 @@ fn one_line(text: &[u8], full: bool) -> Vec<u8> {
     let safe = String::from_utf8_lossy(&safe);
     let first = safe.lines().next().unwrap_or_default();
     let shown = if full { first } else { cut_to_columns(first, COLUMNS) };
-    let is_all = shown.len() == safe.trim_end().len();
-    format!("{shown}{}", if is_all || full && first.len() == safe.len() { "" } else { " …" }).into_bytes()
+    let is_all = full || shown.len() == safe.trim_end().len();
+    format!("{shown}{}", if is_all { "" } else { " …" }).into_bytes()
 }
 
 /// A number with a comma before each three digits.

@@ -56,38 +56,53 @@ fn push_safe_str(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Whether a character beyond ASCII drives a terminal or misleads a reader: C1 controls, what turns the direction of
-/// writing, what ends lines, what is invisible (Unicode 17, categories Cc, Zl, Zp and Cf, but for the joiners that
-/// scripts and emoji are written with).
+/// writing, what ends lines, what is invisible (Unicode 17, categories Cc, Zl, Zp and Cf, and fillers that are blank), but
+/// for the joiners and selectors that scripts and emoji are written with.
 fn is_harmful(character: char) -> bool {
     matches!(character,
         '\u{80}'..='\u{9F}'
         | '\u{AD}'
+        | '\u{34F}'
+        | '\u{600}'..='\u{605}'
         | '\u{61C}'
-        | '\u{180E}'
+        | '\u{6DD}'
+        | '\u{70F}'
+        | '\u{890}'..='\u{891}'
+        | '\u{8E2}'
+        | '\u{115F}'..='\u{1160}'
+        | '\u{17B4}'..='\u{17B5}'
+        | '\u{180B}'..='\u{180F}'
         | '\u{200B}'
         | '\u{200E}'..='\u{200F}'
         | '\u{2028}'..='\u{202E}'
         | '\u{2060}'..='\u{206F}'
+        | '\u{2800}'
         | '\u{3164}'
         | '\u{FEFF}'
         | '\u{FFA0}'
         | '\u{FFF0}'..='\u{FFFB}'
+        | '\u{110BD}'
+        | '\u{110CD}'
+        | '\u{13430}'..='\u{1343F}'
         | '\u{1BCA0}'..='\u{1BCA3}'
         | '\u{1D173}'..='\u{1D17A}'
         | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// As many characters from the start of `text` as fit in so many columns. Marks stay with the character they belong to.
+/// As many characters from the start of `text` as fit in so many columns. Marks stay with the character they belong to, as
+/// far as no column has more than a few of them.
 #[must_use]
 pub fn cut_to_columns(text: &str, columns: usize) -> &str {
+    /// Characters to a column, on average: a family of emoji has seven to two.
+    const MOST: usize = 8;
     // No character has more columns than bytes.
     if text.len() <= columns {
         return text;
     }
     let mut taken = 0;
-    for (at, character) in text.char_indices() {
+    for (number, (at, character)) in text.char_indices().enumerate() {
         taken += character.width().unwrap_or(0);
-        if taken > columns {
+        if taken > columns || number >= columns.saturating_mul(MOST) {
             return &text[..at];
         }
     }

@@ -120,6 +120,24 @@ fn a_commands_output_is_shown_once() {
 }
 
 #[test]
+fn a_command_of_which_all_was_told_is_not_told_again() {
+    let told = result(r#""Process exited with code 3\nOutput:\none\n""#, r#""is_error":false"#);
+    let command =
+        |exit: u8| result("\"\"", &format!(r#""command_execution":{{"cmd":"a","exit_code":{exit},"output":"one\n"}}"#));
+    assert!(!shown(&[&told, &command(3)]).contains("ran a"));
+    assert!(shown(&[&told, &command(4)]).contains("ran a  exit 4"));
+    assert!(shown(&[&command(3)]).contains("ran a  exit 3"));
+    assert!(shown_as(FULL, &[&told, &command(3)]).contains("ran a  exit 3"));
+}
+
+#[test]
+fn a_command_of_several_lines_is_shown_whole_where_nothing_is_shortened() {
+    let command = result("\"\"", r#""command_execution":{"cmd":"one\ntwo\nthree","exit_code":0,"output":"x\n"}"#);
+    assert!(shown(&[&command]).contains("ran one …  exit 0\n    x\n"));
+    assert!(shown_as(FULL, &[&command]).contains("ran one  exit 0\n      two\n      three\n    x\n"));
+}
+
+#[test]
 fn copied_context_is_folded() {
     let copied = record("step", "10:00:00", r#""source":"user","message":"old","is_copied_context":true"#);
     let output = result("\"old\"", r#""is_error":false,"is_copied_context":true"#);

@@ -18,6 +18,7 @@ fn what_drives_a_terminal_is_shown() {
         ("user\u{202e}txt.exe\u{2069}", "user<U+202E>txt.exe<U+2069>"),
         ("a\u{2028}b\u{85}c", "a<U+2028>b<U+0085>c"),
         ("a\u{200b}b\u{feff}\u{e0041}", "a<U+200B>b<U+FEFF><U+E0041>"),
+        ("a\u{1160}b\u{2800}c\u{600}", "a<U+1160>b<U+2800>c<U+0600>"),
     ] {
         assert_eq!(safe(text.as_bytes()), expected);
     }
@@ -43,6 +44,7 @@ fn wide_characters_take_two_columns_and_marks_none() {
     assert_eq!(cut_to_columns("漢字漢字", 5), "漢字");
     assert_eq!(cut_to_columns("e\u{301}e\u{301}e", 2), "e\u{301}e\u{301}");
     assert_eq!(cut_to_columns("abc", 3), "abc");
+    assert_eq!(cut_to_columns(&"\u{301}".repeat(100), 2).chars().count(), 16);
 }
 
 proptest! {
