@@ -14,7 +14,8 @@ from typing import IO
 
 import pytest
 
-from tests.program import program
+from tests import zstd_frames
+from tests.program import convert_file, program, run
 from tests.recordings import DATA, lines_of
 from tests.transcript.stream import HEADER, State, step
 
@@ -180,6 +181,60 @@ def test_a_transcript_that_is_written_anew(state: State) -> None:
         followed.end()
 
 
+def test_a_transcript_that_is_cut_and_written_anew_with_less(state: State) -> None:
+    with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
+        assert followed.message() == "third"
+        state.write(HEADER, step("new"))
+        assert followed.message() == "new"
+        assert "written anew" in followed.tells()
+        state.append(step("more"))
+        assert followed.message() == "more"
+        followed.end()
+
+
+def test_a_last_line_without_its_end_is_shown_once(state: State) -> None:
+    with state.transcript.open("a") as file:
+        file.write(step("fourth"))
+    with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
+        assert followed.message() == "third"
+        state.append("", step("fifth"))
+        assert [followed.message(), followed.message()] == ["fourth", "fifth"]
+        followed.end()
+
+
+def test_a_last_line_without_its_end_comes_before_the_next_file(state: State) -> None:
+    with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
+        assert followed.message() == "third"
+        with state.transcript.open("a") as file:
+            file.write(step("fourth"))
+        state.transcript.rename(state.transcript.with_name("events.jsonl.20260101000000000000"))
+        state.write(step("fifth"))
+        assert [followed.message(), followed.message()] == ["fourth", "fifth"]
+        followed.end()
+
+
+def test_what_is_left_out_is_told_at_once(state: State) -> None:
+    with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
+        assert followed.message() == "third"
+        place = state.transcript.stat().st_size
+        state.append("no JSON", step("fourth"))
+        assert followed.message() == "fourth"
+        assert f"{state.transcript}: the line at byte {place} is not a JSON object" in followed.tells()
+        followed.end()
+
+
+def test_a_link_to_a_file_that_is_replaced(state: State, tmp_path: Path) -> None:
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(state.transcript)
+    with following(link, "--format", "jsonl", "--tail", "1") as followed:
+        assert followed.message() == "third"
+        other = state.transcript.with_name("other")
+        other.write_text(f"{state.transcript.read_text()}{step('fourth')}\n")
+        os.replace(other, state.transcript)
+        assert followed.message() == "fourth"
+        followed.end()
+
+
 def test_people_see_it_too(state: State) -> None:
     with following("fix-it", "--tail", "1") as followed:
         while "third" not in followed.says():
@@ -203,6 +258,48 @@ def test_a_rollout(tmp_path: Path) -> None:
         while said.get("message") != "Tools done.":
             said = json.loads(followed.says())
         assert followed.end() == -signal.SIGINT
+
+
+def test_a_rollout_that_is_replaced_by_another_session(tmp_path: Path) -> None:
+    rollout = tmp_path / "rollout.jsonl"
+    rollout.write_bytes(b"".join(lines_of(DATA / "0.169.0" / "tools.jsonl")))
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(b"".join(lines_of(DATA / "0.163.0" / "tools.jsonl")))
+    expected = [convert_file(path, "--partial").stdout.splitlines()[1:] for path in (rollout, other)]
+    with following(rollout, "--format", "jsonl") as followed:
+        for in_place, lines in zip([None, True], expected, strict=True):
+            if in_place:
+                rollout.write_bytes(other.read_bytes())
+                assert "written anew" in followed.tells()
+            assert json.loads(followed.says())["type"] == "header"
+            assert [followed.says().encode() for _ in lines] == lines
+        followed.end()
+
+
+@pytest.mark.parametrize("before", [None, b"", b'{"time'])
+def test_a_rollout_that_has_not_begun(tmp_path: Path, before: bytes | None) -> None:
+    """Its first line tells that it is one."""
+    rollout = tmp_path / "rollout.jsonl"
+    if before is not None:
+        rollout.write_bytes(before)
+    whole = DATA / "0.169.0" / "tools.jsonl"
+    with following(rollout, "--format", "jsonl") as followed:
+        assert str(rollout) in followed.tells()
+        rollout.write_bytes(whole.read_bytes())
+        assert json.loads(followed.says())["type"] == "header"
+        records = convert_file(whole, "--partial").stdout.splitlines()[1:]
+        assert [followed.says().encode() for _ in records] == records
+        followed.end()
+
+
+def test_a_compressed_rollout_is_shown_and_not_followed(tmp_path: Path) -> None:
+    packed = tmp_path / "rollout.jsonl.zst"
+    packed.write_bytes(zstd_frames.frame([zstd_frames.raw((DATA / "0.169.0" / "tools.jsonl").read_bytes())]))
+    plain = run("transcript", packed, "--format", "jsonl")
+    done = run("transcript", packed, "--format", "jsonl", "--follow")
+    assert (done.status, done.stdout) == (0, plain.stdout)
+    assert "not followed" in done.stderr
+    assert run("transcript", packed, "--follow", "--tail", "0").stdout == b""
 
 
 def test_a_reader_that_goes_away(state: State) -> None:

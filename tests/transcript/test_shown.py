@@ -75,6 +75,33 @@ class TestTarget:
         of_plain, of_packed = (shown(path, "--format", "jsonl").stdout for path in (ROLLOUT, packed))
         assert of_packed.splitlines()[1:] == of_plain.splitlines()[1:]
 
+    def test_a_compressed_rollout_that_is_cut_short_is_shown_as_far_as_it_goes(self, tmp_path: Path) -> None:
+        lines = ROLLOUT.read_bytes().splitlines(keepends=True)
+        frames = [zstd_frames.frame([zstd_frames.raw(b"".join(part))]) for part in (lines[:-1], lines[-1:])]
+        packed = tmp_path / "rollout.jsonl.zst"
+        packed.write_bytes(b"".join(frames)[:-1])
+        done = run("transcript", packed, "--format", "jsonl")
+        assert done.status == 1 and "damaged or cut short" in done.stderr
+        whole = shown(ROLLOUT, "--format", "jsonl").stdout.splitlines()
+        assert (
+            len(whole) / 2 < len(done.stdout.splitlines())
+            and done.stdout.splitlines()[1:] == whole[1:][: len(done.stdout.splitlines()) - 1]
+        )
+
+    def test_a_compressed_transcript_is_refused(self, state: State, tmp_path: Path) -> None:
+        packed = tmp_path / "events.jsonl.zst"
+        packed.write_bytes(zstd_frames.frame([zstd_frames.raw(state.transcript.read_bytes())]))
+        for form in ("human", "jsonl", "json", "atif"):
+            done = run("transcript", packed, "--format", form)
+            assert (done.status, done.stdout) == (1, b"")
+            assert "unpack it" in done.stderr
+
+    def test_a_folder_of_raw_lines_is_converted(self, tmp_path: Path) -> None:
+        (tmp_path / "events.jsonl").write_bytes(ROLLOUT.read_bytes())
+        for form in ("human", "jsonl"):
+            of_folder, of_file = (shown(path, "--format", form) for path in (tmp_path, tmp_path / "events.jsonl"))
+            assert of_folder == of_file
+
     @pytest.mark.parametrize(
         ("content", "said"), [(b"\x89PNG\n" * 99, "neither a rollout nor"), (b'{"a":1}\n', "neither a rollout nor")]
     )
@@ -133,6 +160,22 @@ class TestChoice:
         assert messages(shown("fix-it", "--format", "jsonl")) == ["first", "second", "third", "fourth"]
         assert messages(shown("fix-it", "--format", "jsonl", "--tail", "2")) == ["third", "fourth"]
         assert messages(shown(state.transcript, "--format", "jsonl")) == ["fourth"]
+
+    def test_rotated_parts_without_an_end_of_line_keep_their_place(self, state: State) -> None:
+        rotated = state.transcript.with_name("events.jsonl.20260101000000000001")
+        rotated.write_bytes(state.transcript.read_bytes().rstrip(b"\n"))
+        state.write(step("fourth"))
+        for form in ("json", "jsonl"):
+            whole = shown("fix-it", "--format", form)
+            told = json.loads(whole.stdout) if form == "json" else parse_records(whole.stdout)
+            assert [record.get("message") for record in told][1:] == ["first", "second", "third", "fourth"]
+        assert messages(shown("fix-it", "--format", "jsonl", "--tail", "2")) == ["third", "fourth"]
+
+    def test_a_tail_has_records_only(self, state: State) -> None:
+        state.append("no JSON", "", step("fourth"))
+        done = run("transcript", "fix-it", "--format", "jsonl", "--tail", "2")
+        assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == ["third", "fourth"]
+        assert "is not a JSON object" in done.stderr
 
     def test_the_tail_is_the_end_of_the_whole_whatever_the_lengths(self, tmp_path: Path) -> None:
         chance = random.Random(7)

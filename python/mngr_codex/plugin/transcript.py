@@ -50,6 +50,8 @@ _OURS = {"follow": ("--follow", "-f"), "no_pager": ("--no-pager",)}
 
 _FORMATS = ("human", "json", "jsonl", "atif")
 _ROLES = ("user", "agent", "system", "tool")
+# The largest number that the program takes; no transcript has as many records.
+_MOST = 2**64 - 1
 _LEFT_TO_MNGR = 75
 """The program's status where it cannot make the document as mngr makes it."""
 _PARENT_LABEL = "mngr_claude_subagent_proxy_parent_id"
@@ -222,7 +224,7 @@ def _plan(ctx: click.Context) -> Plan:
             f"--format={form}",
             *([] if form == "human" else ["--as-mngr"]),
             *(f"--role={role}" for role in parameters["role"]),
-            *(f"--{end}={parameters[end]}" for end in ("head", "tail") if parameters[end] is not None),
+            *(f"--{end}={min(parameters[end], _MOST)}" for end in ("head", "tail") if parameters[end] is not None),
             *(["--full"] if parameters["full"] else []),
             *(["--follow"] if is_followed else []),
             *(["--no-pager"] if is_unpaged else []),

@@ -195,7 +195,9 @@ fn explain(error: &ConvertError, input: &Path, output: &str, left: &str) -> Fail
             format!("cannot write {output}: {}{left}", streams::explain(error))
         }
         ConvertError::Output(error) => format!("{error}{left}"),
-        ConvertError::Input(LineError::TooLong { .. }) => format!("{from}: {error} (--max-line BYTES){left}"),
+        ConvertError::Input(LineError::TooLong { .. }) => {
+            format!("{from}: {error}; --max-line BYTES allows longer ones{left}")
+        }
         ConvertError::Input(LineError::Read { source, .. }) if WindowTooLarge::is_in(source) => {
             let file = if is_stream(input) { String::new() } else { format!(" {from}") };
             let instead = format!("zstd -d --long=31 -c{file} | mngr-codex convert -");

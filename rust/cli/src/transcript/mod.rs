@@ -4,7 +4,7 @@ mod follow;
 mod output;
 mod records;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::input::Input;
 use mngr_codex_core::rollout::lines::Lines;
 use mngr_codex_core::transcript::convert::LineByLine;
-use mngr_codex_core::transcript::{ConvertError, Options};
+use mngr_codex_core::transcript::{ConvertError, MalformedLine, Options};
 
 use crate::progress::Progress;
 use crate::streams::complain;
@@ -58,7 +58,7 @@ pub struct Arguments {
     #[arg(long)]
     full: bool,
 
-    /// Go on with new records as they come, until Ctrl-C; waits for a transcript that is not there yet
+    /// Go on with new records as they come, until Ctrl-C; waits for a file or an agent's transcript that is not there yet
     #[arg(long, short, conflicts_with = "head")]
     follow: bool,
 
@@ -242,10 +242,12 @@ impl Notes {
         if self.said.len() < Self::MOST { self.said.push(note()) } else { self.untold += 1 }
     }
 
-    fn tell(&self) {
-        self.said.iter().for_each(complain);
-        if self.untold > 0 {
-            complain(format!("{} more such lines", self.untold));
+    /// Says them, each once.
+    fn tell(&mut self) {
+        self.said.drain(..).for_each(complain);
+        let untold = std::mem::take(&mut self.untold);
+        if untold > 0 {
+            complain(format!("{untold} more such lines"));
         }
     }
 }
@@ -259,6 +261,9 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     fn show(&mut self, out: &mut Output) -> Result<(), Failure> {
+        if self.arguments.follow {
+            follow::wait_for_begin(&self.arguments.target)?;
+        }
         let found = locate::find(&self.arguments.target).map_err(Failure::said)?;
         let source = match &found {
             Target::Transcript { files, is_all, current, agent } => {
@@ -271,6 +276,10 @@ impl Shown<'_> {
                 let stream = opened.map_err(|(path, error)| cannot_read(&path, &error))?;
                 Source { stream, path: current, agent, rollout: false }
             }
+            Target::Rollout { path, agent } if self.can_follow(path)? => {
+                return follow::show_rollout(self, path, agent, out);
+            }
+            Target::Rollout { .. } if self.arguments.tail == Some(0) => return Ok(()),
             Target::Rollout { path, agent } if self.is_one_pass() => return self.show_rollout(path, agent, out),
             Target::Rollout { path, agent } => {
                 Source { stream: self.spooled(path, agent)?, path, agent, rollout: true }
@@ -279,22 +288,30 @@ impl Shown<'_> {
         if self.arguments.format == Format::Atif {
             return self.show_document(&source, out);
         }
-        let mut records = self.arguments.records(self.is_paged);
-        if self.arguments.follow {
-            if source.stream.last().is_none() {
-                complain(format!("waiting for {}", shown(source.path)));
-            }
-            return follow::show(self, &source, &mut records, out);
+        if self.arguments.follow && !source.rollout {
+            return follow::show(self, source.stream, source.path, out);
         }
-        self.show_stream(&source.stream, &mut records, out)?;
-        records.finish(out)?;
-        Ok(())
+        let mut records = self.arguments.records(self.is_paged);
+        let is_shown = self.show_stream(&source.stream, &mut records, out);
+        finish(is_shown, &mut records, out)
+    }
+
+    /// Whether a rollout is to be followed.
+    fn can_follow(&mut self, path: &Path) -> Result<bool, Failure> {
+        if !self.arguments.follow {
+            return Ok(false);
+        }
+        let is_compressed = Input::open(path).map_err(|error| cannot_read(path, &error))?.is_compressed();
+        if is_compressed {
+            complain(format!("{} is compressed, so nothing more comes to it; it is not followed", shown(path)));
+        }
+        Ok(!is_compressed)
     }
 
     /// Whether a rollout's records can be shown as they are made. The last ones are known only at its end, and a document
     /// needs two looks.
     fn is_one_pass(&self) -> bool {
-        self.arguments.format != Format::Atif && (self.arguments.tail.is_none() || self.arguments.follow)
+        self.arguments.format != Format::Atif && self.arguments.tail.is_none()
     }
 
     /// Shows the records of a stream that are wanted.
@@ -305,9 +322,13 @@ impl Shown<'_> {
         let is_copy = self.arguments.format == Format::Jsonl
             && !self.arguments.as_mngr
             && selection.roles.is_empty()
-            && !matches!(selection.window, Window::Head(_));
+            && selection.window == Window::All
+            && !self.arguments.follow;
         if is_copy {
-            return copy(stream, start, out);
+            return stream.copy(start, out).map_err(|error| match error {
+                CopyError::Read(error) => Failure::said(error),
+                CopyError::Write(error) => Failure::Output(error),
+            });
         }
         let mut counted = Counted::new(selection);
         let mut lines = stream.lines_from(start);
@@ -397,6 +418,7 @@ impl Shown<'_> {
         for warning in built.warnings {
             self.notes.add(|| warning);
         }
+        self.notes.untold += built.untold_warnings;
         Ok(())
     }
 
@@ -406,8 +428,8 @@ impl Shown<'_> {
         let mut progress = Progress::of(&input);
         let spooled = spool(input, path, &options(agent), &mut |bytes| progress.tell(bytes));
         progress.end();
-        let (stream, summary) = spooled.map_err(|error| Failure::Said(format!("{}: {error}", shown(path))))?;
-        self.note_malformed_in(path, &summary);
+        let (stream, mut summary) = spooled.map_err(|error| cannot_convert(path, &error))?;
+        self.note_malformed_lines(path, summary.take_malformed());
         Ok(stream)
     }
 
@@ -416,19 +438,19 @@ impl Shown<'_> {
         let input = Input::open(path).map_err(|error| cannot_read(path, &error))?;
         let mut converted = LineByLine::new(input, &options(agent));
         let mut records = self.arguments.records(self.is_paged);
-        if self.arguments.follow {
-            return follow::show_rollout(self, path, &mut converted, &mut records, out);
-        }
         let mut counted = Counted::new(self.arguments.selection());
-        while !counted.is_enough() {
-            let batch = converted.next_batch().map_err(|error| cannot_convert(path, &error))?;
-            let Some(batch) = batch else { break };
-            self.show_batch(&batch, &mut counted, &mut records, out)?;
-        }
+        let mut show_all = || {
+            while !counted.is_enough() {
+                let batch = converted.next_batch().map_err(|error| cannot_convert(path, &error))?;
+                let Some(batch) = batch else { break };
+                self.show_batch(&batch, &mut counted, &mut records, out)?;
+            }
+            Ok(())
+        };
+        let is_shown = show_all();
         self.note_roles(&counted);
-        self.note_malformed_in(path, converted.summary());
-        records.finish(out)?;
-        Ok(())
+        self.note_malformed_lines(path, converted.take_malformed());
+        finish(is_shown, &mut records, out)
     }
 
     /// Shows those of some records that are wanted.
@@ -460,10 +482,11 @@ impl Shown<'_> {
         });
     }
 
-    fn note_malformed_in(&mut self, path: &Path, summary: &mngr_codex_core::transcript::Summary) {
-        for line in &summary.malformed_lines {
+    fn note_malformed_lines(&mut self, path: &Path, (lines, untold): (Vec<MalformedLine>, u64)) {
+        for line in lines {
             self.note_malformed(path, line.offset, line.why, line.at);
         }
+        self.notes.untold += untold;
     }
 
     /// A filter that nothing passes is most often a mistake.
@@ -528,25 +551,16 @@ impl Counted {
     }
 }
 
-/// Copies the lines as they stand.
-fn copy(stream: &Stream, start: Place, out: &mut Output) -> Result<(), Failure> {
-    let torn = stream.copy(start, out).map_err(|error| match error {
-        CopyError::Read(error) => Failure::said(error),
-        CopyError::Write(error) => Failure::Output(error),
-    })?;
-    // The last line is one without its newline too, if it is whole.
-    let mut buffer = Vec::new();
-    let mut tape = Tape::default();
-    for torn in torn {
-        let place = Place { segment: torn.segment, offset: torn.offset };
-        let Ok(length) = usize::try_from(torn.length) else { continue };
-        let text = stream.reread(place, length, &mut buffer)?;
-        if Record::read(text, &mut tape).is_ok() {
-            out.write_all(text.bytes())?;
-            out.write_all(b"\n")?;
+/// Writes what closes the records; where they end with an error, those that were made.
+fn finish(is_shown: Result<(), Failure>, records: &mut Records, out: &mut Output) -> Result<(), Failure> {
+    match is_shown {
+        Ok(()) => Ok(records.finish(out)?),
+        Err(failure @ Failure::Said(_)) => {
+            records.write(out)?;
+            Err(failure)
         }
+        Err(failure) => Err(failure),
     }
-    Ok(())
 }
 
 fn options(agent: &Agent) -> Options {

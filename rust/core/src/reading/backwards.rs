@@ -89,12 +89,12 @@ impl<'f> Backwards<'f> {
                 break;
             }
             if self.end > self.limit {
-                return Err(self.too_long());
+                return Err(self.too_long(newline_before(self.file, self.offset)?));
             }
             self.fill()?;
         }
         if self.end - self.searched > self.limit {
-            return Err(self.too_long());
+            return Err(self.too_long(self.offset + self.searched as u64));
         }
         self.progress = Progress::Found;
         Ok(true)
@@ -114,8 +114,8 @@ impl<'f> Backwards<'f> {
         Some((offset, Text::new(&self.buffer[begin..], end - begin), std::mem::take(&mut self.is_torn)))
     }
 
-    fn too_long(&self) -> LineError {
-        LineError::TooLong { offset: ByteOffset(self.offset + self.searched as u64), limit: self.limit }
+    fn too_long(&self, start: u64) -> LineError {
+        LineError::TooLong { offset: ByteOffset(start), limit: self.limit }
     }
 
     /// Reads what stands before what there is: as much as there is already, so that a long line is moved seldom.
@@ -138,6 +138,23 @@ impl<'f> Backwards<'f> {
         self.buffer[self.end] = b'\n';
         Ok(())
     }
+}
+
+/// Where the line starts that a place of a file is in.
+fn newline_before(file: &File, place: u64) -> Result<u64, LineError> {
+    let mut block = vec![0; BLOCK];
+    let mut end = place;
+    while end > 0 {
+        let begin = end.saturating_sub(BLOCK as u64);
+        let block = &mut block[..usize::try_from(end - begin).unwrap_or(BLOCK)];
+        let failed = |source| LineError::Read { offset: ByteOffset(begin), source };
+        file.read_exact_at(block, begin).map_err(failed)?;
+        if let Some(newline) = memchr::memrchr(b'\n', block) {
+            return Ok(begin + newline as u64 + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
 }
 
 #[cfg(test)]

@@ -8,16 +8,20 @@ use std::path::{Path, PathBuf};
 use super::stream::{CURRENT, ReadError, Stream, files_in};
 use crate::follow::watches::Watched;
 use crate::json::Text;
+use crate::json::block::find_control;
 use crate::rollout::ByteOffset;
-use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
+use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Line, LineError, Lines};
 
-/// Bytes before the place that was read up to, by which a file is known again.
-const KNOWN: usize = 256;
+/// Bytes at the start of what was read, and at its end, by which a file is known again.
+const KNOWN: usize = 4 << 10;
 
-/// What became of a file while it was followed, where that is worth telling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// It holds something else now, and is shown from its start.
+/// What is told of a transcript that is followed.
+pub enum Event<'a> {
+    /// The next line.
+    Line(Line<'a>),
+    /// The last line of a file that was rotated away, and lacks its newline.
+    Torn(Line<'a>),
+    /// The file holds something else than what was read. Its lines come from its start.
     Rewritten,
 }
 
@@ -33,8 +37,7 @@ struct Open {
     lines: Lines<Grown>,
     /// Where the next line starts.
     next: u64,
-    /// The bytes before that.
-    known: Vec<u8>,
+    known: Known,
 }
 
 /// Reads a file up to where it ends at the moment.
@@ -51,10 +54,85 @@ impl Read for Grown {
     }
 }
 
+/// What a file that was read is known by.
+#[derive(Clone, Default)]
+struct Known {
+    /// The first bytes.
+    start: Vec<u8>,
+    /// The last ones, up to the line that comes next.
+    end: Vec<u8>,
+}
+
+/// What a file is, compared with one that was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// It begins with what was read.
+    Same,
+    /// It is shorter, and what there is of it was read.
+    Cut,
+    /// It holds something else.
+    Other,
+}
+
+impl Known {
+    /// What is known of a file that was read up to `next`.
+    fn of(file: &File, next: u64) -> io::Result<Self> {
+        let count = usize::try_from(next).unwrap_or(KNOWN).min(KNOWN);
+        let (start, mut end) = (bytes_at(file, 0, count)?, bytes_at(file, next - count as u64, count)?);
+        if end.len() < count {
+            // It was cut meanwhile.
+            end.clear();
+        }
+        Ok(Self { start, end })
+    }
+
+    /// Takes note of a line that was read.
+    fn add(&mut self, line: &[u8]) {
+        for piece in [line, b"\n"] {
+            let room = KNOWN - self.start.len();
+            self.start.extend_from_slice(&piece[..piece.len().min(room)]);
+            self.end.extend_from_slice(&piece[piece.len().saturating_sub(KNOWN)..]);
+        }
+        self.end.drain(..self.end.len().saturating_sub(KNOWN));
+    }
+
+    /// Compares a file with the one that was read up to `next`.
+    fn look_at(&self, file: &File, next: u64) -> io::Result<Seen> {
+        let length = file.metadata()?.len();
+        let start = bytes_at(file, 0, self.start.len())?;
+        let end = bytes_at(file, next - self.end.len() as u64, self.end.len())?;
+        Ok(match (self.start.starts_with(&start), self.end.starts_with(&end)) {
+            (true, true) if length < next => Seen::Cut,
+            (true, true) => Seen::Same,
+            _ => Seen::Other,
+        })
+    }
+}
+
+/// The bytes at a place of a file, as many as there are of those wanted.
+fn bytes_at(file: &File, place: u64, wanted: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; wanted];
+    let mut count = 0;
+    while count < wanted {
+        match file.read_at(&mut bytes[count..], place + count as u64) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
 impl Open {
+    /// A file from its start.
+    fn from_start(file: File) -> io::Result<Self> {
+        Self::at(file, 0, Known::default())
+    }
+
     /// A file from the line on that starts at `next`.
-    fn at(file: File, next: u64) -> io::Result<Self> {
-        let known = before(&file, next)?;
+    fn at(file: File, next: u64, known: Known) -> io::Result<Self> {
         Ok(Self { lines: Self::lines(&file, next)?, file, next, known })
     }
 
@@ -72,16 +150,15 @@ impl Open {
     fn read<E: From<ReadError>>(
         &mut self,
         path: &Path,
-        line: &mut dyn FnMut(Text<'_>, ByteOffset) -> Result<(), E>,
+        tell: &mut dyn FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let failed = |source| E::from(ReadError { path: path.to_owned(), source });
-        let mut was_any = false;
         let result = loop {
             match self.lines.next_line() {
-                Ok(Some(found)) => {
-                    self.next = found.next.0;
-                    was_any = true;
-                    if let Err(error) = line(found.text, found.offset) {
+                Ok(Some(line)) => {
+                    self.next = line.next.0;
+                    self.known.add(line.text.bytes());
+                    if let Err(error) = tell(Event::Line(line)) {
                         break Err(error);
                     }
                 }
@@ -89,24 +166,36 @@ impl Open {
                 Err(error) => break Err(failed(error)),
             }
         };
-        let at = |next| move |source| failed(LineError::Read { offset: ByteOffset(next), source });
-        if was_any {
-            self.known = before(&self.file, self.next).map_err(at(self.next))?;
-        }
         // Half a line is read again: it may be cut off and written anew.
         if self.lines.half_line().is_some() {
-            self.lines = Self::lines(&self.file, self.next).map_err(at(self.next))?;
+            let failed = |source| failed(LineError::Read { offset: ByteOffset(self.next), source });
+            self.lines = Self::lines(&self.file, self.next).map_err(failed)?;
         }
         result
     }
-}
 
-/// The bytes before a place of a file.
-fn before(file: &File, place: u64) -> io::Result<Vec<u8>> {
-    let count = usize::try_from(place).unwrap_or(KNOWN).min(KNOWN);
-    let mut bytes = vec![0; count];
-    file.read_exact_at(&mut bytes, place - count as u64)?;
-    Ok(bytes)
+    /// Hands over all that is left, of a file to which nothing is written any more.
+    fn read_to_end<E: From<ReadError>>(
+        &mut self,
+        path: &Path,
+        tell: &mut dyn FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.read(path, tell)?;
+        let failed = |source| E::from(ReadError { path: path.to_owned(), source });
+        let offset = ByteOffset(self.next);
+        let unread = |source| failed(LineError::Read { offset, source });
+        let left = self.file.metadata().map_err(unread)?.len().saturating_sub(self.next);
+        if left > DEFAULT_LINE_LIMIT as u64 {
+            return Err(failed(LineError::TooLong { offset, limit: DEFAULT_LINE_LIMIT }));
+        }
+        let mut torn = bytes_at(&self.file, self.next, usize::try_from(left).unwrap_or(0)).map_err(unread)?;
+        if torn.is_empty() {
+            return Ok(());
+        }
+        self.next += torn.len() as u64;
+        let (next, has_control) = (ByteOffset(self.next), find_control(&torn).is_some());
+        tell(Event::Torn(Line { offset, next, text: Text::pad(&mut torn), has_control }))
+    }
 }
 
 impl Growing {
@@ -116,7 +205,16 @@ impl Growing {
         Self { path, open: None }
     }
 
-    /// A transcript of which `stream` was shown. Its last line is shown again where it was torn.
+    /// The file at `path`, which is open, from its start.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn from_start(file: File, path: PathBuf) -> io::Result<Self> {
+        Ok(Self { path, open: Some(Open::from_start(file)?) })
+    }
+
+    /// A transcript of which `stream` was shown, as far as its [whole lines](Stream::without_torn_end).
     ///
     /// # Errors
     ///
@@ -128,9 +226,9 @@ impl Growing {
         };
         let open = match stream.last() {
             // A last one that was rotated comes before the one that is not there yet.
-            Some((last, file, _)) if last.parent() == path.parent() => {
-                let end = stream.end_of_whole_lines().map_err(failed)?;
-                Some(Open::at(file.try_clone().map_err(failed)?, end).map_err(failed)?)
+            Some((last, file, end)) if last.parent() == path.parent() => {
+                let known = Known::of(file, end).map_err(failed)?;
+                Some(Open::at(file.try_clone().map_err(failed)?, end, known).map_err(failed)?)
             }
             _ => None,
         };
@@ -153,75 +251,83 @@ impl Growing {
             watched.push(Watched::Names(folder.to_owned(), name.unwrap_or_default().to_owned()));
         }
         watched.push(Watched::File(self.path.clone()));
+        // What a link leads to can be put in place of another one, too.
+        watched.extend(links_behind(&self.path).into_iter().filter_map(|target| {
+            let (folder, name) = (target.parent()?.to_owned(), target.file_name()?.to_owned());
+            Some(Watched::Names(folder, name))
+        }));
         watched
     }
 
-    /// Hands over the whole lines that are new, each with its place in its file, and says what became of the file.
+    /// Hands over the whole lines that are new, each with its place in its file.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where the file cannot be read; what `line` says. Either can be followed by another call.
-    pub fn read<E: From<ReadError>>(
-        &mut self,
-        line: &mut dyn FnMut(Text<'_>, ByteOffset) -> Result<(), E>,
-    ) -> Result<Option<Turn>, E> {
+    /// [`ReadError`] where the file cannot be read; what `tell` says. Either can be followed by another call.
+    pub fn read<E: From<ReadError>>(&mut self, tell: &mut dyn FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         let path = self.path.clone();
         let failed = |at: u64, source| {
             E::from(ReadError { path: path.clone(), source: LineError::Read { offset: ByteOffset(at), source } })
         };
-        let mut turn = None;
         loop {
             let Some(open) = &mut self.open else {
-                let Some(file) = first(&path).map_err(|error| failed(0, error))? else { return Ok(turn) };
-                self.open = Some(Open::at(file, 0).map_err(|error| failed(0, error))?);
+                let Some(file) = first(&path).map_err(|error| failed(0, error))? else { return Ok(()) };
+                self.open = Some(Open::from_start(file).map_err(|error| failed(0, error))?);
                 continue;
             };
-            let length = open.file.metadata().map_err(|error| failed(open.next, error))?.len();
-            if length < open.next {
-                // It is cut: made anew in its place, which whoever follows a rollout does up to where both agree.
-                open.lines = Open::lines(&open.file, open.next).map_err(|error| failed(open.next, error))?;
-            } else if before(&open.file, open.next).map_err(|error| failed(open.next, error))? != open.known {
-                let file = open.file.try_clone().map_err(|error| failed(0, error))?;
-                *open = Open::at(file, 0).map_err(|error| failed(0, error))?;
-                turn = Some(Turn::Rewritten);
-            }
-            if length >= open.next {
-                open.read(&path, line)?;
+            match open.known.look_at(&open.file, open.next).map_err(|error| failed(open.next, error))? {
+                Seen::Same => open.read(&path, tell)?,
+                // It is made anew in its place, which whoever follows a rollout does up to where both agree.
+                Seen::Cut => {
+                    open.lines = Open::lines(&open.file, open.next).map_err(|error| failed(open.next, error))?;
+                }
+                Seen::Other => {
+                    let file = open.file.try_clone().map_err(|error| failed(0, error))?;
+                    *open = Open::from_start(file).map_err(|error| failed(0, error))?;
+                    tell(Event::Rewritten)?;
+                    open.read(&path, tell)?;
+                }
             }
             let there = at(&path).map_err(|error| failed(0, error))?;
             if there.as_ref().is_some_and(|there| open.is(there)) {
-                return Ok(turn);
+                return Ok(());
             }
             match behind(open, &path).map_err(|error| failed(0, error))? {
                 Behind::NotRotated => {}
                 // What was written to it last, before it was rotated.
-                Behind::Nothing => {
-                    open.read(&path, line)?;
-                    return Ok(turn);
-                }
+                Behind::Nothing => return open.read(&path, tell),
                 // Then the next one, which may be rotated as well.
                 Behind::Next(next) => {
-                    open.read(&path, line)?;
+                    open.read_to_end(&path, tell)?;
                     *open = next;
                     continue;
                 }
             }
             // Removed, or another one was put in its place.
-            let Some(_) = there else { return Ok(turn) };
+            let Some(_) = there else { return Ok(()) };
             let file = match File::open(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(0, error)),
             };
-            let length = file.metadata().map_err(|error| failed(0, error))?.len();
-            let is_known = length >= open.next && before(&file, open.next).is_ok_and(|it| it == open.known);
-            if !is_known {
-                turn = Some(Turn::Rewritten);
+            let next = open.next;
+            if open.known.look_at(&file, next).map_err(|error| failed(0, error))? == Seen::Same {
+                let known = std::mem::take(&mut open.known);
+                *open = Open::at(file, next, known).map_err(|error| failed(next, error))?;
+            } else {
+                *open = Open::from_start(file).map_err(|error| failed(0, error))?;
+                tell(Event::Rewritten)?;
             }
-            let next = if is_known { open.next } else { 0 };
-            *open = Open::at(file, next).map_err(|error| failed(next, error))?;
         }
     }
+}
+
+/// What a link at a path leads to, step by step; nothing where there is no link.
+fn links_behind(path: &Path) -> Vec<PathBuf> {
+    /// As many as Linux goes along (`path_resolution(7)`).
+    const MOST: usize = 40;
+    let target = |link: &PathBuf| Some(link.parent()?.join(fs::read_link(link).ok()?));
+    std::iter::successors(target(&path.to_owned()), target).take(MOST).collect()
 }
 
 /// What is at a path, if anything.
@@ -307,7 +413,7 @@ fn behind(open: &Open, path: &Path) -> io::Result<Behind> {
                     .get(place + 1)
                     .is_some_and(|(_, next)| opened.metadata().is_ok_and(|opened| is_same(&opened, next))) =>
             {
-                return Open::at(opened, 0).map(Behind::Next);
+                return Open::from_start(opened).map(Behind::Next);
             }
             (Some(place), None) if is_settled && again[place].0 != path => return Ok(Behind::Nothing),
             (None, _) if is_settled => return Ok(Behind::NotRotated),

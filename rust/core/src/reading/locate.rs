@@ -1,7 +1,7 @@
 //! What a user names: a rollout, a transcript, an agent's state dir, or an agent by its name.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -81,12 +81,18 @@ pub enum TargetError {
         advice: &'static str,
     },
     /// A folder with several.
-    #[error("{folder} has several common transcripts; name one: {}", joined(transcripts))]
+    #[error("{folder} has several transcripts; name one: {}", joined(transcripts))]
     SeveralTranscripts {
         /// The folder.
         folder: String,
-        /// Their folders.
+        /// Their folders, or files.
         transcripts: Vec<PathBuf>,
+    },
+    /// A common transcript that was compressed.
+    #[error("{path} is a compressed common transcript, and only rollouts are read compressed; unpack it with zstd -d")]
+    Compressed {
+        /// The file.
+        path: String,
     },
     /// A file that holds something else.
     #[error("{path} is neither a rollout nor a common transcript: its first line is no record of either")]
@@ -229,7 +235,14 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
     let failed = |source| TargetError::Io { path: shown(folder), source };
     let absolute = std::path::absolute(folder).map_err(failed)?;
     let own = files_in(&absolute).map_err(failed)?;
-    if !own.is_empty() {
+    if let Some(first) = own.first() {
+        // The raw transcript of an agent stands in such a folder, too.
+        if kind_of(first).map_err(|source| TargetError::Io { path: shown(first), source })? == Some(FileKind::Rollout) {
+            return match own.as_slice() {
+                [rollout] => in_file(rollout),
+                _ => Err(TargetError::SeveralTranscripts { folder: shown(folder), transcripts: own }),
+            };
+        }
         let agent = absolute.ancestors().skip(1).find(|above| data(above).is_some()).map(agent).unwrap_or_default();
         return Ok(Target::Transcript { files: own, is_all: true, current: absolute.join(CURRENT), agent });
     }
@@ -277,7 +290,8 @@ fn in_file(path: &Path) -> Result<Target, TargetError> {
             let stem = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             Ok(Target::Rollout { agent: Agent { kind: None, id: thread_id(&stem) }, path: absolute })
         }
-        Some(FileKind::Transcript) => {
+        Some(FileKind::CompressedTranscript) => Err(TargetError::Compressed { path: shown(path) }),
+        Some(FileKind::Transcript | FileKind::NotBegun) => {
             let agent = absolute.ancestors().skip(1).find(|above| data(above).is_some()).map(agent).unwrap_or_default();
             Ok(Target::Transcript { files: vec![absolute.clone()], is_all: false, current: absolute, agent })
         }
@@ -296,29 +310,50 @@ fn thread_id(name: &str) -> Option<String> {
 enum FileKind {
     Rollout,
     Transcript,
+    CompressedTranscript,
+    /// Either of the first two: nothing is in it yet that tells.
+    NotBegun,
 }
 
-/// What the file is: the first line that is a JSON object tells. An empty file is a transcript that has not begun.
+/// Whether it cannot be told yet what stands at a path, since no whole line does. [`find`] takes it for a transcript.
+///
+/// # Errors
+///
+/// [`TargetError`]
+pub fn is_not_begun(path: &Path) -> Result<bool, TargetError> {
+    let failed = |source| TargetError::Io { path: shown(path), source };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(kind_of(path).map_err(failed)? == Some(FileKind::NotBegun)),
+        _ => Ok(false),
+    }
+}
+
+/// What the file is: the first line that is a JSON object tells. An empty file is one that has not begun.
 fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
     // A line that tells nothing can be a torn or damaged one; more than some of them are not.
     const MOST_LINES: usize = 64;
     // The beginning of a line tells, and it can be as long as a session.
     const MOST_KEPT: usize = 64 << 20;
-    if File::open(path)?.metadata()?.is_file() && fs::metadata(path)?.len() == 0 {
-        return Ok(Some(FileKind::Transcript));
-    }
-    let mut lines = Lines::new(Input::open(path)?, DEFAULT_LINE_LIMIT).keeping(MOST_KEPT);
+    let input = Input::open(path)?;
+    let is_compressed = input.is_compressed();
+    let transcript = if is_compressed { FileKind::CompressedTranscript } else { FileKind::Transcript };
+    let mut lines = Lines::new(input, DEFAULT_LINE_LIMIT).keeping(MOST_KEPT);
     let mut tape = Tape::default();
+    let mut are_blank = true;
     for _ in 0..MOST_LINES {
         let Some(line) = lines.next_line()? else {
             // The first line may still be being written.
-            let is_first = lines.half_line().is_some_and(|(start, _)| start == ByteOffset(0));
-            return if is_first { kind_of_half(path) } else { Ok(None) };
+            return match lines.half_line() {
+                Some((ByteOffset(0), _)) => kind_of_half(path, transcript),
+                None if are_blank && !is_compressed => Ok(Some(FileKind::NotBegun)),
+                _ => Ok(None),
+            };
         };
+        are_blank &= line.text.bytes().trim_ascii().is_empty();
         let Ok(record) = Record::read(line.text, &mut tape) else { continue };
         return Ok(match record.kind() {
             RecordKind::Header | RecordKind::Step(_) | RecordKind::Observation | RecordKind::Retired => {
-                Some(FileKind::Transcript)
+                Some(transcript)
             }
             // Every version writes these two (0.64 to 0.169).
             RecordKind::Other if record.member(b"payload").is_some() && record.member(b"type").is_some() => {
@@ -331,12 +366,14 @@ fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
 }
 
 /// What a file is whose only line has no end yet, by how it begins.
-fn kind_of_half(path: &Path) -> io::Result<Option<FileKind>> {
+fn kind_of_half(path: &Path, transcript: FileKind) -> io::Result<Option<FileKind>> {
+    const ROLLOUT: &[u8] = b"{\"timestamp\"";
     let mut head = Vec::new();
     Input::open(path)?.take(32).read_to_end(&mut head)?;
     Ok(match head.trim_ascii_start() {
-        head if head.starts_with(b"{\"timestamp\"") => Some(FileKind::Rollout),
-        [b'{', ..] => Some(FileKind::Transcript),
+        head if head.starts_with(ROLLOUT) => Some(FileKind::Rollout),
+        head if ROLLOUT.starts_with(head) => (transcript == FileKind::Transcript).then_some(FileKind::NotBegun),
+        [b'{', ..] => Some(transcript),
         _ => None,
     })
 }

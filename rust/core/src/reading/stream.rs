@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::backwards::Backwards;
-use crate::json::Text;
+use super::record::Record;
+use crate::json::{Tape, Text};
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
 
@@ -121,13 +122,16 @@ impl Stream {
         self.segments.last().map(|segment| (segment.path.as_path(), &segment.file, segment.length))
     }
 
-    /// Where the last whole line of the last file ends.
+    /// The same without the last line if that has no end yet, for whoever follows the stream.
     ///
     /// # Errors
     ///
-    /// What the system says.
-    pub fn end_of_whole_lines(&self) -> io::Result<u64> {
-        self.segments.last().map_or(Ok(0), |segment| segment.whole_lines(0))
+    /// [`ReadError`] where the last file cannot be read.
+    pub fn without_torn_end(mut self) -> Result<Self, ReadError> {
+        if let Some(last) = self.segments.last_mut() {
+            last.length = last.whole_lines(0).map_err(|source| last.unread(0, source))?;
+        }
+        Ok(self)
     }
 
     /// The path of a file of the stream.
@@ -159,35 +163,48 @@ impl Stream {
         StreamBackwards { stream: self, segment, lines: None }
     }
 
-    /// Writes all bytes to `out`, as they stand; a line that is torn is not written. Gives the torn line of each file.
+    /// Writes all bytes from `from` on to `out`, as they stand. A file's last line without its newline gets one if it is a
+    /// whole record, and is left out if not.
     ///
     /// # Errors
     ///
     /// [`CopyError`]; what was written until then stays written.
-    pub fn copy(&self, from: Place, out: &mut dyn io::Write) -> Result<Vec<Torn>, CopyError> {
+    pub fn copy(&self, from: Place, out: &mut dyn io::Write) -> Result<(), CopyError> {
         // As large as `cat` of GNU coreutils 9 asks for, and on whole pages like its own: the kernel copies a third faster.
         const BLOCK: usize = 128 << 10;
         const PAGE: usize = 4 << 10;
         let mut block = vec![0; BLOCK + PAGE];
         let aligned = block.as_ptr().align_offset(PAGE).min(PAGE);
         let block = &mut block[aligned..aligned + BLOCK];
-        let mut torn = Vec::new();
+        let (mut torn, mut tape) = (Vec::new(), Tape::default());
         for (place, segment) in self.segments.iter().enumerate().skip(from.segment) {
             let start = if place == from.segment { from.offset.0 } else { 0 };
-            let end = segment.whole_lines(start).map_err(|source| segment.failed(start, source))?;
+            let end = segment.whole_lines(start).map_err(|source| segment.unread(start, source))?;
             let mut region = Region { file: &segment.file, at: start, end };
-            loop {
+            while region.at < end {
                 let at = region.at;
-                match region.read(block).map_err(|source| segment.failed(at, source))? {
-                    0 => break,
+                match region.read(block).map_err(|source| segment.unread(at, source))? {
+                    0 => return Err(segment.unread(at, ErrorKind::UnexpectedEof.into()).into()),
                     count => out.write_all(&block[..count]).map_err(CopyError::Write)?,
                 }
             }
             if end < segment.length {
-                torn.push(Torn { segment: place, offset: ByteOffset(end), length: segment.length - end });
+                let place = Place { segment: place, offset: ByteOffset(end) };
+                let text = self.reread_torn(place, segment.length - end, &mut torn)?;
+                if Record::read(text, &mut tape).is_ok() {
+                    out.write_all(text.bytes()).and_then(|()| out.write_all(b"\n")).map_err(CopyError::Write)?;
+                }
             }
         }
-        Ok(torn)
+        Ok(())
+    }
+
+    /// Reads the line that starts at `place` and has no newline.
+    fn reread_torn<'b>(&self, place: Place, length: u64, buffer: &'b mut Vec<u8>) -> Result<Text<'b>, ReadError> {
+        let (offset, limit) = (place.offset, self.limit);
+        let too_long = || self.failed(place.segment, LineError::TooLong { offset, limit });
+        let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or_else(too_long)?;
+        self.reread(place, length, buffer)
     }
 
     /// Reads the line again that starts at `place` and has so many bytes, into `buffer`.
@@ -257,23 +274,9 @@ impl Segment {
         Ok(start)
     }
 
-    fn failed(&self, offset: u64, source: io::Error) -> CopyError {
-        CopyError::Read(ReadError {
-            path: self.path.clone(),
-            source: LineError::Read { offset: ByteOffset(offset), source },
-        })
+    fn unread(&self, offset: u64, source: io::Error) -> ReadError {
+        ReadError { path: self.path.clone(), source: LineError::Read { offset: ByteOffset(offset), source } }
     }
-}
-
-/// A line without its newline, at the end of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Torn {
-    /// Which file.
-    pub segment: usize,
-    /// Where it starts.
-    pub offset: ByteOffset,
-    /// Its length, in bytes.
-    pub length: u64,
 }
 
 /// Why a copy ended.
@@ -347,10 +350,7 @@ impl StreamLines<'_> {
         };
         if let Some((offset, length)) = torn {
             let place = Place { segment: self.segment - 1, offset };
-            let limit = self.stream.limit;
-            let too_long = || self.stream.failed(place.segment, LineError::TooLong { offset, limit });
-            let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or_else(too_long)?;
-            let text = self.stream.reread(place, length, &mut self.last)?;
+            let text = self.stream.reread_torn(place, length, &mut self.last)?;
             return Ok(Some(Line { place, text, is_torn: true }));
         }
         let segment = self.segment;

@@ -35,6 +35,7 @@ impl WindowTooLarge {
 pub struct Input {
     reader: Box<dyn Read + Send>,
     size: Option<u64>,
+    is_compressed: bool,
 }
 
 impl Input {
@@ -69,9 +70,15 @@ impl Input {
         if is_compressed {
             let mut decoder = zstd::stream::read::Decoder::new(whole)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            return Ok(Self { reader: Box::new(Decompressed(decoder)), size: None });
+            return Ok(Self { reader: Box::new(Decompressed(decoder)), size: None, is_compressed });
         }
-        Ok(Self { reader: Box::new(whole), size: Some(0) })
+        Ok(Self { reader: Box::new(whole), size: Some(0), is_compressed })
+    }
+
+    /// Whether the bytes come from a compressed file, which no one appends to.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.is_compressed
     }
 
     /// The text's size in bytes, where it is known beforehand; for progress.

@@ -19,7 +19,7 @@ const LARGE: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
     /// A line is over the limit.
-    #[error("the line at byte {offset} is longer than {limit} bytes; allow longer lines to read it")]
+    #[error("the line at byte {offset} is longer than {limit} bytes")]
     TooLong {
         /// Where the line starts.
         offset: ByteOffset,

@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 
 use crate::rollout::ByteOffset;
-use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
+use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Line, LineError, Lines};
 
 use super::attribution::Reread;
 use super::converter::{Converter, End};
 use super::output::OutputError;
-use super::summary::Summary;
+use super::summary::{MalformedLine, Summary};
 
 /// How to convert.
 #[derive(Clone, Debug)]
@@ -79,6 +79,8 @@ pub struct LineByLine<R> {
     lines: Lines<R>,
     converter: Converter<Vec<u8>>,
     end: Option<End>,
+    /// Why the input cannot be read on; told once the records before that are.
+    failed: Option<ConvertError>,
 }
 
 /// Bytes of input that a batch is made of, at the least.
@@ -91,6 +93,7 @@ impl<R: Read> LineByLine<R> {
             lines: Lines::new(input, options.line_limit),
             converter: Converter::new(&options.agent_id, Vec::new()),
             end: Some(options.end),
+            failed: None,
         }
     }
 
@@ -98,41 +101,74 @@ impl<R: Read> LineByLine<R> {
     ///
     /// # Errors
     ///
-    /// [`ConvertError`] where the input cannot be read on, or its waiting records cannot be kept.
+    /// [`ConvertError`] where the input cannot be read on, once all records before that were given; or where waiting ones
+    /// cannot be kept.
     pub fn next_batch(&mut self) -> Result<Option<Vec<u8>>, ConvertError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let Some(end) = self.end else { return Ok(None) };
         let until = self.lines.bytes_read() + BATCH;
         while self.end.is_some() && self.lines.bytes_read() < until {
-            if let Some(line) = self.lines.next_line()? {
-                self.converter.line(line, &mut NothingBefore)?;
-            } else {
-                self.end = None;
-                self.converter.finish(end)?;
+            match self.lines.next_line() {
+                Ok(Some(line)) => self.converter.line(line, &mut NothingBefore)?,
+                Ok(None) => {
+                    self.end = None;
+                    self.converter.finish(end)?;
+                }
+                Err(error) => {
+                    self.end = None;
+                    self.failed = Some(error.into());
+                }
             }
         }
         Ok(Some(self.converter.take_records()?))
     }
 
-    /// As [`Self::next_batch`] for an input that still grows: `None` where it holds nothing new, and what must wait for
-    /// what is to come is held back.
+    /// The malformed lines so far, or since this was asked last, and how many more there were.
+    pub fn take_malformed(&mut self) -> (Vec<MalformedLine>, u64) {
+        self.converter.summary_mut().take_malformed()
+    }
+}
+
+/// Converts an input that grows, for a caller who has its lines.
+pub struct AsItGrows {
+    converter: Converter<Vec<u8>>,
+    /// Bytes of lines whose records were not taken.
+    untaken: u64,
+}
+
+impl AsItGrows {
+    /// A conversion, not yet begun. Nothing but the agent's id is taken from the options.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        Self { converter: Converter::new(&options.agent_id, Vec::new()), untaken: 0 }
+    }
+
+    /// Takes the next line, and says whether so much has come that its records are to be taken.
     ///
     /// # Errors
     ///
-    /// As for [`Self::next_batch`].
-    pub fn next_grown(&mut self) -> Result<Option<Vec<u8>>, ConvertError> {
-        let until = self.lines.bytes_read() + BATCH;
-        let mut was_any = false;
-        while !was_any || self.lines.bytes_read() < until {
-            let Some(line) = self.lines.next_line()? else { break };
-            self.converter.line(line, &mut NothingBefore)?;
-            was_any = true;
-        }
-        if was_any { Ok(Some(self.converter.take_records()?)) } else { Ok(None) }
+    /// [`ConvertError`] where waiting records cannot be kept.
+    pub fn line(&mut self, line: Line<'_>) -> Result<bool, ConvertError> {
+        self.untaken += line.next.0 - line.offset.0;
+        self.converter.line(line, &mut NothingBefore)?;
+        Ok(self.untaken >= BATCH)
     }
 
-    /// What came of it so far.
-    pub fn summary(&self) -> &Summary {
-        self.converter.summary()
+    /// The records so far, whole lines; what must wait for what is to come is held back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::line`].
+    pub fn take_records(&mut self) -> Result<Vec<u8>, ConvertError> {
+        self.untaken = 0;
+        Ok(self.converter.take_records()?)
+    }
+
+    /// The malformed lines since this was asked last, and how many more there were.
+    pub fn take_malformed(&mut self) -> (Vec<MalformedLine>, u64) {
+        self.converter.summary_mut().take_malformed()
     }
 }
 

@@ -36,4 +36,4 @@ pub mod usage;
 pub use convert::{ConvertError, Options, convert};
 pub use converter::{Checkpoint, Converter, End};
 pub use output::{OutputError, temporary_folder};
-pub use summary::Summary;
+pub use summary::{MalformedLine, Summary};

@@ -52,6 +52,13 @@ impl Summary {
         }
     }
 
+    /// The malformed lines, and how many there were beyond those whose places were kept. Counting begins anew.
+    pub fn take_malformed(&mut self) -> (Vec<MalformedLine>, u64) {
+        let lines = std::mem::take(&mut self.malformed_lines);
+        let untold = std::mem::take(&mut self.malformed) - lines.len() as u64;
+        (lines, untold)
+    }
+
     /// Counts a line that made no record, under the parts of its kind's name.
     pub fn add_left_out(&mut self, parts: [&[u8]; 3]) {
         let mark = mark(parts);

@@ -68,11 +68,8 @@ pub fn write(
     }
     document.close(number);
     out.write_all(&document.pen.out).map_err(AtifError::Write)?;
-    let mut warnings = index.warnings.clone();
-    if index.untold_warnings > 0 {
-        warnings.push(format!("{} more such things", index.untold_warnings));
-    }
-    Ok(Built { steps: u64::from(number), warnings })
+    let Index { warnings, untold_warnings, .. } = index;
+    Ok(Built { steps: u64::from(number), warnings: warnings.clone(), untold_warnings: *untold_warnings })
 }
 
 /// What stands later in the stream than the step that is written: most often not far behind it.

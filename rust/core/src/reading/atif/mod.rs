@@ -51,8 +51,10 @@ pub enum Form {
 pub struct Built {
     /// Steps of the document.
     pub steps: u64,
-    /// What was not as it should be and has been made the best of, the first hundred, then how many more.
+    /// What was not as it should be and has been made the best of: the first hundred such things.
     pub warnings: Vec<String>,
+    /// How many more there were.
+    pub untold_warnings: u64,
 }
 
 /// Why there is no document, or not all of it.

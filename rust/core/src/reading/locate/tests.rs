@@ -265,10 +265,11 @@ fn a_rollout_is_told_by_its_content_and_its_session_by_its_name() {
 fn a_transcript_is_told_by_its_content() {
     let folder = folder();
     let path = folder.path().join(ROLLOUT);
-    for text in [format!("{HEADER}\n").into_bytes(), compressed(&format!("{HEADER}\n"))] {
-        write(&path, text);
-        assert_eq!(find(&path).expect("is one"), named_alone(path.clone(), Agent::default()));
-    }
+    write(&path, format!("{HEADER}\n"));
+    assert_eq!(find(&path).expect("is one"), named_alone(path.clone(), Agent::default()));
+    write(&path, compressed(&format!("{HEADER}\n")));
+    let error = find(&path).expect_err("is not read compressed");
+    assert!(matches!(&error, TargetError::Compressed { path: told } if *told == shown(&path)), "{error}");
 }
 
 #[test]
@@ -298,7 +299,7 @@ fn the_first_object_tells_what_a_file_is() {
         ("{\"type\":\"turn\",\"payload\":0}\n".to_owned(), Some(FileKind::Rollout)),
     ] {
         assert_eq!(kind(&text), expected, "{text}");
-        assert_eq!(kind(compressed(&text)), expected, "{text}");
+        assert_eq!(kind(compressed(&text)), if_compressed(expected), "{text}");
     }
 }
 
@@ -309,8 +310,40 @@ fn damaged_lines_before_the_first_object_are_passed_over_up_to_a_number() {
 }
 
 #[test]
-fn an_empty_file_is_a_transcript_that_has_not_begun() {
-    assert_eq!(kind(""), Some(FileKind::Transcript));
+fn a_file_without_a_line_has_not_begun_and_is_taken_for_a_transcript() {
+    assert_eq!(kind(""), Some(FileKind::NotBegun));
+    assert_eq!(kind("\n \n"), Some(FileKind::NotBegun));
+    assert_eq!(kind(compressed("")), None);
+    let folder = folder();
+    let path = folder.path().join(ROLLOUT);
+    assert!(!is_not_begun(&path).expect("is not there"));
+    write(&path, "");
+    assert!(is_not_begun(&path).expect("is there"));
+    assert_eq!(find(&path).expect("is one"), named_alone(path.clone(), Agent::default()));
+    write(&path, format!("{META}\n"));
+    assert!(!is_not_begun(&path).expect("is there"));
+}
+
+/// What a file is that holds the same compressed.
+fn if_compressed(kind: Option<FileKind>) -> Option<FileKind> {
+    match kind {
+        Some(FileKind::Transcript) => Some(FileKind::CompressedTranscript),
+        // It has been written to its end.
+        Some(FileKind::NotBegun) => None,
+        kind => kind,
+    }
+}
+
+#[test]
+fn a_folder_of_a_rollout_is_that_rollout() {
+    let folder = folder();
+    let current = folder.path().join(CURRENT);
+    write(&current, format!("{META}\n"));
+    assert_eq!(in_folder(folder.path()).expect("is one"), in_file(&current).expect("is one"));
+    assert!(matches!(in_file(&current), Ok(Target::Rollout { .. })));
+    write(&folder.path().join("events.jsonl.2026"), format!("{META}\n"));
+    let error = in_folder(folder.path()).expect_err("are two");
+    assert!(matches!(&error, TargetError::SeveralTranscripts { transcripts, .. } if transcripts.len() == 2), "{error}");
 }
 
 #[test]
@@ -321,13 +354,15 @@ fn half_a_first_line_tells_by_how_it_begins() {
         (&META[.."{\"timestamp\"".len()], Some(FileKind::Rollout)),
         (HEADER, Some(FileKind::Transcript)),
         (&HEADER[..HEADER.len() / 2], Some(FileKind::Transcript)),
-        (" \t{", Some(FileKind::Transcript)),
+        (" \t{\"type", Some(FileKind::Transcript)),
+        (" \t{", Some(FileKind::NotBegun)),
+        ("{\"tim", Some(FileKind::NotBegun)),
+        (" ", Some(FileKind::NotBegun)),
         ("damaged", None),
         ("[{\"timestamp\"", None),
-        (" ", None),
     ] {
         assert_eq!(kind(text), expected, "{text}");
-        assert_eq!(kind(compressed(text)), expected, "{text}");
+        assert_eq!(kind(compressed(text)), if_compressed(expected), "{text}");
     }
 }
 
@@ -411,9 +446,9 @@ fn what_a_message_shows_of_a_path_does_not_drive_the_terminal() {
 fn a_transcript_is_one_from_its_first_byte_on() {
     let folder = folder();
     let path = folder.path().join(CURRENT);
-    let mut file = File::create(&path).expect("can be made");
+    let mut file = fs::File::create(&path).expect("can be made");
     for (piece, expected) in [
-        ("", Some(FileKind::Transcript)),
+        ("", Some(FileKind::NotBegun)),
         ("{\"type\"", Some(FileKind::Transcript)),
         (":\"header\"}\n", Some(FileKind::Transcript)),
     ] {

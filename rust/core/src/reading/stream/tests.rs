@@ -71,17 +71,54 @@ fn what_comes_after_the_opening_is_not_read() {
 }
 
 #[test]
-fn a_copy_has_the_whole_lines_and_says_which_are_torn() {
+fn a_copy_has_the_whole_lines_and_the_torn_ones_that_are_records() {
     let folder = tempfile::tempdir().expect("can be made");
-    let stream = stream_of(folder.path(), &[b"a\nb", b"c\nd\nee"]);
+    let stream = stream_of(folder.path(), &[b"a\n{\"b\":1}", b"c\nd", b"e\n{}"]);
     let mut out = Vec::new();
-    let torn = stream.copy(Place { segment: 0, offset: ByteOffset(0) }, &mut out).expect("can be read");
-    assert_eq!(out, b"a\nc\nd\n");
-    let torn: Vec<_> = torn.iter().map(|torn| (torn.segment, torn.offset.0, torn.length)).collect();
-    assert_eq!(torn, [(0, 2, 1), (1, 4, 2)]);
+    stream.copy(Place { segment: 0, offset: ByteOffset(0) }, &mut out).expect("can be read");
+    assert_eq!(out, b"a\n{\"b\":1}\nc\ne\n{}\n");
     out.clear();
     stream.copy(Place { segment: 1, offset: ByteOffset(2) }, &mut out).expect("can be read");
-    assert_eq!(out, b"d\n");
+    assert_eq!(out, b"e\n{}\n");
+}
+
+#[test]
+fn a_copy_of_a_file_that_is_cut_meanwhile_is_an_error() {
+    /// Cuts a file when something is written.
+    struct Cutting(PathBuf);
+    impl io::Write for Cutting {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            fs::write(&self.0, "")?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[&b"a\n".repeat(1 << 20)]);
+    let path = folder.path().join(CURRENT);
+    let start = Place { segment: 0, offset: ByteOffset(0) };
+    let error = stream.copy(start, &mut Cutting(path.clone())).expect_err("less is there than was");
+    assert!(matches!(error, CopyError::Read(error) if error.path == path));
+}
+
+#[test]
+fn a_torn_line_over_the_limit_is_an_error_with_its_place() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"a\nbcdef"]).with_line_limit(4);
+    let start = Place { segment: 0, offset: ByteOffset(0) };
+    let error = stream.copy(start, &mut Vec::new()).expect_err("it is too long");
+    let CopyError::Read(ReadError { source, .. }) = error else { panic!("{error}") };
+    assert!(matches!(source, LineError::TooLong { offset: ByteOffset(2), limit: 4 }), "{source}");
+}
+
+#[test]
+fn a_stream_without_its_torn_end_has_the_torn_lines_of_other_files() {
+    let folder = tempfile::tempdir().expect("can be made");
+    let stream = stream_of(folder.path(), &[b"a\nb", b"c\nd"]).without_torn_end().expect("can be read");
+    let lines = forwards(&stream);
+    assert_eq!(lines.iter().map(|line| line.2.as_slice()).collect::<Vec<_>>(), [b"a", b"b", b"c"]);
 }
 
 #[test]
