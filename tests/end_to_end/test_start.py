@@ -59,6 +59,17 @@ def test_without_a_login(make_world: MakeWorld) -> None:
     until(lambda: agent.said() == ["You said: Are you there?"], what="the answer")
 
 
+def test_a_first_message_without_a_login(make_world: MakeWorld) -> None:
+    """Is refused, though codex shows its composer before its login; and nobody begins to log in."""
+    world = make_world(config_overrides={"model_providers": {"scripted": {"requires_openai_auth": True}}})
+    (world.home / ".codex" / "auth.json").unlink()
+    message = ("--message", "Are you there?")
+    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", *message, status=None)
+    assert refused.status != 0
+    assert "shows its login" in refused.stderr and "codex login" in refused.stderr
+    assert "Sign in with" in world.agent("t").pane()
+
+
 def test_an_agent_type_of_the_users_own(world: World) -> None:
     settings = world.profile / "settings.toml"
     own = '[agent_types.thinker]\nparent_type = "codex"\nmodel_reasoning_effort = "high"\n'

@@ -45,7 +45,10 @@ _ROW = re.compile(r"^(?:\x1b\[[0-9;:]*m)*[›!](?:\x1b\[[0-9;:]*m)* ")
 # What nobody typed is dim: a hint at what could be typed.
 _HINT = re.compile(r"^(?:\x1b\[[0-9;:]*m)*›(?:\x1b\[[0-9;:]*m)* (?:\x1b\[[0-9;:]*m)*?\x1b\[(?:[0-9;:]*;)?2m")
 _CHOICE = re.compile(r"^› \d+\. ")
-_LOGIN = re.compile(r"^> \d+\. Sign in", re.MULTILINE)
+# What codex's login begins with, whatever it asks there; it has no composer.
+_WELCOME = "Welcome to Codex, OpenAI's"
+# Codex without a login shows its composer for a moment, and then its login, where Enter would begin one.
+_LOGIN_SECONDS = 3.0
 # A last word that codex completes: a file, a skill.
 _COMPLETED = re.compile(r"(?:^|\s)[@$]\S*\Z")
 _SLASH_COMMAND = re.compile(r"/[a-z][a-z0-9_:-]*(?=\s|$)")
@@ -79,7 +82,7 @@ class Screen:
     @property
     def dialog(self) -> str | None:
         """What the dialog is that holds the terminal, or None if there is none."""
-        if self.is_codex and _LOGIN.search(self.text):
+        if self.is_codex and self.row is None and _WELCOME in self.text:
             return "its login"
         if self.row is None or self.is_empty or not _CHOICE.match(self.row):
             return None
@@ -132,6 +135,7 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
     Raises:
         SendMessageError: A dialog, a shell or a draft is in the way, or codex does not come up.
     """
+    stays = _LOGIN_SECONDS if _lacks_login(agent) else 0.0
     screen = look(agent, target)
     begun = time.monotonic()
 
@@ -139,14 +143,14 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
         nonlocal screen
         screen = look(agent, target)
         is_typed_into = screen.is_codex and screen.is_up and time.monotonic() - begun > _DRAFT_SECONDS
-        return screen.is_ready or screen.dialog is not None or is_typed_into
+        is_ready = screen.is_ready and time.monotonic() - begun >= stays
+        return is_ready or screen.dialog is not None or is_typed_into
 
-    if not (screen.is_ready or screen.dialog is not None):
+    if not (screen.is_ready and stays == 0.0 or screen.dialog is not None):
         poll_until(is_settled, timeout=seconds, poll_interval=0.1)
     name = str(agent.name)
     if screen.dialog is not None:
-        is_login = screen.dialog == "its login"
-        remedy = f"codex login, then mngr stop {name} and mngr start {name}" if is_login else f"mngr connect {name}"
+        remedy = _log_in(name) if screen.dialog == "its login" else f"mngr connect {name}"
         raise SendMessageError(
             name,
             f"codex shows {screen.dialog}, which takes all input. Answer it with: {remedy}",
@@ -165,6 +169,28 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
             SendFailureKind.INPUT_BLOCKED,
         )
     raise SendMessageError(name, f"codex is not ready after {seconds:.0f} s", SendFailureKind.NOT_READY)
+
+
+def _lacks_login(agent: BaseAgent[Any]) -> bool:
+    """Whether codex has no login, and its settings are such that it asks for one."""
+    import tomllib
+
+    from mngr_codex.plugin import codex_home
+
+    home = shlex.quote(str(agent._get_agent_dir() / paths.CODEX_HOME))
+    command = f"[ -s {home}/auth.json ] || cat {home}/config.toml"
+    config = agent.host.execute_idempotent_command(command, timeout_seconds=agent.send_command_timeout_seconds)
+    if not (config.success and config.stdout):
+        return False
+    try:
+        return codex_home.needs_login(tomllib.loads(config.stdout))
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def _log_in(name: str) -> str:
+    """What a user does about a missing login."""
+    return f"codex login, then mngr stop {name} and mngr start {name}"
 
 
 def await_start(agent: BaseAgent[Any], seconds: float) -> None:
@@ -263,6 +289,12 @@ def _tell(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: fl
                 f"Answer the dialog with: mngr connect {name}",
                 SendFailureKind.INPUT_BLOCKED,
             )
+        case "login":
+            raise SendMessageError(
+                name,
+                f"codex shows its login, and did not take the message. Answer it with: {_log_in(name)}",
+                SendFailureKind.INPUT_BLOCKED,
+            )
         case "ended":
             raise SendMessageError(
                 name,
@@ -311,6 +343,7 @@ def _submit(agent: BaseAgent[Any], target: str, text: str, is_command: bool, sec
         "home": str(state / paths.CODEX_HOME),
         "permissions": str(state / paths.PERMISSIONS_WAITING),
         "pattern": rollout_pattern(text),
+        "welcome": _WELCOME,
         "head": text.strip().splitlines()[0].replace("\t", " ").strip()[:20],
         "is_command": "1" if is_command else "0",
         "shown_seconds": str(_SHOWN_SECONDS),

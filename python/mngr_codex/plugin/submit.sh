@@ -1,13 +1,16 @@
 # Presses Enter on a message that was typed into codex's composer, and tells in one word what became of it.
 # Run by the bash of the agent's host, with these variables: target (a tmux pane), home (CODEX_HOME), permissions (the
-# marker of a question for approval), pattern (what a rollout has in it that has the message), head (how the message
-# begins), is_command (1 for a command of codex's own), shown_seconds, seconds, keys (how many to delete the message with).
+# marker of a question for approval), welcome (what codex's login begins with), pattern (what a rollout has in it that has
+# the message), head (how the message begins), is_command (1 for a command of codex's own), shown_seconds, seconds, keys
+# (how many to delete the message with).
 
 row() { tmux -u capture-pane -e -p -t "$target" 2>/dev/null | grep -a '›\|^[^ ]*!' | tail -n 1; }
 is_empty() { row | grep -aqE $'^(\x1b\[[0-9;:]*m)*›(\x1b\[[0-9;:]*m)* (\x1b\[[0-9;:]*m)*\x1b\[([0-9;:]*;)?2m'; }
 plain() { tmux -u capture-pane -p -t "$target" 2>/dev/null; }
+is_login() { ! plain | grep -aq '^› ' && plain | grep -aqF -e "$welcome"; }
 is_dialog() {
     [ ! -e "$permissions" ] || return 0
+    if is_login; then return 0; fi
     local last; last=$(plain | grep -a '^\(›\|!\) ' | tail -n 1)
     printf '%s' "$last" | grep -aqE '^› [0-9]+\. ' || return 1
     # The message itself may be such a row, if it begins as the row does, number and all.
@@ -48,6 +51,7 @@ begun=$SECONDS tries=0 looks=0
 while :; do
     if has_arrived; then echo arrived; exit; fi
     looks=$(( looks + 1 ))
+    if [ "$looks" -gt 3 ] && is_login; then echo login; exit; fi
     if [ "$is_command" = 1 ]; then
         if [ "$(count "Unrecognized command '")" -gt "$unrecognized" ] && ! is_empty; then echo unrecognized; exit; fi
         if [ "$(count 'disabled while a task is in progress')" -gt "$refused" ]; then echo refused; exit; fi
