@@ -1,6 +1,8 @@
 """Messages arrive as they were sent, or are told not to have arrived."""
 
+import base64
 import json
+import tomllib
 
 import pytest
 
@@ -43,6 +45,10 @@ def test_every_kind_of_message_arrives_as_it_was_sent(world: World, model: Model
         "two\nlines and @READ",
         "costs 5 $",
         "/nosuchcommand",
+        "/TODO fix it",
+        "/1 thing",
+        "/model@x",
+        "/",
         "a\ttab and $HOME and `ticks` and 'quotes'",
         "y",
     ]
@@ -84,6 +90,61 @@ def test_commands_of_codex(world: World, model: Model) -> None:
     agent.message("/quit")
     until(lambda: agent.listed["state"] == "DONE", what="the end of codex")
     assert "not running" in agent.message("Still there?", status=1).stderr
+
+
+def test_what_a_command_opens_is_told_and_gets_no_key(world: World, model: Model) -> None:
+    agent = world.create()
+    for command in ("/theme", "/experimental"):
+        # Not every version knows all of them.
+        opened = world.mngr("message", "t", "-m", command, status=None)
+        if "opened a choice" not in opened.stderr:
+            assert_received(model, command)
+            continue
+        assert opened.status == 7
+        assert "which takes all input" in agent.message("Are you there?", status=1).stderr
+        agent.press("Escape")
+        until(lambda: "shortcuts" in agent.pane(), what="the composer")
+    assert "theme" not in tomllib.loads((agent.state / "plugin/codex/home/config.toml").read_text()).get("tui", {})
+    agent.message("Are you there?")
+    assert_received(model, "Are you there?")
+
+
+def test_a_side_conversation_leaves_the_session(world: World, model: Model) -> None:
+    agent = world.create()
+    agent.message("Remember apples.")
+    waits(agent)
+    session = (agent.state / "codex_root_session").read_text()
+    opened = world.mngr("message", "t", "-m", "/btw", status=None)
+    if opened.status == 0:
+        pytest.skip("this version has no side conversations")
+    assert "side conversation" in opened.stderr
+    assert "side conversation" in agent.message("Lost?", status=1).stderr
+    agent.press("-l", "What is this?")
+    until(lambda: "What is this?" in agent.pane(), what="the question")
+    agent.press("Enter")
+    assert_received(model, "What is this?")
+    until(lambda: "You said: What is this?" in agent.pane(), what="the answer")
+    waits(agent)
+    agent.press("C-c")
+    until(lambda: "Side from" not in agent.pane(), what="the session")
+    assert (agent.state / "codex_root_session").read_text() == session
+    world.mngr("stop", "t")
+    world.mngr("start", "t")
+    agent.message("What do you remember?")
+    assert "Remember apples." in json.dumps(model.requests[-1])
+
+
+def test_an_image_arrives(world: World, model: Model) -> None:
+    """Codex attaches it in place of its path."""
+    agent = world.create()
+    image = world.folder / "dot.png"
+    image.write_bytes(
+        base64.b64decode(
+            "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+        )
+    )
+    agent.message(str(image))
+    until(lambda: "input_image" in json.dumps(model.requests[-1]), what="the image")
 
 
 def test_nothing_is_added_to_a_draft_of_the_user(world: World, model: Model) -> None:

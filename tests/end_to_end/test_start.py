@@ -39,6 +39,19 @@ def test_a_codex_that_ends_at_once(world: World) -> None:
     assert world.agent_dirs() == []
 
 
+@pytest.mark.parametrize("line", ['sleep 1; exec "$0.real" "$@"', '"$0.real" "$@"'], ids=["late", "beside"])
+def test_a_script_that_runs_codex(world: World, model: Model, line: str) -> None:
+    """As version managers have it: for tmux its name is that of a shell."""
+    codex = world.folder / "bin" / "codex"
+    real = codex.with_name("codex.real")
+    codex.rename(real)
+    codex.write_text(f"#!/bin/sh\n{line}\n")
+    codex.chmod(0o755)
+    agent = world.create()
+    agent.message("Are you there?")
+    until(lambda: agent.said() == ["You said: Are you there?"], what="the answer")
+
+
 def test_without_a_login(make_world: MakeWorld) -> None:
     """The agent is made with a word on `codex login`; a later login counts for it."""
     provider = {"requires_openai_auth": True}

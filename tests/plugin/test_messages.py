@@ -45,6 +45,11 @@ def test_a_draft_is_not_empty() -> None:
         ),
         (("  Meet GPT-6 Sol", "› 1. Try new model", "  2. Use existing model"), "its question about a newer model"),
         (("  Select a review preset", "› 2. Review uncommitted changes"), "a choice to be made"),
+        (
+            ("  Select Syntax Theme", "› catppuccin-mocha (current)", "", "  enter select · esc back"),
+            "a choice to be made",
+        ),
+        (("", "                › 1. Yes, enable  Save", "", EMPTY, "", "  ? for shortcuts"), "a choice to be made"),
     ],
 )
 def test_dialogs(lines: tuple[str, ...], dialog: str) -> None:
@@ -52,6 +57,23 @@ def test_dialogs(lines: tuple[str, ...], dialog: str) -> None:
     seen = screen(f"{BOLD}›{OFF} Ask for it.", "• Running true", *lines)
     assert seen.dialog == dialog
     assert not seen.is_ready
+
+
+def test_dialogs_without_a_row_of_their_own() -> None:
+    assert screen(" Resume a session", "  › 11s ago  hello", " enter resume   esc exit", " ↑/↓ browse").dialog
+    assert screen("/ D I F F /", "No changes", " ↑/↓ to scroll", " q close").dialog
+    assert screen("  Welcome to Codex, OpenAI's command-line coding agent", "  Finish signing in").dialog == "its login"
+    beside = screen(
+        f"{BOLD}›{OFF} {DIM}Ask a question", "", "  ? for shortcuts     Side from main thread · ^c to close"
+    )
+    assert "side conversation" in str(beside.dialog)
+
+
+def test_what_only_looks_like_a_dialog() -> None:
+    """Words of a conversation or of a draft."""
+    words = "  enter select · esc back"
+    assert screen(words, "  Welcome to Codex, OpenAI's", EMPTY, "", "  ? for shortcuts").dialog is None
+    assert screen(f"{BOLD}›{OFF} press enter", words, "", "  GPT-5.5 default · ~/work").dialog is None
 
 
 def test_a_message_is_typed_without_control_characters() -> None:
@@ -68,6 +90,14 @@ def test_a_rollout_has_the_pattern_of_its_message(text: str) -> None:
     line = json.dumps({"role": "user", "content": [{"type": "input_text", "text": text.strip()}]}, ensure_ascii=False)
     assert rollout_pattern(text) in line.replace('": ', '":')
     assert len(rollout_pattern(text)) < 420
+
+
+@pytest.mark.parametrize("text", ["/tmp/a b.png", "'~/x.JPG'", "file:///x.webp"])
+def test_an_image_in_place_of_its_path(text: str) -> None:
+    own, attached = rollout_pattern(text).split("\n")
+    assert own in json.dumps({"text": text}, separators=(",", ":"))
+    assert attached in json.dumps({"type": "input_image", "image_url": "data:"}, separators=(",", ":"))
+    assert "\n" not in rollout_pattern(f"look at {text}")
 
 
 def test_a_short_message_is_not_found_in_a_longer_one() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mngr_codex.plugin import messages
+
 TMUX = """\
 #!/bin/sh
 case "$*" in
@@ -27,10 +29,12 @@ def submit(tmp_path: Path) -> Submit:
     (tmp_path / "bin/tmux").write_text(TMUX)
     (tmp_path / "bin/tmux").chmod(0o755)
 
-    def run(head: str, screen: str, command: str = "codex") -> tuple[str, str]:
+    def run(head: str, screen: str, command: str = "codex", groups: str = "1 1") -> tuple[str, str]:
         keys = tmp_path / "keys"
         keys.write_text("")
         (tmp_path / "screen").write_text(screen)
+        (tmp_path / "bin/ps").write_text(f"#!/bin/sh\necho {groups}\n")
+        (tmp_path / "bin/ps").chmod(0o755)
         (tmp_path / "command").write_text(f"{command}\n")
         variables = {
             "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
@@ -39,9 +43,12 @@ def submit(tmp_path: Path) -> Submit:
             "target": "it",
             "home": str(tmp_path / "home"),
             "permissions": str(tmp_path / "permissions_waiting"),
-            "pattern": "none",
+            "patterns": "none",
+            "welcome": messages._WELCOME,
+            "hints": messages._HINTS,
             "head": head,
             "is_command": "0",
+            "command": head.split()[0],
             "shown_seconds": "1",
             "seconds": "4",
             "keys": "2",
@@ -66,3 +73,29 @@ def test_a_message_may_look_like_a_choice(submit: Submit) -> None:
 def test_nothing_is_typed_into_a_shell(submit: Submit) -> None:
     outcome, typed = submit("Hello", "› Hello\n", command="bash")
     assert outcome == "ended" and typed.count("send-keys") == 1
+
+
+def test_a_script_that_runs_codex_is_no_shell(submit: Submit) -> None:
+    outcome, typed = submit("Hello", "› Hello\n", command="bash", groups="7 1")
+    assert outcome == "not-taken" and typed.count("Enter") > 1
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [
+        "Select Syntax Theme\n› catppuccin-mocha (current)\n\n  enter select · esc back\n",
+        "› a [x] message\n  Configure\n› [x] activity\n  space toggle · enter save · esc cancel\n",
+        "Resume a session\n  › 11s ago  hello\n enter resume   esc exit   ^c exit\n ^o comfortable view   ↑/↓ browse\n",
+        "/ D I F F /\nNo changes\n ↑/↓ to scroll\n q close\n",
+        "                  Enable memories?\n                › 1. Yes, enable\n\n› Hello\n\n  ? for shortcuts\n",
+        "  Welcome to Codex, OpenAI's command-line coding agent\n> 1. Sign in with ChatGPT\n",
+    ],
+    ids=["theme", "title", "resume", "pager", "beside", "login"],
+)
+def test_nothing_is_typed_into_what_a_command_has_opened(submit: Submit, screen: str) -> None:
+    assert submit("Hello", screen) == ("blocked", "")
+
+
+def test_what_is_not_taken_is_deleted_on_both_sides_of_the_cursor(submit: Submit) -> None:
+    outcome, typed = submit("Hello", "› Hello\n\n  ? for shortcuts\n")
+    assert outcome == "not-taken" and "C-u" in typed and "C-k" in typed

@@ -178,3 +178,19 @@ def test_a_folder_that_only_says_it_is_a_worktree_is_none(
     forged.mkdir()
     (forged / ".git").write_text(f"gitdir: {repository / git_dir}\n")
     assert obtain(host, attendance(), command=codex, folder=forged).refusal is not None
+
+
+@pytest.mark.parametrize("rest", ["\nfurther", "\n", "\u2028further", "\x0bfurther"])
+def test_a_name_of_several_lines_is_not_taken_for_its_first_one(
+    host: Any, codex: str, repository: Path, home: Path, rest: str
+) -> None:
+    (home / ".codex").mkdir()
+    (home / ".codex" / "config.toml").write_text(f'[projects.{json.dumps(str(repository))}]\ntrust_level = "trusted"\n')
+    for is_repository in (False, True):
+        folder = Path(f"{repository}{rest}")
+        folder.mkdir(exist_ok=True)
+        if is_repository:
+            subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        (folder / "inside").mkdir(exist_ok=True)
+        for work_dir in (folder, folder / "inside"):
+            assert obtain(host, attendance(), command=codex, folder=work_dir).refusal is not None

@@ -495,19 +495,22 @@ mkdir -p "$home"
 chmod 700 "$home"
 ln -sfn "$user/auth.json" "$home/auth.json"
 printf 'user %s\\n' "$user"
-printf 'work_dir %s\\n' "$(cd {shlex.quote(str(work_dir))} && pwd -P)"
+work_dir=$(cd {shlex.quote(str(work_dir))} && pwd -P && echo .)
+work_dir=${{work_dir%$'\\n'.}}
+case $work_dir in *$'\\n'*) ;; *) printf 'work_dir %s\\n' "$work_dir" ;; esac
 if [ -s "$user/auth.json" ]; then echo login; fi
 """ + (_CARRY_OVER if carries else "")
     result = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=60.0)
-    said = [line.split(" ", 1) for line in result.stdout.splitlines()]
+    said = [line.split(" ", 1) for line in result.stdout.split("\n")]
     told = {line[0]: line[1] for line in said if len(line) == 2}
-    if not result.success or not told.get("user") or not told.get("work_dir"):
+    if not result.success or not told.get("user"):
         from imbue.mngr.errors import MngrError
 
         raise MngrError(f"The agent's CODEX_HOME cannot be made at {codex_home}: {result.stderr.strip()}")
     return _Made(
         user_codex_home=told["user"],
-        work_dir=told["work_dir"],
+        # A name of several lines is taken as it was given.
+        work_dir=told.get("work_dir", str(work_dir)),
         is_logged_in=["login"] in said,
         profiles=tuple(line[1] for line in said if line[0] == "profile"),
     )

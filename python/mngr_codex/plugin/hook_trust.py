@@ -184,7 +184,7 @@ def parse_answers(answers: str) -> CodexReport:
     """
     version, hooks, upgrades, problem = None, None, {}, None
     complaints: list[str] = []
-    for line in answers.splitlines():
+    for line in answers.split("\n"):
         try:
             answer = json.loads(line)
         except ValueError:

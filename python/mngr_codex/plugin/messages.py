@@ -45,13 +45,24 @@ _ROW = re.compile(r"^(?:\x1b\[[0-9;:]*m)*[›!](?:\x1b\[[0-9;:]*m)* ")
 # What nobody typed is dim: a hint at what could be typed.
 _HINT = re.compile(r"^(?:\x1b\[[0-9;:]*m)*›(?:\x1b\[[0-9;:]*m)* (?:\x1b\[[0-9;:]*m)*?\x1b\[(?:[0-9;:]*;)?2m")
 _CHOICE = re.compile(r"^› \d+\. ")
+# A choice in the middle of the terminal, above the composer.
+_CHOICE_BESIDE = re.compile(r"^ {8,}› \d+\. ", re.MULTILINE)
+# What stands at the end of a dialog: which keys it takes. An extended regular expression for grep as well.
+_HINTS = (
+    "enter (select|save|details|edit|resume)|(enter|esc) to (confirm|go back|cancel|close|select|save|exit)"
+    "|esc (back|cancel|close|exit|save)|(^| )q (close|to quit)"
+)
+_SIDE = "Side from main thread"
 # What codex's login begins with, whatever it asks there; it has no composer.
 _WELCOME = "Welcome to Codex, OpenAI's"
 # Codex without a login shows its composer for a moment, and then its login, where Enter would begin one.
 _LOGIN_SECONDS = 3.0
 # A last word that codex completes: a file, a skill.
 _COMPLETED = re.compile(r"(?:^|\s)[@$]\S*\Z")
-_SLASH_COMMAND = re.compile(r"/[a-z][a-z0-9_:-]*(?=\s|$)")
+# What codex takes for a command of its own, or says that it knows none of that name.
+_SLASH_COMMAND = re.compile(r"/[^\s/]+(?=\s|$)")
+# The path of an image, which codex attaches in place of the text.
+_IMAGE = re.compile(r"['\"]?(?:file://|[/~.]).*\.(?:png|jpe?g|gif|webp|bmp)['\"]?", re.IGNORECASE)
 # Escape sequences end a paste, and what follows would be keys.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -84,9 +95,17 @@ class Screen:
         """What the dialog is that holds the terminal, or None if there is none."""
         if self.is_codex and self.row is None and _WELCOME in self.text:
             return "its login"
-        if self.row is None or self.is_empty or not _CHOICE.match(self.row):
+        if not self.is_codex:
             return None
-        return next((name for phrase, name in _DIALOGS if phrase in self.text), "a choice to be made")
+        lines = [line for line in self.text.splitlines() if line.strip()]
+        if _SIDE in "".join(lines[-1:]):
+            return "a side conversation, which no rollout holds and"
+        is_choice = self.row is not None and not self.is_empty and _CHOICE.match(self.row) is not None
+        last = lines[-1:] if self.row is not None else lines[-3:]
+        has_hints = not self.is_empty and any(re.search(_HINTS, line) for line in last)
+        if is_choice or has_hints or _CHOICE_BESIDE.search(self.text):
+            return next((name for phrase, name in _DIALOGS if phrase in self.text), "a choice to be made")
+        return None
 
     @property
     def is_up(self) -> bool:
@@ -96,7 +115,7 @@ class Screen:
     @property
     def is_ready(self) -> bool:
         """Whether a message can be typed."""
-        return self.is_codex and not self.is_loading and self.is_empty
+        return self.is_codex and not self.is_loading and self.is_empty and self.dialog is None
 
     @classmethod
     def of(cls, command: str, pane: str) -> Screen:
@@ -126,7 +145,18 @@ def look(agent: BaseAgent[Any], target: str) -> Screen:
             str(agent.name), f"its terminal is gone: {result.stderr.strip()}", SendFailureKind.AGENT_UNREACHABLE
         )
     running, _, pane = result.stdout.partition("\n")
-    return Screen.of(running.strip(), pane)
+    running = running.strip()
+    is_codex = running not in SHELL_COMMANDS or _is_script(agent, target)
+    return Screen.of("codex" if is_codex else running, pane)
+
+
+def _is_script(agent: BaseAgent[Any], target: str) -> bool:
+    """Whether another process than the pane's shell is in the foreground: codex may be a script that runs it."""
+    pid = f"$(tmux display-message -p -t {target} '#{{pane_pid}}')"
+    command = f"ps -o tpgid=,pgid= -p {pid}"
+    result = agent.host.execute_idempotent_command(command, timeout_seconds=agent.send_command_timeout_seconds)
+    groups = result.stdout.split()
+    return result.success and len(groups) == 2 and groups[0] != groups[1]
 
 
 def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SECONDS) -> None:
@@ -146,7 +176,7 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
         is_ready = screen.is_ready and time.monotonic() - begun >= stays
         return is_ready or screen.dialog is not None or is_typed_into
 
-    if not (screen.is_ready and stays == 0.0 or screen.dialog is not None):
+    if not ((screen.is_ready and stays == 0.0) or screen.dialog is not None):
         poll_until(is_settled, timeout=seconds, poll_interval=0.1)
     name = str(agent.name)
     if screen.dialog is not None:
@@ -227,7 +257,12 @@ def cleaned(message: str) -> str:
 
 
 def rollout_pattern(text: str) -> str:
-    """What a rollout's line has in it if it holds this message of the user's: its beginning, or all of a short one."""
+    """What a rollout's line has in it if it holds this message of the user's: its beginning, or all of a short one.
+
+    Of an image that codex may attach in its place there is another one, on a line of its own.
+    """
+    if _IMAGE.fullmatch(text.strip()):
+        return f'"text":"{json.dumps(text.strip(), ensure_ascii=False)[1:-1]}"\n"type":"input_image"'
     escaped = json.dumps(text.strip(), ensure_ascii=False)[1:-1]
     if len(escaped) <= _LONGEST_PATTERN:
         return f'"text":"{escaped}"'
@@ -252,8 +287,8 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
     if text.lstrip().startswith("!"):
         text = _KEEPS_TEXT + text.lstrip()
     is_command = _SLASH_COMMAND.match(text) is not None
-    if _COMPLETED.search(text):
-        # Else Enter would take what codex offers for the word, and not send the message.
+    if _COMPLETED.search(text) or text.strip() == "/":
+        # Else Enter would take what codex offers for it, and not send the message.
         text += " "
     _paste(agent, target, text)
     outcome = _submit(agent, target, text, is_command, confirmation_seconds)
@@ -342,8 +377,10 @@ def _submit(agent: BaseAgent[Any], target: str, text: str, is_command: bool, sec
         "target": shlex.split(target)[0],
         "home": str(state / paths.CODEX_HOME),
         "permissions": str(state / paths.PERMISSIONS_WAITING),
-        "pattern": rollout_pattern(text),
+        "patterns": rollout_pattern(text),
         "welcome": _WELCOME,
+        "hints": _HINTS,
+        "command": text.split()[0],
         "head": text.strip().splitlines()[0].replace("\t", " ").strip()[:20],
         "is_command": "1" if is_command else "0",
         "shown_seconds": str(_SHOWN_SECONDS),

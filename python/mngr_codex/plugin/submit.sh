@@ -1,17 +1,30 @@
 # Presses Enter on a message that was typed into codex's composer, and tells in one word what became of it.
 # Run by the bash of the agent's host, with these variables: target (a tmux pane), home (CODEX_HOME), permissions (the
-# marker of a question for approval), welcome (what codex's login begins with), pattern (what a rollout has in it that has
-# the message), head (how the message begins), is_command (1 for a command of codex's own), shown_seconds, seconds, keys
+# marker of a question for approval), welcome (what codex's login begins with), hints (what a dialog's last line has, as a
+# regular expression), patterns (what a rollout has in it that has the message, one of them a line), head (how the message
+# begins), is_command (1 for what may be a command of codex's own), command (its first word), shown_seconds, seconds, keys
 # (how many to delete the message with).
 
-row() { tmux -u capture-pane -e -p -t "$target" 2>/dev/null | grep -a '›\|^[^ ]*!' | tail -n 1; }
-is_empty() { row | grep -aqE $'^(\x1b\[[0-9;:]*m)*›(\x1b\[[0-9;:]*m)* (\x1b\[[0-9;:]*m)*\x1b\[([0-9;:]*;)?2m'; }
-plain() { tmux -u capture-pane -p -t "$target" 2>/dev/null; }
-is_login() { ! plain | grep -aq '^› ' && plain | grep -aqF -e "$welcome"; }
+pane() { tmux -u capture-pane "$@" -p -t "$target" 2>/dev/null; }
+plain() { pane; }
+last_lines() { plain | grep -a '[^[:space:]]' | tail -n "$1"; }
+# The composer's first line, or the choice of a dialog.
+row() { plain | grep -a '^\(›\|!\)' | tail -n 1; }
+is_empty() {
+    pane -e | grep -a '›\|^[^ ]*!' | tail -n 1 |
+        grep -aqE $'^(\x1b\[[0-9;:]*m)*›(\x1b\[[0-9;:]*m)* (\x1b\[[0-9;:]*m)*\x1b\[([0-9;:]*;)?2m'
+}
+# Whether the composer still has what was typed. A dialog that was opened has another row, or none.
+is_typed() { [ -n "$typed" ] && [ "$(row)" = "$typed" ]; }
+is_login() { [ -z "$(row)" ] && plain | grep -aqF -e "$welcome"; }
 is_dialog() {
     [ ! -e "$permissions" ] || return 0
     if is_login; then return 0; fi
-    local last; last=$(plain | grep -a '^\(›\|!\) ' | tail -n 1)
+    # In the middle of the terminal, above the composer.
+    if plain | grep -aqE '^ {8,}› [0-9]+\. '; then return 0; fi
+    local last lines=1; last=$(row)
+    [ -n "$last" ] || lines=3
+    if last_lines $lines | grep -aqE -e "$hints"; then return 0; fi
     printf '%s' "$last" | grep -aqE '^› [0-9]+\. ' || return 1
     # The message itself may be such a row, if it begins as the row does, number and all.
     printf '%s' "$head" | grep -aqE '^[0-9]+\. ' || return 0
@@ -19,11 +32,16 @@ is_dialog() {
 }
 has_ended() {
     case $(tmux display-message -p -t "$target" '#{pane_current_command}' 2>/dev/null) in
-    '' | sh | bash | dash | zsh | fish | ksh | tcsh | csh) return 0 ;;
+    '') return 0 ;;
+    sh | bash | dash | zsh | fish | ksh | tcsh | csh) ;;
+    *) return 1 ;;
     esac
-    return 1
+    # A script that runs codex has the name of a shell, too; but the pane's own is then not in the foreground.
+    local foreground own
+    read -r foreground own < <(ps -o tpgid=,pgid= -p "$(tmux display-message -p -t "$target" '#{pane_pid}')" 2>/dev/null)
+    [ -z "$own" ] || [ "$foreground" = "$own" ]
 }
-count() { plain | grep -acF "$1"; }
+count() { plain | grep -acF -e "$1"; }
 lengths() { find -H "$home/sessions" -name 'rollout-*.jsonl' -exec wc -c {} + 2>/dev/null; }
 has_arrived() {
     local line length file before
@@ -32,7 +50,7 @@ has_arrived() {
         before=$(printf '%s\n' "$old" | awk -v file="$file" '
             { sub(/^ */, ""); at = index($0, " "); if (substr($0, at + 1) == file) print substr($0, 1, at - 1) }')
         [ "$length" != "${before:-0}" ] || continue
-        tail -c +"$(( ${before:-0} + 1 ))" "$file" | grep -aF '"role":"user"' | grep -aqF -e "$pattern" && return 0
+        tail -c +"$(( ${before:-0} + 1 ))" "$file" | grep -aF '"role":"user"' | grep -aqF -e "$patterns" && return 0
     done <<<"$(lengths)"
     return 1
 }
@@ -45,7 +63,7 @@ done
 # The lengths are taken before Enter, and only what comes behind them counts. A dialog may have come by now: codex runs
 # the PermissionRequest hook before it asks, so its marker tells first.
 if is_dialog; then echo blocked; exit; fi
-old=$(lengths) unrecognized=$(count "Unrecognized command '") refused=$(count 'disabled while a task is in progress')
+old=$(lengths) refused=$(count 'disabled while a task is in progress') typed=$(row)
 tmux send-keys -t "$target" Enter || { echo unsent; exit; }
 begun=$SECONDS tries=0 looks=0
 while :; do
@@ -53,7 +71,9 @@ while :; do
     looks=$(( looks + 1 ))
     if [ "$looks" -gt 3 ] && is_login; then echo login; exit; fi
     if [ "$is_command" = 1 ]; then
-        if [ "$(count "Unrecognized command '")" -gt "$unrecognized" ] && ! is_empty; then echo unrecognized; exit; fi
+        if [ "$looks" -gt 3 ] && is_typed && [ "$(count "Unrecognized command '$command'")" -gt 0 ]; then
+            echo unrecognized; exit
+        fi
         if [ "$(count 'disabled while a task is in progress')" -gt "$refused" ]; then echo refused; exit; fi
         if [ "$looks" -gt 3 ] && { is_empty || is_dialog || has_ended; }; then echo taken; exit; fi
     fi
@@ -61,12 +81,17 @@ while :; do
     if [ "$looks" -gt 3 ] && has_ended; then echo ended; exit; fi
     [ $(( SECONDS - begun )) -lt "$seconds" ] || break
     # An Enter that was lost is pressed again, only while the composer still has the text.
-    if [ "$tries" -lt 3 ] && [ $(( SECONDS - begun )) -ge $(( 2 + tries * 3 )) ] && ! is_empty && ! is_dialog; then
+    if [ "$tries" -lt 3 ] && [ $(( SECONDS - begun )) -ge $(( 2 + tries * 3 )) ] && is_typed && ! is_dialog; then
         tries=$(( tries + 1 ))
         tmux send-keys -t "$target" Enter
     fi
     if [ "$looks" -lt 30 ]; then sleep 0.05; else sleep 0.3; fi
 done
-if is_empty && plain | grep -aqF "↳ $head"; then echo queued; exit; fi
-if ! is_empty && ! is_dialog; then tmux send-keys -t "$target" -N "$keys" C-u; echo not-taken; exit; fi
+if is_empty && plain | grep -aqF -e "↳ $head"; then echo queued; exit; fi
+if is_typed && ! is_dialog; then
+    # The cursor may be in front of the text or behind it.
+    tmux send-keys -t "$target" -N "$keys" C-u
+    tmux send-keys -t "$target" -N "$keys" C-k
+    echo not-taken; exit
+fi
 echo unconfirmed

@@ -183,11 +183,15 @@ def _names(host: OnlineHostInterface, folder: Path) -> tuple[list[str], str]:
     file ``.git``.
     """
     script = f"""\
+# One name a line. What is between two ends of a line would be another folder's name, and is none of these.
+say() {{ case $1 in *$'\\n'*) ;; *) printf '%s\\n' "$1" ;; esac; }}
+here() {{ local path; path=$(pwd -P && echo .) && say "${{path%$'\\n'.}}"; }}
 printf '%s\\n' "$HOME/.codex/config.toml"
 cd {shlex.quote(str(folder))} || exit 1
-pwd -P
-top=$(git rev-parse --show-toplevel 2>/dev/null) || exit 0
-printf '%s\n' "$top"
+here
+top=$(git rev-parse --show-toplevel 2>/dev/null && echo .) || exit 0
+top=${{top%$'\\n'.}}
+say "$top"
 own=$(git rev-parse --absolute-git-dir) && own=$(cd "$own" && pwd -P) || exit 0
 common=$(git rev-parse --git-common-dir) && common=$(cd "$common" && pwd -P) || exit 0
 top=$(cd "$top" && pwd -P)
@@ -196,10 +200,10 @@ if [ "$own" = "$common" ]; then
 else
     known=$(cat "$own/gitdir") && known=$(cd "${{known%/.git}}" && pwd -P) && [ "$known" = "$top" ] || exit 0
 fi
-cd "$common/.." && [ -e .git ] && pwd -P
+cd "$common/.." && [ -e .git ] && here
 exit 0"""
-    said = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=30.0).stdout.splitlines()
-    return [str(folder), *said[1:]], said[0]
+    said = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=30.0).stdout.split("\n")
+    return [str(folder), *filter(None, said[1:])], said[0]
 
 
 def _ask_in_terminal(question: str) -> bool:

@@ -157,6 +157,11 @@ impl Run {
             state.add_nested(&self.session);
             return;
         }
+        // A side conversation (`/side`, `/btw`) has no rollout: it is shown beside the session that the agent goes on in.
+        if who == Who::Root && self.rollout.is_empty() && state.is_beside(&self.session) {
+            state.add_nested(&self.session);
+            return;
+        }
         // The end of a session that nothing is known of begins none.
         let is_first = state.session.0.is_empty() && self.event != Event::SessionEnd;
         if who == Who::Root && (self.event.sets_session() || is_first) {

@@ -279,6 +279,12 @@ impl State {
         *session != self.session && !is_known && (self.nested.contains(session) || self.root.is_open())
     }
 
+    /// Whether a session without a rollout is another one than the root's, which has one.
+    #[must_use]
+    pub fn is_beside(&self, session: &ThreadId) -> bool {
+        *session != self.session && !self.former.contains(session) && !self.root.rollout.is_empty()
+    }
+
     /// Whether a session is known to run inside the root's, or to have.
     #[must_use]
     pub fn has_nested(&self, session: &ThreadId) -> bool {

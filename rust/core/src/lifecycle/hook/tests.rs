@@ -179,6 +179,24 @@ fn a_codex_without_a_rollout_is_followed_by_its_hooks_alone() {
 }
 
 #[test]
+fn a_side_conversation_leaves_the_session_as_it_is() {
+    let side = |event| Run { rollout: String::new(), ..run(event, 3, 4) };
+    for is_open in [false, true] {
+        let mut state = state(&[run(Event::UserPromptSubmit, 1, 2)]);
+        if !is_open {
+            run(Event::Stop, 1, 2).apply(&mut state);
+        }
+        let before = state.clone();
+        for event in [Event::SessionStart, Event::UserPromptSubmit, Event::PreToolUse, Event::Stop, Event::SessionEnd] {
+            side(event).apply(&mut state);
+            assert_eq!((&state.session, &state.root), (&before.session, &before.root), "{event:?}");
+        }
+        run(Event::UserPromptSubmit, 1, 5).apply(&mut state);
+        assert!(state.is_active());
+    }
+}
+
+#[test]
 fn hooks_of_subagents_say_nothing_of_the_root() {
     let mut state = state(&[
         run(Event::UserPromptSubmit, 1, 2),
