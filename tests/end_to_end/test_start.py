@@ -30,6 +30,18 @@ def test_nothing_is_left_of_what_cannot_be_made(make_world: MakeWorld, settings:
     assert world.agent_dirs() == []
 
 
+def test_wrong_settings_are_in_nobodys_way_but_an_agents(make_world: MakeWorld) -> None:
+    """mngr reads them with each command, also with the one that mends them."""
+    world = make_world(sandbox_mode="none")
+    assert json.loads(world.mngr("list", "--format", "json").stdout)["agents"] == []
+    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
+    assert refused.status != 0 and "[agent_types.codex]" in refused.stderr and "mngr config path" in refused.stderr
+    told = json.loads(world.mngr("codex", "doctor", "--format", "json", status=1).stdout)
+    assert [finding["what"] for finding in told if finding["is_wrong"]] == ["settings"]
+    world.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "read-only")
+    world.create()
+
+
 def test_a_codex_that_ends_at_once(world: World) -> None:
     """mngr tells what it said, and takes the agent away again."""
     refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", "--", "--no-such-option", status=None)
@@ -81,6 +93,7 @@ def test_a_first_message_without_a_login(make_world: MakeWorld) -> None:
     assert refused.status != 0
     assert "shows its login" in refused.stderr and "codex login" in refused.stderr
     assert "Sign in with" in world.agent("t").pane()
+    assert "codex shows its login" in world.mngr("codex", "doctor", "t", status=1).stdout
 
 
 def test_an_agent_type_of_the_users_own(world: World) -> None:
@@ -115,6 +128,34 @@ def test_the_doctor(world: World) -> None:
     damaged.write_text("{")
     told = world.mngr("codex", "doctor", status=1).stdout
     assert f"{damaged} cannot be read" in told
+
+
+def test_the_doctor_names_what_helps(world: World) -> None:
+    agent = world.create()
+    agent.message("Are you there?")
+    world.mngr("stop", "t")
+
+    def remedies(what: str) -> list[str]:
+        lines = world.mngr("codex", "doctor", "--format", "jsonl", status=1).stdout.splitlines()
+        wrong = [finding for finding in map(json.loads, lines) if finding["is_wrong"]]
+        assert {finding["what"] for finding in wrong} == {what}, wrong
+        return [finding["remedy"] for finding in wrong]
+
+    (rollout,) = (agent.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl")
+    whole = rollout.read_bytes()
+    rollout.write_bytes(b"")
+    assert f"remove {rollout}" in remedies("session")[0]
+    rollout.write_bytes(whole)
+    for path, what in (("plugin/codex/home/hooks.json", "hooks"), ("commands/codex", "launcher")):
+        file = agent.state / path
+        file.rename(file.with_name("away"))
+        assert remedies(what) == ["mngr create t codex --reuse --update"]
+        file.with_name("away").rename(file)
+    codex = world.folder / "bin" / "codex"
+    codex.rename(codex.with_name("away"))
+    assert remedies("codex") == ["npm install -g @openai/codex"]
+    world.write_settings(command="/nowhere/codex")
+    assert "change `command`" in remedies("codex")[0]
 
 
 def test_the_doctor_finds_a_marker_that_nobody_took_back(world: World, model: Model) -> None:

@@ -18,6 +18,7 @@ from mngr_codex.plugin.config import CodexAgentConfig
         ("trust_repo_hooks", "perhaps", "boolean"),
         ("config_overrides", ["x"], "dictionary"),
         ("message_confirmation_seconds", 0, "greater than 0"),
+        ("message_confirmation_seconds", float("inf"), "less than or equal to 86400"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, allowed: str) -> None:
@@ -27,6 +28,14 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, al
         config.validated()
     assert name in str(refused.value)
     assert allowed in str(refused.value)
+
+
+def test_wrong_values_are_kept_until_they_are_asked_for() -> None:
+    """mngr reads all settings for each of its commands."""
+    config = CodexAgentConfig.model_validate({"sandbox_mode": "none", "model": "m", "trust_repo_hooks": "perhaps"})
+    assert (config.sandbox_mode, config.model, config.trust_repo_hooks) == ("none", "m", "perhaps")
+    with pytest.raises(ConfigParseError, match=r"sandbox_mode = 'none'.*trust_repo_hooks.*\[agent_types\.rev\]"):
+        config.validated("rev")
 
 
 def test_the_defaults() -> None:

@@ -181,7 +181,8 @@ class CodexAgent(
             messages.await_start(self, max(timeout or 0.0, messages.READY_SECONDS))
 
     def _send_message_holding_lock(self, message: str) -> None:
-        messages.send(self, message, float(self.agent_config.message_confirmation_seconds))
+        config = self.agent_config.validated(str(self.agent_type))
+        messages.send(self, message, config.message_confirmation_seconds)
 
     def _build_submission_evidence_probes(
         self, message: str, policy: SubmissionConfirmationPolicy

@@ -43,6 +43,9 @@ know."""
 HOOK_SECONDS = 60
 """How long codex lets one of the hooks run. It takes milliseconds; codex's own limit is ten minutes."""
 
+# More than codex grants it would complain of to the user (0.163).
+_MOST_SECONDS = {"SessionEnd": 3, "Interrupt": 3}
+
 DEFAULTS: Mapping[str, Any] = {"sandbox_mode": "workspace-write"}
 """What an agent's codex is set to where nobody says anything else."""
 
@@ -391,7 +394,8 @@ def hooks(program: Path | None, *user_hooks: Mapping[str, Any]) -> Table:
     groups: dict[str, list[Any]] = {}
     if program is not None:
         for event, command in zip(HOOKS, own_commands(program), strict=True):
-            groups[event] = [{"hooks": [{"type": "command", "command": command, "timeout": HOOK_SECONDS}]}]
+            seconds = min(HOOK_SECONDS, _MOST_SECONDS.get(event, HOOK_SECONDS))
+            groups[event] = [{"hooks": [{"type": "command", "command": command, "timeout": seconds}]}]
     for event, brought in ((event, brought) for hooks in user_hooks for event, brought in hooks.items()):
         if isinstance(brought, list):
             groups[event] = groups.get(event, []) + brought

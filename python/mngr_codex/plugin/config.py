@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, get_args
 from imbue.mngr.config.data_types import AgentTypeConfig
 from imbue.mngr.errors import ConfigParseError
 from imbue.mngr.primitives import CommandString
-from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
@@ -87,6 +87,7 @@ class CodexAgentConfig(AgentTypeConfig):
     message_confirmation_seconds: float = Field(
         default=90.0,
         gt=0,
+        le=86_400,
         description="How long `mngr message` waits for codex to take a message. While a call of a turn runs, codex "
         "holds messages; then a warning tells so.",
     )
@@ -103,21 +104,47 @@ class CodexAgentConfig(AgentTypeConfig):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _refused_as_mngr_does(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Tell of wrong values as mngr tells of wrong settings: it shows pydantic's own error as a crash."""
+    def _kept_until_it_matters(
+        cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """Keep wrong values as they are, until an agent is made.
+
+        mngr reads all settings for each of its commands, also for those by which they are put right.
+        """
         try:
             return handler(values)
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in problem['loc'])} = {problem['input']!r}: {problem['msg']}"
-                for problem in error.errors()
-            )
-            raise ConfigParseError(f"Wrong settings of a codex agent: {problems}") from None
+            wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+            is_to_be_kept = isinstance(values, dict) and not info.context and wrong <= cls.model_fields.keys()
+            if not (wrong and is_to_be_kept):
+                raise ConfigParseError(f"Wrong settings of a codex agent: {_told(error)}") from None
+            kept = handler({name: value for name, value in values.items() if name not in wrong})
+            kept.__dict__.update({name: values[name] for name in wrong & values.keys()})
+            kept.__pydantic_fields_set__.update(wrong)
+            return kept
 
-    def validated(self) -> Self:
+    def validated(self, agent_type: str | None = None) -> Self:
         """Give these settings with every value checked.
+
+        Args:
+            agent_type: The agent type that they are of, for the message.
 
         Raises:
             ConfigParseError: A value is none of those that are allowed; the message names the setting and them.
         """
-        return type(self).model_validate({name: value for name, value in self if value is not None})
+        try:
+            return type(self).model_validate(
+                {name: value for name, value in self if value is not None}, context={"is_checked": True}
+            )
+        except ConfigParseError as error:
+            where = f"[agent_types.{agent_type or '…'}] of mngr's settings; `mngr config path` names the files"
+            raise ConfigParseError(f"{error}. They stand under {where}.") from None
+
+
+def _told(error: ValidationError) -> str:
+    problems = error.errors()
+    return "; ".join(f"{_place(problem['loc'])} = {problem['input']!r}: {problem['msg']}" for problem in problems)
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)

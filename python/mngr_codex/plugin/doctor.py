@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imbue.mngr.agents.installation import is_binary_present
 from imbue.mngr.api.providers import get_provider_instance
 from imbue.mngr.cli.common_opts import setup_command_context
 from imbue.mngr.cli.output_helpers import write_human_line
 from imbue.mngr.config.agent_config_registry import resolve_agent_type
 from imbue.mngr.config.data_types import CommonCliOptions
-from imbue.mngr.errors import ConfigParseError, UserInputError
+from imbue.mngr.errors import ConfigParseError, SendMessageError, UserInputError
 from imbue.mngr.hosts.common import get_agents_root_dir
 from imbue.mngr.interfaces.host import OnlineHostInterface
 from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState, AgentTypeName, HostName, OutputFormat
 
-from mngr_codex.plugin import AGENT_TYPE, codex_home, executable, hook_trust, paths, rivals, updates
+from mngr_codex.plugin import AGENT_TYPE, codex_home, executable, hook_trust, messages, paths, rivals, state, updates
 from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.config import CodexAgentConfig
+from mngr_codex.plugin.invocation import program_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +71,9 @@ def run(ctx: click.Context) -> int:
             if finding.remedy is not None:
                 write_human_line("    {}", finding.remedy)
     else:
-        print(json.dumps([{**asdict(finding), "is_wrong": finding.is_wrong} for finding in findings], indent=2))
+        told = [{**asdict(finding), "is_wrong": finding.is_wrong} for finding in findings]
+        is_lines = output.output_format is OutputFormat.JSONL
+        print("\n".join(json.dumps(each) for each in told) if is_lines else json.dumps(told, indent=2))
     return int(any(finding.is_wrong for finding in findings))
 
 
@@ -93,12 +98,18 @@ def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
         raise UserInputError(f"This machine has no codex agent {', '.join(sorted(unknown))}")
     config = resolve_agent_type(AgentTypeName(AGENT_TYPE), mngr_ctx.config).agent_config
     assert isinstance(config, CodexAgentConfig), "the type is ours"
+    try:
+        config = config.validated(AGENT_TYPE)
+    except ConfigParseError as error:
+        yield Finding("settings", str(error), "mngr config edit, or mngr config set; until then no agent can be made")
+        config = CodexAgentConfig()
     yield from _machine(host, config)
     warning = rivals.warning(mngr_ctx.pm)
     yield Finding("other plugins", "none claims the agent type" if warning is None else "there are", warning)
     yield from damaged
     for agent in agents:
-        yield from _agent(host, agent)
+        is_codex_there = is_binary_present(host, program_of(str(agent.agent_config.command)))
+        yield from _agent(host, agent, is_codex_there=is_codex_there)
 
 
 def _damaged(host: OnlineHostInterface) -> Iterator[Finding]:
@@ -116,7 +127,7 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
     command = str(config.command)
     version = updates.installed_version(host, command)
     if version is None:
-        yield Finding("codex", f"`{command} --version` tells none", "npm install -g @openai/codex")
+        yield _without_version(host, command)
     elif config.version and config.version != version:
         yield Finding(
             "codex", f"{version}, where the settings ask for {config.version}", "install that, or change `version`"
@@ -130,6 +141,18 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
         "program", problem or str(program), "install mngr-codex anew, as its README says" if problem else None
     )
     yield from _inotify()
+
+
+def _without_version(host: OnlineHostInterface, command: str) -> Finding:
+    """What is wrong with a codex that does not say its version."""
+    program = program_of(command)
+    change = f"change `command` under [agent_types.{AGENT_TYPE}] of mngr's settings"
+    if not program:
+        return Finding("codex", f"`{command}` is no command", change)
+    if is_binary_present(host, program):
+        return Finding("codex", f"`{command} --version` tells none", f"look what it says instead, or {change}")
+    is_default = program == "codex"
+    return Finding("codex", f"{program} is not on PATH", "npm install -g @openai/codex" if is_default else change)
 
 
 def _login(host: OnlineHostInterface, config: CodexAgentConfig) -> Finding:
@@ -156,14 +179,25 @@ def _inotify() -> Iterator[Finding]:
         yield Finding(f"inotify {name}", str(limit), remedy if limit < fewest else None)
 
 
-def _agent(host: OnlineHostInterface, agent: CodexAgent) -> Iterator[Finding]:
+def _agent(host: OnlineHostInterface, agent: CodexAgent, *, is_codex_there: bool) -> Iterator[Finding]:
     name = str(agent.name)
     state_dir = agent._get_agent_dir()
     lifecycle = agent.get_lifecycle_state()
     is_up = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
     # Who stopped it wanted that.
     is_meant = is_up or lifecycle is AgentLifecycleState.STOPPED
+    anew = f"mngr create {name} {agent.agent_type} --reuse --update"
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        remedy = "make it writable: what the agent does is not seen"
+        yield Finding("state dir", f"{state_dir} cannot be written", remedy, name)
+    launcher = state_dir / paths.LAUNCHER
+    if not launcher.exists():
+        yield Finding("launcher", f"{launcher} is gone, so codex cannot be started", anew, name)
+    elif (finding := _session(state_dir, name)) is not None:
+        yield finding
     yield Finding("state", lifecycle.value, None if is_meant else f"mngr start {name} --restart", name)
+    if is_up and (finding := _terminal(agent, name)) is not None:
+        yield finding
     program = state_dir / paths.PROGRAM
     shown = host.execute_idempotent_command(
         f"{shlex.quote(str(program))} marker show --json --state-dir {shlex.quote(str(state_dir))}",
@@ -173,7 +207,7 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent) -> Iterator[Finding]:
         yield Finding(
             "program",
             shown.stderr.strip() or f"{program} does not run",
-            f"mngr create {name} codex --reuse --update",
+            anew,
             name,
         )
     else:
@@ -181,9 +215,37 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent) -> Iterator[Finding]:
         is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_up
         remedy = f"no codex runs that could be at work: {program} marker reset --state-dir {state_dir}"
         yield Finding("marker", _told(marker), remedy if is_stale else None, name)
-    yield _hooks(host, agent, name)
+    if not (state_dir / paths.CODEX_HOME / "hooks.json").exists():
+        yield Finding("hooks", f"{state_dir / paths.CODEX_HOME / 'hooks.json'} is gone", anew, name)
+    elif is_codex_there:
+        yield _hooks(host, agent, name)
     if is_up:
         yield _watcher(host, program, name)
+
+
+def _session(state_dir: Path, name: str) -> Finding | None:
+    """What is wrong with the session that codex would go on with, if anything."""
+    session = state.session_id(state_dir)
+    sessions = state_dir / paths.CODEX_HOME / "sessions"
+    rollouts = list(sessions.rglob(f"rollout-*{session}.jsonl")) if session else []
+    if not rollouts or any(rollout.stat().st_size for rollout in rollouts):
+        return None
+    remedy = f"remove {rollouts[0]}, and codex begins a new session: mngr start {name} --restart"
+    return Finding("session", f"the rollout of {session} is empty, and codex does not go on with it", remedy, name)
+
+
+def _terminal(agent: CodexAgent, name: str) -> Finding | None:
+    """What codex shows that takes all input, if anything."""
+    try:
+        dialog = messages.look(agent, agent._send_target_arg(agent.tmux_target)).dialog
+    except SendMessageError as error:
+        return Finding("terminal", str(error), f"mngr start {name} --restart", name)
+    if dialog is None:
+        return None
+    is_login = dialog == messages.LOGIN
+    return Finding(
+        "terminal", f"codex shows {dialog}", messages.log_in(name) if is_login else f"mngr connect {name}", name
+    )
 
 
 def _told(marker: dict[str, Any]) -> str:

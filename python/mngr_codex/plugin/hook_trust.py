@@ -143,6 +143,8 @@ def _ask(command: str, work_dir: Path) -> str:
     ]
     lines = " ".join(shlex.quote(json.dumps(request, separators=(",", ":"))) for request in requests)
     return f"""\
+# With it codex shows where it was, and not what was wrong.
+unset RUST_BACKTRACE
 trap '' PIPE
 trap 'rm -rf "${{pipes-}}" "${{scratch-}}"' EXIT
 pipes=$(mktemp -d) && mkfifo "$pipes/in" "$pipes/out" && cd "$CODEX_HOME" || exit 1

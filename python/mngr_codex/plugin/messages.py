@@ -53,6 +53,9 @@ _HINTS = (
     "|esc (back|cancel|close|exit|save)|(^| )q (close|to quit)"
 )
 _SIDE = "Side from main thread"
+LOGIN = "its login"
+"""What :attr:`Screen.dialog` calls codex's login."""
+
 # What codex's login begins with, whatever it asks there; it has no composer.
 _WELCOME = "Welcome to Codex, OpenAI's"
 # Codex without a login shows its composer for a moment, and then its login, where Enter would begin one.
@@ -94,7 +97,7 @@ class Screen:
     def dialog(self) -> str | None:
         """What the dialog is that holds the terminal, or None if there is none."""
         if self.is_codex and self.row is None and _WELCOME in self.text:
-            return "its login"
+            return LOGIN
         if not self.is_codex:
             return None
         lines = [line for line in self.text.splitlines() if line.strip()]
@@ -180,7 +183,7 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
         poll_until(is_settled, timeout=seconds, poll_interval=0.1)
     name = str(agent.name)
     if screen.dialog is not None:
-        remedy = _log_in(name) if screen.dialog == "its login" else f"mngr connect {name}"
+        remedy = log_in(name) if screen.dialog == LOGIN else f"mngr connect {name}"
         raise SendMessageError(
             name,
             f"codex shows {screen.dialog}, which takes all input. Answer it with: {remedy}",
@@ -218,7 +221,7 @@ def _lacks_login(agent: BaseAgent[Any]) -> bool:
         return False
 
 
-def _log_in(name: str) -> str:
+def log_in(name: str) -> str:
     """What a user does about a missing login."""
     return f"codex login, then mngr stop {name} and mngr start {name}"
 
@@ -327,7 +330,7 @@ def _tell(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: fl
         case "login":
             raise SendMessageError(
                 name,
-                f"codex shows its login, and did not take the message. Answer it with: {_log_in(name)}",
+                f"codex shows its login, and did not take the message. Answer it with: {log_in(name)}",
                 SendFailureKind.INPUT_BLOCKED,
             )
         case "ended":

@@ -43,7 +43,7 @@ def check_installation(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
 
     config = resolve_agent_type(args.agent_options.agent_type, mngr_ctx.config).agent_config
     if isinstance(config, CodexAgentConfig) and isinstance(args.target_host, OnlineHostInterface):
-        reconcile_version(config.validated(), args.target_host, mngr_ctx)
+        reconcile_version(config.validated(str(args.agent_options.agent_type)), args.target_host, mngr_ctx)
         args.agent_options.plugin_data[_INSTALLED] = True
 
 
@@ -67,7 +67,7 @@ def check(
         ConfigParseError: A setting is wrong.
         UserInputError: Nobody has agreed that codex may work in the folder.
     """
-    config = config.validated()
+    config = config.validated(str(options.agent_type))
     codex_home.check_overrides(config.config_overrides)
     attendance = work_dir_trust.Attendance(
         is_interactive=mngr_ctx.is_interactive,
@@ -90,7 +90,7 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
         options: What it is created with.
         mngr_ctx: mngr's context.
     """
-    config = agent.agent_config.validated()
+    config = agent.agent_config.validated(str(agent.agent_type))
     state_dir = agent._get_agent_dir()
     if not options.plugin_data.get(_INSTALLED):
         reconcile_version(config, host, mngr_ctx)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     Generators = dict[str, Callable[[Any, Any], Any]]
 
 _ID = re.compile(r"[A-Za-z0-9-]+")
-_MODEL = re.compile(r"""^model\s*=\s*["']([^"'\\]+)["']""", re.MULTILINE)
+_MODEL = re.compile(r"^model\s*=.*$", re.MULTILINE)
 
 
 def is_blocked(host: OnlineHostInterface, state_dir: Path) -> bool:
@@ -53,7 +54,11 @@ def model(state_dir: Path) -> str | None:
     settings = _read(state_dir / paths.CODEX_HOME / "config.toml") or ""
     # What belongs to no table stands in front of all tables.
     found = _MODEL.search(f"\n{settings}".partition("\n[")[0])
-    return found[1] if found else None
+    try:
+        written = tomllib.loads(found[0])["model"] if found else None
+    except tomllib.TOMLDecodeError:
+        return None
+    return written if isinstance(written, str) else None
 
 
 def turn_since(state_dir: Path) -> str | None:
