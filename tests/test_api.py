@@ -197,6 +197,15 @@ def test_a_compressed_file_whose_window_is_too_large(tmp_path: Path) -> None:
     assert str(path) in str(raised.value)
 
 
+def test_a_common_transcript_is_no_rollout(source: Path, tmp_path: Path) -> None:
+    transcript, output = tmp_path / "transcript.jsonl", tmp_path / "output.jsonl"
+    mngr_codex.convert(source, transcript)
+    for read in (lambda: mngr_codex.convert(transcript, output), lambda: list(mngr_codex.iter_records(transcript))):
+        with pytest.raises(ValueError, match="a common transcript already"):
+            read()
+    assert not output.exists()
+
+
 def test_malformed_lines_are_no_error(tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl"
     path.write_bytes(b"\x00\xff\n" * 10 + Rollout().user("hi").data)

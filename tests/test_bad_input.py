@@ -57,6 +57,15 @@ def large_files() -> Iterator[Path]:
 class TestContent:
     """What an input may hold."""
 
+    @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+    def test_a_common_transcript(self, output: Path, separators: tuple[str, str]) -> None:
+        records = convert(turn().assistant("done").data).records
+        lines = "".join(f"{json.dumps(record, separators=separators)}\n" for record in records).encode()
+        before = files(output.parent)
+        conversion = run("convert", "-", "--output", output, stdin=lines)
+        assert conversion.status == 1 and "a common transcript already" in conversion.stderr
+        assert files(output.parent) == before
+
     @pytest.mark.parametrize("data", [b"", b"\n", b" \t\r\n\n", turn().lines[0] + b"\n", b"{"])
     def test_nothing_to_convert_gives_an_empty_output(self, data: bytes, output: Path) -> None:
         conversion = run("convert", "-", "--output", output, stdin=data)

@@ -42,6 +42,15 @@ def test_wrong_settings_are_in_nobodys_way_but_an_agents(make_world: MakeWorld) 
     world.create()
 
 
+def test_a_setting_that_codex_does_not_take_is_named(world: World) -> None:
+    (world.home / ".codex" / "config.toml").write_text("model_reasoning_effort = 7\n")
+    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
+    assert refused.status != 0
+    assert "`model_reasoning_effort`: " in refused.stderr
+    assert str(world.home / ".codex" / "config.toml") in refused.stderr
+    assert world.agent_dirs() == []
+
+
 def test_a_codex_that_ends_at_once(world: World) -> None:
     """mngr tells what it said, and takes the agent away again."""
     refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", "--", "--no-such-option", status=None)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from mngr_codex.plugin.command import codex, with_state_dir
 
@@ -30,6 +31,12 @@ def test_an_agent_by_name_or_id(state: Path) -> None:
 def test_an_agent_that_is_not_there(state: Path) -> None:
     with pytest.raises(click.UsageError, match="no agent nobody"):
         with_state_dir(["--agent", "nobody"])
+
+
+def test_an_agent_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MNGR_AGENT_STATE_DIR", raising=False)
+    told = CliRunner().invoke(codex, ["marker", "show"])
+    assert told.exit_code == 2 and "mngr codex marker show --agent NAME" in told.output
 
 
 def test_the_commands() -> None:

@@ -114,7 +114,7 @@ class TestTarget:
 
     def test_an_empty_file_is_a_transcript_that_has_not_begun(self, tmp_path: Path) -> None:
         (tmp_path / "events.jsonl").touch()
-        assert shown(tmp_path / "events.jsonl").stdout == b""
+        assert shown(tmp_path / "events.jsonl", "--format", "jsonl").stdout == b""
         assert json.loads(shown(tmp_path / "events.jsonl", "--format", "json").stdout) == []
 
     def test_a_pipe_is_refused_before_it_is_read(self, tmp_path: Path) -> None:
@@ -153,6 +153,12 @@ class TestChoice:
         done = run("transcript", "fix-it", "--format", "jsonl", "--role", "tool")
         assert (done.status, done.stdout) == (0, b"")
         assert "role tool" in done.stderr
+
+    def test_nothing_for_people_is_told(self, state: State) -> None:
+        state.write(HEADER)
+        done = run("transcript", "fix-it")
+        assert (done.status, done.stdout) == (0, b"") and "nothing was said yet" in done.stderr
+        assert run("transcript", "fix-it", "--format", "json").stderr == ""
 
     def test_rotated_parts_come_first(self, state: State) -> None:
         state.transcript.rename(state.transcript.with_name("events.jsonl.20260101000000000001"))

@@ -9,6 +9,7 @@ writes through it, and a later ``codex login`` counts for all agents.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tomllib
 from dataclasses import dataclass
@@ -198,8 +199,10 @@ def provision(
         )
 
     # Codex names a hook's hash once it finds the hook, and the repository's once the folder is trusted.
-    _write(host, codex_home / "config.toml", render(config({}, {})))
+    asked = render(config({}, {}))
+    _write(host, codex_home / "config.toml", asked)
     report = hook_trust.ask_codex(host, command=command, codex_home=codex_home, work_dir=work_dir)
+    refused = refused_setting(report.complaints, codex_home / "config.toml", asked)
     trust = hook_trust.decide(
         report,
         own_commands=own_commands(program) if program else (),
@@ -217,7 +220,11 @@ def provision(
         # A codex that knows no hashes may also know hooks by the older name alone (0.128). Switched off, they keep it
         # from opening on "Hooks need review".
         final = merge(final, {"features": {"hooks": allows_bypass, "codex_hooks": allows_bypass}})
-    if not runs_hooks:
+    if refused is not None:
+        sources = [f"{made.user_codex_home}/config.toml"] if carries_user_config else []
+        sources.append("config_overrides and the other settings of the agent type")
+        notices.append(f"Codex does not start with these settings: {refused}. Look in {', and in '.join(sources)}.")
+    elif not runs_hooks:
         if report.version is None:
             way_out = "Put that right and make the agent anew, or use a newer codex where this one is too old for that."
         elif is_unable:
@@ -243,6 +250,23 @@ def provision(
         has_live_state=runs_hooks and program is not None,
         codex_version=report.version,
     )
+
+
+def refused_setting(complaints: Iterable[str], config_path: Path, config: str) -> str | None:
+    """Give which setting of an agent's ``config.toml`` codex does not take, and why; None if it takes all.
+
+    Args:
+        complaints: What codex complained of (``<path>:<line>:<column>: <why>``, seen on 0.138 to 0.169).
+        config_path: Where the file is.
+        config: What is in it.
+    """
+    place = re.compile(rf"{re.escape(str(config_path))}:(\d+):\d+: (.+)", re.DOTALL)
+    for complaint in complaints:
+        if found := place.search(complaint):
+            lines = config.splitlines()[: int(found[1])][-1:]
+            # What is set may be a secret.
+            return f"`{''.join(lines).partition('=')[0].strip()}`: {found[2].strip()}"
+    return None
 
 
 # -- config.toml

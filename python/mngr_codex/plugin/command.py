@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def codex() -> None:
     """Look after codex agents, and convert what codex writes."""
 
@@ -29,13 +29,23 @@ def _passed_on(name: str, short_help: str) -> click.Command:
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def run(arguments: tuple[str, ...]) -> None:
         import os
+        import sys
 
         from mngr_codex.plugin.executable import own_program
 
         program = own_program()
         if program is None:
             raise click.ClickException("The program mngr-codex is gone. Install mngr-codex anew, as its README says.")
-        words = with_state_dir(arguments) if name in ("marker", "watch") else arguments
+        words: Sequence[str] = arguments
+        if name in ("marker", "watch"):
+            words = with_state_dir(arguments)
+            if {"-h", "--help"} & set(arguments):
+                click.echo("`--agent NAME` stands for the `--state-dir` of that agent.\n")
+                sys.stdout.flush()
+            elif (arguments or name == "watch") and not (
+                "MNGR_AGENT_STATE_DIR" in os.environ or any(word.startswith("--state-dir") for word in words)
+            ):
+                raise click.UsageError(f"Name the agent: mngr codex {' '.join((name, *arguments))} --agent NAME")
         os.execv(program, [str(program), name, *words])
 
     return run

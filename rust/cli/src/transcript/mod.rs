@@ -46,12 +46,12 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "ROLE")]
     role: Vec<RoleName>,
 
-    /// Only the first N records (of those roles)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Only the first N records (of those roles); the header is one, but for people
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     head: Option<u64>,
 
     /// Only the last N records (of those roles); with --follow 0 shows new ones only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     tail: Option<u64>,
 
     /// Shorten nothing, and show copied context (for people)
@@ -337,7 +337,7 @@ impl Shown<'_> {
             let Some(line) = lines.next_line()? else { break };
             self.show_line(stream, line, &mut tape, &mut counted, records, out)?;
         }
-        self.note_roles(&counted);
+        self.note_nothing(&counted);
         Ok(())
     }
 
@@ -448,7 +448,7 @@ impl Shown<'_> {
             Ok(())
         };
         let is_shown = show_all();
-        self.note_roles(&counted);
+        self.note_nothing(&counted);
         self.note_malformed_lines(path, converted.take_malformed());
         finish(is_shown, &mut records, out)
     }
@@ -489,8 +489,12 @@ impl Shown<'_> {
         self.notes.untold += untold;
     }
 
-    /// A filter that nothing passes is most often a mistake.
-    fn note_roles(&mut self, counted: &Counted) {
+    /// Nothing on a screen could be a failure, and a filter that nothing passes is most often a mistake.
+    fn note_nothing(&mut self, counted: &Counted) {
+        let is_for_people = self.arguments.format == Format::Human && !self.arguments.follow;
+        if is_for_people && counted.taken == 0 && self.arguments.role.is_empty() {
+            self.notes.add(|| "nothing was said yet".to_owned());
+        }
         if counted.seen > 0 && counted.taken == 0 && !self.arguments.role.is_empty() {
             let names: Vec<_> = self.arguments.role.iter().map(|role| Role::from(*role).name()).collect();
             self.notes.add(|| format!("no record is of role {}", names.join(" or ")));

@@ -37,9 +37,7 @@ impl Output {
         // The shell would say of a pager that is missing no more than its name, behind output that is lost.
         let script = r#"command -v "${1%% *}" >/dev/null || exec cat; eval "exec $1""#;
         command.args(["-c", script, "sh"]).arg(&pager).stdin(Stdio::piped());
-        if env::var_os("LESS").is_none() {
-            command.env("LESS", LESS);
-        }
+        command.env("LESS", less_options(env::var_os("LESS")));
         match command.spawn() {
             Ok(child) => {
                 // Ctrl-C is the pager's: it stops its search, and neither of us.
@@ -75,6 +73,17 @@ impl Output {
                 }
                 Some(format!("cannot write standard output: {}", streams::explain(error)))
             }
+        }
+    }
+}
+
+/// What `less` is told: the user's own options, but colours are shown in any case.
+fn less_options(own: Option<OsString>) -> OsString {
+    match own {
+        None => LESS.into(),
+        Some(mut own) => {
+            own.push(" -R");
+            own
         }
     }
 }

@@ -72,6 +72,9 @@ struct Told {
     about: Vec<u8>,
 }
 
+/// How a message begins that mngr has sent and that began with `!`: the character in front keeps codex from running it.
+const KEPT_TEXT: &str = "\u{2060}!";
+
 /// Of a longer output it is not looked whether a command told the same.
 const MOST_REMEMBERED: usize = 64 << 10;
 
@@ -223,7 +226,10 @@ impl Human {
         let source = step.text("source").unwrap_or_default();
         let extra = step.object("extra");
         let author = extra.text("author");
-        let message = step.get("message").map(content_text).unwrap_or_default();
+        let mut message = step.get("message").map(content_text).unwrap_or_default();
+        if source == b"user" && message.starts_with(KEPT_TEXT.as_bytes()) {
+            message.drain(..KEPT_TEXT.len() - 1);
+        }
         // Codex tells some things in the user's name: that a child has ended, that a turn was aborted (0.138 to 0.169).
         let is_told_by = |mark: &[u8]| source == b"user" && message.starts_with(mark);
         let (is_notification, is_aborted) = (is_told_by(b"<subagent_notification>"), is_told_by(b"<turn_aborted>"));

@@ -36,6 +36,9 @@ pub enum ConvertError {
     /// The output could not be written, or waiting records could not be kept.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The input is a common transcript already.
+    #[error("it is a common transcript already, and no rollout; Codex keeps rollouts under ~/.codex/sessions")]
+    IsTranscript,
     /// The caller wanted no more.
     #[error("stopped")]
     Stopped,
@@ -60,6 +63,7 @@ pub fn convert<R: Read, W: Write>(
     let mut told = 0;
     while let Some(line) = lines.next_line()? {
         let ByteOffset(offset) = line.offset;
+        refuse_transcript(line)?;
         converter.line(line, &mut NothingBefore)?;
         if offset - told >= PROGRESS_BYTES {
             told = offset;
@@ -72,6 +76,16 @@ pub fn convert<R: Read, W: Write>(
     let mut summary = std::mem::take(converter.summary_mut());
     summary.half_line = lines.half_line();
     Ok(summary)
+}
+
+/// A common transcript begins with its header, which no rollout has.
+fn refuse_transcript(line: Line<'_>) -> Result<(), ConvertError> {
+    const HEADER: &[u8] = b"{\"type\":\"header\"";
+    let bytes = line.text.bytes().iter().filter(|byte| !byte.is_ascii_whitespace());
+    if line.offset == ByteOffset(0) && bytes.take(HEADER.len()).eq(HEADER) {
+        return Err(ConvertError::IsTranscript);
+    }
+    Ok(())
 }
 
 /// Converts an input bit by bit, for a caller who takes the records as they come.
@@ -111,7 +125,10 @@ impl<R: Read> LineByLine<R> {
         let until = self.lines.bytes_read() + BATCH;
         while self.end.is_some() && self.lines.bytes_read() < until {
             match self.lines.next_line() {
-                Ok(Some(line)) => self.converter.line(line, &mut NothingBefore)?,
+                Ok(Some(line)) => {
+                    refuse_transcript(line)?;
+                    self.converter.line(line, &mut NothingBefore)?;
+                }
                 Ok(None) => {
                     self.end = None;
                     self.converter.finish(end)?;

@@ -138,6 +138,13 @@ fn a_command_of_several_lines_is_shown_whole_where_nothing_is_shortened() {
 }
 
 #[test]
+fn what_keeps_a_message_from_being_a_command_is_not_shown() {
+    let step = |text: &str| record("step", "10:00:00", &format!(r#""source":"user","message":"{text}""#));
+    assert!(shown(&[&step("\u{2060}!ls")]).contains("\n  !ls\n"));
+    assert!(shown(&[&step("\u{2060}ls")]).contains("<U+2060>ls"));
+}
+
+#[test]
 fn copied_context_is_folded() {
     let copied = record("step", "10:00:00", r#""source":"user","message":"old","is_copied_context":true"#);
     let output = result("\"old\"", r#""is_error":false,"is_copied_context":true"#);
