@@ -247,6 +247,8 @@ def main() -> None:
     parser.add_argument("--codex", type=Path, required=True, help="the codex binary")
     parser.add_argument("--login", action="store_true", help="ask a real model, with the login in ~/.codex")
     arguments = parser.parse_args()
+    if not os.access(arguments.codex, os.X_OK):
+        fail(f"there is no codex that runs at {arguments.codex}")
     login = None
     if arguments.login:
         login = Path.home() / ".codex" / "auth.json"
@@ -262,6 +264,7 @@ def main() -> None:
         whose = "your login" if login else "a scripted model"
         print(f"In {folder}, with codex {version(arguments.codex)} and {whose}.", flush=True)
         story(demo)
+    print("That was all of it. README.md says how to install mngr-codex beside your own mngr.", flush=True)
 
 
 def version(codex: Path) -> str:

@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 
+from mngr_codex.plugin.messages import Screen
 from tests.end_to_end.model import Model, asked, runs, says
 from tests.end_to_end.world import Agent, World, until
 
@@ -103,7 +104,7 @@ def test_what_a_command_opens_is_told_and_gets_no_key(world: World, model: Model
         assert opened.status == 7
         assert "which takes all input" in agent.message("Are you there?", status=1).stderr
         agent.press("Escape")
-        until(lambda: "shortcuts" in agent.pane(), what="the composer")
+        until(lambda: Screen.of("codex", agent.pane()).dialog is None, what="the end of the dialog")
     assert "theme" not in tomllib.loads((agent.state / "plugin/codex/home/config.toml").read_text()).get("tui", {})
     agent.message("Are you there?")
     assert_received(model, "Are you there?")
@@ -131,7 +132,9 @@ def test_a_side_conversation_leaves_the_session(world: World, model: Model) -> N
     world.mngr("stop", "t")
     world.mngr("start", "t")
     agent.message("What do you remember?")
-    assert "Remember apples." in json.dumps(model.requests[-1])
+    assert_received(model, "What do you remember?")
+    (question,) = [request for request in model.requests if asked(request).strip() == "What do you remember?"]
+    assert "Remember apples." in json.dumps(question)
 
 
 def test_an_image_arrives(world: World, model: Model) -> None:
@@ -144,7 +147,7 @@ def test_an_image_arrives(world: World, model: Model) -> None:
         )
     )
     agent.message(str(image))
-    until(lambda: "input_image" in json.dumps(model.requests[-1]), what="the image")
+    until(lambda: any("input_image" in json.dumps(request) for request in model.requests), what="the image")
 
 
 def test_nothing_is_added_to_a_draft_of_the_user(world: World, model: Model) -> None:
