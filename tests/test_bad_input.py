@@ -58,8 +58,9 @@ class TestContent:
     """What an input may hold."""
 
     @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-    def test_a_common_transcript(self, output: Path, separators: tuple[str, str]) -> None:
-        records = convert(turn().assistant("done").data).records
+    @pytest.mark.parametrize("first", [0, 1], ids=["whole", "rotated"])
+    def test_a_common_transcript(self, output: Path, separators: tuple[str, str], first: int) -> None:
+        records = convert(turn().assistant("done").data).records[first:]
         lines = "".join(f"{json.dumps(record, separators=separators)}\n" for record in records).encode()
         before = files(output.parent)
         conversion = run("convert", "-", "--output", output, stdin=lines)

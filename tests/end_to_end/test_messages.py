@@ -118,8 +118,8 @@ def test_a_side_conversation_leaves_the_session(world: World, model: Model) -> N
     opened = world.mngr("message", "t", "-m", "/btw", status=None)
     if opened.status == 0:
         pytest.skip("this version has no side conversations")
-    assert "side conversation" in opened.stderr
-    assert "side conversation" in agent.message("Lost?", status=1).stderr
+    assert "opened a side conversation." in opened.stderr
+    assert "a side conversation, of which no rollout tells. Close it with" in agent.message("Lost?", status=1).stderr
     agent.press("-l", "What is this?")
     until(lambda: "What is this?" in agent.pane(), what="the question")
     agent.press("Enter")

@@ -2,12 +2,13 @@
 
 import json
 import subprocess
+from collections.abc import Iterable
 
 import pytest
 
 from tests.end_to_end.conftest import MakeWorld
 from tests.end_to_end.model import Model, runs, says
-from tests.end_to_end.world import World, until
+from tests.end_to_end.world import Json, World, until
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +38,16 @@ def test_wrong_settings_are_in_nobodys_way_but_an_agents(make_world: MakeWorld) 
     refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
     assert refused.status != 0 and "[agent_types.codex]" in refused.stderr and "mngr config path" in refused.stderr
     told = json.loads(world.mngr("codex", "doctor", "--format", "json", status=1).stdout)
-    assert [finding["what"] for finding in told if finding["is_wrong"]] == ["settings"]
+    assert [finding["what"] for finding in wrong(told)] == ["settings"]
+    settings = world.profile / "settings.toml"
+    thinker = '[agent_types.thinker]\nparent_type = "codex"\nsandbox_mode = "some"\n'
+    settings.write_text(f"{settings.read_text()}\n{thinker}")
+    told = json.loads(world.mngr("codex", "doctor", "--format", "json", status=1).stdout)
+    assert ["thinker" in finding["said"] for finding in wrong(told)] == [False, True]
     world.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "read-only")
-    world.create()
+    agent = world.create()
+    world.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "none")
+    agent.message("Are you there?")
 
 
 def test_a_setting_that_codex_does_not_take_is_named(world: World) -> None:
@@ -119,11 +127,16 @@ def test_an_agent_type_of_the_users_own(world: World) -> None:
     assert json.loads((kept / "manifest.json").read_text())["identity"]["agent_type"] == "thinker"
 
 
+def wrong(findings: Iterable[Json]) -> list[Json]:
+    """What the doctor found wrong, but for limits of this machine."""
+    return [finding for finding in findings if finding["is_wrong"] and not finding["what"].startswith("inotify")]
+
+
 def test_the_doctor(world: World) -> None:
     """It finds nothing wrong with an agent that is well, and says what to do for one that is not."""
     agent = world.create()
     findings = json.loads(world.mngr("codex", "doctor", "--format", "json").stdout)
-    assert not [finding for finding in findings if finding["is_wrong"]]
+    assert not wrong(findings)
     assert {finding["what"] for finding in findings} >= {"codex", "login", "program", "hooks", "watcher", "marker"}
     for pid in agent.watcher_pids():
         world.kill(pid)
@@ -146,9 +159,9 @@ def test_the_doctor_names_what_helps(world: World) -> None:
 
     def remedies(what: str) -> list[str]:
         lines = world.mngr("codex", "doctor", "--format", "jsonl", status=1).stdout.splitlines()
-        wrong = [finding for finding in map(json.loads, lines) if finding["is_wrong"]]
-        assert {finding["what"] for finding in wrong} == {what}, wrong
-        return [finding["remedy"] for finding in wrong]
+        found = wrong(map(json.loads, lines))
+        assert {finding["what"] for finding in found} == {what}, found
+        return [finding["remedy"] for finding in found]
 
     (rollout,) = (agent.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl")
     whole = rollout.read_bytes()

@@ -20,8 +20,12 @@ def test_an_empty_composer_is_ready() -> None:
 
 
 def test_codex_that_still_loads_is_not() -> None:
-    seen = screen("  >_ OpenAI Codex (v0.163.0)", "     loading", "", EMPTY)
-    assert not seen.is_ready and not seen.is_up
+    boxed = ("│ >_ OpenAI Codex (v0.154.0)  │", "│                     │", "│ model:     loading   /model to change │")
+    for head in (("  >_ OpenAI Codex (v0.163.0)", "     loading"), boxed):
+        seen = screen("$ . launch", "", "", "", "", "", "WAITING", *head, "", EMPTY)
+        assert not seen.is_ready and not seen.is_up
+        # What was left of one that has ended.
+        assert screen(*head, "$ . launch", "  >_ OpenAI Codex (v0.163.0)", "     ~/work", "", EMPTY).is_ready
 
 
 def test_a_shell_is_not() -> None:
@@ -49,7 +53,10 @@ def test_a_draft_is_not_empty() -> None:
             ("  Select Syntax Theme", "› catppuccin-mocha (current)", "", "  enter select · esc back"),
             "a choice to be made",
         ),
-        (("", "                › 1. Yes, enable  Save", "", EMPTY, "", "  ? for shortcuts"), "a choice to be made"),
+        (
+            ("", f"{' ' * 16}› 1. Yes, enable  Save", f"{' ' * 18}enter select · esc back", "", EMPTY, "", "  ? for"),
+            "a choice to be made",
+        ),
     ],
 )
 def test_dialogs(lines: tuple[str, ...], dialog: str) -> None:
@@ -73,6 +80,7 @@ def test_what_only_looks_like_a_dialog() -> None:
     """Words of a conversation or of a draft."""
     words = "  enter select · esc back"
     assert screen(words, "  Welcome to Codex, OpenAI's", EMPTY, "", "  ? for shortcuts").dialog is None
+    assert screen(f"{' ' * 8}› 1. Yes, enable", words, "", EMPTY, "", "  ? for shortcuts").dialog is None
     assert screen(f"{BOLD}›{OFF} press enter", words, "", "  GPT-5.5 default · ~/work").dialog is None
 
 

@@ -87,7 +87,7 @@ def test_a_script_that_runs_codex_is_no_shell(submit: Submit) -> None:
         "› a [x] message\n  Configure\n› [x] activity\n  space toggle · enter save · esc cancel\n",
         "Resume a session\n  › 11s ago  hello\n enter resume   esc exit   ^c exit\n ^o comfortable view   ↑/↓ browse\n",
         "/ D I F F /\nNo changes\n ↑/↓ to scroll\n q close\n",
-        "                  Enable memories?\n                › 1. Yes, enable\n\n› Hello\n\n  ? for shortcuts\n",
+        f"{' ' * 16}› 1. Yes, enable\n{' ' * 18}enter select · esc back\n\n› Hello\n\n  ? for shortcuts\n",
         "  Welcome to Codex, OpenAI's command-line coding agent\n> 1. Sign in with ChatGPT\n",
     ],
     ids=["theme", "title", "resume", "pager", "beside", "login"],

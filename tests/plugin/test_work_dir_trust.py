@@ -180,6 +180,22 @@ def test_a_folder_that_only_says_it_is_a_worktree_is_none(
     assert obtain(host, attendance(), command=codex, folder=forged).refusal is not None
 
 
+@pytest.mark.parametrize("rest", ["\nfurther", "\n"])
+@pytest.mark.parametrize("git_dir", [".git", ".git/worktrees/worktree"])
+def test_a_forged_worktree_whose_name_goes_on_is_none(
+    host: Any, codex: str, repository: Path, home: Path, tmp_path: Path, git_dir: str, rest: str
+) -> None:
+    worktree = tmp_path / "worktree"
+    subprocess.run(["git", "worktree", "add", "-q", str(worktree)], cwd=repository, check=True)
+    (home / ".codex").mkdir()
+    (home / ".codex" / "config.toml").write_text(f'[projects.{json.dumps(str(repository))}]\ntrust_level = "trusted"\n')
+    for real in (worktree, repository):
+        forged = Path(f"{real}{rest}")
+        forged.mkdir()
+        (forged / ".git").write_text(f"gitdir: {repository / git_dir}\n")
+        assert obtain(host, attendance(), command=codex, folder=forged).refusal is not None
+
+
 @pytest.mark.parametrize("rest", ["\nfurther", "\n", "\u2028further", "\x0bfurther"])
 def test_a_name_of_several_lines_is_not_taken_for_its_first_one(
     host: Any, codex: str, repository: Path, home: Path, rest: str

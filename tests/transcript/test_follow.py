@@ -276,15 +276,19 @@ def test_a_rollout_that_is_replaced_by_another_session(tmp_path: Path) -> None:
         followed.end()
 
 
-@pytest.mark.parametrize("before", [None, b"", b'{"time'])
-def test_a_rollout_that_has_not_begun(tmp_path: Path, before: bytes | None) -> None:
+# Without a file a folder may be anything.
+@pytest.mark.parametrize(
+    ("before", "is_folder"),
+    [(None, False), *((before, is_folder) for before in (b"", b'{"time', b'\n{"time') for is_folder in (False, True))],
+)
+def test_a_rollout_that_has_not_begun(tmp_path: Path, before: bytes | None, is_folder: bool) -> None:
     """Its first line tells that it is one."""
-    rollout = tmp_path / "rollout.jsonl"
+    rollout = tmp_path / "events.jsonl"
     if before is not None:
         rollout.write_bytes(before)
     whole = DATA / "0.169.0" / "tools.jsonl"
-    with following(rollout, "--format", "jsonl") as followed:
-        assert str(rollout) in followed.tells()
+    with following(tmp_path if is_folder else rollout, "--format", "jsonl") as followed:
+        assert str(tmp_path) in followed.tells()
         rollout.write_bytes(whole.read_bytes())
         assert json.loads(followed.says())["type"] == "header"
         records = convert_file(whole, "--partial").stdout.splitlines()[1:]

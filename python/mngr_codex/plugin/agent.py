@@ -121,7 +121,8 @@ class CodexAgent(
         """Give what the settings say of approvals and of the sandbox."""
         from mngr_codex.plugin.provisioning import codex_settings
 
-        policy = {**codex_settings(self.agent_config), **self.agent_config.config_overrides}
+        config = self.agent_config.validated(str(self.agent_type))
+        policy = {**codex_settings(config), **config.config_overrides}
         return {name: policy[name] for name in ("approval_policy", "sandbox_mode") if name in policy}
 
     def get_install_binary_name(self) -> str:
@@ -140,7 +141,7 @@ class CodexAgent(
         """See to it that codex is there in the version that the settings ask for, or tell of a newer one."""
         from mngr_codex.plugin.provisioning import reconcile_version
 
-        reconcile_version(self.agent_config, host, mngr_ctx)
+        reconcile_version(self.agent_config.validated(str(self.agent_type)), host, mngr_ctx)
 
     # -- state
 
@@ -181,8 +182,7 @@ class CodexAgent(
             messages.await_start(self, max(timeout or 0.0, messages.READY_SECONDS))
 
     def _send_message_holding_lock(self, message: str) -> None:
-        config = self.agent_config.validated(str(self.agent_type))
-        messages.send(self, message, config.message_confirmation_seconds)
+        messages.send(self, message, self.agent_config.confirmation_seconds())
 
     def _build_submission_evidence_probes(
         self, message: str, policy: SubmissionConfirmationPolicy

@@ -263,9 +263,11 @@ def refused_setting(complaints: Iterable[str], config_path: Path, config: str) -
     place = re.compile(rf"{re.escape(str(config_path))}:(\d+):\d+: (.+)", re.DOTALL)
     for complaint in complaints:
         if found := place.search(complaint):
-            lines = config.splitlines()[: int(found[1])][-1:]
+            (line,) = config.split("\n")[: int(found[1])][-1:]
             # What is set may be a secret.
-            return f"`{''.join(lines).partition('=')[0].strip()}`: {found[2].strip()}"
+            name, is_setting, _ = line.partition("=")
+            told = f"`{name.strip()}`: " if is_setting or line.startswith("[") else ""
+            return told + found[2].strip()
     return None
 
 

@@ -42,7 +42,7 @@ def _passed_on(name: str, short_help: str) -> click.Command:
             if {"-h", "--help"} & set(arguments):
                 click.echo("`--agent NAME` stands for the `--state-dir` of that agent.\n")
                 sys.stdout.flush()
-            elif (arguments or name == "watch") and not (
+            elif (name == "watch" or {"show", "recompute", "reset"} & set(arguments)) and not (
                 "MNGR_AGENT_STATE_DIR" in os.environ or any(word.startswith("--state-dir") for word in words)
             ):
                 raise click.UsageError(f"Name the agent: mngr codex {' '.join((name, *arguments))} --agent NAME")

@@ -14,6 +14,10 @@ SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
 UpdatePolicy = Literal["AUTO", "ASK", "NEVER"]
 
 
+# With it wrong values are refused, and not kept.
+_CHECKED = {"is_checked": True}
+
+
 class CodexAgentConfig(AgentTypeConfig):
     """Settings of a codex agent.
 
@@ -102,6 +106,16 @@ class CodexAgentConfig(AgentTypeConfig):
         """Whether the work dir is to be trusted without asking, by either name of the setting."""
         return bool(self.auto_dismiss_dialogs or self.auto_dismiss_dialogs_at_startup)
 
+    def confirmation_seconds(self) -> float:
+        """Give how long a message is waited for: the default where the setting is wrong, and no error."""
+        field = "message_confirmation_seconds"
+        try:
+            return (
+                type(self).model_validate({field: getattr(self, field)}, context=_CHECKED).message_confirmation_seconds
+            )
+        except ConfigParseError:
+            return CodexAgentConfig().message_confirmation_seconds
+
     @model_validator(mode="wrap")
     @classmethod
     def _kept_until_it_matters(
@@ -134,7 +148,7 @@ class CodexAgentConfig(AgentTypeConfig):
         """
         try:
             return type(self).model_validate(
-                {name: value for name, value in self if value is not None}, context={"is_checked": True}
+                {name: value for name, value in self if value is not None}, context=_CHECKED
             )
         except ConfigParseError as error:
             where = f"[agent_types.{agent_type or '…'}] of mngr's settings; `mngr config path` names the files"

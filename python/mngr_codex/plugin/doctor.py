@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,18 +98,35 @@ def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
         raise UserInputError(f"This machine has no codex agent {', '.join(sorted(unknown))}")
     config = resolve_agent_type(AgentTypeName(AGENT_TYPE), mngr_ctx.config).agent_config
     assert isinstance(config, CodexAgentConfig), "the type is ours"
-    try:
-        config = config.validated(AGENT_TYPE)
-    except ConfigParseError as error:
-        yield Finding("settings", str(error), "mngr config edit, or mngr config set; until then no agent can be made")
-        config = CodexAgentConfig()
+    wrong = _wrong_settings(mngr_ctx)
+    for problem in wrong.values():
+        yield Finding(
+            "settings", problem, "mngr config edit, or mngr config set; until then no agent of it can be made"
+        )
+    config = CodexAgentConfig() if AGENT_TYPE in wrong else config
     yield from _machine(host, config)
     warning = rivals.warning(mngr_ctx.pm)
     yield Finding("other plugins", "none claims the agent type" if warning is None else "there are", warning)
     yield from damaged
     for agent in agents:
-        is_codex_there = is_binary_present(host, program_of(str(agent.agent_config.command)))
+        command = str(agent.agent_config.command)
+        is_codex_there = is_binary_present(host, program_of(command))
+        if not is_codex_there and command != str(config.command):
+            yield replace(_without_version(host, command), agent=str(agent.name))
         yield from _agent(host, agent, is_codex_there=is_codex_there)
+
+
+def _wrong_settings(mngr_ctx: MngrContext) -> dict[str, str]:
+    """What is wrong with the settings of an agent type that is codex's or made from it, by the type."""
+    wrong = {}
+    for agent_type in sorted({AGENT_TYPE, *map(str, mngr_ctx.config.agent_types)}):
+        config = resolve_agent_type(AgentTypeName(agent_type), mngr_ctx.config).agent_config
+        try:
+            if isinstance(config, CodexAgentConfig):
+                config.validated(agent_type)
+        except ConfigParseError as error:
+            wrong[agent_type] = str(error)
+    return wrong
 
 
 def _damaged(host: OnlineHostInterface) -> Iterator[Finding]:

@@ -45,14 +45,18 @@ _ROW = re.compile(r"^(?:\x1b\[[0-9;:]*m)*[›!](?:\x1b\[[0-9;:]*m)* ")
 # What nobody typed is dim: a hint at what could be typed.
 _HINT = re.compile(r"^(?:\x1b\[[0-9;:]*m)*›(?:\x1b\[[0-9;:]*m)* (?:\x1b\[[0-9;:]*m)*?\x1b\[(?:[0-9;:]*;)?2m")
 _CHOICE = re.compile(r"^› \d+\. ")
-# A choice in the middle of the terminal, above the composer.
-_CHOICE_BESIDE = re.compile(r"^ {8,}› \d+\. ", re.MULTILINE)
 # What stands at the end of a dialog: which keys it takes. An extended regular expression for grep as well.
 _HINTS = (
     "enter (select|save|details|edit|resume)|(enter|esc) to (confirm|go back|cancel|close|select|save|exit)"
     "|esc (back|cancel|close|exit|save)|(^| )q (close|to quit)"
 )
+# A choice in the middle of the terminal, above the composer, and its keys below it.
+_DIALOG_BESIDE = re.compile(rf"^ {{8,}}› \d+\. .*(?:\n.*){{0,12}}?\n {{8,}}.*(?:{_HINTS})", re.MULTILINE)
 _SIDE = "Side from main thread"
+_HEAD = ">_ OpenAI Codex"
+SIDE = "a side conversation"
+"""What :attr:`Screen.dialog` calls what ``/side`` and ``/btw`` open."""
+
 LOGIN = "its login"
 """What :attr:`Screen.dialog` calls codex's login."""
 
@@ -102,11 +106,11 @@ class Screen:
             return None
         lines = [line for line in self.text.splitlines() if line.strip()]
         if _SIDE in "".join(lines[-1:]):
-            return "a side conversation, which no rollout holds and"
+            return SIDE
         is_choice = self.row is not None and not self.is_empty and _CHOICE.match(self.row) is not None
         last = lines[-1:] if self.row is not None else lines[-3:]
         has_hints = not self.is_empty and any(re.search(_HINTS, line) for line in last)
-        if is_choice or has_hints or _CHOICE_BESIDE.search(self.text):
+        if is_choice or has_hints or _DIALOG_BESIDE.search(self.text):
             return next((name for phrase, name in _DIALOGS if phrase in self.text), "a choice to be made")
         return None
 
@@ -132,11 +136,17 @@ class Screen:
         styled = next((line for line in reversed(pane.splitlines()) if _ROW.match(line)), None)
         return cls(
             is_codex=command not in SHELL_COMMANDS,
-            is_loading=any(line.strip() == "loading" for line in text.splitlines()[:6]),
+            is_loading=_is_loading(text.splitlines()),
             row=None if styled is None else _STYLE.sub("", styled).rstrip(),
             is_empty=styled is not None and _HINT.match(styled) is not None,
             text=text,
         )
+
+
+def _is_loading(lines: list[str]) -> bool:
+    """Whether codex, which shows its composer by then, still gets ready: below its name stands what it loads."""
+    head = next((number for number, line in reversed([*enumerate(lines)]) if _HEAD in line), None)
+    return head is not None and any(re.search(r"(?:^|: ) *loading\b", line) for line in lines[head + 1 : head + 5])
 
 
 def look(agent: BaseAgent[Any], target: str) -> Screen:
@@ -184,9 +194,10 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
     name = str(agent.name)
     if screen.dialog is not None:
         remedy = log_in(name) if screen.dialog == LOGIN else f"mngr connect {name}"
+        what = "of which no rollout tells" if screen.dialog == SIDE else "which takes all input"
         raise SendMessageError(
             name,
-            f"codex shows {screen.dialog}, which takes all input. Answer it with: {remedy}",
+            f"codex shows {screen.dialog}, {what}. {'Close' if screen.dialog == SIDE else 'Answer'} it with: {remedy}",
             SendFailureKind.INPUT_BLOCKED,
         )
     if screen.is_ready:
@@ -205,13 +216,15 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
 
 
 def _lacks_login(agent: BaseAgent[Any]) -> bool:
-    """Whether codex has no login, and its settings are such that it asks for one."""
+    """Whether codex was just started without a login, and with settings by which it asks for one."""
     import tomllib
 
     from mngr_codex.plugin import codex_home
 
-    home = shlex.quote(str(agent._get_agent_dir() / paths.CODEX_HOME))
-    command = f"[ -s {home}/auth.json ] || cat {home}/config.toml"
+    state_dir = agent._get_agent_dir()
+    home, started = (shlex.quote(str(state_dir / path)) for path in (paths.CODEX_HOME, paths.STARTED))
+    # Only a codex that was started a moment ago shows its composer before its login.
+    command = f'[ -s {home}/auth.json ] || [ -z "$(find {started} -mmin -1)" ] || cat {home}/config.toml'
     config = agent.host.execute_idempotent_command(command, timeout_seconds=agent.send_command_timeout_seconds)
     if not (config.success and config.stdout):
         return False
@@ -243,12 +256,12 @@ def await_start(agent: BaseAgent[Any], seconds: float) -> None:
         # Twice, as the shell is there for a moment between the launcher's first line and codex.
         is_over = not screen.is_codex and agent.host.path_exists(state_dir / paths.STARTED)
         ended = ended + 1 if is_over else 0
-        return screen.is_up or ended > 2
+        return (screen.is_codex and screen.is_up) or ended > 2
 
-    is_up = poll_until(is_settled, timeout=seconds, poll_interval=0.1)
-    if screen.is_up:
+    is_settled_at_last = poll_until(is_settled, timeout=seconds, poll_interval=0.1)
+    if screen.is_codex and screen.is_up:
         return
-    what = "codex ended at once" if is_up else f"codex did not come up in {seconds:.0f} s"
+    what = "codex ended at once" if is_settled_at_last else f"codex did not come up in {seconds:.0f} s"
     last = [line.rstrip() for line in screen.text.splitlines() if line.strip()][-12:]
     raise AgentStartError(str(agent.name), "\n".join([f"{what}. Its terminal shows:", *last]))
 

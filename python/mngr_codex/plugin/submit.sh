@@ -21,7 +21,7 @@ is_dialog() {
     [ ! -e "$permissions" ] || return 0
     if is_login; then return 0; fi
     # In the middle of the terminal, above the composer.
-    if plain | grep -aqE '^ {8,}› [0-9]+\. '; then return 0; fi
+    if plain | grep -aE -A 12 '^ {8,}› [0-9]+\. ' | grep -aqE -e "^ {8,}.*($hints)"; then return 0; fi
     local last lines=1; last=$(row)
     [ -n "$last" ] || lines=3
     if last_lines $lines | grep -aqE -e "$hints"; then return 0; fi
@@ -71,7 +71,7 @@ while :; do
     looks=$(( looks + 1 ))
     if [ "$looks" -gt 3 ] && is_login; then echo login; exit; fi
     if [ "$is_command" = 1 ]; then
-        if [ "$looks" -gt 3 ] && is_typed && [ "$(count "Unrecognized command '$command'")" -gt 0 ]; then
+        if [ "$looks" -gt 3 ] && is_typed && [ "$(count "Unrecognized command '${command:0:20}")" -gt 0 ]; then
             echo unrecognized; exit
         fi
         if [ "$(count 'disabled while a task is in progress')" -gt "$refused" ]; then echo refused; exit; fi

@@ -183,24 +183,23 @@ def _names(host: OnlineHostInterface, folder: Path) -> tuple[list[str], str]:
     file ``.git``.
     """
     script = f"""\
-# One name a line. What is between two ends of a line would be another folder's name, and is none of these.
-say() {{ case $1 in *$'\\n'*) ;; *) printf '%s\\n' "$1" ;; esac; }}
-here() {{ local path; path=$(pwd -P && echo .) && say "${{path%$'\\n'.}}"; }}
+# One name a line, so what has an end of line in its name proves nothing and is none of them. A command's last ends of
+# line would be taken from what it says.
+exact() {{ exact=$("$@" 2>/dev/null && echo .) || return 1; exact=${{exact%.}} exact=${{exact%$'\\n'}}; }}
+real() {{ cd "$1" && pwd -P; }}
+say() {{ case $1 in *$'\\n'*) exit 0 ;; *) printf '%s\\n' "$1" ;; esac; }}
 printf '%s\\n' "$HOME/.codex/config.toml"
 cd {shlex.quote(str(folder))} || exit 1
-here
-top=$(git rev-parse --show-toplevel 2>/dev/null && echo .) || exit 0
-top=${{top%$'\\n'.}}
-say "$top"
-own=$(git rev-parse --absolute-git-dir) && own=$(cd "$own" && pwd -P) || exit 0
-common=$(git rev-parse --git-common-dir) && common=$(cd "$common" && pwd -P) || exit 0
-top=$(cd "$top" && pwd -P)
+exact pwd -P && say "$exact"
+exact git rev-parse --show-toplevel && say "$exact" && exact real "$exact" && top=$exact || exit 0
+exact git rev-parse --absolute-git-dir && exact real "$exact" && own=$exact || exit 0
+exact git rev-parse --git-common-dir && exact real "$exact" && common=$exact || exit 0
 if [ "$own" = "$common" ]; then
     [ "$own" = "$top/.git" ] || exit 0
 else
-    known=$(cat "$own/gitdir") && known=$(cd "${{known%/.git}}" && pwd -P) && [ "$known" = "$top" ] || exit 0
+    exact cat "$own/gitdir" && exact real "${{exact%/.git}}" && [ "$exact" = "$top" ] || exit 0
 fi
-cd "$common/.." && [ -e .git ] && here
+cd "$common/.." && [ -e .git ] && exact pwd -P && say "$exact"
 exit 0"""
     said = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=30.0).stdout.split("\n")
     return [str(folder), *filter(None, said[1:])], said[0]

@@ -23,10 +23,11 @@ use crate::streams::complain;
 /// Waits for a file that is not there yet, or of which it cannot be told yet what it is.
 pub fn wait_for_begin(target: &Path) -> Result<(), Failure> {
     // What has no folder in front can be an agent's name.
+    let is_file_name = target.iter().count() > 1 || target.extension().is_some_and(|extension| extension == "jsonl");
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let is_to_come = || {
-        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-        folder.is_some_and(Path::is_dir)
-            && target.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        let is_missing = || target.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        is_file_name && folder.is_dir() && is_missing()
     };
     let mut watches = Watches::default();
     let mut is_told = false;
@@ -52,9 +53,10 @@ pub fn show(shown_now: &mut Shown<'_>, stream: Stream, path: &Path, out: &mut Ou
     // What it is known by is taken before it is shown: it may be written anew meanwhile.
     let mut growing = Growing::after(&stream, path.to_owned())?;
     if shown_now.arguments.tail != Some(0) {
-        shown_now.show_stream(&stream, &mut records, out)?;
+        let is_shown = shown_now.show_stream(&stream, &mut records, out);
+        records.write(out)?;
+        is_shown?;
     }
-    records.write(out)?;
     drop(stream);
     let mut counted = Counted::new(of_new_records(shown_now));
     let mut tape = Tape::default();

@@ -81,9 +81,11 @@ impl Output {
 fn less_options(own: Option<OsString>) -> OsString {
     match own {
         None => LESS.into(),
-        Some(mut own) => {
-            own.push(" -R");
-            own
+        // In front, as some options take all that comes behind them.
+        Some(own) => {
+            let mut options = OsString::from("-R ");
+            options.push(own);
+            options
         }
     }
 }

@@ -159,7 +159,6 @@ impl Run {
         }
         // A side conversation (`/side`, `/btw`) has no rollout: it is shown beside the session that the agent goes on in.
         if who == Who::Root && self.rollout.is_empty() && state.is_beside(&self.session) {
-            state.add_nested(&self.session);
             return;
         }
         // The end of a session that nothing is known of begins none.

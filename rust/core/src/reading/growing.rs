@@ -75,15 +75,11 @@ enum Seen {
 }
 
 impl Known {
-    /// What is known of a file that was read up to `next`.
-    fn of(file: &File, next: u64) -> io::Result<Self> {
+    /// What is known of a file that was read up to `next`; `None` where it has been cut meanwhile.
+    fn of(file: &File, next: u64) -> io::Result<Option<Self>> {
         let count = usize::try_from(next).unwrap_or(KNOWN).min(KNOWN);
-        let (start, mut end) = (bytes_at(file, 0, count)?, bytes_at(file, next - count as u64, count)?);
-        if end.len() < count {
-            // It was cut meanwhile.
-            end.clear();
-        }
-        Ok(Self { start, end })
+        let (start, end) = (bytes_at(file, 0, count)?, bytes_at(file, next - count as u64, count)?);
+        Ok((start.len() == count && end.len() == count).then_some(Self { start, end }))
     }
 
     /// Takes note of a line that was read.
@@ -214,7 +210,8 @@ impl Growing {
         Ok(Self { path, open: Some(Open::from_start(file)?) })
     }
 
-    /// A transcript of which `stream` was shown, as far as its [whole lines](Stream::without_torn_end).
+    /// A transcript of which `stream` was shown, as far as its [whole lines](Stream::without_torn_end); one that was cut
+    /// since is taken from its start.
     ///
     /// # Errors
     ///
@@ -227,8 +224,12 @@ impl Growing {
         let open = match stream.last() {
             // A last one that was rotated comes before the one that is not there yet.
             Some((last, file, end)) if last.parent() == path.parent() => {
-                let known = Known::of(file, end).map_err(failed)?;
-                Some(Open::at(file.try_clone().map_err(failed)?, end, known).map_err(failed)?)
+                let (file, known) = (file.try_clone().map_err(failed)?, Known::of(file, end).map_err(failed)?);
+                let opened = match known {
+                    Some(known) => Open::at(file, end, known),
+                    None => Open::from_start(file),
+                };
+                Some(opened.map_err(failed)?)
             }
             _ => None,
         };

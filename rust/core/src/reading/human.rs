@@ -2,6 +2,8 @@
 //!
 //! Shown text is what [`terminal`](super::terminal) leaves of it, whatever field it comes from.
 
+use std::collections::VecDeque;
+
 use super::terminal::{cut_to_columns, push_safe};
 use crate::json::dump::{Members, compact};
 use crate::json::{Text, string};
@@ -60,6 +62,8 @@ pub struct Human {
     is_first: bool,
     /// The latest output of a call: commands tell it once more.
     told: Told,
+    /// The calls of commands that were shown last.
+    commands: VecDeque<Vec<u8>>,
 }
 
 /// What was shown of a call's result.
@@ -71,6 +75,9 @@ struct Told {
     /// How the command ended, as it was shown.
     about: Vec<u8>,
 }
+
+/// Calls that run at once, and some more.
+const MOST_COMMANDS: usize = 64;
 
 /// How a message begins that mngr has sent and that began with `!`: the character in front keeps codex from running it.
 const KEPT_TEXT: &str = "\u{2060}!";
@@ -181,8 +188,8 @@ impl Human {
     /// Nothing shown yet.
     #[must_use]
     pub fn new(style: Style) -> Self {
-        let (day, model, told) = Default::default();
-        Self { style, day, model, folded: 0, is_first: true, told }
+        let (day, model, told, commands) = Default::default();
+        Self { style, day, model, folded: 0, is_first: true, told, commands }
     }
 
     /// Appends how a record is shown, which must be a JSON object.
@@ -305,6 +312,13 @@ impl Human {
         let arguments = call.object("arguments");
         let is_shell = matches!(name.as_slice(), b"exec_command" | b"shell" | b"shell_command" | b"local_shell");
         let line = if is_shell { command_line(&arguments) } else { None };
+        if line.is_some() {
+            if self.commands.len() == MOST_COMMANDS {
+                self.commands.pop_front();
+            }
+            let id = call.get("tool_call_id").map(any_text).unwrap_or_default();
+            self.commands.push_back(if id.len() <= MOST_REMEMBERED { id } else { Vec::new() });
+        }
         let patch = if name == b"apply_patch" { patch(&arguments) } else { None };
         let (mark, text, most): (&[u8], Vec<u8>, Most) = match (line, patch) {
             (Some(line), _) => (b"$ ", line, Most::PROGRAM),
@@ -377,7 +391,7 @@ impl Human {
         let is_told = !self.style.full && self.told.call == call && contains(&self.told.output, &output);
         let is_end_told =
             |exit| self.told.about.split(|byte| *byte == b',').next() == Some(format!("exit {exit}").as_bytes());
-        if is_told && exit.is_some_and(is_end_told) {
+        if is_told && self.commands.iter().any(|shown| shown == call) && exit.is_some_and(is_end_told) {
             return;
         }
         let mut head = Vec::new();

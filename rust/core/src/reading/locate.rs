@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::record::{Record, RecordKind};
 use super::stream::{CURRENT, files_in};
 use crate::json::Tape;
-use crate::rollout::ByteOffset;
 use crate::rollout::input::Input;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Lines};
 use crate::state_dir::StateDir;
@@ -237,7 +236,12 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
     let own = files_in(&absolute).map_err(failed)?;
     if let Some(first) = own.first() {
         // The raw transcript of an agent stands in such a folder, too.
-        if kind_of(first).map_err(|source| TargetError::Io { path: shown(first), source })? == Some(FileKind::Rollout) {
+        let kind = match kind_of(first) {
+            // It was rotated away meanwhile, as no raw transcript is.
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            kind => kind.map_err(|source| TargetError::Io { path: shown(first), source })?,
+        };
+        if kind == Some(FileKind::Rollout) {
             return match own.as_slice() {
                 [rollout] => in_file(rollout),
                 _ => Err(TargetError::SeveralTranscripts { folder: shown(folder), transcripts: own }),
@@ -322,10 +326,16 @@ enum FileKind {
 /// [`TargetError`]
 pub fn is_not_begun(path: &Path) -> Result<bool, TargetError> {
     let failed = |source| TargetError::Io { path: shown(path), source };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(kind_of(path).map_err(failed)? == Some(FileKind::NotBegun)),
-        _ => Ok(false),
-    }
+    let file = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => path.to_owned(),
+        // Of several files the first is whole.
+        Ok(metadata) if metadata.is_dir() => match files_in(path).map_err(failed)?.as_slice() {
+            [only] => only.clone(),
+            _ => return Ok(false),
+        },
+        _ => return Ok(false),
+    };
+    Ok(kind_of(&file).map_err(failed)? == Some(FileKind::NotBegun))
 }
 
 /// What the file is: the first line that is a JSON object tells. An empty file is one that has not begun.
@@ -344,7 +354,7 @@ fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
         let Some(line) = lines.next_line()? else {
             // The first line may still be being written.
             return match lines.half_line() {
-                Some((ByteOffset(0), _)) => kind_of_half(path, transcript),
+                Some(_) if are_blank => kind_of_half(path, transcript),
                 None if are_blank && !is_compressed => Ok(Some(FileKind::NotBegun)),
                 _ => Ok(None),
             };
@@ -368,8 +378,9 @@ fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
 /// What a file is whose only line has no end yet, by how it begins.
 fn kind_of_half(path: &Path, transcript: FileKind) -> io::Result<Option<FileKind>> {
     const ROLLOUT: &[u8] = b"{\"timestamp\"";
+    const MOST: u64 = 4 << 10;
     let mut head = Vec::new();
-    Input::open(path)?.take(32).read_to_end(&mut head)?;
+    Input::open(path)?.take(MOST).read_to_end(&mut head)?;
     Ok(match head.trim_ascii_start() {
         head if head.starts_with(ROLLOUT) => Some(FileKind::Rollout),
         head if ROLLOUT.starts_with(head) => (transcript == FileKind::Transcript).then_some(FileKind::NotBegun),

@@ -57,7 +57,7 @@ fn push_safe_str(text: &str, out: &mut Vec<u8>) {
 
 /// Whether a character beyond ASCII drives a terminal or misleads a reader: C1 controls, what turns the direction of
 /// writing, what ends lines, what is invisible (Unicode 17, categories Cc, Zl, Zp and Cf, and fillers that are blank), but
-/// for the joiners and selectors that scripts and emoji are written with.
+/// for the two joiners and the selectors U+FE00 to U+FE0F that scripts and emoji are written with.
 fn is_harmful(character: char) -> bool {
     matches!(character,
         '\u{80}'..='\u{9F}'
@@ -76,7 +76,6 @@ fn is_harmful(character: char) -> bool {
         | '\u{200E}'..='\u{200F}'
         | '\u{2028}'..='\u{202E}'
         | '\u{2060}'..='\u{206F}'
-        | '\u{2800}'
         | '\u{3164}'
         | '\u{FEFF}'
         | '\u{FFA0}'

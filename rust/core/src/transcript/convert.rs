@@ -78,11 +78,18 @@ pub fn convert<R: Read, W: Write>(
     Ok(summary)
 }
 
-/// A common transcript begins with its header, which no rollout has.
+/// A common transcript begins with its header, or where it was rotated with another record, as no rollout does.
 fn refuse_transcript(line: Line<'_>) -> Result<(), ConvertError> {
-    const HEADER: &[u8] = b"{\"type\":\"header\"";
-    let bytes = line.text.bytes().iter().filter(|byte| !byte.is_ascii_whitespace());
-    if line.offset == ByteOffset(0) && bytes.take(HEADER.len()).eq(HEADER) {
+    const BEGINNINGS: [&[u8]; 3] = [
+        b"{\"type\":\"header\",\"event_id\":",
+        b"{\"type\":\"step\",\"event_id\":",
+        b"{\"type\":\"observation\",\"event_id\":",
+    ];
+    let begins_with = |beginning: &&[u8]| {
+        let bytes = line.text.bytes().iter().filter(|byte| !byte.is_ascii_whitespace());
+        bytes.take(beginning.len()).eq(*beginning)
+    };
+    if line.offset == ByteOffset(0) && BEGINNINGS.iter().any(begins_with) {
         return Err(ConvertError::IsTranscript);
     }
     Ok(())
@@ -126,7 +133,7 @@ impl<R: Read> LineByLine<R> {
         while self.end.is_some() && self.lines.bytes_read() < until {
             match self.lines.next_line() {
                 Ok(Some(line)) => {
-                    refuse_transcript(line)?;
+                    refuse_transcript(line).inspect_err(|_| self.end = None)?;
                     self.converter.line(line, &mut NothingBefore)?;
                 }
                 Ok(None) => {
@@ -136,6 +143,7 @@ impl<R: Read> LineByLine<R> {
                 Err(error) => {
                     self.end = None;
                     self.failed = Some(error.into());
+                    self.converter.finish(end)?;
                 }
             }
         }

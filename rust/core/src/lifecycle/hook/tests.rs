@@ -197,6 +197,16 @@ fn a_side_conversation_leaves_the_session_as_it_is() {
 }
 
 #[test]
+fn a_session_that_names_its_rollout_late_is_none_beside() {
+    let mut state = state(&[run(Event::UserPromptSubmit, 1, 2), run(Event::Stop, 1, 2)]);
+    Run { rollout: String::new(), ..run(Event::SessionStart, 3, 0) }.apply(&mut state);
+    assert_eq!(state.session.0, uuid(1));
+    run(Event::UserPromptSubmit, 3, 4).apply(&mut state);
+    assert_eq!((&state.session.0, &state.root.rollout[..]), (&uuid(3), "/rollout-3"));
+    assert!(state.is_active());
+}
+
+#[test]
 fn hooks_of_subagents_say_nothing_of_the_root() {
     let mut state = state(&[
         run(Event::UserPromptSubmit, 1, 2),

@@ -124,10 +124,12 @@ fn a_command_of_which_all_was_told_is_not_told_again() {
     let told = result(r#""Process exited with code 3\nOutput:\none\n""#, r#""is_error":false"#);
     let command =
         |exit: u8| result("\"\"", &format!(r#""command_execution":{{"cmd":"a","exit_code":{exit},"output":"one\n"}}"#));
-    assert!(!shown(&[&told, &command(3)]).contains("ran a"));
-    assert!(shown(&[&told, &command(4)]).contains("ran a  exit 4"));
-    assert!(shown(&[&command(3)]).contains("ran a  exit 3"));
-    assert!(shown_as(FULL, &[&told, &command(3)]).contains("ran a  exit 3"));
+    let call = call("exec_command", r#"{"cmd":"a"}"#);
+    assert!(!shown(&[&call, &told, &command(3)]).contains("ran a"));
+    assert!(shown(&[&call, &told, &command(4)]).contains("ran a  exit 4"));
+    assert!(shown(&[&told, &command(3)]).contains("ran a  exit 3"));
+    assert!(shown(&[&call, &command(3)]).contains("ran a  exit 3"));
+    assert!(shown_as(FULL, &[&call, &told, &command(3)]).contains("ran a  exit 3"));
 }
 
 #[test]

@@ -319,6 +319,10 @@ fn a_file_without_a_line_has_not_begun_and_is_taken_for_a_transcript() {
     assert!(!is_not_begun(&path).expect("is not there"));
     write(&path, "");
     assert!(is_not_begun(&path).expect("is there"));
+    write(&folder.path().join(CURRENT), "");
+    assert!(is_not_begun(folder.path()).expect("is there"));
+    write(&folder.path().join(CURRENT), format!("{META}\n"));
+    assert!(!is_not_begun(folder.path()).expect("is there"));
     assert_eq!(find(&path).expect("is one"), named_alone(path.clone(), Agent::default()));
     write(&path, format!("{META}\n"));
     assert!(!is_not_begun(&path).expect("is there"));
@@ -367,10 +371,10 @@ fn half_a_first_line_tells_by_how_it_begins() {
 }
 
 #[test]
-fn half_a_line_behind_others_tells_nothing() {
-    for before in ["damaged", ""] {
-        assert_eq!(kind(format!("{before}\n{META}")), None, "{before}");
-    }
+fn half_a_line_behind_others_tells_nothing_unless_those_are_blank() {
+    assert_eq!(kind(format!("damaged\n{META}")), None);
+    assert_eq!(kind(format!("\n \n{META}")), Some(FileKind::Rollout));
+    assert_eq!(kind("\n{\"tim"), Some(FileKind::NotBegun));
 }
 
 #[test]
