@@ -54,7 +54,13 @@ def test_a_draft_is_not_empty() -> None:
             "a choice to be made",
         ),
         (
-            ("", f"{' ' * 16}› 1. Yes, enable  Save", f"{' ' * 18}enter select · esc back", "", EMPTY, "", "  ? for"),
+            (
+                "  3. user (/tmp/a› 1. Yes, enable  Save",
+                "  4. project    enter select · esc back",
+                "",
+                EMPTY,
+                "  ? for",
+            ),
             "a choice to be made",
         ),
     ],
@@ -79,8 +85,10 @@ def test_dialogs_without_a_row_of_their_own() -> None:
 def test_what_only_looks_like_a_dialog() -> None:
     """Words of a conversation or of a draft."""
     words = "  enter select · esc back"
-    assert screen(words, "  Welcome to Codex, OpenAI's", EMPTY, "", "  ? for shortcuts").dialog is None
-    assert screen(f"{' ' * 8}› 1. Yes, enable", words, "", EMPTY, "", "  ? for shortcuts").dialog is None
+    assert (
+        screen(words, "  Welcome to Codex, OpenAI's", "  Worked for 1s", EMPTY, "", "  ? for shortcuts").dialog is None
+    )
+    assert screen(f"{' ' * 8}› 1. Yes", f"{' ' * 8}› 2. No", "", EMPTY, "", "  ? for shortcuts").dialog is None
     assert screen(f"{BOLD}›{OFF} press enter", words, "", "  GPT-5.5 default · ~/work").dialog is None
 
 
@@ -100,12 +108,12 @@ def test_a_rollout_has_the_pattern_of_its_message(text: str) -> None:
     assert len(rollout_pattern(text)) < 420
 
 
-@pytest.mark.parametrize("text", ["/tmp/a b.png", "'~/x.JPG'", "file:///x.webp"])
+@pytest.mark.parametrize("text", ["/tmp/a b.png", "'~/x.JPG'", "file:///x.webp", "dot.png"])
 def test_an_image_in_place_of_its_path(text: str) -> None:
     own, attached = rollout_pattern(text).split("\n")
     assert own in json.dumps({"text": text}, separators=(",", ":"))
     assert attached in json.dumps({"type": "input_image", "image_url": "data:"}, separators=(",", ":"))
-    assert "\n" not in rollout_pattern(f"look at {text}")
+    assert "\n" not in rollout_pattern(f"look at {text} now")
 
 
 def test_a_short_message_is_not_found_in_a_longer_one() -> None:

@@ -29,7 +29,7 @@ def submit(tmp_path: Path) -> Submit:
     (tmp_path / "bin/tmux").write_text(TMUX)
     (tmp_path / "bin/tmux").chmod(0o755)
 
-    def run(head: str, screen: str, command: str = "codex", groups: str = "1 1") -> tuple[str, str]:
+    def run(head: str, screen: str, command: str = "codex", groups: str = "1 1", ending: str = "") -> tuple[str, str]:
         keys = tmp_path / "keys"
         keys.write_text("")
         (tmp_path / "screen").write_text(screen)
@@ -46,7 +46,10 @@ def submit(tmp_path: Path) -> Submit:
             "patterns": "none",
             "welcome": messages._WELCOME,
             "hints": messages._HINTS,
+            "hints_beside": messages._HINTS_BESIDE,
             "head": head,
+            "is_head_cut": "0",
+            "ending": ending or head,
             "is_command": "0",
             "command": head.split()[0],
             "shown_seconds": "1",
@@ -87,13 +90,27 @@ def test_a_script_that_runs_codex_is_no_shell(submit: Submit) -> None:
         "› a [x] message\n  Configure\n› [x] activity\n  space toggle · enter save · esc cancel\n",
         "Resume a session\n  › 11s ago  hello\n enter resume   esc exit   ^c exit\n ^o comfortable view   ↑/↓ browse\n",
         "/ D I F F /\nNo changes\n ↑/↓ to scroll\n q close\n",
-        f"{' ' * 16}› 1. Yes, enable\n{' ' * 18}enter select · esc back\n\n› Hello\n\n  ? for shortcuts\n",
+        "a word of the conv› 1. Yes, enable\n  and ano         enter select · esc back\n\n› Hello\n\n  ? for\n",
         "  Welcome to Codex, OpenAI's command-line coding agent\n> 1. Sign in with ChatGPT\n",
     ],
     ids=["theme", "title", "resume", "pager", "beside", "login"],
 )
 def test_nothing_is_typed_into_what_a_command_has_opened(submit: Submit, screen: str) -> None:
     assert submit("Hello", screen) == ("blocked", "")
+
+
+@pytest.mark.parametrize(
+    ("screen", "ending"),
+    [
+        ("            › 1. Yes\n            › 2. No\n\n› Hello\n\n  ? for shortcuts\n", ""),
+        ("  a line\n  enter select · esc back\n", "enter select · esc back"),
+        ("› Hello\n\n  ? / esc close\n", ""),
+    ],
+    ids=["conversation", "own last line", "overview"],
+)
+def test_what_only_looks_like_a_dialog(submit: Submit, screen: str, ending: str) -> None:
+    outcome, typed = submit("Hello", screen, ending=ending)
+    assert outcome in ("not-taken", "unconfirmed") and "Enter" in typed
 
 
 def test_what_is_not_taken_is_deleted_on_both_sides_of_the_cursor(submit: Submit) -> None:

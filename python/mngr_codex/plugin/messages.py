@@ -23,7 +23,7 @@ from imbue.mngr.hosts.common import SHELL_COMMANDS
 from imbue.mngr.utils.polling import poll_until
 from loguru import logger
 
-from mngr_codex.plugin import paths
+from mngr_codex.plugin import paths, state
 
 if TYPE_CHECKING:
     from imbue.mngr.agents.base_agent import BaseAgent
@@ -34,6 +34,7 @@ _SHOWN_SECONDS = 10
 # A draft is one that stays: while codex starts, the row may be anything for a moment.
 _DRAFT_SECONDS = 3.0
 _LONGEST_PATTERN = 400
+_HEAD_LENGTH = 20
 _MESSAGE_FILE = "plugin/codex/message"
 
 # Where a message begins with `!`, codex would run the rest as a command of the user's, outside sandbox and approvals. A
@@ -50,8 +51,8 @@ _HINTS = (
     "enter (select|save|details|edit|resume)|(enter|esc) to (confirm|go back|cancel|close|select|save|exit)"
     "|esc (back|cancel|close|exit|save)|(^| )q (close|to quit)"
 )
-# A choice in the middle of the terminal, above the composer, and its keys below it.
-_DIALOG_BESIDE = re.compile(rf"^ {{8,}}› \d+\. .*(?:\n.*){{0,12}}?\n {{8,}}.*(?:{_HINTS})", re.MULTILINE)
+# What stands right above the composer where a dialog covers the conversation, and part of its lines.
+_HINTS_BESIDE = "(^| )(enter|space) [a-z]+( · [^·]+)* · esc [a-z/]+ *$"
 _SIDE = "Side from main thread"
 _HEAD = ">_ OpenAI Codex"
 SIDE = "a side conversation"
@@ -64,12 +65,14 @@ LOGIN = "its login"
 _WELCOME = "Welcome to Codex, OpenAI's"
 # Codex without a login shows its composer for a moment, and then its login, where Enter would begin one.
 _LOGIN_SECONDS = 3.0
+# Codex runs the hook before it asks for an approval.
+_QUESTION_SECONDS = 1.5
 # A last word that codex completes: a file, a skill.
 _COMPLETED = re.compile(r"(?:^|\s)[@$]\S*\Z")
 # What codex takes for a command of its own, or says that it knows none of that name.
 _SLASH_COMMAND = re.compile(r"/[^\s/]+(?=\s|$)")
 # The path of an image, which codex attaches in place of the text.
-_IMAGE = re.compile(r"['\"]?(?:file://|[/~.]).*\.(?:png|jpe?g|gif|webp|bmp)['\"]?", re.IGNORECASE)
+_IMAGE = re.compile(r".*\.(?:png|jpe?g|gif|webp|bmp)['\"]?", re.IGNORECASE)
 # Escape sequences end a paste, and what follows would be keys.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -110,7 +113,7 @@ class Screen:
         is_choice = self.row is not None and not self.is_empty and _CHOICE.match(self.row) is not None
         last = lines[-1:] if self.row is not None else lines[-3:]
         has_hints = not self.is_empty and any(re.search(_HINTS, line) for line in last)
-        if is_choice or has_hints or _DIALOG_BESIDE.search(self.text):
+        if is_choice or has_hints or re.search(_HINTS_BESIDE, _above_composer(self.text)):
             return next((name for phrase, name in _DIALOGS if phrase in self.text), "a choice to be made")
         return None
 
@@ -141,6 +144,17 @@ class Screen:
             is_empty=styled is not None and _HINT.match(styled) is not None,
             text=text,
         )
+
+
+def _above_composer(text: str) -> str:
+    """The last line that is not blank above the composer, which is the last row of its kind."""
+    before = last = ""
+    for line in text.splitlines():
+        if line.startswith("›"):
+            before = last
+        if line.strip():
+            last = line
+    return before
 
 
 def _is_loading(lines: list[str]) -> bool:
@@ -179,6 +193,9 @@ def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SE
         SendMessageError: A dialog, a shell or a draft is in the way, or codex does not come up.
     """
     stays = _LOGIN_SECONDS if _lacks_login(agent) else 0.0
+    if state.is_blocked(agent.host, agent._get_agent_dir()):
+        # Either a question is about to open, or it was answered and the command runs for which it was.
+        stays = max(stays, _QUESTION_SECONDS)
     screen = look(agent, target)
     begun = time.monotonic()
 
@@ -299,21 +316,23 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
     if not text.strip():
         raise SendMessageError(name, "the message is empty")
     target = agent._send_target_arg(agent.tmux_target)
+    is_answered = state.is_blocked(agent.host, agent._get_agent_dir())
     await_composer(agent, target)
     if text.lstrip().startswith("!"):
         text = _KEEPS_TEXT + text.lstrip()
     is_command = _SLASH_COMMAND.match(text) is not None
-    if _COMPLETED.search(text) or text.strip() == "/":
+    if _COMPLETED.search(text) or re.fullmatch(r"/[^\s/]*", text):
         # Else Enter would take what codex offers for it, and not send the message.
         text += " "
     _paste(agent, target, text)
-    outcome = _submit(agent, target, text, is_command, confirmation_seconds)
+    outcome = _submit(agent, target, text, is_command, confirmation_seconds, is_answered=is_answered)
     if outcome == "unrecognized":
         # No command of codex's, so it is meant for the model. The cursor is in front of the text, and with a space
         # there codex takes it as it stands.
         agent._run_send_command(f"tmux send-keys -t {target} Space", "tmux send-keys")
-        outcome = _submit(agent, target, text, False, confirmation_seconds)
-    _tell(agent, name, text, outcome, confirmation_seconds)
+        is_command = False
+        outcome = _submit(agent, target, text, is_command, confirmation_seconds, is_answered=is_answered)
+    _tell(agent, name, text, outcome, COMMAND_SECONDS if is_command else confirmation_seconds)
     if is_command and (dialog := look(agent, target).dialog) is not None:
         raise MessageDeliveredButBlockedError(
             name,
@@ -384,20 +403,35 @@ def _paste(agent: BaseAgent[Any], target: str, text: str) -> None:
         )
 
 
-def _submit(agent: BaseAgent[Any], target: str, text: str, is_command: bool, seconds: float) -> str:
-    """Presses Enter and gives what became of the message, in one command on the host."""
-    state = agent._get_agent_dir()
+def _submit(
+    agent: BaseAgent[Any], target: str, text: str, is_command: bool, seconds: float, *, is_answered: bool
+) -> str:
+    """Presses Enter and gives what became of the message, in one command on the host.
+
+    Args:
+        agent: The agent.
+        target: Its terminal.
+        text: The message.
+        is_command: Whether it may be a command of codex's.
+        seconds: How long it is waited for.
+        is_answered: Whether a question for approval was open and is no more, though its marker is still there.
+    """
+    state_dir = agent._get_agent_dir()
     window = COMMAND_SECONDS if is_command else int(seconds)
+    first = text.strip().splitlines()[0].replace("\t", " ").strip()
     variables = {
         "LC_ALL": "C",
         "target": shlex.split(target)[0],
-        "home": str(state / paths.CODEX_HOME),
-        "permissions": str(state / paths.PERMISSIONS_WAITING),
+        "home": str(state_dir / paths.CODEX_HOME),
+        "permissions": "" if is_answered else str(state_dir / paths.PERMISSIONS_WAITING),
         "patterns": rollout_pattern(text),
         "welcome": _WELCOME,
         "hints": _HINTS,
+        "hints_beside": _HINTS_BESIDE,
+        "ending": text.rstrip().splitlines()[-1].strip()[-200:],
         "command": text.split()[0],
-        "head": text.strip().splitlines()[0].replace("\t", " ").strip()[:20],
+        "head": first[:_HEAD_LENGTH],
+        "is_head_cut": "1" if len(first) > _HEAD_LENGTH else "0",
         "is_command": "1" if is_command else "0",
         "shown_seconds": str(_SHOWN_SECONDS),
         "seconds": str(window),

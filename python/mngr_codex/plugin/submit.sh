@@ -1,9 +1,10 @@
 # Presses Enter on a message that was typed into codex's composer, and tells in one word what became of it.
 # Run by the bash of the agent's host, with these variables: target (a tmux pane), home (CODEX_HOME), permissions (the
-# marker of a question for approval), welcome (what codex's login begins with), hints (what a dialog's last line has, as a
-# regular expression), patterns (what a rollout has in it that has the message, one of them a line), head (how the message
-# begins), is_command (1 for what may be a command of codex's own), command (its first word), shown_seconds, seconds, keys
-# (how many to delete the message with).
+# marker of a question for approval, if it counts), welcome (what codex's login begins with), hints and hints_beside (what a
+# dialog's last line has, as regular expressions), patterns (what a rollout has in it that has the message, one of them a
+# line), head and ending (how the message begins, and the end of its last line), is_head_cut (1 if its first line is longer),
+# is_command (1 for what may be a command of codex's own), command (its first word), shown_seconds, seconds, keys (how many
+# to delete the message with).
 
 pane() { tmux -u capture-pane "$@" -p -t "$target" 2>/dev/null; }
 plain() { pane; }
@@ -14,17 +15,28 @@ is_empty() {
     pane -e | grep -a '›\|^[^ ]*!' | tail -n 1 |
         grep -aqE $'^(\x1b\[[0-9;:]*m)*›(\x1b\[[0-9;:]*m)* (\x1b\[[0-9;:]*m)*\x1b\[([0-9;:]*;)?2m'
 }
-# Whether the composer still has what was typed. A dialog that was opened has another row, or none.
-is_typed() { [ -n "$typed" ] && [ "$(row)" = "$typed" ]; }
+# Whether the composer still has what was typed. A dialog that was opened has another row, or none; of a long message the
+# first row comes into sight when the cursor goes there.
+is_typed() {
+    local last; last=$(row)
+    if has_head "$last"; then return 0; fi
+    [ -n "$typed" ] && [ "$last" = "$typed" ]
+}
+has_head() { case $1 in "› $head") ;; "› $head"*) [ "$is_head_cut" = 1 ] ;; *) return 1 ;; esac; }
+above_composer() { plain | awk '/^›/ { before = last } /[^ ]/ { last = $0 } END { print before }'; }
 is_login() { [ -z "$(row)" ] && plain | grep -aqF -e "$welcome"; }
 is_dialog() {
-    [ ! -e "$permissions" ] || return 0
+    [ -z "$permissions" ] || [ ! -e "$permissions" ] || return 0
     if is_login; then return 0; fi
-    # In the middle of the terminal, above the composer.
-    if plain | grep -aE -A 12 '^ {8,}› [0-9]+\. ' | grep -aqE -e "^ {8,}.*($hints)"; then return 0; fi
-    local last lines=1; last=$(row)
+    if above_composer | grep -aqE -e "$hints_beside"; then return 0; fi
+    local last bottom lines=1; last=$(row)
     [ -n "$last" ] || lines=3
-    if last_lines $lines | grep -aqE -e "$hints"; then return 0; fi
+    # In a small terminal the message itself can be the last line.
+    bottom=$(last_lines 1 | sed 's/^ *//; s/ *$//')
+    case $ending in
+    *"$bottom") ;;
+    *) if ! has_head "$last" && last_lines $lines | grep -aqE -e "$hints"; then return 0; fi ;;
+    esac
     printf '%s' "$last" | grep -aqE '^› [0-9]+\. ' || return 1
     # The message itself may be such a row, if it begins as the row does, number and all.
     printf '%s' "$head" | grep -aqE '^[0-9]+\. ' || return 0
@@ -76,6 +88,10 @@ while :; do
         fi
         if [ "$(count 'disabled while a task is in progress')" -gt "$refused" ]; then echo refused; exit; fi
         if [ "$looks" -gt 3 ] && { is_empty || is_dialog || has_ended; }; then echo taken; exit; fi
+        if [ "$looks" -gt 30 ] && [ -n "$(row)" ] && ! is_typed; then
+            # It has left something else there.
+            echo taken; exit
+        fi
     fi
     # What is typed then goes to a shell.
     if [ "$looks" -gt 3 ] && has_ended; then echo ended; exit; fi

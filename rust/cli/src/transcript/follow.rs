@@ -10,7 +10,8 @@ use mngr_codex_core::follow::watches::{Watches, Woken};
 use mngr_codex_core::json::Tape;
 use mngr_codex_core::reading::growing::{Event, Growing};
 use mngr_codex_core::reading::locate::{self, Agent, shown};
-use mngr_codex_core::reading::{Record, Selection, Stream, Window};
+use mngr_codex_core::reading::{Place, Record, Selection, Stream, Window};
+use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::lines::Lines;
 use mngr_codex_core::transcript::convert::AsItGrows;
 use rustix::fs::FileType;
@@ -26,7 +27,7 @@ pub fn wait_for_begin(target: &Path) -> Result<(), Failure> {
     let is_file_name = target.iter().count() > 1 || target.extension().is_some_and(|extension| extension == "jsonl");
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let is_to_come = || {
-        let is_missing = || target.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let is_missing = || target.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
         is_file_name && folder.is_dir() && is_missing()
     };
     let mut watches = Watches::default();
@@ -45,18 +46,20 @@ pub fn wait_for_begin(target: &Path) -> Result<(), Failure> {
 
 /// Shows what there is of a transcript, then what comes, until a signal ends the program or nobody reads any more.
 pub fn show(shown_now: &mut Shown<'_>, stream: Stream, path: &Path, out: &mut Output) -> Result<(), Failure> {
-    if stream.last().is_none() {
+    if stream.is_empty() {
         complain(format!("waiting for {}", shown(path)));
     }
     let mut records = shown_now.arguments.records(shown_now.is_paged);
     let stream = stream.without_torn_end()?;
-    // What it is known by is taken before it is shown: it may be written anew meanwhile.
-    let mut growing = Growing::after(&stream, path.to_owned())?;
-    if shown_now.arguments.tail != Some(0) {
-        let is_shown = shown_now.show_stream(&stream, &mut records, out);
-        records.write(out)?;
-        is_shown?;
-    }
+    // What is there is shown as what comes: it may be cut or written anew meanwhile.
+    let start = match shown_now.arguments.tail {
+        Some(0) => stream.end(),
+        _ => {
+            let first = Place { segment: 0, offset: ByteOffset(0) };
+            shown_now.arguments.selection().start_of_tail(&stream)?.unwrap_or(first)
+        }
+    };
+    let mut growing = Growing::from(&stream, start, path.to_owned())?;
     drop(stream);
     let mut counted = Counted::new(of_new_records(shown_now));
     let mut tape = Tape::default();

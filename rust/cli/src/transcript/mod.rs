@@ -322,8 +322,7 @@ impl Shown<'_> {
         let is_copy = self.arguments.format == Format::Jsonl
             && !self.arguments.as_mngr
             && selection.roles.is_empty()
-            && selection.window == Window::All
-            && !self.arguments.follow;
+            && selection.window == Window::All;
         if is_copy {
             return stream.copy(start, out).map_err(|error| match error {
                 CopyError::Read(error) => Failure::said(error),
@@ -491,8 +490,7 @@ impl Shown<'_> {
 
     /// Nothing on a screen could be a failure, and a filter that nothing passes is most often a mistake.
     fn note_nothing(&mut self, counted: &Counted) {
-        let is_for_people = self.arguments.format == Format::Human && !self.arguments.follow;
-        if is_for_people && counted.taken == 0 && self.arguments.role.is_empty() {
+        if self.arguments.format == Format::Human && counted.taken == 0 && self.arguments.role.is_empty() {
             self.notes.add(|| "nothing was said yet".to_owned());
         }
         if counted.seen > 0 && counted.taken == 0 && !self.arguments.role.is_empty() {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::stream::{CURRENT, ReadError, Stream, files_in};
+use super::stream::{CURRENT, Place, ReadError, Stream, files_in};
 use crate::follow::watches::Watched;
 use crate::json::Text;
 use crate::json::block::find_control;
@@ -89,7 +89,10 @@ impl Known {
             self.start.extend_from_slice(&piece[..piece.len().min(room)]);
             self.end.extend_from_slice(&piece[piece.len().saturating_sub(KNOWN)..]);
         }
-        self.end.drain(..self.end.len().saturating_sub(KNOWN));
+        // Moved seldom, as this is done for each line.
+        if self.end.len() > 4 * KNOWN {
+            self.end.drain(..self.end.len() - KNOWN);
+        }
     }
 
     /// Compares a file with the one that was read up to `next`.
@@ -210,28 +213,28 @@ impl Growing {
         Ok(Self { path, open: Some(Open::from_start(file)?) })
     }
 
-    /// A transcript of which `stream` was shown, as far as its [whole lines](Stream::without_torn_end); one that was cut
-    /// since is taken from its start.
+    /// The transcript that grows at `path`, from a place of `stream` on, which is what it was a moment ago. A file that was
+    /// cut since is taken from its start.
     ///
     /// # Errors
     ///
     /// [`ReadError`] where it cannot be read.
-    pub fn after(stream: &Stream, path: PathBuf) -> Result<Self, ReadError> {
+    pub fn from(stream: &Stream, place: Place, path: PathBuf) -> Result<Self, ReadError> {
         let failed = |source| {
-            let source = LineError::Read { offset: ByteOffset(0), source };
+            let source = LineError::Read { offset: place.offset, source };
             ReadError { path: path.clone(), source }
         };
-        let open = match stream.last() {
-            // A last one that was rotated comes before the one that is not there yet.
-            Some((last, file, end)) if last.parent() == path.parent() => {
-                let (file, known) = (file.try_clone().map_err(failed)?, Known::of(file, end).map_err(failed)?);
+        let open = match stream.file(place.segment) {
+            Some(file) => {
+                let ByteOffset(next) = place.offset;
+                let (file, known) = (file.try_clone().map_err(failed)?, Known::of(file, next).map_err(failed)?);
                 let opened = match known {
-                    Some(known) => Open::at(file, end, known),
+                    Some(known) => Open::at(file, next, known),
                     None => Open::from_start(file),
                 };
                 Some(opened.map_err(failed)?)
             }
-            _ => None,
+            None => None,
         };
         Ok(Self { path, open })
     }
@@ -252,9 +255,10 @@ impl Growing {
             watched.push(Watched::Names(folder.to_owned(), name.unwrap_or_default().to_owned()));
         }
         watched.push(Watched::File(self.path.clone()));
-        // What a link leads to can be put in place of another one, too.
-        watched.extend(links_behind(&self.path).into_iter().filter_map(|target| {
-            let (folder, name) = (target.parent()?.to_owned(), target.file_name()?.to_owned());
+        // A link can be put in the place of another one, and what it leads to as well.
+        let links = self.path.ancestors().skip(1).filter(|folder| folder.is_symlink()).map(Path::to_owned);
+        watched.extend(links_behind(&self.path).into_iter().chain(links).filter_map(|link| {
+            let (folder, name) = (link.parent()?.to_owned(), link.file_name()?.to_owned());
             Some(Watched::Names(folder, name))
         }));
         watched
@@ -312,7 +316,7 @@ impl Growing {
                 Err(error) => return Err(failed(0, error)),
             };
             let next = open.next;
-            if open.known.look_at(&file, next).map_err(|error| failed(0, error))? == Seen::Same {
+            if open.known.look_at(&file, next).map_err(|error| failed(0, error))? != Seen::Other {
                 let known = std::mem::take(&mut open.known);
                 *open = Open::at(file, next, known).map_err(|error| failed(next, error))?;
             } else {

@@ -116,10 +116,10 @@ impl Stream {
         self.segments.iter().map(|segment| segment.length).sum()
     }
 
-    /// The last file and how much of it is read, for whoever follows it.
+    /// A file of the stream.
     #[must_use]
-    pub fn last(&self) -> Option<(&Path, &File, u64)> {
-        self.segments.last().map(|segment| (segment.path.as_path(), &segment.file, segment.length))
+    pub fn file(&self, segment: usize) -> Option<&File> {
+        self.segments.get(segment).map(|segment| &segment.file)
     }
 
     /// The same without the last line if that has no end yet, for whoever follows the stream.
@@ -132,6 +132,19 @@ impl Stream {
             last.length = last.whole_lines(0).map_err(|source| last.unread(0, source))?;
         }
         Ok(self)
+    }
+
+    /// Where it ends; its start where it has no files.
+    #[must_use]
+    pub fn end(&self) -> Place {
+        let length = self.segments.last().map_or(0, |last| last.length);
+        Place { segment: self.segments.len().saturating_sub(1), offset: ByteOffset(length) }
+    }
+
+    /// Whether it has no files.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
     }
 
     /// The path of a file of the stream.

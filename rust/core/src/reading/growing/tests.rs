@@ -89,6 +89,12 @@ fn assert_rewritten(followed: &mut Followed, lines: &[&str]) {
     assert_eq!((found.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), is_rewritten), (lines, true));
 }
 
+/// Who follows a stream from where its whole lines end.
+fn after(stream: Stream, path: PathBuf) -> Growing {
+    let stream = stream.without_torn_end().expect("can be read");
+    Growing::from(&stream, stream.end(), path).expect("can be read")
+}
+
 /// Where an event's line starts.
 fn offset_of(event: &Event<'_>) -> ByteOffset {
     match event {
@@ -195,8 +201,7 @@ fn what_a_stream_has_shown_is_not_shown_again_and_its_torn_line_comes_once_it_is
         ("", "a\n", &["a"]),
     ] {
         fs::write(&path, text).expect("can be written");
-        let stream = Stream::open([path.clone()]).expect("is there").without_torn_end().expect("can be read");
-        let growing = Growing::after(&stream, path.clone()).expect("can be read");
+        let growing = after(Stream::open([path.clone()]).expect("is there"), path.clone());
         let folder = tempfile::tempdir().expect("can be made");
         let mut followed = Followed { folder, growing, rotated: 0 };
         followed.append(added);
@@ -210,7 +215,7 @@ fn a_transcript_that_was_rotated_before_its_stream_ended_is_read_from_the_new_fi
     followed.append("a\n");
     followed.rotate();
     let stream = Stream::open(files_in(followed.folder.path()).expect("is there")).expect("are there");
-    followed.growing = Growing::after(&stream, followed.path()).expect("can be read");
+    followed.growing = after(stream, followed.path());
     assert_lines(&mut followed, &[]);
     followed.append("b\n");
     assert_lines(&mut followed, &["b"]);
@@ -224,7 +229,7 @@ fn a_rotation_between_stream_and_following_loses_nothing() {
     followed.append("b\n");
     followed.rotate();
     followed.append("c\n");
-    followed.growing = Growing::after(&stream, followed.path()).expect("can be read");
+    followed.growing = after(stream, followed.path());
     assert_lines(&mut followed, &["b", "c"]);
 }
 
@@ -318,14 +323,65 @@ fn a_torn_line_is_taken_from_the_file_that_is_put_in_place() {
 }
 
 #[test]
-fn a_file_put_in_place_with_another_beginning_or_a_shorter_one_is_shown_from_its_start() {
-    for (text, lines) in [("a\nx\nc\n", &["a", "x", "c"][..]), ("a\n", &["a"]), ("", &[])] {
+fn a_file_put_in_place_with_another_beginning_is_shown_from_its_start() {
+    for (text, lines) in [("a\nx\nc\n", &["a", "x", "c"][..]), ("x\n", &["x"])] {
         let mut followed = Followed::with("a\nb\n");
         followed.replace(text);
         assert_rewritten(&mut followed, lines);
         followed.append("d\n");
         assert_lines(&mut followed, &["d"]);
     }
+}
+
+#[test]
+fn a_shorter_file_put_in_place_is_as_one_that_was_cut() {
+    for text in ["a\n", ""] {
+        let mut followed = Followed::with("a\nb\n");
+        followed.replace(text);
+        assert_lines(&mut followed, &[]);
+        let rest = "a\nb\nc\n".strip_prefix(text).expect("begins so");
+        followed.append(rest);
+        assert_lines(&mut followed, &["c"]);
+    }
+    let mut followed = Followed::with("a\nb\n");
+    followed.replace("a\n");
+    followed.append("x\n");
+    assert_rewritten(&mut followed, &["a", "x"]);
+}
+
+#[test]
+fn following_begins_at_any_place_and_goes_on_over_rotated_files() {
+    let mut followed = Followed::new();
+    followed.append("a\nb\n");
+    followed.rotate();
+    followed.append("c\nd");
+    let stream = Stream::open(files_in(followed.folder.path()).expect("is there")).expect("are there");
+    let place = |segment, offset| Place { segment, offset: ByteOffset(offset) };
+    for (start, lines) in [(place(0, 0), &["a", "b", "c"][..]), (place(0, 2), &["b", "c"]), (place(1, 0), &["c"])] {
+        followed.growing = Growing::from(&stream, start, followed.path()).expect("can be read");
+        assert_lines(&mut followed, lines);
+    }
+    followed.append("d\n");
+    assert_lines(&mut followed, &["dd"]);
+}
+
+#[test]
+fn a_file_that_was_cut_before_its_following_begins_is_taken_from_its_start() {
+    let mut followed = Followed::new();
+    followed.append("a\nb\n");
+    let stream = Stream::open([followed.path()]).expect("is there");
+    followed.overwrite("x\n");
+    followed.growing = Growing::from(&stream, stream.end(), followed.path()).expect("can be read");
+    assert_lines(&mut followed, &["x"]);
+}
+
+#[test]
+fn a_folder_that_is_a_link_is_watched() {
+    let folder = tempfile::tempdir().expect("can be made");
+    fs::create_dir(folder.path().join("real")).expect("can be made");
+    std::os::unix::fs::symlink("real", folder.path().join("link")).expect("can be made");
+    let watched = Growing::new(folder.path().join("link").join(CURRENT)).watched();
+    assert!(watched.contains(&Watched::Names(folder.path().into(), "link".into())), "{watched:?}");
 }
 
 #[test]
@@ -511,7 +567,7 @@ proptest! {
         let (found, is_rewritten) = followed.look();
         let expected = match after.strip_prefix(&before) {
             Some(more) => (whole_lines(more).collect(), false),
-            None if is_in_place && before.starts_with(&after) => (Vec::new(), false),
+            None if before.starts_with(&after) => (Vec::new(), false),
             None => (whole_lines(&after).collect::<Vec<_>>(), true),
         };
         prop_assert_eq!((found.iter().map(String::as_str).collect::<Vec<_>>(), is_rewritten), expected);

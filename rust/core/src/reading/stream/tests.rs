@@ -116,9 +116,11 @@ fn a_torn_line_over_the_limit_is_an_error_with_its_place() {
 #[test]
 fn a_stream_without_its_torn_end_has_the_torn_lines_of_other_files() {
     let folder = tempfile::tempdir().expect("can be made");
-    let stream = stream_of(folder.path(), &[b"a\nb", b"c\nd"]).without_torn_end().expect("can be read");
-    let lines = forwards(&stream);
-    assert_eq!(lines.iter().map(|line| line.2.as_slice()).collect::<Vec<_>>(), [b"a", b"b", b"c"]);
+    for (last, end) in [(&b"c\nd"[..], 2), (b"c\n", 2), (b"d", 0), (b"", 0)] {
+        let stream = stream_of(folder.path(), &[b"a\nb", last]).without_torn_end().expect("can be read");
+        assert_eq!(stream.end(), Place { segment: 1, offset: ByteOffset(end) });
+        assert!(forwards(&stream)[..2].iter().map(|line| line.2.as_slice()).eq([b"a", b"b"]));
+    }
 }
 
 #[test]
