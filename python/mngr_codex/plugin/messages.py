@@ -52,6 +52,8 @@ _HINTS = (
     "|esc (back|cancel|close|exit|save)|(^| )q (close|to quit)"
 )
 # What stands right above the composer where a dialog covers the conversation, and part of its lines.
+_CHOICE_BESIDE = re.compile(r"› \d+\. ")
+_MOST_CHOICES = 16
 _HINTS_BESIDE = "(^| )(enter|space) [a-z]+( · [^·]+)* · esc [a-z/]+ *$"
 _SIDE = "Side from main thread"
 _HEAD = ">_ OpenAI Codex"
@@ -147,11 +149,17 @@ class Screen:
 
 
 def _above_composer(text: str) -> str:
-    """The last line that is not blank above the composer, which is the last row of its kind."""
+    """The last line that is not blank above the composer, if a choice stands not far above it.
+
+    The composer is the last row of its kind.
+    """
     before = last = ""
-    for line in text.splitlines():
+    choice = -_MOST_CHOICES
+    for number, line in enumerate(text.splitlines()):
         if line.startswith("›"):
-            before = last
+            before = last if number - choice < _MOST_CHOICES else ""
+        elif _CHOICE_BESIDE.search(line):
+            choice = number
         if line.strip():
             last = line
     return before

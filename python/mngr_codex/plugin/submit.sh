@@ -23,7 +23,14 @@ is_typed() {
     [ -n "$typed" ] && [ "$last" = "$typed" ]
 }
 has_head() { case $1 in "› $head") ;; "› $head"*) [ "$is_head_cut" = 1 ] ;; *) return 1 ;; esac; }
-above_composer() { plain | awk '/^›/ { before = last } /[^ ]/ { last = $0 } END { print before }'; }
+# The last line above the composer, if a choice stands not far above it.
+above_composer() {
+    plain | awk '
+        /^›/ { before = choice && NR - choice < 16 ? last : ""; if ($0 ~ /[^ ]/) last = $0; next }
+        /› [0-9]+\. / { choice = NR }
+        /[^ ]/ { last = $0 }
+        END { print before }'
+}
 is_login() { [ -z "$(row)" ] && plain | grep -aqF -e "$welcome"; }
 is_dialog() {
     [ -z "$permissions" ] || [ ! -e "$permissions" ] || return 0

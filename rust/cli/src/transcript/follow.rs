@@ -52,12 +52,11 @@ pub fn show(shown_now: &mut Shown<'_>, stream: Stream, path: &Path, out: &mut Ou
     let mut records = shown_now.arguments.records(shown_now.is_paged);
     let stream = stream.without_torn_end()?;
     // What is there is shown as what comes: it may be cut or written anew meanwhile.
-    let start = match shown_now.arguments.tail {
-        Some(0) => stream.end(),
-        _ => {
-            let first = Place { segment: 0, offset: ByteOffset(0) };
-            shown_now.arguments.selection().start_of_tail(&stream)?.unwrap_or(first)
-        }
+    let start = if shown_now.arguments.tail == Some(0) {
+        stream.end()
+    } else {
+        let first = Place { segment: 0, offset: ByteOffset(0) };
+        shown_now.arguments.selection().start_of_tail(&stream)?.unwrap_or(first)
     };
     let mut growing = Growing::from(&stream, start, path.to_owned())?;
     drop(stream);

@@ -316,12 +316,12 @@ impl Growing {
                 Err(error) => return Err(failed(0, error)),
             };
             let next = open.next;
-            if open.known.look_at(&file, next).map_err(|error| failed(0, error))? != Seen::Other {
-                let known = std::mem::take(&mut open.known);
-                *open = Open::at(file, next, known).map_err(|error| failed(next, error))?;
-            } else {
+            if open.known.look_at(&file, next).map_err(|error| failed(0, error))? == Seen::Other {
                 *open = Open::from_start(file).map_err(|error| failed(0, error))?;
                 tell(Event::Rewritten)?;
+            } else {
+                let known = std::mem::take(&mut open.known);
+                *open = Open::at(file, next, known).map_err(|error| failed(next, error))?;
             }
         }
     }
