@@ -347,15 +347,20 @@ class TestPointers:
         assert prompted.is_active
 
     def test_a_session_without_a_rollout(self, prompted: Agent) -> None:
-        """What the rollout of the one before gets is nothing of it."""
-        file = prompted.rollout
+        """A side conversation (`/side`, `/btw`) leaves the agent's session as it is."""
+        first, first_file = prompted.session_id, prompted.rollout
         prompted.hook("stop")
         prompted.session()
         prompted.turn()
-        prompted.hook("user-prompt-submit", transcript_path=None)
-        prompted.write("turn_aborted", prompted.turn_id, rollout=file)
-        prompted.marker("recompute")
+        for event in ("session-start", "user-prompt-submit"):
+            prompted.hook(event, transcript_path=None)
+        assert not prompted.is_active
+        assert prompted.pointer("codex_root_session") == first
+        assert prompted.pointer("codex_transcript_path") == str(first_file)
+        # One that names a rollout is none.
+        prompted.hook("user-prompt-submit")
         assert prompted.is_active
+        assert prompted.pointer("codex_root_session") == prompted.session_id
 
     def test_a_second_file_of_one_session(self, agent: Agent) -> None:
         """As a backtrack makes it: what was open in the first is over with the next turn."""
