@@ -11,7 +11,6 @@ use mngr_codex_core::json::Tape;
 use mngr_codex_core::reading::growing::{Event, Growing};
 use mngr_codex_core::reading::locate::{self, Agent, shown};
 use mngr_codex_core::reading::{Place, Record, Selection, Stream, Window};
-use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::lines::Lines;
 use mngr_codex_core::transcript::convert::AsItGrows;
 use rustix::fs::FileType;
@@ -55,8 +54,7 @@ pub fn show(shown_now: &mut Shown<'_>, stream: Stream, path: &Path, out: &mut Ou
     let start = if shown_now.arguments.tail == Some(0) {
         stream.end()
     } else {
-        let first = Place { segment: 0, offset: ByteOffset(0) };
-        shown_now.arguments.selection().start_of_tail(&stream)?.unwrap_or(first)
+        shown_now.arguments.selection().start_of_tail(&stream)?.unwrap_or(Place::START)
     };
     let mut growing = Growing::from(&stream, start, path.to_owned())?;
     drop(stream);

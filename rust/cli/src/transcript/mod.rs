@@ -297,7 +297,7 @@ impl Shown<'_> {
     }
 
     /// Whether a rollout is to be followed.
-    fn can_follow(&mut self, path: &Path) -> Result<bool, Failure> {
+    fn can_follow(&self, path: &Path) -> Result<bool, Failure> {
         if !self.arguments.follow {
             return Ok(false);
         }
@@ -317,8 +317,7 @@ impl Shown<'_> {
     /// Shows the records of a stream that are wanted.
     fn show_stream(&mut self, stream: &Stream, records: &mut Records, out: &mut Output) -> Result<(), Failure> {
         let selection = self.arguments.selection();
-        let start = selection.start_of_tail(stream)?;
-        let start = start.unwrap_or(Place { segment: 0, offset: ByteOffset(0) });
+        let start = selection.start_of_tail(stream)?.unwrap_or(Place::START);
         let is_copy = self.arguments.format == Format::Jsonl
             && !self.arguments.as_mngr
             && selection.roles.is_empty()

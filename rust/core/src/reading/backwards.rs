@@ -1,6 +1,7 @@
 //! The lines of a file from its end, in blocks, so that the last ones cost what they are and not what the file is.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::json::Text;
@@ -89,7 +90,8 @@ impl<'f> Backwards<'f> {
                 break;
             }
             if self.end > self.limit {
-                return Err(self.too_long(newline_before(self.file, self.offset)?));
+                let failed = |source| LineError::Read { offset: ByteOffset(self.offset), source };
+                return Err(self.too_long(start_of_line(self.file, 0, self.offset).map_err(failed)?));
             }
             self.fill()?;
         }
@@ -140,21 +142,21 @@ impl<'f> Backwards<'f> {
     }
 }
 
-/// Where the line starts that a place of a file is in.
-fn newline_before(file: &File, place: u64) -> Result<u64, LineError> {
-    let mut block = vec![0; BLOCK];
-    let mut end = place;
-    while end > 0 {
-        let begin = end.saturating_sub(BLOCK as u64);
-        let block = &mut block[..usize::try_from(end - begin).unwrap_or(BLOCK)];
-        let failed = |source| LineError::Read { offset: ByteOffset(begin), source };
-        file.read_exact_at(block, begin).map_err(failed)?;
-        if let Some(newline) = memchr::memrchr(b'\n', block) {
+/// Where the line starts that `end` is in or behind, looked for from there back to `start`: behind the last newline, else
+/// at `start`.
+pub(super) fn start_of_line(file: &File, start: u64, end: u64) -> io::Result<u64> {
+    let mut block = Vec::new();
+    let mut end = end;
+    while end > start {
+        let begin = end.saturating_sub(BLOCK as u64).max(start);
+        block.resize(usize::try_from(end - begin).unwrap_or(0), 0);
+        file.read_exact_at(&mut block, begin)?;
+        if let Some(newline) = memchr::memrchr(b'\n', &block) {
             return Ok(begin + newline as u64 + 1);
         }
         end = begin;
     }
-    Ok(0)
+    Ok(start)
 }
 
 #[cfg(test)]

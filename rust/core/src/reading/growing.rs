@@ -2,15 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::stream::{CURRENT, Place, ReadError, Stream, files_in};
+use super::stream::{CURRENT, Place, ReadError, Stream, files_in, is_same};
 use crate::follow::watches::Watched;
 use crate::json::Text;
 use crate::json::block::find_control;
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Line, LineError, Lines};
+use crate::two_places::read_at;
 
 /// Bytes at the start of what was read, and at its end, by which a file is known again.
 const KNOWN: usize = 4 << 10;
@@ -55,7 +56,7 @@ impl Read for Grown {
 }
 
 /// What a file that was read is known by.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Known {
     /// The first bytes.
     start: Vec<u8>,
@@ -111,15 +112,7 @@ impl Known {
 /// The bytes at a place of a file, as many as there are of those wanted.
 fn bytes_at(file: &File, place: u64, wanted: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; wanted];
-    let mut count = 0;
-    while count < wanted {
-        match file.read_at(&mut bytes[count..], place + count as u64) {
-            Ok(0) => break,
-            Ok(more) => count += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let count = read_at(file, &mut bytes, place)?;
     bytes.truncate(count);
     Ok(bytes)
 }
@@ -344,10 +337,6 @@ fn at(path: &Path) -> io::Result<Option<fs::Metadata>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// The files of the transcript that grows at a path, as far as they can be listed: those that were rotated away, the oldest

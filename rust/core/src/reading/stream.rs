@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::backwards::Backwards;
+use super::backwards::{Backwards, start_of_line};
 use super::record::Record;
 use crate::json::{Tape, Text};
 use crate::rollout::ByteOffset;
@@ -31,6 +31,11 @@ pub struct Place {
     pub segment: usize,
     /// Where in that.
     pub offset: ByteOffset,
+}
+
+impl Place {
+    /// Where every stream begins.
+    pub const START: Self = Self { segment: 0, offset: ByteOffset(0) };
 }
 
 /// One line of a stream.
@@ -265,26 +270,13 @@ impl Stream {
 impl Segment {
     /// Whether the file that is open stands where it was opened.
     fn is_at_its_path(&self) -> bool {
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let (opened, there) = (self.file.metadata().map(identity), fs::metadata(&self.path).map(identity));
-        matches!((opened, there), (Ok(opened), Ok(there)) if opened == there)
+        let (opened, there) = (self.file.metadata(), fs::metadata(&self.path));
+        matches!((opened, there), (Ok(opened), Ok(there)) if is_same(&opened, &there))
     }
 
     /// Where the last whole line ends at or behind `start`.
     fn whole_lines(&self, start: u64) -> io::Result<u64> {
-        const BLOCK: u64 = 64 << 10;
-        let mut block = Vec::new();
-        let mut end = self.length;
-        while end > start {
-            let begin = end.saturating_sub(BLOCK).max(start);
-            block.resize(usize::try_from(end - begin).unwrap_or(0), 0);
-            self.file.read_exact_at(&mut block, begin)?;
-            if let Some(newline) = memchr::memrchr(b'\n', &block) {
-                return Ok(begin + newline as u64 + 1);
-            }
-            end = begin;
-        }
-        Ok(start)
+        start_of_line(&self.file, start, self.length)
     }
 
     fn unread(&self, offset: u64, source: io::Error) -> ReadError {
@@ -301,6 +293,11 @@ pub enum CopyError {
     /// The output cannot be written.
     #[error(transparent)]
     Write(io::Error),
+}
+
+/// Whether two files are one.
+pub(super) fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Opens a file for reading, and says how long it is.

@@ -8,7 +8,6 @@ use super::spooled::spool;
 use super::{Place, ReadError, Record, Selection, Stream, Window};
 use crate::json::Tape;
 use crate::json::string::in_utf8;
-use crate::rollout::ByteOffset;
 use crate::rollout::input::Input;
 use crate::transcript::{ConvertError, Options};
 
@@ -68,7 +67,7 @@ pub fn tail(path: &Path, count: u64, progress: &mut dyn FnMut(u64) -> bool) -> R
         return Ok(records);
     }
     let selection = Selection { window: Window::Tail(count), has_header: true, ..Selection::default() };
-    let start = selection.start_of_tail(&stream)?.unwrap_or(Place { segment: 0, offset: ByteOffset(0) });
+    let start = selection.start_of_tail(&stream)?.unwrap_or(Place::START);
     let mut lines = stream.lines_from(start);
     let (mut tape, mut repaired) = (Tape::default(), Vec::new());
     while let Some(line) = lines.next_line()? {

@@ -11,7 +11,6 @@ use crate::json::dump::{Members, python_float};
 use crate::json::string::in_utf8;
 use crate::reading::record::{Record, RecordKind};
 use crate::reading::stream::{Place, ReadError, Stream};
-use crate::rollout::ByteOffset;
 use crate::transcript::record::SCHEMA_VERSION;
 
 /// Bytes that are gathered before they are written.
@@ -85,7 +84,7 @@ impl<'s> Later<'s> {
     const BLOCK: usize = 256 << 10;
 
     fn of(stream: &'s Stream) -> Self {
-        Self { stream, from: Place { segment: 0, offset: ByteOffset(0) }, held: Vec::new() }
+        Self { stream, from: Place::START, held: Vec::new() }
     }
 
     /// So many bytes from a place on.

@@ -75,7 +75,7 @@ fn a_copy_has_the_whole_lines_and_the_torn_ones_that_are_records() {
     let folder = tempfile::tempdir().expect("can be made");
     let stream = stream_of(folder.path(), &[b"a\n{\"b\":1}", b"c\nd", b"e\n{}"]);
     let mut out = Vec::new();
-    stream.copy(Place { segment: 0, offset: ByteOffset(0) }, &mut out).expect("can be read");
+    stream.copy(Place::START, &mut out).expect("can be read");
     assert_eq!(out, b"a\n{\"b\":1}\nc\ne\n{}\n");
     out.clear();
     stream.copy(Place { segment: 1, offset: ByteOffset(2) }, &mut out).expect("can be read");
@@ -98,7 +98,7 @@ fn a_copy_of_a_file_that_is_cut_meanwhile_is_an_error() {
     let folder = tempfile::tempdir().expect("can be made");
     let stream = stream_of(folder.path(), &[&b"a\n".repeat(1 << 20)]);
     let path = folder.path().join(CURRENT);
-    let start = Place { segment: 0, offset: ByteOffset(0) };
+    let start = Place::START;
     let error = stream.copy(start, &mut Cutting(path.clone())).expect_err("less is there than was");
     assert!(matches!(error, CopyError::Read(error) if error.path == path));
 }
@@ -107,7 +107,7 @@ fn a_copy_of_a_file_that_is_cut_meanwhile_is_an_error() {
 fn a_torn_line_over_the_limit_is_an_error_with_its_place() {
     let folder = tempfile::tempdir().expect("can be made");
     let stream = stream_of(folder.path(), &[b"a\nbcdef"]).with_line_limit(4);
-    let start = Place { segment: 0, offset: ByteOffset(0) };
+    let start = Place::START;
     let error = stream.copy(start, &mut Vec::new()).expect_err("it is too long");
     let CopyError::Read(ReadError { source, .. }) = error else { panic!("{error}") };
     assert!(matches!(source, LineError::TooLong { offset: ByteOffset(2), limit: 4 }), "{source}");
@@ -136,7 +136,7 @@ fn an_output_that_is_full_is_told_apart_from_an_input_that_fails() {
     }
     let folder = tempfile::tempdir().expect("can be made");
     let stream = stream_of(folder.path(), &[b"a\n"]);
-    let start = Place { segment: 0, offset: ByteOffset(0) };
+    let start = Place::START;
     let error = stream.copy(start, &mut Full).expect_err("nothing can be written");
     assert!(matches!(error, CopyError::Write(error) if error.kind() == ErrorKind::StorageFull));
 }
