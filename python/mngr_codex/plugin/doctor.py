@@ -112,7 +112,7 @@ def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
         command = str(agent.agent_config.command)
         is_codex_there = is_binary_present(host, program_of(command))
         if not is_codex_there and command != str(config.command):
-            yield replace(_without_version(host, command), agent=str(agent.name))
+            yield replace(_without_version(host, command, str(agent.agent_type)), agent=str(agent.name))
         yield from _agent(host, agent, is_codex_there=is_codex_there)
 
 
@@ -144,7 +144,7 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
     command = str(config.command)
     version = updates.installed_version(host, command)
     if version is None:
-        yield _without_version(host, command)
+        yield _without_version(host, command, AGENT_TYPE)
     elif config.version and config.version != version:
         yield Finding(
             "codex", f"{version}, where the settings ask for {config.version}", "install that, or change `version`"
@@ -160,10 +160,10 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
     yield from _inotify()
 
 
-def _without_version(host: OnlineHostInterface, command: str) -> Finding:
-    """What is wrong with a codex that does not say its version."""
+def _without_version(host: OnlineHostInterface, command: str, agent_type: str) -> Finding:
+    """What is wrong with the codex of an agent type that does not say its version."""
     program = program_of(command)
-    change = f"change `command` under [agent_types.{AGENT_TYPE}] of mngr's settings"
+    change = f"change `command` under [agent_types.{agent_type}] of mngr's settings"
     if not program:
         return Finding("codex", f"`{command}` is no command", change)
     if is_binary_present(host, program):
@@ -221,12 +221,7 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent, *, is_codex_there: bool
         timeout_seconds=_SECONDS,
     )
     if not shown.success:
-        yield Finding(
-            "program",
-            shown.stderr.strip() or f"{program} does not run",
-            anew,
-            name,
-        )
+        yield Finding("program", shown.stderr.strip() or f"{program} does not run", anew, name)
     else:
         marker = json.loads(shown.stdout)
         is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_up
