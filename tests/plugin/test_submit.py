@@ -63,7 +63,7 @@ def submit(tmp_path: Path) -> Submit:
     return run
 
 
-@pytest.mark.parametrize("head", ["y", "1", "Try", "1. Other", "Try new model"])
+@pytest.mark.parametrize("head", ["y", "1", "Try", "1. Other", "1. Try", "Try new model"])
 def test_a_dialog_is_answered_by_no_message(submit: Submit, head: str) -> None:
     assert submit(head, "Meet GPT-6 Sol\n› 1. Try new model\n  2. Keep mine\n") == ("blocked", "")
 

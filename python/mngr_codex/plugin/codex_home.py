@@ -420,7 +420,7 @@ def hooks(program: Path | None, *user_hooks: Mapping[str, Any]) -> Table:
     groups: dict[str, list[Any]] = {}
     if program is not None:
         for event, command in zip(HOOKS, own_commands(program), strict=True):
-            seconds = min(HOOK_SECONDS, _MOST_SECONDS.get(event, HOOK_SECONDS))
+            seconds = _MOST_SECONDS.get(event, HOOK_SECONDS)
             groups[event] = [{"hooks": [{"type": "command", "command": command, "timeout": seconds}]}]
     for event, brought in ((event, brought) for hooks in user_hooks for event, brought in hooks.items()):
         if isinstance(brought, list):

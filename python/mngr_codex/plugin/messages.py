@@ -51,12 +51,15 @@ _HINTS = (
     "enter (select|save|details|edit|resume)|(enter|esc) to (confirm|go back|cancel|close|select|save|exit)"
     "|esc (back|cancel|close|exit|save)|(^| )q (close|to quit)"
 )
-# What stands right above the composer where a dialog covers the conversation, and part of its lines.
+# A dialog that stands above the composer covers the conversation in part: a choice, its keys not far below it.
 _CHOICE_BESIDE = re.compile(r"› \d+\. ")
 _MOST_CHOICES = 16
 _HINTS_BESIDE = "(^| )(enter|space) [a-z]+( · [^·]+)* · esc [a-z/]+ *$"
-_SIDE = "Side from main thread"
-_HEAD = ">_ OpenAI Codex"
+# Below the composer of what `/side` and `/btw` open.
+_SIDE_FOOTER = "Side from main thread"
+# With it codex begins.
+_BANNER = ">_ OpenAI Codex"
+
 SIDE = "a side conversation"
 """What :attr:`Screen.dialog` calls what ``/side`` and ``/btw`` open."""
 
@@ -105,12 +108,12 @@ class Screen:
     @property
     def dialog(self) -> str | None:
         """What the dialog is that holds the terminal, or None if there is none."""
-        if self.is_codex and self.row is None and _WELCOME in self.text:
-            return LOGIN
         if not self.is_codex:
             return None
+        if self.row is None and _WELCOME in self.text:
+            return LOGIN
         lines = [line for line in self.text.splitlines() if line.strip()]
-        if _SIDE in "".join(lines[-1:]):
+        if _SIDE_FOOTER in "".join(lines[-1:]):
             return SIDE
         is_choice = self.row is not None and not self.is_empty and _CHOICE.match(self.row) is not None
         last = lines[-1:] if self.row is not None else lines[-3:]
@@ -167,7 +170,7 @@ def _above_composer(text: str) -> str:
 
 def _is_loading(lines: list[str]) -> bool:
     """Whether codex, which shows its composer by then, still gets ready: below its name stands what it loads."""
-    head = next((number for number, line in reversed([*enumerate(lines)]) if _HEAD in line), None)
+    head = next((number for number, line in reversed([*enumerate(lines)]) if _BANNER in line), None)
     return head is not None and any(re.search(r"(?:^|: ) *loading\b", line) for line in lines[head + 1 : head + 5])
 
 
@@ -194,15 +197,23 @@ def _is_script(agent: BaseAgent[Any], target: str) -> bool:
     return result.success and len(groups) == 2 and groups[0] != groups[1]
 
 
-def await_composer(agent: BaseAgent[Any], target: str, seconds: float = READY_SECONDS) -> None:
+def await_composer(
+    agent: BaseAgent[Any], target: str, *, is_marked_as_asking: bool, seconds: float = READY_SECONDS
+) -> None:
     """Waits until a message can be typed.
+
+    Args:
+        agent: The agent.
+        target: Its terminal.
+        is_marked_as_asking: Whether the marker of a question for approval is there. Either the question is about to
+            open, or it was answered, and the command runs for which it was.
+        seconds: How long it is waited for.
 
     Raises:
         SendMessageError: A dialog, a shell or a draft is in the way, or codex does not come up.
     """
     stays = _LOGIN_SECONDS if _lacks_login(agent) else 0.0
-    if state.is_blocked(agent.host, agent._get_agent_dir()):
-        # Either a question is about to open, or it was answered and the command runs for which it was.
+    if is_marked_as_asking:
         stays = max(stays, _QUESTION_SECONDS)
     screen = look(agent, target)
     begun = time.monotonic()
@@ -324,8 +335,8 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
     if not text.strip():
         raise SendMessageError(name, "the message is empty")
     target = agent._send_target_arg(agent.tmux_target)
-    is_answered = state.is_blocked(agent.host, agent._get_agent_dir())
-    await_composer(agent, target)
+    is_marked_as_asking = state.is_blocked(agent.host, agent._get_agent_dir())
+    await_composer(agent, target, is_marked_as_asking=is_marked_as_asking)
     if text.lstrip().startswith("!"):
         text = _KEEPS_TEXT + text.lstrip()
     is_command = _SLASH_COMMAND.match(text) is not None
@@ -333,13 +344,13 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
         # Else Enter would take what codex offers for it, and not send the message.
         text += " "
     _paste(agent, target, text)
-    outcome = _submit(agent, target, text, is_command, confirmation_seconds, is_answered=is_answered)
+    outcome = _submit(agent, target, text, is_command, confirmation_seconds, is_answered=is_marked_as_asking)
     if outcome == "unrecognized":
         # No command of codex's, so it is meant for the model. The cursor is in front of the text, and with a space
         # there codex takes it as it stands.
         agent._run_send_command(f"tmux send-keys -t {target} Space", "tmux send-keys")
         is_command = False
-        outcome = _submit(agent, target, text, is_command, confirmation_seconds, is_answered=is_answered)
+        outcome = _submit(agent, target, text, is_command, confirmation_seconds, is_answered=is_marked_as_asking)
     _tell(agent, name, text, outcome, COMMAND_SECONDS if is_command else confirmation_seconds)
     if is_command and (dialog := look(agent, target).dialog) is not None:
         raise MessageDeliveredButBlockedError(

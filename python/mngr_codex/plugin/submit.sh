@@ -7,10 +7,9 @@
 # to delete the message with).
 
 pane() { tmux -u capture-pane "$@" -p -t "$target" 2>/dev/null; }
-plain() { pane; }
-last_lines() { plain | grep -a '[^[:space:]]' | tail -n "$1"; }
+last_lines() { pane | grep -a '[^[:space:]]' | tail -n "$1"; }
 # The composer's first line, or the choice of a dialog.
-row() { plain | grep -a '^\(›\|!\)' | tail -n 1; }
+row() { pane | grep -a '^\(›\|!\)' | tail -n 1; }
 is_empty() {
     pane -e | grep -a '›\|^[^ ]*!' | tail -n 1 |
         grep -aqE $'^(\x1b\[[0-9;:]*m)*›(\x1b\[[0-9;:]*m)* (\x1b\[[0-9;:]*m)*\x1b\[([0-9;:]*;)?2m'
@@ -25,29 +24,28 @@ is_typed() {
 has_head() { case $1 in "› $head") ;; "› $head"*) [ "$is_head_cut" = 1 ] ;; *) return 1 ;; esac; }
 # The last line above the composer, if a choice stands not far above it.
 above_composer() {
-    plain | awk '
+    pane | awk '
         /^›/ { before = choice && NR - choice < 16 ? last : ""; if ($0 ~ /[^ ]/) last = $0; next }
         /› [0-9]+\. / { choice = NR }
         /[^ ]/ { last = $0 }
         END { print before }'
 }
-is_login() { [ -z "$(row)" ] && plain | grep -aqF -e "$welcome"; }
+is_login() { [ -z "$(row)" ] && pane | grep -aqF -e "$welcome"; }
 is_dialog() {
     [ -z "$permissions" ] || [ ! -e "$permissions" ] || return 0
     if is_login; then return 0; fi
     if above_composer | grep -aqE -e "$hints_beside"; then return 0; fi
     local last bottom lines=1; last=$(row)
+    # The message itself may look like a choice, number and all.
+    if has_head "$last"; then return 1; fi
     [ -n "$last" ] || lines=3
     # In a small terminal the message itself can be the last line.
     bottom=$(last_lines 1 | sed 's/^ *//; s/ *$//')
     case $ending in
     *"$bottom") ;;
-    *) if ! has_head "$last" && last_lines $lines | grep -aqE -e "$hints"; then return 0; fi ;;
+    *) if last_lines $lines | grep -aqE -e "$hints"; then return 0; fi ;;
     esac
-    printf '%s' "$last" | grep -aqE '^› [0-9]+\. ' || return 1
-    # The message itself may be such a row, if it begins as the row does, number and all.
-    printf '%s' "$head" | grep -aqE '^[0-9]+\. ' || return 0
-    case $last in "› $head"*) return 1 ;; esac
+    printf '%s' "$last" | grep -aqE '^› [0-9]+\. '
 }
 has_ended() {
     case $(tmux display-message -p -t "$target" '#{pane_current_command}' 2>/dev/null) in
@@ -60,7 +58,7 @@ has_ended() {
     read -r foreground own < <(ps -o tpgid=,pgid= -p "$(tmux display-message -p -t "$target" '#{pane_pid}')" 2>/dev/null)
     [ -z "$own" ] || [ "$foreground" = "$own" ]
 }
-count() { plain | grep -acF -e "$1"; }
+count() { pane | grep -acF -e "$1"; }
 lengths() { find -H "$home/sessions" -name 'rollout-*.jsonl' -exec wc -c {} + 2>/dev/null; }
 has_arrived() {
     local line length file before
@@ -110,7 +108,7 @@ while :; do
     fi
     if [ "$looks" -lt 30 ]; then sleep 0.05; else sleep 0.3; fi
 done
-if is_empty && plain | grep -aqF -e "↳ $head"; then echo queued; exit; fi
+if is_empty && pane | grep -aqF -e "↳ $head"; then echo queued; exit; fi
 if is_typed && ! is_dialog; then
     # The cursor may be in front of the text or behind it.
     tmux send-keys -t "$target" -N "$keys" C-u
