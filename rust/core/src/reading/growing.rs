@@ -88,11 +88,14 @@ impl Known {
         for piece in [line, b"\n"] {
             let room = KNOWN - self.start.len();
             self.start.extend_from_slice(&piece[..piece.len().min(room)]);
-            self.end.extend_from_slice(&piece[piece.len().saturating_sub(KNOWN)..]);
-        }
-        // Moved seldom, as this is done for each line.
-        if self.end.len() > 4 * KNOWN {
-            self.end.drain(..self.end.len() - KNOWN);
+            let last = &piece[piece.len().saturating_sub(KNOWN)..];
+            // What is kept is one stretch. It is moved seldom, as this is done for each line.
+            if last.len() < piece.len() {
+                self.end.clear();
+            } else if self.end.len() > 4 * KNOWN {
+                self.end.drain(..self.end.len() - KNOWN);
+            }
+            self.end.extend_from_slice(last);
         }
     }
 

@@ -298,6 +298,17 @@ fn a_large_file_cut_near_its_end_with_something_else_written_is_shown_from_its_s
 }
 
 #[test]
+fn lines_longer_than_what_a_file_is_known_by_are_read_on() {
+    let mut followed = Followed::with("a\nb\n");
+    for length in [KNOWN - 1, KNOWN, KNOWN + 1, 5 * KNOWN, 1, 20 * KNOWN] {
+        let line = "l".repeat(length);
+        followed.append(&format!("{line}\n"));
+        assert_lines(&mut followed, &[&line]);
+        assert_lines(&mut followed, &[]);
+    }
+}
+
+#[test]
 fn a_file_rotated_with_half_a_line_has_it_told_before_the_next_file() {
     let mut followed = Followed::with("a\nb");
     followed.rotate();
@@ -507,6 +518,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => piece.prop_map(|pieces| Step::Append(pieces.concat())),
         1 => "[x-z]{200,400}\n".prop_map(Step::Append),
+        1 => (KNOWN - 9..3 * KNOWN).prop_map(|length| Step::Append("l".repeat(length) + "\n")),
         1 => Just(Step::Rotate),
         3 => Just(Step::Look),
     ]
