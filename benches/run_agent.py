@@ -30,8 +30,8 @@ from results import Bar, hold, milliseconds, store, table
 
 sys.path.append(str(BENCHES.parent))
 
-from tests.end_to_end.model import Model, runs, says
-from tests.end_to_end.world import Agent, World, mngr_server, until
+from tests.support.machine import Agent, World, mngr_server, until
+from tests.support.rule_based_model import Model, runs, says
 
 # isort: split
 from scripted_model import Failure

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers import Worker, worker
-
-#: The id of a user without rights, and of its group.
-NOBODY = 65534
+from tests.support.workers import Worker, worker
 
 # Whoever runs the tests in the background, or with nohup, has had signals ignored, which programs would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)

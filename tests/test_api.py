@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 import mngr_codex
-from tests import zstd_frames
-from tests.conftest import NOBODY
-from tests.program import convert, convert_file, header_id, parse_records
-from tests.recordings import DATA, all_recordings, name
-from tests.rollout import Rollout, turn
-from tests.script import interrupted
+from tests.support import zstd_frames
+from tests.support.program import NOBODY, convert, convert_file, header_id, parse_records
+from tests.support.python_scripts import interrupted
+from tests.support.recordings import DATA, all_recordings, name
+from tests.support.rollout_builder import Rollout, turn
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import zstd_frames
-from tests.conftest import NOBODY
-from tests.program import Conversion, convert, convert_file, program, run, run_as_nobody
-from tests.recordings import DATA
-from tests.rollout import Rollout, turn
+from tests.support import zstd_frames
+from tests.support.program import NOBODY, Conversion, convert, convert_file, program, run, run_as_nobody
+from tests.support.recordings import DATA
+from tests.support.rollout_builder import Rollout, turn
 
 MIB = 1024 * 1024
 
@@ -247,7 +246,7 @@ class TestMemory:
     def peak(self, *arguments: str | Path) -> tuple[int, int]:
         """Exit status, and peak memory in bytes."""
         done = subprocess.run(
-            [sys.executable, "-S", "-E", Path(__file__).with_name("peak_memory.py"), program(), *arguments],
+            [sys.executable, "-S", "-E", Path(__file__).parent / "support" / "peak_memory.py", program(), *arguments],
             capture_output=True,
             check=True,
             timeout=120,

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mngr_codex
-from tests import differences
-from tests.program import Record, convert, parse_records
-from tests.recordings import all_recordings, lines_of, name, recordings
-from tests.rollout import PNG_URL, Rollout, turn, uuid7
-from tests.workers import Worker
+from tests.support import published_differences as differences
+from tests.support.program import Record, convert, parse_records
+from tests.support.recordings import all_recordings, lines_of, name, recordings
+from tests.support.rollout_builder import PNG_URL, Rollout, turn, uuid7
+from tests.support.workers import Worker
 
 AGENT_ID = "agent-1"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import convert, program
-from tests.rollout import PNG_BASE64, Rollout
+from tests.support.program import convert, program
+from tests.support.rollout_builder import PNG_BASE64, Rollout
 
 MIB = 2**20
 
@@ -70,7 +70,7 @@ def test_a_large_line_needs_memory_for_itself(kind: str, tmp_path: Path) -> None
             sys.executable,
             "-S",
             "-E",
-            Path(__file__).with_name("peak_memory.py"),
+            Path(__file__).parent / "support" / "peak_memory.py",
             program(),
             "convert",
             path,

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mngr_codex
-from tests.program import parse_records
-from tests.recordings import lines_of, name, recordings
-from tests.rollout import Rollout, turn
+from tests.support.program import parse_records
+from tests.support.recordings import lines_of, name, recordings
+from tests.support.rollout_builder import Rollout, turn
 
 #: Real lines, and hand-made ones of kinds that recordings have little of.
 POOL = sorted({line for path in recordings() for line in lines_of(path) if len(line) < 4000})

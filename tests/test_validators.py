@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.program import Record, convert, convert_file, parse_records
-from tests.recordings import all_recordings, lines_of, name, parse, session_meta
-from tests.rollout import PNG_URL, Rollout, turn, uuid7
-from tests.workers import Worker
+from tests.support.program import Record, convert, convert_file, parse_records
+from tests.support.recordings import all_recordings, lines_of, name, parse, session_meta
+from tests.support.rollout_builder import PNG_URL, Rollout, turn, uuid7
+from tests.support.workers import Worker
 
 #: Usage in codex's names and in ATIF's.
 USAGE_NAMES = {

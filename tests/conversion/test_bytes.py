@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.program import convert, event_id
-from tests.rollout import PNG_BYTES, PNG_URL, Rollout, compact, turn, uuid7
+from tests.support.program import convert, event_id
+from tests.support.rollout_builder import PNG_BYTES, PNG_URL, Rollout, compact, turn, uuid7
 
 #: A user message, `%s` its text as it is written.
 USER = (

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import EMITTER, Record, convert, event_id
-from tests.rollout import Rollout
+from tests.support.program import EMITTER, Record, convert, event_id
+from tests.support.rollout_builder import Rollout
 
 
 def arguments_of(rollout: Rollout) -> Any:

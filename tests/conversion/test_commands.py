@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import EMITTER, Record, convert, event_id
-from tests.rollout import START_MS, Rollout, turn, uuid7
+from tests.support.program import EMITTER, Record, convert, event_id
+from tests.support.rollout_builder import START_MS, Rollout, turn, uuid7
 
 
 def commands(rollout: Rollout, *arguments: str) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Lines that repeat another session's history: the same records, marked, and never counted twice."""
 
-from tests.program import Conversion, Record, convert
-from tests.rollout import Rollout, turn, uuid7
+from tests.support.program import Conversion, Record, convert
+from tests.support.rollout_builder import Rollout, turn, uuid7
 
 PARENT, CHILD = uuid7(1), uuid7(10)
 PARENT_TURN, CHILD_TURN = uuid7(2), uuid7(11)

@@ -1,7 +1,7 @@
 """The header: the first record of a stream, and only there when there is another one."""
 
-from tests.program import EMITTER, convert, header_id
-from tests.rollout import Rollout, turn
+from tests.support.program import EMITTER, convert, header_id
+from tests.support.rollout_builder import Rollout, turn
 
 
 def test_header_comes_first_and_once() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import convert
-from tests.rollout import Rollout, turn, uuid7
+from tests.support.program import convert
+from tests.support.rollout_builder import Rollout, turn, uuid7
 
 
 def messages(rollout: Rollout, *arguments: str) -> list[str]:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.program import convert, event_id
-from tests.rollout import Rollout, turn
+from tests.support.program import convert, event_id
+from tests.support.rollout_builder import Rollout, turn
 
 SHAPE = re.compile(r"evt-[0-9a-f]{32}-(user|system|assistant|reasoning|tool_result|command_execution)")
 

@@ -2,8 +2,8 @@
 
 import base64
 
-from tests.program import convert, event_id
-from tests.rollout import PNG_BASE64, PNG_BYTES, PNG_URL, Rollout, compact, turn
+from tests.support.program import convert, event_id
+from tests.support.rollout_builder import PNG_BASE64, PNG_BYTES, PNG_URL, Rollout, compact, turn
 
 PNG = {"media_type": "image/png", "size": PNG_BYTES}
 

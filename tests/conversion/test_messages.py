@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.program import EMITTER, convert, event_id
-from tests.rollout import Rollout, turn
+from tests.support.program import EMITTER, convert, event_id
+from tests.support.rollout_builder import Rollout, turn
 
 
 def test_user_message() -> None:

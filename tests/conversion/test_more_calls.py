@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import Record, convert
-from tests.rollout import PNG_BASE64, PNG_BYTES, Rollout, turn
+from tests.support.program import Record, convert
+from tests.support.rollout_builder import PNG_BASE64, PNG_BYTES, Rollout, turn
 
 
 def call_of(rollout: Rollout) -> Record:

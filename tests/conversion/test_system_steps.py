@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import Record, convert, event_id
-from tests.rollout import PNG_BYTES, PNG_URL, Rollout, compact, turn, uuid7
+from tests.support.program import Record, convert, event_id
+from tests.support.rollout_builder import PNG_BYTES, PNG_URL, Rollout, compact, turn, uuid7
 
 
 def last_step(rollout: Rollout) -> Record:

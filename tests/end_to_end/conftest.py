@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.model import Model
-from tests.end_to_end.world import World, mngr_server
+from tests.support.machine import World, mngr_server
+from tests.support.rule_based_model import Model
 
 VARIABLE = "MNGR_CODEX_CODEX"
 SEVERAL = "MNGR_CODEX_CODEXES"

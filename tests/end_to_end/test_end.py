@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.model import Json, Model, asked
 from tests.end_to_end.test_lifecycle import has_context
-from tests.end_to_end.world import Agent, World, until
+from tests.support.machine import Agent, World, until
+from tests.support.rule_based_model import Json, Model, asked
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from tests.end_to_end.model import Json, Model, asked, runs, says
-from tests.end_to_end.world import Agent, World, until
+from tests.support.machine import Agent, World, until
+from tests.support.rule_based_model import Json, Model, asked, runs, says
 
 # isort: split
 from scripted_model import Failure

@@ -7,8 +7,8 @@ import tomllib
 import pytest
 
 from mngr_codex.plugin.messages import Screen
-from tests.end_to_end.model import Model, asked, runs, says
-from tests.end_to_end.world import Agent, Json, World, until
+from tests.support.machine import Agent, Json, World, until
+from tests.support.rule_based_model import Model, asked, runs, says
 
 pytestmark = pytest.mark.slow
 

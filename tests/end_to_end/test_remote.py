@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import MakeWorld
-from tests.end_to_end.model import Model, runs, says
-from tests.end_to_end.world import Agent, World, until
+from tests.support.machine import Agent, World, until
+from tests.support.rule_based_model import Model, runs, says
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from tests.end_to_end.conftest import MakeWorld
-from tests.end_to_end.model import Model, runs, says
-from tests.end_to_end.world import Json, World, until
+from tests.support.machine import Json, World, until
+from tests.support.rule_based_model import Model, runs, says
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import MakeWorld
-from tests.end_to_end.world import World, until
+from tests.support.machine import World, until
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.conftest import MakeWorld
-from tests.end_to_end.model import Json, Model, runs, says, spawns
-from tests.end_to_end.world import Agent, World, until
+from tests.support.machine import Agent, World, until
+from tests.support.rule_based_model import Json, Model, runs, says, spawns
 
 # isort: split
 from scripted_model import Answer, Dropped, Failure, Response, function_call, message

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.following.followed import Followed
+from tests.support.followed_agent import Followed
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.following.followed import Followed, append, wait_until
-from tests.lifecycle.agent import Agent
-from tests.program import parse_records
-from tests.recordings import lines_of, name, recordings
+from tests.support.fake_agent import Agent
+from tests.support.followed_agent import Followed, append, wait_until
+from tests.support.program import parse_records
+from tests.support.recordings import lines_of, name, recordings
 
 #: For how long; `make torture` says a minute.
 SECONDS = float(os.environ.get("MNGR_CODEX_SECONDS_AT_ONCE", "10"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.following.followed import Followed, wait_until
-from tests.program import program, run
+from tests.support.followed_agent import Followed, wait_until
+from tests.support.program import program, run
 
 DEMO = Path(__file__).parents[2] / "demo"
 sys.path.append(str(DEMO))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.following.followed import Followed, append
-from tests.program import program
-from tests.recordings import lines_of, name, recordings
-from tests.workers import Worker, worker
+from tests.support.followed_agent import Followed, append
+from tests.support.program import program
+from tests.support.recordings import lines_of, name, recordings
+from tests.support.workers import Worker, worker
 
 NAMES = ["stream_transcript.sh", "common_transcript.sh"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.following.followed import Followed, append, wait_until
-from tests.program import Conversion, run
-from tests.recordings import lines_of, name, recordings
-from tests.traced import Traced
+from tests.support.followed_agent import Followed, append, wait_until
+from tests.support.program import Conversion, run
+from tests.support.recordings import lines_of, name, recordings
+from tests.support.strace import Traced
 
 LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))
 

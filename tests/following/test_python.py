@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import mngr_codex
-from tests.conftest import NOBODY
-from tests.following.followed import Followed, append
-from tests.lifecycle.agent import Agent
-from tests.recordings import all_recordings, lines_of, name, recordings
-from tests.script import in_python, interrupted
+from tests.support.fake_agent import Agent
+from tests.support.followed_agent import Followed, append
+from tests.support.program import NOBODY
+from tests.support.python_scripts import in_python, interrupted
+from tests.support.recordings import all_recordings, lines_of, name, recordings
 
 Function = Callable[[Path], object]
 

@@ -3,8 +3,8 @@
 import pytest
 
 import mngr_codex
-from tests.following.followed import Followed, append
-from tests.recordings import lines_of, name, recordings
+from tests.support.followed_agent import Followed, append
+from tests.support.recordings import lines_of, name, recordings
 
 LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.following.followed import Followed, append, wait_until
-from tests.program import run
-from tests.recordings import all_recordings, lines_of, name, recordings
+from tests.support.followed_agent import Followed, append, wait_until
+from tests.support.program import run
+from tests.support.recordings import all_recordings, lines_of, name, recordings
 
 ROLLOUT = next(path for path in recordings() if name(path) == "0.169.0/tools")
 OTHER = next(path for path in recordings() if name(path) == "0.163.0/resume")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.agent import Agent
+from tests.support.fake_agent import Agent
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.agent import Agent
-from tests.program import program
-from tests.traced import Traced
+from tests.support.fake_agent import Agent
+from tests.support.program import program
+from tests.support.strace import Traced
 
 MANY = 64
 

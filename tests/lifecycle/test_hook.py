@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import NOBODY
-from tests.lifecycle.agent import VARIABLE, Agent
-from tests.program import program, run, run_as_nobody
+from tests.support.fake_agent import VARIABLE, Agent
+from tests.support.program import NOBODY, program, run, run_as_nobody
 
 MIB = 2**20
 

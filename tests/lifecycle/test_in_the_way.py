@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.agent import Agent
-from tests.program import program
+from tests.support.fake_agent import Agent
+from tests.support.program import program
 
 #: The files that hooks write, below the state dir.
 FILES = [

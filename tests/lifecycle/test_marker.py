@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.agent import VARIABLE, Agent
-from tests.program import program, run, run_as_nobody
+from tests.support.fake_agent import VARIABLE, Agent
+from tests.support.program import program, run, run_as_nobody
 
 COMMANDS = ["show", "recompute", "reset"]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.agent import Agent
-from tests.lifecycle.replay import Play, Recording, restarted, scenarios, shuffled, truth
-from tests.recordings import lines_of, name, parse
+from tests.support.fake_agent import Agent
+from tests.support.recordings import lines_of, name, parse
+from tests.support.session_replay import Play, Recording, restarted, scenarios, shuffled, truth
 
 SEEDS = range(2)
 

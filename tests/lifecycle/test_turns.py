@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import zstd_frames
-from tests.lifecycle.agent import Agent
+from tests.support import zstd_frames
+from tests.support.fake_agent import Agent
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import program
+from tests.support.program import program
 
 ROOT = Path(__file__).parents[2]
 ELF_MAGIC = b"\x7fELF"

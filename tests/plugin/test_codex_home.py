@@ -30,9 +30,8 @@ from mngr_codex.plugin.codex_home import (
     render,
 )
 from mngr_codex.plugin.hook_trust import BYPASS
-
-from .test_hook_trust import snapshot
-from .tui import tui
+from tests.support.codex_tui import tui
+from tests.support.folder_snapshot import snapshot
 
 PROVIDER = {
     "model_provider": "mock",

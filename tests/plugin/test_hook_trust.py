@@ -16,6 +16,7 @@ from mngr_codex.plugin.hook_trust import (
     parse_answers,
     trusted_hashes,
 )
+from tests.support.folder_snapshot import snapshot
 
 OWN = ("/state/commands/mngr-codex hook user-prompt-submit", "/state/commands/mngr-codex hook stop")
 
@@ -132,13 +133,6 @@ def repository(tmp_path: Path, home: Path) -> Path:
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
         subprocess.run(["git", *command], cwd=repository, check=True)
     return repository
-
-
-def snapshot(folder: Path) -> dict[str, bytes | None]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 def test_codex_lists_a_repositorys_hooks_before_anybody_agreed_and_leaves_nothing(

@@ -22,10 +22,10 @@ from typing import Any
 import click
 import pytest
 
-from tests.end_to_end.world import Ran, mngr_server, run_mngr, until
-from tests.program import convert, convert_file
-from tests.recordings import DATA
-from tests.rollout import turn
+from tests.support.machine import Ran, mngr_server, run_mngr, until
+from tests.support.program import convert, convert_file
+from tests.support.recordings import DATA
+from tests.support.rollout_builder import turn
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 

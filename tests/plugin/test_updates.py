@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from mngr_codex.plugin.updates import Action, Versions, check, decide, installed_version, is_newer, latest_version
-
-from .test_hook_trust import snapshot
+from tests.support.folder_snapshot import snapshot
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ import pytest
 
 from mngr_codex.plugin.hook_trust import CodexReport, Hook
 from mngr_codex.plugin.work_dir_trust import BYPASS, Attendance, Consent, decide, is_trusted, obtain
-
-from .test_hook_trust import snapshot
+from tests.support.folder_snapshot import snapshot
 
 FOLDER = "/home/user/project"
 HOOK = Hook(

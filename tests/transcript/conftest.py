@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.transcript.stream import HEADER, State, step
+from tests.support.transcript_records import HEADER, State, step
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.program import convert_file, run
-from tests.recordings import all_recordings, name
-from tests.transcript.stream import HEADER, call, observation, step
-from tests.workers import Worker, worker
+from tests.support.program import convert_file, run
+from tests.support.recordings import all_recordings, name
+from tests.support.transcript_records import HEADER, call, observation, step
+from tests.support.workers import Worker, worker
 
 #: The exit status that leaves the answer to mngr itself.
 LEFT_TO_MNGR = 75

@@ -14,10 +14,10 @@ from typing import IO
 
 import pytest
 
-from tests import zstd_frames
-from tests.program import convert_file, program, run
-from tests.recordings import DATA, lines_of
-from tests.transcript.stream import HEADER, State, step
+from tests.support import zstd_frames
+from tests.support.program import convert_file, program, run
+from tests.support.recordings import DATA, lines_of
+from tests.support.transcript_records import HEADER, State, step
 
 SECONDS = 20
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.program import run
-from tests.transcript.stream import HEADER, State
+from tests.support.program import run
+from tests.support.transcript_records import HEADER, State
 
 #: What must not come out, and how it is shown instead.
 HARMFUL = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import zstd_frames
-from tests.program import Conversion, convert_file, parse_records, program, run
-from tests.recordings import DATA, all_recordings, name
-from tests.transcript.stream import HEADER, State, observation, step
+from tests.support import zstd_frames
+from tests.support.program import Conversion, convert_file, parse_records, program, run
+from tests.support.recordings import DATA, all_recordings, name
+from tests.support.transcript_records import HEADER, State, observation, step
 
 ROLLOUT = DATA / "0.169.0" / "tools.jsonl"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import program
-from tests.transcript.stream import HEADER, State, step
+from tests.support.program import program
+from tests.support.transcript_records import HEADER, State, step
 
 SECONDS = 20
 

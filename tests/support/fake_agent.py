@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.program import Conversion, program, run
+from tests.support.program import Conversion, program, run
 
 VARIABLE = "MNGR_AGENT_STATE_DIR"
 

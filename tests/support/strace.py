@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.program import program
+from tests.support.program import program
 
 
 class Traced:

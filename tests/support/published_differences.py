@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.program import Record
-from tests.recordings import parse
+from tests.support.program import Record
+from tests.support.recordings import parse
 
 #: Calls that the published converter knows; it leaves out all others.
 _PUBLISHED_CALLS = ("function_call", "custom_tool_call")

@@ -12,10 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import NOBODY
-from tests.rollout import Rollout
+from tests.support.rollout_builder import Rollout
 
 PROGRAM = Path(sys.executable).with_name("mngr-codex")
+
+#: The id of a user without rights, and of its group.
+NOBODY = 65534
 
 EMITTER = "codex/common_transcript"
 

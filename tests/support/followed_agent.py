@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.lifecycle.agent import Agent
-from tests.program import Conversion, program, run
+from tests.support.fake_agent import Agent
+from tests.support.program import Conversion, program, run
 
 
 class Followed:

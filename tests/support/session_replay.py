@@ -14,8 +14,8 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from tests.lifecycle.agent import Agent
-from tests.recordings import DATA, LAB, lines_of, name
+from tests.support.fake_agent import Agent
+from tests.support.recordings import DATA, LAB, lines_of, name
 
 #: Hooks that began this close to each other, in seconds, or overlapped, could have come in another order.
 CLOSE = 0.05

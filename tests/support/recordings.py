@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 
 #: More recordings, where there are any: a folder that is no part of the project.
 LAB = Path(os.environ.get("MNGR_CODEX_LAB_ROLLOUTS", DATA.parents[2] / "shared" / "lab" / "rollouts"))

@@ -1,6 +1,6 @@
 """Long-lived helpers in other environments: the published converter, and mngr with its validators.
 
-Each is a script in `tests/foreign/` that answers one JSON line on stdout for each JSON line on stdin.
+Each is a script in `tests/support/worker_scripts/` that answers one JSON line on stdout for each JSON line on stdin.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-FOREIGN = Path(__file__).with_name("foreign")
+SCRIPTS = Path(__file__).with_name("worker_scripts")
 
 
 class Worker:
@@ -39,7 +39,7 @@ def worker(script: str, variable: str) -> Iterator[Worker]:
     interpreter = os.environ.get(variable)
     if not interpreter:
         pytest.fail(f"{variable} is not set: run the tests with `make test`, which sets up what they compare with")
-    process = subprocess.Popen([interpreter, FOREIGN / script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen([interpreter, SCRIPTS / script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         yield Worker(process)
     finally:
