@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from mngr_codex.plugin.messages import Screen
+from mngr_codex.plugin.messages.send import Screen
 from tests.support.machine import Agent, Json, World, until
 from tests.support.rule_based_model import Model, asked, runs, says
 

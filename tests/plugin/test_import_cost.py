@@ -23,8 +23,9 @@ plugin.agent_field_generators()
 plugin.offline_agent_field_generators()
 plugin.register_cli_commands()
 print((time.process_time() - begun) * 1000)
-late = {"adoption", "codex_home", "doctor", "executable", "hook_trust", "install", "preservation", "provisioning"}
-assert not late & {name.rpartition(".")[2] for name in sys.modules if name.startswith("mngr_codex.plugin.")}
+late = ("adoption", "cli.doctor", "home.", "host.", "preservation", "provisioning")
+early = [name for name in sys.modules if name.startswith(tuple(f"mngr_codex.plugin.{each}" for each in late))]
+assert not early, early
 """
 
 

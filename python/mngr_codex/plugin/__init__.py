@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from imbue.mngr import hookimpl
 
+from mngr_codex.plugin.agent_type import AGENT_TYPE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.agent import AgentInterface
     from imbue.mngr.interfaces.host import HostInterface
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
-
-AGENT_TYPE = "codex"
 
 
 # Last, because mngr takes the last of several types of one name, and of several fields.
@@ -34,7 +34,7 @@ def register_agent_type() -> tuple[str, type[AgentInterface[Any]], type[AgentTyp
 @hookimpl(trylast=True)
 def agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]:
     """Add ``plugin.codex`` to what mngr lists of an agent."""
-    from mngr_codex.plugin.state import field_generators
+    from mngr_codex.plugin.listing import field_generators
 
     return (AGENT_TYPE, field_generators())
 
@@ -42,7 +42,7 @@ def agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]
 @hookimpl(trylast=True)
 def offline_agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]:
     """Keep what is known of agents whose host cannot be reached."""
-    from mngr_codex.plugin.state import offline_field_generators
+    from mngr_codex.plugin.listing import offline_field_generators
 
     return (AGENT_TYPE, offline_field_generators())
 
@@ -52,8 +52,8 @@ def offline_agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any]
 @hookimpl(tryfirst=True)
 def register_cli_commands() -> list[click.Command]:
     """Add ``mngr codex``, and answer ``mngr transcript`` for codex agents of this machine."""
-    from mngr_codex.plugin import transcript
-    from mngr_codex.plugin.command import codex
+    from mngr_codex.plugin.cli import transcript
+    from mngr_codex.plugin.cli.codex import codex
 
     replacement = transcript.command()
     return [codex] if replacement is None else [codex, replacement]
@@ -62,18 +62,19 @@ def register_cli_commands() -> list[click.Command]:
 @hookimpl
 def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBeforeCreateArgs | None:
     """Tell of other plugins, and refuse what cannot be made: no codex, no session to adopt."""
-    from mngr_codex.plugin import rivals
+    from mngr_codex.plugin import conflicts
 
     if str(args.agent_options.agent_type) == AGENT_TYPE:
         from loguru import logger
 
-        for warning in (rivals.warning(mngr_ctx.pm), rivals.settings_warning(mngr_ctx.config)):
+        for warning in (conflicts.warning(mngr_ctx.pm), conflicts.settings_warning(mngr_ctx.config)):
             if warning:
                 logger.warning("{}", warning)
     if args.agent_options.adopt_session:
         from mngr_codex.plugin import adoption
+        from mngr_codex.plugin.agent import CodexAgent
 
-        adoption.check(args, mngr_ctx)
+        adoption.check(args, mngr_ctx, CodexAgent)
     from mngr_codex.plugin import provisioning
 
     provisioning.check_installation(args, mngr_ctx)

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imbue.mngr.config.data_types import MngrContext
+    from imbue.mngr.interfaces.agent import HasSessionAdoptionMixin
     from imbue.mngr.interfaces.host import CreateAgentOptions, HostLocation, OnlineHostInterface
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
-
-    from mngr_codex.plugin.agent import CodexAgent
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -44,26 +43,28 @@ class Session:
     """Its rollouts, the current one last, behind those that it was forked from."""
 
 
-def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
-    """Refuse a session that is not there before anything is made.
+def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext, agent_class: type[HasSessionAdoptionMixin]) -> None:
+    """Checks that the sessions to adopt exist, before anything of the agent is created.
+
+    Args:
+        args: The options the agent is created with.
+        mngr_ctx: mngr's context.
+        agent_class: The class of the agents that can adopt these sessions.
 
     Raises:
         UserInputError: There is no such session, or more than one.
     """
-    from mngr_codex.plugin.agent import CodexAgent
-
     run_adopt_session_preflight(
         args.agent_options.agent_type,
         args.agent_options.adopt_session,
         mngr_ctx,
-        CodexAgent,
+        agent_class,
         lambda session: find(session, mngr_ctx),
     )
 
 
-def adopt(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
+def adopt(state_dir: Path, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
     """Copy the sessions that the options name to the agent, and let codex resume the last of them."""
-    state_dir = agent._get_agent_dir()
     rollouts: dict[str, Path] = {}
 
     def copy_explicit(named: str) -> str:

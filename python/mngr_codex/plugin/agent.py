@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import shlex
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,8 +20,9 @@ from imbue.mngr.interfaces.agent import (
 )
 from imbue.mngr.primitives import CommandString
 
-from mngr_codex.plugin import launch, messages, paths, state
+from mngr_codex.plugin import launch, markers, paths
 from mngr_codex.plugin.config import CodexAgentConfig
+from mngr_codex.plugin.messages import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,7 +97,7 @@ class CodexAgent(
         """Copy sessions to this agent and let codex resume the last of them."""
         from mngr_codex.plugin import adoption
 
-        adoption.adopt(self, host, options, mngr_ctx)
+        adoption.adopt(self._get_agent_dir(), host, options, mngr_ctx)
 
     # -- destruction
 
@@ -127,13 +127,13 @@ class CodexAgent(
 
     def get_install_binary_name(self) -> str:
         """Give the program that has to be there."""
-        from mngr_codex.plugin.invocation import program_of
+        from mngr_codex.plugin.command_setting import program_of
 
         return program_of(str(self.agent_config.command))
 
     def get_install_command(self) -> str:
         """Give the shell command that installs codex."""
-        from mngr_codex.plugin.install import install_command
+        from mngr_codex.plugin.host.install import install_command
 
         return install_command(self.agent_config.version)
 
@@ -147,13 +147,15 @@ class CodexAgent(
 
     def is_blocked_on_dialog(self) -> bool:
         """Tell whether codex waits for an approval."""
-        return state.is_blocked(self.host, self._get_agent_dir())
+        return markers.is_blocked(self.host, self._get_agent_dir())
 
     # -- transcripts
 
     def get_raw_transcript_scripts(self) -> Mapping[str, str]:
         """Give the script that brings the raw transcript up to date."""
-        return _scripts("stream_transcript.sh")
+        from mngr_codex.plugin.host import transcript_scripts
+
+        return transcript_scripts.raw()
 
     @property
     def is_common_transcript_enabled(self) -> bool:
@@ -162,13 +164,15 @@ class CodexAgent(
 
     def get_common_transcript_scripts(self) -> Mapping[str, str]:
         """Give the script that brings the common transcript up to date."""
-        return _scripts("common_transcript.sh")
+        from mngr_codex.plugin.host import transcript_scripts
+
+        return transcript_scripts.common()
 
     # -- messages
 
     def get_tui_ready_indicator(self) -> Callable[[str], bool]:
         """Give what tells whether codex has come up."""
-        return lambda pane: messages.Screen.of("codex", pane).is_up
+        return lambda pane: send.Screen.of("codex", pane).is_up
 
     def wait_for_ready_signal(
         self, is_readiness_awaited: bool, start_action: Callable[[], None], timeout: float | None = None
@@ -179,18 +183,13 @@ class CodexAgent(
             self.host.execute_idempotent_command(f"rm -f {shlex.quote(str(started))}", timeout_seconds=10.0)
         start_action()
         if is_readiness_awaited:
-            messages.await_start(self, max(timeout or 0.0, messages.READY_SECONDS))
+            send.await_start(self, max(timeout or 0.0, send.READY_SECONDS))
 
     def _send_message_holding_lock(self, message: str) -> None:
-        messages.send(self, message, self.agent_config.confirmation_seconds())
+        send.send(self, message, self.agent_config.confirmation_seconds())
 
     def _build_submission_evidence_probes(
         self, message: str, policy: SubmissionConfirmationPolicy
     ) -> Sequence[SubmissionEvidenceProbe]:
-        """Give none: evidence is looked for by :func:`mngr_codex.plugin.messages.send`."""
+        """Give none: evidence is looked for by :func:`mngr_codex.plugin.messages.send.send`."""
         return ()
-
-
-def _scripts(*names: str) -> dict[str, str]:
-    folder = importlib.resources.files("mngr_codex") / "commands"
-    return {name: (folder / name).read_text(encoding="utf-8") for name in names}

@@ -18,16 +18,18 @@ from imbue.mngr.interfaces.data_types import FileType
 from imbue.mngr.primitives import AgentTypeName
 from loguru import logger
 
-from mngr_codex.plugin import AGENT_TYPE, paths
+from mngr_codex.plugin import paths
+from mngr_codex.plugin.agent_type import AGENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import HostInterface, OnlineHostInterface
     from imbue.mngr.primitives import AgentId, DiscoveredAgent
 
-    from mngr_codex.plugin.agent import CodexAgent
+    from mngr_codex.plugin.config import CodexAgentConfig
 
 
 def preserved_items() -> list[PreservedItem]:
@@ -41,7 +43,7 @@ def preserved_items() -> list[PreservedItem]:
     ]
 
 
-def preserve(agent: CodexAgent, host: OnlineHostInterface) -> None:
+def preserve(agent: BaseAgent[CodexAgentConfig], host: OnlineHostInterface) -> None:
     """Keep what is to be kept of an agent that is about to be destroyed."""
     if not agent.agent_config.preserve_on_destroy:
         return

@@ -9,17 +9,19 @@ from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_di
 from imbue.mngr.errors import UserInputError
 from loguru import logger
 
-from mngr_codex.plugin import codex_home, executable, install, launch, paths, updates, work_dir_trust
+from mngr_codex.plugin import launch, paths
 from mngr_codex.plugin.config import CodexAgentConfig
+from mngr_codex.plugin.home import build, work_dir_trust
+from mngr_codex.plugin.host import install, transcript_scripts, updates
+from mngr_codex.plugin.host.program import program_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
-
-    from mngr_codex.plugin.agent import CodexAgent
 
 
 # What is found out before an agent is made goes to its making in the options' plugin_data, by these names.
@@ -68,7 +70,7 @@ def check(
         UserInputError: Nobody has agreed that codex may work in the folder.
     """
     config = config.validated(str(options.agent_type))
-    codex_home.check_overrides(config.config_overrides)
+    build.check_overrides(config.config_overrides)
     attendance = work_dir_trust.Attendance(
         is_interactive=mngr_ctx.is_interactive,
         is_auto_approved=mngr_ctx.is_auto_approve,
@@ -81,7 +83,9 @@ def check(
     options.plugin_data[_CONSENT] = consent
 
 
-def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
+def provision(
+    agent: BaseAgent[CodexAgentConfig], host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext
+) -> None:
     """Put on the host what an agent needs there: the program, codex's home, the launcher and the scripts.
 
     Args:
@@ -94,13 +98,13 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     state_dir = agent._get_agent_dir()
     if not options.plugin_data.get(_INSTALLED):
         reconcile_version(config, host, mngr_ctx)
-    found = executable.program_for(host)
+    found = program_for(host)
     program = None
     if found.content is not None:
         program = state_dir / paths.PROGRAM
         host.write_file(program, found.content, mode="0755")
     consent: work_dir_trust.Consent = options.plugin_data.get(_CONSENT) or work_dir_trust.Consent()
-    home = codex_home.provision(
+    home = build.provision(
         host,
         codex_home=state_dir / paths.CODEX_HOME,
         work_dir=agent.work_dir,
@@ -121,14 +125,14 @@ def provision(agent: CodexAgent, host: OnlineHostInterface, options: CreateAgent
     if program is None:
         return
     raw_only = state_dir / paths.RAW_ONLY
-    if not agent.is_common_transcript_enabled:
+    if not config.emit_common_transcript:
         host.write_file(raw_only, b"")
     elif host.path_exists(raw_only):
         # The program makes up for what was left out until now.
         host.execute_idempotent_command(f"rm -f {shlex.quote(str(raw_only))}", timeout_seconds=10.0)
-    scripts = {**agent.get_raw_transcript_scripts()}
-    if agent.is_common_transcript_enabled:
-        scripts |= agent.get_common_transcript_scripts()
+    scripts = transcript_scripts.raw()
+    if config.emit_common_transcript:
+        scripts |= transcript_scripts.common()
     provision_scripts_to_commands_dir(host, state_dir, scripts, mngr_ctx.concurrency_group)
 
 

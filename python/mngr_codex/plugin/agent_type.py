@@ -1,0 +1,5 @@
+"""The name of the agent type."""
+
+from __future__ import annotations
+
+AGENT_TYPE = "codex"

@@ -1,0 +1,1 @@
+"""An agent's CODEX_HOME: what the plugin writes there, and whose hooks and directories are trusted."""

@@ -1,0 +1,1 @@
+"""Programs on the agent's host: Codex and the native program."""

@@ -1,0 +1,44 @@
+"""`mngr codex` names agents, where the program wants state dirs."""
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mngr_codex.plugin.cli.codex import codex, with_state_dir
+
+
+@pytest.fixture
+def state(home: Path) -> Path:
+    """The state dir of an agent."""
+    made = home / ".mngr/agents/agent-1"
+    made.mkdir(parents=True)
+    (made / "data.json").write_text(json.dumps({"name": "fix-it"}))
+    (home / ".mngr/agents/agent-2").mkdir()
+    return made
+
+
+def test_an_agent_by_name_or_id(state: Path) -> None:
+    assert with_state_dir(["show", "--agent", "fix-it", "--json"]) == ["show", "--json", "--state-dir", str(state)]
+    assert with_state_dir(["--agent=agent-1", "show"]) == ["show", "--state-dir", str(state)]
+    assert with_state_dir(["--agent", "fix-it", "--", "x"]) == ["--state-dir", str(state), "--", "x"]
+    assert with_state_dir(["show", "--agent"]) == ["show", "--agent"]
+    assert with_state_dir(["--", "--agent", "fix-it"]) == ["--", "--agent", "fix-it"]
+
+
+def test_an_agent_that_is_not_there(state: Path) -> None:
+    with pytest.raises(click.UsageError, match="no agent nobody"):
+        with_state_dir(["--agent", "nobody"])
+
+
+def test_an_agent_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MNGR_AGENT_STATE_DIR", raising=False)
+    told = CliRunner().invoke(codex, ["marker", "show"])
+    assert told.exit_code == 2 and "mngr codex marker show --agent NAME" in told.output
+
+
+def test_the_commands() -> None:
+    assert sorted(codex.commands) == ["convert", "doctor", "marker", "transcript", "watch"]
+    assert all(command.get_short_help_str() for command in codex.commands.values())

@@ -1,0 +1,170 @@
+"""Updates of codex: told from what is on disk, done as the policy says, and never in the way."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mngr_codex.plugin.host.updates import Action, Versions, check, decide, installed_version, is_newer, latest_version
+from tests.support.folder_snapshot import snapshot
+
+
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [
+        ("0.169.0", "0.163.0"),
+        ("0.100.0", "0.99.9"),
+        ("1.0.0", "0.999.0"),
+        ("0.170.0", "0.170.0-alpha.3"),
+        ("0.170.0-alpha.10", "0.170.0-alpha.9"),
+        ("v0.2.0", "0.1.0"),
+    ],
+)
+def test_versions_are_compared_as_numbers(newer: str, older: str) -> None:
+    assert is_newer(newer, older) and not is_newer(older, newer) and not is_newer(newer, newer)
+
+
+@pytest.mark.parametrize("version", ["", "latest", "1.2", "nonsense 0.1.0"])
+def test_what_is_no_version_is_not_newer(version: str) -> None:
+    assert not is_newer(version, "0.0.1") and not is_newer("0.0.1", version)
+
+
+BEHIND = Versions("0.163.0", "0.169.0")
+
+
+@pytest.mark.parametrize(("local", "interactive", "yes"), [*product([False, True], repeat=3)])
+def test_the_policy_decides(local: bool, interactive: bool, yes: bool) -> None:
+    def decided(policy: Any, versions: Versions = BEHIND, pinned: str | None = None) -> Action:
+        return decide(policy, versions, pinned=pinned, is_local=local, is_interactive=interactive, is_auto_approved=yes)
+
+    assert decided("AUTO") is Action.UPDATE
+    assert decided("ASK") is (Action.ASK if local and interactive and not yes else Action.NOTICE)
+    assert decided("NEVER") is Action.NOTICE
+    for policy in ("AUTO", "ASK", "NEVER"):
+        assert decided(policy, pinned="0.163.0") is Action.NOTHING
+        for versions in (Versions("0.169.0", "0.169.0"), Versions("0.170.0", "0.169.0"), Versions(None, "0.169.0")):
+            assert decided(policy, versions) is Action.NOTHING
+
+
+class Codex:
+    """A codex that tells its version, notes what it is called with, and can be updated or not."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.log, self.program, self.home = folder / "log", folder / "codex", home
+        version = folder / "version"
+        version.write_text("0.163.0")
+        self.program.write_text(
+            f'#!/bin/sh\necho "$1 ${{CODEX_HOME-unset}}" >>{self.log}\n'
+            f'case $1 in --version) echo "codex-cli $(cat {version})";;\n'
+            f"update) [ ! -e {folder}/broken ] || exit 1; echo 0.169.0 >{version};; esac\n"
+        )
+        self.program.chmod(0o755)
+        self.broken = folder / "broken"
+
+    def hears_of(self, content: str) -> None:
+        (self.home / ".codex").mkdir()
+        (self.home / ".codex" / "version.json").write_text(content)
+
+    def calls(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def codex_of_script(tmp_path: Path, home: Path) -> Codex:
+    folder = tmp_path / "codex"
+    folder.mkdir()
+    return Codex(folder, home)
+
+
+def looked(host: Any, codex: Codex, policy: str = "ASK", **how: Any) -> str | None:
+    return check(
+        host,
+        **{
+            "command": str(codex.program),
+            "policy": policy,
+            "pinned": None,
+            "is_interactive": False,
+            "is_auto_approved": False,
+            **how,
+        },
+    )
+
+
+LATEST = json.dumps({"latest_version": "0.169.0", "last_checked_at": "2026-11-26T00:00:00Z", "dismissed_version": None})
+
+
+def test_auto_updates_in_the_users_own_home(host: Any, codex_of_script: Codex) -> None:
+    codex_of_script.hears_of(LATEST)
+    assert looked(host, codex_of_script, "AUTO") == "Codex was updated from 0.163.0 to 0.169.0."
+    assert "update unset" in codex_of_script.calls()
+    assert looked(host, codex_of_script, "AUTO") is None
+
+
+def test_an_update_that_fails_is_no_error(host: Any, codex_of_script: Codex) -> None:
+    codex_of_script.hears_of(LATEST)
+    codex_of_script.broken.touch()
+    told = looked(host, codex_of_script, "AUTO")
+    assert told is not None and "update` brings it up to date" in told
+
+
+@pytest.mark.parametrize("policy", ["ASK", "NEVER"])
+def test_otherwise_the_user_is_told(host: Any, codex_of_script: Codex, policy: str) -> None:
+    codex_of_script.hears_of(LATEST)
+    told = looked(host, codex_of_script, policy)
+    assert told is not None and "0.169.0" in told and "0.163.0" in told
+    assert not any(call.startswith("update") for call in codex_of_script.calls())
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_ask_asks(host: Any, codex_of_script: Codex, answer: bool) -> None:
+    codex_of_script.hears_of(LATEST)
+    questions: list[str] = []
+
+    def ask(question: str) -> bool:
+        questions.append(question)
+        return answer
+
+    told = looked(host, codex_of_script, is_interactive=True, ask=ask)
+    assert len(questions) == 1 and "0.169.0" in questions[0]
+    assert (told is not None) is answer
+
+
+def test_a_pinned_codex_is_not_even_looked_at(host: Any, codex_of_script: Codex) -> None:
+    codex_of_script.hears_of(LATEST)
+    assert looked(host, codex_of_script, "AUTO", pinned="0.163.0") is None
+    assert codex_of_script.calls() == []
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "[]", '{"latest_version": 3}', '{"latest_version": "soon"}'])
+def test_a_version_file_that_is_broken_says_nothing(host: Any, codex_of_script: Codex, content: str) -> None:
+    codex_of_script.hears_of(content)
+    assert looked(host, codex_of_script, "AUTO") is None
+
+
+def test_whatever_fails_is_swallowed(codex_of_script: Codex) -> None:
+    class Broken:
+        is_local = True
+
+        def execute_idempotent_command(self, *_: Any, **__: Any) -> None:
+            raise ConnectionError("gone")
+
+    assert looked(Broken(), codex_of_script, "AUTO") is None
+
+
+def test_a_version_that_is_known_is_not_asked_for_again(host: Any, codex_of_script: Codex) -> None:
+    codex_of_script.hears_of(LATEST)
+    assert looked(host, codex_of_script, installed="0.163.0") is not None
+    assert codex_of_script.calls() == []
+
+
+def test_the_real_codex_tells_its_version_and_leaves_the_home_alone(host: Any, codex: str, home: Path) -> None:
+    before = snapshot(home)
+    version = installed_version(host, codex)
+    assert version is not None and is_newer(version, "0.1.0")
+    assert snapshot(home) == before
+    assert installed_version(host, "/nowhere/codex") is None
+    assert latest_version(host) is None

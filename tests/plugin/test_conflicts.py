@@ -1,0 +1,78 @@
+"""Several plugins that claim the agent type codex, in mngr's own plugin manager."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from mngr_codex.plugin.conflicts import claims, warning
+
+
+@pytest.fixture
+def manager(home: object) -> Any:
+    """A plugin manager with mngr's hooks and no plugins."""
+    pluggy = pytest.importorskip("pluggy")
+    hookspecs = pytest.importorskip("imbue.mngr.plugins.hookspecs")
+    manager = pluggy.PluginManager("mngr")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def plugin(module: str, agent_type: str | None, **how: Any) -> ModuleType:
+    from imbue.mngr import hookimpl
+
+    made = ModuleType(module)
+
+    def register_agent_type() -> Any:
+        return agent_type and (agent_type, object, object)
+
+    made.register_agent_type = hookimpl(**how)(register_agent_type)  # type: ignore[attr-defined]
+    return made
+
+
+def winner(manager: Any) -> str:
+    """The plugin whose class mngr takes, as mngr itself goes about it."""
+    from imbue.mngr.agents.agent_registry import _agent_type_registrations_by_plugin
+
+    taken = {}
+    for registration, name in reversed(_agent_type_registrations_by_plugin(manager)):
+        if registration is not None:
+            taken[registration[0]] = name
+    return taken["codex"]
+
+
+OURS, THEIRS = "mngr_codex.plugin", "imbue.mngr_codex.plugin"
+
+
+def test_one_plugin_is_nothing_to_tell(manager: Any) -> None:
+    manager.register(plugin(OURS, "codex"), name="mngr_codex")
+    manager.register(plugin("other.plugin", "other"), name="other")
+    manager.register(plugin("silent.plugin", None), name="silent")
+    assert warning(manager) is None
+    assert [(claim.plugin, claim.is_ours) for claim in claims(manager)] == [("mngr_codex", True)]
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+@pytest.mark.parametrize("ours_last_called", [True, False])
+def test_the_one_that_mngr_takes_is_named_and_how_to_choose(
+    manager: Any, ours_first: bool, ours_last_called: bool
+) -> None:
+    both = [(plugin(OURS, "codex", trylast=ours_last_called), "mngr_codex"), (plugin(THEIRS, "codex"), "codex")]
+    for each, name in both if ours_first else reversed(both):
+        manager.register(each, name=name)
+    has_ours = ours_first or ours_last_called
+    assert winner(manager) == claims(manager)[0].plugin == ("mngr_codex" if has_ours else "codex")
+    told = warning(manager)
+    assert told is not None
+    assert f"made by {OURS if has_ours else THEIRS} (plugin" in told
+    assert "mngr plugin disable codex" in told and "mngr plugin disable mngr_codex" in told
+    assert ("makes no agents" in told) is not has_ours
+
+
+def test_a_plugin_that_is_disabled_claims_nothing(manager: Any) -> None:
+    manager.set_blocked("codex")
+    manager.register(plugin(OURS, "codex"), name="mngr_codex")
+    manager.register(plugin(THEIRS, "codex"), name="codex")
+    assert warning(manager) is None
