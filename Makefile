@@ -1,29 +1,29 @@
-# Run `make help`. Every target sets up what it needs; stamp files make the second time quick.
+# Run `make help`. Every target sets up what it needs. Stamp files record what is already set up.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-# Two builds at once would only wait for cargo's lock, and a test report should come last, whole.
+# Parallel targets would only wait for cargo's lock and mix up the test reports.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
-# A PYTHONPATH would put the user's packages in front of what the environments hold.
+# With a PYTHONPATH the user's packages would shadow those of the environments.
 unexport PYTHONPATH PYTHONHOME
-# Where rustup puts cargo, for shells that have not read its profile.
+# rustup installs cargo here; shells that have not read its profile lack the entry.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CODEX_VERSION := 0.163.0
-# From npm, which not every machine has; tested as well where it is there.
+# Installed from npm, and tested only if npm is available.
 NPM_CODEX_VERSION := 0.169.0
-# What `make test-matrix` tries besides.
+# Tested by `make test-matrix` only.
 OLDER_CODEX_VERSIONS := 0.138.0 0.147.0 0.154.0
 MNGR_VERSION := 0.3.0
 PUBLISHED_VERSION := 0.2.0
-# Knows the trajectory format that mngr's transcripts follow; its own dependencies are not needed to validate.
+# Validates the trajectory format (ATIF) of the transcripts, which works without the package's dependencies.
 HARBOR_VERSION := 0.25.0
 
-# The environment that the project is installed in, and one for each thing that must not meet it.
+# The project's environment, and separate ones for packages that must not share an environment with it.
 MAIN := .venv
 PUBLISHED := .venvs/published
 MNGR := .venvs/mngr
@@ -33,27 +33,27 @@ pip = $(call python,$(1)) -m pip install --quiet
 # Prints the path of the codex binary.
 codex = $(call python,$(CODEX)) -c 'import codex_cli_bin; print(codex_cli_bin.bundled_codex_path())'
 
-# What an install is made from. Folders too: a file that was deleted changes its folder.
+# The files that a build depends on. Includes folders, because deleting a file changes only its folder's time stamp.
 SOURCES := .cargo/config.toml Cargo.lock Cargo.toml README.md pyproject.toml \
 	$(shell find build_backend python rust \( -name __pycache__ -o -name target \) -prune -o ! -name '*.so' -print)
 
 .PHONY: help
-help: ## This list
+help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "PYTHON=/path/to/python3 names the Python (3.12 or newer) to make environments with."
+	@echo "Set PYTHON=/path/to/python3 to choose the Python (3.12 or newer) of new environments."
 
 .PHONY: install
 install: $(MAIN)/installed ## Build the wheel (dist/) and install it into .venv
 
 .PHONY: demo
-demo: programs $(MAIN)/installed $(CODEX)/installed ## An agent's whole life, real mngr and codex with a scripted model; LOGIN=1: with your login
+demo: programs $(MAIN)/installed $(CODEX)/installed ## Run an agent from creation to destruction with a scripted model; LOGIN=1 uses your login
 	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(codex))" $(if $(LOGIN),--login)
 
 .PHONY: test
-test: lint test-rust test-python test-npm ## Everything that a change must pass: lint, Rust and Python tests
+test: lint test-rust test-python test-npm ## Run everything a change must pass: lint, Rust and Python tests
 
 .PHONY: test-rust
-test-rust: toolchain ## Tests of the Rust crates
+test-rust: toolchain ## Test the Rust crates
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --workspace --locked --no-tests=pass && cargo test --workspace --locked --doc; \
 	else \
@@ -61,23 +61,23 @@ test-rust: toolchain ## Tests of the Rust crates
 	fi
 
 .PHONY: test-python
-test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Tests of the installed wheel, program and package
+test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Test the installed wheel: the program and the Python package
 	-@scripts/need tmux git rsync strace
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) -m pytest -rs
-	@command -v strace >/dev/null || echo "make: SKIPPED: there is no strace, so no hook was killed at every call of the" \
-		"system. On Debian and Ubuntu: apt install strace" >&2
+	@command -v strace >/dev/null || echo "make: SKIPPED: the tests that kill a hook at each system call, because strace is" \
+		"not installed. On Debian and Ubuntu: apt install strace" >&2
 
-# How tests are told of a codex from npm: what users have on PATH is a script for node.
+# One NAME=PATH entry of MNGR_CODEX_CODEXES: the Node script that npm installs, as users have it on PATH.
 npm_codex = $(1)=$(CURDIR)/.venvs/npm-codex-$(1)/node_modules/.bin/codex
 
 .PHONY: test-npm
 test-npm: $(MAIN)/installed
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory test-codex VERSIONS=$(NPM_CODEX_VERSION); else \
-		echo "make: SKIPPED: there is no npm, so codex $(NPM_CODEX_VERSION) was not tested" >&2; fi
+		echo "make: SKIPPED: the tests with Codex $(NPM_CODEX_VERSION), because npm is not installed" >&2; fi
 
 .PHONY: test-matrix
-test-matrix: $(MAIN)/installed ## The end-to-end tests with older versions of codex, from npm
+test-matrix: $(MAIN)/installed ## Run the end-to-end tests with older versions of Codex, from npm
 	@$(MAKE) --no-print-directory test-codex VERSIONS="$(OLDER_CODEX_VERSIONS)"
 
 .PHONY: test-codex
@@ -86,31 +86,44 @@ test-codex: $(MAIN)/installed $(foreach version,$(VERSIONS),.venvs/npm-codex-$(v
 		$(call python,$(MAIN)) -m pytest -rs tests/end_to_end
 
 .PHONY: test-packaging
-test-packaging: $(MAIN)/installed ## Slow: sdist, wheel from sdist and editable install, each built afresh
+test-packaging: $(MAIN)/installed ## Slow: test clean builds of the sdist, the wheel from the sdist and an editable install
 	@MNGR_CODEX_TEST_BUILDS=1 $(call python,$(MAIN)) -m pytest tests/packaging
 
 .PHONY: torture
-torture: toolchain $(MAIN)/installed ## 100,000 random schedules of following, which takes most of an hour, and a minute of all at once
+torture: toolchain $(MAIN)/installed ## Very slow (an hour): stress-test following with 100,000 random schedules
 	MNGR_CODEX_SECONDS_AT_ONCE=60 $(call python,$(MAIN)) -m pytest tests/following/test_at_once.py
 	MNGR_CODEX_SCHEDULES=100000 cargo test --release --package mngr-codex-core --locked --lib follow::pass
 
+# The last two commands use tools that `make` does not install. CI runs both, and also checks for security advisories,
+# which needs the network.
 .PHONY: lint
-lint: toolchain $(MAIN)/installed ## Formatting, clippy, ruff, mypy, and the stub against the built module
+lint: toolchain $(MAIN)/installed ## Check formatting, spelling, lints, types, and the stub file against the built module
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(MAIN)/bin/typos
 	$(call python,$(MAIN)) -m ruff check
 	$(call python,$(MAIN)) -m ruff format --check
 	$(call python,$(MAIN)) -m mypy
 	$(call python,$(MAIN)) -m mypy.stubtest mngr_codex._core --mypy-config-file pyproject.toml
+	@if command -v actionlint >/dev/null; then actionlint; else \
+		echo "make: SKIPPED: GitHub workflows were not checked, because actionlint is not installed" >&2; fi
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; else \
+		echo "make: SKIPPED: dependency licenses were not checked, because cargo-deny is not installed" >&2; fi
 
 .PHONY: fmt
-fmt: toolchain $(MAIN)/tools ## Format the code, and fix what ruff can fix
+fmt: toolchain $(MAIN)/tools ## Format the code and apply ruff's fixes
 	cargo fmt --all
 	$(call python,$(MAIN)) -m ruff check --fix
 	$(call python,$(MAIN)) -m ruff format
 
+.PHONY: lock
+lock: ## Update requirements-dev.lock after a change in pyproject.toml; UPGRADE=1 upgrades all packages
+	@command -v uv >/dev/null || { echo "uv is not installed. Get it with: pip install uv" >&2; exit 1; }
+	uv pip compile --quiet --group dev --universal --python-version 3.12 --generate-hashes $(if $(UPGRADE),--upgrade) \
+		--custom-compile-command "make lock" --output-file requirements-dev.lock pyproject.toml
+
 .PHONY: bench
-bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Speed, against the published plugin, mngr, `cp`, `cat` and `true`
+bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Measure speed against the published plugin, mngr, `cp`, `cat` and `true`
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" $(call python,$(MAIN)) benches/run.py
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" $(call python,$(MAIN)) benches/run_hooks.py
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
@@ -119,43 +132,43 @@ bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/insta
 	$(call python,$(MAIN)) benches/run_transcript.py
 
 .PHONY: clean
-clean: ## Remove all that was built or installed here
+clean: ## Remove everything that was built or installed here
 	rm -rf target dist .demo .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find build_backend python demo tests benches \( -name __pycache__ -o -name '*.so' \) -prune -exec rm -rf {} +
 
-# What mngr runs agents with; the tests that need it say so where it is missing.
+# mngr needs these to run agents. Tests that need them are skipped with a hint if they are missing.
 .PHONY: programs
 programs:
 	@scripts/need tmux git rsync
 
 .PHONY: toolchain
 toolchain:
-	@command -v cargo >/dev/null || { echo "Rust is needed, and there is no cargo on PATH or in ~/.cargo/bin." \
+	@command -v cargo >/dev/null || { echo "Rust is not installed: no cargo on PATH or in ~/.cargo/bin." \
 		"Get it from https://rustup.rs/" >&2; exit 1; }
-	@set -- $${CC:-cc}; command -v "$$1" >/dev/null || { echo "A C compiler is needed (zstd is C), and there is no $$1." \
+	@set -- $${CC:-cc}; command -v "$$1" >/dev/null || { echo "No C compiler, which the zstd crate needs: $$1 not found." \
 		"On Debian and Ubuntu: apt install gcc libc6-dev; on macOS: xcode-select --install" >&2; exit 1; }
 
-# ---- environments. The stamp `created` stands for a Python that runs, `tools` and `installed` for what is in it.
+# ---- Environments. Stamps: `created` after making one, `tools` and `installed` after installing packages into it.
 
 %/created: scripts/find-python
 	@echo "== $*: a new environment"
 	@python=$$(scripts/find-python) && "$$python" -m venv --clear $*
 	@touch $@
 
-$(MAIN)/tools: $(MAIN)/created pyproject.toml
+# The lock file has hashes, so pip installs nothing else.
+$(MAIN)/tools: $(MAIN)/created requirements-dev.lock
 	@echo "== $(MAIN): development tools"
-	@$(call pip,$(MAIN)) --upgrade 'pip>=25.1' # the first that knows dependency groups
-	@$(call pip,$(MAIN)) --group dev
+	@$(call pip,$(MAIN)) --requirement requirements-dev.lock
 	@touch $@
 
-# From the wheel that users get, and not editable, so that tests and benches see what is shipped.
+# Installs the wheel, not an editable build, so that tests and benches run what users get.
 $(MAIN)/installed: $(MAIN)/tools $(SOURCES) | toolchain
-	@echo "== $(MAIN): mngr-codex (compiles, a minute or two when all of it is new)"
+	@echo "== $(MAIN): mngr-codex (the first build takes a minute or two)"
 	@rm -f dist/mngr_codex-*.whl
 	@PATH="$(CURDIR)/$(MAIN)/bin:$$PATH" $(call python,$(MAIN)) -m pip wheel --quiet --no-build-isolation --no-deps \
 		--wheel-dir dist .
 	@$(call pip,$(MAIN)) --force-reinstall --no-deps dist/mngr_codex-*.whl
-	@$(call pip,$(MAIN)) dist/mngr_codex-*.whl # what it depends on, where that is missing
+	@$(call pip,$(MAIN)) dist/mngr_codex-*.whl # missing dependencies
 	@touch $@
 
 $(PUBLISHED)/installed: $(PUBLISHED)/created Makefile
@@ -170,12 +183,12 @@ $(MNGR)/installed: $(MNGR)/created Makefile
 	@touch $@
 
 $(CODEX)/installed: $(CODEX)/created Makefile
-	@echo "== $(CODEX): codex $(CODEX_VERSION)"
+	@echo "== $(CODEX): Codex $(CODEX_VERSION)"
 	@$(call pip,$(CODEX)) --no-deps openai-codex-cli-bin==$(CODEX_VERSION)
 	@touch $@
 
 .venvs/npm-codex-%/installed: Makefile
-	@echo "== .venvs/npm-codex-$*: codex $*"
+	@echo "== .venvs/npm-codex-$*: Codex $*"
 	@mkdir -p $(@D)
 	@npm install --loglevel error --no-fund --no-audit --prefix $(@D) @openai/codex@$*
 	@touch $@

@@ -67,7 +67,7 @@ class Plan:
 
     large: int
     lines: int
-    onces: int
+    single_passes: int
     catch_ups: int
     idle_seconds: int
     agents_seconds: int
@@ -115,7 +115,7 @@ class FollowResults:
     generator: str
     large: int
     latencies: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    onces: dict[str, list[Sample]] = dataclasses.field(default_factory=dict)
+    single_passes: dict[str, list[Sample]] = dataclasses.field(default_factory=dict)
     catch_ups: dict[str, list[Sample]] = dataclasses.field(default_factory=dict)
     idle: dict[str, Idle] = dataclasses.field(default_factory=dict)
     many: Many | None = None
@@ -239,15 +239,15 @@ class Bench:
         lines = self._lines(10**7)[50:]
         samples: dict[str, list[Sample]] = {name: [] for name in (TRUE, *agents)}
         names = list(samples)
-        for number in range(self._plan.onces):
-            progress("one line more", number, self._plan.onces)
+        for number in range(self._plan.single_passes):
+            progress("one line more", number, self._plan.single_passes)
             for name in (*names[number % len(names) :], *names[: number % len(names)]):
                 if name == TRUE:
                     samples[name].append(time_run([TRUE], self._errors))
                 else:
                     agents[name].append(lines[number])
                     samples[name].append(time_run(agents[name].watch("--once"), self._errors))
-        self.results.onces = samples
+        self.results.single_passes = samples
         for name, agent in agents.items():
             self._check(agent, name)
 
@@ -554,9 +554,9 @@ def bars(results: FollowResults) -> list[Bar]:
         hold("line to record, median", statistics.median(latencies), MAX_LATENCY_MEDIAN, milliseconds),
         hold("line to record, 99 of 100", percentile(latencies, 99), MAX_LATENCY_P99, milliseconds),
     ]
-    small = median_wall(results.onces[f"{ONCE}, 1 MB"])
+    small = median_wall(results.single_passes[f"{ONCE}, 1 MB"])
     for size in ("100 MB", "1 GB"):
-        samples = results.onces.get(f"{ONCE}, {size}")
+        samples = results.single_passes.get(f"{ONCE}, {size}")
         ratio = median_wall(samples) / small if samples else None
         found.append(hold(f"watch --once after a line, {size}, wall, to 1 MB", ratio, MAX_RATIO_TO_1MB, times))
     ratio = median_cpu(results.catch_ups[ONCE]) / median_cpu(results.catch_ups[CP])
@@ -593,7 +593,7 @@ def to_markdown(results: FollowResults) -> str:
     )
     parts.extend(f"**Left out:** {what}." for what in results.left_out)
     parts += ["## From a line to its record", _latencies_table(results)]
-    parts += ["## A pass after one line has come", _runs_table(results.onces, TRUE)]
+    parts += ["## A pass after one line has come", _runs_table(results.single_passes, TRUE)]
     parts += [f"## Catching up {large} from nothing", _runs_table(results.catch_ups, CP)]
     parts += ["## Nothing to do", _idle_table(results)]
     if (many := results.many) is not None:
