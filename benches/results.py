@@ -87,7 +87,7 @@ class Results:
     python_program: list[Sample] = field(default_factory=list)
     import_cost: ImportCost | None = None
     wheel_bytes: int | None = None
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def to_markdown(results: Results) -> str:
     """Return the whole result as Markdown: machine, tables, bars."""
     parts = [f"# Bench of {results.date}", "\n".join(f"- {what}: {is_so}" for what, is_so in results.machine.items())]
     parts.append(f"Input: {results.generator}. Medians; CPU is user and system time together.")
-    parts.extend(f"**Left out:** {what}." for what in results.left_out)
+    parts.extend(f"**Left out:** {what}." for what in results.skipped)
     for case in results.cases.values():
         parts.append(f"## {case.label}\n\n{case.input_bytes:,} bytes")
         parts.append(_case_table(case))

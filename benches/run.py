@@ -224,7 +224,7 @@ class Bench:
 
     def _leave_out(self, what: str) -> None:
         say(f"LEFT OUT: {what}")
-        self.results.left_out.append(what)
+        self.results.skipped.append(what)
 
 
 def _answer(code: str, *arguments: str) -> Any:

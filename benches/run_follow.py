@@ -127,7 +127,7 @@ class FollowResults:
     flood_cpu: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     checked: int = 0
     wrong: list[str] = dataclasses.field(default_factory=list)
-    left_out: list[str] = dataclasses.field(default_factory=list)
+    skipped: list[str] = dataclasses.field(default_factory=list)
 
 
 class Bench:
@@ -525,9 +525,9 @@ class Bench:
         )
 
     def _leave_out(self, what: str) -> None:
-        if what not in self.results.left_out:
+        if what not in self.results.skipped:
             say(f"LEFT OUT: {what}")
-            self.results.left_out.append(what)
+            self.results.skipped.append(what)
 
 
 def _is_longer(path: Path, size: int) -> bool:
@@ -591,7 +591,7 @@ def to_markdown(results: FollowResults) -> str:
     parts.append(
         f"Input: {results.generator}. Medians, where nothing else is said; CPU is user and system time together."
     )
-    parts.extend(f"**Left out:** {what}." for what in results.left_out)
+    parts.extend(f"**Left out:** {what}." for what in results.skipped)
     parts += ["## From a line to its record", _latencies_table(results)]
     parts += ["## A pass after one line has come", _runs_table(results.single_passes, TRUE)]
     parts += [f"## Catching up {large} from nothing", _runs_table(results.catch_ups, CP)]

@@ -59,7 +59,7 @@ class HookResults:
     storms: int = 0
     wrong_storms: list[str] = dataclasses.field(default_factory=list)
     system_calls: dict[str, int] = dataclasses.field(default_factory=dict)
-    left_out: list[str] = dataclasses.field(default_factory=list)
+    skipped: list[str] = dataclasses.field(default_factory=list)
 
 
 class Codex:
@@ -257,7 +257,7 @@ class Bench:
 
     def _leave_out(self, what: str) -> None:
         say(f"LEFT OUT: {what}")
-        self.results.left_out.append(what)
+        self.results.skipped.append(what)
 
 
 def bars(results: HookResults) -> list[Bar]:
@@ -283,7 +283,7 @@ def to_markdown(results: HookResults) -> str:
     parts = [f"# Bench of hooks of {results.date}"]
     parts.append("\n".join(f"- {what}: {is_so}" for what, is_so in results.machine.items()))
     parts.append("Medians, from spawn to exit; payloads of codex 0.169, handed over through a pipe.")
-    parts.extend(f"**Left out:** {what}." for what in results.left_out)
+    parts.extend(f"**Left out:** {what}." for what in results.skipped)
     parts += ["## A hook", _hooks_table(results.alone, results.system_calls)]
     parts += [f"## With {IN_FLIGHT} subagents in flight", _hooks_table(results.in_flight, {})]
     parts += [f"## After {REMEMBERED} subagents that are over", _hooks_table(results.seasoned, {})]

@@ -50,8 +50,8 @@ def test_summary(source: Path, tmp_path: Path) -> None:
     of_program = convert_file(source).summary
     assert isinstance(summary, mngr_codex.ConversionSummary)
     assert (summary.lines, summary.records, summary.malformed) == (8, 3, 1)
-    assert summary.left_out == of_program.left_out
-    assert summary.left_out["world_state"] == 2
+    assert summary.skipped == of_program.skipped
+    assert summary.skipped["world_state"] == 2
     assert (summary.lines, summary.records) == (of_program.lines, of_program.records)
 
 

@@ -145,7 +145,7 @@ def test_every_named_difference_is_needed(judge: Judge) -> None:
     assert judge.used == differences.ALL
 
 
-def test_half_line_at_the_end_is_only_the_published_converters(judge: Judge) -> None:
+def test_partial_line_at_the_end_is_only_the_published_converters(judge: Judge) -> None:
     whole = turn().data
     half = turn().assistant("done").data.removeprefix(whole)[:-1]
     assert convert(whole + half).stdout == convert(whole).stdout

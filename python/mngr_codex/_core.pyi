@@ -36,10 +36,10 @@ class ConversionSummary:
     def malformed(self) -> int:
         """Lines that are not a JSON object, and so were left out."""
     @property
-    def half_line(self) -> tuple[int, int] | None:
+    def partial_line(self) -> tuple[int, int] | None:
         """Where the unfinished line behind the last newline starts and how many bytes it has; None if there is none."""
     @property
-    def left_out(self) -> dict[str, int]:
+    def skipped(self) -> dict[str, int]:
         """How many lines of each kind made no record, such as ``{"event_msg/task_started": 2}``."""
 
 @final

@@ -194,7 +194,7 @@ def test_an_image_in_folded_base64() -> None:
         b"\x00",
     ],
 )
-def test_a_malformed_line_is_left_out_and_counted(line: bytes) -> None:
+def test_a_malformed_line_is_skipped_and_counted(line: bytes) -> None:
     conversion = convert(USER % b"a" + line + b"\n" + (USER % b"b").replace(b"00.000Z", b"01.000Z"))
     assert [step["message"] for step in conversion.steps] == ["a", "b"]
     assert conversion.summary.malformed == 1
@@ -209,7 +209,7 @@ def test_a_value_that_is_skipped_must_be_valid_too(kind: bytes, value: bytes) ->
     assert (conversion.records, conversion.summary.malformed) == ([], 1)
 
 
-def test_a_line_that_gives_no_record_is_left_out_or_malformed() -> None:
+def test_a_line_that_gives_no_record_is_skipped_or_malformed() -> None:
     """Whether it is read to its end is not said."""
     summary = convert(b'{"timestamp":"2026-11-22T07:00:00.000Z","type":"world_state","payload":{"a":NaN}}\n').summary
     assert (summary.lines, summary.records) == (1, 0)
@@ -231,10 +231,10 @@ def test_a_byte_order_mark_is_malformed() -> None:
     assert conversion.summary.malformed == 1
 
 
-def test_a_half_line_at_the_end_is_not_a_line_yet() -> None:
+def test_a_partial_line_at_the_end_is_not_a_line_yet() -> None:
     whole = USER % b"a"
     for half in (USER[:-1] % b"b", USER[:40], b"{", b"not json"):
         conversion = convert(whole + half)
         assert conversion.stdout == convert(whole).stdout
-        assert conversion.summary.half_line == (len(half), len(whole))
+        assert conversion.summary.partial_line == (len(half), len(whole))
         assert conversion.summary.malformed == 0

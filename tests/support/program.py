@@ -24,7 +24,7 @@ EMITTER = "codex/common_transcript"
 Record = dict[str, Any]
 
 _COUNTS = re.compile(r"mngr-codex: (\d+) lines? read, (\d+) records? written, (\d+) lines? malformed")
-_HALF_LINE = re.compile(r"half line of (\d+) bytes? at offset (\d+) left out")
+_PARTIAL_LINE = re.compile(r"partial line of (\d+) bytes? at offset (\d+) skipped")
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,30 @@ class Summary:
     lines: int
     records: int
     malformed: int
-    left_out: dict[str, int]
-    half_line: tuple[int, int] | None
+    skipped: dict[str, int]
+    partial_line: tuple[int, int] | None
     """Length in bytes and offset of a half line at the end."""
 
     def count(self, kind: str) -> int:
         """How many lines of a kind, and of what is below it, were left out."""
-        return sum(n for name, n in self.left_out.items() if name == kind or name.startswith(f"{kind}/"))
+        return sum(n for name, n in self.skipped.items() if name == kind or name.startswith(f"{kind}/"))
 
 
 def parse_summary(line: str) -> Summary:
     counts, *more = line.split("; ")
     match = _COUNTS.fullmatch(counts)
     assert match, f"not a summary: {line!r}"
-    left_out: dict[str, int] = {}
-    half_line = None
+    skipped: dict[str, int] = {}
+    partial_line = None
     for part in more:
-        if part.startswith("left out: "):
-            entries = part.removeprefix("left out: ").split(", ")
-            left_out = {kind: int(count) for kind, count in (entry.rsplit(" ", 1) for entry in entries)}
+        if part.startswith("skipped: "):
+            entries = part.removeprefix("skipped: ").split(", ")
+            skipped = {kind: int(count) for kind, count in (entry.rsplit(" ", 1) for entry in entries)}
         else:
-            half = _HALF_LINE.fullmatch(part)
+            half = _PARTIAL_LINE.fullmatch(part)
             assert half, f"not a part of a summary: {part!r}"
-            half_line = int(half[1]), int(half[2])
-    return Summary(int(match[1]), int(match[2]), int(match[3]), left_out, half_line)
+            partial_line = int(half[1]), int(half[2])
+    return Summary(int(match[1]), int(match[2]), int(match[3]), skipped, partial_line)
 
 
 @dataclass(frozen=True)

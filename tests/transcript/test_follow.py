@@ -213,7 +213,7 @@ def test_a_last_line_without_its_end_comes_before_the_next_file(state: State) ->
         followed.end()
 
 
-def test_what_is_left_out_is_told_at_once(state: State) -> None:
+def test_what_is_skipped_is_told_at_once(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
         assert followed.message() == "third"
         place = state.transcript.stat().st_size

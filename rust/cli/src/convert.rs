@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mngr_codex_core::atomic_file::{self, AtomicFile};
+use mngr_codex_core::convert::{ConvertError, End, Options, OutputError, Summary, convert};
+use mngr_codex_core::files::atomic_write::{self, AtomicFile};
 use mngr_codex_core::json::NO_OBJECT;
-use mngr_codex_core::reading::locate::shown;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
-use mngr_codex_core::transcript::{ConvertError, End, Options, OutputError, Summary, convert};
+use mngr_codex_core::transcript::locate::shown;
 
 use crate::progress::Progress;
 use crate::signals;
@@ -169,7 +169,7 @@ fn refuse_own_end(input: &Path) -> Result<(), Failure> {
 /// Why the output cannot even be begun.
 fn cannot_begin(error: &io::Error, path: &Path) -> Failure {
     let what = shown(path);
-    let folder = atomic_file::folder(path).unwrap_or_default();
+    let folder = atomic_write::folder(path).unwrap_or_default();
     match error.kind() {
         io::ErrorKind::IsADirectory => format!("cannot write {what}: it is a folder; name a file in it"),
         io::ErrorKind::NotFound if !folder.exists() => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use mngr_codex_core::follow::watcher::{PATIENCE, Watcher};
+use mngr_codex_core::follow::watcher::{LOCK_TIMEOUT, Watcher};
 use mngr_codex_core::state_dir::StateDir;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let mut watcher = Watcher::new(StateDir::new(path));
     let result = if arguments.once {
-        watcher.once(arguments.r#final, patience()).map(drop).map_err(|error| error.to_string())
+        watcher.once(arguments.r#final, timeout()).map(drop).map_err(|error| error.to_string())
     } else {
         follow(&mut watcher, arguments.with_pid)
     };
@@ -73,9 +73,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn patience() -> Duration {
+fn timeout() -> Duration {
     let seconds = std::env::var(PATIENCE_VARIABLE).ok().and_then(|seconds| seconds.trim().parse().ok());
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(PATIENCE)
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(LOCK_TIMEOUT)
 }
 
 /// Follows until a signal comes or the process ends, then makes a last pass.
@@ -143,5 +143,5 @@ fn open_process(process: Pid) -> Result<Option<OwnedFd>, String> {
 }
 
 fn last(watcher: &mut Watcher) -> Result<(), String> {
-    watcher.once(false, PATIENCE).map(drop).map_err(|error| error.to_string())
+    watcher.once(false, LOCK_TIMEOUT).map(drop).map_err(|error| error.to_string())
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::files::open;
 use crate::json::string;
-use crate::own_file;
 use crate::state_dir::StateDir;
 
 /// A log of more than this many bytes becomes the one before, and a new one begins.
@@ -60,7 +60,7 @@ pub fn log(dir: &StateDir, level: Level, message: &str) -> io::Result<()> {
 }
 
 fn append_to(dir: &StateDir, path: &Path) -> io::Result<File> {
-    own_file::open_or_make(dir, path, own_file::options().append(true).create(true))
+    open::open_or_make(dir, path, open::options().append(true).create(true))
 }
 
 /// One line; written at once, so that those of others stand before or behind it.

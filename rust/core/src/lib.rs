@@ -12,18 +12,13 @@
 //!
 //! This library knows neither Python nor the command line, and prints nothing.
 
-pub mod atomic_file;
-mod disk;
+pub mod convert;
 pub mod event_log;
-pub mod fingerprint;
+pub mod files;
 pub mod follow;
 pub mod json;
 pub mod lifecycle;
-pub mod lock;
-mod own_file;
-pub mod reading;
 pub mod rollout;
-mod sealed;
 pub mod state_dir;
 pub mod transcript;
-mod two_places;
+pub mod watch;

@@ -12,9 +12,9 @@ use std::cell::Cell;
 use std::io::{self, Cursor, Read, Write};
 
 use chance::{Random, corpus, fuzz, input};
+use mngr_codex_core::convert::{ConvertError, End, Options, convert};
 use mngr_codex_core::rollout::input::Input;
 use mngr_codex_core::rollout::lines::{LineError, Lines};
-use mngr_codex_core::transcript::{ConvertError, End, Options, convert};
 use serde_json::{Value, json};
 
 // ---- memory ----
@@ -139,7 +139,7 @@ fn check_conversion(input: &[u8], line_limit: usize) {
                 assert_eq!(summary.lines, lines(input));
                 assert_eq!(summary.records, lines(&kept.0));
                 let half = input.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) as u64;
-                assert_eq!(summary.half_line.map_or(0, |(_, length)| length), half);
+                assert_eq!(summary.partial_line.map_or(0, |(_, length)| length), half);
             }
             Err(ConvertError::Input(LineError::TooLong { .. })) => assert!(longest_line(input) > line_limit),
             Err(error) => panic!("{error}"),
@@ -223,7 +223,8 @@ fn read_lines(bytes: Vec<u8>, line_limit: usize, seed: u64) -> (Vec<u8>, bool) {
         while let Ok(line) = lines.next_line() {
             let Some(line) = line else {
                 is_whole = true;
-                longest = longest.max(lines.half_line().map_or(0, |(_, length)| usize::try_from(length).unwrap_or(0)));
+                longest =
+                    longest.max(lines.partial_line().map_or(0, |(_, length)| usize::try_from(length).unwrap_or(0)));
                 break;
             };
             assert_eq!(line.offset.0, uncounted(|| text.len() as u64), "offsets are those of the text");

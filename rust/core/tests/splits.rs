@@ -4,11 +4,11 @@
 mod chance;
 mod rollouts;
 
+use mngr_codex_core::convert::attribution::Reread;
+use mngr_codex_core::convert::command;
+use mngr_codex_core::convert::{Checkpoint, Converter, End};
 use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::lines::Lines;
-use mngr_codex_core::transcript::attribution::Reread;
-use mngr_codex_core::transcript::command;
-use mngr_codex_core::transcript::{Checkpoint, Converter, End};
 use proptest::prelude::*;
 use rollouts::{Rollout, lines_of, recordings};
 

@@ -4,23 +4,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use mngr_codex_core::atomic_file::AtomicFile;
-use mngr_codex_core::follow::watcher::{PATIENCE, WatchError, Watcher};
+use mngr_codex_core::convert::one_shot::LineByLine;
+use mngr_codex_core::convert::{
+    ConvertError, End, Options, OutputError, Summary, convert as convert_input, temporary_folder,
+};
+use mngr_codex_core::files::atomic_write::AtomicFile;
+use mngr_codex_core::files::lock::LockError;
+use mngr_codex_core::follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
 use mngr_codex_core::follow::{FollowError, Followed};
 use mngr_codex_core::lifecycle::marker::{self, MarkerError};
 use mngr_codex_core::lifecycle::report::{Report, Turn};
 use mngr_codex_core::lifecycle::store::StoreError;
-use mngr_codex_core::lock::LockError;
-use mngr_codex_core::reading::ReadError;
-use mngr_codex_core::reading::locate::TargetError;
-use mngr_codex_core::reading::tail::{TailError, tail};
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::LineError;
 use mngr_codex_core::state_dir::StateDir;
-use mngr_codex_core::transcript::convert::LineByLine;
-use mngr_codex_core::transcript::{
-    ConvertError, End, Options, OutputError, Summary, convert as convert_input, temporary_folder,
-};
+use mngr_codex_core::transcript::ReadError;
+use mngr_codex_core::transcript::last_records::{TailError, tail};
+use mngr_codex_core::transcript::locate::TargetError;
 use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -54,15 +54,15 @@ impl ConversionSummary {
 
     /// Where the unfinished line behind the last newline starts and how many bytes it has; None if there is none.
     #[getter]
-    fn half_line(&self) -> Option<(u64, u64)> {
-        self.summary.half_line.map(|(offset, length)| (offset.0, length))
+    fn partial_line(&self) -> Option<(u64, u64)> {
+        self.summary.partial_line.map(|(offset, length)| (offset.0, length))
     }
 
     /// How many lines of each kind made no record, such as ``{"event_msg/task_started": 2}``.
     #[getter]
-    fn left_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    fn skipped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
-        for (kind, count) in &self.summary.left_out {
+        for (kind, count) in &self.summary.skipped {
             counts.set_item(kind, count)?;
         }
         Ok(counts)
@@ -249,7 +249,7 @@ fn follow(py: Python<'_>, state_dir: PathBuf, r#final: bool) -> PyResult<FollowS
             Python::attach(|py| py.check_signals()).map_err(|error| interrupted = Some(error)).is_ok()
         };
         let mut watcher = Watcher::new(open_state_dir(&state_dir)?);
-        let followed = watcher.once_while(r#final, PATIENCE, &mut goes_on);
+        let followed = watcher.once_while(r#final, LOCK_TIMEOUT, &mut goes_on);
         followed.map_err(|error| watch_error(error, &state_dir))
     });
     match interrupted {

@@ -342,7 +342,7 @@ def test_a_config_of_the_users_that_is_broken_is_named(world: World) -> None:
         world.provision()
 
 
-def test_hooks_of_the_users_that_are_broken_are_left_out_and_named(world: World) -> None:
+def test_hooks_of_the_users_that_are_broken_are_skipped_and_named(world: World) -> None:
     world.write("hooks.json", "{")
     made = world.provision()
     assert len(made.notices) == 1 and "hooks.json cannot be read" in made.notices[0]
@@ -373,7 +373,7 @@ def test_a_config_of_the_users_that_cannot_be_read_is_named(world: World, conten
         world.provision()
 
 
-def test_a_byte_order_mark_is_passed_over_and_a_broken_profile_left_out(world: World) -> None:
+def test_a_byte_order_mark_is_passed_over_and_a_broken_profile_skipped(world: World) -> None:
     world.write("config.toml", '\ufeffreview_model = "users"\n')
     world.write("good.config.toml", 'model = "other"\n')
     world.write("bad.config.toml", "no toml")

@@ -174,10 +174,10 @@ def provision(
         # Codex warns of hooks in two places, and takes those in config.toml for the same hooks.
         in_config = user_config.get("hooks")
         for each in (brought, in_config if isinstance(in_config, dict) else {}):
-            well_formed, left_out = checked_hooks(each)
+            well_formed, skipped = checked_hooks(each)
             user_hooks.append(well_formed)
-            if left_out:
-                notices.append(f"Hooks of yours are left out, because codex could not read them: {', '.join(left_out)}")
+            if skipped:
+                notices.append(f"Hooks of yours are left out, because codex could not read them: {', '.join(skipped)}")
         for name in made.profiles:
             try:
                 profile = carried(read_config(host, f"{made.user_codex_home}/{name}"), made.user_codex_home)
@@ -447,15 +447,15 @@ def checked_hooks(brought: Mapping[str, Any]) -> tuple[Table, list[str]]:
         )
 
     kept: Table = {}
-    left_out = []
+    skipped = []
     for event, groups in brought.items():
         if event == "state":
             continue
         listed = groups if isinstance(groups, list) else [groups]
         kept[event] = [group for group in listed if is_readable(group)]
         if len(kept[event]) < len(listed):
-            left_out.append(event)
-    return kept, left_out
+            skipped.append(event)
+    return kept, skipped
 
 
 def read_hooks(host: OnlineHostInterface, path: str) -> tuple[Table, str | None]:

@@ -6,13 +6,13 @@ use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use mngr_codex_core::follow::watches::{Watches, Woken};
+use mngr_codex_core::convert::one_shot::AsItGrows;
 use mngr_codex_core::json::Tape;
-use mngr_codex_core::reading::growing::{Event, Growing};
-use mngr_codex_core::reading::locate::{self, Agent, shown};
-use mngr_codex_core::reading::{Place, Record, Selection, Stream, Window};
 use mngr_codex_core::rollout::lines::Lines;
-use mngr_codex_core::transcript::convert::AsItGrows;
+use mngr_codex_core::transcript::locate::{self, Agent, shown};
+use mngr_codex_core::transcript::tail_follow::{Event, Growing};
+use mngr_codex_core::transcript::{Place, Record, Selection, Stream, Window};
+use mngr_codex_core::watch::{WakeUp, Watches};
 use rustix::fs::FileType;
 use rustix::stdio::stdout;
 
@@ -185,8 +185,8 @@ fn wait(watches: &mut Watches) -> Result<(), Failure> {
         .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket));
     let others: &[BorrowedFd<'_>] = if is_pipe { &[stdout()] } else { &[] };
     match watches.wait(others) {
-        Ok(Woken::Change) => Ok(()),
-        Ok(Woken::Ready(_)) => Err(Failure::Output(io::Error::from(ErrorKind::BrokenPipe))),
+        Ok(WakeUp::Change) => Ok(()),
+        Ok(WakeUp::Ready(_)) => Err(Failure::Output(io::Error::from(ErrorKind::BrokenPipe))),
         Err(error) => Err(Failure::Said(format!("cannot wait for changes: {error}"))),
     }
 }

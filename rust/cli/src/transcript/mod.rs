@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, ValueEnum};
+use mngr_codex_core::convert::one_shot::LineByLine;
+use mngr_codex_core::convert::{ConvertError, MalformedLine, Options};
 use mngr_codex_core::json::{NO_OBJECT, Tape, Text};
-use mngr_codex_core::reading::atif::{self, About};
-use mngr_codex_core::reading::human::Style;
-use mngr_codex_core::reading::locate::{self, Agent, Target, shown};
-use mngr_codex_core::reading::record::RecordKind;
-use mngr_codex_core::reading::spooled::spool;
-use mngr_codex_core::reading::stream::{CopyError, Line, Place, ReadError};
-use mngr_codex_core::reading::{Record, Role, Selection, Stream, Window};
 use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::input::Input;
 use mngr_codex_core::rollout::lines::Lines;
-use mngr_codex_core::transcript::convert::LineByLine;
-use mngr_codex_core::transcript::{ConvertError, MalformedLine, Options};
+use mngr_codex_core::transcript::atif::{self, About};
+use mngr_codex_core::transcript::human::Style;
+use mngr_codex_core::transcript::locate::{self, Agent, Target, shown};
+use mngr_codex_core::transcript::record::RecordKind;
+use mngr_codex_core::transcript::spool::spool;
+use mngr_codex_core::transcript::stream::{CopyError, Line, Place, ReadError};
+use mngr_codex_core::transcript::{Record, Role, Selection, Stream, Window};
 
 use crate::progress::Progress;
 use crate::streams::complain;

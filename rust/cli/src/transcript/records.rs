@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use mngr_codex_core::json::Text;
 use mngr_codex_core::json::dump::{dump, dump_indented};
 use mngr_codex_core::json::string::in_utf8;
-use mngr_codex_core::reading::human::{Human, Style};
+use mngr_codex_core::transcript::human::{Human, Style};
 
 /// Bytes that are gathered before they are written.
 const ENOUGH: usize = 64 << 10;

@@ -12,13 +12,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::source::Source;
-use crate::disk::write_all_at;
-use crate::lock::{self, LockError};
-use crate::own_file;
-use crate::sealed;
+use crate::convert::Checkpoint as Conversion;
+use crate::files::checksummed;
+use crate::files::lock::{self, LockError};
+use crate::files::open;
+use crate::files::positional::read_at;
+use crate::files::positional::write_all_at;
+use crate::files::slots::Form;
 use crate::state_dir::StateDir;
-use crate::transcript::Checkpoint as Conversion;
-use crate::two_places::{Form, read_at};
 
 /// The form of the checkpoint in its file. Tests copy that file often.
 const FORM: Form = Form { version: 1, second: if cfg!(test) { 128 << 10 } else { 4 << 20 }, first_read: 16 << 10 };
@@ -90,17 +91,17 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// Locks the file, which is made where it is missing; waits no longer than `patience`.
+    /// Locks the file, which is made where it is missing; waits no longer than `timeout`.
     ///
     /// # Errors
     ///
     /// [`LockError`]
-    pub fn open(dir: &StateDir, patience: Duration) -> Result<Self, LockError> {
+    pub fn open(dir: &StateDir, timeout: Duration) -> Result<Self, LockError> {
         let path = dir.following();
         loop {
-            let mut options = own_file::options();
-            let file = own_file::open_or_make(dir, &path, options.read(true).write(true).create(true).truncate(false))?;
-            lock::exclusive_in_turn(&file, &dir.following_queue(), patience)?;
+            let mut options = open::options();
+            let file = open::open_or_make(dir, &path, options.read(true).write(true).create(true).truncate(false))?;
+            lock::exclusive_in_turn(&file, &dir.following_queue(), timeout)?;
             // Someone may have removed it meanwhile: then this is the lock of nobody.
             let (locked, there) = (file.metadata()?, fs::metadata(&path));
             if there.is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino())) {
@@ -132,7 +133,7 @@ impl Locked {
         let length = read_at(&self.file, &mut bytes, INTENT)?;
         let intent = bytes[..length].split_first().and_then(|(size, rest)| {
             let sealed = rest.get(..usize::from(*size))?;
-            let (number, intent) = sealed::open::<(u64, Intent)>(FORM.version, sealed).ok()?;
+            let (number, intent) = checksummed::open::<(u64, Intent)>(FORM.version, sealed).ok()?;
             (number == found.number).then_some(intent)
         });
         Ok(Found { number: found.number, checkpoint: found.state, intent, is_broken: false })
@@ -144,7 +145,7 @@ impl Locked {
     ///
     /// What the system says.
     pub fn write_intent(&self, number: u64, intent: Intent) -> io::Result<()> {
-        let sealed = sealed::seal(FORM.version, &(number, intent));
+        let sealed = checksummed::seal(FORM.version, &(number, intent));
         let size = u8::try_from(sealed.len()).map_err(io::Error::other)?;
         write_all_at(&self.file, &[&[size], &sealed[..]].concat(), INTENT)
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::pass::{FollowError, Follower, Until};
 use crate::event_log::{Level, log};
-use crate::lock::LockError;
+use crate::files::lock::LockError;
 use crate::state_dir::StateDir;
 
 /// How long a hook goes on, where nobody says otherwise. Codex waits for its hooks.

@@ -16,6 +16,5 @@ pub mod pass;
 pub mod source;
 pub mod transcripts;
 pub mod watcher;
-pub mod watches;
 
 pub use pass::{FollowError, Followed, Follower, Until};

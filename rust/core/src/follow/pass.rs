@@ -10,14 +10,14 @@ use super::checkpoint::{Checkpoint, Extent, Intent, Locked};
 use super::known_lines::KnownLines;
 use super::source::{Copied, Opened, Section, Source, Stamp};
 use super::transcripts::Transcript;
+use crate::convert::attribution::Reread;
+use crate::convert::{Converter, End, OutputError, command};
 use crate::event_log::{Level, log};
-use crate::lifecycle::healing::Hearing;
-use crate::lock::LockError;
+use crate::files::lock::LockError;
+use crate::lifecycle::reconcile::LineListener;
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{Line, Lines};
 use crate::state_dir::StateDir;
-use crate::transcript::attribution::Reread;
-use crate::transcript::{Converter, End, OutputError, command};
 
 /// Bytes that a step copies, but for a line that is longer. Tests make many steps.
 const STEP: u64 = if cfg!(test) { 700 } else { 8 << 20 };
@@ -141,7 +141,7 @@ impl Follower {
         Self { dir, agent_id, live: None }
     }
 
-    /// Makes one pass; waits for others that make one no longer than `patience`. The lines are heard as they are copied,
+    /// Makes one pass; waits for others that make one no longer than `timeout`. The lines are heard as they are copied,
     /// as far as they are those that `hearing` waits for.
     ///
     /// # Errors
@@ -150,14 +150,14 @@ impl Follower {
     pub fn pass(
         &mut self,
         until: Until,
-        patience: Duration,
-        hearing: Option<&mut Hearing>,
+        timeout: Duration,
+        hearing: Option<&mut LineListener>,
     ) -> Result<Followed, FollowError> {
         if !self.dir.path().is_dir() {
             return Err(FollowError::NoStateDir(self.dir.path().to_owned()));
         }
         let path = self.dir.following();
-        let locked = Locked::open(&self.dir, patience).map_err(|source| FollowError::Lock { path, source })?;
+        let locked = Locked::open(&self.dir, timeout).map_err(|source| FollowError::Lock { path, source })?;
         let (dir, agent_id) = (&self.dir, &self.agent_id);
         let mut pass = match self.live.take().filter(|live| live.is_current(&locked, dir)) {
             Some(live) => Pass { dir, locked: &locked, live, hearing: None },
@@ -168,7 +168,7 @@ impl Follower {
         };
         pass.hearing = hearing;
         let before = (pass.live.raw.length(), pass.live.common_length());
-        let is_complete = pass.run(until).inspect_err(|_| pass.cut_half_lines())?;
+        let is_complete = pass.run(until).inspect_err(|_| pass.cut_partial_lines())?;
         let live = pass.live;
         let (raw, common) = (live.raw.length(), live.common_length());
         self.live = Some(live);
@@ -226,7 +226,7 @@ struct Pass<'p> {
     dir: &'p StateDir,
     locked: &'p Locked,
     live: Live,
-    hearing: Option<&'p mut Hearing>,
+    hearing: Option<&'p mut LineListener>,
 }
 
 /// What a step came to.
@@ -276,7 +276,7 @@ impl<'p> Pass<'p> {
         let mut pass = Self { dir, locked, live, hearing: None };
         let intent = found.intent.filter(|_| is_whole);
         let is_settled = is_new || (is_whole && intent.is_none());
-        pass.take_up(from, intent, is_settled).inspect_err(|_| pass.cut_half_lines())?;
+        pass.take_up(from, intent, is_settled).inspect_err(|_| pass.cut_partial_lines())?;
         Ok(Some(pass))
     }
 
@@ -296,11 +296,11 @@ impl<'p> Pass<'p> {
 
     /// Leaves no half line behind, where that can be helped. Whole ones stay: who reads them has seen them, and the next
     /// pass compares them with what was intended.
-    fn cut_half_lines(&mut self) {
+    fn cut_partial_lines(&mut self) {
         let Checkpoint { raw, common, .. } = self.live.checkpoint;
-        let _ = self.live.raw.cut_half_line(raw.length);
+        let _ = self.live.raw.cut_partial_line(raw.length);
         if let Some(transcript) = self.live.common_mut() {
-            let _ = transcript.cut_half_line(common.length);
+            let _ = transcript.cut_partial_line(common.length);
         }
     }
 

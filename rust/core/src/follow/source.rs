@@ -6,9 +6,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::fingerprint::{Fingerprint, HASHED, hash};
+use crate::files::fingerprint::{Fingerprint, HASHED, hash};
+use crate::files::positional::read_at;
 use crate::rollout::input::Input;
-use crate::two_places::read_at;
 use serde::{Deserialize, Serialize};
 
 /// Bytes that are looked through at a time for the end of a line.

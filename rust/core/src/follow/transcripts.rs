@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::checkpoint::Extent;
 use super::source::last_line_end;
-use crate::disk::write_all_at;
-use crate::fingerprint;
-use crate::own_file;
+use crate::files::fingerprint;
+use crate::files::open;
+use crate::files::positional::read_at;
+use crate::files::positional::write_all_at;
 use crate::state_dir::StateDir;
-use crate::two_places::read_at;
 
 /// Bytes that are compared at a time.
 const CHUNK: usize = 64 << 10;
@@ -35,8 +35,8 @@ impl Transcript {
     ///
     /// What the system says.
     pub fn open(dir: &StateDir, path: &Path) -> io::Result<Self> {
-        let mut options = own_file::options();
-        let file = own_file::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false))?;
+        let mut options = open::options();
+        let file = open::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false))?;
         let found = file.metadata()?.size();
         Ok(Self { file, length: 0, found, is_cut: false })
     }
@@ -142,7 +142,7 @@ impl Transcript {
     /// # Errors
     ///
     /// What the system says.
-    pub fn cut_half_line(&mut self, start: u64) -> io::Result<()> {
+    pub fn cut_partial_line(&mut self, start: u64) -> io::Result<()> {
         self.found = self.file.metadata()?.size();
         self.go_back_to(start);
         self.keep_whole_lines()

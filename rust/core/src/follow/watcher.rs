@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 
 use super::pass::{FollowError, Followed, Follower, Until};
 use super::source::Opened;
-use super::watches::{Untold, Watched, Watches, Woken};
 use crate::event_log::{Level, log};
-use crate::lifecycle::healing::Hearing;
+use crate::files::lock::{self, LockError};
 use crate::lifecycle::marker::{self, MarkerError};
+use crate::lifecycle::reconcile::LineListener;
 use crate::lifecycle::state::State;
-use crate::lock::{self, LockError};
 use crate::state_dir::StateDir;
+use crate::watch::{WakeUp, WatchUnavailable, Watched, Watches};
 
 /// How long a pass goes on before it lets others have the lock: a hook that ends a turn, say.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// How long a pass waits for another one, where nobody says otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a watcher that has more to do lets others go first.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ pub struct Watcher {
     follower: Follower,
     watches: Watches,
     /// Why files are looked at every so often, as far as that was said.
-    told: Option<Untold>,
+    told: Option<WatchUnavailable>,
 }
 
 impl Watcher {
@@ -66,13 +66,13 @@ impl Watcher {
         Self { follower: Follower::new(dir.clone()), dir, watches: Watches::default(), told: None }
     }
 
-    /// Brings transcripts and marker up to date; waits for others that do no longer than `patience`.
+    /// Brings transcripts and marker up to date; waits for others that do no longer than `timeout`.
     ///
     /// # Errors
     ///
     /// [`WatchError`]; what could be done was done.
-    pub fn once(&mut self, is_final: bool, patience: Duration) -> Result<Followed, WatchError> {
-        self.once_while(is_final, patience, &mut || true)
+    pub fn once(&mut self, is_final: bool, timeout: Duration) -> Result<Followed, WatchError> {
+        self.once_while(is_final, timeout, &mut || true)
     }
 
     /// As [`Watcher::once`], for as long as `goes_on` says so; it is asked some fifty times a second.
@@ -83,14 +83,14 @@ impl Watcher {
     pub fn once_while(
         &mut self,
         is_final: bool,
-        patience: Duration,
+        timeout: Duration,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Followed, WatchError> {
         let mut all = Followed::default();
         // A rollout that a hook names behind the pass is copied by another one.
         for is_last in [false, true] {
             let mut hearing = marker::listen(&self.dir).unwrap_or_default();
-            let followed = match self.follow(is_final, patience, goes_on, hearing.as_mut()) {
+            let followed = match self.follow(is_final, timeout, goes_on, hearing.as_mut()) {
                 Err(error @ (WatchError::Stopped | WatchError::Follow(FollowError::NoStateDir(_)))) => {
                     return Err(error);
                 }
@@ -139,22 +139,22 @@ impl Watcher {
     fn follow(
         &mut self,
         is_final: bool,
-        patience: Duration,
+        timeout: Duration,
         goes_on: &mut dyn FnMut() -> bool,
-        mut hearing: Option<&mut Hearing>,
+        mut hearing: Option<&mut LineListener>,
     ) -> Result<Followed, WatchError> {
         let mut all = Followed::default();
         let mut waiting_since = Instant::now();
         while goes_on() {
             let deadline = Some(Instant::now() + SLICE);
-            let left = patience.saturating_sub(waiting_since.elapsed());
+            let left = timeout.saturating_sub(waiting_since.elapsed());
             let until = Until { deadline, is_final, is_brief: false };
             let followed = match self.follower.pass(until, left.min(PATIENCE_AT_ONCE), hearing.as_deref_mut()) {
-                Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < patience => {
+                Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < timeout => {
                     continue;
                 }
                 Err(FollowError::Lock { path, source: LockError::Held(_) }) => {
-                    return Err(FollowError::Lock { path, source: LockError::Held(patience) }.into());
+                    return Err(FollowError::Lock { path, source: LockError::Held(timeout) }.into());
                 }
                 followed => followed?,
             };
@@ -180,7 +180,7 @@ impl Watcher {
         let state = marker::read(&self.dir).unwrap_or_default();
         self.watches.set(self.wanted(&state));
         self.say_untold();
-        match self.once(false, PATIENCE) {
+        match self.once(false, LOCK_TIMEOUT) {
             Err(WatchError::Follow(error @ FollowError::NoStateDir(_))) => return Err(error.into()),
             Err(error) => drop(log(&self.dir, Level::Error, &format!("watch: {error}"))),
             Ok(followed) if followed.raw_bytes > LARGE => {
@@ -202,8 +202,8 @@ impl Watcher {
             return Err(FollowError::NoStateDir(self.dir.path().to_owned()).into());
         }
         match self.watches.wait(others)? {
-            Woken::Change => Ok(None),
-            Woken::Ready(place) => Ok(Some(place)),
+            WakeUp::Change => Ok(None),
+            WakeUp::Ready(place) => Ok(Some(place)),
         }
     }
 

@@ -126,7 +126,7 @@ impl Run {
             _ => payload.transcript,
         };
         let rollout = rollout.unwrap_or_default();
-        // Signs of life in the rollout are those beyond what it holds now.
+        // Signals of life in the rollout are those beyond what it holds now.
         let is_stop = matches!(event, Event::Stop | Event::SubagentStop);
         let rollout_size = match &rollout {
             _ if !is_stop => 0,

@@ -10,10 +10,10 @@ use crate::event_log::{Level, log};
 use crate::rollout::ids::{ThreadId, TurnId};
 use crate::state_dir::StateDir;
 
-use super::healing::{self, Hearing, Known, Signs};
+use super::deferred::put_off;
 use super::hook::{Event, Run};
 use super::payload::{Payload, PayloadError};
-use super::put_off::put_off;
+use super::reconcile::{self, Known, LineListener, Signals};
 use super::state::{Source, State, Subagent, Thread, Who};
 use super::store::{Store, StoreError};
 
@@ -21,7 +21,7 @@ use super::store::{Store, StoreError};
 const HOOK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long anything else does.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of a rollout's end a hook reads, in bytes: what came last, in some milliseconds whatever the size.
 const MOST_FOR_HOOK: u64 = 4 << 20;
@@ -97,8 +97,8 @@ fn take_what_was_put_off(dir: &StateDir) -> Result<(), MarkerError> {
     Ok(())
 }
 
-fn apply(dir: &StateDir, run: &Run, patience: Duration) -> Result<(), MarkerError> {
-    let mut store = Store::open(dir, patience)?;
+fn apply(dir: &StateDir, run: &Run, timeout: Duration) -> Result<(), MarkerError> {
+    let mut store = Store::open(dir, timeout)?;
     let mut state = current(dir, &mut store);
     take_run(dir, &mut state, run);
     store.save(state)?;
@@ -122,7 +122,7 @@ fn look_at_root(dir: &StateDir, state: &mut State) {
     }
     let root = ToRead::new(Who::Root, &state.root, &state.session);
     let known = root.known.clone();
-    match healing::read_end(Path::new(&root.path), MOST_FOR_HOOK, &known) {
+    match reconcile::read_end(Path::new(&root.path), MOST_FOR_HOOK, &known) {
         Ok(signs) => {
             let is_end_alone = signs.read == known.read;
             root.take(signs, state);
@@ -169,7 +169,7 @@ fn current(dir: &StateDir, store: &mut Store<'_>) -> State {
 /// [`MarkerError::Store`]
 pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
     heal(dir, None, &|_| None)?;
-    let mut store = Store::open(dir, PATIENCE)?;
+    let mut store = Store::open(dir, LOCK_TIMEOUT)?;
     let state = current(dir, &mut store);
     store.save_all(state)?;
     drop(store);
@@ -182,10 +182,10 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
 /// # Errors
 ///
 /// [`MarkerError::Store`]
-pub fn listen(dir: &StateDir) -> Result<Option<Hearing>, MarkerError> {
+pub fn listen(dir: &StateDir) -> Result<Option<LineListener>, MarkerError> {
     let state = read(dir)?;
     let root = ToRead::new(Who::Root, &state.root, &state.session);
-    Ok((!root.path.is_empty()).then(|| Hearing::new(root.path.into(), root.known)))
+    Ok((!root.path.is_empty()).then(|| LineListener::new(root.path.into(), root.known)))
 }
 
 /// Takes in what was heard and what else the rollouts say since they were last read, as one who follows them does again and
@@ -195,7 +195,7 @@ pub fn listen(dir: &StateDir) -> Result<Option<Hearing>, MarkerError> {
 /// # Errors
 ///
 /// [`MarkerError::Store`]
-pub fn follow(dir: &StateDir, heard: Option<Hearing>, copied: &Copied<'_>) -> Result<State, MarkerError> {
+pub fn follow(dir: &StateDir, heard: Option<LineListener>, copied: &Copied<'_>) -> Result<State, MarkerError> {
     heal(dir, heard, copied)?;
     take_what_was_put_off(dir)?;
     read(dir)
@@ -225,14 +225,14 @@ fn reset_where(dir: &StateDir, is_wanted: impl Fn(&State) -> bool) -> Result<(),
         return Ok(());
     }
     let latest = heal(dir, None, &|_| None)?;
-    let mut store = Store::open(dir, PATIENCE)?;
+    let mut store = Store::open(dir, LOCK_TIMEOUT)?;
     let mut state = current(dir, &mut store);
     if !is_wanted(&state) {
         store.save(state)?;
         drop(store);
         return take_what_was_put_off(dir);
     }
-    let read = healing::size(Path::new(&state.root.rollout)).ok();
+    let read = reconcile::size(Path::new(&state.root.rollout)).ok();
     state.reset(&latest, read);
     store.save_all(state)?;
     drop(store);
@@ -271,7 +271,7 @@ impl ToRead {
 
     /// Takes in what was read; `false` where another process has read some of it meanwhile, so that it must be read
     /// again, or another rollout is current.
-    fn take(self, signs: Signs, state: &mut State) -> bool {
+    fn take(self, signs: Signals, state: &mut State) -> bool {
         let Some(thread) = state.thread_mut(&self.who) else { return true };
         let is_current = thread.rollout.is_empty() || thread.rollout == self.path;
         // Of a turn that was stopped meanwhile it matters what names it.
@@ -303,7 +303,7 @@ const MOST_READINGS: u32 = 16;
 /// without the lock: a hook need not wait for a large one, and what a line says does not depend on when it is said.
 ///
 /// What was `heard` of the root's is taken in first.
-fn heal(dir: &StateDir, mut heard: Option<Hearing>, copied: &Copied<'_>) -> Result<TurnId, MarkerError> {
+fn heal(dir: &StateDir, mut heard: Option<LineListener>, copied: &Copied<'_>) -> Result<TurnId, MarkerError> {
     let mut latest = TurnId::default();
     for _ in 0..MOST_READINGS {
         let (found, is_all) = heal_once(dir, heard.take(), copied)?;
@@ -318,8 +318,8 @@ fn heal(dir: &StateDir, mut heard: Option<Hearing>, copied: &Copied<'_>) -> Resu
 }
 
 /// As [`heal`]; also whether all that was read could be taken in.
-fn heal_once(dir: &StateDir, heard: Option<Hearing>, copied: &Copied<'_>) -> Result<(TurnId, bool), MarkerError> {
-    let mut store = Store::open(dir, PATIENCE)?;
+fn heal_once(dir: &StateDir, heard: Option<LineListener>, copied: &Copied<'_>) -> Result<(TurnId, bool), MarkerError> {
+    let mut store = Store::open(dir, LOCK_TIMEOUT)?;
     let mut state = current(dir, &mut store);
     let root = ToRead::new(Who::Root, &state.root, &state.session);
     if let Some(signs) = heard.and_then(|heard| heard.signs(Path::new(&root.path), &root.known)) {
@@ -328,7 +328,7 @@ fn heal_once(dir: &StateDir, heard: Option<Hearing>, copied: &Copied<'_>) -> Res
     let (rollouts, roots) = (rollouts(&state), state.root.rollout.clone());
     store.save(state)?;
     drop(store);
-    let mut read: Vec<(ToRead, Signs)> = Vec::new();
+    let mut read: Vec<(ToRead, Signals)> = Vec::new();
     let mut latest = TurnId::default();
     for mut rollout in rollouts {
         if rollout.path.is_empty() {
@@ -337,7 +337,7 @@ fn heal_once(dir: &StateDir, heard: Option<Hearing>, copied: &Copied<'_>) -> Res
         }
         let path = Path::new(&rollout.path);
         let until = if rollout.who == Who::Root { copied(path) } else { None };
-        match healing::read(path, &rollout.known, until.unwrap_or(u64::MAX)) {
+        match reconcile::read(path, &rollout.known, until.unwrap_or(u64::MAX)) {
             Ok(signs) => {
                 if latest.0.is_empty() || latest.is_earlier_than(&signs.latest) {
                     latest = signs.latest.clone();
@@ -352,7 +352,7 @@ fn heal_once(dir: &StateDir, heard: Option<Hearing>, copied: &Copied<'_>) -> Res
     if read.is_empty() {
         return Ok((latest, true));
     }
-    let mut store = Store::open(dir, PATIENCE)?;
+    let mut store = Store::open(dir, LOCK_TIMEOUT)?;
     // Runs that were put off meanwhile come first: what a rollout holds beyond a stop was written after it.
     let mut state = current(dir, &mut store);
     let mut is_all = true;

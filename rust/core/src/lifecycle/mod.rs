@@ -10,12 +10,12 @@
 //! * [`report`]: the state as people and programs read it
 //! * [`marker`]: hook runs, healing and reset as a whole
 
-pub mod healing;
+mod deferred;
 pub mod hook;
 pub mod marker;
-mod markers;
+mod marker_files;
 pub mod payload;
-mod put_off;
+pub mod reconcile;
 pub mod report;
 pub mod state;
 pub mod store;

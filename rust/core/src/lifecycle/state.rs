@@ -4,7 +4,7 @@
 //! counts. Which of two is later is told by their ids (UUIDs of version 7), not by when the news came; but where one
 //! begins in a rollout behind the other it is the later one, even if the clock was put back in between.
 
-use crate::fingerprint::Fingerprint;
+use crate::files::fingerprint::Fingerprint;
 use crate::rollout::ids::{ThreadId, TurnId};
 
 /// Subagents that are remembered. Beyond it those go first that are not in flight, the oldest first.

@@ -12,14 +12,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::lock::{self, LockError};
-use crate::own_file;
+use crate::files::lock::{self, LockError};
+use crate::files::open;
+use crate::files::slots::Form;
 use crate::state_dir::StateDir;
-use crate::two_places::Form;
 
+use super::deferred::Taken;
 use super::hook::Run;
-use super::markers::{self, Markers};
-use super::put_off::Taken;
+use super::marker_files::{self, Markers};
 use super::state::State;
 
 /// The form of the state in its file. No state is as large as a place, with as many subagents as there may be and the
@@ -66,15 +66,15 @@ pub struct Store<'d> {
 }
 
 impl<'d> Store<'d> {
-    /// Locks and reads the state; waits for the lock no longer than `patience`.
+    /// Locks and reads the state; waits for the lock no longer than `timeout`.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub fn open(dir: &'d StateDir, patience: Duration) -> Result<Self, StoreError> {
+    pub fn open(dir: &'d StateDir, timeout: Duration) -> Result<Self, StoreError> {
         let path = dir.lifecycle();
         let file = open_or_make(dir, &path)?;
-        lock(&file, patience, &path)?;
+        lock(&file, timeout, &path)?;
         let mut store =
             Self { dir, file, saved: State::default(), number: 0, is_unsettled: true, damage: None, put_off: None };
         store.load().map_err(io_error(&path))?;
@@ -95,7 +95,9 @@ impl<'d> Store<'d> {
                 store.load().map_err(io_error(&path))?;
                 store.saved
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => markers::from_pointers(dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => {
+                marker_files::from_pointers(dir)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(StoreError::NoStateDir(dir.path().display().to_string()));
             }
@@ -127,7 +129,7 @@ impl<'d> Store<'d> {
         self.number = found.number;
         self.saved = found.state;
         if self.number == 0 {
-            self.saved = markers::from_pointers(self.dir);
+            self.saved = marker_files::from_pointers(self.dir);
             self.damage = found.is_broken.then_some("the lifecycle's state was damaged, or of another version");
         }
         Ok(())
@@ -183,10 +185,10 @@ impl<'d> Store<'d> {
     pub fn pass_rollout(&self, from: &str, to: &str) -> Result<(), StoreError> {
         let saved = &self.saved.root.rollout;
         if from != saved {
-            markers::list_rollout(self.dir, from)?;
+            marker_files::list_rollout(self.dir, from)?;
         }
         // Back where the saved state is: no save will tell.
-        if to == saved { markers::list_rollout(self.dir, to) } else { Ok(()) }
+        if to == saved { marker_files::list_rollout(self.dir, to) } else { Ok(()) }
     }
 
     /// Whether runs were found that were put off.
@@ -212,18 +214,18 @@ impl<'d> Store<'d> {
 }
 
 fn open_or_make(dir: &StateDir, path: &Path) -> Result<File, StoreError> {
-    let mut options = own_file::options();
-    let opened = own_file::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false));
+    let mut options = open::options();
+    let opened = open::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false));
     opened.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if !dir.path().is_dir() => StoreError::NoStateDir(dir.path().display().to_string()),
         _ => io_error(path)(error),
     })
 }
 
-/// Takes the lock, or gives up after `patience`.
-fn lock(file: &File, patience: Duration, path: &Path) -> Result<(), StoreError> {
-    lock::exclusive(file, patience).map_err(|error| match error {
-        LockError::Held(patience) => StoreError::Locked(patience),
+/// Takes the lock, or gives up after `timeout`.
+fn lock(file: &File, timeout: Duration, path: &Path) -> Result<(), StoreError> {
+    lock::exclusive(file, timeout).map_err(|error| match error {
+        LockError::Held(timeout) => StoreError::Locked(timeout),
         LockError::Io(error) => io_error(path)(error),
     })
 }

@@ -62,7 +62,7 @@ pub struct Line<'a> {
 
 /// The lines of an input, in order, each once.
 ///
-/// * A line is what a newline ends. What stands behind the last newline is no line yet: see [`Lines::half_line`].
+/// * A line is what a newline ends. What stands behind the last newline is no line yet: see [`Lines::partial_line`].
 /// * After the end, a further call looks whether the input has grown.
 /// * Memory is the chunk, or the largest line of late where that is larger.
 pub struct Lines<R> {
@@ -163,7 +163,7 @@ impl<R: Read> Lines<R> {
     /// Where the unfinished line behind the last newline starts, and how many bytes of it there are; `None` where
     /// the input ends with a newline.
     #[must_use]
-    pub fn half_line(&self) -> Option<(ByteOffset, u64)> {
+    pub fn partial_line(&self) -> Option<(ByteOffset, u64)> {
         let length = (self.end - self.start) as u64 + self.dropped;
         (length > 0).then_some((ByteOffset(self.offset), length))
     }

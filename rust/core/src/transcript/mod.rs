@@ -1,39 +1,26 @@
-//! Rollout items as records of mngr's common transcript (ATIF v1.7).
+//! Common transcripts read back, also those that other agents wrote.
 //!
-//! A pure function of the input's bytes and the agent's id. Where to find what:
-//!
-//! * [`converter`]: what each kind of line does; the state between two lines
-//! * [`content`]: the text and images of messages and outputs
-//! * [`arguments`]: the arguments of calls
-//! * [`open_calls`]: calls that await their output; [`call_marks`] tells known calls from others
-//! * [`usage`]: token counts as metrics
-//! * [`attribution`]: which call a command belongs to; [`command`]: a command's record;
-//!   [`held_commands`]: those that wait
-//! * [`notice`]: system steps that say in plain words what happened
-//! * [`copied`]: which lines repeat another session's history
-//! * [`event_id`] is the ids of records
-//! * [`record`] is how records are written, [`output`] which of them may go
-//! * [`convert`](mod@convert): a whole input at once
-//! * [`summary`]: what came of it
+//! * [`stream`]: a transcript's files as one stream of lines, from the start
+//! * [`backwards`]: the lines of a file from its end
+//! * [`growing`]: the lines that come behind those
+//! * [`spooled`]: a rollout as a transcript
+//! * [`locate`]: what a user names: a rollout, a transcript, an agent
+//! * [`record`]: what a line says of itself: its kind and role
+//! * [`tail`]: the last records of what stands at a path
+//! * [`selection`]: which records are wanted, and where those begin
 
-pub mod arguments;
-pub mod attribution;
-pub mod call_marks;
-pub mod command;
-pub mod content;
-pub mod convert;
-pub mod converter;
-pub mod copied;
-pub mod event_id;
-pub mod held_commands;
-pub mod notice;
-pub mod open_calls;
-pub mod output;
+pub mod atif;
+pub mod backwards;
+pub mod human;
+pub mod last_records;
+pub mod locate;
 pub mod record;
-pub mod summary;
-pub mod usage;
+pub mod selection;
+pub mod spool;
+pub mod stream;
+pub mod tail_follow;
+pub mod terminal;
 
-pub use convert::{ConvertError, Options, convert};
-pub use converter::{Checkpoint, Converter, End};
-pub use output::{OutputError, temporary_folder};
-pub use summary::{MalformedLine, Summary};
+pub use record::{Record, Role};
+pub use selection::{Selection, Window};
+pub use stream::{Line, Place, ReadError, Stream};

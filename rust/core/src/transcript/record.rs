@@ -1,120 +1,161 @@
-//! The form of records: compact JSON, one a line, the framing first.
+//! What a line of a transcript says of itself.
 
-use super::event_id::{Digest16, IdKind};
-use super::output::Output;
+use std::fmt;
 
-/// Who writes these records, the `emitter` of each.
-pub const EMITTER: &str = "codex/common_transcript";
+use crate::json::{Kind, Malformed, Tape, Text, Value, scan, string};
 
-/// The revision of ATIF that the records follow; mngr 0.3.0 pins this one.
-pub const SCHEMA_VERSION: &str = "ATIF-v1.7";
-
-/// What pieces of a record are appended to.
-pub trait Push {
-    /// Appends a piece.
-    fn push(&mut self, piece: &[u8]);
-}
-
-impl Push for Vec<u8> {
-    #[inline]
-    fn push(&mut self, piece: &[u8]) {
-        self.extend_from_slice(piece);
-    }
-}
-
-impl<W: std::io::Write> Push for Output<W> {
-    #[inline]
-    fn push(&mut self, piece: &[u8]) {
-        Output::push(self, piece);
-    }
-}
-
-/// Who a step is from.
+/// Whose record it is, as mngr's `--role` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The user.
+pub enum Role {
+    /// A step of the user.
     User,
-    /// Codex itself.
-    System,
-    /// The model.
+    /// A step of the model.
     Agent,
+    /// A step of the program that runs the model.
+    System,
+    /// An observation: what tools gave.
+    Tool,
 }
 
-impl Source {
-    /// A step's members from its source to its message.
-    const fn opening(self) -> &'static [u8] {
+impl Role {
+    /// All roles, in the order in which mngr's help names them.
+    pub const ALL: [Self; 4] = [Self::User, Self::Agent, Self::System, Self::Tool];
+
+    /// The role's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::User => b"\",\"source\":\"user\",\"message\":\"",
-            Self::System => b"\",\"source\":\"system\",\"message\":\"",
-            Self::Agent => b"\",\"source\":\"agent\",\"message\":\"",
+            Self::User => "user",
+            Self::Agent => "agent",
+            Self::System => "system",
+            Self::Tool => "tool",
         }
     }
 }
 
-/// What a record says of its origin: its id and its time.
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// The first of a stream.
+    Header,
+    /// A step of somebody; `None` where it does not say of whom.
+    Step(Option<Role>),
+    /// Results of calls.
+    Observation,
+    /// A record as mngr's emitters wrote it before version 0.2 (mngr 0.3.0, `agents/common_transcript_records.py`).
+    Retired,
+    /// Anything else.
+    Other,
+}
+
+impl RecordKind {
+    /// Whose record it is.
+    #[must_use]
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            Self::Step(role) => role,
+            Self::Observation => Some(Role::Tool),
+            Self::Header | Self::Retired | Self::Other => None,
+        }
+    }
+}
+
+/// A line that is a JSON object.
 #[derive(Clone, Copy)]
-pub struct Origin<'a> {
-    /// The id's hash.
-    pub digest: Digest16,
-    /// The id's last part.
-    pub kind: IdKind,
-    /// ISO 8601.
-    pub timestamp: &'a [u8],
+pub struct Record<'a> {
+    text: Text<'a>,
+    tape: &'a Tape,
 }
 
-impl Origin<'_> {
-    /// Appends the event id.
-    pub fn push_id(&self, out: &mut impl Push) {
-        out.push(&self.digest.event_id());
-        out.push(self.kind.name().as_bytes());
+impl<'a> Record<'a> {
+    /// Reads a line.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] where it is not a JSON object.
+    pub fn read(text: Text<'a>, tape: &'a mut Tape) -> Result<Self, Malformed> {
+        scan(text, tape)?;
+        Ok(Self { text, tape })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> RecordKind {
+        let (mut kind, mut source) = (None, None);
+        for value in self.tape.children(self.tape.root()) {
+            match value.key_name(self.text) {
+                b"type" => kind = Some(value),
+                b"source" => source = Some(value),
+                key if key.contains(&b'\\') => match decoded(key).as_slice() {
+                    b"type" => kind = Some(value),
+                    b"source" => source = Some(value),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        match kind.and_then(|kind| self.string_of(kind)).as_deref() {
+            Some(b"step") => {
+                let source = source.and_then(|source| self.string_of(source));
+                let is_source = |role: &Role| source.as_deref() == Some(role.name().as_bytes());
+                // No step is a tool's.
+                RecordKind::Step(Role::ALL[..3].iter().copied().find(is_source))
+            }
+            Some(b"observation") => RecordKind::Observation,
+            Some(b"header") => RecordKind::Header,
+            Some(b"user_message" | b"assistant_message" | b"tool_result") => RecordKind::Retired,
+            _ => RecordKind::Other,
+        }
+    }
+
+    /// The line.
+    #[must_use]
+    pub fn text(&self) -> Text<'a> {
+        self.text
+    }
+
+    /// The scanned values.
+    #[must_use]
+    pub fn tape(&self) -> &'a Tape {
+        self.tape
+    }
+
+    /// The value of a member; of several of one name the last, as Python has it.
+    #[must_use]
+    pub fn member(&self, name: &[u8]) -> Option<&'a Value> {
+        let is_it = |value: &&Value| {
+            let key = value.key_name(self.text);
+            key == name || (key.contains(&b'\\') && decoded(key) == name)
+        };
+        self.tape.children(self.tape.root()).filter(is_it).last()
+    }
+
+    /// The text of a member that is a string.
+    #[must_use]
+    pub fn string(&self, name: &[u8]) -> Option<std::borrow::Cow<'a, [u8]>> {
+        self.string_of(self.member(name)?)
+    }
+
+    fn string_of(&self, value: &'a Value) -> Option<std::borrow::Cow<'a, [u8]>> {
+        if value.kind != Kind::String {
+            return None;
+        }
+        let raw = value.raw(self.text);
+        Some(if value.content.has_escape() { decoded(raw).into() } else { raw.into() })
     }
 }
 
-/// Appends the header of the agent's transcript.
-pub fn push_header(out: &mut impl Push, agent_id: &[u8]) {
-    let digest = Digest16::of(&[agent_id, b":", EMITTER.as_bytes()]);
-    out.push(b"{\"type\":\"header\",\"event_id\":\"header-");
-    out.push(&digest.hex());
-    out.push(b"\",\"emitter\":\"codex/common_transcript\",\"schema_version\":\"");
-    out.push(SCHEMA_VERSION.as_bytes());
-    out.push(b"\"}\n");
+fn decoded(content: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    string::decode(content, &mut text);
+    text
 }
 
-/// Appends a step up to and with the quote before its message.
-pub fn open_step(out: &mut impl Push, origin: &Origin<'_>, source: Source) {
-    out.push(b"{\"type\":\"step\",\"event_id\":\"");
-    push_origin(out, origin);
-    out.push(source.opening());
-}
-
-/// Appends the id, the emitter and the timestamp.
-fn push_origin(out: &mut impl Push, origin: &Origin<'_>) {
-    origin.push_id(out);
-    out.push(b"\",\"emitter\":\"codex/common_transcript\",\"timestamp\":\"");
-    out.push(origin.timestamp);
-}
-
-/// Appends the end of a step.
-pub fn close_step(out: &mut impl Push, is_copied: bool) {
-    if is_copied {
-        out.push(b",\"is_copied_context\":true");
-    }
-    out.push(b"}\n");
-}
-
-/// Appends an observation of one result up to and with the quote before its content; `call` is escaped.
-pub fn open_observation(out: &mut impl Push, origin: &Origin<'_>, call: &[u8]) {
-    out.push(b"{\"type\":\"observation\",\"event_id\":\"");
-    push_origin(out, origin);
-    out.push(b"\",\"results\":[{\"source_call_id\":\"");
-    out.push(call);
-    out.push(b"\",\"content\":\"");
-}
-
-/// Appends the end of an observation, behind the members of its result's `extra`, of which there is one at least.
-pub fn close_observation(out: &mut impl Push, is_copied: bool) {
-    if is_copied {
-        out.push(b",\"is_copied_context\":true");
-    }
-    out.push(b"}}]}\n");
-}
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ use proptest::test_runner::RngSeed;
 use tempfile::TempDir;
 
 use super::*;
-use crate::disk;
-use crate::transcript::Converter;
+use crate::convert::Converter;
+use crate::files::positional;
 
 /// What happens.
 #[derive(Clone, Debug)]
@@ -330,7 +330,7 @@ impl World {
 
     /// Makes a pass that may fail in the middle; what is there then is the beginning of what is to be.
     fn follow_on_a_full_disk(&mut self, who: Who, bytes: usize) {
-        match disk::full::after(bytes, || self.pass(who, false)) {
+        match positional::full::after(bytes, || self.pass(who, false)) {
             Ok(_) => self.check(false),
             Err(FollowError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
                 let (raw, common) = self.transcripts();

@@ -289,7 +289,7 @@ fn a_rollout_that_is_gone_or_cannot_be_read_leaves_the_hooks_to_tell() {
 fn a_hook_that_cannot_get_the_lock_is_made_up_for_by_the_next() {
     let world = World::new();
     world.hook(Event::SessionStart, 2);
-    let store = Store::open(&world.dir, PATIENCE).expect("can be had");
+    let store = Store::open(&world.dir, LOCK_TIMEOUT).expect("can be had");
     let payload = world.payload(ROOT, 2).to_string();
     let refused = run_hook(&world.dir, Event::UserPromptSubmit, payload.as_bytes(), |_| {});
     assert!(matches!(refused, Err(MarkerError::PutOff(_))));

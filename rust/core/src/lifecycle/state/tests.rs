@@ -558,7 +558,7 @@ impl Model {
     }
 }
 
-/// Signs that make no turn known.
+/// Signals that make no turn known.
 fn is_of_others(sign: Sign) -> bool {
     matches!(sign, Sign::Named { .. } | Sign::RolledBack)
 }

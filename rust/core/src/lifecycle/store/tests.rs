@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::files::slots::{self, HEADER};
+use crate::lifecycle::deferred::put_off;
 use crate::lifecycle::hook::Event;
-use crate::lifecycle::markers::{names_in, remove};
-use crate::lifecycle::put_off::put_off;
+use crate::lifecycle::marker_files::{names_in, remove};
 use crate::lifecycle::state::{Sign, Source, Thread, Who};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
-use crate::two_places::{self, HEADER};
 
 /// As long as a test may take.
 const LONG: Duration = Duration::from_secs(600);
@@ -188,7 +188,7 @@ fn saved(states: &[&State]) -> Vec<u8> {
 /// Where the place of the `number`th state starts and ends.
 fn place(bytes: &[u8], number: u64) -> std::ops::Range<usize> {
     let start = usize::try_from(FORM.place_of(number)).expect("small");
-    let (_, found, size) = two_places::split(*bytes[start..].first_chunk().expect("is there"));
+    let (_, found, size) = slots::split(*bytes[start..].first_chunk().expect("is there"));
     assert_eq!(found, number);
     start..start + HEADER + size
 }
@@ -412,8 +412,8 @@ fn states_of_any_size_that_may_be_are_kept() {
 fn the_lock_is_waited_for_and_given_up() {
     let (_folder, dir) = folder();
     let mut store = Store::open(&dir, Duration::ZERO).expect("can be had");
-    for patience in [Duration::ZERO, Duration::from_millis(5)] {
-        assert!(matches!(Store::open(&dir, patience), Err(StoreError::Locked(told)) if told == patience));
+    for timeout in [Duration::ZERO, Duration::from_millis(5)] {
+        assert!(matches!(Store::open(&dir, timeout), Err(StoreError::Locked(told)) if told == timeout));
     }
     std::thread::scope(|scope| {
         let other = scope.spawn(|| Store::open(&dir, LONG).expect("can be had").state().clone());

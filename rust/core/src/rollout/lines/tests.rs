@@ -85,8 +85,8 @@ fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
     match lines.next_line() {
         Ok(None) => {
             assert!(wanted.len() <= limit);
-            let half_line = (!wanted.is_empty()).then_some((ByteOffset(offset), wanted.len() as u64));
-            assert_eq!(lines.half_line(), half_line);
+            let partial_line = (!wanted.is_empty()).then_some((ByteOffset(offset), wanted.len() as u64));
+            assert_eq!(lines.partial_line(), partial_line);
             assert_eq!(lines.bytes_read(), bytes.len() as u64);
             assert!(matches!(lines.next_line(), Ok(None)), "the end stays");
         }
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_appended_after_the_end_goes_on_with_the_half_line(
+    fn what_is_appended_after_the_end_goes_on_with_the_partial_line(
         parts in prop::collection::vec("[{a\n]{0,12}", 1..8),
         sizes in sizes(),
     ) {
@@ -186,7 +186,7 @@ proptest! {
             }
         }
         prop_assert_eq!(given, wanted.into_iter().map(|(at, line)| (at, line.to_vec())).collect::<Vec<_>>());
-        prop_assert_eq!(lines.half_line(), (!half.1.is_empty()).then_some((ByteOffset(half.0), half.1.len() as u64)));
+        prop_assert_eq!(lines.partial_line(), (!half.1.is_empty()).then_some((ByteOffset(half.0), half.1.len() as u64)));
     }
 }
 
@@ -292,7 +292,7 @@ fn a_failing_read_is_told_with_how_far_the_input_was_read() {
     }
     // Nothing was lost by it.
     assert!(lines.next_line().expect("the end").is_none());
-    assert_eq!(lines.half_line(), Some((ByteOffset(5), 4)));
+    assert_eq!(lines.partial_line(), Some((ByteOffset(5), 4)));
 }
 
 #[test]
@@ -323,11 +323,11 @@ fn an_object_behind_much_white_space_is_an_object() {
 }
 
 #[test]
-fn a_half_line_of_junk_is_told_with_its_whole_length() {
+fn a_partial_line_of_junk_is_told_with_its_whole_length() {
     let mut lines = Lines::new(b"a\n".chain(io::repeat(b'x').take(5 << 20)), DEFAULT_LINE_LIMIT);
     assert!(lines.next_line().expect("no error").is_some());
     assert!(lines.next_line().expect("no error").is_none());
-    assert_eq!(lines.half_line(), Some((ByteOffset(2), 5 << 20)));
+    assert_eq!(lines.partial_line(), Some((ByteOffset(2), 5 << 20)));
     assert_eq!(lines.bytes_read(), 2 + (5 << 20));
 }
 

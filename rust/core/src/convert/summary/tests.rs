@@ -1,0 +1,82 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    #[test]
+    fn lines_are_counted_by_the_name_of_their_kind(
+        kinds in prop::collection::vec(("[ab]{1,20}", "[ab/]{0,20}", "[ab]{0,3}"), 0..200),
+    ) {
+        let mut summary = Summary::default();
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        let mut order = Vec::new();
+        for (one, two, three) in &kinds {
+            let parts = [one, two, three];
+            summary.add_skipped(parts.map(String::as_bytes));
+            let name = parts.into_iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("/");
+            let count = counts.entry(name.clone()).or_default();
+            if *count == 0 {
+                order.push(name);
+            }
+            *count += 1;
+        }
+        let wanted: Vec<(String, u64)> = order.into_iter().map(|name| (name.clone(), counts[&name])).collect();
+        prop_assert_eq!(summary.skipped, wanted);
+    }
+}
+
+#[test]
+fn names_from_the_input_are_bounded_and_all_lines_are_counted() {
+    let mut summary = Summary::default();
+    for number in 0..2000 {
+        for _ in 0..2 {
+            let name = format!("{number}{}", "x".repeat(number));
+            summary.add_skipped([b"event_msg", name.as_bytes(), "ä".repeat(40).as_bytes()]);
+        }
+    }
+    assert_eq!(summary.skipped.len(), MOST_KINDS + 1);
+    assert_eq!(summary.skipped.iter().map(|(_, count)| count).sum::<u64>(), 4000);
+    assert!(summary.skipped.iter().all(|(name, _)| name.len() <= 3 * (LONGEST_NAME + 3)));
+    assert_eq!(summary.skipped.last(), Some(&("others".to_owned(), 2 * (2000 - MOST_KINDS as u64))));
+    // Those with a name of their own are still counted under it.
+    summary.add_skipped([b"event_msg", b"0", "ä".repeat(40).as_bytes()]);
+    assert_eq!(summary.skipped[0].1, 3);
+}
+
+#[test]
+fn names_that_differ_in_their_middle_only_are_told_apart() {
+    let mut summary = Summary::default();
+    for middle in ["one", "two", "one"] {
+        summary.add_skipped([b"event_msg", format!("beginning_{middle}_and_its_end").as_bytes(), b""]);
+    }
+    let wanted =
+        [("event_msg/beginning_one_and_its_end".to_owned(), 2), ("event_msg/beginning_two_and_its_end".to_owned(), 1)];
+    assert_eq!(summary.skipped, wanted);
+}
+
+#[test]
+fn of_many_malformed_lines_the_first_are_kept_and_all_are_counted() {
+    let mut summary = Summary::default();
+    for number in 0..100 {
+        summary.add_malformed(MalformedLine { offset: ByteOffset(number), at: 0, why: "why" });
+    }
+    assert_eq!(summary.malformed, 100);
+    let offsets: Vec<u64> = summary.malformed_lines.iter().map(|line| line.offset.0).collect();
+    assert_eq!(offsets, (0..MOST_PLACES as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn it_is_told_in_one_line() {
+    let mut summary = Summary { lines: 31, records: 12, malformed: 1, ..Summary::default() };
+    assert_eq!(summary.to_string(), "31 lines read, 12 records written, 1 lines malformed");
+    summary.add_skipped([b"world_state", b"", b""]);
+    summary.add_skipped([b"event_msg", b"item_completed", b"Plan"]);
+    summary.add_skipped([b"world_state", b"", b""]);
+    let told = "31 lines read, 12 records written, 1 lines malformed; \
+                skipped: world_state 2, event_msg/item_completed/Plan 1";
+    assert_eq!(summary.to_string(), told);
+    summary.partial_line = Some((ByteOffset(400), 7));
+    assert_eq!(summary.to_string(), format!("{told}; partial line of 7 bytes at offset 400 skipped"));
+}

@@ -1,0 +1,918 @@
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::transcript::stream::Stream;
+
+const HEADER: &str = r#"{"type":"header","event_id":"header-0123456789abcdef0123456789abcdef","emitter":"codex/common_transcript","schema_version":"ATIF-v1.7"}"#;
+
+const BOTH: [Form; 2] = [Form::Compact, Form::AsMngr];
+
+/// A transcript in files of a folder of its own.
+struct Transcript {
+    _folder: TempDir,
+    files: Vec<PathBuf>,
+}
+
+impl Transcript {
+    fn of(files: &[impl AsRef<[u8]>]) -> Self {
+        let folder = tempfile::tempdir().expect("can be made");
+        let mut paths = Vec::new();
+        for (number, bytes) in files.iter().enumerate() {
+            paths.push(folder.path().join(format!("events.jsonl.{number}")));
+            fs::write(&paths[number], bytes).expect("can be written");
+        }
+        Self { _folder: folder, files: paths }
+    }
+
+    /// One file of a header and these lines.
+    fn with(lines: &[impl ToString]) -> Self {
+        let lines = lines.iter().map(|line| line.to_string() + "\n").collect::<String>();
+        Self::of(&[format!("{HEADER}\n{lines}")])
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::open(self.files.clone()).expect("are there")
+    }
+
+    fn build(&self, form: Form) -> Result<(String, Built), AtifError> {
+        let stream = self.stream();
+        let mut out = Vec::new();
+        let index = check(&stream, form)?;
+        let built = write(&stream, &index, &about(), form, &mut out)?;
+        Ok((String::from_utf8(out).expect("is UTF-8"), built))
+    }
+
+    /// The document, which is the same in both forms, and the warnings.
+    fn document(&self) -> (Value, Vec<String>) {
+        let [(compact, built), (as_mngr, also)] = BOTH.map(|form| self.build(form).expect("is a transcript"));
+        let document: Value = serde_json::from_str(&compact).expect("is JSON");
+        assert_eq!(serde_json::from_str::<Value>(&as_mngr).expect("is JSON"), document);
+        assert_eq!(built, also);
+        assert_eq!(Some(built.steps), document["final_metrics"]["total_steps"].as_u64());
+        (document, built.warnings)
+    }
+}
+
+fn about() -> About {
+    About { agent_name: "codex".to_owned(), session_id: "agent-1".to_owned(), trajectory_id: "é".to_owned() }
+}
+
+/// A step with these members besides those that it must have.
+fn step(source: &str, members: &Value) -> Value {
+    let mut step = json!({"type": "step", "event_id": "e", "emitter": "m", "timestamp": "2026-01-31T12:34:56.789Z"});
+    step["source"] = json!(source);
+    step["message"] = json!("");
+    let members = members.as_object().expect("is one");
+    step.as_object_mut().expect("is one").extend(members.clone());
+    step
+}
+
+/// A step of the agent with calls of these ids.
+fn calling(ids: &[&str]) -> Value {
+    let call = |id: &&str| json!({"tool_call_id": id, "function_name": "f", "arguments": {}});
+    step("agent", &json!({"tool_calls": ids.iter().map(call).collect::<Vec<_>>()}))
+}
+
+fn observation(results: &Value) -> Value {
+    let timestamp = "2026-01-31T12:34:57Z";
+    json!({"type": "observation", "event_id": "o", "emitter": "m", "timestamp": timestamp, "results": results})
+}
+
+/// An observation of one result.
+fn gave(id: &str, content: &str) -> Value {
+    observation(&json!([{"source_call_id": id, "content": content}]))
+}
+
+fn user() -> String {
+    step("user", &json!({})).to_string()
+}
+
+/// Where the line behind a header and another line starts.
+fn behind(line: &str) -> u64 {
+    (HEADER.len() + line.len() + 2) as u64
+}
+
+/// What the results of each step have as their content.
+fn contents(document: &Value) -> Vec<Vec<&str>> {
+    fn of_step(step: &Value) -> Vec<&str> {
+        let results = step["observation"]["results"].as_array();
+        results.into_iter().flatten().map(|result| result["content"].as_str().expect("is text")).collect()
+    }
+    document["steps"].as_array().expect("is one").iter().map(of_step).collect()
+}
+
+#[track_caller]
+fn assert_violates(transcript: &Transcript, place: u64, word: &str) {
+    for form in BOTH {
+        match transcript.build(form) {
+            Err(AtifError::Violates { path, offset, what }) => {
+                assert_eq!((&path, offset.0), (&transcript.files[0], place), "{what}");
+                assert!(what.contains(word), "{word}: {what}");
+            }
+            other => panic!("{word}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn without_a_step_there_is_no_document() {
+    let beginning = format!("{HEADER}\n{{\"type\":\"st");
+    for text in ["", "\n \n", HEADER, &format!("{HEADER}\n"), &beginning] {
+        let transcript = Transcript::of(&[text]);
+        for form in BOTH {
+            let error = transcript.build(form).expect_err("has no step");
+            assert!(matches!(&error, AtifError::NoStep(path) if *path == transcript.files[0]), "{error}");
+        }
+    }
+    let nothing = Stream::open([]).expect("is none");
+    assert!(matches!(check(&nothing, Form::Compact), Err(AtifError::NoStep(_))));
+}
+
+#[test]
+fn a_document_is_laid_out_in_either_form() {
+    let call = json!({"arguments": {"a": [1, {}], "b": []}, "function_name": "f", "tool_call_id": "c"});
+    let metrics = json!({"cost_usd": 1e-7, "prompt_tokens": 3});
+    let members = json!({"extra": {"é": null}, "tool_calls": [call], "metrics": metrics});
+    let transcript = Transcript::with(&[step("agent", &members), gave("c", "😀\n")]);
+    let (compact, _) = transcript.build(Form::Compact).expect("is a transcript");
+    let expected = concat!(
+        r#"{"schema_version":"ATIF-v1.7","session_id":"agent-1","trajectory_id":"é","#,
+        r#""agent":{"name":"codex","version":"unknown"},"#,
+        r#""steps":[{"step_id":1,"timestamp":"2026-01-31T12:34:56.789Z","source":"agent","message":"","#,
+        r#""tool_calls":[{"tool_call_id":"c","function_name":"f","arguments":{"a":[1,{}],"b":[]}}],"#,
+        r#""observation":{"results":[{"source_call_id":"c","content":"😀\n"}]},"#,
+        r#""metrics":{"prompt_tokens":3,"cost_usd":1e-7},"extra":{"é":null,"event_id":"e","emitter":"m"}}],"#,
+        r#""final_metrics":{"total_prompt_tokens":3,"total_cost_usd":1e-07,"total_steps":1}}"#,
+        "\n"
+    );
+    assert_eq!(compact, expected);
+    let (as_mngr, _) = transcript.build(Form::AsMngr).expect("is a transcript");
+    let expected = r#"{
+  "schema_version": "ATIF-v1.7",
+  "session_id": "agent-1",
+  "trajectory_id": "\u00e9",
+  "agent": {
+    "name": "codex",
+    "version": "unknown"
+  },
+  "steps": [
+    {
+      "step_id": 1,
+      "timestamp": "2026-01-31T12:34:56.789Z",
+      "source": "agent",
+      "message": "",
+      "tool_calls": [
+        {
+          "tool_call_id": "c",
+          "function_name": "f",
+          "arguments": {
+            "a": [
+              1,
+              {}
+            ],
+            "b": []
+          }
+        }
+      ],
+      "observation": {
+        "results": [
+          {
+            "source_call_id": "c",
+            "content": "\ud83d\ude00\n"
+          }
+        ]
+      },
+      "metrics": {
+        "prompt_tokens": 3,
+        "cost_usd": 1e-07
+      },
+      "extra": {
+        "\u00e9": null,
+        "event_id": "e",
+        "emitter": "m"
+      }
+    }
+  ],
+  "final_metrics": {
+    "total_prompt_tokens": 3,
+    "total_cost_usd": 1e-07,
+    "total_steps": 1
+  }
+}
+"#;
+    assert_eq!(as_mngr, expected);
+}
+
+#[test]
+fn a_result_stands_with_the_step_of_its_call_however_late_it_comes() {
+    let user = step("user", &json!({}));
+    let lines =
+        [calling(&["a", "b"]), calling(&["c"]), gave("c", "1"), gave("b", "2"), user, gave("a", "3"), gave("c", "4")];
+    let (document, warnings) = Transcript::with(&lines).document();
+    assert_eq!(contents(&document), [vec!["2", "3"], vec!["1", "4"], vec![]]);
+    assert!(document["steps"][2].get("observation").is_none());
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn results_of_one_observation_go_each_to_its_own_step() {
+    let both = observation(&json!([{"source_call_id": "b", "content": "1"}, {"source_call_id": "a", "content": "2"}]));
+    let (document, _) = Transcript::with(&[calling(&["a"]), calling(&["b"]), both]).document();
+    assert_eq!(contents(&document), [["2"], ["1"]]);
+}
+
+#[test]
+fn a_result_of_no_known_call_stands_marked_with_the_agents_step_before_it() {
+    let result = observation(&json!([{"source_call_id": "z", "content": "1", "extra": {"a": 1}}]));
+    // A call that comes later is not known yet.
+    let lines = [calling(&["a"]), step("user", &json!({})), result, calling(&["z"]), gave("a", "2")];
+    let (document, warnings) = Transcript::with(&lines).document();
+    assert_eq!(contents(&document), [vec!["1", "2"], vec![], vec![]]);
+    let marked = json!({"content": "1", "extra": {"a": 1, "unmatched": true, "source_call_id": "z"}});
+    assert_eq!(document["steps"][0]["observation"]["results"][0], marked);
+    assert!(matches!(warnings.as_slice(), [only] if only.contains("\"z\"")), "{warnings:?}");
+}
+
+#[test]
+fn a_result_of_no_known_call_is_skipped_where_no_step_of_the_agent_is_before_it() {
+    let lines = [step("user", &json!({})), gave("z", "1"), calling(&["z"])];
+    let (document, warnings) = Transcript::with(&lines).document();
+    assert_eq!(contents(&document), [[""; 0], []]);
+    assert!(matches!(warnings.as_slice(), [only] if only.starts_with("left out") && only.contains("\"z\"")));
+}
+
+#[test]
+fn results_of_several_calls_of_one_id_stand_with_the_latest_so_far() {
+    let lines = [calling(&["a"]), gave("a", "1"), calling(&["a"]), gave("a", "2"), calling(&["b", "b"])];
+    let (document, warnings) = Transcript::with(&lines).document();
+    assert_eq!(contents(&document), [vec!["1"], vec!["2"], vec![]]);
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings[0].contains("\"a\"") && warnings[1].contains("\"b\""), "{warnings:?}");
+}
+
+#[test]
+fn a_step_of_the_system_keeps_its_own_observation() {
+    for results in [json!([]), json!([{"content": "1"}, {"extra": {"a": null}}, {}])] {
+        let line = step("system", &json!({"observation": {"results": results}}));
+        let (document, _) = Transcript::with(&[line]).document();
+        assert_eq!(document["steps"][0]["observation"], json!({"results": results}));
+    }
+}
+
+#[test]
+fn what_a_result_holds_is_kept() {
+    let image = json!({"type": "image", "source": {"media_type": "image/png", "path": "p"}});
+    let result = json!({
+        "source_call_id": "a",
+        "content": [{"type": "text", "text": ""}, image],
+        "subagent_trajectory_ref": [{"trajectory_id": "t", "session_id": "s"}, {"trajectory_path": "p", "extra": {}}],
+        "extra": {},
+    });
+    let empty = json!({"source_call_id": "a", "content": [], "subagent_trajectory_ref": []});
+    let reference = json!([{"trajectory_id": "t"}]);
+    let unmatched = json!({"source_call_id": "z", "subagent_trajectory_ref": reference, "extra": null});
+    let line = observation(&json!([result, empty, unmatched]));
+    let (document, _) = Transcript::with(&[calling(&["a"]), line]).document();
+    let extra = json!({"unmatched": true, "source_call_id": "z"});
+    let marked = json!({"subagent_trajectory_ref": reference, "extra": extra});
+    assert_eq!(document["steps"][0]["observation"]["results"], json!([result, empty, marked]));
+}
+
+#[test]
+fn totals_are_of_what_steps_have() {
+    let of = |metrics: Value| step("agent", &json!({"metrics": metrics}));
+    let (document, _) = Transcript::with(&[
+        of(json!({"prompt_tokens": 1, "cached_tokens": 0})),
+        step("user", &json!({})),
+        of(json!({"prompt_tokens": 9_007_199_254_740_993_u64, "cached_tokens": null, "logprobs": [-0.5]})),
+    ])
+    .document();
+    let expected =
+        json!({"total_prompt_tokens": 9_007_199_254_740_994_u64, "total_cached_tokens": 0, "total_steps": 3});
+    assert_eq!(document["final_metrics"], expected);
+}
+
+#[test]
+fn costs_are_added_as_python_adds_them() {
+    for (costs, total) in [
+        (vec![0.1; 10], "1.0"),
+        (vec![1e16, 1.0, -1e16], "1.0"),
+        (vec![1.0, 1e16, -1e16], "1.0"),
+        (vec![-0.0], "0.0"),
+        (vec![1e22, 1e22], "2e+22"),
+    ] {
+        let line = |cost: &f64| step("agent", &json!({"metrics": {"cost_usd": cost}}));
+        let transcript = Transcript::with(&costs.iter().map(line).collect::<Vec<_>>());
+        for form in BOTH {
+            let (text, _) = transcript.build(form).expect("is a transcript");
+            let text = text.replace(' ', "");
+            assert!(text.contains(&format!("\"total_cost_usd\":{total},")), "{costs:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_framing_stands_in_the_extra_and_wins_there() {
+    let line = step("user", &json!({"extra": {"event_id": 1, "a": 2, "emitter": null}}));
+    let (text, _) = Transcript::with(&[line]).build(Form::Compact).expect("is a transcript");
+    assert!(text.contains(r#""extra":{"a":2,"event_id":"e","emitter":"m"}"#), "{text}");
+}
+
+#[test]
+fn members_may_be_null_escaped_repeated_and_in_any_order() {
+    let line = concat!(
+        r#" {"message":"no","extra":null,"s\u006furce":"us\u0065r","event_id":"e","metrics":null,"emitter":"m","#,
+        r#" "type":"st\u0065p" , "tool_calls":null,"timestamp":"2026-01-31T12:34:56Z","message":"yes"} "#
+    );
+    let (document, _) = Transcript::with(&[line]).document();
+    let expected = json!({
+        "step_id": 1,
+        "timestamp": "2026-01-31T12:34:56Z",
+        "source": "user",
+        "message": "yes",
+        "extra": {"event_id": "e", "emitter": "m"},
+    });
+    assert_eq!(document["steps"], json!([expected]));
+}
+
+#[test]
+fn a_stream_begins_with_one_header() {
+    let user = user();
+    for text in [format!("{user}\n"), format!("{user}\n{HEADER}\n"), format!("{}\n{HEADER}\n", gave("a", ""))] {
+        assert_violates(&Transcript::of(&[text]), 0, "no header");
+    }
+    assert_violates(&Transcript::with(&[&user, HEADER]), behind(&user), "second header");
+    for (part, other) in [
+        ("ATIF-v1.7", "ATIF-v1.6"),
+        ("header-0", "header-"),
+        ("header-0", "header-00"),
+        ("header-0", "header-g"),
+        ("abcdef\"", "ABCDEF\""),
+        ("event_id", "event"),
+    ] {
+        let header = HEADER.replace(part, other);
+        assert!(header != HEADER);
+        assert_violates(&Transcript::of(&[format!("{header}\n{user}\n")]), 0, "");
+    }
+}
+
+#[test]
+fn records_of_a_retired_or_unknown_form_are_errors_with_their_place() {
+    let user = user();
+    for (line, word) in [
+        (r#"{"type":"user_message"}"#, "no longer"),
+        (r#"{"type":"assistant_message"}"#, "no longer"),
+        (r#"{"type":"tool_result"}"#, "no longer"),
+        (r#"{"type":"turn"}"#, "no type"),
+        ("{}", "no type"),
+        ("[]", "no JSON object"),
+        ("12", "no JSON object"),
+        (" null", "no JSON object"),
+    ] {
+        assert_violates(&Transcript::with(&[user.as_str(), line]), behind(&user), word);
+    }
+    assert_violates(&Transcript::of(&["{\"type\":\"tool_result\"}\n"]), 0, "no longer");
+    // No more of it would make it an object.
+    assert_violates(&Transcript::of(&[format!("{HEADER}\n{user}\n12")]), behind(&user), "no JSON object");
+}
+
+#[test]
+fn steps_that_the_schema_does_not_have_are_errors_that_say_where() {
+    for (source, members, word) in [
+        ("user", json!({"event_id": null}), "event_id is missing"),
+        ("user", json!({"message": 1}), "message"),
+        ("user", json!({"message": []}), "message"),
+        ("user", json!({"other": null}), "other"),
+        ("user", json!({"step_id": 1}), "step_id"),
+        ("tool", json!({}), "source"),
+        ("user", json!({"timestamp": 1}), "timestamp"),
+        ("user", json!({"extra": []}), "extra"),
+        ("user", json!({"is_copied_context": "true"}), "is_copied_context"),
+        ("user", json!({"llm_call_count": -1}), "llm_call_count"),
+        ("user", json!({"llm_call_count": 1.5}), "llm_call_count"),
+        ("agent", json!({"reasoning_effort": []}), "reasoning_effort"),
+        ("user", json!({"model_name": ""}), "model_name"),
+        ("system", json!({"reasoning_effort": ""}), "reasoning_effort"),
+        ("user", json!({"reasoning_content": ""}), "reasoning_content"),
+        ("user", json!({"tool_calls": []}), "tool_calls"),
+        ("user", json!({"metrics": {}}), "metrics"),
+        ("agent", json!({"llm_call_count": 0, "metrics": {}}), "metrics"),
+        ("agent", json!({"llm_call_count": 0, "reasoning_content": ""}), "reasoning_content"),
+        ("agent", json!({"observation": {"results": []}}), "observation"),
+        ("user", json!({"observation": {"results": []}}), "observation"),
+        ("system", json!({"observation": {}}), "observation.results is missing"),
+        ("system", json!({"observation": {"results": [{"source_call_id": "a"}]}}), "observation"),
+        ("system", json!({"observation": {"results": [{}, {"other": 1}]}}), "observation.results[1].other"),
+        ("agent", json!({"metrics": {"prompt_tokens": "one"}}), "metrics.prompt_tokens"),
+        ("agent", json!({"metrics": {"prompt_token_ids": [1, 1.5]}}), "metrics.prompt_token_ids[1]"),
+        ("agent", json!({"metrics": {"cost_usd": ""}}), "metrics.cost_usd"),
+        ("agent", json!({"metrics": {"tokens": 1}}), "metrics.tokens"),
+        ("agent", json!({"tool_calls": {}}), "tool_calls"),
+        ("agent", json!({"tool_calls": [1]}), "tool_calls"),
+        (
+            "agent",
+            json!({"tool_calls": [{"function_name": "", "arguments": {}}]}),
+            "tool_calls.tool_call_id is missing",
+        ),
+        ("agent", json!({"tool_calls": [{"tool_call_id": "", "function_name": "", "arguments": ""}]}), "arguments"),
+        ("agent", json!({"tool_calls": [{"tool_call_id": "", "arguments": {}}]}), "function_name is missing"),
+    ] {
+        assert_violates(&Transcript::with(&[user(), step(source, &members).to_string()]), behind(&user()), word);
+    }
+}
+
+#[test]
+fn results_that_the_schema_does_not_have_are_errors_that_say_where() {
+    let before = calling(&["a"]).to_string();
+    let part = |part: Value| json!([{"source_call_id": "a", "content": [part]}]);
+    for (results, word) in [
+        (json!([]), "results"),
+        (json!({}), "results"),
+        (json!(null), "results is missing"),
+        (json!([{"content": ""}]), "results.source_call_id is missing"),
+        (json!([{"source_call_id": "a", "content": 1}]), "results.content"),
+        (
+            json!([{"source_call_id": "a", "subagent_trajectory_ref": [{"session_id": ""}]}]),
+            "results.subagent_trajectory_ref[0]",
+        ),
+        (json!([{"source_call_id": "a", "extra": ""}]), "results.extra"),
+        (json!([{"source_call_id": "a"}, {"source_call_id": "a", "other": ""}]), "results.other"),
+        (part(json!({"type": "text"})), "results.content[0]"),
+        (part(json!({"type": "image", "text": ""})), "results.content[0]"),
+        (part(json!({"type": "audio", "text": ""})), "results.content[0].type"),
+        (
+            part(json!({"type": "text", "text": "", "source": {"media_type": "image/png", "path": ""}})),
+            "results.content[0]",
+        ),
+        (part(json!({"type": "image", "source": {"media_type": "image/bmp", "path": ""}})), "source.media_type"),
+    ] {
+        let transcript = Transcript::with(&[before.clone(), observation(&results).to_string()]);
+        assert_violates(&transcript, behind(&before), word);
+    }
+}
+
+#[test]
+fn lines_that_are_no_json_are_skipped_with_one_warning() {
+    let user = user();
+    // They begin as steps do.
+    let damaged = &user[..user.len() - 1];
+    for (lines, has_more) in [(vec![damaged], false), (vec![damaged, "", "damaged", damaged], true)] {
+        let lines = [vec![user.as_str()], lines, vec![user.as_str()]].concat();
+        let (document, warnings) = Transcript::with(&lines).document();
+        assert_eq!(document["steps"].as_array().map(Vec::len), Some(2));
+        let place = format!("at byte {} ", behind(&user));
+        assert!(matches!(warnings.as_slice(), [only] if only.contains(&place)), "{warnings:?}");
+        assert_eq!(warnings[0].contains("and 2 more lines"), has_more, "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_torn_last_line_counts_where_it_is_whole_and_is_no_matter_where_it_is_not() {
+    let user = user();
+    for (torn, steps) in [(user.as_str(), 2), (&user[..user.len() / 2], 1), ("{", 1)] {
+        let (document, warnings) = Transcript::of(&[format!("{HEADER}\n{user}\n{torn}")]).document();
+        assert_eq!((document["steps"].as_array().map(Vec::len), warnings.len()), (Some(steps), 0), "{torn}");
+    }
+}
+
+#[test]
+fn a_torn_line_of_a_file_that_is_not_the_last_is_no_step() {
+    let torn = r#"{"type":"step","event_id""#;
+    let files = [format!("{HEADER}\n{}\n{torn}", user()), format!("{}\n", user())];
+    let (document, warnings) = Transcript::of(&files).document();
+    assert_eq!((document["steps"].as_array().map(Vec::len), warnings.len()), (Some(2), 0));
+}
+
+#[test]
+fn costs_beyond_a_double_have_no_sum() {
+    let dear = step("agent", &json!({"metrics": {"cost_usd": 1e308}}));
+    let transcript = Transcript::with(&[&dear, &dear]);
+    let (document, _) = transcript.build(Form::Compact).expect("is a transcript");
+    let document: Value = serde_json::from_str(&document).expect("is JSON");
+    assert_eq!(document["final_metrics"], json!({"total_steps": 2}));
+    assert!(matches!(transcript.build(Form::AsMngr), Err(AtifError::Unusual { .. })));
+}
+
+#[test]
+fn a_line_that_looks_like_a_step_need_not_be_one() {
+    // Of several members of one name the last counts.
+    let observed = gave("a", "1").to_string().replacen('{', r#"{"type":"step","#, 1);
+    let stepped = user().replacen('{', r#"{"type":"observation","#, 1);
+    let (document, warnings) = Transcript::with(&[calling(&["a"]).to_string(), observed, stepped]).document();
+    assert_eq!((contents(&document), warnings.len()), (vec![vec!["1"], vec![]], 0));
+}
+
+#[test]
+fn results_are_found_in_other_files_and_far_behind_their_steps() {
+    // More than is read at a time.
+    let long = "x".repeat(700 << 10);
+    let told = step("user", &json!({"message": long}));
+    let first = format!("{HEADER}\n{}\n{told}\n", calling(&["a", "b"]));
+    let second = format!("{}\n{told}\n{}\n", gave("b", &long), calling(&["c"]));
+    let third = format!("{}\n{}\n{}\n", gave("c", "1"), gave("b", "2"), gave("a", "3"));
+    let (document, warnings) = Transcript::of(&[first, second, third]).document();
+    assert!(contents(&document) == [vec![long.as_str(), "2", "3"], vec![], vec![], vec!["1"]]);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_replaced() {
+    let mut step = calling(&["c"]);
+    step["message"] = json!("a?b");
+    let text = format!("{HEADER}\n{step}\n{}\n", gave("c", "c?d"));
+    let bytes: Vec<u8> = text.bytes().map(|byte| if byte == b'?' { 0xff } else { byte }).collect();
+    let (document, _) = Transcript::of(&[bytes]).document();
+    assert_eq!(document["steps"][0]["message"], "a\u{fffd}b");
+    assert_eq!(contents(&document), [["c\u{fffd}d"]]);
+}
+
+#[test]
+fn what_mngr_reads_in_a_way_of_its_own_is_left_to_it() {
+    let before = calling(&["a"]).to_string();
+    let user = |members: Value| step("user", &members).to_string();
+    for line in [
+        user(json!({"message": "\u{2028}"})),
+        user(json!({"message": "?"})).replace('?', "\\ud83d"),
+        user(json!({"message": "?"})).replace('?', "\\uDE00\\ud83d"),
+        user(json!({"extra": {"a": 0}})).replace(":0}", &format!(":{}}}", "1".repeat(4301))),
+        user(json!({"extra": {"event_id": ""}})),
+        user(json!({"extra": {"a": 0}})).replace(":0}", ":0,\"\\u0061\":1}"),
+        step("agent", &json!({"metrics": {"cost_usd": 1}})).to_string(),
+        step("agent", &json!({"reasoning_effort": 1})).to_string(),
+        observation(&json!([{"source_call_id": "z", "extra": {"unmatched": false}}])).to_string(),
+    ] {
+        let transcript = Transcript::with(&[&before, &line]);
+        let (text, _) = transcript.build(Form::Compact).expect("is a transcript");
+        assert!(text.ends_with("}\n"), "{text}");
+        let error = transcript.build(Form::AsMngr).expect_err("is unusual");
+        assert!(matches!(&error, AtifError::Unusual { offset, .. } if offset.0 == behind(&before)), "{line}: {error}");
+    }
+    let odd = Transcript::with(&[user(json!({"timestamp": "2026-W05-6"}))]);
+    assert!(matches!(odd.build(Form::AsMngr), Err(AtifError::Unusual { .. })));
+    assert!(odd.build(Form::Compact).expect("has a year").0.contains("\"2026-W05-6\""));
+    let none = Transcript::with(&[user(json!({"timestamp": "yesterday"}))]);
+    assert!(matches!(none.build(Form::Compact), Err(AtifError::Violates { .. })));
+}
+
+#[test]
+fn what_only_looks_unusual_is_not() {
+    for (escaped, text) in [("\\ud83d\\uDE00", "😀"), ("\\\\ud83d", "\\ud83d"), ("\\u2028", "\u{2028}")] {
+        let line = step("user", &json!({"message": "?"})).to_string().replace('?', escaped);
+        let (document, _) = Transcript::with(&[line]).document();
+        assert_eq!(document["steps"][0]["message"], text);
+    }
+    let digits = "1".repeat(4300);
+    let line = step("user", &json!({"message": "1".repeat(4301), "extra": {"a": 0}})).to_string();
+    let transcript = Transcript::with(&[line.replace(":0}", &format!(":{digits}}}"))]);
+    let (text, _) = transcript.build(Form::AsMngr).expect("is usual");
+    assert!(text.contains(&format!("\"a\": {digits},")));
+}
+
+#[test]
+fn a_hundred_warnings_are_told_and_then_how_many_more() {
+    let results = (0..103).map(|number| gave(&format!("call {number}"), ""));
+    let transcript = Transcript::with(&results.chain([calling(&[])]).collect::<Vec<_>>());
+    let (_, built) = transcript.build(Form::Compact).expect("is a transcript");
+    assert_eq!((built.warnings.len(), built.untold_warnings), (100, 3));
+    assert!(built.warnings[99].contains("\"call 99\""), "{}", built.warnings[99]);
+}
+
+#[test]
+fn a_stream_that_is_changed_meanwhile_is_an_error() {
+    let text = format!("{HEADER}\n{}\n{}\n", calling(&["a"]), gave("a", "1"));
+    for (part, other) in
+        [("\"step\"", "\"stop\""), ("\"content\"", "\"CONTENT\""), ("\"emitter\":\"m\"", "\"EMITTER\":\"m\"")]
+    {
+        let transcript = Transcript::of(&[&text]);
+        let stream = transcript.stream();
+        let index = check(&stream, Form::Compact).expect("is a transcript");
+        fs::write(&transcript.files[0], text.replace(part, other)).expect("can be written");
+        let error = write(&stream, &index, &about(), Form::Compact, &mut Vec::new()).expect_err("is changed");
+        assert!(matches!(&error, AtifError::Changed(path) if *path == transcript.files[0]), "{error}");
+    }
+}
+
+#[test]
+fn what_comes_after_the_opening_is_no_part_of_the_document() {
+    let transcript = Transcript::with(&[calling(&["a"])]);
+    let stream = transcript.stream();
+    let mut file = fs::File::options().append(true).open(&transcript.files[0]).expect("is there");
+    writeln!(file, "{}\ndamaged", gave("a", "1")).expect("can be written");
+    let index = check(&stream, Form::Compact).expect("is a transcript");
+    let mut out = Vec::new();
+    let built = write(&stream, &index, &about(), Form::Compact, &mut out).expect("is a transcript");
+    assert_eq!(built, Built { steps: 1, ..Built::default() });
+    assert_eq!(contents(&serde_json::from_slice(&out).expect("is JSON")), [[""; 0]]);
+}
+
+#[test]
+fn an_output_that_is_full_is_told_apart_from_an_input_that_fails() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::Error::from(ErrorKind::StorageFull))
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    for message in ["", &"x".repeat(1 << 20)] {
+        let stream = Transcript::with(&[step("user", &json!({"message": message}))]).stream();
+        let index = check(&stream, Form::Compact).expect("is a transcript");
+        let error = write(&stream, &index, &about(), Form::Compact, &mut Full).expect_err("nothing can be written");
+        assert!(matches!(&error, AtifError::Write(error) if error.kind() == ErrorKind::StorageFull), "{error}");
+    }
+}
+
+type Values = BoxedStrategy<Value>;
+
+/// An object of these members in any order, each perhaps absent or null.
+fn some_of(members: Vec<(&'static str, Values)>) -> Values {
+    let member = |(name, value): (&'static str, Values)| {
+        let value = prop_oneof![3 => value, 1 => Just(Value::Null)];
+        prop::option::of(value.prop_map(move |value| (name.to_owned(), value)))
+    };
+    let members: Vec<_> = members.into_iter().map(member).collect();
+    let present = members.prop_map(|members| members.into_iter().flatten().collect::<Vec<_>>());
+    present.prop_shuffle().prop_map(|members| Value::Object(members.into_iter().collect())).boxed()
+}
+
+/// An object of all of these members, before or behind those of another.
+fn with(others: Values, members: Vec<(&'static str, Values)>) -> Values {
+    let member = |(name, value): (&'static str, Values)| value.prop_map(move |value| (name.to_owned(), value));
+    let members: Vec<_> = members.into_iter().map(member).collect();
+    (others, members, any::<bool>())
+        .prop_map(|(others, members, is_before)| {
+            let others: Vec<_> = others.as_object().expect("is one").clone().into_iter().collect();
+            let all = if is_before { [members, others].concat() } else { [others, members].concat() };
+            Value::Object(all.into_iter().collect())
+        })
+        .boxed()
+}
+
+fn all_of(members: Vec<(&'static str, Values)>) -> Values {
+    with(Just(json!({})).boxed(), members)
+}
+
+fn one(value: impl Into<Value>) -> Values {
+    Just(value.into()).boxed()
+}
+
+fn text() -> Values {
+    let texts = ["", "a", "é", "q\"\\", "\n\t\u{1}", "😀", "\u{7f}/"];
+    prop::sample::select(texts.to_vec()).prop_map(Value::from).boxed()
+}
+
+fn id() -> Values {
+    prop::sample::select(vec!["c1", "c2", "c3", "é\n"]).prop_map(Value::from).boxed()
+}
+
+fn number() -> Values {
+    (0_u32..1_000_000).prop_map(Value::from).boxed()
+}
+
+/// Numbers whose sums are exact.
+fn quarters() -> Values {
+    (0_u32..1000).prop_map(|number| json!(f64::from(number) / 4.0)).boxed()
+}
+
+fn list(element: Values, least: usize) -> Values {
+    prop::collection::vec(element, least..3).prop_map(Value::from).boxed()
+}
+
+fn any_object() -> Values {
+    let integer = any::<i64>().prop_map(Value::from);
+    let leaf = prop_oneof![one(Value::Null), one(true), one(false), integer, one(0.5), text()];
+    let value = leaf.prop_recursive(3, 8, 3, |inner| {
+        let object = prop::collection::btree_map("[ab\"é]", inner.clone(), 0..3).prop_map(|members| json!(members));
+        prop_oneof![list(inner.boxed(), 0), object]
+    });
+    prop::collection::btree_map("[a-cé]", value, 0..3).prop_map(|members| json!(members)).boxed()
+}
+
+fn result(members: Vec<(&'static str, Values)>) -> Values {
+    let image = all_of(vec![("path", text()), ("media_type", one("image/webp"))]);
+    let part = prop_oneof![
+        all_of(vec![("text", text()), ("type", one("text"))]),
+        all_of(vec![("source", image), ("type", one("image"))]),
+    ];
+    let reference = |name| with(some_of(vec![("session_id", text()), ("extra", any_object())]), vec![(name, text())]);
+    let references = list(prop_oneof![reference("trajectory_id"), reference("trajectory_path")].boxed(), 0);
+    let others = some_of(vec![
+        ("content", prop_oneof![text(), list(part.boxed(), 0)].boxed()),
+        ("subagent_trajectory_ref", references),
+        ("extra", any_object()),
+    ]);
+    with(others, members)
+}
+
+/// A step of anyone, or an observation.
+fn record() -> Values {
+    let framed = |kind: &str, others, members: Vec<_>| {
+        let timestamp = one("2026-01-31T12:34:56.789Z");
+        let framing = vec![("type", one(kind)), ("event_id", text()), ("emitter", text()), ("timestamp", timestamp)];
+        with(others, [framing, members].concat())
+    };
+    let step = |source: &str, members: Vec<_>| {
+        let of_any = vec![("is_copied_context", prop_oneof![one(true), one(false)].boxed()), ("extra", any_object())];
+        framed("step", some_of([members, of_any].concat()), vec![("source", one(source)), ("message", text())])
+    };
+    let metrics = some_of(vec![
+        ("prompt_tokens", number()),
+        ("completion_tokens", number()),
+        ("cached_tokens", number()),
+        ("cost_usd", quarters()),
+        ("prompt_token_ids", list(number(), 0)),
+        ("completion_token_ids", list(number(), 0)),
+        ("logprobs", list(quarters(), 0)),
+        ("extra", any_object()),
+    ]);
+    let call = vec![("tool_call_id", id()), ("function_name", text()), ("arguments", any_object())];
+    let call = with(some_of(vec![("extra", any_object())]), call);
+    let of_agents = vec![
+        ("model_name", text()),
+        ("reasoning_effort", prop_oneof![text(), quarters()].boxed()),
+        ("reasoning_content", text()),
+        ("tool_calls", list(call, 0)),
+        ("metrics", metrics),
+        ("llm_call_count", (1_u32..3).prop_map(Value::from).boxed()),
+    ];
+    let own = all_of(vec![("results", list(result(Vec::new()), 0))]);
+    let results = vec![("results", list(result(vec![("source_call_id", id())]), 1))];
+    prop_oneof![
+        3 => step("agent", of_agents),
+        1 => step("user", vec![("llm_call_count", one(0))]),
+        1 => step("system", vec![("observation", own)]),
+        4 => framed("observation", one(json!({})), results),
+    ]
+    .boxed()
+}
+
+/// The members of these names in this order, but for those that are null.
+fn picked(object: &Value, names: &[&str]) -> Map<String, Value> {
+    let is_there = |value: &&Value| !value.is_null();
+    let member = |name: &&str| Some(((*name).to_owned(), object.get(*name).filter(is_there)?.clone()));
+    names.iter().filter_map(member).collect()
+}
+
+/// Replaces the elements of a member that is an array.
+fn each(object: &mut Map<String, Value>, name: &str, act: fn(&Value) -> Value) {
+    if let Some(Value::Array(elements)) = object.get_mut(name) {
+        *elements = elements.iter().map(act).collect();
+    }
+}
+
+fn modelled_result(result: &Value) -> Value {
+    let mut result = picked(result, &["source_call_id", "content", "subagent_trajectory_ref", "extra"]);
+    each(&mut result, "content", |part| {
+        let mut part = picked(part, &["type", "text", "source"]);
+        if let Some(source) = part.get_mut("source") {
+            *source = picked(source, &["media_type", "path"]).into();
+        }
+        part.into()
+    });
+    each(&mut result, "subagent_trajectory_ref", |reference| {
+        picked(reference, &["trajectory_id", "session_id", "trajectory_path", "extra"]).into()
+    });
+    result.into()
+}
+
+fn modelled_unmatched(result: &Value) -> Value {
+    let mut result = result.clone();
+    let id = result["source_call_id"].take();
+    if result["extra"].is_null() {
+        result["extra"] = json!({});
+    }
+    result["extra"]["unmatched"] = json!(true);
+    result["extra"]["source_call_id"] = id;
+    modelled_result(&result)
+}
+
+fn modelled_step(number: usize, step: &Value, results: &[Value]) -> Value {
+    const NAMES: &str = "step_id timestamp source model_name reasoning_effort message reasoning_content tool_calls \
+                         observation metrics is_copied_context llm_call_count extra";
+    const METRICS: &str = "prompt_tokens completion_tokens cached_tokens cost_usd prompt_token_ids \
+                           completion_token_ids logprobs extra";
+    let mut step = step.clone();
+    step["step_id"] = json!(number + 1);
+    if !results.is_empty() {
+        step["observation"] = json!({ "results": results });
+    }
+    if step["extra"].is_null() {
+        step["extra"] = json!({});
+    }
+    for name in ["event_id", "emitter"] {
+        step["extra"][name] = step[name].clone();
+    }
+    let mut step = picked(&step, &NAMES.split(' ').collect::<Vec<_>>());
+    each(&mut step, "tool_calls", |call| picked(call, &["tool_call_id", "function_name", "arguments", "extra"]).into());
+    if let Some(Value::Object(observation)) = step.get_mut("observation") {
+        each(observation, "results", modelled_result);
+    }
+    if let Some(metrics) = step.get_mut("metrics") {
+        *metrics = picked(metrics, &METRICS.split(' ').collect::<Vec<_>>()).into();
+    }
+    step.into()
+}
+
+/// The document that records make, all in memory, and how many warnings there are.
+fn model(records: &[Value]) -> (Value, usize) {
+    let mut steps: Vec<(&Value, Vec<Value>)> = Vec::new();
+    let mut calls: Vec<(&Value, usize)> = Vec::new();
+    let mut warnings = 0;
+    for record in records {
+        for call in record["tool_calls"].as_array().into_iter().flatten() {
+            warnings += usize::from(calls.iter().any(|(id, _)| *id == &call["tool_call_id"]));
+            calls.push((&call["tool_call_id"], steps.len()));
+        }
+        if record["type"] == "step" {
+            steps.push((record, Vec::new()));
+        }
+        for result in record["results"].as_array().into_iter().flatten() {
+            if let Some((_, step)) = calls.iter().rev().find(|(id, _)| *id == &result["source_call_id"]) {
+                steps[*step].1.push(result.clone());
+                continue;
+            }
+            warnings += 1;
+            if let Some((_, results)) = steps.iter_mut().rev().find(|(step, _)| step["source"] == "agent") {
+                results.push(modelled_unmatched(result));
+            }
+        }
+    }
+    let mut totals = Map::new();
+    let present = |name: &str| -> Vec<&Value> {
+        steps.iter().map(|(step, _)| &step["metrics"][name]).filter(|value| !value.is_null()).collect()
+    };
+    for name in ["prompt_tokens", "completion_tokens", "cached_tokens"] {
+        let values = present(name);
+        if !values.is_empty() {
+            totals
+                .insert(format!("total_{name}"), values.iter().filter_map(|value| value.as_u64()).sum::<u64>().into());
+        }
+    }
+    let costs = present("cost_usd");
+    if !costs.is_empty() {
+        totals.insert("total_cost_usd".to_owned(), costs.iter().filter_map(|value| value.as_f64()).sum::<f64>().into());
+    }
+    totals.insert("total_steps".to_owned(), steps.len().into());
+    let steps = steps.iter().enumerate().map(|(number, (step, results))| modelled_step(number, step, results));
+    let document = json!({
+        "schema_version": "ATIF-v1.7",
+        "session_id": "agent-1",
+        "trajectory_id": "é",
+        "agent": {"name": "codex", "version": "unknown"},
+        "steps": steps.collect::<Vec<_>>(),
+        "final_metrics": totals,
+    });
+    (document, warnings)
+}
+
+/// A document as Python prints it.
+fn as_python_prints(document: &Value) -> String {
+    let mut text = String::new();
+    for character in (serde_json::to_string_pretty(document).expect("can be written") + "\n").chars() {
+        if matches!(character, '\n' | ' '..='~') {
+            text.push(character);
+        } else {
+            text.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
+proptest! {
+    #[test]
+    fn a_document_is_what_its_records_make_in_memory(
+        records in prop::collection::vec(record(), 0..12),
+        between in prop::collection::vec(prop::sample::select(vec!["", "\n", " \n\n", "{\"type\":\"step\",\n"]), 12),
+        ends in prop::collection::vec(0_usize..12, 0..3),
+        torn in prop::sample::select(vec!["", "{", "{\"type\":\"step\","]),
+    ) {
+        let mut files = vec![format!("{HEADER}\n")];
+        for (number, (record, behind)) in records.iter().zip(&between).enumerate() {
+            if ends.contains(&number) {
+                files.push(String::new());
+            }
+            files.last_mut().expect("is one").extend([&record.to_string(), "\n", behind]);
+        }
+        files.last_mut().expect("is one").push_str(torn);
+        let transcript = Transcript::of(&files);
+        let (document, warnings) = model(&records);
+        if document["steps"] == json!([]) {
+            prop_assert!(matches!(transcript.build(Form::Compact), Err(AtifError::NoStep(_))));
+            return Ok(());
+        }
+        let damaged = between.iter().take(records.len()).any(|behind| behind.starts_with('{'));
+        let (compact, built) = transcript.build(Form::Compact).expect("is a transcript");
+        prop_assert_eq!(compact, format!("{document}\n"));
+        prop_assert_eq!(built.warnings.len(), warnings + usize::from(damaged));
+        let (as_mngr, also) = transcript.build(Form::AsMngr).expect("is a transcript");
+        prop_assert_eq!(as_mngr, as_python_prints(&document));
+        prop_assert_eq!(built, also);
+    }
+}
