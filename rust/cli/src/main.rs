@@ -2,6 +2,7 @@
 
 mod convert;
 mod hook;
+mod human;
 mod marker;
 mod progress;
 mod signals;

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::human::Style;
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::convert::one_shot::LineByLine;
 use mngr_codex_core::convert::{ConvertError, MalformedLine, Options};
@@ -16,7 +17,6 @@ use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::input::Input;
 use mngr_codex_core::rollout::lines::Lines;
 use mngr_codex_core::transcript::atif::{self, About};
-use mngr_codex_core::transcript::human::Style;
 use mngr_codex_core::transcript::locate::{self, Agent, Target, shown};
 use mngr_codex_core::transcript::record::RecordKind;
 use mngr_codex_core::transcript::spool::spool;

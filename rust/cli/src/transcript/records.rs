@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
+use crate::human::{Human, Style};
 use mngr_codex_core::json::Text;
 use mngr_codex_core::json::dump::{dump, dump_indented};
 use mngr_codex_core::json::string::in_utf8;
-use mngr_codex_core::transcript::human::{Human, Style};
 
 /// Bytes that are gathered before they are written.
 const ENOUGH: usize = 64 << 10;

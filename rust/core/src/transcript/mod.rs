@@ -11,7 +11,7 @@
 
 pub mod atif;
 pub mod backwards;
-pub mod human;
+
 pub mod last_records;
 pub mod locate;
 pub mod record;
@@ -19,7 +19,6 @@ pub mod selection;
 pub mod spool;
 pub mod stream;
 pub mod tail_follow;
-pub mod terminal;
 
 pub use record::{Record, Role};
 pub use selection::{Selection, Window};

@@ -1,12 +1,14 @@
 //! Records as people read them: who said what and when, which commands ran, what came of them.
 //!
-//! Shown text is what [`terminal`](super::terminal) leaves of it, whatever field it comes from.
+//! Shown text is what [`terminal`] leaves of it, whatever field it comes from.
 
 use std::collections::VecDeque;
 
-use super::terminal::{cut_to_columns, push_safe};
-use crate::json::dump::{Members, compact};
-use crate::json::{Text, string};
+mod terminal;
+
+use self::terminal::{cut_to_columns, push_safe};
+use mngr_codex_core::json::dump::{Members, compact};
+use mngr_codex_core::json::{Text, string};
 
 /// How records are shown.
 #[derive(Clone, Copy, Debug)]
