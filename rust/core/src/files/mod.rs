@@ -5,13 +5,17 @@
 //! * [`checksummed`]: state as bytes with a version and a checksum
 //! * [`lock`]: file locks based on `flock(2)`
 //! * [`open`]: opening a file without following links
+//! * [`regular`]: checks for regular files, and file identity
+//! * [`file_error`]: I/O errors with their path
 //! * [`positional`]: reading and writing at an offset
 //! * [`fingerprint`]: hashes that show whether a file has changed
 
 pub mod atomic_write;
 pub mod checksummed;
+pub mod file_error;
 pub mod fingerprint;
 pub mod lock;
 pub mod open;
 pub mod positional;
+pub mod regular;
 pub mod slots;

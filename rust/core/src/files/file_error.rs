@@ -1,0 +1,25 @@
+//! I/O errors with the path and the operation that failed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An operation on a file that failed.
+///
+/// Displays as `cannot read /x/y.jsonl: Permission denied (os error 13)`.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {}: {source}", path.display())]
+pub struct FileError {
+    /// The operation, as a verb: "read", "write", "open".
+    pub operation: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// The operating system's error, or the reason for refusing the file.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// Returns a function that adds the operation and the path to an [`io::Error`], for `map_err`.
+    pub fn on(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {
+        move |source| Self { operation, path: path.to_owned(), source }
+    }
+}

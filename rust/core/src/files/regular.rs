@@ -1,0 +1,48 @@
+//! Regular files: refusing pipes and devices, and telling whether two paths are the same file.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be opened or is not a regular file: opening a pipe, or reading a device, could
+/// block forever.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    require_regular(&fs::metadata(path)?)?;
+    File::open(path)
+}
+
+/// Checks that `metadata` describes a regular file.
+///
+/// # Errors
+///
+/// Returns [`io::ErrorKind::IsADirectory`] for a directory, and an error of kind [`io::ErrorKind::Other`] for a pipe, a
+/// socket or a device.
+pub fn require_regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_dir() {
+        Err(io::Error::from(io::ErrorKind::IsADirectory))
+    } else if metadata.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
+}
+
+/// The identity of a file: two paths with the same identity name the same file while it exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// The device that holds the file.
+    pub device: u64,
+    /// The inode number on that device.
+    pub inode: u64,
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
