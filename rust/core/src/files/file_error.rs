@@ -19,7 +19,7 @@ pub struct FileError {
 
 impl FileError {
     /// Returns a function that adds the operation and the path to an [`io::Error`], for `map_err`.
-    pub fn on(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {
+    pub fn on(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { operation, path: path.to_owned(), source }
     }
 }
