@@ -1,9 +1,8 @@
-"""The PEP 517 build backend: maturin, with the native program in the wheel.
+"""The PEP 517 build backend: maturin, plus the native program in the wheel.
 
-maturin builds one crate, the extension module, and adds to the wheel whatever lies in its `data` folder. So before a
-wheel is built, the program is: its executable goes into that folder as `scripts/mngr-codex`, and an installer puts it
-on PATH as it is. Source distributions are packed here, because maturin's hold only the module's crate and its
-dependencies.
+maturin builds one crate, the extension module, and adds the contents of its `data` folder to the wheel. So this backend
+builds the program first and copies the executable into that folder as `scripts/mngr-codex`. Installers put it on PATH
+unchanged. Source distributions are packed here, because maturin's contain only the module's crate and its dependencies.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ ConfigSettings = Mapping[str, Any]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DATA = _ROOT / "target" / "wheel-data"
-"""What `data` in pyproject.toml names."""
+"""The folder that `data` in pyproject.toml names."""
 
 _PROGRAM_CRATE = "mngr-codex-cli"
 
@@ -51,7 +50,7 @@ def build_wheel(
     config_settings: ConfigSettings | None = None,
     metadata_directory: str | None = None,
 ) -> str:
-    """Builds the wheel; gives its file name."""
+    """Builds the wheel and returns its file name."""
     _stage(_build_program())
     return str(maturin.build_wheel(wheel_directory, config_settings, metadata_directory))
 
@@ -61,15 +60,15 @@ def build_editable(
     config_settings: ConfigSettings | None = None,
     metadata_directory: str | None = None,
 ) -> str:
-    """Builds the wheel of an editable install; gives its file name. The program in it is a copy, as in any wheel."""
+    """Builds the wheel of an editable install and returns its file name. The program in it is still a copy."""
     _stage(_build_program())
     return str(maturin.build_editable(wheel_directory, config_settings, metadata_directory))
 
 
 def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: ConfigSettings | None = None) -> str:
-    """Writes the wheel's metadata; gives the folder's name."""
+    """Writes the wheel's metadata and returns the name of its folder."""
     _cargo()
-    _DATA.mkdir(parents=True, exist_ok=True)  # maturin refuses a `data` folder that is missing
+    _DATA.mkdir(parents=True, exist_ok=True)  # maturin fails if the `data` folder is missing
     return str(maturin.prepare_metadata_for_build_wheel(metadata_directory, config_settings))
 
 
@@ -77,11 +76,11 @@ prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
 
 
 def build_sdist(sdist_directory: str, config_settings: ConfigSettings | None = None) -> str:
-    """Packs the source distribution; gives its file name."""
+    """Packs the source distribution and returns its file name."""
     with tempfile.TemporaryDirectory() as scratch:
         dist_info = Path(scratch, prepare_metadata_for_build_wheel(scratch, config_settings))
         metadata = (dist_info / "METADATA").read_bytes()
-    # "mngr_codex-0.1.0.dist-info": the name and version as file names have them
+    # For example "mngr_codex-0.1.0.dist-info": name and version, normalized for file names.
     name = dist_info.name.removesuffix(".dist-info")
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     with (
@@ -91,7 +90,7 @@ def build_sdist(sdist_directory: str, config_settings: ConfigSettings | None = N
         for path in _sdist_files():
             entry = tarfile.TarInfo(f"{name}/{path.relative_to(_ROOT).as_posix()}")
             entry.size = path.stat().st_size
-            # Cargo takes a source that is older than what it built for unchanged: a made-up time comes only on request.
+            # Cargo treats a source file that is older than its build as unchanged, so real times are the default.
             entry.mtime = int(epoch or path.stat().st_mtime)
             with path.open("rb") as content:
                 archive.addfile(entry, content)
@@ -103,7 +102,7 @@ def build_sdist(sdist_directory: str, config_settings: ConfigSettings | None = N
 
 
 def _sdist_files() -> Iterator[Path]:
-    """The files of the source distribution in a fixed order."""
+    """Yields the files of the source distribution in a fixed order."""
     for top in map(_ROOT.joinpath, _SDIST_CONTENT):
         if top.is_file():
             yield top
@@ -114,7 +113,7 @@ def _sdist_files() -> Iterator[Path]:
 
 
 def _stage(program: Path) -> None:
-    """Makes the `data` folder hold the program and nothing else."""
+    """Replaces the contents of the `data` folder with the program."""
     shutil.rmtree(_DATA, ignore_errors=True)
     script = _DATA / "scripts" / program.name
     script.parent.mkdir(parents=True)
@@ -123,30 +122,30 @@ def _stage(program: Path) -> None:
 
 
 def _build_program() -> Path:
-    """Builds the program, statically where that is possible; gives the executable's path."""
+    """Builds the program, statically linked if possible, and returns the path of the executable."""
     cargo = _cargo()
     target = os.environ.get("CARGO_BUILD_TARGET") or _host()
-    # musl is static as it is, and other systems have no static libc.
+    # musl targets link statically by default, and other systems have no static libc.
     if "-linux-gnu" in target:
         try:
             return _cargo_build(cargo, target, static=True)
         except _LinkError:
-            _say(
-                "warning: no static executable can be linked here (is the C library's static part, libc.a, there?); "
-                "mngr-codex becomes a dynamic one, which may not run on other machines"
+            _warn(
+                "cannot link a static executable (is the static C library, libc.a, installed?); "
+                "mngr-codex is linked dynamically instead and may not run on other machines"
             )
     return _cargo_build(cargo, target, static=False)
 
 
 class _LinkError(Exception):
-    """The crate compiled, but the linker failed."""
+    """The linker failed after the crate had compiled."""
 
 
 def _cargo_build(cargo: str, target: str, *, static: bool) -> Path:
     """Builds the program for a target triple.
 
-    The target is always named: cargo then keeps the flags of the program from build scripts and procedural macros,
-    which cannot be linked statically, and keeps what it builds with them apart from what it builds for the module.
+    The target is always explicit. Cargo then does not apply the program's flags to build scripts and procedural macros,
+    which cannot be linked statically, and it builds the program in a folder separate from the module's.
     """
     command = [cargo, "build", "--release", "--locked", "--package", _PROGRAM_CRATE, "--target", target]
     environment = {**os.environ, **(_static_flags() if static else {})}
@@ -157,7 +156,7 @@ def _cargo_build(cargo: str, target: str, *, static: bool) -> Path:
     ) as building:
         assert building.stdout
         for line in building.stdout:
-            # Lines that are not cargo's come from build scripts and from the linker's wrapper.
+            # Build scripts and linker wrappers print other lines.
             event = json.loads(line) if line.startswith(b"{") else {}
             if event.get("reason") == "compiler-artifact" and event["executable"]:
                 executable = event["executable"]
@@ -172,9 +171,10 @@ def _cargo_build(cargo: str, target: str, *, static: bool) -> Path:
 
 
 def _static_flags() -> dict[str, str]:
-    """The environment that adds static linking to the user's flags; cargo heeds only the first of the two.
+    """Returns the environment variable that adds static linking to the user's flags.
 
-    The executable stands at fixed addresses: nothing is relocated at the start, which spares seven page faults.
+    Cargo ignores `RUSTFLAGS` if `CARGO_ENCODED_RUSTFLAGS` is set. The executable has fixed addresses: without
+    relocations it starts with seven page faults fewer.
     """
     flags = ["-C", "target-feature=+crt-static", "-C", "relocation-model=static"]
     encoded = os.environ.get("CARGO_ENCODED_RUSTFLAGS")
@@ -184,23 +184,25 @@ def _static_flags() -> dict[str, str]:
 
 
 def _host() -> str:
-    """The target triple that rustc builds for when none is named."""
+    """Returns the target triple that rustc builds for by default."""
     rustc = os.environ.get("RUSTC", "rustc")
     version = subprocess.run([rustc, "--version", "--verbose"], check=True, stdout=subprocess.PIPE, text=True).stdout
     return next(line for line in version.splitlines() if line.startswith("host: ")).removeprefix("host: ")
 
 
 def _cargo() -> str:
-    """The path of cargo."""
-    # Where rustup puts it, for shells that have not read its profile; maturin looks for it too.
-    rustups = str(Path.home() / ".cargo/bin")
-    if rustups not in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), rustups])
+    """Returns the path of cargo."""
+    # rustup installs cargo here; shells that have not read its profile lack the entry. maturin reads PATH too.
+    rustup_bin = str(Path.home() / ".cargo/bin")
+    if rustup_bin not in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), rustup_bin])
     cargo = shutil.which(os.environ.get("CARGO", "cargo"))
     if cargo is None:
-        raise SystemExit("mngr-codex: building needs Rust, but cargo is not on PATH; get it from https://rustup.rs/")
+        raise SystemExit(
+            "mngr-codex: building needs Rust, but cargo is not on PATH\nhint: install it from https://rustup.rs/"
+        )
     return cargo
 
 
-def _say(text: str) -> None:
-    print(f"mngr-codex: {text}", file=sys.stderr, flush=True)
+def _warn(text: str) -> None:
+    print(f"mngr-codex: warning: {text}", file=sys.stderr, flush=True)

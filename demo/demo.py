@@ -1,10 +1,10 @@
-"""The demo: an agent's whole life, with real mngr, real codex and a scripted model.
+"""Runs an agent from creation to destruction, with the real mngr and Codex CLI and a scripted model.
 
     python demo/demo.py --codex /path/to/codex [--login]
 
-Run by `make demo` with the Python of the environment that mngr-codex is installed in. Prints each step as the command
-that a user would type. Needs no login and no network, and touches neither the user's home nor the user's agents: all of
-it happens in a temporary folder. With `--login` the model is a real one, and the login is the user's own.
+`make demo` runs it with the Python of the environment in which mngr-codex is installed. It prints each step as the
+command that a user would type. It needs no login and no network, and uses a temporary folder, so the user's home and
+agents stay untouched. With `--login` it uses a real model and the user's own login.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import NoReturn
 from scripted_model import Answer, Json, Response, ScriptedModel, Usage, message, reasoning, shell_call
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = ROOT / ".demo" / "transcript.jsonl"
+SAVED = ROOT / ".demo" / "transcript.jsonl"
 MNGR = Path(sys.executable).with_name("mngr")
 
 NAME = "demo"
@@ -42,44 +42,44 @@ TURN_SECONDS = 180
 
 
 class Model(ScriptedModel):
-    """Says what the demo needs, whoever asks: codex itself asks for a title of the session on the side."""
+    """Answers the demo's two questions. Codex sends other requests as well, such as one for the session's title."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_seen_at_work = threading.Event()
-        """Set when the agent has been seen RUNNING, for which the first answer waits."""
+        self.seen_running = threading.Event()
+        """Set once the listing has shown RUNNING. The first answer waits for it."""
 
     def scripted(self, request: Json, number: int) -> Answer | None:
-        """The answer to a request, by the last that a person said in it."""
-        said = [
+        """Returns the answer to a request, chosen by its last user message."""
+        prompts = [
             "".join(part.get("text", "") for part in item["content"])
             for item in request["input"]
             if item.get("role") == "user"
         ]
-        has_looked = any(str(item.get("type")).endswith("_output") for item in request["input"])
-        if said[-1] == QUESTIONS[0]:
-            return self.answers if has_looked else self.looks
-        if said[-1] == QUESTIONS[1]:
-            # The session was resumed: what was said before is in the request.
-            remembers = QUESTIONS[0] in said
-            text = "`reading.md`, with 4 words." if remembers else "I do not know of which notes you speak."
+        has_output = any(str(item.get("type")).endswith("_output") for item in request["input"])
+        if prompts[-1] == QUESTIONS[0]:
+            return self.reply if has_output else self.count_words
+        if prompts[-1] == QUESTIONS[1]:
+            # The agent was restarted in between. If its session was resumed, the request contains the first question.
+            is_resumed = QUESTIONS[0] in prompts
+            text = "`reading.md`, with 4 words." if is_resumed else "I don't know which notes you mean."
             return Response([message(text)], Usage(input=4600, cached_input=4350, output=20))
         return Response([message("Notes by length")])
 
-    def looks(self, request: Json) -> Response:
-        """It thinks, and calls the shell."""
+    def count_words(self, request: Json) -> Response:
+        """Returns some reasoning and a shell call."""
         return Response(
             [
-                reasoning("**Planning**\n\nThe notes are few, so counting their words tells."),
-                message("I will count the words of each note.", final=False),
+                reasoning("**Planning**\n\nThere are only a few notes, so I can count their words."),
+                message("I'll count the words in each note.", final=False),
                 shell_call(request, "wc -w *.md | sort -n"),
             ],
             Usage(input=4200, cached_input=3072, output=96, reasoning_output=24),
         )
 
-    def answers(self, _: Json) -> Response:
-        """It thinks about what came back until it was seen at work, and answers."""
-        self.is_seen_at_work.wait(TURN_SECONDS / 2)
+    def reply(self, _: Json) -> Response:
+        """Waits until the agent was seen running, then returns the answer."""
+        self.seen_running.wait(TURN_SECONDS / 2)
         return Response(
             [
                 reasoning("**Comparing**\n\nThe last line before the total is the longest note."),
@@ -90,13 +90,13 @@ class Model(ScriptedModel):
 
 
 def configuration(base_url: str) -> str:
-    """The user's config.toml in the demo, which agents take over."""
+    """Returns the user's config.toml for the demo, whose settings apply to its agents."""
     return f"""\
 model = "gpt-5.5"
 model_reasoning_effort = "medium"
 model_provider = "scripted"
 approval_policy = "never"
-# The only command is the script's own, and not every machine lets codex make a sandbox.
+# The scripted command is harmless, and Codex cannot create a sandbox on every machine.
 sandbox_mode = "danger-full-access"
 check_for_update_on_startup = false
 
@@ -111,7 +111,7 @@ stream_max_retries = 0
 [analytics]
 enabled = false
 
-# Each of these looks on the network for more (seen on 0.163); with them off, codex talks to the model alone.
+# Both features make network requests (seen on 0.163). Without them Codex only contacts the model.
 [features]
 apps = false
 plugins = false
@@ -119,7 +119,7 @@ plugins = false
 
 
 class Demo:
-    """A machine of its own for the demo: home, mngr's settings, tmux server, a repository with notes."""
+    """The demo's own home, mngr settings, tmux server, and repository with notes."""
 
     def __init__(self, folder: Path, codex: Path, model: Model | None, login: Path | None) -> None:
         self._model = model
@@ -138,7 +138,7 @@ class Demo:
             "LANG": "C.UTF-8",
             "TERM": os.environ.get("TERM", "xterm-256color"),
             "TMUX_TMPDIR": str(folder / "tmux"),
-            # The user's proxies must not come between codex and a model on this machine.
+            # Requests to a model on this machine must not go through the user's proxy.
             "NO_PROXY": "127.0.0.1,localhost",
         }
         if model is not None:
@@ -158,7 +158,7 @@ class Demo:
             subprocess.run(["git", *arguments], cwd=self.notes, env=self.environment, check=True)
 
     def mngr(self, *arguments: str, is_shown: bool = True, shows_output: bool = True) -> str:
-        """Runs a command of mngr's, shown as one would type it; gives what it printed."""
+        """Prints and runs an mngr command, and returns its output."""
         if is_shown:
             print(f"\n$ {shlex.join(['mngr', *arguments])}", flush=True)
         try:
@@ -172,9 +172,9 @@ class Demo:
                 timeout=COMMAND_SECONDS,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            fail(f"mngr did not run: {error}")
+            fail(f"cannot run mngr: {error}")
         if ran.returncode != 0:
-            fail(f"`{shlex.join(['mngr', *arguments])}` ended with status {ran.returncode}", ran.stdout + ran.stderr)
+            fail(f"`{shlex.join(['mngr', *arguments])}` failed with status {ran.returncode}", ran.stdout + ran.stderr)
         if is_shown and shows_output:
             for line in (ran.stderr + ran.stdout).splitlines():
                 if line.strip():
@@ -182,32 +182,32 @@ class Demo:
         return ran.stdout
 
     def state(self) -> str:
-        """What mngr lists of the agent: its state, and why it waits."""
+        """Returns the agent's state from `mngr list`, with the reason if it is waiting."""
         (agent,) = json.loads(self.mngr("list", "--format", "json", is_shown=False))["agents"]
         reason = agent["plugin"].get("codex", {}).get("waiting_reason")
         return f"{agent['state']} ({reason})" if reason else str(agent["state"])
 
     def watch(self) -> None:
-        """Looks at the listing until the agent waits, and prints each change."""
-        print(f"\n$ watch mngr list            # until {NAME} waits", flush=True)
+        """Polls the listing until the agent is waiting, and prints each change of its state."""
+        print(f"\n$ watch mngr list            # until {NAME} is waiting", flush=True)
         begun, seen = time.monotonic(), ""
         while not seen.startswith("WAITING"):
             if time.monotonic() - begun > TURN_SECONDS:
-                fail(f"{NAME} was not done after {TURN_SECONDS} s: {seen}")
+                fail(f"{NAME} was still {seen} after {TURN_SECONDS} s")
             state = self.state()
             if state != seen:
                 print(f"  {time.monotonic() - begun:4.1f} s  {NAME}  {state}", flush=True)
                 seen = state
             if self._model is not None and state == "RUNNING":
-                self._model.is_seen_at_work.set()
+                self._model.seen_running.set()
 
     def transcript(self, *options: str) -> None:
-        """What was said, as mngr prints it."""
+        """Prints the messages of the transcript."""
         self.mngr("transcript", NAME, "--role", "user", "--role", "agent", *options)
 
     @contextmanager
-    def tidied(self) -> Iterator[None]:
-        """Ends what is left of the agent, however the demo ends."""
+    def cleanup(self) -> Iterator[None]:
+        """Destroys the agent and its tmux server at the end, even if the demo fails."""
         try:
             yield
         finally:
@@ -217,8 +217,8 @@ class Demo:
                 )
 
 
-def story(demo: Demo) -> None:
-    """The steps."""
+def run_steps(demo: Demo) -> None:
+    """Runs the steps of the demo in order."""
     demo.mngr("create", NAME, "codex", "--yes", "--no-connect")
     demo.mngr("message", NAME, "-m", QUESTIONS[0])
     demo.watch()
@@ -230,50 +230,52 @@ def story(demo: Demo) -> None:
     demo.transcript("--tail", "1")
     demo.mngr("codex", "doctor", NAME)
     demo.mngr("destroy", NAME, "--force")
-    KEPT.parent.mkdir(exist_ok=True)
-    kept = demo.mngr("transcript", NAME, "--preserved", "--format", "jsonl", shows_output=False)
-    KEPT.write_text(kept, encoding="utf-8")
-    print(f"  {kept.count(chr(10))} records, kept in {KEPT.relative_to(ROOT)}", flush=True)
+    SAVED.parent.mkdir(exist_ok=True)
+    preserved = demo.mngr("transcript", NAME, "--preserved", "--format", "jsonl", shows_output=False)
+    SAVED.write_text(preserved, encoding="utf-8")
+    print(f"  {preserved.count(chr(10))} records, saved to {SAVED.relative_to(ROOT)}", flush=True)
 
 
-def fail(what: str, said: str = "") -> NoReturn:
-    """Ends the demo, with what the failed program said."""
-    detail = f", and said:\n{said.rstrip()}" if said.strip() else ""
-    sys.exit(f"demo: {what}{detail}")
+def fail(problem: str, output: str = "") -> NoReturn:
+    """Ends the demo with an error message and the output of the failed program."""
+    detail = f":\n{output.rstrip()}" if output.strip() else ""
+    sys.exit(f"demo: {problem}{detail}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="An agent's whole life, with real mngr and real codex.")
+    parser = argparse.ArgumentParser(
+        description="Run an agent from creation to destruction, with the real mngr and Codex CLI."
+    )
     parser.add_argument("--codex", type=Path, required=True, help="the codex binary")
-    parser.add_argument("--login", action="store_true", help="ask a real model, with the login in ~/.codex")
+    parser.add_argument("--login", action="store_true", help="use a real model and the login in ~/.codex")
     arguments = parser.parse_args()
     if not os.access(arguments.codex, os.X_OK):
-        fail(f"there is no codex that runs at {arguments.codex}")
+        fail(f"{arguments.codex} is not an executable file")
     login = None
     if arguments.login:
         login = Path.home() / ".codex" / "auth.json"
         if not login.exists():
-            fail(f"there is no {login}. Log in with: codex login")
+            fail(f"cannot find {login}\nhint: run `codex login`")
     with ExitStack() as stack:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="mngr-codex-", ignore_cleanup_errors=True))
         )
         model = None if login else stack.enter_context(Model())
         demo = Demo(folder, arguments.codex.resolve(), model, login)
-        stack.enter_context(demo.tidied())
-        whose = "your login" if login else "a scripted model"
-        print(f"In {folder}, with codex {version(arguments.codex)} and {whose}.", flush=True)
-        story(demo)
-    print("That was all of it. README.md says how to install mngr-codex beside your own mngr.", flush=True)
+        stack.enter_context(demo.cleanup())
+        model_name = "your login" if login else "a scripted model"
+        print(f"Running in {folder} with Codex {version(arguments.codex)} and {model_name}.", flush=True)
+        run_steps(demo)
+    print("\nDone. README.md explains how to install mngr-codex for your own mngr.", flush=True)
 
 
 def version(codex: Path) -> str:
-    """The version of codex."""
-    # Without a home of its own codex would write into the user's, to tell its version even.
+    """Returns the version of a codex binary."""
+    # Even `codex --version` writes to ~/.codex unless CODEX_HOME points elsewhere.
     environment = {**os.environ, "CODEX_HOME": os.devnull}
-    told = subprocess.run([codex, "--version"], env=environment, capture_output=True, text=True).stdout
-    found = re.search(r"\d\S*", told)
-    return found[0] if found else "of no known version"
+    output = subprocess.run([codex, "--version"], env=environment, capture_output=True, text=True).stdout
+    found = re.search(r"\d\S*", output)
+    return found[0] if found else "(unknown version)"
 
 
 if __name__ == "__main__":

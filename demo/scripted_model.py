@@ -1,9 +1,9 @@
-"""A stand-in for the OpenAI Responses API that says what a script tells it to, and keeps what it was asked.
+"""A fake OpenAI Responses API that answers from a script and records the requests.
 
     with ScriptedModel([Response([message("Hello.")])]) as model:
-        ...  # a codex whose model provider has `base_url = model.base_url` hears "Hello."
+        ...  # start a Codex whose model provider has `base_url = model.base_url`; its model answers "Hello."
 
-Standard library only; listens on loopback only. Seen to work with codex 0.163.
+Uses only the standard library, and listens only on the loopback interface. Works with Codex 0.163.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DELTA_CHARACTERS = 40
 
 @dataclass(frozen=True)
 class Usage:
-    """What a response says that it cost, in tokens."""
+    """The token counts that a response reports."""
 
     input: int = 1000
     cached_input: int = 0
@@ -50,7 +50,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Response:
-    """What the model answers to one request: items without ids, as the functions below make them."""
+    """A successful answer: items without ids, as the functions below return them."""
 
     items: Sequence[Json]
     usage: Usage = Usage()
@@ -58,25 +58,25 @@ class Response:
 
 @dataclass(frozen=True)
 class Failure:
-    """What the model answers where it fails."""
+    """An answer with an HTTP error status."""
 
     status: int = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """What the model answers where the connection breaks in the middle of it."""
+    """An answer during which the connection breaks: incomplete items, and no end of the stream."""
 
     items: Sequence[Json] = ()
 
 
 Answered = Response | Failure | Dropped
 Answer = Answered | Callable[[Json], Answered]
-"""An entry of a script: an answer, or what makes one from the request's body."""
+"""An entry of a script: an answer, or a function that returns one for the request's body."""
 
 
 def message(text: str, *, final: bool = True) -> Json:
-    """What the model says to the user, as its last word in the turn or on the way."""
+    """Returns a message to the user: the final answer of the turn, or a comment before it."""
     return {
         "type": "message",
         "role": "assistant",
@@ -87,7 +87,7 @@ def message(text: str, *, final: bool = True) -> Json:
 
 
 def reasoning(*summaries: str) -> Json:
-    """What the model shows of its thoughts."""
+    """Returns a reasoning item with summaries."""
     return {
         "type": "reasoning",
         "summary": [{"type": "summary_text", "text": summary} for summary in summaries],
@@ -97,40 +97,40 @@ def reasoning(*summaries: str) -> Json:
 
 
 def function_call(name: str, arguments: Json) -> Json:
-    """A call of a tool that takes JSON."""
+    """Returns a call of a tool that takes JSON."""
     return {"type": "function_call", "name": name, "arguments": json.dumps(arguments), "status": "completed"}
 
 
 def custom_tool_call(name: str, text: str) -> Json:
-    """A call of a tool that takes plain text."""
+    """Returns a call of a tool that takes plain text."""
     return {"type": "custom_tool_call", "name": name, "input": text, "status": "completed"}
 
 
 def shell_call(request: Json, command: str) -> Json:
-    """A call that runs a command by the shell tool that the request offers: codex and the model decide which it is."""
+    """Returns a call that runs a command with the shell tool in the request, which depends on Codex and the model."""
     offered = {tool.get("name", tool.get("type")) for tool in request.get("tools", [])}
     if "exec_command" in offered:
         return function_call("exec_command", {"cmd": command})
     if "shell_command" in offered:
         return function_call("shell_command", {"command": command})
-    if "exec" in offered:  # takes JavaScript, in which the shell is a function
+    if "exec" in offered:  # takes JavaScript, where the shell is a function
         arguments = json.dumps({"cmd": command})
         return custom_tool_call("exec", f"const done = await tools.exec_command({arguments});\ntext(done.output);\n")
-    raise LookupError(f"no shell tool among those that the request offers: {sorted(map(str, offered))}")
+    raise LookupError(f"the request offers no known shell tool, only {sorted(map(str, offered))}")
 
 
 class ScriptedModel:
-    """The server. Runs in threads of its own between ``__enter__`` and ``__exit__``.
+    """The server. Runs in its own threads between ``__enter__`` and ``__exit__``.
 
-    The n-th request for a response gets the n-th answer of the script. One that comes after the last gets an error that
-    codex does not retry.
+    The n-th request for a response gets the n-th answer of the script. Later requests get an error that Codex does not
+    retry.
     """
 
     def __init__(self, script: Sequence[Answer] = ()) -> None:
         self.requests: list[Json] = []
-        """The body of each request for a response, in the order in which they came."""
+        """The body of each request for a response, in order of arrival."""
         self.strays: list[str] = []
-        """Method and path of everything else that was asked for."""
+        """Method and path of all other requests."""
         self._script = script
         self._lock = threading.Lock()
         self._ids = 0
@@ -140,7 +140,7 @@ class ScriptedModel:
 
     @property
     def base_url(self) -> str:
-        """The ``base_url`` of the model provider in codex's configuration."""
+        """The ``base_url`` of the model provider in Codex's configuration."""
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def __enter__(self) -> Self:
@@ -155,11 +155,11 @@ class ScriptedModel:
         self._server.server_close()
 
     def answer(self, request: Json) -> Answered | None:
-        """Takes a request down and gives the answer that the script has for it, its items with ids, or None."""
+        """Records a request and returns the script's answer with ids added to its items, or None if there is none."""
         with self._lock:
             self.requests.append(request)
             answer = self.scripted(request, len(self.requests))
-        # An answer may take its time, and another request come meanwhile.
+        # A function may wait, so call it without the lock: other requests can arrive in the meantime.
         answered = answer(request) if callable(answer) else answer
         with self._lock:
             match answered:
@@ -170,11 +170,11 @@ class ScriptedModel:
         return answered
 
     def scripted(self, request: Json, number: int) -> Answer | None:
-        """The script's answer to the request of this number, from 1."""
+        """Returns the script's answer to the request with this number, counted from 1."""
         return self._script[number - 1] if number <= len(self._script) else None
 
     def stray(self, request: str) -> None:
-        """Takes down a request for anything but a response."""
+        """Records a request for anything other than a response."""
         with self._lock:
             self.strays.append(request)
 
@@ -198,19 +198,19 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.partition("?")[0] != "/v1/responses":
             self.server.model.stray(f"POST {self.path}")
-            return self._reply(HTTPStatus.NOT_FOUND, _error("only /v1/responses is here"))
+            return self._reply(HTTPStatus.NOT_FOUND, _error("the only endpoint is /v1/responses"))
         try:
             response = self.server.model.answer(json.loads(body))
-        except Exception as error:  # a mistake in the script, shown by codex as the model's error
+        except Exception as error:  # a mistake in the script; Codex shows it as the model's error
             return self._reply(HTTPStatus.BAD_REQUEST, _error(f"{type(error).__name__}: {error}"))
         if response is None:
             return self._reply(HTTPStatus.BAD_REQUEST, _error("the script has no answer to this request"))
         if isinstance(response, Failure):
-            return self._reply(response.status, _error("it fails, as it is told to"))
+            return self._reply(response.status, _error("scripted failure"))
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        events = _events(response) if isinstance(response, Response) else _broken_off(response)
+        events = _events(response) if isinstance(response, Response) else _incomplete_events(response)
         for event in events:
             self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
         return None
@@ -220,10 +220,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.partition("?")[0] == "/v1/models":
             self._reply(HTTPStatus.OK, {"object": "list", "data": [], "models": []})
         else:
-            self._reply(HTTPStatus.NOT_FOUND, _error("only /v1/responses is here"))
+            self._reply(HTTPStatus.NOT_FOUND, _error("the only endpoint is /v1/responses"))
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing: what was asked is in `requests` and `strays`."""
+        """Prints nothing: `requests` and `strays` record everything."""
 
     def _reply(self, status: int, content: Json) -> None:
         body = json.dumps(content).encode()
@@ -239,7 +239,7 @@ def _error(text: str) -> Json:
 
 
 def _events(response: Response) -> Iterator[Json]:
-    """The server-sent events of a streamed response, in the API's order."""
+    """Yields the server-sent events of a streamed response in the API's order."""
     head = {"id": "resp_scripted", "object": "response", "status": "in_progress", "output": []}
     yield {"type": "response.created", "response": head}
     for index, item in enumerate(response.items):
@@ -249,35 +249,35 @@ def _events(response: Response) -> Iterator[Json]:
     yield {"type": "response.completed", "response": {**head, **done}}
 
 
-def _broken_off(dropped: Dropped) -> Iterator[Json]:
-    """The events before the connection breaks."""
+def _incomplete_events(dropped: Dropped) -> Iterator[Json]:
+    """Yields the events before the connection breaks."""
     yield {"type": "response.created", "response": {"id": "resp_scripted", "object": "response", "output": []}}
     for index, item in enumerate(dropped.items):
         yield from _item_events(item, {"item_id": item["id"], "output_index": index})
 
 
-def _item_events(item: Json, place: Json) -> Iterator[Json]:
-    """An item from its announcement to its last piece."""
+def _item_events(item: Json, position: Json) -> Iterator[Json]:
+    """Yields the events of one item, from its announcement to its last delta."""
     announced = {**item, "status": "in_progress"} if "status" in item else item
     if item["type"] == "message":
-        yield _added({**announced, "content": []}, place)
+        yield _added({**announced, "content": []}, position)
         for number, part in enumerate(item["content"]):
             for delta in _pieces(part["text"]):
-                yield {"type": "response.output_text.delta", **place, "content_index": number, "delta": delta}
+                yield {"type": "response.output_text.delta", **position, "content_index": number, "delta": delta}
     elif item["type"] == "reasoning":
-        yield _added({**announced, "summary": []}, place)
+        yield _added({**announced, "summary": []}, position)
         for number, part in enumerate(item["summary"]):
-            where = {**place, "summary_index": number}
-            yield {"type": "response.reasoning_summary_part.added", **where, "part": {**part, "text": ""}}
+            part_position = {**position, "summary_index": number}
+            yield {"type": "response.reasoning_summary_part.added", **part_position, "part": {**part, "text": ""}}
             for delta in _pieces(part["text"]):
-                yield {"type": "response.reasoning_summary_text.delta", **where, "delta": delta}
-            yield {"type": "response.reasoning_summary_text.done", **where, "text": part["text"]}
+                yield {"type": "response.reasoning_summary_text.delta", **part_position, "delta": delta}
+            yield {"type": "response.reasoning_summary_text.done", **part_position, "text": part["text"]}
     else:
-        yield _added(announced, place)
+        yield _added(announced, position)
 
 
-def _added(item: Json, place: Json) -> Json:
-    return {"type": "response.output_item.added", "output_index": place["output_index"], "item": item}
+def _added(item: Json, position: Json) -> Json:
+    return {"type": "response.output_item.added", "output_index": position["output_index"], "item": item}
 
 
 def _pieces(text: str) -> Iterator[str]:
