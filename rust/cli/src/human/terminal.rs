@@ -1,15 +1,16 @@
-//! Text of a session made harmless for the terminal that it is shown on, and measured in its columns.
+//! Makes text from a session safe to show on a terminal, and measures it in columns.
 //!
-//! A session holds what tools and web pages gave. Nothing of it may move the cursor, set a title, write the clipboard,
-//! or turn the order of what is read: what could is shown as what it is.
+//! A session holds the output of tools and web pages. It must not move the cursor, set a title, write the clipboard or
+//! reverse the reading direction, so characters that could do this are shown in a visible form.
 
 use unicode_width::UnicodeWidthChar;
 
-/// Stands for bytes that are no UTF-8, and for surrogates without a partner.
+/// Replaces invalid UTF-8 and unpaired surrogates.
 const REPLACEMENT: &str = "\u{FFFD}";
 
-/// Appends `text`, which may be WTF-8 or no UTF-8 at all, with all that could drive a terminal made visible: control
-/// characters as `^[`, others as `<U+202E>`. Newlines and tabs stay; a carriage return before a newline is left out.
+/// Appends `text`, which may be WTF-8 or invalid UTF-8, with every character that could control a terminal made visible:
+/// control characters as `^[`, others as `<U+202E>`. Newlines and tabs are kept; a carriage return before a newline is
+/// dropped.
 pub fn push_safe(text: &[u8], out: &mut Vec<u8>) {
     if text.chunks(64).all(is_plain) {
         return out.extend_from_slice(text);
@@ -20,14 +21,14 @@ pub fn push_safe(text: &[u8], out: &mut Vec<u8>) {
             is_replaced = false;
             push_safe_str(chunk.valid(), out);
         }
-        // A surrogate is three bytes, each of which is invalid by itself.
+        // A surrogate has three bytes, and each counts as an invalid chunk.
         if !chunk.invalid().is_empty() && !std::mem::replace(&mut is_replaced, true) {
             out.extend_from_slice(REPLACEMENT.as_bytes());
         }
     }
 }
 
-/// Whether a text is shown as it is: most are. Written so that it is looked at many bytes at once.
+/// Whether all bytes are printable ASCII, newlines or tabs. Has no early exit, so that the compiler can vectorize it.
 fn is_plain(text: &[u8]) -> bool {
     let is_other = |byte: u8| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte > b'~';
     !text.iter().fold(false, |has_other, byte| has_other | is_other(*byte))
@@ -45,7 +46,7 @@ fn push_safe_str(text: &str, out: &mut Vec<u8>) {
         match character {
             '\r' if rest.starts_with('\n') => {}
             '\u{7F}' => out.extend_from_slice(b"^?"),
-            // The key that gives it together with Control, as terminals and `cat -v` show it.
+            // Caret notation, as terminals and `cat -v` use it.
             '\0'..'\u{20}' => out.extend_from_slice(&[b'^', character as u8 | 0x40]),
             _ if is_harmful(character) => {
                 out.extend_from_slice(format!("<U+{:04X}>", u32::from(character)).as_bytes());
@@ -55,9 +56,9 @@ fn push_safe_str(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a character beyond ASCII drives a terminal or misleads a reader: C1 controls, what turns the direction of
-/// writing, what ends lines, what is invisible (Unicode 17, categories Cc, Zl, Zp and Cf, and fillers that are blank), but
-/// for the two joiners and the selectors U+FE00 to U+FE0F that scripts and emoji are written with.
+/// Whether a character outside ASCII can control a terminal or mislead a reader: C1 controls, bidirectional controls,
+/// line separators and invisible characters (Unicode 17: categories Cc, Zl, Zp and Cf, and blank fillers). The two
+/// joiners and the variation selectors U+FE00 to U+FE0F are allowed, because scripts and emoji need them.
 fn is_harmful(character: char) -> bool {
     matches!(character,
         '\u{80}'..='\u{9F}'
@@ -88,20 +89,20 @@ fn is_harmful(character: char) -> bool {
         | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// As many characters from the start of `text` as fit in so many columns. Marks stay with the character they belong to, as
-/// far as no column has more than a few of them.
+/// Returns the longest start of `text` that fits in `columns`. Combining marks stay with their character, up to a limit
+/// per column.
 #[must_use]
 pub fn cut_to_columns(text: &str, columns: usize) -> &str {
-    /// Characters to a column, on average: a family of emoji has seven to two.
-    const MOST: usize = 8;
-    // No character has more columns than bytes.
+    /// The most characters per column, on average; a family emoji has seven in two columns.
+    const CHARACTERS_PER_COLUMN: usize = 8;
+    // No character is wider than its bytes.
     if text.len() <= columns {
         return text;
     }
     let mut taken = 0;
     for (number, (at, character)) in text.char_indices().enumerate() {
         taken += character.width().unwrap_or(0);
-        if taken > columns || number >= columns.saturating_mul(MOST) {
+        if taken > columns || number >= columns.saturating_mul(CHARACTERS_PER_COLUMN) {
             return &text[..at];
         }
     }

@@ -9,7 +9,7 @@ fn safe(text: &[u8]) -> String {
 }
 
 #[test]
-fn what_drives_a_terminal_is_shown() {
+fn control_characters_are_made_visible() {
     for (text, expected) in [
         ("\x1b]52;c;aGk=\x07", "^[]52;c;aGk=^G"),
         ("\x1b[2J\x08\0\x7f", "^[[2J^H^@^?"),
@@ -25,7 +25,7 @@ fn what_drives_a_terminal_is_shown() {
 }
 
 #[test]
-fn what_people_write_stays() {
+fn ordinary_text_is_unchanged() {
     for text in ["a\n\tb", "漢字 é e\u{301}", "👨\u{200d}👩\u{200d}👧 ❤\u{fe0f}", "می\u{200c}خواهم"] {
         assert_eq!(safe(text.as_bytes()), text);
     }
@@ -33,9 +33,9 @@ fn what_people_write_stays() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_replaced() {
+fn invalid_utf_8_is_replaced() {
     assert_eq!(safe(b"a\xffb"), "a\u{FFFD}b");
-    // A lone surrogate as WTF-8 has it.
+    // An unpaired surrogate in WTF-8.
     assert_eq!(safe(b"a\xed\xa0\x80b"), "a\u{FFFD}b");
 }
 
@@ -49,7 +49,7 @@ fn wide_characters_take_two_columns_and_marks_none() {
 
 proptest! {
     #[test]
-    fn nothing_harmful_comes_through(text in prop::collection::vec(any::<u8>(), 0..200), characters in ".*") {
+    fn no_harmful_character_passes(text in prop::collection::vec(any::<u8>(), 0..200), characters in ".*") {
         for text in [text.as_slice(), characters.as_bytes()] {
             let shown = safe(text);
             prop_assert!(shown.chars().all(|it| it == '\n' || it == '\t' || !(it.is_control() || is_harmful(it))));
@@ -58,7 +58,7 @@ proptest! {
 }
 
 #[test]
-fn no_character_has_more_columns_than_bytes() {
+fn no_character_is_wider_than_its_bytes() {
     let columns = |character: char| character.width().unwrap_or(0);
     let wider = ('\0'..=char::MAX).find(|character| columns(*character) > character.len_utf8());
     assert_eq!(wider, None);

@@ -21,7 +21,7 @@ fn shown(lines: &[&str]) -> String {
     shown_as(PLAIN, lines)
 }
 
-/// A record of a kind at a time of day, with further members.
+/// Returns a record of this kind at this time of day, with more members.
 fn record(kind: &str, time: &str, rest: &str) -> String {
     format!(r#"{{"type":"{kind}","event_id":"e","emitter":"t","timestamp":"2026-01-31T{time}.123Z",{rest}}}"#)
 }
@@ -83,7 +83,7 @@ fn commands_are_shown_as_they_are_typed() {
 }
 
 #[test]
-fn long_output_is_shortened_and_says_by_how_much() {
+fn long_output_is_shortened_with_a_count() {
     let output: String = (0..100).map(|number| format!(r"line {number}\n")).collect::<Vec<_>>().concat();
     let line = result(&format!("\"{output}\""), r#""is_error":false"#);
     let text = shown(&[&line]);
@@ -96,7 +96,7 @@ fn long_output_is_shortened_and_says_by_how_much() {
 }
 
 #[test]
-fn one_line_too_many_is_shown_rather_than_told() {
+fn a_single_line_over_the_limit_is_shown() {
     let output: String = (0..19).map(|number| format!(r"line {number}\n")).collect::<Vec<_>>().concat();
     assert!(!shown(&[&result(&format!("\"{output}\""), r#""is_error":false"#)]).contains('…'));
 }
@@ -111,36 +111,36 @@ fn failures_are_named() {
 
 #[test]
 fn a_commands_output_is_shown_once() {
-    let told = result(r#""Output:\none\n""#, r#""is_error":false"#);
+    let output = result(r#""Output:\none\n""#, r#""is_error":false"#);
     let command = result("\"\"", r#""command_execution":{"cmd":"a","exit_code":0,"output":"one\n"}"#);
-    assert_eq!(shown(&[&told, &command]).matches("one").count(), 1);
-    assert_eq!(shown_as(FULL, &[&told, &command]).matches("one").count(), 2);
+    assert_eq!(shown(&[&output, &command]).matches("one").count(), 1);
+    assert_eq!(shown_as(FULL, &[&output, &command]).matches("one").count(), 2);
     let other = result("\"\"", r#""command_execution":{"cmd":"a","exit_code":0,"output":"two\n"}"#);
-    assert!(shown(&[&told, &other]).contains("    two\n"));
+    assert!(shown(&[&output, &other]).contains("    two\n"));
 }
 
 #[test]
-fn a_command_of_which_all_was_told_is_not_told_again() {
-    let told = result(r#""Process exited with code 3\nOutput:\none\n""#, r#""is_error":false"#);
+fn a_command_is_not_shown_if_its_call_and_result_show_everything() {
+    let output = result(r#""Process exited with code 3\nOutput:\none\n""#, r#""is_error":false"#);
     let command =
         |exit: u8| result("\"\"", &format!(r#""command_execution":{{"cmd":"a","exit_code":{exit},"output":"one\n"}}"#));
     let call = call("exec_command", r#"{"cmd":"a"}"#);
-    assert!(!shown(&[&call, &told, &command(3)]).contains("ran a"));
-    assert!(shown(&[&call, &told, &command(4)]).contains("ran a  exit 4"));
-    assert!(shown(&[&told, &command(3)]).contains("ran a  exit 3"));
+    assert!(!shown(&[&call, &output, &command(3)]).contains("ran a"));
+    assert!(shown(&[&call, &output, &command(4)]).contains("ran a  exit 4"));
+    assert!(shown(&[&output, &command(3)]).contains("ran a  exit 3"));
     assert!(shown(&[&call, &command(3)]).contains("ran a  exit 3"));
-    assert!(shown_as(FULL, &[&call, &told, &command(3)]).contains("ran a  exit 3"));
+    assert!(shown_as(FULL, &[&call, &output, &command(3)]).contains("ran a  exit 3"));
 }
 
 #[test]
-fn a_command_of_several_lines_is_shown_whole_where_nothing_is_shortened() {
+fn a_command_of_several_lines_is_shown_in_full_on_request() {
     let command = result("\"\"", r#""command_execution":{"cmd":"one\ntwo\nthree","exit_code":0,"output":"x\n"}"#);
     assert!(shown(&[&command]).contains("ran one …  exit 0\n    x\n"));
     assert!(shown_as(FULL, &[&command]).contains("ran one  exit 0\n      two\n      three\n    x\n"));
 }
 
 #[test]
-fn what_keeps_a_message_from_being_a_command_is_not_shown() {
+fn the_character_that_escapes_an_exclamation_mark_is_not_shown() {
     let step = |text: &str| record("step", "10:00:00", &format!(r#""source":"user","message":"{text}""#));
     assert!(shown(&[&step("\u{2060}!ls")]).contains("\n  !ls\n"));
     assert!(shown(&[&step("\u{2060}ls")]).contains("<U+2060>ls"));
@@ -161,10 +161,10 @@ fn copied_context_is_folded() {
 #[test]
 fn subagents_are_indented_and_begin_no_turn() {
     let user = record("step", "10:00:00", r#""source":"user","message":"go""#);
-    let told = record("step", "10:00:01", r#""source":"user","message":"<subagent_notification>\n{}""#);
+    let output = record("step", "10:00:01", r#""source":"user","message":"<subagent_notification>\n{}""#);
     let sent =
         record("step", "10:00:02", r#""source":"system","message":"done","extra":{"author":"/a","recipient":"/b"}"#);
-    let text = shown(&[&user, &told, &sent]);
+    let text = shown(&[&user, &output, &sent]);
     assert!(text.contains("\n    10:00:01 subagent\n      <subagent_notification>\n"), "{text}");
     assert!(text.contains("\n    10:00:02 system /a → /b\n      done\n") && !text.contains('─'), "{text}");
 }
@@ -184,7 +184,7 @@ fn records_of_other_kinds_are_shown_as_json() {
 }
 
 #[test]
-fn nothing_of_a_session_drives_the_terminal() {
+fn session_text_cannot_control_the_terminal() {
     let evil = r"\u001b]52;c;eA==\u0007\u009b31m\u202e\r\u2028x\udc80";
     let members = format!(
         r#""source":"{evil}","message":"{evil}","model_name":"{evil}","reasoning_content":"{evil}","tool_calls":[{{"function_name":"{evil}","arguments":{{"cmd":"{evil}"}}}},{{"function_name":"shell","arguments":{{"cmd":"{evil}"}}}}],"extra":{{"author":"{evil}","recipient":"{evil}","images":[{{"media_type":"{evil}"}}]}}"#
@@ -203,17 +203,17 @@ fn nothing_of_a_session_drives_the_terminal() {
     ];
     for style in [PLAIN, FULL] {
         for line in &lines {
-            assert!(is_harmless(&shown_as(style, &[line])), "{line}");
+            assert!(is_safe(&shown_as(style, &[line])), "{line}");
         }
     }
 }
 
-/// Whether a text holds no control but newlines and tabs, and nothing that turns the direction.
-fn is_harmless(text: &str) -> bool {
+/// Whether a text has no control characters except newlines and tabs, and no bidirectional controls.
+fn is_safe(text: &str) -> bool {
     text.chars().all(|it| matches!(it, '\n' | '\t') || !(it.is_control() || matches!(it, '\u{2028}'..='\u{202E}')))
 }
 
-/// A text without the sequences that colours are made of; each line must have ended its own.
+/// Removes colour sequences. Each line must end its own.
 fn without_colours(text: &str) -> String {
     let mut plain = String::new();
     for line in text.split_inclusive('\n') {
@@ -231,7 +231,7 @@ fn without_colours(text: &str) -> String {
     plain
 }
 
-/// Any JSON, in which the members that are looked at come up often.
+/// Generates JSON with many of the members that are read.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -289,7 +289,7 @@ fn json() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_record_is_shown_harmless(
+    fn any_record_is_shown_safely(
         values in prop::collection::vec((prop::sample::select(vec![
             "source", "message", "timestamp", "tool_calls", "results", "extra", "metrics", "model_name", "observation",
         ]), json()), 0..6),
@@ -300,14 +300,14 @@ proptest! {
         prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&line).is_ok(), "{}", line);
         for style in [PLAIN, FULL] {
             let text = shown_as(style, &[&line]);
-            prop_assert!(is_harmless(&text), "{:?}", text);
+            prop_assert!(is_safe(&text), "{:?}", text);
             prop_assert_eq!(without_colours(&shown_as(Style { colour: true, ..style }, &[&line])), text);
         }
     }
 }
 
 #[test]
-fn with_colours_it_says_the_same() {
+fn colours_do_not_change_the_text() {
     let lines = [call("exec_command", r#"{"cmd":"ls"}"#), result("\"a\\nb\"", r#""is_error":true"#)];
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let coloured = shown_as(COLOUR, &lines);

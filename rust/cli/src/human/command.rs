@@ -1,0 +1,77 @@
+//! Commands and patches, as the user would type or list them.
+
+use super::json_object::{Object, any_text};
+use super::terminal::{cut_to_columns, push_safe};
+
+/// Returns the command line in a call's arguments: `cmd`, or `command` as a string or a list of words. Of
+/// `bash -lc LINE` it returns LINE.
+pub(super) fn command_line(arguments: &Object<'_>) -> Option<Vec<u8>> {
+    if let Some(line) = arguments.text("cmd").or_else(|| arguments.text("command")) {
+        return Some(line);
+    }
+    // `local_shell` has the words in its action.
+    let action = arguments.object("action");
+    let holder = if arguments.get("command").is_some() { arguments } else { &action };
+    let words: Vec<Vec<u8>> = holder.elements("command").map(any_text).collect();
+    match words.as_slice() {
+        [] => None,
+        [shell, option, line] if shell.ends_with(b"sh") && option.starts_with(b"-") && option.ends_with(b"c") => {
+            Some(line.clone())
+        }
+        _ => Some(words.join(&b' ')),
+    }
+}
+
+/// Returns the text of a patch.
+pub(super) fn patch(arguments: &Object<'_>) -> Option<Vec<u8>> {
+    ["_raw", "input", "patch"].into_iter().find_map(|name| arguments.text(name))
+}
+
+/// Lists the files that a patch in Codex's format adds (`+`), updates (`~`) or deletes (`-`).
+pub(super) fn patched_files(patch: &[u8]) -> Vec<u8> {
+    let mut files = Vec::new();
+    for line in patch.split(|byte| *byte == b'\n') {
+        for (mark, sign) in [("Add", "+"), ("Update", "~"), ("Delete", "-")] {
+            if let Some(file) = line.strip_prefix(format!("*** {mark} File: ").as_bytes()) {
+                files.push([sign.as_bytes(), file.trim_ascii_end()].concat());
+            }
+        }
+    }
+    files.join(&b' ')
+}
+
+/// Splits a result into Codex's summary of the command, such as `exit 0`, and the command's output. Codex 0.138 to 0.169
+/// write a few lines before `Output:`.
+pub(super) fn codex_preamble(content: &[u8]) -> (Vec<u8>, &[u8]) {
+    pub(super) const LINE_LIMIT: usize = 8;
+    let mut at = 0;
+    let mut about: Vec<Vec<u8>> = Vec::new();
+    for line in content.split_inclusive(|byte| *byte == b'\n').take(LINE_LIMIT) {
+        at += line.len();
+        let line = line.trim_ascii_end();
+        if line == b"Output:" {
+            return (about.join(&b", "[..]), &content[at..]);
+        }
+        for prefix in [&b"Process exited with code "[..], b"Exit code: "] {
+            if let Some(code) = line.strip_prefix(prefix) {
+                about.insert(0, [b"exit ", code].concat());
+            }
+        }
+        if line.starts_with(b"Script ") || line.starts_with(b"Process running") {
+            about.push(line.to_vec());
+        }
+    }
+    (Vec::new(), content)
+}
+
+/// Returns the first line of a command, shortened unless `full`.
+pub(super) fn one_line(text: &[u8], full: bool) -> Vec<u8> {
+    pub(super) const COLUMNS: usize = 120;
+    let mut safe = Vec::new();
+    push_safe(text, &mut safe);
+    let safe = String::from_utf8_lossy(&safe);
+    let first = safe.lines().next().unwrap_or_default();
+    let shown = if full { first } else { cut_to_columns(first, COLUMNS) };
+    let is_all = full || shown.len() == safe.trim_end().len();
+    format!("{shown}{}", if is_all { "" } else { " …" }).into_bytes()
+}

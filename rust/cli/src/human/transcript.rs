@@ -1,0 +1,422 @@
+//! Transcript records as a conversation: who said what and when, which commands ran, and their output.
+//!
+//! Text from every field of a record passes through [`push_safe`], so a session cannot control the terminal.
+
+use std::collections::VecDeque;
+
+use mngr_codex_core::json::Text;
+
+use super::command::{codex_preamble, command_line, one_line, patch, patched_files};
+use super::json_object::{Object, any_text, content_text};
+use super::style::{Limits, Sgr, Style};
+use super::terminal::{cut_to_columns, push_safe};
+use super::units::{grouped, seconds, size_of};
+
+/// Writes records in human-readable form, one after the other. Uses bounded memory.
+pub struct Human {
+    style: Style,
+    /// The day that was shown last.
+    day: Vec<u8>,
+    /// The model and its effort that were shown last.
+    model: Vec<u8>,
+    /// The number of copied records since the last one that was shown.
+    folded: u64,
+    is_first: bool,
+    /// The latest result of a call, because the record of its command repeats the output.
+    last_result: LastResult,
+    /// The ids of the latest calls whose command line was shown.
+    commands: VecDeque<Vec<u8>>,
+}
+
+/// A call's result that was shown.
+#[derive(Default)]
+struct LastResult {
+    /// The call's id.
+    call: Vec<u8>,
+    output: Vec<u8>,
+    /// The outcome that was shown, such as `exit 0`.
+    about: Vec<u8>,
+}
+
+/// More calls than run at the same time.
+const RECENT_COMMANDS_LIMIT: usize = 64;
+
+/// The start of a message that mngr sent and that began with `!`: the invisible character keeps Codex from running it.
+const ESCAPED_BANG: &str = "\u{2060}!";
+
+/// Longer outputs are not checked for repetition.
+const REMEMBERED_OUTPUT_LIMIT: usize = 64 << 10;
+
+impl Human {
+    /// Creates a writer that has shown nothing yet.
+    #[must_use]
+    pub fn new(style: Style) -> Self {
+        let (day, model, last_result, commands) = Default::default();
+        Self { style, day, model, folded: 0, is_first: true, last_result, commands }
+    }
+
+    /// Appends a record, which must be a JSON object, in human-readable form.
+    pub fn record(&mut self, text: Text<'_>, out: &mut Vec<u8>) {
+        let record = Object::of(text.bytes().trim_ascii());
+        let kind = record.text("type").unwrap_or_default();
+        if kind == b"header" {
+            return;
+        }
+        let is_copied = record.is_true("is_copied_context")
+            || record.elements("results").any(|result| Object::of(result).object("extra").is_true("is_copied_context"));
+        if is_copied && !self.style.full {
+            self.folded += 1;
+            return;
+        }
+        self.unfold(out);
+        match kind.as_slice() {
+            b"step" => self.step(&record, is_copied, out),
+            b"observation" => self.observation(&record, out),
+            _ => self.other(&record, &kind, out),
+        }
+        self.is_first = false;
+    }
+
+    /// Appends the count of copied records at the end, if any.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.unfold(out);
+    }
+
+    fn unfold(&mut self, out: &mut Vec<u8>) {
+        let count = std::mem::take(&mut self.folded);
+        if count == 0 {
+            return;
+        }
+        let what = if count == 1 { "1 record" } else { &format!("{} records", grouped(count)) };
+        self.line(Sgr::DIM, 0, format!("… {what} copied from an earlier session; --full shows them").as_bytes(), out);
+        self.is_first = false;
+    }
+
+    fn step(&mut self, step: &Object<'_>, is_copied: bool, out: &mut Vec<u8>) {
+        let source = step.text("source").unwrap_or_default();
+        let extra = step.object("extra");
+        let author = extra.text("author");
+        let mut message = step.get("message").map(content_text).unwrap_or_default();
+        if source == b"user" && message.starts_with(ESCAPED_BANG.as_bytes()) {
+            message.drain(..ESCAPED_BANG.len() - 1);
+        }
+        // Codex writes some notifications as user messages: that a subagent has ended, that a turn was aborted (0.138 to
+        // 0.169).
+        let is_injected = |mark: &[u8]| source == b"user" && message.starts_with(mark);
+        let (is_notification, is_aborted) = (is_injected(b"<subagent_notification>"), is_injected(b"<turn_aborted>"));
+        let depth = if author.is_some() || is_notification { 4 } else { 0 };
+        let (who, sgr): (&[u8], Sgr) = match source.as_slice() {
+            _ if is_notification => (b"subagent", Sgr::SYSTEM),
+            _ if is_aborted => (b"system", Sgr::SYSTEM),
+            b"user" => (b"user", Sgr::USER),
+            b"agent" => (b"agent", Sgr::AGENT),
+            b"system" => (b"system", Sgr::SYSTEM),
+            other => (other, Sgr::SYSTEM),
+        };
+        if !self.is_first {
+            out.push(b'\n');
+            if source == b"user" && !is_notification && !is_aborted {
+                self.line(Sgr::DIM, 0, "─".repeat(60).as_bytes(), out);
+            }
+        }
+        let mut head = Vec::new();
+        self.paint(sgr, who, &mut head);
+        if let Some(author) = author {
+            let recipient = extra.text("recipient").unwrap_or_default();
+            self.paint(Sgr::DIM, &[b" ", author.as_slice(), " → ".as_bytes(), &recipient].concat(), &mut head);
+        }
+        if is_copied {
+            self.paint(Sgr::DIM, b" (copied from an earlier session)", &mut head);
+        }
+        self.name_model(step, &mut head);
+        self.head(step, depth, &head, out);
+        self.message(step, &message, depth, out);
+        for call in step.elements("tool_calls") {
+            self.call(&Object::of(call), depth + 2, out);
+        }
+        self.images(&extra, depth + 2, out);
+        for result in step.object("observation").elements("results") {
+            let text = Object::of(result).get("content").map(content_text).unwrap_or_default();
+            self.text(Sgr::DIM, depth + 4, &text, Limits::OUTPUT, out);
+        }
+        self.tokens(&step.object("metrics"), depth + 2, out);
+    }
+
+    /// Appends the message of a step, after its reasoning.
+    fn message(&mut self, step: &Object<'_>, message: &[u8], depth: usize, out: &mut Vec<u8>) {
+        if let Some(reasoning) = step.get("reasoning_content").map(any_text).filter(|reasoning| !reasoning.is_empty()) {
+            self.text(Sgr::DIM, depth + 2, &[b"(thinking) ", reasoning.as_slice()].concat(), Limits::THINKING, out);
+        }
+        let is_system = step.text("source").is_some_and(|source| source == b"system");
+        let notice = step.object("extra").object("codex").text("type");
+        match notice.as_deref() {
+            Some(b"task_complete" | b"turn_aborted") => self.text(Sgr::ERROR, depth + 2, message, Limits::SYSTEM, out),
+            Some(_) => self.text(Sgr::BOLD, depth + 2, message, Limits::SYSTEM, out),
+            // Text that Codex injects: instructions, the environment.
+            None if is_system && depth == 0 => self.text(Sgr::DIM, depth + 2, message, Limits::SYSTEM, out),
+            None => self.text(Sgr::PLAIN, depth + 2, message, Limits::ALL, out),
+        }
+    }
+
+    /// Appends the model and its effort if they have changed.
+    fn name_model(&mut self, step: &Object<'_>, head: &mut Vec<u8>) {
+        let Some(mut model) = step.get("model_name").map(any_text).filter(|model| !model.is_empty()) else { return };
+        if let Some(effort) = step.get("reasoning_effort").map(any_text).filter(|effort| !effort.is_empty()) {
+            model.push(b' ');
+            model.extend_from_slice(&effort);
+        }
+        if model != self.model {
+            self.paint(Sgr::DIM, &[b"  ", model.as_slice()].concat(), head);
+            self.model = model;
+        }
+    }
+
+    fn call(&mut self, call: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
+        let name = call.get("function_name").map(any_text).unwrap_or_default();
+        let arguments = call.object("arguments");
+        let is_shell = matches!(name.as_slice(), b"exec_command" | b"shell" | b"shell_command" | b"local_shell");
+        let line = if is_shell { command_line(&arguments) } else { None };
+        if line.is_some() {
+            if self.commands.len() == RECENT_COMMANDS_LIMIT {
+                self.commands.pop_front();
+            }
+            let id = call.get("tool_call_id").map(any_text).unwrap_or_default();
+            self.commands.push_back(if id.len() <= REMEMBERED_OUTPUT_LIMIT { id } else { Vec::new() });
+        }
+        let patch = if name == b"apply_patch" { patch(&arguments) } else { None };
+        let (mark, text, limits): (&[u8], Vec<u8>, Limits) = match (line, patch) {
+            (Some(line), _) => (b"$ ", line, Limits::PROGRAM),
+            (None, Some(patch)) => {
+                let mut files = patched_files(&patch);
+                if self.style.full {
+                    files.push(b'\n');
+                    files.extend_from_slice(&patch);
+                }
+                ("→ ".as_bytes(), [b"apply_patch ", files.as_slice()].concat(), Limits::PROGRAM)
+            }
+            (None, None) => {
+                let program = arguments.text("_raw");
+                let limits = if program.is_some() { Limits::PROGRAM } else { Limits::LINE };
+                let given = program.unwrap_or_else(|| any_text(arguments.text));
+                ("→ ".as_bytes(), [name.as_slice(), b" ", &given].concat(), limits)
+            }
+        };
+        self.text(Sgr::BOLD, depth, &[mark, &text].concat(), limits, out);
+        self.images(&call.object("extra"), depth + 2, out);
+    }
+
+    fn observation(&mut self, record: &Object<'_>, out: &mut Vec<u8>) {
+        let mut has_results = false;
+        for result in record.elements("results") {
+            has_results = true;
+            self.result(record, &Object::of(result), out);
+        }
+        if !has_results {
+            self.head(record, 2, b"no output", out);
+        }
+    }
+
+    fn result(&mut self, record: &Object<'_>, result: &Object<'_>, out: &mut Vec<u8>) {
+        let extra = result.object("extra");
+        let call = result.get("source_call_id").map(any_text).unwrap_or_default();
+        let command = extra.object("command_execution");
+        if !command.text.is_empty() {
+            return self.command(record, &command, &call, out);
+        }
+        let name = extra.get("tool_name").map_or_else(|| b"tool".to_vec(), any_text);
+        let content = result.get("content").map(content_text).unwrap_or_default();
+        let (about, output) = if self.style.full { (Vec::new(), content.as_slice()) } else { codex_preamble(&content) };
+        let failed = extra.is_true("is_error") || about.starts_with(b"exit") && !about.starts_with(b"exit 0");
+        let mut head = Vec::new();
+        self.paint(Sgr::TOOL, &name, &mut head);
+        if extra.is_true("is_error") {
+            self.paint(Sgr::ERROR, b" failed", &mut head);
+        }
+        if !about.is_empty() {
+            let sgr = if failed { Sgr::ERROR } else { Sgr::DIM };
+            self.paint(sgr, &[b"  ", about.as_slice()].concat(), &mut head);
+        }
+        self.head(record, 2, &head, out);
+        self.text(if failed { Sgr::ERROR } else { Sgr::DIM }, 4, output, Limits::OUTPUT, out);
+        self.images(&extra, 4, out);
+        let references = result.elements("subagent_trajectory_ref").count();
+        if references > 0 {
+            self.line(Sgr::DIM, 4, b"(a subagent with its own transcript; see --format atif)", out);
+        }
+        let is_remembered = content.len() <= REMEMBERED_OUTPUT_LIMIT;
+        self.last_result =
+            if is_remembered { LastResult { call, about, output: content } } else { LastResult::default() };
+    }
+
+    /// Appends a command that Codex ran for a call, unless the call and its result have shown everything already.
+    fn command(&mut self, record: &Object<'_>, command: &Object<'_>, call: &[u8], out: &mut Vec<u8>) {
+        let exit = command.integer("exit_code");
+        let failed = exit.is_some_and(|exit| exit != 0);
+        let output = command.get("output").map(any_text).unwrap_or_default();
+        let is_output_repeated =
+            !self.style.full && self.last_result.call == call && contains(&self.last_result.output, &output);
+        let is_exit_repeated =
+            |exit| self.last_result.about.split(|byte| *byte == b',').next() == Some(format!("exit {exit}").as_bytes());
+        if is_output_repeated && self.commands.iter().any(|shown| shown == call) && exit.is_some_and(is_exit_repeated) {
+            return;
+        }
+        let mut head = Vec::new();
+        self.paint(Sgr::TOOL, b"ran", &mut head);
+        let line = command.get("cmd").map(any_text).unwrap_or_default();
+        self.paint(Sgr::BOLD, &[b" ", one_line(&line, self.style.full).as_slice()].concat(), &mut head);
+        let mut about = match (exit, command.get("status").map(any_text)) {
+            (Some(exit), _) => format!("  exit {exit}").into_bytes(),
+            (None, Some(status)) => [b"  ", status.as_slice()].concat(),
+            (None, None) => Vec::new(),
+        };
+        if let Some(duration) = command.integer("duration_ms").filter(|duration| *duration > 0) {
+            about.extend_from_slice(format!(", {}", seconds(duration)).as_bytes());
+        }
+        self.paint(if failed { Sgr::ERROR } else { Sgr::DIM }, &about, &mut head);
+        self.head(record, 2, &head, out);
+        if self.style.full {
+            let more = nth_line(&line, 1);
+            self.text(Sgr::BOLD, 6, &line[more..], Limits::ALL, out);
+        }
+        if !is_output_repeated {
+            self.text(if failed { Sgr::ERROR } else { Sgr::DIM }, 4, &output, Limits::OUTPUT, out);
+        }
+    }
+
+    /// Appends a record that is neither a step nor an observation.
+    fn other(&mut self, record: &Object<'_>, kind: &[u8], out: &mut Vec<u8>) {
+        if !self.is_first {
+            out.push(b'\n');
+        }
+        self.head(record, 0, &self.painted(Sgr::SYSTEM, if kind.is_empty() { b"record" } else { kind }), out);
+        self.text(Sgr::DIM, 2, &any_text(record.text), Limits::LINE, out);
+    }
+
+    fn images(&mut self, extra: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
+        for image in extra.elements("images").map(Object::of) {
+            let kind = image.get("media_type").map(any_text).unwrap_or_default();
+            let size = image.integer("size").and_then(|size| u64::try_from(size).ok()).map(size_of);
+            let size = size.map(|size| format!(", {size}")).unwrap_or_default();
+            self.line(Sgr::DIM, depth, &[b"[image: ", kind.as_slice(), size.as_bytes(), b"]"].concat(), out);
+        }
+    }
+
+    fn tokens(&mut self, metrics: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
+        let count = |of: &Object<'_>, name| of.integer(name).and_then(|count| u64::try_from(count).ok());
+        let mut pieces = Vec::new();
+        if let Some(prompt) = count(metrics, "prompt_tokens") {
+            let cached = count(metrics, "cached_tokens").filter(|cached| *cached > 0);
+            let cached = cached.map(|cached| format!(" ({} cached)", grouped(cached))).unwrap_or_default();
+            pieces.push(format!("{} tokens in{cached}", grouped(prompt)));
+        }
+        if let Some(completion) = count(metrics, "completion_tokens") {
+            let reasoning =
+                count(&metrics.object("extra"), "reasoning_output_tokens").filter(|reasoning| *reasoning > 0);
+            let reasoning =
+                reasoning.map(|reasoning| format!(" ({} reasoning)", grouped(reasoning))).unwrap_or_default();
+            pieces.push(format!("{} out{reasoning}", grouped(completion)));
+        }
+        if !pieces.is_empty() {
+            self.line(Sgr::DIM, depth, pieces.join(", ").as_bytes(), out);
+        }
+    }
+
+    /// Appends a line with the record's time, after a line with the day if it has changed.
+    fn head(&mut self, record: &Object<'_>, depth: usize, rest: &[u8], out: &mut Vec<u8>) {
+        let timestamp = record.get("timestamp").map(any_text).unwrap_or_default();
+        let (day, time) = match timestamp.split_at_checked("2026-01-31T12:34:56".len()) {
+            Some((whole, _)) if whole[10] == b'T' => (&whole[..10], &whole[11..]),
+            _ => (&[][..], timestamp.get(..19).unwrap_or(&timestamp)),
+        };
+        if !day.is_empty() && day != self.day {
+            self.day = day.to_vec();
+            self.line(Sgr::DIM, 0, &[b"[", day, b"]"].concat(), out);
+        }
+        out.extend(std::iter::repeat_n(b' ', depth));
+        self.paint(Sgr::DIM, time, out);
+        out.push(b' ');
+        out.extend_from_slice(rest);
+        out.push(b'\n');
+    }
+
+    /// Appends one line.
+    fn line(&self, sgr: Sgr, depth: usize, text: &[u8], out: &mut Vec<u8>) {
+        out.extend(std::iter::repeat_n(b' ', depth));
+        self.paint(sgr, text, out);
+        out.push(b'\n');
+    }
+
+    /// Appends the lines of a text, indented and within the limits.
+    fn text(&self, sgr: Sgr, depth: usize, text: &[u8], limits: Limits, out: &mut Vec<u8>) {
+        let text = text.trim_ascii_end();
+        if text.is_empty() {
+            return;
+        }
+        let limits = if self.style.full { Limits::ALL } else { limits };
+        let count = memchr::memchr_iter(b'\n', text).count() + 1;
+        let left = count.saturating_sub(limits.first.saturating_add(limits.last));
+        // A single skipped line is no longer than the line that would count it.
+        let skipped = if left > 1 { limits.first..limits.first + left } else { 0..0 };
+        let mut rest = text;
+        let mut safe = Vec::new();
+        for number in 0..count {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let (line, following) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+            if number == skipped.start && left > 1 {
+                let bytes = nth_line(rest, left);
+                rest = &rest[bytes..];
+                let what = format!("… {} more lines, {}", grouped(left as u64), size_of(bytes as u64));
+                self.line(Sgr::DIM, depth, what.as_bytes(), out);
+            }
+            if skipped.contains(&number) {
+                continue;
+            }
+            rest = following;
+            safe.clear();
+            push_safe(line.strip_suffix(b"\r").unwrap_or(line), &mut safe);
+            let line = String::from_utf8_lossy(&safe);
+            let shown = cut_to_columns(&line, limits.columns);
+            let more = line.len() - shown.len();
+            let more = if more == 0 { String::new() } else { format!("… {} more", size_of(more as u64)) };
+            out.extend(std::iter::repeat_n(b' ', if line.is_empty() { 0 } else { depth }));
+            self.paint_safe(sgr, shown, out);
+            self.paint_safe(Sgr::DIM, &more, out);
+            out.push(b'\n');
+        }
+    }
+
+    /// Appends a text on one line, made safe for the terminal.
+    fn paint(&self, sgr: Sgr, text: &[u8], out: &mut Vec<u8>) {
+        let mut safe = Vec::new();
+        push_safe(text, &mut safe);
+        self.paint_safe(sgr, &String::from_utf8_lossy(&safe).replace('\n', " "), out);
+    }
+
+    fn painted(&self, sgr: Sgr, text: &[u8]) -> Vec<u8> {
+        let mut painted = Vec::new();
+        self.paint(sgr, text, &mut painted);
+        painted
+    }
+
+    /// Appends a text that is already safe for the terminal.
+    fn paint_safe(&self, sgr: Sgr, text: &str, out: &mut Vec<u8>) {
+        if !self.style.colour || sgr.0.is_empty() || text.is_empty() {
+            return out.extend_from_slice(text.as_bytes());
+        }
+        out.extend_from_slice(format!("\x1b[{}m", sgr.0).as_bytes());
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"\x1b[0m");
+    }
+}
+
+/// Returns the offset after the first `count` lines.
+fn nth_line(text: &[u8], count: usize) -> usize {
+    memchr::memchr_iter(b'\n', text).nth(count.saturating_sub(1)).map_or(text.len(), |newline| newline + 1)
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(text, part.trim_ascii()).is_some()
+}
+
+#[cfg(test)]
+mod tests;
