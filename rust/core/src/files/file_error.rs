@@ -1,4 +1,4 @@
-//! I/O errors with the path and the operation that failed.
+//! I/O errors with the path and the operation that failed, and how messages show paths.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Displays as `cannot read /x/y.jsonl: Permission denied (os error 13)`.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}: {source}", path.display())]
+#[error("cannot {operation} {}: {source}", escaped(path))]
 pub struct FileError {
     /// The operation, as a verb: "read", "write", "open".
     pub operation: &'static str,
@@ -22,4 +22,15 @@ impl FileError {
     pub fn on(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { operation, path: path.to_owned(), source }
     }
+}
+
+/// Formats a path for a message. Control characters are escaped, so that a path can neither break the line nor move the
+/// cursor.
+#[must_use]
+pub fn escaped(path: &Path) -> String {
+    let mut text = String::new();
+    for character in path.display().to_string().chars() {
+        if character.is_control() { text.extend(character.escape_default()) } else { text.push(character) }
+    }
+    text
 }

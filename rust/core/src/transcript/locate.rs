@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Record, RecordKind};
 use super::stream::{CURRENT, files_in};
+pub use crate::files::file_error::escaped as shown;
 use crate::json::Tape;
 use crate::rollout::input::Input;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Lines};
@@ -124,16 +125,6 @@ fn kept(copies: &[PathBuf]) -> String {
         return String::new();
     }
     format!(". Of a destroyed agent of that name this is kept, which can be named instead: {}", joined(copies))
-}
-
-/// A path as a message shows it: what would move the cursor or break the line is escaped.
-#[must_use]
-pub fn shown(path: &Path) -> String {
-    let mut text = String::new();
-    for character in path.display().to_string().chars() {
-        if character.is_control() { text.extend(character.escape_default()) } else { text.push(character) }
-    }
-    text
 }
 
 /// What every folder of a common transcript is called by mngr.
