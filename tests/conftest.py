@@ -1,4 +1,4 @@
-"""Fixtures that several test files share."""
+"""The environment of every test, and the fixtures that several test files share."""
 
 import shutil
 import signal
@@ -9,15 +9,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.isolation import Isolation
 from tests.support.workers import Worker, worker
 
-# Whoever runs the tests in the background, or with nohup, has had signals ignored, which programs would inherit.
+# Before any other code of the tests runs, also that of fixtures and of modules under collection.
+_isolation = Isolation()
+_isolation.start()
+
+# Background jobs ignore SIGINT, and `nohup` ignores SIGHUP. The programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes seconds; `-m 'not slow'` leaves it out")
+    config.addinivalue_line("markers", "slow: takes seconds; deselect with `-m 'not slow'`")
+
+
+def pytest_unconfigure() -> None:
+    _isolation.end()
+
+
+@pytest.fixture(autouse=True)
+def isolated() -> Iterator[None]:
+    """Fails a test whose processes write to the user's home."""
+    yield
+    _isolation.check()
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +61,7 @@ def open_to_all() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tracing() -> None:
-    """Needs strace, which `make test` names where it is missing."""
+    """Skips the test if strace is not installed or not permitted."""
     tried = shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True)
     if not tried or tried.returncode != 0:
-        pytest.skip("programs cannot be traced here" if tried else "there is no strace to kill a program with")
+        pytest.skip("strace is not permitted here" if tried else "strace is not installed (apt install strace)")

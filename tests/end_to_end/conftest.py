@@ -32,28 +32,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("codex", named.values(), ids=named, indirect=True)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def users_home() -> Iterator[None]:
-    """The home of who runs the tests, which must be the same before and after."""
-    before = what_agents_could_touch(Path.home())
-    yield
-    assert what_agents_could_touch(Path.home()) == before
-
-
-def what_agents_could_touch(home: Path) -> dict[str, bytes | str]:
-    """The entries of a home, and all that is in those of codex, mngr and tmux."""
-    seen: dict[str, bytes | str] = {entry.name: "" for entry in home.iterdir()}
-    config = (".config/tmux", ".config/codex", ".config/mngr")
-    of_theirs = (".codex", ".mngr", ".agents", ".tmux", *config, ".cache/mngr-codex")
-    for folder in of_theirs:
-        for path in (home / folder).rglob("*"):
-            seen[str(path)] = path.read_bytes() if path.is_file() else ""
-    for file in (".tmux.conf", ".gitconfig", ".bashrc", ".profile", ".bash_history"):
-        if (home / file).is_file():
-            seen[file] = (home / file).read_bytes()
-    return seen
-
-
 @pytest.fixture
 def codex(request: pytest.FixtureRequest) -> Path:
     """A codex."""

@@ -8,17 +8,6 @@ from pathlib import Path
 
 import pytest
 
-#: What stands in the environment of whoever runs the tests and would reach the user's own.
-FOREIGN = (
-    "CODEX_HOME",
-    "MNGR_HOST_DIR",
-    "MNGR_AGENT_STATE_DIR",
-    "MNGR_PREFIX",
-    "MNGR_ROOT_NAME",
-    "TMUX",
-    "OPENAI_API_KEY",
-)
-
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -27,8 +16,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tmux = tmp_path / "tmux"
     home.mkdir()
     tmux.mkdir()
-    for name in FOREIGN:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("TMUX_TMPDIR", str(tmux))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))

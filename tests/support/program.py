@@ -14,7 +14,12 @@ from typing import Any
 
 from tests.support.rollout_builder import Rollout
 
-PROGRAM = Path(sys.executable).with_name("mngr-codex")
+#: The environment variable that names the program to test.
+VARIABLE = "MNGR_CODEX_PROGRAM"
+
+#: By default, the program that is installed next to the Python that runs the tests. Absolute, because tests change the
+#: working directory.
+PROGRAM = Path(os.environ.get(VARIABLE) or Path(sys.executable).with_name("mngr-codex")).absolute()
 
 #: The id of a user without rights, and of its group.
 NOBODY = 65534
@@ -122,8 +127,8 @@ def convert_file(path: Path, *arguments: str) -> Conversion:
 
 
 def program() -> Path:
-    """The program of the environment that the tests run in."""
-    assert PROGRAM.exists(), f"{PROGRAM} is missing: run the tests with `make test`, which installs the wheel first"
+    """The program under test."""
+    assert PROGRAM.is_file(), f"{PROGRAM} does not exist: run `make install`, or set {VARIABLE} to a built program"
     return PROGRAM
 
 
