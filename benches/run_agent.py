@@ -30,7 +30,7 @@ from results import Bar, hold, milliseconds, store, table
 
 sys.path.append(str(BENCHES.parent))
 
-from tests.support.machine import Agent, World, mngr_server, until
+from tests.support.machine import Agent, Machine, mngr_server, until
 from tests.support.rule_based_model import Model, runs, says
 
 # isort: split
@@ -92,7 +92,7 @@ class AgentResults:
 
 
 class Bench:
-    """One run of everything, in a world of its own: home, tmux server, model."""
+    """One run of everything, in a machine of its own: home, tmux server, model."""
 
     def __init__(self, work: Path, codex: Path) -> None:
         """Prepare a bench in the folder `work`."""
@@ -110,16 +110,16 @@ class Bench:
         self._imports()
         server_folder = self._work / "server"
         server_folder.mkdir()
-        folder = self._work / "world"
+        folder = self._work / "machine"
         folder.mkdir()
         with (
             Model() as model,
             mngr_server(server_folder) as server,
-            World(folder, self._codex, model.base_url, server) as world,
+            Machine(folder, self._codex, model.base_url, server) as machine,
         ):
-            self._create(world, max(3, rounds // 4))
-            self._list(world, rounds)
-            self._turns(world, model, rounds)
+            self._create(machine, max(3, rounds // 4))
+            self._list(machine, rounds)
+            self._turns(machine, model, rounds)
 
     def _imports(self) -> None:
         for number in range(IMPORTS):
@@ -130,7 +130,7 @@ class Bench:
             seconds, self.results.modules = json.loads(ran.stdout)
             self.results.imports.append(seconds)
 
-    def _create(self, world: World, rounds: int) -> None:
+    def _create(self, machine: Machine, rounds: int) -> None:
         """Create codex agents and agents that are a mere command, in turns."""
         kinds = {"codex": ["codex"], "command": ["command", "--", "sleep", "9999"]}
         self.results.create = {kind: [] for kind in kinds}
@@ -139,19 +139,19 @@ class Bench:
             for kind, arguments in kinds.items():
                 name = f"{kind}-{number}"
                 rest = arguments[1:]
-                seconds, found = self._mngr(world, "create", name, arguments[0], "--yes", "--no-connect", *rest)
+                seconds, found = self._mngr(machine, "create", name, arguments[0], "--yes", "--no-connect", *rest)
                 self.results.create[kind].append(seconds)
                 if kind == "codex":
                     self.results.create_parts.append(found["seconds"])
 
-    def _list(self, world: World, rounds: int) -> None:
+    def _list(self, machine: Machine, rounds: int) -> None:
         """List the codex agents."""
         agents = len(self.results.create["codex"])
         events: collections.Counter[str] = collections.Counter()
         fields: dict[str, list[float]] = collections.defaultdict(list)
         for number in range(rounds):
             progress("list", number, rounds)
-            _, found = self._mngr(world, "list", "--format", "json")
+            _, found = self._mngr(machine, "list", "--format", "json")
             of_fields = {name: seconds for name, seconds in found["seconds"].items() if name.startswith("field ")}
             if set(found["calls"][name] for name in of_fields) != {2 * agents}:
                 raise RunError(f"the fields were not made for each of {2 * agents} agents: {found['calls']}")
@@ -163,21 +163,21 @@ class Bench:
         self.results.listing_fields = {name: statistics.median(all_) for name, all_ in fields.items()}
         self.results.listing_events = [f"{event}, {count} times" for event, count in sorted(events.items())]
 
-    def _mngr(self, world: World, *arguments: str) -> tuple[float, dict[str, Any]]:
+    def _mngr(self, machine: Machine, *arguments: str) -> tuple[float, dict[str, Any]]:
         """Run a command of mngr's in a process of its own."""
         file = self._work / "timed.json"
-        environment = {**world.environment, TIMED_VARIABLE: str(file)}
+        environment = {**machine.environment, TIMED_VARIABLE: str(file)}
         argv = [sys.executable, str(TIMED), *arguments]
         begun = time.perf_counter()
-        ran = subprocess.run(argv, cwd=world.repository, env=environment, capture_output=True, text=True, check=False)
+        ran = subprocess.run(argv, cwd=machine.repository, env=environment, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - begun
         if ran.returncode != 0:
             raise RunError(f"mngr {' '.join(arguments)} failed: {ran.stderr}")
         return seconds, json.loads(file.read_text(encoding="utf-8"))
 
-    def _turns(self, world: World, model: Model, rounds: int) -> None:
+    def _turns(self, machine: Machine, model: Model, rounds: int) -> None:
         """Time how long after the end of a turn the marker says WAITING."""
-        agent = world.create("turns")
+        agent = machine.create("turns")
         hooks = self._listen_to_hooks(agent)
         failed: list[float] = []
 

@@ -352,7 +352,7 @@ class TestFiles:
         path = tmp_path / "out"
         with path.open("wb", buffering=0) as out:
             out.write(b"before\n")
-            command = [program(), "convert", "-", "--output", name]
+            command: list[str | Path] = [program(), "convert", "-", "--output", name]
             subprocess.run(command, input=turn().data, stdout=out, stderr=subprocess.PIPE, check=True, timeout=60)
             out.write(b"after\n")
         assert files(tmp_path) == {"out": b"before\n" + convert(turn()).stdout + b"after\n"}
@@ -571,7 +571,8 @@ class TestSignals:
         tracing = ["strace", "-qq", "-o", os.devnull, "-e", "trace=linkat"]
         if subprocess.run([*tracing, "true"], capture_output=True).returncode != 0:
             pytest.skip("strace is not allowed here")
-        command = [*tracing, "-e", f"inject=linkat:signal={name}:when=2", program(), "convert", "-", "--output", output]
+        inject = ["-e", f"inject=linkat:signal={name}:when=2"]
+        command: list[str | Path] = [*tracing, *inject, program(), "convert", "-", "--output", output]
         done = subprocess.run(command, input=turn().data, capture_output=True, timeout=60)
         assert done.returncode == -getattr(signal, f"SIG{name}")
         assert files(output.parent) == {output.name: convert(turn()).stdout}

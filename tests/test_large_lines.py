@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def command(argv: list[str], output: str) -> bytes:
 
 
 #: Each with how often its size is needed, beside the fixed part: once more where it is parsed a second time.
-LINES = {
+LINES: dict[str, tuple[int, Callable[[], bytes]]] = {
     "message": (1, lambda: message([{"type": "input_text", "text": TEXT}])),
     "white space": (1, lambda: message([{"type": "input_text", "text": "\n" * (LENGTH // 2)}])),
     "injected": (1, lambda: message([{"type": "input_text", "text": "# AGENTS.md instructions for " + TEXT}])),

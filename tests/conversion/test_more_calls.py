@@ -71,7 +71,7 @@ def test_image_generation_call_has_no_image_bytes() -> None:
 
 
 def test_image_generation_call_keeps_all_that_it_says() -> None:
-    said = {"action": "generate", "size": "1024x1024", "revised_prompt": "a dot"}
+    said: dict[str, Any] = {"action": "generate", "size": "1024x1024", "revised_prompt": "a dot"}
     conversion = convert(turn().item("image_generation_call", id="ig_1", status="completed", **said, result=PNG_BASE64))
     assert PNG_BASE64.encode() not in conversion.stdout
     step = conversion.steps[-1]
@@ -80,7 +80,7 @@ def test_image_generation_call_keeps_all_that_it_says() -> None:
 
 
 def test_what_stands_beside_arguments_is_kept() -> None:
-    beside = {"server_label": "lab", "output": "done", "n": [1, {"é": None}]}
+    beside: dict[str, Any] = {"server_label": "lab", "output": "done", "n": [1, {"é": None}]}
     rollout = turn().item(
         "mcp_call", id="mcp_1", status="completed", name="echo", arguments='{"a":1}', error=None, **beside
     )

@@ -4,19 +4,17 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.machine import World, mngr_server
+from tests.support.machine import Machine, MakeMachine, mngr_server
 from tests.support.rule_based_model import Model
 
 VARIABLE = "MNGR_CODEX_CODEX"
 SEVERAL = "MNGR_CODEX_CODEXES"
-
-MakeWorld = Callable[..., World]
 
 
 def codexes() -> dict[str, str]:
@@ -62,8 +60,8 @@ def server() -> Iterator[Path]:
 
 
 @pytest.fixture
-def make_world(codex: Path, folder: Path, model: Model, request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
-    """Makes a world with settings of the agent type."""
+def make_machine(codex: Path, folder: Path, model: Model, request: pytest.FixtureRequest) -> Iterator[MakeMachine]:
+    """Makes a machine with settings of the agent type."""
     for needed in ("tmux", "git", "rsync"):
         if not shutil.which(needed):
             pytest.skip(
@@ -72,20 +70,20 @@ def make_world(codex: Path, folder: Path, model: Model, request: pytest.FixtureR
     if not importlib.util.find_spec("imbue.mngr"):
         pytest.skip("mngr is not installed here: `make test` installs it")
     server: Path = request.getfixturevalue("server")
-    worlds: list[World] = []
+    machines: list[Machine] = []
 
-    def make(**settings: Any) -> World:
-        world = World(folder, codex, model.base_url, server, settings)
-        world.__enter__()
-        worlds.append(world)
-        return world
+    def make(**settings: Any) -> Machine:
+        machine = Machine(folder, codex, model.base_url, server, settings)
+        machine.__enter__()
+        machines.append(machine)
+        return machine
 
     yield make
-    for world in worlds:
-        world.__exit__()
+    for machine in machines:
+        machine.__exit__()
 
 
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
-    """A world with nothing special about it."""
-    return make_world()
+def machine(make_machine: MakeMachine) -> Machine:
+    """A machine with nothing special about it."""
+    return make_machine()

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from mngr_codex.plugin.messages.send import Screen
-from tests.support.machine import Agent, Json, World, until
+from tests.support.machine import Agent, Json, Machine, until
 from tests.support.rule_based_model import Model, asked, runs, says
 
 pytestmark = pytest.mark.slow
@@ -30,8 +30,8 @@ def waits(agent: Agent) -> None:
     until(lambda: not agent.is_active, what="WAITING", seconds=30)
 
 
-def test_every_kind_of_message_arrives_as_it_was_sent(world: World, model: Model) -> None:
-    agent = world.create()
+def test_every_kind_of_message_arrives_as_it_was_sent(machine: Machine, model: Model) -> None:
+    agent = machine.create()
     messages = [
         "One line.",
         "y",
@@ -64,19 +64,19 @@ def test_every_kind_of_message_arrives_as_it_was_sent(world: World, model: Model
     assert [message.strip() for message in said] == [message.strip() for message in messages]
 
 
-def test_a_leading_exclamation_mark_runs_no_command(world: World, model: Model) -> None:
+def test_a_leading_exclamation_mark_runs_no_command(machine: Machine, model: Model) -> None:
     """Codex would run what follows as the user's own command, outside of its sandbox."""
-    agent = world.create()
-    made = world.folder / "made"
+    agent = machine.create()
+    made = machine.folder / "made"
     agent.message(f"!touch {made}")
     waits(agent)
     assert received(model)[-1].endswith(f"!touch {made}")
     assert not made.exists()
 
 
-def test_commands_of_codex(world: World, model: Model) -> None:
+def test_commands_of_codex(machine: Machine, model: Model) -> None:
     """Those that codex knows are run; that one has opened a dialog is told."""
-    agent = world.create()
+    agent = machine.create()
     agent.message("Say something.")
     waits(agent)
     agent.message("/compact")
@@ -96,11 +96,11 @@ def test_commands_of_codex(world: World, model: Model) -> None:
     assert "not running" in agent.message("Still there?", status=1).stderr
 
 
-def test_what_a_command_opens_is_told_and_gets_no_key(world: World, model: Model) -> None:
-    agent = world.create()
+def test_what_a_command_opens_is_told_and_gets_no_key(machine: Machine, model: Model) -> None:
+    agent = machine.create()
     for command in ("/theme", "/experimental"):
         # Not every version knows all of them.
-        opened = world.mngr("message", "t", "-m", command, status=None)
+        opened = machine.mngr("message", "t", "-m", command, status=None)
         if "opened a choice" not in opened.stderr:
             assert_received(model, command)
             continue
@@ -113,12 +113,12 @@ def test_what_a_command_opens_is_told_and_gets_no_key(world: World, model: Model
     assert_received(model, "Are you there?")
 
 
-def test_a_side_conversation_leaves_the_session(world: World, model: Model) -> None:
-    agent = world.create()
+def test_a_side_conversation_leaves_the_session(machine: Machine, model: Model) -> None:
+    agent = machine.create()
     agent.message("Remember apples.")
     waits(agent)
     session = (agent.state / "codex_root_session").read_text()
-    opened = world.mngr("message", "t", "-m", "/btw", status=None)
+    opened = machine.mngr("message", "t", "-m", "/btw", status=None)
     if opened.status == 0:
         pytest.skip("this version has no side conversations")
     assert "opened a side conversation." in opened.stderr
@@ -132,18 +132,18 @@ def test_a_side_conversation_leaves_the_session(world: World, model: Model) -> N
     agent.press("C-c")
     until(lambda: "Side from" not in agent.pane(), what="the session")
     assert (agent.state / "codex_root_session").read_text() == session
-    world.mngr("stop", "t")
-    world.mngr("start", "t")
+    machine.mngr("stop", "t")
+    machine.mngr("start", "t")
     agent.message("What do you remember?")
     assert_received(model, "What do you remember?")
     (question,) = [request for request in model.requests if asked(request).strip() == "What do you remember?"]
     assert "Remember apples." in json.dumps(question)
 
 
-def test_an_image_arrives(world: World, model: Model) -> None:
+def test_an_image_arrives(machine: Machine, model: Model) -> None:
     """Codex attaches it in place of its path, where the model takes images (not on 0.169)."""
-    agent = world.create()
-    image = world.folder / "dot.png"
+    agent = machine.create()
+    image = machine.folder / "dot.png"
     image.write_bytes(
         base64.b64decode(
             "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -157,8 +157,8 @@ def test_an_image_arrives(world: World, model: Model) -> None:
     until(lambda: any(has_come(request) for request in model.requests), what="the image or its path")
 
 
-def test_nothing_is_added_to_a_draft_of_the_user(world: World, model: Model) -> None:
-    agent = world.create()
+def test_nothing_is_added_to_a_draft_of_the_user(machine: Machine, model: Model) -> None:
+    agent = machine.create()
     agent.press("-l", "I was about to say")
     until(lambda: "about to say" in agent.pane(), what="the draft")
     refused = agent.message("Something else.", status=1)
@@ -170,15 +170,15 @@ def test_nothing_is_added_to_a_draft_of_the_user(world: World, model: Model) -> 
     assert_received(model, "Something else.")
 
 
-def test_nothing_is_typed_into_the_review_of_hooks(world: World) -> None:
+def test_nothing_is_typed_into_the_review_of_hooks(machine: Machine) -> None:
     """It comes up when a hook has changed since it was trusted, some time after the composer."""
-    agent = world.create()
-    world.mngr("stop", "t")
+    agent = machine.create()
+    machine.mngr("stop", "t")
     hooks = agent.state / "plugin/codex/home/hooks.json"
     changed = json.loads(hooks.read_text())
     changed["hooks"]["Stop"].append({"hooks": [{"type": "command", "command": "true"}]})
     hooks.write_text(json.dumps(changed))
-    world.mngr("start", "t")
+    machine.mngr("start", "t")
     until(lambda: "Hooks need review" in agent.pane(), what="the review")
     before = agent.pane()
     refused = agent.message("Are you there?", status=1)
@@ -186,28 +186,28 @@ def test_nothing_is_typed_into_the_review_of_hooks(world: World) -> None:
     assert agent.pane() == before
 
 
-def test_a_message_that_codex_does_not_take_is_an_error(world: World, model: Model) -> None:
+def test_a_message_that_codex_does_not_take_is_an_error(machine: Machine, model: Model) -> None:
     """A hook of the user's that blocks the prompt."""
     hooks = {"UserPromptSubmit": [{"hooks": [{"type": "command", "command": "echo no >&2; exit 2"}]}]}
-    agent = world.create()
-    world.mngr("stop", "t")
+    agent = machine.create()
+    machine.mngr("stop", "t")
     file = agent.state / "plugin/codex/home/hooks.json"
     file.write_text(json.dumps({"hooks": hooks}))
     launcher = agent.state / "commands/codex"
     launcher.write_text(launcher.read_text().replace(' codex "$@"', ' codex --dangerously-bypass-hook-trust "$@"'))
-    world.mngr("start", "t")
-    world.write_settings(message_confirmation_seconds=4)
+    machine.mngr("start", "t")
+    machine.write_settings(message_confirmation_seconds=4)
     refused = agent.message("Are you there?", status=1)
     assert "no rollout of codex's has it" in refused.stderr
     assert received(model) == []
 
 
-def test_a_message_that_waits_for_a_long_call(world: World, model: Model) -> None:
+def test_a_message_that_waits_for_a_long_call(machine: Machine, model: Model) -> None:
     """Codex shows that it holds it."""
     model.on("slowly", runs("sleep 8"), says("Not steered."))
-    agent = world.create()
+    agent = machine.create()
     agent.message("Do it slowly.")
-    world.write_settings(message_confirmation_seconds=3)
+    machine.write_settings(message_confirmation_seconds=3)
     queued = agent.message("Turn left instead.")
     assert "Codex holds the message" in queued.stderr
     until(lambda: received(model)[-1] == "Turn left instead.", what="the message", seconds=20)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import MakeWorld
-from tests.support.machine import Agent, World, until
+from tests.support.machine import Agent, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, runs, says
 
 pytestmark = pytest.mark.slow
@@ -20,9 +19,9 @@ pytestmark = pytest.mark.slow
 class Remote:
     """An ssh server on loopback, and the home and PATH that who logs in there has."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.folder = world.folder / "remote"
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.folder = machine.folder / "remote"
         self.home = self.folder / "home"
         self.host_dir = self.folder / "mngr"
         with socket.socket() as free:
@@ -36,15 +35,15 @@ class Remote:
                 link = binaries / program.name
                 if not program.name.startswith(("python", "codex", "mngr")) and not link.is_symlink():
                     link.symlink_to(program)
-        shutil.copy(world.folder / "bin" / "codex", binaries / "codex")
-        shutil.copy(world.home / ".codex" / "auth.json", self.home / ".codex" / "auth.json")
+        shutil.copy(machine.folder / "bin" / "codex", binaries / "codex")
+        shutil.copy(machine.home / ".codex" / "auth.json", self.home / ".codex" / "auth.json")
         for name in ("host_key", "user_key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name], check=True)
         shutil.copy(self.folder / "user_key.pub", self.folder / "authorized_keys")
         key = (self.folder / "host_key.pub").read_text()
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {key}")
         self.environment = {
-            **world.environment,
+            **machine.environment,
             "HOME": str(self.home),
             "PATH": str(binaries),
             "TMUX_TMPDIR": str(self.folder / "tmux"),
@@ -69,20 +68,20 @@ class Remote:
     def agent(self, name: str = "t") -> Agent:
         """The agent there."""
         (state,) = (self.host_dir / "agents").glob("*")
-        return Agent(self.world, name, state)
+        return Agent(self.machine, name, state)
 
 
 @pytest.fixture
-def remote(make_world: MakeWorld) -> Iterator[Remote]:
+def remote(make_machine: MakeMachine) -> Iterator[Remote]:
     """The other host, running."""
     server = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
     if server is None:
         pytest.skip("there is no sshd to be the other host. On Debian and Ubuntu: apt install openssh-server")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where the server of a root user insists on it
-    world = make_world()
-    made = Remote(world)
-    settings = world.profile / "settings.toml"
+    machine = make_machine()
+    made = Remote(machine)
+    settings = machine.profile / "settings.toml"
     text = settings.read_text().replace('enabled_backends = ["local"]', 'enabled_backends = ["local", "ssh"]')
     settings.write_text(text + made.settings())
     with (made.folder / "sshd.log").open("wb") as log:
@@ -97,7 +96,7 @@ def remote(make_world: MakeWorld) -> Iterator[Remote]:
         yield made
     finally:
         for state in (made.host_dir / "agents").glob("*"):
-            world.end_agent(state)
+            machine.end_agent(state)
         subprocess.run(["tmux", "kill-server"], env=made.environment, capture_output=True)
         running.terminate()
         running.wait()
@@ -105,24 +104,26 @@ def remote(make_world: MakeWorld) -> Iterator[Remote]:
 
 def test_a_host_without_python(remote: Remote, model: Model) -> None:
     """Everything of an agent's life goes over ssh, and the program runs there."""
-    world = remote.world
+    machine = remote.machine
     assert not shutil.which("python3", path=remote.environment["PATH"])
     model.on("slowly", runs("sleep 3"), says("Slow, but done."))
-    world.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
+    machine.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
     agent = remote.agent()
-    world.mngr("message", "t", "-m", "Do it slowly.")
-    assert world.listed()["t"]["state"] == "RUNNING"
+    machine.mngr("message", "t", "-m", "Do it slowly.")
+    assert machine.listed()["t"]["state"] == "RUNNING"
     until(lambda: not agent.is_active, what="WAITING")
-    listed = world.listed()["t"]
+    listed = machine.listed()["t"]
     assert (listed["state"], listed["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "END_OF_TURN")
-    assert agent.said()[-1] == "Slow, but done."
-    world.mngr("stop", "t")
-    world.mngr("start", "t")
-    world.mngr("message", "t", "-m", "And now?")
-    until(lambda: agent.said()[-1] == "You said: And now?", what="the answer")
-    world.mngr("destroy", "t", "--force", status=None)  # mngr itself then fails to destroy the host of its ssh provider
+    assert agent.answers()[-1] == "Slow, but done."
+    machine.mngr("stop", "t")
+    machine.mngr("start", "t")
+    machine.mngr("message", "t", "-m", "And now?")
+    until(lambda: agent.answers()[-1] == "You said: And now?", what="the answer")
+    machine.mngr(
+        "destroy", "t", "--force", status=None
+    )  # mngr itself then fails to destroy the host of its ssh provider
     assert not agent.state.exists()
-    (kept,) = (world.home / ".mngr" / "preserved").glob("t*")
+    (kept,) = (machine.home / ".mngr" / "preserved").glob("t*")
     assert list((kept / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))
 
 
@@ -132,11 +133,11 @@ def test_a_host_of_another_kind(remote: Remote) -> None:
     uname.unlink()
     uname.write_text('#!/bin/sh\n[ "$*" = -sm ] && echo "FreeBSD amd64" || exec /usr/bin/uname "$@"\n')
     uname.chmod(0o755)
-    world = remote.world
-    created = world.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
+    machine = remote.machine
+    created = machine.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
     assert "FreeBSD x86_64" in created.stderr
-    world.mngr("message", "t", "-m", "Hello there.")
+    machine.mngr("message", "t", "-m", "Hello there.")
     agent = remote.agent()
     rollouts = list((agent.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))
     assert "Hello there." in rollouts[0].read_text()
-    assert world.listed()["t"]["state"] == "WAITING"
+    assert machine.listed()["t"]["state"] == "WAITING"

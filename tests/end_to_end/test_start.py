@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.end_to_end.conftest import MakeWorld
-from tests.support.machine import Json, World, until
+from tests.support.machine import Json, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, runs, says
 
 pytestmark = pytest.mark.slow
@@ -23,107 +22,109 @@ pytestmark = pytest.mark.slow
         ({"version": "0.1.2"}, "asks for version 0.1.2"),
     ],
 )
-def test_nothing_is_left_of_what_cannot_be_made(make_world: MakeWorld, settings: dict[str, object], said: str) -> None:
-    world = make_world(**settings)
-    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
+def test_nothing_is_left_of_what_cannot_be_made(
+    make_machine: MakeMachine, settings: dict[str, object], said: str
+) -> None:
+    machine = make_machine(**settings)
+    refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
     assert refused.status != 0
     assert said in refused.stderr
-    assert world.agent_dirs() == []
+    assert machine.agent_dirs() == []
 
 
-def test_wrong_settings_are_in_nobodys_way_but_an_agents(make_world: MakeWorld) -> None:
+def test_wrong_settings_are_in_nobodys_way_but_an_agents(make_machine: MakeMachine) -> None:
     """mngr reads them with each command, also with the one that mends them."""
-    world = make_world(sandbox_mode="none")
-    assert json.loads(world.mngr("list", "--format", "json").stdout)["agents"] == []
-    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
+    machine = make_machine(sandbox_mode="none")
+    assert json.loads(machine.mngr("list", "--format", "json").stdout)["agents"] == []
+    refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
     assert refused.status != 0 and "[agent_types.codex]" in refused.stderr and "mngr config path" in refused.stderr
-    told = json.loads(world.mngr("codex", "doctor", "--format", "json", status=1).stdout)
+    told = json.loads(machine.mngr("codex", "doctor", "--format", "json", status=1).stdout)
     assert [finding["what"] for finding in wrong(told)] == ["settings"]
-    settings = world.profile / "settings.toml"
+    settings = machine.profile / "settings.toml"
     thinker = '[agent_types.thinker]\nparent_type = "codex"\nsandbox_mode = "some"\n'
     settings.write_text(f"{settings.read_text()}\n{thinker}")
-    told = json.loads(world.mngr("codex", "doctor", "--format", "json", status=1).stdout)
+    told = json.loads(machine.mngr("codex", "doctor", "--format", "json", status=1).stdout)
     assert ["thinker" in finding["said"] for finding in wrong(told)] == [False, True]
-    world.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "read-only")
-    agent = world.create()
-    world.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "none")
+    machine.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "read-only")
+    agent = machine.create()
+    machine.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "none")
     agent.message("Are you there?")
 
 
-def test_a_setting_that_codex_does_not_take_is_named(world: World) -> None:
-    (world.home / ".codex" / "config.toml").write_text("model_reasoning_effort = 7\n")
-    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
+def test_a_setting_that_codex_does_not_take_is_named(machine: Machine) -> None:
+    (machine.home / ".codex" / "config.toml").write_text("model_reasoning_effort = 7\n")
+    refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
     assert refused.status != 0
     assert "`model_reasoning_effort`: " in refused.stderr
-    assert str(world.home / ".codex" / "config.toml") in refused.stderr
-    assert world.agent_dirs() == []
+    assert str(machine.home / ".codex" / "config.toml") in refused.stderr
+    assert machine.agent_dirs() == []
 
 
-def test_a_codex_that_ends_at_once(world: World) -> None:
+def test_a_codex_that_ends_at_once(machine: Machine) -> None:
     """mngr tells what it said, and takes the agent away again."""
-    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", "--", "--no-such-option", status=None)
+    refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", "--", "--no-such-option", status=None)
     assert refused.status != 0
     assert "codex ended at once" in refused.stderr
     assert "--no-such-option" in refused.stderr
-    assert world.agent_dirs() == []
+    assert machine.agent_dirs() == []
 
 
 @pytest.mark.parametrize("line", ['sleep 1; exec "$0.real" "$@"', '"$0.real" "$@"'], ids=["late", "beside"])
-def test_a_script_that_runs_codex(world: World, model: Model, line: str) -> None:
+def test_a_script_that_runs_codex(machine: Machine, model: Model, line: str) -> None:
     """As version managers have it: for tmux its name is that of a shell."""
-    codex = world.folder / "bin" / "codex"
+    codex = machine.folder / "bin" / "codex"
     real = codex.with_name("codex.real")
     codex.rename(real)
     codex.write_text(f"#!/bin/sh\n{line}\n")
     codex.chmod(0o755)
-    agent = world.create()
+    agent = machine.create()
     agent.message("Are you there?")
-    until(lambda: agent.said() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
 
 
-def test_without_a_login(make_world: MakeWorld) -> None:
+def test_without_a_login(make_machine: MakeMachine) -> None:
     """The agent is made with a word on `codex login`; a later login counts for it."""
     provider = {"requires_openai_auth": True}
-    world = make_world(config_overrides={"model_providers": {"scripted": provider}})
-    login = world.home / ".codex" / "auth.json"
+    machine = make_machine(config_overrides={"model_providers": {"scripted": provider}})
+    login = machine.home / ".codex" / "auth.json"
     text = login.read_text()
     login.unlink()
-    created = world.mngr("create", "t", "codex", "--yes", "--no-connect")
+    created = machine.mngr("create", "t", "codex", "--yes", "--no-connect")
     assert "codex login" in created.stderr
-    agent = world.agent("t")
+    agent = machine.agent("t")
     until(lambda: "Sign in" in agent.pane(), what="the login screen")
     refused = agent.message("Are you there?", status=1)
     assert "codex login" in refused.stderr
     login.write_text(text)
-    world.mngr("stop", "t")
-    world.mngr("start", "t")
+    machine.mngr("stop", "t")
+    machine.mngr("start", "t")
     agent.message("Are you there?")
-    until(lambda: agent.said() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
 
 
-def test_a_first_message_without_a_login(make_world: MakeWorld) -> None:
+def test_a_first_message_without_a_login(make_machine: MakeMachine) -> None:
     """Is refused, though codex shows its composer before its login; and nobody begins to log in."""
-    world = make_world(config_overrides={"model_providers": {"scripted": {"requires_openai_auth": True}}})
-    (world.home / ".codex" / "auth.json").unlink()
+    machine = make_machine(config_overrides={"model_providers": {"scripted": {"requires_openai_auth": True}}})
+    (machine.home / ".codex" / "auth.json").unlink()
     message = ("--message", "Are you there?")
-    refused = world.mngr("create", "t", "codex", "--yes", "--no-connect", *message, status=None)
+    refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", *message, status=None)
     assert refused.status != 0
     assert "shows its login" in refused.stderr and "codex login" in refused.stderr
-    assert "Sign in with" in world.agent("t").pane()
-    assert "codex shows its login" in world.mngr("codex", "doctor", "t", status=1).stdout
+    assert "Sign in with" in machine.agent("t").pane()
+    assert "codex shows its login" in machine.mngr("codex", "doctor", "t", status=1).stdout
 
 
-def test_an_agent_type_of_the_users_own(world: World) -> None:
-    settings = world.profile / "settings.toml"
+def test_an_agent_type_of_the_users_own(machine: Machine) -> None:
+    settings = machine.profile / "settings.toml"
     own = '[agent_types.thinker]\nparent_type = "codex"\nmodel_reasoning_effort = "high"\n'
     settings.write_text(f"{settings.read_text()}\n{own}")
-    world.mngr("create", "t", "thinker", "--yes", "--no-connect")
-    agent = world.agent("t")
+    machine.mngr("create", "t", "thinker", "--yes", "--no-connect")
+    agent = machine.agent("t")
     agent.message("Are you there?")
-    until(lambda: agent.said() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
     assert 'model_reasoning_effort = "high"' in (agent.state / "plugin/codex/home/config.toml").read_text()
-    world.mngr("destroy", "t", "--force")
-    (kept,) = (world.home / ".mngr" / "preserved").glob("t*")
+    machine.mngr("destroy", "t", "--force")
+    (kept,) = (machine.home / ".mngr" / "preserved").glob("t*")
     assert json.loads((kept / "manifest.json").read_text())["identity"]["agent_type"] == "thinker"
 
 
@@ -132,33 +133,33 @@ def wrong(findings: Iterable[Json]) -> list[Json]:
     return [finding for finding in findings if finding["is_wrong"] and not finding["what"].startswith("inotify")]
 
 
-def test_the_doctor(world: World) -> None:
+def test_the_doctor(machine: Machine) -> None:
     """It finds nothing wrong with an agent that is well, and says what to do for one that is not."""
-    agent = world.create()
-    findings = json.loads(world.mngr("codex", "doctor", "--format", "json").stdout)
+    agent = machine.create()
+    findings = json.loads(machine.mngr("codex", "doctor", "--format", "json").stdout)
     assert not wrong(findings)
     assert {finding["what"] for finding in findings} >= {"codex", "login", "program", "hooks", "watcher", "marker"}
     for pid in agent.watcher_pids():
-        world.kill(pid)
+        machine.kill(pid)
     hooks = agent.state / "plugin/codex/home/hooks.json"
     hooks.write_text(hooks.read_text().replace("hook stop", "hook stop "))
-    told = world.mngr("codex", "doctor", "t", status=1).stdout
+    told = machine.mngr("codex", "doctor", "t", status=1).stdout
     assert "mngr stop t && mngr start t" in told
     assert "hooks" in told
     damaged = agent.state.with_name("agent-damaged") / "data.json"
     damaged.parent.mkdir()
     damaged.write_text("{")
-    told = world.mngr("codex", "doctor", status=1).stdout
+    told = machine.mngr("codex", "doctor", status=1).stdout
     assert f"{damaged} cannot be read" in told
 
 
-def test_the_doctor_names_what_helps(world: World) -> None:
-    agent = world.create()
+def test_the_doctor_names_what_helps(machine: Machine) -> None:
+    agent = machine.create()
     agent.message("Are you there?")
-    world.mngr("stop", "t")
+    machine.mngr("stop", "t")
 
     def remedies(what: str) -> list[str]:
-        lines = world.mngr("codex", "doctor", "--format", "jsonl", status=1).stdout.splitlines()
+        lines = machine.mngr("codex", "doctor", "--format", "jsonl", status=1).stdout.splitlines()
         found = wrong(map(json.loads, lines))
         assert {finding["what"] for finding in found} == {what}, found
         return [finding["remedy"] for finding in found]
@@ -173,19 +174,19 @@ def test_the_doctor_names_what_helps(world: World) -> None:
         file.rename(file.with_name("away"))
         assert remedies(what) == ["mngr create t codex --reuse --update"]
         file.with_name("away").rename(file)
-    codex = world.folder / "bin" / "codex"
+    codex = machine.folder / "bin" / "codex"
     codex.rename(codex.with_name("away"))
     assert remedies("codex") == ["npm install -g @openai/codex"]
-    world.write_settings(command="/nowhere/codex")
+    machine.write_settings(command="/nowhere/codex")
     assert "change `command`" in remedies("codex")[0]
 
 
-def test_the_doctor_finds_a_marker_that_nobody_took_back(world: World, model: Model) -> None:
+def test_the_doctor_finds_a_marker_that_nobody_took_back(machine: Machine, model: Model) -> None:
     model.on("slowly", runs("sleep 30"), says("Never said."))
-    agent = world.create()
+    agent = machine.create()
     agent.message("Do it slowly.")
-    world.kill_agents()
-    findings = json.loads(world.mngr("codex", "doctor", "--format", "json", status=1).stdout)
+    machine.kill_agents()
+    findings = json.loads(machine.mngr("codex", "doctor", "--format", "json", status=1).stdout)
     (marker,) = [finding for finding in findings if finding["what"] == "marker"]
     assert marker["is_wrong"]
     program, *arguments = marker["remedy"].partition(": ")[2].split()

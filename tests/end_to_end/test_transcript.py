@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import Agent, World, until
-from tests.support.rule_based_model import Json, Model, runs, says
+from tests.support.machine import Agent, Json, Machine, until
+from tests.support.rule_based_model import Model, runs, says
 
 pytestmark = pytest.mark.slow
 
@@ -27,29 +27,31 @@ def said(shown: list[Json]) -> list[str]:
     return [step["message"] for step in shown if step.get("source") == "agent" and step.get("message")]
 
 
-def test_the_end_of_a_transcript(world: World, model: Model) -> None:
+def test_the_end_of_a_transcript(machine: Machine, model: Model) -> None:
     model.on("look", runs("echo looked"), says("I have looked."))
-    agent = world.create()
+    agent = machine.create()
     agent.message("Please look around.")
     waits(agent)
-    assert "I have looked." in world.mngr("transcript", "t", "--tail", "1").stdout
-    people = world.mngr("transcript", "t").stdout
+    assert "I have looked." in machine.mngr("transcript", "t", "--tail", "1").stdout
+    people = machine.mngr("transcript", "t").stdout
     # Of these mngr's own view for people says nothing.
     assert "echo looked" in people and "exit 0" in people
-    assert said(records(world.mngr("transcript", "t", "--tail", "1", "--format", "jsonl").stdout)) == ["I have looked."]
-    document = json.loads(world.mngr("transcript", "t", "--format", "atif").stdout)
+    assert said(records(machine.mngr("transcript", "t", "--tail", "1", "--format", "jsonl").stdout)) == [
+        "I have looked."
+    ]
+    document = json.loads(machine.mngr("transcript", "t", "--format", "atif").stdout)
     assert document["agent"]["name"] == "codex"
     assert document["steps"][-1]["message"] == "I have looked."
 
 
-def test_following_an_agent_while_it_works(world: World, model: Model) -> None:
+def test_following_an_agent_while_it_works(machine: Machine, model: Model) -> None:
     """From before its first message until it is stopped."""
     model.on("slowly", runs("sleep 2"), says("Slow, but done."))
-    agent = world.create()
-    shown = world.folder / "shown"
+    agent = machine.create()
+    shown = machine.folder / "shown"
     mngr = Path(sys.executable).with_name("mngr")
     command = [mngr, "transcript", "t", "--follow", "--format", "jsonl"]
-    how = {"env": world.environment, "cwd": world.repository}
+    how = {"env": machine.environment, "cwd": machine.repository}
     with shown.open("wb") as out, subprocess.Popen(command, stdout=out, **how) as following:  # type: ignore[call-overload]
         try:
             agent.message("Do it slowly.")

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ LINES = [line for path in recordings() if name(path).startswith("0.169.0/") for 
 TIMESTAMP = re.compile(rb'^\{"timestamp":"[^"]*"')
 
 #: What codex hands to a hook besides what all of them get.
-MEMBERS = {
+MEMBERS: dict[str, dict[str, Any]] = {
     "user-prompt-submit": {"permission_mode": "default", "model": "gpt-5.5", "prompt": "go on " * 50},
     "pre-tool-use": {
         "permission_mode": "default",
@@ -114,7 +115,7 @@ def test_two_watchers_and_three_hooks(followed: Followed) -> None:
     assert all("put off" in line["message"] for line in agent.log), agent.log
 
 
-def hooks_of(agent: Agent, event: str, members: dict[str, object]) -> Callable[[], None]:
+def hooks_of(agent: Agent, event: str, members: dict[str, Any]) -> Callable[[], None]:
     def run() -> None:
         agent.hook(event, **members)
 

@@ -98,7 +98,10 @@ def test_mngr_is_told_what_failed(followed: Followed, destroyer: Worker) -> None
 def test_each_alone(followed: Followed, name: str, shell: list[str]) -> None:
     script = provision(followed, name)
     script.chmod(0o755)
-    environment = {"PATH": os.pathsep.join([str(program().parent), SYSTEM]), "MNGR_AGENT_STATE_DIR": followed.state}
+    environment = {
+        "PATH": os.pathsep.join([str(program().parent), SYSTEM]),
+        "MNGR_AGENT_STATE_DIR": str(followed.state),
+    }
     done = subprocess.run([*shell, script, "--single-pass"], env=environment, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert is_whole(followed)
@@ -109,7 +112,7 @@ def test_from_its_folder(followed: Followed, name: str) -> None:
     """A name without a folder."""
     script = provision(followed, name)
     shutil.copy(program(), script.parent)
-    environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": followed.state}
+    environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": str(followed.state)}
     done = subprocess.run(["bash", name], cwd=script.parent, env=environment, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert is_whole(followed)
@@ -118,7 +121,7 @@ def test_from_its_folder(followed: Followed, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_program(followed: Followed, name: str) -> None:
     script = provision(followed, name)
-    environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": followed.state}
+    environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": str(followed.state)}
     done = subprocess.run(["bash", script, "--single-pass"], env=environment, capture_output=True, timeout=60)
     assert (done.returncode, b"mngr-codex" in done.stderr) == (127, True)
 

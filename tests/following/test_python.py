@@ -42,7 +42,7 @@ class TestFollow:
         rollout = followed.current("a")
         lines = lines_of(ROLLOUT)
         raw = common = 0
-        for part in (lines[:3], lines[3:30], [], lines[30:]):
+        for part in (lines[:3], lines[3:30], (), lines[30:]):
             append(rollout, part)
             added = mngr_codex.follow(str(followed.state))
             assert isinstance(added, mngr_codex.FollowSummary)
@@ -63,7 +63,7 @@ class TestFollow:
 
     def test_final_has_a_name(self, followed: Followed) -> None:
         with pytest.raises(TypeError):
-            mngr_codex.follow(followed.state, True)  # type: ignore[misc]
+            mngr_codex.follow(followed.state, True)  # type: ignore[call-arg]
 
     def test_the_marker_is_healed(self, followed: Followed) -> None:
         """The turn's end is in the rollout alone."""

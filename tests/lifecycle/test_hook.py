@@ -144,7 +144,7 @@ class TestPayload:
     def test_a_prompt_of_1_gb(self, prompted: Agent) -> None:
         head, tail = prompted.payload("user-prompt-submit", prompt="@").split(b"@")
         text = ('x\u00e9\\n\\"' * (MIB // 7)).encode()
-        command = [program(), "hook", "user-prompt-submit"]
+        command: list[str | Path] = [program(), "hook", "user-prompt-submit"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=prompted.environment(), bufsize=0) as process:
             assert process.stdin
             for part in [head, *[text] * 1024, tail]:
@@ -164,7 +164,7 @@ class TestStreams:
     def in_shell(self, script: str, agent: Agent) -> subprocess.CompletedProcess[bytes]:
         """Runs a shell script in which "$0" is the program, and standard input a prompt's payload."""
         payload = agent.payload("user-prompt-submit")
-        command = ["sh", "-c", script, program()]
+        command: list[str | Path] = ["sh", "-c", script, program()]
         return subprocess.run(command, input=payload, capture_output=True, env=agent.environment(), timeout=60)
 
     @pytest.mark.parametrize("source", ["<&-", "</", "<.", "</dev/null", "0>/dev/null"])
@@ -210,7 +210,7 @@ class TestStreams:
         path = tmp_path / "payload"
         path.write_bytes(prompted.payload("user-prompt-submit"))
         with path.open("rb") as source:
-            command = [program(), "hook", "user-prompt-submit"]
+            command: list[str | Path] = [program(), "hook", "user-prompt-submit"]
             silent(subprocess.run(command, stdin=source, capture_output=True, env=prompted.environment(), timeout=60))
         assert prompted.is_active
         drip = 'for part in 1 2 3; do printf \'{"a\'; sleep 0.05; done | "$0" hook stop'

@@ -23,7 +23,8 @@ from mngr_codex.plugin.config import CodexAgentConfig
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, allowed: str) -> None:
     # As mngr makes it of its settings: nothing is validated.
-    config = CodexAgentConfig.model_construct(**{name: value})
+    settings: dict[str, Any] = {name: value}
+    config = CodexAgentConfig.model_construct(**settings)
     with pytest.raises(ConfigParseError) as refused:
         config.validated()
     assert name in str(refused.value)
@@ -33,7 +34,8 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, al
 def test_wrong_values_are_kept_until_they_are_asked_for() -> None:
     """mngr reads all settings for each of its commands."""
     config = CodexAgentConfig.model_validate({"sandbox_mode": "none", "model": "m", "trust_repo_hooks": "perhaps"})
-    assert (config.sandbox_mode, config.model, config.trust_repo_hooks) == ("none", "m", "perhaps")
+    kept: dict[str, Any] = {name: getattr(config, name) for name in ("sandbox_mode", "model", "trust_repo_hooks")}
+    assert kept == {"sandbox_mode": "none", "model": "m", "trust_repo_hooks": "perhaps"}
     with pytest.raises(ConfigParseError, match=r"sandbox_mode = 'none'.*trust_repo_hooks.*\[agent_types\.rev\]"):
         config.validated("rev")
 
@@ -49,7 +51,8 @@ def test_the_defaults() -> None:
 
 @pytest.mark.parametrize("name", ["auto_dismiss_dialogs", "auto_dismiss_dialogs_at_startup"])
 def test_both_names_of_the_setting(name: str) -> None:
-    assert CodexAgentConfig.model_construct(**{name: True}).validated().is_dialog_dismissed
+    settings: dict[str, Any] = {name: True}
+    assert CodexAgentConfig.model_construct(**settings).validated().is_dialog_dismissed
 
 
 def test_every_setting_is_documented() -> None:

@@ -36,7 +36,7 @@ def winner(manager: Any) -> str:
     """The plugin whose class mngr takes, as mngr itself goes about it."""
     from imbue.mngr.agents.agent_registry import _agent_type_registrations_by_plugin
 
-    taken = {}
+    taken: dict[str, str] = {}
     for registration, name in reversed(_agent_type_registrations_by_plugin(manager)):
         if registration is not None:
             taken[registration[0]] = name

@@ -17,7 +17,7 @@ def state_dir(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("markers", "reason"),
+    ("present", "reason"),
     [
         ((), "END_OF_TURN"),
         ((paths.ACTIVE,), None),
@@ -26,8 +26,8 @@ def state_dir(tmp_path: Path) -> Path:
         ((paths.PERMISSIONS_WAITING,), "END_OF_TURN"),
     ],
 )
-def test_the_waiting_reason(host: Any, state_dir: Path, markers: tuple[str, ...], reason: str | None) -> None:
-    for marker in markers:
+def test_the_waiting_reason(host: Any, state_dir: Path, present: tuple[str, ...], reason: str | None) -> None:
+    for marker in present:
         (state_dir / marker).touch()
     assert markers.waiting_reason(host, state_dir) == reason
 

@@ -1,10 +1,9 @@
-"""A world of its own for real mngr and real codex: home, tmux server, profile, model."""
+"""A user's machine for the real mngr and the real Codex: home, tmux server, mngr profile, repository."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,46 +19,48 @@ Json = dict[str, Any]
 SECONDS = 60
 PROFILE = "e2e"
 
+type MakeMachine = Callable[..., Machine]
+
 
 @dataclass(frozen=True)
-class Ran:
-    """What a command of mngr's gave."""
+class CommandResult:
+    """The exit status and output of an mngr command."""
 
     status: int
     stdout: str
     stderr: str
 
 
-def until[T](look: Callable[[], T], *, what: str, seconds: float = SECONDS) -> T:
-    """Looks until there is something, and gives it."""
+def until[T](condition: Callable[[], T], *, what: str, seconds: float = SECONDS) -> T:
+    """Polls until the condition is true, and returns its value."""
     end = time.monotonic() + seconds
     while True:
-        seen = look()
-        if seen:
-            return seen
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"timed out after {seconds} s waiting for {what}"
         time.sleep(0.03)
 
 
 @contextmanager
 def mngr_server(folder: Path) -> Iterator[Path]:
-    """A server that runs commands of mngr's, for any number of worlds; its socket."""
+    """Starts a server that runs mngr commands for any number of machines, and yields its socket."""
     path = folder / "mngr.sock"
     home = folder / "home"
     home.mkdir()
-    # Plugins are loaded by the settings of who begins, so that is nobody.
+    # mngr loads plugins by the settings in the home in which it starts, so this home has none.
     environment = {"HOME": str(home), "PATH": os.defpath, "LANG": "C.UTF-8"}
     command: list[str | Path] = [sys.executable, Path(__file__).with_name("mngr_server.py"), path]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     try:
 
-        def answers() -> bool:
+        def is_listening() -> bool:
             assert server.poll() is None, (folder / "log").read_text()
             with socket.socket(socket.AF_UNIX) as connection:
                 return connection.connect_ex(str(path)) == 0
 
-        until(answers, what="the server of mngr's commands")
+        until(is_listening, what="the server of mngr commands")
         yield path
     finally:
         server.kill()
@@ -68,10 +69,11 @@ def mngr_server(folder: Path) -> Iterator[Path]:
 
 def run_mngr(
     server: Path, folder: Path, *arguments: str, environment: Mapping[str, str], outputs: Path, prelude: str = ""
-) -> Ran:
-    """Runs a command of mngr's to its end, in a folder; a server does it.
+) -> CommandResult:
+    """Has the server run an mngr command in a folder, and waits until it exits.
 
-    `outputs` is what the files for its output are called, but for their endings. The prelude is Python that runs first.
+    The output files have the path `outputs` and the suffixes `.stdout` and `.stderr`. The prelude is Python code that
+    runs before the command.
     """
     files = {name: f"{outputs}.{name}" for name in ("stdout", "stderr")}
     request = {"arguments": arguments, "environment": dict(environment), "folder": str(folder), "prelude": prelude}
@@ -82,13 +84,13 @@ def run_mngr(
         answer = connection.makefile().readline()
     stdout, stderr = (Path(file).read_text(errors="replace") for file in files.values())
     assert answer, f"mngr {' '.join(arguments)} crashed: {stderr}"
-    return Ran(int(answer), stdout, stderr)
+    return CommandResult(int(answer), stdout, stderr)
 
 
-class World:
-    """The user's machine, as far as mngr and codex see it.
+class Machine:
+    """A user's machine as mngr and Codex see it.
 
-    Everything stands in one temporary folder; mngr and tmux find nothing of the user who runs the tests.
+    All its files are in one temporary folder. mngr and tmux find no files of the user who runs the tests.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class World:
         self._runs = 0
         self._server = server
 
-    # -- making it
+    # -- set-up
 
     def __enter__(self) -> Self:
         with self._stack:
@@ -122,7 +124,7 @@ class World:
         binaries = self.folder / "bin"
         for each in (self.home, binaries, self.folder / "tmux", self.home / ".codex", self.profile):
             each.mkdir(parents=True)
-        # What codex was called with tells of `resume` and `update`.
+        # Logs the arguments, so that tests see `resume` and `update`.
         wrapper = binaries / "codex"
         wrapper.write_text(f'#!/bin/sh\necho "$*" >>"{self.codex_log}"\nexec "{self.codex}" "$@"\n')
         wrapper.chmod(0o755)
@@ -132,7 +134,7 @@ class World:
         self.write_settings()
 
     def write_settings(self, **changed: Any) -> None:
-        """Writes mngr's settings, with these of the agent type changed."""
+        """Writes mngr's settings, with these changes to the agent type's."""
         import tomlkit
 
         self.settings = {**self.settings, **changed}
@@ -170,7 +172,7 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What mngr and all that it starts have for an environment."""
+        """The environment of mngr and of everything that it starts."""
         return {
             "HOME": str(self.home),
             "PATH": f"{self.folder / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -179,7 +181,7 @@ class World:
             "TERM": "xterm-256color",
             "TMUX_TMPDIR": str(self.folder / "tmux"),
             "MNGR_HOST_DIR": str(self.home / ".mngr"),
-            # Nothing is to be got from the network.
+            # No process may reach the network.
             **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
             "NO_PROXY": "127.0.0.1,localhost",
         }
@@ -192,18 +194,19 @@ class World:
             self.kill_agents()
 
     def kill_agents(self) -> None:
-        """Ends at once all that agents have started, and tmux."""
+        """Kills all processes of the agents, and the tmux server."""
         for agent_dir in self.agent_dirs():
             self.end_agent(agent_dir)
         subprocess.run(["tmux", "kill-server"], env=self.environment, capture_output=True)
 
     def kill(self, pid: int) -> None:
-        """Ends a process of an agent's, which can do nothing about it."""
+        """Kills a process of an agent with SIGKILL."""
         os.kill(pid, 9)
 
     def end_agent(self, agent_dir: Path) -> None:
-        """Ends what an agent has started, which is known by its state dir in the environment: the watcher first, which
-        would see the end of the others.
+        """Kills the processes of an agent, which have its state directory in their environment.
+
+        The watcher is killed first, because it would notice the end of the others.
         """
         needle = f"MNGR_AGENT_STATE_DIR={agent_dir}".encode()
         found: list[tuple[bool, int]] = []
@@ -220,14 +223,14 @@ class World:
 
     # -- mngr
 
-    def mngr(self, *arguments: str, status: int | None = 0, folder: Path | None = None) -> Ran:
-        """Runs a command of mngr's to its end; it must end with this status."""
+    def mngr(self, *arguments: str, status: int | None = 0, folder: Path | None = None) -> CommandResult:
+        """Runs an mngr command, which must exit with this status unless it is `None`."""
         self._runs += 1
         outputs = self.folder / f"run-{self._runs}"
         where = folder or self.repository
         ran = run_mngr(self._server, where, *arguments, environment=self.environment, outputs=outputs)
         if status is not None:
-            what = f"mngr {' '.join(arguments)} ended with {ran.status}"
+            what = f"mngr {' '.join(arguments)} exited with {ran.status}"
             assert ran.status == status, f"{what}:\n{ran.stdout}\n{ran.stderr}"
         return ran
 
@@ -237,7 +240,7 @@ class World:
         return self.agent(name)
 
     def agent(self, name: str) -> Agent:
-        """The agent of this name."""
+        """Returns the agent of this name."""
         for state in self.agent_dirs():
             data = state / "data.json"
             if data.exists() and json.loads(data.read_text())["name"] == name:
@@ -245,65 +248,65 @@ class World:
         raise LookupError(name)
 
     def agent_dirs(self) -> list[Path]:
-        """The state dirs of all agents."""
+        """Returns the state directories of all agents."""
         return sorted((self.home / ".mngr" / "agents").glob("*"))
 
     def listed(self) -> dict[str, Json]:
-        """What `mngr list` says of each agent."""
+        """Returns the fields that `mngr list` shows for each agent, by name."""
         return {agent["name"]: agent for agent in json.loads(self.mngr("list", "--format", "json").stdout)["agents"]}
 
     def codex_calls(self) -> list[str]:
-        """The arguments of each codex that was started."""
+        """Returns the arguments of each Codex that was started."""
         return self.codex_log.read_text().splitlines() if self.codex_log.exists() else []
 
 
 @dataclass(frozen=True)
 class Agent:
-    """An agent of a world."""
+    """An agent on a machine."""
 
-    world: World
+    machine: Machine
     name: str
     state: Path
 
     @property
     def is_active(self) -> bool:
-        """Whether the marker says RUNNING."""
+        """Whether the marker says that the agent is RUNNING."""
         return (self.state / "active").exists()
 
     @property
     def listed(self) -> Json:
-        """What `mngr list` says of it."""
-        return self.world.listed()[self.name]
+        """The fields that `mngr list` shows for the agent."""
+        return self.machine.listed()[self.name]
 
-    def message(self, text: str, *, status: int = 0) -> Ran:
-        """Sends it a message."""
-        return self.world.mngr("message", self.name, "-m", text, status=status)
+    def message(self, text: str, *, status: int = 0) -> CommandResult:
+        """Sends a message with `mngr message`."""
+        return self.machine.mngr("message", self.name, "-m", text, status=status)
 
     def records(self) -> list[Json]:
-        """Its transcript, as mngr gives it."""
-        shown = self.world.mngr("transcript", self.name, "--format", "jsonl", "--full").stdout
+        """Returns the records that `mngr transcript` prints."""
+        shown = self.machine.mngr("transcript", self.name, "--format", "jsonl", "--full").stdout
         return [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
 
-    def said(self) -> list[str]:
-        """What its model said, in mngr's transcript."""
+    def answers(self) -> list[str]:
+        """Returns the model's messages in the transcript."""
         return [step["message"] for step in self.records() if step.get("source") == "agent" and step.get("message")]
 
     def pane(self) -> str:
-        """What its terminal shows."""
+        """Returns the text on the agent's terminal."""
         command = ["tmux", "capture-pane", "-p", "-t", f"=mngr-{self.name}:agent"]
-        return subprocess.run(command, env=self.world.environment, capture_output=True, text=True).stdout
+        return subprocess.run(command, env=self.machine.environment, capture_output=True, text=True).stdout
 
     def press(self, *keys: str) -> None:
-        """Presses keys in its terminal."""
+        """Presses keys in the agent's terminal."""
         command = ["tmux", "send-keys", "-t", f"=mngr-{self.name}:agent", *keys]
-        subprocess.run(command, env=self.world.environment, check=True)
+        subprocess.run(command, env=self.machine.environment, check=True)
 
     def codex_pids(self) -> list[int]:
-        """The processes of its codex."""
+        """Returns the process ids of the agent's Codex."""
         return self._pids(lambda words: Path(words[0]).name == "codex" if words else False)
 
     def watcher_pids(self) -> list[int]:
-        """Its watchers."""
+        """Returns the process ids of the agent's watchers."""
         return self._pids(lambda words: words[1:2] == ["watch"])
 
     def _pids(self, is_wanted: Callable[[list[str]], bool]) -> list[int]:
@@ -317,9 +320,3 @@ class Agent:
             except OSError:
                 continue
         return found
-
-
-def which(name: str) -> Path | None:
-    """The program of this name."""
-    found = shutil.which(name)
-    return Path(found) if found else None

@@ -81,3 +81,18 @@ class Model(ScriptedModel):
             if word in text:
                 return answers.pop(0) if len(answers) > 1 else answers[0]
         return Response([message(f"You said: {text[:200]}")])
+
+
+def user_messages(request: Json) -> list[str]:
+    """The texts of all user messages in a request."""
+    texts = []
+    for item in request["input"]:
+        if item.get("role") == "user":
+            texts.append("".join(part.get("text", "") for part in item["content"]))
+    return texts
+
+
+def has_context(model: Model, *messages: str) -> bool:
+    """Whether the latest request that asks the last of these messages has all of them in it."""
+    request = next(each for each in reversed(model.requests) if asked(each) == messages[-1])
+    return all(message in user_messages(request) for message in messages)

@@ -308,7 +308,7 @@ def test_a_compressed_rollout_is_shown_and_not_followed(tmp_path: Path) -> None:
 
 def test_a_reader_that_goes_away(state: State) -> None:
     """Is noticed at once, and not with the next record."""
-    command = [program(), "transcript", "fix-it", "--follow"]
+    command: list[str | Path] = [program(), "transcript", "fix-it", "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
         process.stdout.readline()

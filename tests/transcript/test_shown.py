@@ -257,7 +257,7 @@ class TestUsage:
     @pytest.mark.parametrize("form", ["human", "json", "jsonl", "atif"])
     def test_a_reader_that_has_enough(self, state: State, form: str) -> None:
         state.append(*[step("x" * 10_000) for _ in range(200)])
-        command = [program(), "transcript", "fix-it", "--format", form]
+        command: list[str | Path] = [program(), "transcript", "fix-it", "--format", form]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout and process.stderr
             process.stdout.read(10)

@@ -22,7 +22,7 @@ from typing import Any
 import click
 import pytest
 
-from tests.support.machine import Ran, mngr_server, run_mngr, until
+from tests.support.machine import CommandResult, mngr_server, run_mngr, until
 from tests.support.program import convert, convert_file
 from tests.support.recordings import DATA
 from tests.support.rollout_builder import turn
@@ -105,26 +105,26 @@ class Machine:
             file.write_bytes(stream)
         return file
 
-    def mngr(self, *arguments: str, prelude: str = "") -> Ran:
+    def mngr(self, *arguments: str, prelude: str = "") -> CommandResult:
         self.runs += 1
         outputs = self.folder / f"run-{self.runs}"
         where = {"environment": self.environment, "outputs": outputs}
         return run_mngr(self.server, self.folder, *arguments, **where, prelude=PROBE + prelude)  # type: ignore[arg-type]
 
-    def ours(self, *arguments: str, prelude: str = "") -> Ran:
+    def ours(self, *arguments: str, prelude: str = "") -> CommandResult:
         """Runs `mngr transcript`, which must be answered by the program."""
         ran = self.mngr("transcript", *arguments, prelude=prelude)
         assert MNGRS_OWN not in ran.stderr, f"was left to mngr: {arguments}"
         return ran
 
-    def mngrs(self, *arguments: str, prelude: str = "") -> Ran:
+    def mngrs(self, *arguments: str, prelude: str = "") -> CommandResult:
         """Runs `mngr transcript`, which must be answered by mngr as it would be without us."""
         ran = self.mngr("transcript", *arguments, prelude=prelude)
         assert ran.stderr.count(MNGRS_OWN) == 1, f"was not left to mngr: {arguments}\n{ran.stderr}"
         assert ran == self.without_ours(*arguments, prelude=prelude)
         return ran
 
-    def without_ours(self, *arguments: str, prelude: str = "") -> Ran:
+    def without_ours(self, *arguments: str, prelude: str = "") -> CommandResult:
         ran = self.mngr("transcript", *arguments, prelude=WITHOUT_OURS + prelude)
         assert MNGRS_OWN in ran.stderr
         return ran
@@ -536,7 +536,7 @@ def seen_in_a_terminal(machine: Machine, *arguments: str) -> str:
     mngr = Path(sys.executable).with_name("mngr")
     controlling, terminal = pty.openpty()
     environment = {**machine.environment, "TERM": "xterm"}
-    command = [mngr, "transcript", "t", *arguments]
+    command: list[str | Path] = [mngr, "transcript", "t", *arguments]
     with subprocess.Popen(command, env=environment, stdin=terminal, stdout=terminal, stderr=terminal) as running:
         os.close(terminal)
         shown = b""
@@ -678,7 +678,7 @@ def test_following(machine: Machine) -> None:
     file = machine.agent()
     lines = recorded("tools.jsonl").splitlines(keepends=True)
     mngr = Path(sys.executable).with_name("mngr")
-    command = [mngr, "transcript", "t", "--follow", "--format", "jsonl"]
+    command: list[str | Path] = [mngr, "transcript", "t", "--follow", "--format", "jsonl"]
     shown = machine.folder / "shown"
     with shown.open("wb") as out, subprocess.Popen(command, env=machine.environment, stdout=out) as running:
         try:

@@ -21,8 +21,8 @@ def test_too_old_is_told_with_what_still_works() -> None:
         assert notice is not None and version in notice
         for words in ("hooks", "sent messages", "WAITING", "codex update"):
             assert words in notice
-    for version in (OLDEST, "0.163.0", "1.0.0", "unknown", None):
-        assert too_old_notice(version) is None
+    for current in (OLDEST, "0.163.0", "1.0.0", "unknown", None):
+        assert too_old_notice(current) is None
 
 
 class Machine:
