@@ -119,9 +119,8 @@ def test_a_host_without_python(remote: Remote, model: Model) -> None:
     machine.mngr("start", "t")
     machine.mngr("message", "t", "-m", "And now?")
     until(lambda: agent.answers()[-1] == "You said: And now?", what="the answer")
-    machine.mngr(
-        "destroy", "t", "--force", status=None
-    )  # mngr itself then fails to destroy the host of its ssh provider
+    # mngr destroys the agent, and then fails to destroy the host of its ssh provider.
+    machine.mngr("destroy", "t", "--force", status=None)
     assert not agent.state.exists()
     (kept,) = (machine.home / ".mngr" / "preserved").glob("t*")
     assert list((kept / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))

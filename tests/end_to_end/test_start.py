@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
         ({"version": "0.1.2"}, "asks for version 0.1.2"),
     ],
 )
-def test_nothing_is_left_of_what_cannot_be_made(
+def test_an_agent_that_cannot_be_created_leaves_nothing(
     make_machine: MakeMachine, settings: dict[str, object], said: str
 ) -> None:
     machine = make_machine(**settings)

@@ -36,9 +36,8 @@ def test_the_end_of_a_transcript(machine: Machine, model: Model) -> None:
     people = machine.mngr("transcript", "t").stdout
     # Of these mngr's own view for people says nothing.
     assert "echo looked" in people and "exit 0" in people
-    assert said(records(machine.mngr("transcript", "t", "--tail", "1", "--format", "jsonl").stdout)) == [
-        "I have looked."
-    ]
+    shown = machine.mngr("transcript", "t", "--tail", "1", "--format", "jsonl").stdout
+    assert said(records(shown)) == ["I have looked."]
     document = json.loads(machine.mngr("transcript", "t", "--format", "atif").stdout)
     assert document["agent"]["name"] == "codex"
     assert document["steps"][-1]["message"] == "I have looked."
