@@ -1,7 +1,9 @@
 //! Bytes written at a place of a file. Tests can have the disk full.
 
+use std::borrow::Borrow;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// Writes all of `bytes` at a place of a file; where that fails, some may have been written.
@@ -30,6 +32,70 @@ pub fn read_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> 
         }
     }
     Ok(length)
+}
+
+/// Bytes that the search for a newline reads at a time.
+const BLOCK: u64 = 64 << 10;
+
+/// Reads a range of a file, which may be shared with others that read it. After the end of the file, a further read
+/// continues if the file has grown.
+pub struct PositionalReader<F> {
+    file: F,
+    offset: u64,
+    end: u64,
+}
+
+impl<F: Borrow<File>> PositionalReader<F> {
+    /// Reads `file` from `offset` to its end.
+    pub fn new(file: F, offset: u64) -> Self {
+        Self { file, offset, end: u64::MAX }
+    }
+
+    /// Reads the bytes of `range`, or fewer if the file ends before.
+    pub fn within(file: F, range: Range<u64>) -> Self {
+        Self { file, offset: range.start, end: range.end }
+    }
+
+    /// Returns the offset of the next byte in the file.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+impl<F: Borrow<File>> Read for PositionalReader<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let remaining = usize::try_from(self.end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let wanted = buffer.len().min(remaining);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let count = self.file.borrow().read_at(&mut buffer[..wanted], self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// Returns the offset after the last newline in `range` of `file`, or `None` if there is none. Reads backwards from the
+/// end of the range.
+///
+/// # Errors
+///
+/// Returns [`io::ErrorKind::UnexpectedEof`] if the file ends before the range, or an error if it cannot be read.
+pub fn after_last_newline(file: &File, range: Range<u64>) -> io::Result<Option<u64>> {
+    let Range { start, mut end } = range;
+    let mut block = Vec::new();
+    while end > start {
+        let begin = end.saturating_sub(BLOCK).max(start);
+        block.resize(usize::try_from(end - begin).unwrap_or(0), 0);
+        if read_at(file, &mut block, begin)? < block.len() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        if let Some(newline) = memchr::memrchr(b'\n', &block) {
+            return Ok(Some(begin + newline as u64 + 1));
+        }
+        end = begin;
+    }
+    Ok(None)
 }
 
 /// A disk that is full, for this thread.

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +15,8 @@ use crate::convert::Checkpoint as Conversion;
 use crate::files::checksummed;
 use crate::files::lock::{self, LockError};
 use crate::files::open;
-use crate::files::positional::read_at;
-use crate::files::positional::write_all_at;
+use crate::files::positional::{read_at, write_all_at};
+use crate::files::regular::FileId;
 use crate::files::slots::Form;
 use crate::state_dir::StateDir;
 
@@ -104,7 +103,7 @@ impl Locked {
             lock::exclusive_in_turn(&file, &dir.following_queue(), timeout)?;
             // Someone may have removed it meanwhile: then this is the lock of nobody.
             let (locked, there) = (file.metadata()?, fs::metadata(&path));
-            if there.is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino())) {
+            if there.is_ok_and(|there| FileId::from(&there) == FileId::from(&locked)) {
                 return Ok(Self { file });
             }
         }
@@ -115,8 +114,8 @@ impl Locked {
     /// # Errors
     ///
     /// What the system says.
-    pub fn stamp(&self) -> io::Result<(u64, u64)> {
-        Ok((self.file.metadata()?.ino(), FORM.number(&self.file)?))
+    pub fn stamp(&self) -> io::Result<(FileId, u64)> {
+        Ok((FileId::from(&self.file.metadata()?), FORM.number(&self.file)?))
     }
 
     /// Reads what is there.

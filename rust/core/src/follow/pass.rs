@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Extent, Intent, Locked};
 use super::known_lines::KnownLines;
-use super::source::{Copied, Opened, Section, Source, Stamp};
+use super::source::{Copied, Opened, Source, Stamp};
 use super::transcripts::Transcript;
 use crate::convert::attribution::Reread;
 use crate::convert::{Converter, End, OutputError, command};
 use crate::event_log::{Level, log};
 use crate::files::lock::LockError;
+use crate::files::positional::PositionalReader;
+use crate::files::regular::{FileId, require_regular};
 use crate::lifecycle::reconcile::LineListener;
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{Line, Lines};
@@ -111,7 +113,7 @@ pub struct Follower {
 /// What is kept between two passes; good as long as nobody else makes one.
 struct Live {
     /// The checkpoint's file and number.
-    stamp: (u64, u64),
+    stamp: (FileId, u64),
     checkpoint: Checkpoint,
     raw: Transcript,
     /// Makes the common transcript; none where that is not wanted.
@@ -240,7 +242,7 @@ impl<'p> Pass<'p> {
     fn load(dir: &'p StateDir, agent_id: &str, locked: &'p Locked, is_brief: bool) -> Stepped<Option<Self>> {
         let (raw_path, own) = (dir.raw_transcript(), dir.following());
         let found = locked.read().map_err(io_error(&own))?;
-        let inode = locked.stamp().map_err(io_error(&own))?.0;
+        let id = locked.stamp().map_err(io_error(&own))?.0;
         let mut checkpoint = found.checkpoint;
         let mut raw = Transcript::open(dir, &raw_path).map_err(io_error(&raw_path))?;
         let fits = found.number > 0 && raw.go_on_behind(checkpoint.raw).map_err(io_error(&raw_path))?;
@@ -272,7 +274,7 @@ impl<'p> Pass<'p> {
         if is_brief && raw.length() - from.0 + to_append > BRIEF_STEP {
             return Ok(None);
         }
-        let live = Live { stamp: (inode, found.number), checkpoint, raw, converter, seen: HashMap::new() };
+        let live = Live { stamp: (id, found.number), checkpoint, raw, converter, seen: HashMap::new() };
         let mut pass = Self { dir, locked, live, hearing: None };
         let intent = found.intent.filter(|_| is_whole);
         let is_settled = is_new || (is_whole && intent.is_none());
@@ -381,8 +383,8 @@ impl<'p> Pass<'p> {
         if from.0 == raw.length() {
             return Ok(());
         }
-        let section = Section { file: raw.file(), at: from.0, end: raw.length() };
-        let lines = Lines::starting_at(section, from, usize::MAX);
+        let input = PositionalReader::within(raw.file(), from.0..raw.length());
+        let lines = Lines::starting_at(input, from, usize::MAX);
         convert(lines, converter.as_mut(), raw.file(), self.dir, &self.dir.raw_transcript(), |_| {})
     }
 
@@ -615,7 +617,7 @@ impl<'p> Pass<'p> {
             return Ok(());
         }
         let mut known = KnownLines::default();
-        let raw = Section { file: self.live.raw.file(), at: 0, end: self.live.raw.length() };
+        let raw = PositionalReader::within(self.live.raw.file(), 0..self.live.raw.length());
         known.add(raw).map_err(io_error(&self.dir.raw_transcript()))?;
         // Lines of the others are theirs.
         for place in 0..self.live.checkpoint.sources.len() {
@@ -728,9 +730,7 @@ fn entries(list: &[u8], from: usize) -> impl Iterator<Item = (String, Option<u64
 
 /// The content of a small file; a pipe or a device is an error.
 fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
+    require_regular(&fs::metadata(path)?)?;
     fs::read(path)
 }
 
@@ -758,8 +758,7 @@ struct RawLines<'f>(&'f File);
 
 impl Reread for RawLines<'_> {
     fn program_text(&mut self, line: ByteOffset, text: &mut Vec<u8>) {
-        let section = Section { file: self.0, at: line.0, end: u64::MAX };
-        let mut lines = Lines::starting_at(section, line, usize::MAX);
+        let mut lines = Lines::starting_at(PositionalReader::new(self.0, line.0), line, usize::MAX);
         if let Ok(Some(line)) = lines.next_line() {
             text.extend(command::program_text(line.text.bytes()).unwrap_or_default());
         }

@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::fingerprint::{Fingerprint, HASHED, hash};
-use crate::files::positional::read_at;
+use crate::files::positional::{PositionalReader, after_last_newline, read_at};
+use crate::files::regular::{FileId, open_regular};
 use crate::rollout::input::Input;
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +41,7 @@ pub struct Copied {
 /// What a path holds, to see that nothing has changed since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    device: u64,
-    inode: u64,
+    id: FileId,
     size: u64,
     changed: (i64, i64),
 }
@@ -59,12 +59,7 @@ impl Stamp {
 
 impl From<&Metadata> for Stamp {
     fn from(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
+        Self { id: FileId::from(metadata), size: metadata.size(), changed: (metadata.ctime(), metadata.ctime_nsec()) }
     }
 }
 
@@ -103,11 +98,7 @@ impl Opened {
     }
 
     fn open(path: &Path) -> io::Result<Self> {
-        // A pipe would make the open wait, a device the reading.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        let file = File::open(path)?;
+        let file = open_regular(path)?;
         let stamp = Stamp::from(&file.metadata()?);
         let is_compressed = path.extension() == Some(OsStr::new("zst"));
         Ok(Self { path: path.to_owned(), file, is_compressed, stamp })
@@ -124,7 +115,7 @@ impl Opened {
             io::copy(&mut input.by_ref().take(from), &mut io::sink())?;
             return Ok(Box::new(input));
         }
-        Ok(Box::new(Section { file: &self.file, at: from, end: u64::MAX }))
+        Ok(Box::new(PositionalReader::new(&self.file, from)))
     }
 
     /// Whether it begins with what was copied.
@@ -201,8 +192,11 @@ impl Opened {
         let size = self.file.metadata()?.size();
         // Back from the end, so that little is read where much is new.
         let bound = size.min(from.saturating_add(step));
-        if let Some(end) = last_line_end(&self.file, *searched, bound)? {
-            return Ok(Some(end));
+        match after_last_newline(&self.file, *searched..bound) {
+            // It has been cut meanwhile, which the next pass finds out.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Ok(None) => {}
+            end => return end,
         }
         *searched = (*searched).max(bound);
         let mut chunk = vec![0; CHUNK];
@@ -232,45 +226,6 @@ impl Opened {
             found = newline.map(|newline| *searched + newline as u64 + 1).or(found);
             *searched += count as u64;
         }
-    }
-}
-
-/// Where the last line ends between two places of a file, read back from the later one.
-///
-/// # Errors
-///
-/// What the system says.
-pub fn last_line_end(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
-    let mut end = to;
-    let mut chunk = vec![0; CHUNK];
-    while end > from {
-        let start = end.saturating_sub(CHUNK as u64).max(from);
-        let wanted = usize::try_from(end - start).unwrap_or(0);
-        let count = read_at(file, &mut chunk[..wanted], start)?;
-        if let Some(newline) = memchr::memrchr(b'\n', &chunk[..count]) {
-            return Ok(Some(start + newline as u64 + 1));
-        }
-        end = start;
-    }
-    Ok(None)
-}
-
-/// A part of a file as something to read from; the position in the file stays as it is.
-pub struct Section<'f> {
-    /// The file.
-    pub file: &'f File,
-    /// Where the next byte stands.
-    pub at: u64,
-    /// Where the part ends, if the file does not end before.
-    pub end: u64,
-}
-
-impl Read for Section<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX).min(buffer.len());
-        let count = self.file.read_at(&mut buffer[..wanted], self.at)?;
-        self.at += count as u64;
-        Ok(count)
     }
 }
 

@@ -2,15 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::checkpoint::Extent;
-use super::source::last_line_end;
 use crate::files::fingerprint;
 use crate::files::open;
-use crate::files::positional::read_at;
-use crate::files::positional::write_all_at;
+use crate::files::positional::{after_last_newline, read_at, write_all_at};
+use crate::files::regular::FileId;
 use crate::state_dir::StateDir;
 
 /// Bytes that are compared at a time.
@@ -37,7 +35,7 @@ impl Transcript {
     pub fn open(dir: &StateDir, path: &Path) -> io::Result<Self> {
         let mut options = open::options();
         let file = open::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false))?;
-        let found = file.metadata()?.size();
+        let found = file.metadata()?.len();
         Ok(Self { file, length: 0, found, is_cut: false })
     }
 
@@ -45,7 +43,7 @@ impl Transcript {
     #[must_use]
     pub fn is_as_left(&self, path: &Path) -> bool {
         let (Ok(open), Ok(there)) = (self.file.metadata(), fs::metadata(path)) else { return false };
-        (open.dev(), open.ino()) == (there.dev(), there.ino()) && there.size() == self.length
+        FileId::from(&open) == FileId::from(&there) && there.len() == self.length
     }
 
     /// Goes on behind `extent`; `false` where the file is not like that.
@@ -133,7 +131,7 @@ impl Transcript {
     ///
     /// What the system says.
     pub fn keep_whole_lines(&mut self) -> io::Result<()> {
-        self.length = last_line_end(&self.file, self.length, self.found)?.unwrap_or(self.length);
+        self.length = after_last_newline(&self.file, self.length..self.found)?.unwrap_or(self.length);
         if self.left_over() > 0 { self.cut() } else { Ok(()) }
     }
 
@@ -143,7 +141,7 @@ impl Transcript {
     ///
     /// What the system says.
     pub fn cut_partial_line(&mut self, start: u64) -> io::Result<()> {
-        self.found = self.file.metadata()?.size();
+        self.found = self.file.metadata()?.len();
         self.go_back_to(start);
         self.keep_whole_lines()
     }

@@ -1,9 +1,9 @@
 //! The lines of a file from its end, in blocks, so that the last ones cost what they are and not what the file is.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::files::positional::after_last_newline;
 use crate::json::Text;
 use crate::json::block::PADDING;
 use crate::rollout::ByteOffset;
@@ -91,7 +91,8 @@ impl<'f> Backwards<'f> {
             }
             if self.end > self.limit {
                 let failed = |source| LineError::Read { offset: ByteOffset(self.offset), source };
-                return Err(self.too_long(start_of_line(self.file, 0, self.offset).map_err(failed)?));
+                let newline = after_last_newline(self.file, 0..self.offset).map_err(failed)?;
+                return Err(self.too_long(newline.unwrap_or(0)));
             }
             self.fill()?;
         }
@@ -140,23 +141,6 @@ impl<'f> Backwards<'f> {
         self.buffer[self.end] = b'\n';
         Ok(())
     }
-}
-
-/// Where the line starts that `end` is in or behind, looked for from there back to `start`: behind the last newline, else
-/// at `start`.
-pub(super) fn start_of_line(file: &File, start: u64, end: u64) -> io::Result<u64> {
-    let mut block = Vec::new();
-    let mut end = end;
-    while end > start {
-        let begin = end.saturating_sub(BLOCK as u64).max(start);
-        block.resize(usize::try_from(end - begin).unwrap_or(0), 0);
-        file.read_exact_at(&mut block, begin)?;
-        if let Some(newline) = memchr::memrchr(b'\n', &block) {
-            return Ok(begin + newline as u64 + 1);
-        }
-        end = begin;
-    }
-    Ok(start)
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::backwards::{Backwards, start_of_line};
+use super::backwards::Backwards;
 use super::record::Record;
+use crate::files::positional::{PositionalReader, after_last_newline};
+use crate::files::regular::{FileId, open_regular};
 use crate::json::{Tape, Text};
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
@@ -168,8 +170,8 @@ impl Stream {
     #[must_use]
     pub fn lines_from(&self, place: Place) -> StreamLines<'_> {
         let lines = self.segments.get(place.segment).map(|segment| {
-            let region = Region { file: &segment.file, at: place.offset.0, end: segment.length };
-            Lines::starting_at(region, place.offset, self.limit)
+            let input = PositionalReader::within(&segment.file, place.offset.0..segment.length);
+            Lines::starting_at(input, place.offset, self.limit)
         });
         StreamLines { stream: self, segment: place.segment, lines, last: Vec::new() }
     }
@@ -198,10 +200,10 @@ impl Stream {
         for (place, segment) in self.segments.iter().enumerate().skip(from.segment) {
             let start = if place == from.segment { from.offset.0 } else { 0 };
             let end = segment.whole_lines(start).map_err(|source| segment.unread(start, source))?;
-            let mut region = Region { file: &segment.file, at: start, end };
-            while region.at < end {
-                let at = region.at;
-                match region.read(block).map_err(|source| segment.unread(at, source))? {
+            let mut input = PositionalReader::within(&segment.file, start..end);
+            while input.offset() < end {
+                let at = input.offset();
+                match input.read(block).map_err(|source| segment.unread(at, source))? {
                     0 => return Err(segment.unread(at, ErrorKind::UnexpectedEof.into()).into()),
                     count => out.write_all(&block[..count]).map_err(CopyError::Write)?,
                 }
@@ -257,9 +259,9 @@ impl Stream {
         Ok(())
     }
 
-    fn lines_of(&self, segment: usize) -> Option<Lines<Region<'_>>> {
+    fn lines_of(&self, segment: usize) -> Option<Lines<PositionalReader<&File>>> {
         let segment = self.segments.get(segment)?;
-        Some(Lines::new(Region { file: &segment.file, at: 0, end: segment.length }, self.limit))
+        Some(Lines::new(PositionalReader::within(&segment.file, 0..segment.length), self.limit))
     }
 
     fn failed(&self, segment: usize, source: LineError) -> ReadError {
@@ -271,12 +273,12 @@ impl Segment {
     /// Whether the file that is open stands where it was opened.
     fn is_at_its_path(&self) -> bool {
         let (opened, there) = (self.file.metadata(), fs::metadata(&self.path));
-        matches!((opened, there), (Ok(opened), Ok(there)) if is_same(&opened, &there))
+        matches!((opened, there), (Ok(opened), Ok(there)) if FileId::from(&opened) == FileId::from(&there))
     }
 
     /// Where the last whole line ends at or behind `start`.
     fn whole_lines(&self, start: u64) -> io::Result<u64> {
-        start_of_line(&self.file, start, self.length)
+        Ok(after_last_newline(&self.file, start..self.length)?.unwrap_or(start))
     }
 
     fn unread(&self, offset: u64, source: io::Error) -> ReadError {
@@ -295,46 +297,18 @@ pub enum CopyError {
     Write(io::Error),
 }
 
-/// Whether two files are one.
-pub(super) fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
 /// Opens a file for reading, and says how long it is.
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::Error::from(ErrorKind::IsADirectory));
-    }
-    Ok((file, metadata.len()))
-}
-
-/// Some bytes of a file, read without moving the file's own position.
-pub(super) struct Region<'f> {
-    file: &'f File,
-    at: u64,
-    end: u64,
-}
-
-impl Read for Region<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-        let most = buffer.len().min(left);
-        if most == 0 {
-            return Ok(0);
-        }
-        let count = self.file.read_at(&mut buffer[..most], self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
+    let file = open_regular(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
 }
 
 /// The lines of a stream in order. A file's last line counts as one also without its newline, as for mngr.
 pub struct StreamLines<'s> {
     stream: &'s Stream,
     segment: usize,
-    lines: Option<Lines<Region<'s>>>,
+    lines: Option<Lines<PositionalReader<&'s File>>>,
     /// A torn line.
     last: Vec<u8>,
 }

@@ -1,12 +1,12 @@
 //! A transcript that still grows: its lines as they come.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::stream::{CURRENT, Place, ReadError, Stream, files_in, is_same};
-use crate::files::positional::read_at;
+use super::stream::{CURRENT, Place, ReadError, Stream, files_in};
+use crate::files::positional::{PositionalReader, read_at};
+use crate::files::regular::{FileId, require_regular};
 use crate::json::Text;
 use crate::json::block::find_control;
 use crate::rollout::ByteOffset;
@@ -35,24 +35,10 @@ pub struct Growing {
 /// The file that is read.
 struct Open {
     file: File,
-    lines: Lines<Grown>,
+    lines: Lines<PositionalReader<File>>,
     /// Where the next line starts.
     next: u64,
     known: Known,
-}
-
-/// Reads a file up to where it ends at the moment.
-struct Grown {
-    file: File,
-    at: u64,
-}
-
-impl Read for Grown {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
 }
 
 /// What a file that was read is known by.
@@ -132,13 +118,13 @@ impl Open {
     }
 
     /// The lines of a file from a place on, which it may not reach yet.
-    fn lines(file: &File, next: u64) -> io::Result<Lines<Grown>> {
-        let grown = Grown { file: file.try_clone()?, at: next };
-        Ok(Lines::starting_at(grown, ByteOffset(next), DEFAULT_LINE_LIMIT))
+    fn lines(file: &File, next: u64) -> io::Result<Lines<PositionalReader<File>>> {
+        let input = PositionalReader::new(file.try_clone()?, next);
+        Ok(Lines::starting_at(input, ByteOffset(next), DEFAULT_LINE_LIMIT))
     }
 
     fn is(&self, other: &fs::Metadata) -> bool {
-        self.file.metadata().is_ok_and(|own| is_same(&own, other))
+        self.file.metadata().is_ok_and(|own| FileId::from(&own) == FileId::from(other))
     }
 
     /// Hands over the whole lines behind those that were read.
@@ -334,9 +320,7 @@ fn links_behind(path: &Path) -> Vec<PathBuf> {
 /// What is at a path, if anything.
 fn at(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match fs::metadata(path) {
-        Ok(there) if there.is_dir() => Err(io::Error::from(ErrorKind::IsADirectory)),
-        Ok(there) if !there.is_file() => Err(io::Error::other("is no file that can be followed")),
-        Ok(there) => Ok(Some(there)),
+        Ok(there) => require_regular(&there).map(|()| Some(there)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }
@@ -400,15 +384,14 @@ fn behind(open: &Open, path: &Path) -> io::Result<Behind> {
         };
         let again = list();
         let is_settled = files.len() == again.len()
-            && files
-                .iter()
-                .zip(&again)
-                .all(|((one, of_one), (other, of_other))| one == other && is_same(of_one, of_other));
+            && files.iter().zip(&again).all(|((one, of_one), (other, of_other))| {
+                one == other && FileId::from(of_one) == FileId::from(of_other)
+            });
         match (place_in(&again), opened) {
             (Some(place), Some(opened))
-                if again
-                    .get(place + 1)
-                    .is_some_and(|(_, next)| opened.metadata().is_ok_and(|opened| is_same(&opened, next))) =>
+                if again.get(place + 1).is_some_and(|(_, next)| {
+                    opened.metadata().is_ok_and(|opened| FileId::from(&opened) == FileId::from(next))
+                }) =>
             {
                 return Open::from_start(opened).map(Behind::Next);
             }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
+
+use crate::files::regular::FileId;
 
 use super::{FALLBACK_POLL_INTERVAL, POLL_INTERVAL, WakeUp, WatchUnavailable, Watched, wait_for};
 
@@ -61,14 +62,11 @@ pub struct Watches {
 struct Taken {
     watched: Watched,
     /// What stood at its path: the kernel watches that, also when it is moved away and another one is put in its place.
-    identity: Option<Identity>,
+    identity: Option<FileId>,
 }
 
-/// Device and inode.
-type Identity = (u64, u64);
-
-fn identity(path: &Path) -> Option<Identity> {
-    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+fn identity(path: &Path) -> Option<FileId> {
+    path.metadata().ok().map(|metadata| FileId::from(&metadata))
 }
 
 impl Watches {

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use crate::files::regular::FileId;
 
 use super::{POLL_INTERVAL, WakeUp, WatchUnavailable, Watched, wait_for};
 
@@ -31,8 +32,8 @@ struct System {
     /// Readable when something that is wanted has changed.
     told: UnixStream,
     wanted: Arc<Mutex<Vec<Watched>>>,
-    /// The files and folders that it was told to watch, with their inodes.
-    watched: BTreeMap<PathBuf, u64>,
+    /// The files and folders that it was told to watch, with their identities.
+    watched: BTreeMap<PathBuf, FileId>,
 }
 
 impl Watched {
@@ -99,13 +100,13 @@ impl Watches {
         };
         let system = self.system.insert(system);
         system.wanted().clone_from(&self.wanted);
-        let inode = |path: &Path| path.metadata().ok().map(|metadata| metadata.ino());
+        let id = |path: &Path| path.metadata().ok().map(|metadata| FileId::from(&metadata));
         let there = self.wanted.iter().flat_map(Watched::paths);
-        let there: BTreeMap<PathBuf, u64> = there.filter_map(|path| Some((path.to_owned(), inode(path)?))).collect();
+        let there: BTreeMap<PathBuf, FileId> = there.filter_map(|path| Some((path.to_owned(), id(path)?))).collect();
         // A file that was replaced is another one.
         let System { watcher, watched, .. } = &mut *system;
-        watched.retain(|path, inode| {
-            let is_there = there.get(path) == Some(inode);
+        watched.retain(|path, id| {
+            let is_there = there.get(path) == Some(id);
             if !is_there {
                 // It may have ended with its file.
                 let _ = watcher.unwatch(path);
@@ -113,10 +114,10 @@ impl Watches {
             is_there
         });
         let mut has_new = false;
-        for (path, inode) in there {
+        for (path, id) in there {
             if !system.watched.contains_key(&path) {
                 system.watcher.watch(&path, RecursiveMode::NonRecursive)?;
-                system.watched.insert(path, inode);
+                system.watched.insert(path, id);
                 has_new = true;
             }
         }
