@@ -1,4 +1,4 @@
-"""What the benches' command lines share: options, words to who waits, the run and its stored results."""
+"""Options, progress messages and error handling shared by all benches."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ BENCHES = Path(__file__).resolve().parent
 PUBLISHED_PYTHON_VARIABLE = "MNGR_CODEX_PUBLISHED_PYTHON"
 
 
-def say(text: str) -> None:
-    """Tell who waits, on stderr."""
+def report(text: str) -> None:
+    """Prints a message on standard error."""
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def progress(what: str, number: int, rounds: int) -> None:
-    """Say which round begins, at most about ten times per measurement."""
+def progress(label: str, number: int, rounds: int) -> None:
+    """Prints the number of the next round, about ten times per measurement."""
     if number % max(1, rounds // 10) == 0:
-        say(f"{what}: round {number + 1} of {rounds}")
+        report(f"{label}: round {number + 1} of {rounds}")
 
 
 def parser(description: str | None, *, has_program: bool = True) -> argparse.ArgumentParser:
-    """Return a parser that knows `--results`, and `--program` where the bench runs one of itself."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Returns a parser with the option `--results`, and `--program` if `has_program`."""
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if has_program:
-        beside = Path(sys.executable).parent / "mngr-codex"
-        made.add_argument("--program", type=Path, default=beside, help="the program (default: beside this Python)")
-    made.add_argument("--results", type=Path, default=BENCHES / "results", help="where the results are stored")
-    return made
+        default = Path(sys.executable).parent / "mngr-codex"
+        result.add_argument("--program", type=Path, default=default, help="the program (default: next to this Python)")
+    result.add_argument("--results", type=Path, default=BENCHES / "results", help="the folder for the results")
+    return result
 
 
 def is_program(path: Path) -> bool:
-    """Whether the program is there; says so if not."""
+    """Returns whether the program exists, and prints an error if not."""
     if path.is_file():
         return True
-    say(f"no program at {path}: install the project into this Python, or name one with --program")
+    report(f"cannot find the program {path}\nhint: install the project into this Python, or use --program")
     return False
 
 
 def succeeds(bench: Callable[[], None]) -> bool:
-    """Run a bench; says what failed, if it did."""
+    """Runs a bench, and returns whether it succeeded. Prints the error if not."""
     try:
         bench()
     except (RunError, OSError) as error:
-        say(str(error))
+        report(str(error))
         return False
     return True

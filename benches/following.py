@@ -1,4 +1,4 @@
-"""Agents whose rollouts are followed: by `mngr-codex watch`, and by the published plugin's two shell loops."""
+"""Agents whose rollouts are followed by `mngr-codex watch` or by the published plugin's two shell loops."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ LOOPS = ("stream_transcript.sh", "common_transcript.sh")
 _PUBLISHED_FILES = (*LOOPS, "common_transcript_convert.py")
 _MNGR_FILES = ("mngr_log.sh", "mngr_common_transcript_lib.sh")
 
-_PATIENCE_SECONDS = 120.0
+_TIMEOUT_SECONDS = 120.0
 _BLOCK_BYTES = 2**20
 
 
 class Agent:
-    """A state dir in which a hook has named a rollout."""
+    """A state directory in which a hook has named a rollout."""
 
     def __init__(self, program: Path, folder: Path, rollout: Path | None = None) -> None:
-        """Make both in the new folder `folder`; the rollout begins as a copy of another, or with nothing."""
+        """Creates both in the new folder `folder`. The rollout starts as a copy of another one, or empty."""
         folder.mkdir()
         self.folder = folder
         self.state = folder / f"{folder.name}-state"
@@ -52,30 +52,30 @@ class Agent:
         self.run_hook("user-prompt-submit", payload)
 
     def run_hook(self, event: str, payload: bytes) -> Sample:
-        """Run a hook as codex does, which tells it the agent by a variable."""
+        """Runs a hook as Codex does, with the agent's state directory in an environment variable."""
         with pipe_with(payload) as source:
             return time_run([self._program, "hook", event], self._errors, source, {STATE_DIR_VARIABLE: str(self.state)})
 
     def watch(self, *options: str) -> list[str]:
-        """Return the command of a watcher."""
+        """Returns the command that starts a watcher."""
         return [self._program, "watch", *options, "--state-dir", str(self.state)]
 
     def once(self) -> None:
-        """Bring the transcripts up to date, untimed."""
+        """Updates the transcripts, untimed."""
         time_run(self.watch("--once"), self._errors)
 
     def append(self, lines: bytes) -> None:
-        """Write lines to the rollout, as codex does: at its end, and not forced to the disk."""
+        """Appends lines to the rollout as Codex does, without syncing them to the disk."""
         with self.rollout.open("ab", buffering=0) as file:
             file.write(lines)
 
     def is_copied(self) -> bool:
-        """Whether all of the rollout is in the raw transcript."""
+        """Returns whether the raw transcript contains the complete rollout."""
         return size_of(self.raw) >= size_of(self.rollout)
 
-    def is_right(self) -> bool:
-        """Whether raw is the rollout, and common what `convert` makes of raw."""
-        wanted = self.folder / "converted.jsonl"
+    def is_correct(self) -> bool:
+        """Returns whether raw equals the rollout, and common equals the output of `convert` for raw."""
+        expected = self.folder / "converted.jsonl"
         time_run(
             [
                 self._program,
@@ -85,29 +85,29 @@ class Agent:
                 "--agent-id",
                 self.state.name,
                 "--output",
-                str(wanted),
+                str(expected),
             ],
             self._errors,
         )
-        is_right = _are_same(self.raw, self.rollout) and _are_same(self.common, wanted)
-        wanted.unlink()
-        return is_right
+        is_correct = _are_same(self.raw, self.rollout) and _are_same(self.common, expected)
+        expected.unlink()
+        return is_correct
 
     def log(self) -> list[str]:
-        """Return what a watcher said went wrong."""
+        """Returns the lines of the agent's log."""
         path = self.state / LOG
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def remove(self) -> None:
-        """Remove all files; what a shell loop that was ended has started may still write some."""
+        """Removes all files. Errors are ignored, because child processes of a stopped shell loop may still write."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Running:
-    """A program that runs until it is told to end."""
+    """A program that runs until it is terminated."""
 
     def __init__(self, argv: list[str], errors: Path, **variables: str) -> None:
-        """Start it, with its stderr in the file `errors`."""
+        """Starts it, with its stderr in the file `errors`."""
         self._argv = argv
         self._errors = errors
         with errors.open("wb") as log:
@@ -117,57 +117,57 @@ class Running:
         self.pid = self._process.pid
 
     def __enter__(self) -> Self:
-        """Leave it running."""
+        """Returns the running program."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End it by SIGTERM; a watcher then makes its last pass."""
+        """Sends SIGTERM and waits. A watcher makes its final pass before it exits."""
         self._process.send_signal(signal.SIGTERM)
         status = self._process.wait()
         if kind is None and status not in (0, -signal.SIGTERM):
-            said = self._errors.read_text(errors="replace").strip()
-            raise RunError(f"{self._argv[0]} ended with status {status}: {said[-2000:]}")
+            output = self._errors.read_text(errors="replace").strip()
+            raise RunError(f"{self._argv[0]} failed with status {status}: {output[-2000:]}")
 
     def cpu(self) -> float:
-        """Return the CPU seconds of its threads so far, to the nanosecond, without its children's."""
+        """Returns the CPU seconds of its threads so far, in nanosecond resolution, without child processes."""
         return sum(int(file.read_text().split()[0]) for file in self._tasks("schedstat")) / 1e9
 
     def cpu_with_children(self) -> float:
-        """Return the CPU seconds so far, its children's that have ended among them, in ticks of the system."""
+        """Returns the CPU seconds so far, in system ticks, including child processes that have exited."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
     def waits(self) -> int:
-        """Return how often its threads began to wait so far, be it for a change or for the system in a pass."""
+        """Returns how often its threads have waited so far: for a change, or for the system during a pass."""
         return sum(_number(file, "voluntary_ctxt_switches") for file in self._tasks("status"))
 
-    def memory(self, what: str = "VmRSS") -> int:
-        """Return its resident bytes, or with `VmHWM` the most that they ever were."""
-        return _number(Path(f"/proc/{self.pid}/status"), what) * 1024
+    def memory(self, key: str = "VmRSS") -> int:
+        """Returns its resident memory in bytes, or with `VmHWM` the peak."""
+        return _number(Path(f"/proc/{self.pid}/status"), key) * 1024
 
     def _tasks(self, name: str) -> list[Path]:
         return [task / name for task in Path(f"/proc/{self.pid}/task").iterdir()]
 
 
 class WakeUps:
-    """Counts how often a program that idles wakes up: one that waits several times in a row woke up once."""
+    """Counts how often an idle program wakes up. Several waits in a row count as one wake-up."""
 
     _SECONDS = 0.2
 
     def __init__(self, program: Running) -> None:
-        """Count from when this is entered until it is left."""
+        """Prepares counting within the `with` block."""
         self._program = program
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._count)
         self.found = 0
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Starts counting."""
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End."""
+        """Stops counting."""
         self._ended.set()
         self._thread.join()
 
@@ -180,7 +180,7 @@ class WakeUps:
 
 
 def install_loops(agent: Agent, published: Path, mngr: Path) -> list[list[str]]:
-    """Put the published plugin's two loops into an agent's state dir as it does, and return their commands."""
+    """Installs the published plugin's two loops in an agent's state directory, and returns their commands."""
     commands = agent.state / "commands"
     commands.mkdir()
     for folder, names in ((published, _PUBLISHED_FILES), (mngr, _MNGR_FILES)):
@@ -189,21 +189,21 @@ def install_loops(agent: Agent, published: Path, mngr: Path) -> list[list[str]]:
     return [["bash", str(commands / name)] for name in LOOPS]
 
 
-def wait_until(holds: Callable[[], bool], what: str, pause: float = 0.002) -> None:
-    """Wait until something holds.
+def wait_until(condition: Callable[[], bool], description: str, pause: float = 0.002) -> None:
+    """Waits until a condition is true.
 
     Raises:
-        RunError: it took two minutes.
+        RunError: the condition was still false after two minutes.
     """
-    end = time.monotonic() + _PATIENCE_SECONDS
-    while not holds():
+    end = time.monotonic() + _TIMEOUT_SECONDS
+    while not condition():
         if time.monotonic() > end:
-            raise RunError(f"waited for {_PATIENCE_SECONDS:.0f} s: {what}")
+            raise RunError(f"timed out after {_TIMEOUT_SECONDS:.0f} s: {description}")
         time.sleep(pause)
 
 
 def size_of(path: Path) -> int:
-    """Return a file's size, or nothing where it is not there yet."""
+    """Returns the size of a file, or 0 if it does not exist."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -214,7 +214,7 @@ def _number(file: Path, key: str) -> int:
     for line in file.read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1])
-    raise OSError(f"{file} has no {key} line")
+    raise OSError(f"no {key} line in {file}")
 
 
 def _are_same(one: Path, other: Path) -> bool:

@@ -1,10 +1,10 @@
-"""Make a synthetic codex rollout of a wanted size, the same bytes for the same arguments.
+"""Generates a synthetic Codex rollout of a given size. The same arguments always produce the same bytes.
 
     python benches/generate.py --size 100MB --out FILE [--commands] [--seed N]
 
-Lines have the shapes and the key order of codex 0.169. Sizes are heavy-tailed: most lines take a few hundred bytes to
-two kilobytes, some tool outputs reach codex's cut at 66 KB, compacted lines go further, and now and then an answer
-takes a megabyte. `--commands` adds the `CommandExecution` item of every shell command, as codex writes by default.
+Lines have the shapes and the key order of Codex 0.169. Sizes are heavy-tailed: most lines take a few hundred bytes to
+two kilobytes, some tool outputs reach Codex's limit of 66 KB, compacted lines are longer, and a few answers take a
+megabyte. `--commands` adds the `CommandExecution` item of every shell command, as Codex writes by default.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import BinaryIO
 from textpool import Texts, escape
 
 VERSION = 1
-"""Raise this whenever the same arguments would make other bytes: caches and results are keyed by it."""
+"""Increase this whenever the output changes for the same arguments. Caches and results are keyed by it."""
 
 DEFAULT_SEED = 20260105
 
@@ -68,7 +68,7 @@ _SUMMARY_PREFIX = escape(
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that `text` stands for: `100MB`, `1GB`, `64KiB`, or plain digits."""
+    """Parses a size in bytes, such as `100MB`, `1GB`, `64KiB` or plain digits."""
     lowered = text.strip().lower()
     for unit in sorted(_UNITS, key=len, reverse=True):
         if lowered.endswith(unit):
@@ -77,27 +77,27 @@ def parse_size(text: str) -> int:
 
 
 class Usage:
-    """Token counts of one response, of a turn, or of a whole thread."""
+    """Token counts of a response, a turn or a thread."""
 
     def __init__(self) -> None:
-        """Start at nothing."""
+        """Starts with zero tokens."""
         self.input = self.cached = self.output = self.reasoning = 0
 
     def add(self, other: Usage) -> None:
-        """Add another one's counts."""
+        """Adds other counts."""
         self.input += other.input
         self.cached += other.cached
         self.output += other.output
         self.reasoning += other.reasoning
 
     def json(self) -> bytes:
-        """Return the counts as codex writes them."""
+        """Returns the counts as Codex writes them."""
         return _USAGE % (self.input, self.cached, self.output, self.reasoning, self.input + self.output)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A shell command that a call starts, with what it prints; all escaped."""
+    """A shell command started by a call, and its output, both escaped."""
 
     item_id: bytes
     text: bytes
@@ -106,7 +106,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call that is written and not yet answered."""
+    """A tool call that was written and awaits its output."""
 
     call_id: bytes
     output: bytes
@@ -117,17 +117,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class LiveCell:
-    """A code mode program that yielded and that the next call collects."""
+    """A code mode program that yielded and whose output the next call collects."""
 
     number: int
     command: Command
 
 
 class Rollout:
-    """Writes one rollout, line after line, and keeps what codex keeps between lines."""
+    """Writes one rollout line by line, with the same state between lines as Codex."""
 
     def __init__(self, out: BinaryIO, size: int, commands: bool, seed: int, printed: int | None = None) -> None:
-        """Write to `out` until about `size` bytes are there."""
+        """Prepares writing about `size` bytes to `out`."""
         self._out = out
         self._size = size
         self._commands = commands
@@ -159,7 +159,7 @@ class Rollout:
         self._turn = self._uuid()
 
     def write(self) -> int:
-        """Write the whole rollout and return its bytes."""
+        """Writes the complete rollout, and returns its size in bytes."""
         self._session_meta()
         is_first = True
         while self._written < self._size:
@@ -181,7 +181,7 @@ class Rollout:
         return b"%b.%03dZ" % (self._second_text, milli)
 
     def _uuid(self) -> bytes:
-        """Return a version 7 UUID of the current moment."""
+        """Returns a version 7 UUID with the current simulated time."""
         bits = self._rng.getrandbits(74)
         head = b"%012x" % self._ms
         return b"%b-%b-7%03x-%04x-%012x" % (
@@ -193,14 +193,14 @@ class Rollout:
         )
 
     def _id(self, prefix: bytes) -> bytes:
-        """Return an id as the model's server makes them."""
+        """Returns an id in the format of the model's server."""
         return b"%b_0%049x" % (prefix, self._rng.getrandbits(196))
 
     def _create_time(self) -> bytes:
         return repr((self._ms + self._rng.random()) / 1000).encode()
 
     def _line(self, rest: bytes) -> None:
-        """Write one line; `rest` begins with the value of `type` and ends with the object's brace."""
+        """Writes one line. `rest` starts with the value of `type` and ends with the object's closing brace."""
         self._ms += 1
         line = b'{"timestamp":"%b","ordinal":%d,"type":%b\n' % (self._timestamp(), self._ordinal, rest)
         self._ordinal += 1
@@ -221,7 +221,7 @@ class Rollout:
         self._line(_ITEM % (self._thread, self._turn, item, started, self._ms + 1))
 
     def _response_item(self, payload: bytes, metadata: bytes = b'"client_authored":false') -> None:
-        """Write a response item; `payload` is an object's inside without the passthrough part's closing brace."""
+        """Writes a response item. `payload` lacks the outer braces, and the closing brace of the passthrough part."""
         self._sequence += 1
         self._line(
             b'"response_item","payload":{%b}},"metadata":{"history_sequence":%d,"sampled_through_sequence":%d,%b}}'
@@ -234,7 +234,7 @@ class Rollout:
     def _size_of_text(self, median: float, sigma: float, limit: int) -> int:
         return min(limit, int(median * self._rng.lognormvariate(0.0, sigma)))
 
-    # What a session and a turn begin with
+    # Start of a session and of a turn
 
     def _session_meta(self) -> None:
         self._line(
@@ -256,7 +256,7 @@ class Rollout:
         )
 
     def _message(self, role: bytes, text: bytes, kind: bytes, provenance: bytes) -> None:
-        """Write a message that the harness or the user put into the history."""
+        """Writes a message that the harness or the user added to the history."""
         message_id = b"msg_" + self._uuid()
         metadata = b'"client_authored":false'
         if kind == b"user.text":
@@ -269,7 +269,7 @@ class Rollout:
         )
 
     def _retained(self, message_id: bytes, role: bytes) -> bytes:
-        """Return the metadata of a message that survives compaction."""
+        """Returns the metadata of a message that survives compaction."""
         order = self._input_order
         self._input_order += 1
         return (
@@ -355,7 +355,7 @@ class Rollout:
         self._wait(90_000)
 
     def _run_response(self) -> None:
-        """Write one response of the model with its tool calls, their outputs, and its usage."""
+        """Writes one response of the model with its tool calls, their outputs, and its usage."""
         rng = self._rng
         self._sampled = self._sequence
         before = self._written
@@ -413,7 +413,7 @@ class Rollout:
         )
 
     def _call(self) -> Call:
-        """Write a tool call of any kind."""
+        """Writes a tool call of any kind."""
         rng = self._rng
         self._calls += 1
         call_id = b"call_%016x%08x" % (rng.getrandbits(64), self._calls)
@@ -434,7 +434,7 @@ class Rollout:
         return Call(call_id, b'"Plan updated"')
 
     def _exec_command(self, call_id: bytes) -> Call:
-        """Write a call of the shell tool."""
+        """Writes a call of the shell tool."""
         command, nested = self._rng.choice(self._texts.commands)
         arguments = b'{\\"cmd\\":\\"%b\\",\\"workdir\\":\\"%b\\",\\"yield_time_ms\\":10000}' % (nested, _PROJECT)
         self._function_call(call_id, b"exec_command", arguments)
@@ -446,7 +446,7 @@ class Rollout:
         return Call(call_id, output, command=Command(call_id, command, printed))
 
     def _exec_program(self, call_id: bytes) -> Call:
-        """Write a call of code mode's `exec`; now and then its program yields, and very rarely no call collects it."""
+        """Writes a call of code mode's `exec`. Some programs yield, and very few of them are never collected."""
         command, nested = self._rng.choice(self._texts.commands)
         program = (
             b'const r = await tools.exec_command({\\"cmd\\": \\"%b\\", \\"yield_time_ms\\": 10000});\\n'
@@ -467,13 +467,13 @@ class Rollout:
         return Call(call_id, output % self._cells, is_custom=True)
 
     def _wait_call(self, call_id: bytes, cell: LiveCell) -> Call:
-        """Write the call that collects a program that had yielded."""
+        """Writes the call that collects the output of a program that had yielded."""
         self._live_cell = None
         self._function_call(call_id, b"wait", b'{\\"cell_id\\":\\"%d\\",\\"yield_time_ms\\":10000}' % cell.number)
         return Call(call_id, self._script_output(cell.command.printed), command=cell.command)
 
     def _apply_patch(self, call_id: bytes) -> Call:
-        """Write a call that changes a file."""
+        """Writes a call that changes a file."""
         path = self._texts.path()
         patch = self._texts.patch(self._size_of_text(700, 1.0, 40_000))
         text = b"*** Begin Patch\\n*** Update File: %b\\n@@\\n%b*** End Patch\\n" % (path, patch)
@@ -502,18 +502,18 @@ class Rollout:
         )
 
     def _printed(self) -> bytes:
-        """Return what a shell command prints."""
+        """Returns the output of a shell command."""
         return self._texts.terminal(self._printed_size or self._size_of_text(620, 1.35, _OUTPUT_LIMIT))
 
     def _script_output(self, printed: bytes) -> bytes:
-        """Return the output of a code mode program that has ended: a list of parts."""
+        """Returns the output of a code mode program that has ended, as a list of parts."""
         return (
             b'[{"type":"input_text","text":"Script completed\\nWall time %.1f seconds\\nOutput:\\n"},'
             b'{"type":"input_text","text":"%b"}]' % (self._rng.random() * 3, printed)
         )
 
     def _run_call(self, call: Call) -> None:
-        """Write what a call did, and its output."""
+        """Writes the effects of a call, and its output."""
         if call.change is not None:
             self._item(call.change, took_ms=30)
         if self._commands and call.command is not None:
@@ -543,7 +543,7 @@ class Rollout:
         )
 
     def _output(self, call: Call, output: bytes) -> None:
-        """Write a call's output; `output` is its JSON value."""
+        """Writes the output of a call. `output` is its JSON value."""
         kind, prefix = (b"custom_tool_call_output", b"ctco") if call.is_custom else (b"function_call_output", b"fco")
         self._response_item(
             b'"type":"%b","id":"%b_%b","call_id":"%b","output":%b,%b,"create_time":%b'
@@ -554,7 +554,7 @@ class Rollout:
     # Usage
 
     def _count_usage(self, before: int) -> None:
-        """Write the usage record of the response that began when `before` bytes were written."""
+        """Writes the usage record of the response that started at byte `before`."""
         new_tokens = max(20, (self._written - before) // 12)
         usage = Usage()
         usage.input = self._context_tokens
@@ -590,7 +590,7 @@ class Rollout:
             % (self._thread_usage.json(), self._last_usage.json(), _CONTEXT_WINDOW, limits)
         )
 
-    # How a turn ends, and compaction
+    # End of a turn, and compaction
 
     def _answer(self, started_ms: int) -> None:
         self._sampled = self._sequence
@@ -620,7 +620,7 @@ class Rollout:
         )
 
     def _abort(self, started_ms: int) -> None:
-        """End the turn by the user's interrupt, in the middle of a call."""
+        """Ends the turn with an interrupt by the user, in the middle of a call."""
         call = self._call()
         self._wait(1_500)
         self._output(call, b'"Wall time: 1.6 seconds\\naborted by user"')
@@ -637,7 +637,7 @@ class Rollout:
         )
 
     def _compact(self) -> None:
-        """Write the line that replaces the history, and what codex writes after it."""
+        """Writes the line that replaces the history, and the lines that Codex writes after it."""
         self._context_tokens = _COMPACTED_TOKENS
         self._wait(9_000)
         summary = _SUMMARY_PREFIX + self._texts.prose(self._size_of_text(4_000, 0.5, 20_000))
@@ -674,7 +674,7 @@ class Rollout:
         self._item(b'{"type":"ContextCompaction","id":"%b"}' % self._uuid())
 
     def _replacement(self, role: bytes, text: bytes, kind: bytes) -> bytes:
-        """Return one message of a replacement history."""
+        """Returns one message of a replacement history."""
         return (
             b'{"type":"message","id":"msg_%b","role":"%b","content":[{"type":"input_text","text":"%b"}],%b,'
             b'"content_item_kinds":["%b"]}}' % (self._uuid(), role, text, self._passthrough(), kind)
@@ -684,21 +684,21 @@ class Rollout:
 def generate(
     out: BinaryIO, size: int, commands: bool = False, seed: int = DEFAULT_SEED, printed: int | None = None
 ) -> int:
-    """Write a rollout of about `size` bytes to `out` and return its bytes.
+    """Writes a rollout of about `size` bytes to `out`, and returns its size.
 
-    Every command prints about `printed` bytes, or as much as commands do.
+    Every command prints about `printed` bytes. By default sizes vary as for real commands.
     """
     return Rollout(out, size, commands, seed, printed).write()
 
 
 def cached(
-    cache: Path, size: int, *, commands: bool = False, printed: int | None = None, before_making: Callable[[], None]
+    cache: Path, size: int, *, commands: bool = False, printed: int | None = None, before_creating: Callable[[], None]
 ) -> Path:
-    """Return a rollout in the folder `cache`, made there if it is missing, after a call of `before_making`."""
+    """Returns a rollout in the folder `cache`. If it is missing, calls `before_creating` and creates it."""
     kind = ("-commands" if commands else "") + ("" if printed is None else f"-printed{printed}")
     path = cache / f"rollout-v{VERSION}-seed{DEFAULT_SEED}-{size}{kind}.jsonl"
     if not path.exists():
-        before_making()
+        before_creating()
         unfinished = path.with_suffix(".tmp")
         with unfinished.open("wb") as out:
             generate(out, size, commands, printed=printed)
@@ -707,7 +707,7 @@ def cached(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=parse_size, required=True, help="wanted size, as 100MB, 1GB or plain bytes")
     parser.add_argument("--out", type=Path, required=True, help="file to write")

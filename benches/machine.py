@@ -1,4 +1,4 @@
-"""Describes the machine that a result was measured on, without naming it."""
+"""Describes the machine on which a result was measured, without its name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _INTERESTING_FLAGS = ("sse4_2", "avx2", "avx512bw", "sha_ni")
 
 
 def describe(folder: Path) -> dict[str, str]:
-    """Return what matters for a timing: processor, memory, kernel, the file system of `folder`, load, Python."""
+    """Returns the properties that affect timings, such as the processor and the file system of `folder`."""
     processor, flags = _processor()
     return {
         "CPU": processor,
-        "CPU features": " ".join(flag for flag in _INTERESTING_FLAGS if flag in flags) or "not known",
+        "CPU features": " ".join(flag for flag in _INTERESTING_FLAGS if flag in flags) or "unknown",
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -25,9 +25,9 @@ def describe(folder: Path) -> dict[str, str]:
 
 
 def file_system(folder: Path) -> str:
-    """Return the type of the file system that holds `folder`, or "not known"."""
+    """Returns the type of the file system that holds `folder`, or "unknown"."""
     resolved = folder.resolve()
-    best_length, best_type = -1, "not known"
+    best_length, best_type = -1, "unknown"
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         mount = before.split()[4].encode().decode("unicode_escape")

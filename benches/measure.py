@@ -1,4 +1,4 @@
-"""Runs programs and measures them: time by `wait4`, peak memory by stopping each one just before it exits."""
+"""Runs programs and measures them: time with `wait4`, peak memory by stopping the program just before it exits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LIBC.ptrace.restype = ctypes.c_long
 
 
 class RunError(Exception):
-    """A measured program failed, so its numbers would mean nothing."""
+    """A measured program failed, so its numbers are meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A program that is timed, and in how many rounds it takes part."""
+    """A program to time, and its number of rounds."""
 
     name: str
     argv: list[str]
@@ -47,21 +47,21 @@ class Contender:
 
 
 def median_wall(samples: Sequence[Sample]) -> float:
-    """Return the median of the wall-clock seconds."""
+    """Returns the median of the wall-clock seconds."""
     return statistics.median(sample.wall for sample in samples)
 
 
 def median_cpu(samples: Sequence[Sample]) -> float:
-    """Return the median of the CPU seconds."""
+    """Returns the median of the CPU seconds."""
     return statistics.median(sample.cpu for sample in samples)
 
 
 def time_run(
     argv: list[str], errors: Path, source: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Sample:
-    """Run `argv` once with its stdout thrown away and its stderr written to the file `errors`.
+    """Runs `argv` once, with its stdout discarded and its stderr written to the file `errors`.
 
-    Its stdin is the open file `source`, or nothing; its environment has `variables` too.
+    Its stdin is the open file `source`, or empty. `variables` are added to its environment.
 
     Raises:
         RunError: the program did not exit with status 0.
@@ -73,10 +73,10 @@ def time_run(
     redirects = [(os.POSIX_SPAWN_DUP2, file, stream) for file, stream in streams]
     environment = {**os.environ, **(variables or {})}
     try:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         pid = os.posix_spawn(program, argv, environment, file_actions=redirects)
         _, status, usage = os.wait4(pid, 0)
-        wall = time.perf_counter() - begun
+        wall = time.perf_counter() - started
     finally:
         os.close(null)
         os.close(log)
@@ -86,15 +86,15 @@ def time_run(
 
 
 def peak_memory(argv: list[str], errors: Path, source: Path = Path(os.devnull)) -> int:
-    """Return the most bytes of memory that `argv` ever had resident, from a run of its own with `source` as stdin.
+    """Returns the peak resident memory of `argv` in bytes, from a separate run with `source` as stdin.
 
-    `ru_maxrss` is no use here: Linux lets a child inherit the peak of the process that spawned it, through `vfork` too,
-    so a small program spawned by Python would show Python's memory. The kernel's own high-water mark of the program's
-    address space has no such flaw but is gone once the process is; so the run is traced and stopped on its way out.
+    `ru_maxrss` is not usable: on Linux a child inherits the peak of the process that spawned it, even through `vfork`,
+    so a small program spawned by Python would show Python's memory. The kernel's high-water mark of the program's
+    address space is correct but disappears with the process. So the run is traced and stopped as it exits.
 
     Raises:
         RunError: the program did not exit with status 0.
-        OSError: the system does not let a process trace its children.
+        OSError: the system does not allow a process to trace its children.
     """
     program = _located(argv[0])
     pid = os.fork()
@@ -123,9 +123,9 @@ def peak_memory(argv: list[str], errors: Path, source: Path = Path(os.devnull)) 
 def time_interleaved(
     contenders: Sequence[Contender], prepare: Callable[[], None], errors: Path, progress: Callable[[int], None]
 ) -> dict[str, list[Sample]]:
-    """Run every contender once a round, each round beginning with another one, until all have had their rounds.
+    """Runs every contender once per round, each round starting with a different one, until all have run all rounds.
 
-    `prepare` is called before every single run and `progress` with each round's number before it starts.
+    Calls `prepare` before every run, and `progress` with the number of each round before it starts.
     """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     for number in range(max(contender.rounds for contender in contenders)):
@@ -140,7 +140,7 @@ def time_interleaved(
 
 @contextmanager
 def pipe_with(payload: bytes) -> Iterator[int]:
-    """Give the reading end of a pipe that holds `payload` and nothing more."""
+    """Yields the reading end of a pipe that contains only `payload`."""
     source, feed = os.pipe()
     try:
         try:
@@ -155,17 +155,17 @@ def pipe_with(payload: bytes) -> Iterator[int]:
 def _located(program: str) -> str:
     path = shutil.which(program)
     if path is None:
-        raise RunError(f"{program}: no such program")
+        raise RunError(f"cannot find the program {program}")
     return path
 
 
 def _failure(argv: list[str], status: int, errors: Path) -> RunError:
-    said = errors.read_text(errors="replace").strip() if errors.exists() else ""
-    return RunError(f"{argv[0]} ended with status {os.waitstatus_to_exitcode(status)}: {said[-2000:]}")
+    output = errors.read_text(errors="replace").strip() if errors.exists() else ""
+    return RunError(f"{argv[0]} failed with status {os.waitstatus_to_exitcode(status)}: {output[-2000:]}")
 
 
 def _become_traced(program: str, argv: list[str], errors: Path, source: Path) -> None:
-    """Turn this forked child into `program`, stopped at its start; never returns."""
+    """Replaces this forked child with `program`, stopped at its start. Never returns."""
     try:
         null = os.open(os.devnull, os.O_RDWR)
         log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

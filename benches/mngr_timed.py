@@ -1,9 +1,10 @@
-"""Runs one mngr command with a clock and a guard around everything of this plugin that mngr calls.
+"""Runs one mngr command, and times and checks every call that mngr makes into this plugin.
 
     MNGR_CODEX_TIMED=FILE python benches/mngr_timed.py create NAME codex --yes --no-connect
 
-Writes to FILE, as JSON, what each function of the plugin took, in seconds, without what it called of the plugin's own
-and with how often it was called; and what the plugin did that a listing must not: processes and connections.
+Writes JSON to FILE: the seconds and the number of calls of each function of the plugin that mngr calls, and the
+processes and connections that these functions started, which a listing must not do. Calls within the plugin count as
+part of the outer call.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mngr_codex.plugin.agent import CodexAgent
 
 FILE_VARIABLE = "MNGR_CODEX_TIMED"
 STARTS_CODEX = "wait_for_ready_signal"
-"""Starts codex and waits for it: that is codex's time."""
+"""Not timed: it starts Codex and waits for it."""
 
 _GUARDED = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec", "socket.connect")
 
@@ -40,11 +41,11 @@ def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if _inside:
             return function(*arguments, **named)
         _inside.append(name)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             return function(*arguments, **named)
         finally:
-            _seconds[name] += time.perf_counter() - begun
+            _seconds[name] += time.perf_counter() - started
             _calls[name] += 1
             _inside.clear()
 
@@ -66,7 +67,7 @@ def _watch(event: str, _: Any) -> None:
 
 
 def _wrap() -> None:
-    """Put the clock around hooks and methods. Those that are properties are not called often enough to matter."""
+    """Wraps hooks and methods. Properties are not called often enough to matter."""
     plugin.agent_field_generators = _timed_fields(plugin.agent_field_generators)
     plugin.on_before_create = _timed("on_before_create", plugin.on_before_create)
     for name, member in vars(CodexAgent).copy().items():
@@ -85,7 +86,7 @@ def _write() -> None:
 
 
 if __name__ == "__main__":
-    # Before mngr looks for plugins, which it does as it is imported.
+    # Importing mngr loads the plugins, so wrap them first.
     _wrap()
     from imbue.mngr import main
 

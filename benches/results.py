@@ -1,4 +1,4 @@
-"""What a bench run measured, the bars it is held to, and how both are printed."""
+"""The results of `run.py`, its bars, and the tables and formats shared by all benches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UNWANTED_MODULES = ("imbue", "mngr", "pydantic", "click")
 
 @dataclass(slots=True)
 class Row:
-    """What one contender did with one input."""
+    """The measurements of one contender with one input."""
 
     samples: list[Sample]
     peak_memory: int
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(slots=True)
 class Case:
-    """One input and what every contender did with it."""
+    """One input, and every contender's measurements with it."""
 
     label: str
     input_bytes: int
@@ -60,7 +60,7 @@ class Case:
 
 @dataclass(slots=True)
 class ImportCost:
-    """What `import mngr_codex` takes and drags in."""
+    """The time of `import mngr_codex`, and the modules that it loads."""
 
     seconds: list[float]
     median: float
@@ -68,14 +68,14 @@ class ImportCost:
 
     @property
     def unwanted(self) -> list[str]:
-        """Top-level packages that must not be imported but were."""
+        """The imported top-level packages that must not be imported."""
         tops = {module.partition(".")[0] for module in self.modules}
         return sorted(tops.intersection(UNWANTED_MODULES))
 
 
 @dataclass(slots=True)
 class Results:
-    """Everything that one run of the bench measured; what was left out is missing or None."""
+    """All measurements of one run. Skipped ones are missing or None."""
 
     date: str
     machine: dict[str, str]
@@ -92,7 +92,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One promise: what it is, what was measured, the most that is allowed, and whether it was kept."""
+    """One bar: its name, the measured value, the limit, and the verdict."""
 
     name: str
     measured: str
@@ -101,7 +101,7 @@ class Bar:
 
 
 def bars(results: Results) -> list[Bar]:
-    """Hold the results to every bar; what was not measured says so."""
+    """Compares the results with every bar. The verdict on a missing result is "not measured"."""
     found = [
         *_ratio_to_cp(results, "100MB", "convert 100 MB", MAX_RATIO_TO_CP),
         *_ratio_to_cp(results, "100MB-commands", "convert 100 MB with commands", MAX_RATIO_TO_CP_WITH_COMMANDS),
@@ -109,39 +109,42 @@ def bars(results: Results) -> list[Bar]:
         *_per_megabyte(results, "1GB", "1 GB"),
     ]
     peaks = [case.rows[PROGRAM].peak_memory for case in results.cases.values()]
-    found.append(hold("peak memory, any input", max(peaks, default=None), MAX_PEAK_MEMORY, mebibytes))
+    found.append(check_limit("peak memory, any input", max(peaks, default=None), MAX_PEAK_MEMORY, mebibytes))
     startup = median_wall(results.startup_program) / median_wall(results.startup_true)
-    found.append(hold(f"start-up, wall, to {TRUE}", startup, MAX_RATIO_TO_TRUE, times))
+    found.append(check_limit(f"start-up, wall, to {TRUE}", startup, MAX_RATIO_TO_TRUE, times))
     call = results.python_call
     wall = call.wall / median_wall(results.python_program) if call else None
     cpu = call.cpu / median_cpu(results.python_program) if call else None
-    found.append(hold("mngr_codex.convert 100 MB, CPU, to the program", cpu, MAX_RATIO_TO_PROGRAM, times))
-    found.append(hold("mngr_codex.convert 100 MB, wall, to the program", wall, MAX_RATIO_TO_PROGRAM, times))
-    found.append(hold("wheel", results.wheel_bytes, MAX_WHEEL_BYTES, megabytes))
+    found.append(check_limit("mngr_codex.convert 100 MB, CPU, to the program", cpu, MAX_RATIO_TO_PROGRAM, times))
+    found.append(check_limit("mngr_codex.convert 100 MB, wall, to the program", wall, MAX_RATIO_TO_PROGRAM, times))
+    found.append(check_limit("wheel", results.wheel_bytes, MAX_WHEEL_BYTES, megabytes))
     cost = results.import_cost
-    found.append(hold("import mngr_codex", cost.median if cost else None, MAX_IMPORT_SECONDS, milliseconds))
-    name = f"import mngr_codex leaves out {', '.join(UNWANTED_MODULES)}"
+    found.append(check_limit("import mngr_codex", cost.median if cost else None, MAX_IMPORT_SECONDS, milliseconds))
+    name = f"import mngr_codex does not import {', '.join(UNWANTED_MODULES)}"
     if cost is None:
-        found.append(Bar(name, "-", "none of them", "not measured"))
+        found.append(Bar(name, "-", "none", "not measured"))
     else:
-        found.append(
-            Bar(name, ", ".join(cost.unwanted) or "none of them", "none of them", "MISS" if cost.unwanted else "pass")
-        )
+        found.append(Bar(name, ", ".join(cost.unwanted) or "none", "none", "MISS" if cost.unwanted else "pass"))
     return found
 
 
 def to_markdown(results: Results) -> str:
-    """Return the whole result as Markdown: machine, tables, bars."""
-    parts = [f"# Bench of {results.date}", "\n".join(f"- {what}: {is_so}" for what, is_so in results.machine.items())]
-    parts.append(f"Input: {results.generator}. Medians; CPU is user and system time together.")
-    parts.extend(f"**Left out:** {what}." for what in results.skipped)
+    """Returns the complete result as Markdown: machine, tables, bars."""
+    parts = [
+        f"# Conversion bench, {results.date}",
+        "\n".join(f"- {name}: {value}" for name, value in results.machine.items()),
+    ]
+    parts.append(f"Input: {results.generator}. Medians; CPU is user plus system time.")
+    parts.extend(f"**Skipped:** {reason}." for reason in results.skipped)
     for case in results.cases.values():
         parts.append(f"## {case.label}\n\n{case.input_bytes:,} bytes")
         parts.append(_case_table(case))
     parts.append("## Start-up")
     parts.append(_startup_table(results))
     if results.python_call is not None:
-        parts.append("## From Python, 100 MB\n\nThe call alone, inside a fresh interpreter; the program as a whole.")
+        parts.append(
+            "## From Python, 100 MB\n\nThe call is timed alone, in a fresh interpreter; the program with its start-up."
+        )
         parts.append(_python_table(results, results.python_call))
     if results.import_cost is not None:
         cost = results.import_cost
@@ -162,13 +165,13 @@ def _ratio_to_cp(results: Results, key: str, name: str, limit: float) -> list[Ba
     cpu = case.rows[PROGRAM].cpu / case.rows[CP].cpu if case else None
     wall = case.rows[PROGRAM].wall / case.rows[CP].wall if case else None
     return [
-        hold(f"{name}, CPU, to cp", cpu, limit, times),
-        hold(f"{name}, wall, to cp", wall, limit, times),
+        check_limit(f"{name}, CPU, to cp", cpu, limit, times),
+        check_limit(f"{name}, wall, to cp", wall, limit, times),
     ]
 
 
 def _per_megabyte(results: Results, key: str, name: str) -> list[Bar]:
-    """Compare the time for one megabyte with that of the 100 MB input, the start-up taken off both."""
+    """Compares the time per megabyte with the 100 MB input, after subtracting the start-up from both."""
     case, reference = results.cases.get(key), results.cases.get("100MB")
     cpu = wall = None
     if case and reference:
@@ -177,17 +180,17 @@ def _per_megabyte(results: Results, key: str, name: str) -> list[Bar]:
         row, reference_row = case.rows[PROGRAM], reference.rows[PROGRAM]
         cpu = (row.cpu - start_cpu) / (reference_row.cpu - start_cpu) * scale
         wall = (row.wall - start_wall) / (reference_row.wall - start_wall) * scale
-    title = f"{name} per MB, less start-up, {{}}, to 100 MB"
+    title = f"{name} per MB, without start-up, {{}}, to 100 MB"
     return [
-        hold(title.format("CPU"), cpu, MAX_RATIO_BETWEEN_SIZES, times),
-        hold(title.format("wall"), wall, MAX_RATIO_BETWEEN_SIZES, times),
+        check_limit(title.format("CPU"), cpu, MAX_RATIO_BETWEEN_SIZES, times),
+        check_limit(title.format("wall"), wall, MAX_RATIO_BETWEEN_SIZES, times),
     ]
 
 
-def hold[Number: (int, float)](
+def check_limit[Number: (int, float)](
     name: str, measured: Number | None, limit: Number, shown: Callable[[Number], str]
 ) -> Bar:
-    """Hold what was measured, if it was, to the most that is allowed."""
+    """Compares a measurement, if any, with its limit."""
     if measured is None:
         return Bar(name, "-", shown(limit), "not measured")
     return Bar(name, shown(measured), shown(limit), "pass" if measured <= limit else "MISS")
@@ -241,7 +244,7 @@ def _python_table(results: Results, call: Row) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table whose columns line up, the first to the left and all others to the right."""
+    """Returns an aligned Markdown table, with the first column left-aligned and all others right-aligned."""
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
 
     def line(cells: Sequence[str]) -> str:
@@ -255,42 +258,42 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(heads), f"|{rule}|", *(line(row) for row in rows)])
 
 
-def percentile(values: list[float], part: int) -> float:
-    """Return what `part` of 100 values do not exceed."""
-    return sorted(values)[max(0, -(-len(values) * part // 100) - 1)]
+def percentile(values: list[float], percent: int) -> float:
+    """Returns the given percentile."""
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
 
 
 def times(ratio: float) -> str:
-    """Return a ratio as it is printed."""
+    """Formats a ratio."""
     return f"{ratio:.2f}x"
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time as it is printed."""
+    """Formats a time in milliseconds."""
     return f"{seconds * 1000:,.1f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2f} ms"
 
 
 def mebibytes(size: int) -> str:
-    """Return a size, in MiB as it is printed."""
+    """Formats a size in MiB."""
     return f"{size / MEBIBYTE:.1f} MiB"
 
 
 def megabytes(size: int) -> str:
-    """Return a size, in MB as it is printed."""
+    """Formats a size in MB."""
     return f"{size / 1e6:.2f} MB"
 
 
 def store(results: Any, markdown: str, folder: Path, name: str) -> str:
-    """Write the tables as Markdown and everything, each sample included, as JSON; tell what the files are called."""
+    """Writes the tables as Markdown and all samples as JSON, and returns the names of the files."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(markdown, encoding="utf-8")
-    everything = json.dumps(_rounded(asdict(results)), separators=(",", ":"))
-    (folder / f"{name}.json").write_text(everything + "\n", encoding="utf-8")
+    content = json.dumps(_rounded(asdict(results)), separators=(",", ":"))
+    (folder / f"{name}.json").write_text(content + "\n", encoding="utf-8")
     return f"{name}.md and {name}.json in {folder.name}/"
 
 
 def _rounded(value: Any) -> Any:
-    """Leave out what no clock tells: less than a tenth of a microsecond."""
+    """Rounds all numbers to a tenth of a microsecond, which is more precise than the clocks."""
     match value:
         case float():
             return round(value, 7)

@@ -1,8 +1,8 @@
-"""Bench `mngr-codex` side by side with `cp` and the published converter, and hold it to its bars.
+"""Benchmarks `mngr-codex convert` side by side with `cp` and the published converter.
 
     python benches/run.py [--quick] [--rounds N] [--program PATH] [--wheel PATH]
 
-Prints tables and bars, and keeps them, dated, in `benches/results/`. See `benches/README.md`.
+Prints tables and bars, and stores them with the date in `benches/results/`. See `benches/README.md`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import command_line
 import generate
 import machine
-from command_line import BENCHES, PUBLISHED_PYTHON_VARIABLE, is_program, progress, say, succeeds
+from command_line import BENCHES, PUBLISHED_PYTHON_VARIABLE, is_program, progress, report, succeeds
 from measure import Contender, RunError, Sample, peak_memory, time_interleaved, time_run
 from results import CP, PROGRAM, PUBLISHED, PYTHON_CALL, TRUE, Case, ImportCost, Results, Row, store, to_markdown
 
@@ -35,7 +35,7 @@ IMPORT_RUNS = 15
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Input:
-    """A rollout to convert; `repeats` is how often its rounds are repeated, for an input that is done in no time."""
+    """A rollout to convert. `repeats` multiplies the rounds of an input that takes very little time."""
 
     key: str
     label: str
@@ -69,9 +69,9 @@ print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]))
 _IMPORT = """
 import sys, time
 before = set(sys.modules)
-begun = time.perf_counter()
+started = time.perf_counter()
 import mngr_codex
-took = time.perf_counter() - begun
+took = time.perf_counter() - started
 loaded = sorted(set(sys.modules) - before)
 import json
 print(json.dumps([took, loaded]))
@@ -79,10 +79,10 @@ print(json.dumps([took, loaded]))
 
 
 class Bench:
-    """One run of everything: where it works, what it runs, and what it has measured so far."""
+    """One run of all measurements."""
 
     def __init__(self, program: Path, published_python: str | None, work: Path, cache: Path, rounds: int) -> None:
-        """Prepare a bench of `program` whose outputs go to `work` and whose inputs are kept in `cache`."""
+        """Prepares a bench of `program` with outputs in the folder `work` and inputs in `cache`."""
         self._program = program
         self._published_python = published_python
         self._output = work / "converted.jsonl"
@@ -97,22 +97,22 @@ class Bench:
         )
 
     def run(self, inputs: Sequence[Input], wheel: Path | None) -> None:
-        """Measure everything with `inputs`, which are some of `INPUTS` and at least the 100 MB one."""
+        """Runs all measurements with `inputs`: some of `INPUTS`, including the one of 100 MB."""
         if self._published_python is None:
-            self._leave_out(f"the published converter, because {PUBLISHED_PYTHON_VARIABLE} is not set")
+            self._skip(f"the published converter, because {PUBLISHED_PYTHON_VARIABLE} is not set")
         self._measure_startup()
-        for wanted in INPUTS:
-            if wanted in inputs:
-                self._measure_case(wanted)
+        for rollout in INPUTS:
+            if rollout in inputs:
+                self._measure_case(rollout)
             else:
-                self._leave_out(f"the {wanted.label} input, by --quick")
+                self._skip(f"the {rollout.label} input, because of --quick")
         if importlib.util.find_spec("mngr_codex") is None:
-            self._leave_out("the Python package, because this interpreter cannot import mngr_codex")
+            self._skip("the Python package, because this interpreter cannot import mngr_codex")
         else:
             self._measure_python_call()
             self._measure_import()
         if wheel is None:
-            self._leave_out("the wheel's size, because there is none in dist/ and --wheel was not given")
+            self._skip("the wheel's size, because dist/ has no wheel and --wheel was not given")
         else:
             self.results.wheel_bytes = wheel.stat().st_size
 
@@ -127,25 +127,25 @@ class Bench:
         self.results.startup_program = samples[PROGRAM]
         self.results.startup_true = samples[TRUE]
 
-    def _measure_case(self, wanted: Input) -> None:
-        source = self._input(wanted)
+    def _measure_case(self, rollout: Input) -> None:
+        source = self._input(rollout)
         argvs = {CP: self._copy(source), PROGRAM: self._convert(source)}
-        if wanted.published and self._published_python is not None:
+        if rollout.published and self._published_python is not None:
             argvs[PUBLISHED] = [self._published_python, "-c", _PUBLISHED_CALL, str(source), str(self._output)]
-        case = Case(wanted.label, source.stat().st_size)
+        case = Case(rollout.label, source.stat().st_size)
         for name, argv in argvs.items():
-            say(f"{wanted.label}: {name}, peak memory")
+            report(f"{rollout.label}: {name}, peak memory")
             case.rows[name] = self._trial(argv)
-        contenders = [Contender(name, argv, wanted.repeats * self._rounds_of(name)) for name, argv in argvs.items()]
-        samples = self._time(contenders, lambda: self._settle(source), wanted.label)
+        contenders = [Contender(name, argv, rollout.repeats * self._rounds_of(name)) for name, argv in argvs.items()]
+        samples = self._time(contenders, lambda: self._settle(source), rollout.label)
         for name, row in case.rows.items():
             row.samples = samples[name]
-        self.results.cases[wanted.key] = case
+        self.results.cases[rollout.key] = case
 
     def _measure_python_call(self) -> None:
-        source = self._input(next(wanted for wanted in INPUTS if wanted.key == "100MB"))
+        source = self._input(next(rollout for rollout in INPUTS if rollout.key == "100MB"))
         argv = [sys.executable, "-c", _PYTHON_CALL, str(source), str(self._output)]
-        say(f"{PYTHON_CALL}: peak memory")
+        report(f"{PYTHON_CALL}: peak memory")
         row = self._trial(argv)
         program: list[Sample] = []
 
@@ -174,14 +174,16 @@ class Bench:
             seconds.append(took)
         self.results.import_cost = ImportCost(seconds, statistics.median(seconds), modules)
 
-    def _time(self, contenders: Sequence[Contender], prepare: Callable[[], None], what: str) -> dict[str, list[Sample]]:
+    def _time(
+        self, contenders: Sequence[Contender], prepare: Callable[[], None], label: str
+    ) -> dict[str, list[Sample]]:
         rounds = max(contender.rounds for contender in contenders)
-        samples = time_interleaved(contenders, prepare, self._errors, lambda number: progress(what, number, rounds))
+        samples = time_interleaved(contenders, prepare, self._errors, lambda number: progress(label, number, rounds))
         self._remove_output()
         return samples
 
     def _trial(self, argv: list[str]) -> Row:
-        """Run `argv` once for its memory and its output."""
+        """Runs `argv` once to measure its memory and its output."""
         self._remove_output()
         memory = peak_memory(argv, self._errors)
         if not self._output.exists():
@@ -193,10 +195,10 @@ class Bench:
         return Row([], memory, size, lines)
 
     def _settle(self, source: Path) -> None:
-        """Bring the machine into the same state before every timed run: just after a copy that is gone again.
+        """Brings the machine into the same state before every timed run, by creating and removing a copy.
 
-        A virtual machine may hand free memory back to its host, and whoever fills the page cache next pays for getting
-        it again: `cp` after some idle seconds (a slow contender's turn) was seen to take five times its usual time.
+        A virtual machine may return free memory to its host, and the next run that fills the page cache pays for that:
+        `cp` took up to five times its usual time after some idle seconds, such as a slow contender's run.
         """
         self._remove_output()
         time_run(self._copy(source), self._errors)
@@ -214,28 +216,28 @@ class Bench:
     def _remove_output(self) -> None:
         self._output.unlink(missing_ok=True)
 
-    def _input(self, wanted: Input) -> Path:
+    def _input(self, rollout: Input) -> Path:
         return generate.cached(
             self._cache,
-            wanted.size,
-            commands=wanted.commands,
-            before_making=lambda: say(f"{wanted.label}: making the input"),
+            rollout.size,
+            commands=rollout.commands,
+            before_creating=lambda: report(f"{rollout.label}: creating the input"),
         )
 
-    def _leave_out(self, what: str) -> None:
-        say(f"LEFT OUT: {what}")
-        self.results.skipped.append(what)
+    def _skip(self, reason: str) -> None:
+        report(f"SKIPPED: {reason}")
+        self.results.skipped.append(reason)
 
 
 def _answer(code: str, *arguments: str) -> Any:
-    """Run `code` in a fresh interpreter and return the JSON that it prints.
+    """Runs `code` in a fresh interpreter and returns the JSON that it prints.
 
     Raises:
-        RunError: it failed.
+        RunError: the code failed.
     """
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RunError(f"Python ended with status {done.returncode}: {done.stderr.strip()[-2000:]}")
+        raise RunError(f"Python failed with status {done.returncode}: {done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout)
 
 
@@ -247,21 +249,21 @@ def _newest_wheel() -> Path | None:
 def _arguments() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds, no 1 GB input")
-    parser.add_argument("--rounds", type=int, help="rounds of every input (7, or 3 with --quick)")
+    parser.add_argument("--rounds", type=int, help="rounds for every input (default: 7, or 3 with --quick)")
     parser.add_argument("--wheel", type=Path, default=_newest_wheel(), help="the wheel (default: newest in dist/)")
-    parser.add_argument("--dir", type=Path, help="where outputs are written (default: a temporary folder in --cache)")
+    parser.add_argument("--dir", type=Path, help="the folder for outputs (default: a temporary folder in --cache)")
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path(tempfile.gettempdir()) / "mngr-codex-bench",
-        help="where inputs are kept (default: a folder in the system's temporary one)",
+        help="the folder for inputs (default: a folder in the system's temporary folder)",
     )
-    parser.add_argument("--name", help='last part of the results\' name (default: "full" or "quick")')
+    parser.add_argument("--name", help='the last part of the file names of the results (default: "full" or "quick")')
     return parser.parse_args()
 
 
 def main() -> int:
-    """Run the command line; a missed bar is no failure."""
+    """Runs the command line. A missed bar is not a failure."""
     arguments = _arguments()
     if not is_program(arguments.program):
         return 1
@@ -269,10 +271,10 @@ def main() -> int:
     if arguments.dir is not None:
         arguments.dir.mkdir(parents=True, exist_ok=True)
         if arguments.dir.stat().st_dev != arguments.cache.stat().st_dev:
-            say("--dir and --cache must be on one file system: name both")
+            report("--dir and --cache must be on the same file system\nhint: set both")
             return 1
     rounds = arguments.rounds or (3 if arguments.quick else 7)
-    inputs = [wanted for wanted in INPUTS if not (arguments.quick and wanted.key == "1GB")]
+    inputs = [rollout for rollout in INPUTS if not (arguments.quick and rollout.key == "1GB")]
     with tempfile.TemporaryDirectory(prefix="outputs-", dir=arguments.dir or arguments.cache) as work:
         bench = Bench(
             arguments.program.absolute(),
@@ -286,7 +288,7 @@ def main() -> int:
     print(to_markdown(bench.results))
     name = arguments.name or ("quick" if arguments.quick else "full")
     stored = store(bench.results, to_markdown(bench.results), arguments.results, f"{bench.results.date}-{name}")
-    say(f"stored as {stored}")
+    report(f"stored as {stored}")
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Bench the mngr plugin on real mngr and real codex with a scripted model, and hold it to its bars.
+"""Benchmarks the mngr plugin with the real mngr and Codex CLI and a scripted model.
 
     MNGR_CODEX_CODEX=PATH python benches/run_agent.py [--rounds N]
 
-Prints tables and bars, and keeps them, dated, in `benches/results/`. See `benches/README.md`.
+Prints tables and bars, and stores them with the date in `benches/results/`. See `benches/README.md`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 
 import command_line
 import machine
-from command_line import BENCHES, progress, say, succeeds
+from command_line import BENCHES, progress, report, succeeds
 from measure import RunError
 from mngr_codex.plugin import paths
-from results import Bar, hold, milliseconds, store, table
+from results import Bar, check_limit, milliseconds, store, table
 
 sys.path.append(str(BENCHES.parent))
 
@@ -42,7 +42,7 @@ TIMED = BENCHES / "mngr_timed.py"
 
 IMPORTS = 15
 PAUSE_SECONDS = 0.6
-"""Between a turn's beginning and Esc: codex takes none in the moment in which a turn begins."""
+"""Between the start of a turn and Esc: Codex ignores Esc at the very start of a turn."""
 
 MAX_IMPORT = 0.030
 MAX_CREATE = 1.0
@@ -59,20 +59,20 @@ import imbue.mngr.main
 
 before = set(sys.modules)
 assert not any(name.startswith("mngr_codex") for name in before)
-begun = time.perf_counter()
+started = time.perf_counter()
 import mngr_codex.plugin as plugin
 
 plugin.register_agent_type()
 plugin.agent_field_generators()
 plugin.offline_agent_field_generators()
 plugin.register_cli_commands()
-print(json.dumps([time.perf_counter() - begun, sorted(set(sys.modules) - before)]))
+print(json.dumps([time.perf_counter() - started, sorted(set(sys.modules) - before)]))
 """
 
 
 @dataclasses.dataclass(slots=True)
 class AgentResults:
-    """Everything that one run of the bench measured, in seconds."""
+    """All measurements of one run, in seconds."""
 
     date: str
     machine: dict[str, str]
@@ -92,13 +92,13 @@ class AgentResults:
 
 
 class Bench:
-    """One run of everything, in a machine of its own: home, tmux server, model."""
+    """One run of all measurements, with its own home, tmux server and model."""
 
     def __init__(self, work: Path, codex: Path) -> None:
-        """Prepare a bench in the folder `work`."""
+        """Prepares a bench in the folder `work`."""
         self._work = work
         self._codex = codex
-        # Codex writes into its home even then.
+        # Even `codex --version` writes to its home.
         home = {**os.environ, "CODEX_HOME": str(work)}
         version = subprocess.run([codex, "--version"], capture_output=True, text=True, check=True, env=home)
         self.results = AgentResults(
@@ -106,7 +106,7 @@ class Bench:
         )
 
     def run(self, rounds: int) -> None:
-        """Measure everything."""
+        """Runs all measurements."""
         self._imports()
         server_folder = self._work / "server"
         server_folder.mkdir()
@@ -131,7 +131,7 @@ class Bench:
             self.results.imports.append(seconds)
 
     def _create(self, machine: Machine, rounds: int) -> None:
-        """Create codex agents and agents that are a mere command, in turns."""
+        """Creates Codex agents and plain command agents in turn."""
         kinds = {"codex": ["codex"], "command": ["command", "--", "sleep", "9999"]}
         self.results.create = {kind: [] for kind in kinds}
         for number in range(rounds):
@@ -145,40 +145,40 @@ class Bench:
                     self.results.create_parts.append(found["seconds"])
 
     def _list(self, machine: Machine, rounds: int) -> None:
-        """List the codex agents."""
+        """Lists the Codex agents."""
         agents = len(self.results.create["codex"])
         events: collections.Counter[str] = collections.Counter()
         fields: dict[str, list[float]] = collections.defaultdict(list)
         for number in range(rounds):
             progress("list", number, rounds)
             _, found = self._mngr(machine, "list", "--format", "json")
-            of_fields = {name: seconds for name, seconds in found["seconds"].items() if name.startswith("field ")}
-            if set(found["calls"][name] for name in of_fields) != {2 * agents}:
-                raise RunError(f"the fields were not made for each of {2 * agents} agents: {found['calls']}")
-            for name, seconds in of_fields.items():
+            field_seconds = {name: seconds for name, seconds in found["seconds"].items() if name.startswith("field ")}
+            if set(found["calls"][name] for name in field_seconds) != {2 * agents}:
+                raise RunError(f"the fields were not listed for each of {2 * agents} agents: {found['calls']}")
+            for name, seconds in field_seconds.items():
                 fields[name].append(seconds / agents)
-            self.results.listing.append(sum(of_fields.values()) / agents)
+            self.results.listing.append(sum(field_seconds.values()) / agents)
             events.update(found["events"])
         self.results.listed_agents = agents
         self.results.listing_fields = {name: statistics.median(all_) for name, all_ in fields.items()}
         self.results.listing_events = [f"{event}, {count} times" for event, count in sorted(events.items())]
 
     def _mngr(self, machine: Machine, *arguments: str) -> tuple[float, dict[str, Any]]:
-        """Run a command of mngr's in a process of its own."""
+        """Runs an mngr command in a separate process."""
         file = self._work / "timed.json"
         environment = {**machine.environment, TIMED_VARIABLE: str(file)}
         argv = [sys.executable, str(TIMED), *arguments]
-        begun = time.perf_counter()
+        started = time.perf_counter()
         ran = subprocess.run(argv, cwd=machine.repository, env=environment, capture_output=True, text=True, check=False)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         if ran.returncode != 0:
             raise RunError(f"mngr {' '.join(arguments)} failed: {ran.stderr}")
         return seconds, json.loads(file.read_text(encoding="utf-8"))
 
     def _turns(self, machine: Machine, model: Model, rounds: int) -> None:
-        """Time how long after the end of a turn the marker says WAITING."""
+        """Times the delay between the end of a turn and WAITING."""
         agent = machine.create("turns")
-        hooks = self._listen_to_hooks(agent)
+        hooks = self._log_hooks(agent)
         failed: list[float] = []
 
         def fails(_: Any) -> Failure:
@@ -190,14 +190,14 @@ class Bench:
         for number in range(rounds):
             progress("turns", number, rounds)
             agent.message(f"Message {number}.")
-            ended = _waits(agent)
-            is_said = f"You said: Message {number}." in _common(agent)
-            self.results.final_messages += is_said
+            ended = _wait_for_waiting(agent)
+            is_complete = f"You said: Message {number}." in _common(agent)
+            self.results.final_messages += is_complete
             self.results.after_stop.append(ended - _last_stop(hooks))
 
             failed.clear()
             agent.message(f"Now fail {number}.")
-            ended = _waits(agent)
+            ended = _wait_for_waiting(agent)
             self.results.after_error.append(ended - failed[0])
 
             model.on("slowly", runs("sleep 30"), says("Never said."))
@@ -205,12 +205,12 @@ class Bench:
             time.sleep(PAUSE_SECONDS)
             pressed = time.time()
             agent.press("Escape")
-            self.results.after_esc.append(_waits(agent) - pressed)
-            # Codex puts an interrupted message that did nothing yet back into its input.
+            self.results.after_esc.append(_wait_for_waiting(agent) - pressed)
+            # Codex returns the message of an interrupted turn that did nothing yet to the composer.
             until(lambda: "Never said" not in agent.pane(), what="the pane")
 
-    def _listen_to_hooks(self, agent: Agent) -> Path:
-        """Put a script in the place of the program that the agent's hooks run, which tells when it begins."""
+    def _log_hooks(self, agent: Agent) -> Path:
+        """Replaces the program that the agent's hooks run with a script that logs its start time."""
         program = agent.state / paths.PROGRAM
         real = program.with_name("mngr-codex.real")
         log = self._work / "hooks.log"
@@ -220,13 +220,13 @@ class Bench:
         return log
 
 
-def _waits(agent: Agent) -> float:
-    """Wait until the marker says WAITING; give when that was."""
+def _wait_for_waiting(agent: Agent) -> float:
+    """Waits until the agent is WAITING, and returns the time."""
     active = str(agent.state / "active")
     end = time.monotonic() + 60
     while os.path.exists(active):
         if time.monotonic() > end:
-            raise RunError(f"the turn does not end; the pane says:\n{agent.pane()}")
+            raise RunError(f"the turn did not end; the pane shows:\n{agent.pane()}")
         time.sleep(0.0002)
     return time.time()
 
@@ -242,17 +242,21 @@ def _common(agent: Agent) -> str:
 
 
 def bars(results: AgentResults) -> list[Bar]:
-    """Hold the results to every bar."""
+    """Compares the results with every bar."""
     return [
-        hold("the plugin's import under mngr", statistics.median(results.imports), MAX_IMPORT, milliseconds),
-        hold("what the plugin does in `mngr create`", _median_create(results), MAX_CREATE, milliseconds),
-        hold("in `mngr list`, per agent", statistics.median(results.listing), MAX_LIST_PER_AGENT, milliseconds),
-        hold("processes and connections in `mngr list`", len(results.listing_events), 0, str),
-        hold("WAITING after the Stop hook began, all turns", max(results.after_stop), MAX_AFTER_STOP, milliseconds),
-        hold("WAITING after Esc, all turns", max(results.after_esc), MAX_AFTER_END, milliseconds),
-        hold("WAITING after an error, all turns", max(results.after_error), MAX_AFTER_END, milliseconds),
-        hold(
-            "turns whose last words were not there with WAITING",
+        check_limit("importing the plugin in mngr", statistics.median(results.imports), MAX_IMPORT, milliseconds),
+        check_limit("the plugin in `mngr create`", _median_create(results), MAX_CREATE, milliseconds),
+        check_limit(
+            "the plugin in `mngr list`, per agent", statistics.median(results.listing), MAX_LIST_PER_AGENT, milliseconds
+        ),
+        check_limit("processes and connections in `mngr list`", len(results.listing_events), 0, str),
+        check_limit(
+            "WAITING after the Stop hook began, all turns", max(results.after_stop), MAX_AFTER_STOP, milliseconds
+        ),
+        check_limit("WAITING after Esc, all turns", max(results.after_esc), MAX_AFTER_END, milliseconds),
+        check_limit("WAITING after an error, all turns", max(results.after_error), MAX_AFTER_END, milliseconds),
+        check_limit(
+            "turns WAITING before their last message was in the transcript",
             len(results.after_stop) - results.final_messages,
             0,
             str,
@@ -265,49 +269,49 @@ def _median_create(results: AgentResults) -> float:
 
 
 def to_markdown(results: AgentResults) -> str:
-    """Return the whole result as Markdown: machine, tables, bars."""
-    parts = [f"# Bench of the mngr plugin of {results.date}"]
-    parts.append("\n".join(f"- {what}: {is_so}" for what, is_so in results.machine.items()))
-    parts.append(f"Codex {results.codex} with a scripted model. Medians, unless it says otherwise.")
-    rows = [(f"`mngr create NAME {kind}`", *_spread(runs_)) for kind, runs_ in results.create.items()]
-    rows.append(("of it in the plugin", *_spread([sum(parts_.values()) for parts_ in results.create_parts])))
-    names = sorted({name for parts_ in results.create_parts for name in parts_})
+    """Returns the complete result as Markdown: machine, tables, bars."""
+    parts = [f"# Plugin bench, {results.date}"]
+    parts.append("\n".join(f"- {name}: {value}" for name, value in results.machine.items()))
+    parts.append(f"Codex {results.codex} with a scripted model. Medians, unless noted otherwise.")
+    rows = [(f"`mngr create NAME {kind}`", *_spread(samples)) for kind, samples in results.create.items()]
+    rows.append(("of this in the plugin", *_spread([sum(seconds.values()) for seconds in results.create_parts])))
+    names = sorted({name for seconds in results.create_parts for name in seconds})
     for name in names:
-        spread = _spread([parts_.get(name, 0.0) for parts_ in results.create_parts])
+        spread = _spread([seconds.get(name, 0.0) for seconds in results.create_parts])
         if spread[1] != milliseconds(0):
             rows.append((f"- `{name}`", *spread))
-    parts += ["## Create", table(("", "runs", "median", "least", "most"), rows)]
+    parts += ["## Create", table(("", "runs", "median", "min", "max"), rows)]
     listing = [(f"`{name}`", milliseconds(seconds)) for name, seconds in results.listing_fields.items()]
     parts += [f"## List, of {results.listed_agents} agents, per agent", table(("", "median"), listing)]
-    parts.extend(f"**Not allowed there:** {event}." for event in results.listing_events)
+    parts.extend(f"**Not allowed here:** {event}." for event in results.listing_events)
     latencies = [
         ("the Stop hook began", *_spread(results.after_stop)),
         ("Esc was pressed", *_spread(results.after_esc)),
         ("the model failed", *_spread(results.after_error)),
     ]
-    parts += ["## WAITING, after", table(("", "turns", "median", "least", "most"), latencies)]
-    parts.append(f"Modules that mngr does not import anyway: {', '.join(results.modules)}.")
+    parts += ["## WAITING, after", table(("", "turns", "median", "min", "max"), latencies)]
+    parts.append(f"Modules that only the plugin imports: {', '.join(results.modules)}.")
     verdicts = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
     parts += ["## Bars", table(("bar", "measured", "at most", "verdict"), verdicts)]
     return "\n\n".join(parts) + "\n"
 
 
 def _spread(seconds: list[float]) -> tuple[str, str, str, str]:
-    of: tuple[Callable[[list[float]], float], ...] = (statistics.median, min, max)
-    middle, least, most = (milliseconds(each(seconds)) for each in of)
-    return str(len(seconds)), middle, least, most
+    functions: tuple[Callable[[list[float]], float], ...] = (statistics.median, min, max)
+    middle, lowest, highest = (milliseconds(function(seconds)) for function in functions)
+    return str(len(seconds)), middle, lowest, highest
 
 
 def main() -> int:
-    """Run the command line."""
+    """Runs the command line."""
     parser = command_line.parser(__doc__, has_program=False)
     parser.add_argument("--rounds", type=int, default=20, help="turns of each kind (default: 20)")
     arguments = parser.parse_args()
     codex = os.environ.get(CODEX_VARIABLE)
     if not codex:
-        say(f"{CODEX_VARIABLE} names no codex: `make bench` sets it")
+        report(f"{CODEX_VARIABLE} is not set\nhint: run `make bench`")
         return 1
-    # Sockets in it, of tmux too, must have short names.
+    # A short path, because the paths of sockets are limited in length.
     with tempfile.TemporaryDirectory(prefix="mb-", ignore_cleanup_errors=True) as work:
         bench = Bench(Path(work), Path(codex))
         if not succeeds(lambda: bench.run(arguments.rounds)):
@@ -315,7 +319,7 @@ def main() -> int:
     markdown = to_markdown(bench.results)
     print(markdown)
     name = f"{bench.results.date}-agent"
-    say(f"stored as {store(bench.results, markdown, arguments.results, name)}")
+    report(f"stored as {store(bench.results, markdown, arguments.results, name)}")
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Bench `mngr-codex watch` side by side with `cp`, `cat`, `tail -f` and the published plugin's loops.
+"""Benchmarks `mngr-codex watch` side by side with `cp`, `cat`, `tail -f` and the published plugin's loops.
 
     python benches/run_follow.py [--quick] [--program PATH]
 
-Prints tables and bars, and keeps them, dated, in `benches/results/`. See `benches/README.md`.
+Prints tables and bars, and stores them with the date in `benches/results/`. See `benches/README.md`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pathlib import Path
 import command_line
 import generate
 import machine
-from command_line import PUBLISHED_PYTHON_VARIABLE, is_program, progress, say, succeeds
+from command_line import PUBLISHED_PYTHON_VARIABLE, is_program, progress, report, succeeds
 from following import Agent, Running, WakeUps, install_loops, size_of, wait_until
 from measure import RunError, Sample, median_cpu, median_wall, pipe_with, time_run
-from results import MEBIBYTE, TRUE, Bar, hold, mebibytes, milliseconds, percentile, store, table, times
+from results import MEBIBYTE, TRUE, Bar, check_limit, mebibytes, milliseconds, percentile, store, table, times
 
 MNGR_PYTHON_VARIABLE = "MNGR_CODEX_MNGR_PYTHON"
 
@@ -40,10 +40,10 @@ WATCH = "mngr-codex watch"
 PUBLISHED = "published loops"
 
 LONG_LINE = 65_000
-NET_SECONDS = 30
+FALLBACK_POLL_SECONDS = 30
 AGENTS = 100
-LINES_A_SECOND = 10
-LINES_OF_A_STOP = 10
+LINES_PER_SECOND = 10
+LINES_PER_STOP = 10
 PUBLISHED_LINES = 10
 PUBLISHED_IDLE_BYTES = 10**8
 PAUSE_SECONDS = 0.05
@@ -63,7 +63,7 @@ MAX_LAG = 0.050
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything is measured."""
+    """The number and size of the measurements."""
 
     large: int
     lines: int
@@ -82,7 +82,7 @@ QUICK = Plan(10**8, 150, 15, 3, 10, 5, 60, 3, False)
 
 @dataclasses.dataclass(slots=True)
 class Idle:
-    """What one that follows did in a while in which nothing happened."""
+    """The measurements of an idle program over a period."""
 
     rollout_bytes: int
     seconds: float
@@ -96,19 +96,19 @@ class Idle:
 
 @dataclasses.dataclass(slots=True)
 class Many:
-    """What many watchers did together."""
+    """The measurements of many watchers together."""
 
     agents: int
     lines: int
     seconds: float
     cpu: float
     polling: int
-    """Watchers that look every so often, because the kernel has no more watches to give."""
+    """The number of watchers that poll, because the kernel's limit of watches is reached."""
 
 
 @dataclasses.dataclass(slots=True)
 class FollowResults:
-    """Everything that one run of the bench measured; what was left out is missing or None."""
+    """All measurements of one run. Skipped ones are missing or None."""
 
     date: str
     machine: dict[str, str]
@@ -131,10 +131,10 @@ class FollowResults:
 
 
 class Bench:
-    """One run of everything."""
+    """One run of all measurements."""
 
     def __init__(self, program: Path, work: Path, cache: Path, plan: Plan) -> None:
-        """Prepare a bench of `program` in the folder `work`, with inputs that are kept in `cache`."""
+        """Prepares a bench of `program` in the folder `work`, with inputs in `cache`."""
         self._program = program
         self._work = work
         self._cache = cache
@@ -149,7 +149,7 @@ class Bench:
         )
 
     def run(self) -> None:
-        """Measure everything."""
+        """Runs all measurements."""
         self._latency()
         self._once()
         self._catch_up()
@@ -162,7 +162,7 @@ class Bench:
     # Latency
 
     def _latency(self) -> None:
-        """Append line after line, and wait for the record of each that makes one."""
+        """Appends lines one by one, and waits for the record of each line that has one."""
         lines = self._lines(10**7)
         agent = self._agent("latency")
         grown = self._sizes_of_common(agent, lines)
@@ -177,32 +177,32 @@ class Bench:
             common = os.open(agent.common, os.O_RDONLY)
             stack.callback(os.close, common)
             tailed, tail = self._tail(stack, echo)
-            found: dict[str, list[float]] = {WATCH: [], TAIL: []}
+            latencies: dict[str, list[float]] = {WATCH: [], TAIL: []}
             for number in range(first + 1, len(grown)):
                 time.sleep(self._random.uniform(0.002, 0.008))
                 if grown[number] == grown[number - 1]:
                     os.write(rollout, lines[number])
-                    wait_until(agent.is_copied, "a line that makes no record", 0.0005)
+                    wait_until(agent.is_copied, "a line without a record", 0.0005)
                     continue
-                progress("latency", len(found[WATCH]), self._plan.lines)
-                found[WATCH].append(_until_grown(rollout, lines[number], common, grown[number]))
-                if len(found[WATCH]) % 5 == 0:
+                progress("latency", len(latencies[WATCH]), self._plan.lines)
+                latencies[WATCH].append(_until_grown(rollout, lines[number], common, grown[number]))
+                if len(latencies[WATCH]) % 5 == 0:
                     time.sleep(0.002)
                     size = os.fstat(tail).st_size + len(lines[number])
-                    found[TAIL].append(_until_grown(tailed, lines[number], tail, size))
+                    latencies[TAIL].append(_until_grown(tailed, lines[number], tail, size))
             wait_until(agent.is_copied, "the last line")
-            self.results.latencies = found
-            say(f"latency: {watcher.memory() / MEBIBYTE:.1f} MiB resident after it")
-        self._check(agent, "lines one by one")
+            self.results.latencies = latencies
+            report(f"latency: {watcher.memory() / MEBIBYTE:.1f} MiB resident memory afterwards")
+        self._check(agent, "appended lines")
 
     def _sizes_of_common(self, agent: Agent, lines: list[bytes]) -> list[int]:
-        """Return how long common is to be after each line, until as many lines as wanted have made records."""
-        say("latency: what each line makes")
-        begun, converted = self._work / "begun.jsonl", self._work / "converted.jsonl"
-        argv = [str(self._program), "convert", str(begun), "--partial", "--agent-id", agent.state.name]
+        """Returns the expected size of common after each line, until enough lines have added records."""
+        report("latency: converting each prefix")
+        prefix, converted = self._work / "prefix.jsonl", self._work / "converted.jsonl"
+        argv = [str(self._program), "convert", str(prefix), "--partial", "--agent-id", agent.state.name]
         grown: list[int] = []
         records = 0
-        with begun.open("wb", buffering=0) as file:
+        with prefix.open("wb", buffering=0) as file:
             for line in lines:
                 file.write(line)
                 time_run([*argv, "--output", str(converted)], self._errors)
@@ -210,10 +210,10 @@ class Bench:
                 records += len(grown) > 1 and 0 < grown[-2] < grown[-1]
                 if records == self._plan.lines:
                     return grown
-        raise RunError(f"only {records} lines made records")
+        raise RunError(f"only {records} lines have records")
 
     def _tail(self, stack: ExitStack, echo: Path) -> tuple[int, int]:
-        """Start a `tail -f` from one file to another; give the first to write to and the second to read."""
+        """Starts `tail -f` from one file to another. Returns the first file for writing and the second for reading."""
         source = self._work / "tailed"
         source.write_bytes(b"")
         with echo.open("wb") as out:
@@ -229,18 +229,18 @@ class Bench:
     # One pass
 
     def _once(self) -> None:
-        """Time a pass after one line has come, on rollouts of several sizes."""
+        """Times a pass after one new line, on rollouts of several sizes."""
         sizes = [size for size in (10**6, 10**8, 10**9) if size <= self._plan.large]
         agents = {}
         for size in sizes:
-            say(f"one line more: catching up {_size(size)}")
+            report(f"one new line: catching up {_size(size)}")
             agents[f"{ONCE}, {_size(size)}"] = agent = self._agent(f"once-{size}", self._input(size))
             agent.once()
         lines = self._lines(10**7)[50:]
         samples: dict[str, list[Sample]] = {name: [] for name in (TRUE, *agents)}
         names = list(samples)
         for number in range(self._plan.single_passes):
-            progress("one line more", number, self._plan.single_passes)
+            progress("one new line", number, self._plan.single_passes)
             for name in (*names[number % len(names) :], *names[: number % len(names)]):
                 if name == TRUE:
                     samples[name].append(time_run([TRUE], self._errors))
@@ -252,7 +252,7 @@ class Bench:
             self._check(agent, name)
 
     def _catch_up(self) -> None:
-        """Time a pass over a whole rollout of which nothing is there, beside `cp`."""
+        """Times a pass over a complete rollout with empty transcripts, next to `cp`."""
         rollout = self._input(self._plan.large)
         copy = self._work / "copy"
         samples: dict[str, list[Sample]] = {CP: [], ONCE: []}
@@ -268,9 +268,9 @@ class Bench:
         self.results.catch_ups = samples
 
     def _settle(self, rollout: Path, copy: Path) -> None:
-        """Bring the machine into the same state before every timed run, as `run.py` does and says why.
+        """Brings the machine into the same state before every timed run, as `run.py` does for reasons given there.
 
-        As much is written as the one writes who writes most: the raw transcript and half as much again.
+        Writes at least as much as a pass does, which is the raw transcript and half as much again.
         """
         copies = [copy, copy.with_name("another copy")]
         for path in copies:
@@ -278,10 +278,10 @@ class Bench:
         for path in copies:
             path.unlink()
 
-    # Nothing to do, and little to do
+    # Idle, and almost idle
 
     def _idle(self) -> None:
-        """Look at a watcher for a while in which nothing happens, and meanwhile at the published loops."""
+        """Measures an idle watcher, and the idle published loops at the same time."""
         plan = self._plan
         agent = self._agent("idle", self._input(plan.large))
         with ExitStack() as stack:
@@ -289,14 +289,14 @@ class Bench:
             watcher = self._watch(stack, agent)
             wait_until(agent.is_copied, f"catching up {_size(plan.large)}")
             time.sleep(2)
-            say(f"idle: {plan.idle_seconds} s")
-            begun, before, cpu = time.perf_counter(), watcher.waits(), watcher.cpu()
+            report(f"idle: {plan.idle_seconds} s")
+            started, before, cpu = time.perf_counter(), watcher.waits(), watcher.cpu()
             counter = stack.enter_context(WakeUps(watcher))
             loops = [loop.cpu_with_children() for loop in published]
             if published:
                 self._published_latency()
-            time.sleep(max(0.0, plan.idle_seconds - (time.perf_counter() - begun)))
-            took = time.perf_counter() - begun
+            time.sleep(max(0.0, plan.idle_seconds - (time.perf_counter() - started)))
+            took = time.perf_counter() - started
             self.results.idle[WATCH] = idle = Idle(
                 size_of(agent.rollout),
                 took,
@@ -316,21 +316,21 @@ class Bench:
         self._check(agent, "idle")
 
     def _published(self, stack: ExitStack) -> list[Running]:
-        """Start the published loops on a rollout, and wait until they have nothing to do."""
+        """Starts the published loops on a rollout, and waits until they are idle."""
         folders = self._published_folders()
         if folders is None:
             return []
         agent = self._agent("published-idle", self._input(PUBLISHED_IDLE_BYTES))
         stack.callback(agent.remove)
         loops = [self._loop(stack, agent, argv) for argv in install_loops(agent, *folders)]
-        say(f"idle: the published loops are catching up {_size(PUBLISHED_IDLE_BYTES)}")
+        report(f"idle: the published loops are catching up {_size(PUBLISHED_IDLE_BYTES)}")
         wait_until(lambda: agent.is_copied() and size_of(agent.common) > 0, "the published loops", 0.1)
-        # They convert once more where nothing came for five seconds.
+        # They convert once more after five seconds without changes.
         time.sleep(15)
         return loops
 
     def _published_latency(self) -> None:
-        """Append lines, one when the one before was seen, to a rollout that the published loops follow."""
+        """Appends lines to a rollout that the published loops follow, each after the previous one was converted."""
         folders = self._published_folders()
         assert folders is not None
         agent = self._agent("published-latency", self._input(10**6))
@@ -339,21 +339,21 @@ class Bench:
             for argv in install_loops(agent, *folders):
                 self._loop(stack, agent, argv)
             wait_until(lambda: agent.is_copied() and size_of(agent.common) > 0, "the published loops", 0.1)
-            # These make a record on the spot.
+            # The records of these lines do not wait for later lines.
             lines = [line for line in self._lines(10**7) if b'"user.text"' in line[-600:]]
             for line in lines[20 : 20 + PUBLISHED_LINES]:
                 time.sleep(self._random.uniform(0.5, 1.5))
                 size = size_of(agent.common)
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 agent.append(line)
                 wait_until(partial(_is_longer, agent.common, size), "the published loops")
-                found.append(time.perf_counter() - begun)
+                found.append(time.perf_counter() - started)
         self.results.latencies[PUBLISHED] = found
         agent.remove()
 
     def _published_folders(self) -> tuple[Path, Path] | None:
         if not self._plan.published:
-            self._leave_out("the published loops, by --quick")
+            self._skip("the published loops, because of --quick")
             return None
         folders = []
         for variable, module in (
@@ -361,12 +361,12 @@ class Bench:
             (MNGR_PYTHON_VARIABLE, "imbue.mngr.resources"),
         ):
             if (python := os.environ.get(variable)) is None:
-                self._leave_out(f"the published loops, because {variable} is not set")
+                self._skip(f"the published loops, because {variable} is not set")
                 return None
-            code = f"import {module} as it; print(it.__path__[0])"
+            code = f"import {module} as module; print(module.__path__[0])"
             done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                raise RunError(f"{python} ended with status {done.returncode}: {done.stderr.strip()[-2000:]}")
+                raise RunError(f"{python} failed with status {done.returncode}: {done.stderr.strip()[-2000:]}")
             folders.append(Path(done.stdout.strip()))
         return folders[0], folders[1]
 
@@ -375,11 +375,11 @@ class Bench:
         return stack.enter_context(Running(argv, agent.folder / "loop-stderr", **variables))
 
     def _many(self) -> None:
-        """Let a hundred agents get ten lines a second each, and sum up what their watchers take."""
+        """Writes ten lines per second to each of a hundred agents, and measures the CPU time of all watchers."""
         lines = self._lines(10**7)
         agents = [self._agent(f"agent-{number}") for number in range(AGENTS)]
         with ExitStack() as stack:
-            say(f"{AGENTS} agents: starting their watchers")
+            report(f"{AGENTS} agents: starting their watchers")
             watchers = [self._watch(stack, agent) for agent in agents]
             files = [os.open(agent.rollout, os.O_WRONLY | os.O_APPEND) for agent in agents]
             for file in files:
@@ -387,17 +387,17 @@ class Bench:
                 os.write(file, lines[0])
             wait_until(lambda: all(agent.is_copied() for agent in agents), "the first line of every agent", 0.05)
             time.sleep(1)
-            say(f"{AGENTS} agents: {self._plan.agents_seconds} s")
+            report(f"{AGENTS} agents: {self._plan.agents_seconds} s")
             before = [watcher.cpu() for watcher in watchers]
-            begun = time.perf_counter()
-            count = self._plan.agents_seconds * LINES_A_SECOND * AGENTS
+            started = time.perf_counter()
+            count = self._plan.agents_seconds * LINES_PER_SECOND * AGENTS
             for number in range(count):
-                place, agent_number = divmod(number, AGENTS)
-                os.write(files[agent_number], lines[1 + place])
-                due = begun + (number + 1) / (LINES_A_SECOND * AGENTS)
-                if (left := due - time.perf_counter()) > 0:
-                    time.sleep(left)
-            took = time.perf_counter() - begun
+                line_number, agent_number = divmod(number, AGENTS)
+                os.write(files[agent_number], lines[1 + line_number])
+                due = started + (number + 1) / (LINES_PER_SECOND * AGENTS)
+                if (remaining := due - time.perf_counter()) > 0:
+                    time.sleep(remaining)
+            took = time.perf_counter() - started
             wait_until(lambda: all(agent.is_copied() for agent in agents), "the last line of every agent", 0.01)
             spent = sum(watcher.cpu() - then for watcher, then in zip(watchers, before, strict=True))
             polling = sum(any("every so often" in line for line in agent.log()) for agent in agents)
@@ -408,15 +408,15 @@ class Bench:
     # Hooks
 
     def _stop(self) -> None:
-        """Time Stop hooks, each with ten lines that nobody has followed yet, between runs of `/bin/true`."""
+        """Times Stop hooks, each after ten lines that have not been followed yet, between runs of `/bin/true`."""
         agent = self._agent("stop", self._input(10**6))
         agent.once()
         lines = self._lines(10**7)[800:]
         samples: dict[str, list[Sample]] = {TRUE: [], STOP: []}
         for number in range(self._plan.stops):
             progress(STOP, number, self._plan.stops)
-            first = number * LINES_OF_A_STOP % (len(lines) - LINES_OF_A_STOP)
-            self._begin_turn(agent, b"".join(lines[first : first + LINES_OF_A_STOP]))
+            first = number * LINES_PER_STOP % (len(lines) - LINES_PER_STOP)
+            self._begin_turn(agent, b"".join(lines[first : first + LINES_PER_STOP]))
             payload = agent.codex.payload("stop")
             for name in (TRUE, STOP) if number % 2 == 0 else (STOP, TRUE):
                 if name == STOP:
@@ -430,54 +430,54 @@ class Bench:
         self._check(agent, STOP)
 
     def _stop_while_busy(self) -> None:
-        """Time Stop hooks while a watcher catches up a large rollout."""
+        """Times Stop hooks while a watcher catches up a large rollout."""
         lines = self._lines(10**7)[800:]
         agent = self._agent("busy", self._input(self._plan.large))
         large = size_of(agent.rollout)
-        say(f"{STOP}, while a watcher is busy with {_size(self._plan.large)}")
+        report(f"{STOP}, with a watcher busy with {_size(self._plan.large)}")
         with ExitStack() as stack:
             self._watch(stack, agent)
             wait_until(lambda: size_of(agent.raw) > 0, "the watcher")
             number = 0
             while True:
                 time.sleep(PAUSE_SECONDS)
-                ten = lines[number * LINES_OF_A_STOP : (number + 1) * LINES_OF_A_STOP]
+                ten = lines[number * LINES_PER_STOP : (number + 1) * LINES_PER_STOP]
                 self._begin_turn(agent, b"".join(ten))
                 sample = agent.run_hook("stop", agent.codex.payload("stop"))
                 if size_of(agent.raw) >= large:
-                    # It may have been done before the hook was.
+                    # The watcher may have caught up before the hook ended.
                     break
                 self.results.busy_stops.append(sample)
                 number += 1
             wait_until(agent.is_copied, "the last lines")
-        self._check(agent, f"{STOP} while a watcher is busy")
+        self._check(agent, f"{STOP} with a busy watcher")
 
     def _begin_turn(self, agent: Agent, lines: bytes) -> None:
         agent.codex.new_turn()
         agent.run_hook("user-prompt-submit", agent.codex.payload("user-prompt-submit"))
         agent.append(lines)
 
-    # As fast as it can be written
+    # As fast as possible
 
     def _flood(self) -> None:
-        """Write a whole rollout by `cat`, with nobody and with a watcher behind it, and see when that is done."""
+        """Writes a complete rollout with `cat`: unfollowed, followed by `tail -f`, and followed by a watcher."""
         source = self._input(self._plan.large, LONG_LINE)
         converted = self._work / "converted.jsonl"
-        # Ids are of one length, so every agent's transcript is as long as this one.
+        # All ids have the same length, so every agent's transcript has this size.
         argv = [str(self._program), "convert", str(source), "--partial", "--agent-id", "any"]
         time_run([*argv, "--output", str(converted)], self._errors)
-        whole = size_of(converted)
+        expected = size_of(converted)
         converted.unlink()
-        found: dict[str, list[float]] = {"nobody": [], TAIL: [], WATCH: []}
+        found: dict[str, list[float]] = {"none": [], TAIL: [], WATCH: []}
         names = list(found)
         for number in range(self._plan.floods):
-            progress(f"{_size(self._plan.large)} by {CAT}", number, self._plan.floods)
+            progress(f"{_size(self._plan.large)} written by {CAT}", number, self._plan.floods)
             for name in (*names[number % len(names) :], *names[: number % len(names)]):
                 agent = self._agent("flood")
                 with ExitStack() as stack:
                     follower, written, size = None, agent.rollout, size_of(source)
                     if name == WATCH:
-                        follower, written, size = self._watch(stack, agent), agent.common, whole
+                        follower, written, size = self._watch(stack, agent), agent.common, expected
                     elif name == TAIL:
                         written = agent.folder / "tailed"
                         argv = ["sh", "-c", 'exec tail -c +1 -f "$0" >"$1"', str(agent.rollout), str(written)]
@@ -485,10 +485,10 @@ class Bench:
                     time.sleep(0.3)
                     before = follower.cpu() if follower else 0.0
                     with agent.rollout.open("ab") as out:
-                        begun = time.perf_counter()
+                        started = time.perf_counter()
                         subprocess.run(["cat", source], stdout=out, check=True)
                         ended = time.perf_counter()
-                    found[name].append(ended - begun)
+                    found[name].append(ended - started)
                     if follower:
                         wait_until(partial(_is_longer, written, size - 1), "the last record", 0.0002)
                         self.results.lags.setdefault(name, []).append(time.perf_counter() - ended)
@@ -499,7 +499,7 @@ class Bench:
                     agent.remove()
         self.results.floods = found
 
-    # What all need
+    # Shared parts
 
     def _agent(self, name: str, rollout: Path | None = None) -> Agent:
         return Agent(self._program, self._work / name, rollout)
@@ -507,106 +507,104 @@ class Bench:
     def _watch(self, stack: ExitStack, agent: Agent) -> Running:
         return stack.enter_context(Running(agent.watch(), agent.folder / "watch-stderr"))
 
-    def _check(self, agent: Agent, what: str) -> None:
-        """Look whether an agent's transcripts are what they are to be, and remove them."""
+    def _check(self, agent: Agent, measurement: str) -> None:
+        """Checks an agent's transcripts, and removes them."""
         self.results.checked += 1
-        if not agent.is_right():
-            self.results.wrong.append(what)
-            say(f"WRONG: {what}")
+        if not agent.is_correct():
+            self.results.wrong.append(measurement)
+            report(f"WRONG: {measurement}")
         agent.remove()
 
     def _lines(self, size: int) -> list[bytes]:
-        """Return the lines of a rollout of that size."""
+        """Returns the lines of a rollout of the given size."""
         return self._input(size).read_bytes().splitlines(keepends=True)
 
     def _input(self, size: int, printed: int | None = None) -> Path:
         return generate.cached(
-            self._cache, size, printed=printed, before_making=lambda: say(f"{_size(size)}: making the input")
+            self._cache, size, printed=printed, before_creating=lambda: report(f"{_size(size)}: creating the input")
         )
 
-    def _leave_out(self, what: str) -> None:
-        if what not in self.results.skipped:
-            say(f"LEFT OUT: {what}")
-            self.results.skipped.append(what)
+    def _skip(self, reason: str) -> None:
+        if reason not in self.results.skipped:
+            report(f"SKIPPED: {reason}")
+            self.results.skipped.append(reason)
 
 
 def _is_longer(path: Path, size: int) -> bool:
     return size_of(path) > size
 
 
-def _until_grown(into: int, line: bytes, other: int, size: int) -> float:
-    """Write a line to one file, and return the seconds until another has a size."""
-    begun = time.perf_counter()
-    os.write(into, line)
+def _until_grown(target: int, line: bytes, other: int, size: int) -> float:
+    """Writes a line to one file, and returns the seconds until the other file reaches a size."""
+    started = time.perf_counter()
+    os.write(target, line)
     while os.fstat(other).st_size < size:
-        if time.perf_counter() > begun + 10:
-            raise RunError(f"no record in 10 s: {os.fstat(other).st_size:,} bytes, not {size:,}")
-        # Who is woken on this processor would else have to wait for the scheduler's tick, which is up to 4 ms.
+        if time.perf_counter() > started + 10:
+            raise RunError(f"timed out after 10 s: {os.fstat(other).st_size:,} bytes, not {size:,}")
+        # Otherwise a process woken on this CPU would wait for the scheduler's tick, up to 4 ms.
         os.sched_yield()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def bars(results: FollowResults) -> list[Bar]:
-    """Hold the results to every bar; what was not measured says so."""
+    """Compares the results with every bar. The verdict on a missing result is "not measured"."""
     large = _size(results.large)
     latencies = results.latencies[WATCH]
     found = [
-        hold("line to record, median", statistics.median(latencies), MAX_LATENCY_MEDIAN, milliseconds),
-        hold("line to record, 99 of 100", percentile(latencies, 99), MAX_LATENCY_P99, milliseconds),
+        check_limit("line to record, median", statistics.median(latencies), MAX_LATENCY_MEDIAN, milliseconds),
+        check_limit("line to record, 99th percentile", percentile(latencies, 99), MAX_LATENCY_P99, milliseconds),
     ]
     small = median_wall(results.single_passes[f"{ONCE}, 1 MB"])
     for size in ("100 MB", "1 GB"):
         samples = results.single_passes.get(f"{ONCE}, {size}")
         ratio = median_wall(samples) / small if samples else None
-        found.append(hold(f"watch --once after a line, {size}, wall, to 1 MB", ratio, MAX_RATIO_TO_1MB, times))
+        found.append(check_limit(f"watch --once after a line, {size}, wall, to 1 MB", ratio, MAX_RATIO_TO_1MB, times))
     ratio = median_cpu(results.catch_ups[ONCE]) / median_cpu(results.catch_ups[CP])
-    found.append(hold(f"catching up {large}, CPU, to cp", ratio, MAX_RATIO_TO_CP, times))
+    found.append(check_limit(f"catching up {large}, CPU, to cp", ratio, MAX_RATIO_TO_CP, times))
     idle = results.idle[WATCH]
-    name = f"idle {idle.seconds:.0f} s after {large}, wake-ups but for the net"
-    found.append(hold(name, _wake_ups_but_for_the_net(idle), MAX_WAKE_UPS, str))
-    found.append(hold(f"idle after {large}, memory", idle.memory, MAX_IDLE_MEMORY, mebibytes))
+    name = f"idle {idle.seconds:.0f} s after {large}, wake-ups without fallback polls"
+    found.append(check_limit(name, _extra_wake_ups(idle), MAX_WAKE_UPS, str))
+    found.append(check_limit(f"idle after {large}, memory", idle.memory, MAX_IDLE_MEMORY, mebibytes))
     many = results.many
     share = many.cpu / many.seconds if many else None
-    name = f"{AGENTS} agents of {LINES_A_SECOND} lines a second, of one core"
-    found.append(hold(name, share, MAX_SHARE_OF_A_CORE, _percent))
+    name = f"{AGENTS} agents with {LINES_PER_SECOND} lines per second, share of one core"
+    found.append(check_limit(name, share, MAX_SHARE_OF_A_CORE, _percent))
     ratio = median_wall(results.stops[STOP]) / median_wall(results.stops[TRUE])
-    bar = hold(f"{STOP}, {LINES_OF_A_STOP} new lines, wall, to {TRUE}", ratio, MAX_RATIO_TO_TRUE, times)
+    bar = check_limit(f"{STOP}, {LINES_PER_STOP} new lines, wall, to {TRUE}", ratio, MAX_RATIO_TO_TRUE, times)
     if results.stops_that_flushed < len(results.stops[STOP]):
-        # As fast as it may be, it has not done what it is timed for.
+        # The time is meaningless if the hook did not flush.
         bar = dataclasses.replace(bar, verdict="no flush")
     found.append(bar)
     slowest = max((sample.wall for sample in results.busy_stops), default=None)
-    found.append(hold(f"{STOP}, a watcher busy with {large}, slowest", slowest, MAX_BUSY_STOP, milliseconds))
-    name = f"{large} in long lines by {CAT}, lag at the end"
-    found.append(hold(name, statistics.median(results.lags[WATCH]), MAX_LAG, milliseconds))
-    found.append(hold(f"transcripts, wrong of {results.checked}", len(results.wrong), 0, str))
+    found.append(check_limit(f"{STOP}, watcher busy with {large}, slowest", slowest, MAX_BUSY_STOP, milliseconds))
+    name = f"{large} of long lines written by {CAT}, lag at the end"
+    found.append(check_limit(name, statistics.median(results.lags[WATCH]), MAX_LAG, milliseconds))
+    found.append(check_limit(f"wrong transcripts of {results.checked}", len(results.wrong), 0, str))
     return found
 
 
 def to_markdown(results: FollowResults) -> str:
-    """Return the whole result as Markdown: machine, tables, bars."""
+    """Returns the complete result as Markdown: machine, tables, bars."""
     large = _size(results.large)
-    parts = [f"# Bench of following of {results.date}"]
-    parts.append("\n".join(f"- {what}: {is_so}" for what, is_so in results.machine.items()))
-    parts.append(
-        f"Input: {results.generator}. Medians, where nothing else is said; CPU is user and system time together."
-    )
-    parts.extend(f"**Left out:** {what}." for what in results.skipped)
+    parts = [f"# Following bench, {results.date}"]
+    parts.append("\n".join(f"- {name}: {value}" for name, value in results.machine.items()))
+    parts.append(f"Input: {results.generator}. Medians, unless noted otherwise; CPU is user plus system time.")
+    parts.extend(f"**Skipped:** {reason}." for reason in results.skipped)
     parts += ["## From a line to its record", _latencies_table(results)]
-    parts += ["## A pass after one line has come", _runs_table(results.single_passes, TRUE)]
-    parts += [f"## Catching up {large} from nothing", _runs_table(results.catch_ups, CP)]
-    parts += ["## Nothing to do", _idle_table(results)]
+    parts += ["## A pass after one line", _runs_table(results.single_passes, TRUE)]
+    parts += [f"## Catching up {large} from the start", _runs_table(results.catch_ups, CP)]
+    parts += ["## Idle", _idle_table(results)]
     if (many := results.many) is not None:
         parts.append(
             f"## {many.agents} agents\n\n{many.lines:,} lines in {many.seconds:.1f} s: {many.cpu:.2f} s of CPU for all "
             f"watchers together, {_percent(many.cpu / many.seconds)} of one core, {many.cpu / many.lines * 1e6:.0f} µs "
-            f"a line. {many.polling} of the watchers looked every so often instead of being told."
+            f"per line. {many.polling} of the watchers polled."
         )
-    parts += [f"## A Stop hook, with {LINES_OF_A_STOP} new lines", _runs_table(results.stops, TRUE)]
+    parts += [f"## A Stop hook, with {LINES_PER_STOP} new lines", _runs_table(results.stops, TRUE)]
     ran = len(results.stops[STOP])
     parts.append(
-        f"The lines were in the transcripts when the hook had ended in {results.stops_that_flushed} of {ran} runs."
-        + ("" if results.stops_that_flushed == ran else " **Where they were not, the hook did not flush.**")
+        f"After the hook the transcripts contained the lines in {results.stops_that_flushed} of {ran} runs."
+        + ("" if results.stops_that_flushed == ran else " **In the other runs the hook did not flush.**")
     )
     parts.append(f"## The same while a watcher catches up {large}")
     if busy := [sample.wall for sample in results.busy_stops]:
@@ -614,9 +612,9 @@ def to_markdown(results: FollowResults) -> str:
             f"{len(busy)} hooks: median {milliseconds(statistics.median(busy))}, slowest {milliseconds(max(busy))}."
         )
     else:
-        parts.append("The watcher was done before the first hook.")
-    parts += [f"## {large} in lines of {LONG_LINE // 1000} KB, by `{CAT}`", _floods_table(results)]
-    parts.append(f"## Whether the transcripts are right\n\n{results.checked} looked at, {len(results.wrong)} wrong.")
+        parts.append("The watcher caught up before the first hook.")
+    parts += [f"## {large} in lines of {LONG_LINE // 1000} KB, written by `{CAT}`", _floods_table(results)]
+    parts.append(f"## Correctness of the transcripts\n\n{results.checked} checked, {len(results.wrong)} wrong.")
     parts.extend(f"- {wrong}" for wrong in results.wrong)
     verdicts = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
     parts += ["## Bars", table(("bar", "measured", "at most", "verdict"), verdicts)]
@@ -633,7 +631,7 @@ def _latencies_table(results: FollowResults) -> str:
         )
         for name, found in results.latencies.items()
     ]
-    return table(("", "lines", "median", "95 of 100 within", "99 of 100 within", "longest"), rows)
+    return table(("", "lines", "median", "95th percentile", "99th percentile", "max"), rows)
 
 
 def _floods_table(results: FollowResults) -> str:
@@ -647,7 +645,7 @@ def _floods_table(results: FollowResults) -> str:
         )
         for name, found in results.floods.items()
     ]
-    heads = (f"who follows `{CAT}`", "runs", f"wall of {CAT}", "lag at its end, each run", "CPU of who follows")
+    heads = ("follower", "runs", f"wall of {CAT}", "lag at the end, each run", "CPU of the follower")
     return table(heads, rows)
 
 
@@ -665,13 +663,13 @@ def _runs_table(samples: dict[str, list[Sample]], reference: str) -> str:
         )
         for name, runs in samples.items()
     ]
-    heads = ("", "runs", "wall", "95 of 100 within", "CPU", f"wall / {reference}", f"CPU / {reference}")
+    heads = ("", "runs", "wall", "95th percentile", "CPU", f"wall / {reference}", f"CPU / {reference}")
     return table(heads, rows)
 
 
 def _idle_table(results: FollowResults) -> str:
-    def shown[Value](value: Value | None, how: Callable[[Value], str]) -> str:
-        return "" if value is None else how(value)
+    def shown[Value](value: Value | None, formatted: Callable[[Value], str]) -> str:
+        return "" if value is None else formatted(value)
 
     rows = [
         (
@@ -681,7 +679,7 @@ def _idle_table(results: FollowResults) -> str:
             milliseconds(idle.cpu),
             shown(idle.wake_ups, str),
             shown(idle.waits, str),
-            shown(_wake_ups_but_for_the_net(idle), str),
+            shown(_extra_wake_ups(idle), str),
             shown(idle.memory, mebibytes),
             shown(idle.peak_memory, mebibytes),
             shown(idle.memory_restarted, mebibytes),
@@ -695,23 +693,25 @@ def _idle_table(results: FollowResults) -> str:
         "CPU",
         "wake-ups",
         "waits",
-        "wake-ups but for the net",
+        "wake-ups without fallback polls",
         "memory",
-        "most",
-        "started anew",
+        "peak",
+        "after a restart",
     )
     return table(heads, rows)
 
 
-def _wake_ups_but_for_the_net(idle: Idle) -> int | None:
-    """Return the wake-ups that were too many: everything is looked at every 30 seconds in any case."""
+def _extra_wake_ups(idle: Idle) -> int | None:
+    """Returns the number of wake-ups without the fallback polls every 30 seconds."""
     if idle.wake_ups is None:
         return None
-    return max(0, idle.wake_ups - int(idle.seconds / NET_SECONDS) - (idle.seconds % NET_SECONDS > 1))
+    return max(
+        0, idle.wake_ups - int(idle.seconds / FALLBACK_POLL_SECONDS) - (idle.seconds % FALLBACK_POLL_SECONDS > 1)
+    )
 
 
 def _size(size: int) -> str:
-    """Return a size as it is called: inputs are a little larger than asked for."""
+    """Formats a size, rounded because inputs are slightly larger than requested."""
     megabytes = round(size / 1e6)
     return f"{megabytes // 1000} GB" if megabytes >= 1000 else f"{megabytes} MB"
 
@@ -721,16 +721,18 @@ def _percent(share: float) -> str:
 
 
 def main() -> int:
-    """Run the command line; a missed bar is no failure."""
+    """Runs the command line. A missed bar is not a failure."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything, 100 MB instead of 1 GB")
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller measurements, 100 MB instead of 1 GB")
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path(tempfile.gettempdir()) / "mngr-codex-bench",
-        help="where inputs are kept and agents live (default: a folder in the system's temporary one)",
+        help="the folder for inputs and agents (default: a folder in the system's temporary folder)",
     )
-    parser.add_argument("--name", help='last part of the results\' name (default: "follow" or "follow-quick")')
+    parser.add_argument(
+        "--name", help='the last part of the file names of the results (default: "follow" or "follow-quick")'
+    )
     arguments = parser.parse_args()
     if not is_program(arguments.program):
         return 1
@@ -742,7 +744,7 @@ def main() -> int:
             return 1
     print(to_markdown(bench.results))
     name = f"{bench.results.date}-{arguments.name or ('follow-quick' if arguments.quick else 'follow')}"
-    say(f"stored as {store(bench.results, to_markdown(bench.results), arguments.results, name)}")
+    report(f"stored as {store(bench.results, to_markdown(bench.results), arguments.results, name)}")
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Pools of ready-escaped text for the synthetic rollouts of `generate.py`.
+"""Pools of escaped text for the synthetic rollouts of `generate.py`.
 
-Text is built once as blocks that look like what an agent reads and writes (source code, compiler and test output,
-listings, diffs, logs, prose), escaped as codex escapes it, and laid out in one long byte string whose cut points are
-known. Taking a text of a wanted size is then one search and one slice, never an encoder.
+Text is built once, in blocks that resemble what an agent reads and writes (source code, compiler and test output,
+listings, diffs, logs, prose). It is escaped as in Codex and stored in one long byte string with known cut points. So a
+text of a given size takes one search and one slice, and no encoding.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from bisect import bisect_left
 from collections.abc import Callable
 from random import Random
 
-_STEMS = (  # noqa: SIM905 - as a list it would fill a page
+_STEMS = (  # noqa: SIM905 - a list would fill a page
     "parse read write load store flush merge split index cursor window buffer record header token offset chunk queue "
     "worker event session stream result state config client server handler request response cache entry value key "
     "node tree path file line column span error context reader writer scanner batch limit count total retry timeout"
 ).split()
 _FOLDERS = ("src", "tests", "lib", "internal", "pkg", "core", "app", "tools")
 _SUFFIXES = ("py", "rs", "go", "ts", "c", "h", "toml", "md")
-_PROSE_WORDS = (  # noqa: SIM905 - as a list it would fill a page
+_PROSE_WORDS = (  # noqa: SIM905 - a list would fill a page
     "the a this that we it now then here change test tests file function value field record line buffer offset call "
     "output reader writer keeps needs returns checks fails passes after before because when while only still first "
     "last same new old next one two every each with without from into over under is was are should will can may also "
@@ -42,7 +42,7 @@ _WIDE_PHRASES = (
 )
 
 _WIDE_SHARE = 0.14
-"""Texts drawn from a pool with non-ASCII lines; about one in ten texts then really has one."""
+"""The share of texts taken from the pool with non-ASCII lines. About one text in ten then contains such a line."""
 
 Block = Callable[[Random, bool], str]
 
@@ -56,7 +56,7 @@ def _path(rng: Random) -> str:
 
 
 def _phrase(rng: Random, wide: bool) -> str:
-    """Return a short remark: non-ASCII when `wide`, plain words otherwise."""
+    """Returns a short remark, with non-ASCII characters if `wide`."""
     if wide:
         return rng.choice(_WIDE_PHRASES)
     return " ".join(rng.choice(_PROSE_WORDS) for _ in range(rng.randint(3, 8)))
@@ -188,7 +188,7 @@ def _windows_paths(rng: Random, wide: bool) -> str:
 
 
 def _prose(rng: Random, wide: bool) -> str:
-    """Return a paragraph or list of an assistant's answer in Markdown."""
+    """Returns a paragraph or a list from an assistant's answer, in Markdown."""
     kind = rng.random()
     if kind < 0.25:
         return "".join(
@@ -224,15 +224,15 @@ _PROSE_BLOCKS: tuple[tuple[Block, int], ...] = ((_prose, 1),)
 
 
 def escape(text: str) -> bytes:
-    """Return `text` as the inside of a JSON string: raw UTF-8, and only what JSON demands escaped."""
+    """Returns `text` as the content of a JSON string in UTF-8, with the minimum of escapes."""
     return json.dumps(text, ensure_ascii=False)[1:-1].encode()
 
 
 class TextPool:
-    """Escaped text in one piece, cut at line ends."""
+    """One long escaped text that can be cut at line ends."""
 
     def __init__(self, rng: Random, lines: list[bytes], size: int) -> None:
-        """Lay out shuffled runs of `lines` until `size` bytes are full."""
+        """Joins shuffled runs of `lines` until they fill `size` bytes."""
         self._rng = rng
         pieces: list[bytes] = []
         self._cuts: list[int] = [0]
@@ -246,7 +246,7 @@ class TextPool:
         self._data = b"".join(pieces)
 
     def take(self, size: int) -> bytes:
-        """Return about `size` bytes of text: whole lines, at least one."""
+        """Returns about `size` bytes of text in complete lines, at least one."""
         cuts = self._cuts
         first = self._rng.randrange(len(cuts) - 1)
         if cuts[first] + size > cuts[-1]:
@@ -256,10 +256,10 @@ class TextPool:
 
 
 class Texts:
-    """Every pool that a rollout draws from."""
+    """All pools used by a rollout."""
 
     def __init__(self, rng: Random) -> None:
-        """Build all pools from `rng`; takes well under a second."""
+        """Builds all pools from `rng`, in well under a second."""
         self._rng = rng
         self._terminal = self._pools(_TERMINAL_BLOCKS, blocks=600, size=4_000_000)
         self._prose = self._pools(_PROSE_BLOCKS, blocks=900, size=1_500_000)
@@ -269,30 +269,30 @@ class Texts:
         self.commands = [self._command() for _ in range(2000)]
 
     def terminal(self, size: int) -> bytes:
-        """Return about `size` bytes of code or terminal output, now and then not plain ASCII."""
+        """Returns about `size` bytes of code or terminal output, sometimes with non-ASCII characters."""
         return self._terminal[self._rng.random() < _WIDE_SHARE].take(size)
 
     def prose(self, size: int) -> bytes:
-        """Return about `size` bytes of an answer or a prompt, now and then not plain ASCII."""
+        """Returns about `size` bytes of an answer or a prompt, sometimes with non-ASCII characters."""
         return self._prose[self._rng.random() < _WIDE_SHARE].take(size)
 
     def patch(self, size: int) -> bytes:
-        """Return about `size` bytes of patch lines, now and then not plain ASCII."""
+        """Returns about `size` bytes of patch lines, sometimes with non-ASCII characters."""
         return self._patch[self._rng.random() < _WIDE_SHARE].take(size)
 
     def opaque(self, size: int) -> bytes:
-        """Return `size` bytes that look like encrypted reasoning: letters, digits, no escapes."""
+        """Returns `size` bytes that look like encrypted reasoning: letters, digits, no escapes."""
         start = self._rng.randrange(len(self._opaque) - size)
         return b"gAAAAAB" + self._opaque[start : start + size] + b"=="
 
     def path(self) -> bytes:
-        """Return a source file's path below the project."""
+        """Returns the path of a source file in the project."""
         return _path(self._rng).encode()
 
     def _pools(
         self, kinds: tuple[tuple[Block, int], ...], blocks: int, size: int, prefixes: str = ""
     ) -> tuple[TextPool, TextPool]:
-        """Return an ASCII pool and one with non-ASCII text, each line led by one of `prefixes` if there are any."""
+        """Returns an ASCII pool and one with non-ASCII text. Each line starts with one of `prefixes`, if any."""
         makers, weights = zip(*kinds, strict=True)
         pools = []
         for wide in (False, True):
@@ -304,7 +304,7 @@ class Texts:
         return pools[0], pools[1]
 
     def _command(self) -> tuple[bytes, bytes]:
-        """Return a shell command escaped once, and escaped twice as it stands inside a call's `arguments`."""
+        """Returns a shell command escaped once, and escaped twice as in a call's `arguments`."""
         rng = self._rng
         kind = rng.random()
         if kind < 0.35:
