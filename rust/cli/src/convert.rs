@@ -1,4 +1,4 @@
-//! `mngr-codex convert`: a rollout as mngr's common transcript.
+//! `mngr-codex convert`: converts a rollout to mngr's common transcript.
 
 use std::fs;
 use std::io::{self, Write};
@@ -18,42 +18,48 @@ use crate::streams::{self, StandardInput, StandardOutput};
 
 /// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, JSON Lines)
 ///
-/// The last line on standard error sums up: lines read, records written, lines that are no JSON object, and each kind
-/// of line that makes no record with its count.
+/// Prints a summary on standard error: the lines read, the records written, the malformed lines, and the skipped kinds of
+/// lines with their counts.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The rollout: a .jsonl or .jsonl.zst file (told by its content), or - for standard input
+    /// The rollout: a .jsonl or .jsonl.zst file (detected by content), or - for standard input
     input: PathBuf,
 
-    /// Write here instead of to standard output (-); the file appears, or replaces the one there, when it is whole, or not
-    /// at all
-    #[arg(short, long, value_name = "PATH")]
+    /// Write to PATH instead of standard output; PATH is created or replaced once the transcript is complete
+    #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     output: Option<PathBuf>,
 
-    /// The agent whose transcript this is; seeds the id of the header
-    #[arg(long, value_name = "ID", default_value = "")]
+    /// Derive the header's id from this agent id
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, help_heading = "Output")]
     agent_id: String,
 
-    /// The rollout may still grow: hold back the last step until its token counts are known
-    #[arg(long)]
+    /// Treat the rollout as unfinished: hold back the last step until its token counts are known
+    #[arg(long, help_heading = "Input")]
     partial: bool,
 
-    /// The longest line that is read, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_LINE_LIMIT, value_parser = line_limit)]
+    /// Maximum length of a line, in bytes
+    #[arg(help_heading = "Input", long, value_name = "BYTES", default_value_t = DEFAULT_LINE_LIMIT, value_parser = line_limit)]
     max_line: usize,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  mngr-codex convert rollout.jsonl -o transcript.jsonl
+  zstd -dc rollout.jsonl.zst | mngr-codex convert - | jq -c .";
+
+/// Parses `--max-line`. Offsets in a line have 32 bits, of which some are reserved.
 fn line_limit(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(limit @ 1..=0xF000_0000) => Ok(limit),
-        _ => Err("a number of bytes from 1 to 4026531840 is wanted".to_owned()),
+        _ => Err("expected a number of bytes from 1 to 4026531840".to_owned()),
     }
 }
 
-/// A message for the user: what failed, where, and what to do.
+/// A message for the user: what failed and why, with a hint on its own line if there is a way out.
 type Failure = String;
 
-/// Runs the command; gives 0, or 1 where the input or the system failed.
+/// Runs the command. Exits 1 if the input is invalid or an I/O operation fails.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match run_to_summary(arguments) {
         Ok(summary) => {
@@ -61,34 +67,34 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             for line in &summary.malformed_lines {
                 let why = if line.why == NO_OBJECT { String::new() } else { format!(": {}", line.why) };
                 notes.push(format!(
-                    "{}: the line at byte {} is not a JSON object{why} (byte {} of the line); left out",
+                    "{}: the line at byte {} is not a JSON object{why} (byte {} of the line); skipped",
                     name(&arguments.input),
                     line.offset,
                     line.at
                 ));
             }
-            let untold = summary.malformed - summary.malformed_lines.len() as u64;
-            if untold > 0 {
-                notes.push(format!("{untold} more such lines"));
+            let remaining = summary.malformed - summary.malformed_lines.len() as u64;
+            if remaining > 0 {
+                notes.push(format!("{remaining} more such lines"));
             }
             if summary.lines > 0 && summary.malformed == summary.lines {
-                let advice = "is it a rollout? Codex keeps them as .jsonl and .jsonl.zst files";
-                notes.push(format!("{}: not one line of it is a JSON object; {advice}", name(&arguments.input)));
+                let hint = "hint: is it a rollout? Codex writes them as .jsonl or .jsonl.zst files";
+                notes.push(format!("{}: none of its lines is a JSON object\n{hint}", name(&arguments.input)));
             }
             notes.push(summary.to_string());
-            // Nobody may be listening, which is no failure of the conversion.
-            let _ = tell(notes.iter());
+            // A closed standard error does not make the conversion fail.
+            let _ = print_lines(notes.iter());
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            let _ = tell([&failure]);
+            let _ = print_lines([&failure]);
             ExitCode::FAILURE
         }
     }
 }
 
 /// Writes lines to standard error.
-fn tell<'a>(lines: impl IntoIterator<Item = &'a String>) -> io::Result<()> {
+fn print_lines<'a>(lines: impl IntoIterator<Item = &'a String>) -> io::Result<()> {
     let mut text = String::new();
     for line in lines {
         text.extend(["mngr-codex: ", line, "\n"]);
@@ -110,18 +116,18 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
     };
     refuse_same_file(&arguments.input, path)?;
     let mut file = AtomicFile::create(path).map_err(|error| cannot_begin(&error, path))?;
-    let left = match fs::exists(path) {
+    let unchanged = match fs::exists(path) {
         _ if file.is_direct() => String::new(),
-        Ok(true) => format!("; {} is as it was", shown(path)),
-        _ => format!("; nothing was left at {}", shown(path)),
+        Ok(true) => format!("; {} is unchanged", shown(path)),
+        _ => format!("; {} was not created", shown(path)),
     };
-    let cannot_write = |error: io::Error| format!("cannot write {}: {error}{left}", shown(path));
+    let cannot_write = |error: io::Error| format!("cannot write {}: {error}{unchanged}", shown(path));
     if let Some(temporary) = file.temporary_path() {
         signals::remove_when_stopped(temporary.to_owned()).map_err(cannot_write)?;
     }
     let mut progress = Progress::of(&input);
-    let summary = convert(input, &mut file, &options, &mut |bytes| progress.tell(bytes))
-        .map_err(|error| explain(&error, &arguments.input, &shown(path), &left))?;
+    let summary = convert(input, &mut file, &options, &mut |bytes| progress.update(bytes))
+        .map_err(|error| explain(&error, &arguments.input, &shown(path), &unchanged))?;
     signals::uninterrupted(|| file.commit()).and_then(|committed| committed).map_err(cannot_write)?;
     progress.end();
     Ok(summary)
@@ -136,74 +142,80 @@ fn open(path: &Path) -> Result<Input, Failure> {
     let what = shown(path);
     Input::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("cannot read {what}: there is no such file; rollouts are under ~/.codex/sessions")
+            format!("cannot read {what}: no such file\nhint: Codex keeps its rollouts under ~/.codex/sessions")
         }
-        io::ErrorKind::IsADirectory => format!("cannot read {what}: it is a directory; name a rollout file in it"),
+        io::ErrorKind::IsADirectory => {
+            format!("cannot read {what}: it is a directory\nhint: pass a rollout file in it")
+        }
         io::ErrorKind::PermissionDenied => {
-            format!("cannot read {what}: {error}; run this as the user whose rollout it is, or get leave to read it")
+            format!("cannot read {what}: {error}\nhint: run as the file's owner, or make it readable")
         }
         _ => format!("cannot read {what}: {error}"),
     })
 }
 
-/// A transcript in place of its own rollout would lose the rollout.
+/// Refuses to replace the rollout with its own transcript.
 fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
     let input = if is_stream(input) { Path::new("/dev/stdin") } else { input };
     match (fs::canonicalize(input), fs::canonicalize(output)) {
-        (Ok(one), Ok(other)) if one == other && one.is_file() => {
-            Err(format!("{} is the input {}; name another file for the output", shown(output), shown(input)))
-        }
+        (Ok(one), Ok(other)) if one == other && one.is_file() => Err(format!(
+            "cannot write {}: it is the input {}\nhint: choose another output file",
+            shown(output),
+            shown(input)
+        )),
         _ => Ok(()),
     }
 }
 
-/// A transcript behind its own rollout would be read as a part of it, without end.
+/// Refuses to append the transcript to its own rollout, which would then be read as part of it, without end.
 fn refuse_own_end(input: &Path) -> Result<(), Failure> {
     if streams::is_output((!is_stream(input)).then_some(input)) {
         let input = name(input);
-        return Err(format!("standard output is the same file as the input ({input}); let it go to another file"));
+        return Err(format!(
+            "cannot write to standard output: it is the same file as the input ({input})\nhint: redirect it to another file"
+        ));
     }
     Ok(())
 }
 
-/// Why the output cannot even be begun.
+/// Explains why the output cannot be created.
 fn cannot_begin(error: &io::Error, path: &Path) -> Failure {
     let what = shown(path);
     let folder = atomic_write::folder(path).unwrap_or_default();
     match error.kind() {
-        io::ErrorKind::IsADirectory => format!("cannot write {what}: it is a folder; name a file in it"),
+        io::ErrorKind::IsADirectory => format!("cannot write {what}: it is a directory\nhint: pass a file in it"),
         io::ErrorKind::NotFound if !folder.exists() => {
             let folder = shown(&folder);
-            format!("cannot write {what}: there is no folder {folder}; make it first: mkdir -p {folder}")
+            format!("cannot write {what}: there is no folder {folder}\nhint: create it with: mkdir -p {folder}")
         }
         io::ErrorKind::PermissionDenied if !fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
             let folder = shown(&folder);
-            format!("cannot write {what}: {error}; name a file in a folder that you may write in, unlike {folder}")
+            format!("cannot write {what}: {error}\nhint: {folder} is not writable; choose another folder")
         }
         _ => format!("cannot write {what}: {error}"),
     }
 }
 
-/// Says what failed; `left` is what the output is like now.
-fn explain(error: &ConvertError, input: &Path, output: &str, left: &str) -> Failure {
+/// Explains a failed conversion; `unchanged` says what became of the output file.
+fn explain(error: &ConvertError, input: &Path, output: &str, unchanged: &str) -> Failure {
     let from = name(input);
     match error {
         ConvertError::Output(OutputError::Sink(error)) => {
             if error.kind() == io::ErrorKind::BrokenPipe {
                 signals::end_as_if_by(signal_hook::consts::SIGPIPE);
             }
-            format!("cannot write {output}: {}{left}", streams::explain(error))
+            format!("cannot write {output}: {}{unchanged}", streams::explain(error))
         }
-        ConvertError::Output(error) => format!("{error}{left}"),
+        ConvertError::Output(error) => format!("{error}{unchanged}"),
         ConvertError::Input(LineError::TooLong { .. }) => {
-            format!("{from}: {error}; --max-line BYTES allows longer ones{left}")
+            format!("{from}: {error}{unchanged}\nhint: raise the limit with --max-line BYTES")
         }
         ConvertError::Input(LineError::Read { source, .. }) if WindowTooLarge::is_in(source) => {
             let file = if is_stream(input) { String::new() } else { format!(" {from}") };
             let instead = format!("zstd -d --long=31 -c{file} | mngr-codex convert -");
-            format!("{from}: {source}; decompress it first: {instead}{left}")
+            format!("{from}: {source}{unchanged}\nhint: decompress it first: {instead}")
         }
-        error => format!("{from}: {error}{left}"),
+        error => format!("{from}: {error}{unchanged}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The program `mngr-codex`: what hooks, the watcher and people call.
+//! The program `mngr-codex`, which users, Codex's hooks and the watcher run.
 
 mod convert;
 mod hook;
@@ -17,21 +17,22 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Read what the Codex CLI writes: its rollouts as transcripts, its hooks as whether it is at work
+/// Read Codex CLI sessions: show and convert transcripts, follow running sessions, report whether Codex is working
 #[derive(Parser)]
 #[command(name = "mngr-codex", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Run `mngr-codex COMMAND --help` for the options and examples of a command.")]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Subcommands,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    Convert(convert::Arguments),
-    Hook(hook::Arguments),
-    Marker(marker::Arguments),
+enum Subcommands {
     Transcript(transcript::Arguments),
+    Convert(convert::Arguments),
     Watch(watch::Arguments),
+    Marker(marker::Arguments),
+    Hook(hook::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,29 +43,29 @@ fn main() -> ExitCode {
     let is_hook = arguments.get(1).is_some_and(|command| command == "hook");
     let Arguments { command } = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(told) => return if is_hook { hook::tell(&told) } else { tell(&told) },
+        Err(response) => return if is_hook { hook::tell(&response) } else { print(&response) },
     };
     match command {
-        Command::Convert(arguments) => convert::run(&arguments),
-        Command::Hook(arguments) => {
+        Subcommands::Convert(arguments) => convert::run(&arguments),
+        Subcommands::Hook(arguments) => {
             hook::run(&arguments);
             ExitCode::SUCCESS
         }
-        Command::Marker(arguments) => marker::run(&arguments),
-        Command::Transcript(arguments) => transcript::run(&arguments),
-        Command::Watch(arguments) => watch::run(&arguments),
+        Subcommands::Marker(arguments) => marker::run(&arguments),
+        Subcommands::Transcript(arguments) => transcript::run(&arguments),
+        Subcommands::Watch(arguments) => watch::run(&arguments),
     }
 }
 
-/// Says what came of the arguments instead of a command: help, the version, or what is wrong with them.
-fn tell(told: &clap::Error) -> ExitCode {
-    let status = ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(1));
-    match told.print() {
-        Err(error) if !told.use_stderr() => {
+/// Prints clap's response to the arguments: help, the version, or a usage error.
+fn print(response: &clap::Error) -> ExitCode {
+    let status = ExitCode::from(u8::try_from(response.exit_code()).unwrap_or(1));
+    match response.print() {
+        Err(error) if !response.use_stderr() => {
             if error.kind() == io::ErrorKind::BrokenPipe {
                 signals::end_as_if_by(signal_hook::consts::SIGPIPE);
             }
-            streams::complain(format!("cannot write standard output: {error}"));
+            streams::complain(format!("cannot write to standard output: {error}"));
             ExitCode::FAILURE
         }
         _ => status,

@@ -8,7 +8,7 @@ use mngr_codex_core::lifecycle::report::Report;
 use mngr_codex_core::state_dir::StateDir;
 
 use crate::state_dir;
-use crate::streams::{complain, put_out};
+use crate::streams::{complain, print};
 
 /// Show, recompute or reset what says whether the agent is at work
 #[derive(clap::Args)]
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match put_out(&if options.json { report.to_json() } else { report.to_string() }) {
+    match print(&if options.json { report.to_json() } else { report.to_string() }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(error);

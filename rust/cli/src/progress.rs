@@ -1,4 +1,4 @@
-//! How far a long reading has come, for a person who waits.
+//! A progress bar for long reads.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mngr_codex_core::rollout::input::Input;
 
-/// Bytes, rate and time left on standard error, when a person is watching and it takes long.
+/// Shows bytes, rate and remaining time on standard error, if it is a terminal and the input is large.
 pub struct Progress {
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// None yet of an input.
+    /// Creates the progress bar for an input.
     pub fn of(input: &Input) -> Self {
-        const LONG: u64 = 64 << 20;
-        let is_long = input.size().is_none_or(|size| size >= LONG);
-        if !(io::stderr().is_terminal() && is_long) {
+        const LARGE: u64 = 64 << 20;
+        let is_large = input.size().is_none_or(|size| size >= LARGE);
+        if !(io::stderr().is_terminal() && is_large) {
             return Self { bar: None };
         }
         let (bar, template) = match input.size() {
@@ -31,15 +31,15 @@ impl Progress {
         Self { bar: Some(bar) }
     }
 
-    /// Says how many bytes were read; gives whether to go on, which is always so.
-    pub fn tell(&mut self, bytes: u64) -> bool {
+    /// Shows how many bytes were read. Returns whether to continue, which is always the case.
+    pub fn update(&mut self, bytes: u64) -> bool {
         if let Some(bar) = &self.bar {
             bar.set_position(bytes);
         }
         true
     }
 
-    /// Takes it off the screen.
+    /// Removes the bar from the screen.
     pub fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

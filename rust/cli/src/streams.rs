@@ -1,4 +1,4 @@
-//! Standard input and output as they are: without the library's buffers, and closed when they are closed.
+//! Unbuffered standard input and output, which report an error if they are closed.
 
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -10,24 +10,26 @@ use rustix::stdio::{stdin, stdout};
 
 use crate::signals;
 
-/// Rust opens `/dev/null` in place of a standard stream that is closed, so that no other file gets its number. Nothing
-/// would be read or written then, and all be reported well. So before Rust starts, the places are taken by what cannot
-/// be read or written; it costs two calls of the system.
+/// Makes reading from a closed standard input, and writing to a closed standard output, fail.
+///
+/// Rust's runtime opens `/dev/null` in place of a closed standard stream, so that no other file gets its descriptor. Reads
+/// and writes would then succeed without effect. Before the runtime starts, this opens `/dev/null` for the opposite
+/// direction instead. It costs two system calls.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
 #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
 static BEFORE_MAIN: extern "C" fn() = {
-    extern "C" fn take_closed_places() {
-        for (stream, other_way) in [(stdin(), OFlags::WRONLY), (stdout(), OFlags::RDONLY)] {
+    extern "C" fn occupy_closed_streams() {
+        for (stream, opposite) in [(stdin(), OFlags::WRONLY), (stdout(), OFlags::RDONLY)] {
             if rustix::io::fcntl_getfd(stream) == Err(Errno::BADF)
-                && let Ok(file) = rustix::fs::open("/dev/null", other_way, Mode::empty())
+                && let Ok(file) = rustix::fs::open("/dev/null", opposite, Mode::empty())
             {
-                // The lowest free number was given: the stream's. It stays open.
+                // `open` returns the lowest free descriptor, which is the stream's. It stays open.
                 std::mem::forget(file);
             }
         }
     }
-    take_closed_places
+    occupy_closed_streams
 };
 
 /// Standard input.
@@ -52,8 +54,8 @@ impl Write for StandardOutput {
     }
 }
 
-/// Does what may be told to come again: another program can have set a stream that it shares with this one so that it
-/// does not wait.
+/// Repeats a read or a write until it succeeds or fails. Another program that shares the stream may have made it
+/// non-blocking, so this waits if the stream is not ready.
 fn when_ready(
     stream: BorrowedFd<'_>,
     wanted: PollFlags,
@@ -71,34 +73,34 @@ fn when_ready(
     }
 }
 
-/// Writes `text` on standard output; ends the program quietly where nobody reads it.
+/// Writes `text` to standard output. Ends the program quietly if the reader has closed the pipe.
 ///
 /// # Errors
 ///
-/// What is to be said of it on standard error.
-pub fn put_out(text: &str) -> Result<(), String> {
+/// Returns a message for standard error if writing fails.
+pub fn print(text: &str) -> Result<(), String> {
     StandardOutput.write_all(text.as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
             signals::end_as_if_by(signal_hook::consts::SIGPIPE);
         }
-        format!("cannot write standard output: {}", explain(&error))
+        format!("cannot write to standard output: {}", explain(&error))
     })
 }
 
-/// Says on standard error what is wrong; nobody may be listening there.
+/// Prints a message on standard error, which may be closed.
 pub fn complain(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "mngr-codex: {message}");
 }
 
-/// An error of reading or writing, in plain words where a stream is closed or the wrong way round.
+/// Describes an I/O error, in plain words if the stream is closed or open for the other direction.
 pub fn explain(error: &io::Error) -> String {
     if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) {
-        return "it is closed, or not open for this".to_owned();
+        return "it is closed or open for the other direction".to_owned();
     }
     error.to_string()
 }
 
-/// Whether standard output goes to the very file that `input` is, or, where that is `None`, that standard input is.
+/// Whether standard output is the same regular file as `input`, or as standard input if that is `None`.
 pub fn is_output(input: Option<&std::path::Path>) -> bool {
     let Ok(output) = rustix::fs::fstat(stdout()) else {
         return false;

@@ -17,50 +17,50 @@ use rustix::fs::FileType;
 use rustix::stdio::stdout;
 
 use super::output::Output;
-use super::{Counted, Failure, PassedOver, Shown, cannot_convert, cannot_read, options, retired};
+use super::{Failure, Filter, Skipped, Viewer, cannot_convert, cannot_read, options, retired};
 use crate::streams::complain;
 
-/// Waits for a file that is not there yet, or of which it cannot be told yet what it is.
-pub fn wait_for_begin(target: &Path) -> Result<(), Failure> {
-    // What has no folder in front can be an agent's name.
+/// Waits until the target exists and its kind can be detected.
+pub fn wait_for_target(target: &Path) -> Result<(), Failure> {
+    // A name without a folder can be an agent's name, which is not waited for.
     let is_file_name = target.iter().count() > 1 || target.extension().is_some_and(|extension| extension == "jsonl");
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let is_to_come = || {
+    let is_expected = || {
         let is_missing = || target.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
         is_file_name && folder.is_dir() && is_missing()
     };
     let mut watches = Watches::default();
-    let mut is_told = false;
+    let mut is_announced = false;
     loop {
         watches.set(Growing::new(target.to_owned()).watched());
-        if !is_to_come() && !locate::is_not_begun(target).map_err(Failure::said)? {
+        if !is_expected() && !locate::is_not_begun(target).map_err(Failure::message)? {
             return Ok(());
         }
-        if !std::mem::replace(&mut is_told, true) {
+        if !std::mem::replace(&mut is_announced, true) {
             complain(format!("waiting for {}", shown(target)));
         }
         wait(&mut watches)?;
     }
 }
 
-/// Shows what there is of a transcript, then what comes, until a signal ends the program or nobody reads any more.
-pub fn show(shown_now: &mut Shown<'_>, stream: Stream, path: &Path, out: &mut Output) -> Result<(), Failure> {
+/// Shows a transcript and then new records, until a signal ends the program or the reader closes the pipe.
+pub fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &mut Output) -> Result<(), Failure> {
     if stream.is_empty() {
         complain(format!("waiting for {}", shown(path)));
     }
-    let mut records = shown_now.arguments.records(shown_now.is_paged);
+    let mut records = viewer.arguments.records(viewer.is_paged);
     let stream = stream.without_torn_end()?;
-    // What is there is shown as what comes: it may be cut or written anew meanwhile.
-    let start = if shown_now.arguments.tail == Some(0) {
+    // The existing records are read like new ones, because the file may be truncated or replaced at any time.
+    let start = if viewer.arguments.tail == Some(0) {
         stream.end()
     } else {
-        shown_now.arguments.selection().start_of_tail(&stream)?.unwrap_or(Place::START)
+        viewer.arguments.selection().start_of_tail(&stream)?.unwrap_or(Place::START)
     };
     let mut growing = Growing::from(&stream, start, path.to_owned())?;
     drop(stream);
-    let mut counted = Counted::new(of_new_records(shown_now));
+    let mut filter = Filter::new(of_new_records(viewer));
     let mut tape = Tape::default();
-    follow(shown_now, &mut growing, |shown_now, growing| {
+    follow(viewer, &mut growing, |viewer, growing| {
         let is_read = growing.read(&mut |event| {
             let (line, is_torn) = match event {
                 Event::Rewritten => {
@@ -71,14 +71,14 @@ pub fn show(shown_now: &mut Shown<'_>, stream: Stream, path: &Path, out: &mut Ou
                 Event::Line(line) => (line, false),
                 Event::Torn(line) => (line, true),
             };
-            match shown_now.show_text(line.text, &mut tape, &mut counted, &mut records, out) {
-                Err(PassedOver::Failure(failure)) => Err(failure),
-                Err(PassedOver::Malformed { why, at }) if !is_torn => {
-                    shown_now.note_malformed(path, line.offset, why, at);
+            match viewer.show_text(line.text, &mut tape, &mut filter, &mut records, out) {
+                Err(Skipped::Failure(failure)) => Err(failure),
+                Err(Skipped::Malformed { why, at }) if !is_torn => {
+                    viewer.note_malformed(path, line.offset, why, at);
                     Ok(())
                 }
-                Err(PassedOver::Retired) => Err(retired(path, line.offset)),
-                Err(PassedOver::Malformed { .. } | PassedOver::NoObject) | Ok(()) => Ok(()),
+                Err(Skipped::Retired) => Err(retired(path, line.offset)),
+                Err(Skipped::Malformed { .. } | Skipped::NoObject) | Ok(()) => Ok(()),
             }
         });
         records.write(out)?;
@@ -86,56 +86,56 @@ pub fn show(shown_now: &mut Shown<'_>, stream: Stream, path: &Path, out: &mut Ou
     })
 }
 
-/// Shows a rollout's records, then those that come.
-pub fn show_rollout(shown_now: &mut Shown<'_>, path: &Path, agent: &Agent, out: &mut Output) -> Result<(), Failure> {
+/// Shows a rollout's records and then new ones.
+pub fn show_rollout(viewer: &mut Viewer<'_>, path: &Path, agent: &Agent, out: &mut Output) -> Result<(), Failure> {
     let opened = File::open(path).and_then(|file| Growing::from_start(file, path.to_owned()));
     let mut growing = opened.map_err(|error| cannot_read(path, &error))?;
-    let mut records = shown_now.arguments.records(shown_now.is_paged);
+    let mut records = viewer.arguments.records(viewer.is_paged);
     let mut converted = AsItGrows::new(&options(agent));
-    let mut counted = Counted::new(of_new_records(shown_now));
-    let mut last = Last::new(shown_now.arguments.tail);
-    follow(shown_now, &mut growing, |shown_now, growing| {
-        let mut take = |shown_now: &mut Shown<'_>, converted: &mut AsItGrows, last: &mut Option<Last>| {
+    let mut filter = Filter::new(of_new_records(viewer));
+    let mut last = Last::new(viewer.arguments.tail);
+    follow(viewer, &mut growing, |viewer, growing| {
+        let mut take = |viewer: &mut Viewer<'_>, converted: &mut AsItGrows, last: &mut Option<Last>| {
             let batch = converted.take_records().map_err(|error| cannot_convert(path, &error))?;
-            shown_now.note_malformed_lines(path, converted.take_malformed());
+            viewer.note_malformed_lines(path, converted.take_malformed());
             match last {
-                Some(last) => last.keep(&batch, &counted.selection),
-                None => shown_now.show_batch(&batch, &mut counted, &mut records, out),
+                Some(last) => last.keep(&batch, &filter.selection),
+                None => viewer.show_batch(&batch, &mut filter, &mut records, out),
             }
         };
         let is_read = growing.read(&mut |event| match event {
             Event::Rewritten => {
-                take(shown_now, &mut converted, &mut last)?;
+                take(viewer, &mut converted, &mut last)?;
                 converted = AsItGrows::new(&options(agent));
                 rewritten(path);
                 Ok(())
             }
             Event::Line(line) | Event::Torn(line) => {
                 let is_much = converted.line(line).map_err(|error| cannot_convert(path, &error))?;
-                if is_much { take(shown_now, &mut converted, &mut last) } else { Ok(()) }
+                if is_much { take(viewer, &mut converted, &mut last) } else { Ok(()) }
             }
         });
-        take(shown_now, &mut converted, &mut last)?;
+        take(viewer, &mut converted, &mut last)?;
         for record in last.take().into_iter().flat_map(|last| last.kept) {
-            shown_now.show_batch(&record, &mut counted, &mut records, out)?;
+            viewer.show_batch(&record, &mut filter, &mut records, out)?;
         }
         records.write(out)?;
         is_read
     })
 }
 
-/// Looks and waits in turn; what is left out is told at once, since there is no end.
+/// Reads and waits in turn. Warnings are printed immediately, because following has no end.
 fn follow(
-    shown_now: &mut Shown<'_>,
+    viewer: &mut Viewer<'_>,
     growing: &mut Growing,
-    mut look: impl FnMut(&mut Shown<'_>, &mut Growing) -> Result<(), Failure>,
+    mut read: impl FnMut(&mut Viewer<'_>, &mut Growing) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut watches = Watches::default();
     loop {
-        // What changes from here on is told, so nothing is missed between a look and the wait.
+        // Set the watches before reading, so that no change between reading and waiting is missed.
         let is_new = watches.set(growing.watched());
-        look(shown_now, growing)?;
-        shown_now.notes.tell();
+        read(viewer, growing)?;
+        viewer.notes.print();
         if !is_new || !watches.set(growing.watched()) {
             wait(&mut watches)?;
         }
@@ -143,33 +143,33 @@ fn follow(
 }
 
 fn rewritten(path: &Path) {
-    complain(format!("{} was written anew; what it holds now is shown from the start", shown(path)));
+    complain(format!("{} was rewritten; showing it from the start", shown(path)));
 }
 
-/// Which of the records that come are wanted: as many as come.
-fn of_new_records(shown_now: &Shown<'_>) -> Selection {
-    Selection { window: Window::All, ..shown_now.arguments.selection() }
+/// Returns the selection for new records: the roles apply, the window does not.
+fn of_new_records(viewer: &Viewer<'_>) -> Selection {
+    Selection { window: Window::All, ..viewer.arguments.selection() }
 }
 
-/// The last records of what is there when following begins.
+/// The last records at the time when following begins.
 struct Last {
-    most: u64,
+    limit: u64,
     kept: VecDeque<Vec<u8>>,
 }
 
 impl Last {
-    fn new(most: Option<u64>) -> Option<Self> {
-        Some(Self { most: most?, kept: VecDeque::new() })
+    fn new(limit: Option<u64>) -> Option<Self> {
+        Some(Self { limit: limit?, kept: VecDeque::new() })
     }
 
     fn keep(&mut self, batch: &[u8], selection: &Selection) -> Result<(), Failure> {
         let mut lines = Lines::new(batch, usize::MAX);
         let mut tape = Tape::default();
-        while let Some(line) = lines.next_line().map_err(Failure::said)? {
+        while let Some(line) = lines.next_line().map_err(Failure::message)? {
             let record = Record::read(line.text, &mut tape);
             if record.is_ok_and(|record| selection.takes(record.kind())) {
                 self.kept.push_back([line.text.bytes(), b"\n"].concat());
-                if self.kept.len() as u64 > self.most {
+                if self.kept.len() as u64 > self.limit {
                     self.kept.pop_front();
                 }
             }
@@ -178,15 +178,15 @@ impl Last {
     }
 }
 
-/// Waits for a change. Ends the program when nobody reads its output any more.
+/// Waits for a change. Returns an error if the reader of the output has closed the pipe.
 fn wait(watches: &mut Watches) -> Result<(), Failure> {
-    // A pipe without a reader is told of as an error; a terminal would be ready with each key that is pressed.
+    // `poll` reports a pipe without a reader; a terminal would be reported at every key press.
     let is_pipe = rustix::fs::fstat(stdout())
         .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket));
     let others: &[BorrowedFd<'_>] = if is_pipe { &[stdout()] } else { &[] };
     match watches.wait(others) {
         Ok(WakeUp::Change) => Ok(()),
         Ok(WakeUp::Ready(_)) => Err(Failure::Output(io::Error::from(ErrorKind::BrokenPipe))),
-        Err(error) => Err(Failure::Said(format!("cannot wait for changes: {error}"))),
+        Err(error) => Err(Failure::Message(format!("cannot wait for changes: {error}"))),
     }
 }

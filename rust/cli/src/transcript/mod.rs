@@ -1,4 +1,4 @@
-//! `mngr-codex transcript`: a transcript for people and programs.
+//! `mngr-codex transcript`: shows a transcript.
 
 mod follow;
 mod output;
@@ -8,7 +8,6 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::human::Style;
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::convert::one_shot::LineByLine;
 use mngr_codex_core::convert::{ConvertError, MalformedLine, Options};
@@ -23,61 +22,71 @@ use mngr_codex_core::transcript::spool::spool;
 use mngr_codex_core::transcript::stream::{CopyError, Line, Place, ReadError};
 use mngr_codex_core::transcript::{Record, Role, Selection, Stream, Window};
 
+use crate::human::Style;
 use crate::progress::Progress;
 use crate::streams::complain;
 use output::Output;
-use records::{Form, Records};
+use records::{RecordFormat, Records};
 
-/// The status where the document cannot be made as mngr makes it (`EX_TEMPFAIL` of sysexits.h; nothing else gives it).
+/// The exit status if the output cannot be made exactly as mngr makes it, so that mngr should make it (`EX_TEMPFAIL` of
+/// sysexits.h, which nothing else here returns).
 const LEFT_TO_MNGR: u8 = 75;
 
-/// Show a transcript: of an agent, of a rollout, or a common transcript itself
+/// Show the transcript of an agent, a rollout or a transcript file
 ///
-/// For people it goes through a pager ($PAGER, else less) where standard output is a terminal.
+/// On a terminal, human-readable output goes through $PAGER (default: less).
 #[derive(clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent option")]
+#[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("window").args(["head", "tail"])))]
 pub struct Arguments {
-    /// A rollout (.jsonl or .jsonl.zst), a common transcript, an agent's state dir or a copy of one, or an agent's name or
-    /// id on this machine
+    /// A rollout (.jsonl or .jsonl.zst), a common transcript, an agent's state directory or a copy of it, or the name or
+    /// id of an agent on this machine
     target: PathBuf,
 
-    /// Only records of this role; can be given several times
-    #[arg(long, value_enum, value_name = "ROLE")]
+    /// Show only records of this role (repeatable)
+    #[arg(long, value_enum, value_name = "ROLE", help_heading = "Selection")]
     role: Vec<RoleName>,
 
-    /// Only the first N records (of those roles); the header is one, but for people
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Show only the first N records; the header counts as one, except in human-readable output
+    #[arg(long, value_name = "N", help_heading = "Selection", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     head: Option<u64>,
 
-    /// Only the last N records (of those roles); with --follow 0 shows new ones only
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// Show only the last N records; with --follow, 0 shows only new ones
+    #[arg(long, value_name = "N", help_heading = "Selection", allow_negative_numbers = true)]
     tail: Option<u64>,
 
-    /// Shorten nothing, and show copied context (for people)
-    #[arg(long)]
+    /// Show everything in full, including context copied from earlier sessions
+    #[arg(long, help_heading = "Output")]
     full: bool,
 
-    /// Go on with new records as they come, until Ctrl-C; waits for a file or an agent's transcript that is not there yet
-    #[arg(long, short, conflicts_with = "head")]
+    /// Keep showing new records until Ctrl-C; waits if the file or the agent's transcript does not exist yet
+    #[arg(long, short, help_heading = "Selection", conflicts_with = "head")]
     follow: bool,
 
-    /// For people (human), one record a line (jsonl), an array (json), or the whole session as one ATIF document (atif)
-    #[arg(long, value_enum, default_value = "human")]
+    /// human: readable text; jsonl: one record per line; json: an array; atif: the session as one ATIF document
+    #[arg(long, value_enum, default_value = "human", help_heading = "Output")]
     format: Format,
 
-    /// Colours and other marks for people; auto: if standard output is a terminal, and `$NO_COLOR` is not set
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    /// Use colours in human-readable output; auto: if standard output is a terminal and `$NO_COLOR` is not set
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
     color: When,
 
-    /// Write for people straight to the terminal
-    #[arg(long)]
+    /// Don't use a pager
+    #[arg(long, help_heading = "Output")]
     no_pager: bool,
 
-    /// Json, jsonl and atif byte for byte as mngr 0.3 prints them; ends with 75 where that cannot be done here
+    /// Print json, jsonl and atif byte for byte as mngr 0.3 does; exits 75 if that is impossible here
     #[arg(long, hide = true)]
     as_mngr: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  mngr-codex transcript fix-it                       the whole transcript of the agent fix-it
+  mngr-codex transcript fix-it --tail 20 --follow    its last 20 records, then new ones
+  mngr-codex transcript rollout.jsonl --role user    what the user wrote in a rollout
+  mngr-codex transcript fix-it --format jsonl | jq .message";
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -113,19 +122,19 @@ impl From<RoleName> for Role {
     }
 }
 
-/// Why a transcript is not shown, or not to its end.
+/// Why a transcript cannot be shown, or not completely.
 enum Failure {
-    /// What the user is to be told.
-    Said(String),
+    /// An error message for the user.
+    Message(String),
     /// The output cannot be written.
     Output(io::Error),
-    /// mngr is to do it.
+    /// Only mngr can make this output.
     LeftToMngr,
 }
 
 impl Failure {
-    fn said(what: impl std::fmt::Display) -> Self {
-        Self::Said(what.to_string())
+    fn message(error: impl std::fmt::Display) -> Self {
+        Self::Message(error.to_string())
     }
 }
 
@@ -137,25 +146,24 @@ impl From<io::Error> for Failure {
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        Self::said(error)
+        Self::message(error)
     }
 }
 
-/// Runs the command; gives 0, 1 where the input or the system failed, 2 for what does not go together.
+/// Runs the command. Exits 1 if the input is invalid or an I/O operation fails, and 2 if options contradict each other.
 pub fn run(arguments: &Arguments) -> ExitCode {
     if let Some(why) = arguments.contradiction() {
-        complain(format!("{why}; see mngr-codex transcript --help"));
+        complain(format!("{why}\nhint: see mngr-codex transcript --help"));
         return ExitCode::from(2);
     }
-    let is_for_people = arguments.format == Format::Human;
-    let mut out =
-        if is_for_people && !arguments.no_pager && !arguments.follow { Output::for_people() } else { Output::Plain };
+    let is_human = arguments.format == Format::Human;
+    let mut out = if is_human && !arguments.no_pager && !arguments.follow { Output::paged() } else { Output::Plain };
     let is_paged = matches!(out, Output::Pager(_));
     let mut notes = Notes::default();
-    let failure = Shown { arguments, notes: &mut notes, is_paged }.show(&mut out).err();
+    let failure = Viewer { arguments, notes: &mut notes, is_paged }.show(&mut out).err();
     let failure = match failure {
         Some(Failure::LeftToMngr) => return ExitCode::from(LEFT_TO_MNGR),
-        Some(Failure::Said(what)) => {
+        Some(Failure::Message(what)) => {
             out.finish();
             Some(what)
         }
@@ -165,7 +173,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             None
         }
     };
-    notes.tell();
+    notes.print();
     match failure {
         Some(failure) => {
             complain(failure);
@@ -176,17 +184,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 impl Arguments {
-    /// What does not go together, if anything.
+    /// Returns an error message if options contradict each other.
     fn contradiction(&self) -> Option<&'static str> {
         if self.tail == Some(0) && !self.follow {
-            return Some("--tail 0 shows nothing; it goes with --follow");
+            return Some("--tail 0 only makes sense with --follow");
         }
         match self.format {
             Format::Atif if !self.role.is_empty() || self.head.is_some() || self.tail.is_some() => {
-                Some("an ATIF document is the whole session: --role, --head and --tail do not go with --format atif")
+                Some("--format atif shows the whole session and cannot be combined with --role, --head or --tail")
             }
             Format::Atif | Format::Json if self.follow => {
-                Some("--follow goes with --format human and jsonl: the others end with the transcript")
+                Some("--follow needs --format human or jsonl, because the other formats are one document")
             }
             _ => None,
         }
@@ -218,63 +226,66 @@ impl Arguments {
 
     fn records(&self, is_paged: bool) -> Records {
         Records::new(match (self.format, self.as_mngr) {
-            (Format::Human, _) => Form::human(self.style(is_paged)),
-            (Format::Json, false) => Form::Element,
-            (Format::Json, true) => Form::PythonElement,
-            (_, false) => Form::Line,
-            (_, true) => Form::PythonLine,
+            (Format::Human, _) => RecordFormat::human(self.style(is_paged)),
+            (Format::Json, false) => RecordFormat::Element,
+            (Format::Json, true) => RecordFormat::PythonElement,
+            (_, false) => RecordFormat::Line,
+            (_, true) => RecordFormat::PythonLine,
         })
     }
 }
 
-/// What is to be said when all is shown: what was passed over.
+/// Warnings about skipped lines, printed after the transcript.
 #[derive(Default)]
 struct Notes {
-    said: Vec<String>,
-    untold: u64,
+    warnings: Vec<String>,
+    /// The number of further warnings.
+    suppressed: u64,
 }
 
 impl Notes {
-    /// As many as are said one by one.
-    const MOST: usize = 5;
+    /// The number of warnings that are printed in full.
+    const LIMIT: usize = 5;
 
     fn add(&mut self, note: impl FnOnce() -> String) {
-        if self.said.len() < Self::MOST { self.said.push(note()) } else { self.untold += 1 }
+        if self.warnings.len() < Self::LIMIT { self.warnings.push(note()) } else { self.suppressed += 1 }
     }
 
-    /// Says them, each once.
-    fn tell(&mut self) {
-        self.said.drain(..).for_each(complain);
-        let untold = std::mem::take(&mut self.untold);
-        if untold > 0 {
-            complain(format!("{untold} more such lines"));
+    /// Prints the warnings and forgets them.
+    fn print(&mut self) {
+        self.warnings.drain(..).for_each(complain);
+        let suppressed = std::mem::take(&mut self.suppressed);
+        if suppressed > 0 {
+            complain(format!("{suppressed} more such lines"));
         }
     }
 }
 
-/// A transcript that is being shown.
-struct Shown<'a> {
+/// Shows one transcript as the options ask.
+struct Viewer<'a> {
     arguments: &'a Arguments,
     notes: &'a mut Notes,
     is_paged: bool,
 }
 
-impl Shown<'_> {
+impl Viewer<'_> {
     fn show(&mut self, out: &mut Output) -> Result<(), Failure> {
         if self.arguments.follow {
-            follow::wait_for_begin(&self.arguments.target)?;
+            follow::wait_for_target(&self.arguments.target)?;
         }
-        let found = locate::find(&self.arguments.target).map_err(Failure::said)?;
+        let found = locate::find(&self.arguments.target).map_err(Failure::message)?;
         let source = match &found {
             Target::Transcript { files, is_all, current, agent } => {
                 if files.is_empty() && !self.arguments.follow {
-                    let advice = "the agent has not written one yet; --follow waits for it";
-                    return Err(Failure::Said(format!("there is no transcript {}: {advice}", shown(current))));
+                    return Err(Failure::Message(format!(
+                        "cannot read {}: the agent has not written a transcript yet\nhint: --follow waits for it",
+                        shown(current)
+                    )));
                 }
                 let opened =
                     if *is_all { Stream::open_all(files, current) } else { Stream::open(files.iter().cloned()) };
                 let stream = opened.map_err(|(path, error)| cannot_read(&path, &error))?;
-                Source { stream, path: current, agent, rollout: false }
+                OpenTranscript { stream, path: current, agent, is_rollout: false }
             }
             Target::Rollout { path, agent } if self.can_follow(path)? => {
                 return follow::show_rollout(self, path, agent, out);
@@ -282,13 +293,13 @@ impl Shown<'_> {
             Target::Rollout { .. } if self.arguments.tail == Some(0) => return Ok(()),
             Target::Rollout { path, agent } if self.is_one_pass() => return self.show_rollout(path, agent, out),
             Target::Rollout { path, agent } => {
-                Source { stream: self.spooled(path, agent)?, path, agent, rollout: true }
+                OpenTranscript { stream: self.spooled(path, agent)?, path, agent, is_rollout: true }
             }
         };
         if self.arguments.format == Format::Atif {
             return self.show_document(&source, out);
         }
-        if self.arguments.follow && !source.rollout {
+        if self.arguments.follow && !source.is_rollout {
             return follow::show(self, source.stream, source.path, out);
         }
         let mut records = self.arguments.records(self.is_paged);
@@ -296,25 +307,25 @@ impl Shown<'_> {
         finish(is_shown, &mut records, out)
     }
 
-    /// Whether a rollout is to be followed.
+    /// Whether to follow a rollout. A compressed rollout is complete, so it is only shown.
     fn can_follow(&self, path: &Path) -> Result<bool, Failure> {
         if !self.arguments.follow {
             return Ok(false);
         }
         let is_compressed = Input::open(path).map_err(|error| cannot_read(path, &error))?.is_compressed();
         if is_compressed {
-            complain(format!("{} is compressed, so nothing more comes to it; it is not followed", shown(path)));
+            complain(format!("{} is compressed and no longer grows; not following it", shown(path)));
         }
         Ok(!is_compressed)
     }
 
-    /// Whether a rollout's records can be shown as they are made. The last ones are known only at its end, and a document
-    /// needs two looks.
+    /// Whether a rollout's records can be shown during its conversion. `--tail` needs the end first, and a document needs two
+    /// passes.
     fn is_one_pass(&self) -> bool {
         self.arguments.format != Format::Atif && self.arguments.tail.is_none()
     }
 
-    /// Shows the records of a stream that are wanted.
+    /// Shows the selected records of a stream.
     fn show_stream(&mut self, stream: &Stream, records: &mut Records, out: &mut Output) -> Result<(), Failure> {
         let selection = self.arguments.selection();
         let start = selection.start_of_tail(stream)?.unwrap_or(Place::START);
@@ -324,63 +335,64 @@ impl Shown<'_> {
             && selection.window == Window::All;
         if is_copy {
             return stream.copy(start, out).map_err(|error| match error {
-                CopyError::Read(error) => Failure::said(error),
+                CopyError::Read(error) => Failure::message(error),
                 CopyError::Write(error) => Failure::Output(error),
             });
         }
-        let mut counted = Counted::new(selection);
+        let mut filter = Filter::new(selection);
         let mut lines = stream.lines_from(start);
         let mut tape = Tape::default();
-        while !counted.is_enough() {
+        while !filter.is_enough() {
             let Some(line) = lines.next_line()? else { break };
-            self.show_line(stream, line, &mut tape, &mut counted, records, out)?;
+            self.show_line(stream, line, &mut tape, &mut filter, records, out)?;
         }
-        self.note_nothing(&counted);
+        self.note_empty(&filter);
         Ok(())
     }
 
-    /// Shows a line of a stream if it is wanted.
+    /// Shows a line of a stream if it is selected.
     fn show_line(
         &mut self,
         stream: &Stream,
         line: Line<'_>,
         tape: &mut Tape,
-        counted: &mut Counted,
+        filter: &mut Filter,
         records: &mut Records,
         out: &mut Output,
     ) -> Result<(), Failure> {
         let path = stream.path(line.place.segment);
         if self.arguments.as_mngr && mngr_codex_core::json::string::has_line_end(line.text.bytes()) {
-            // mngr ends lines there too (Python's `str.splitlines`), and finds no record in the pieces.
-            self.notes
-                .add(|| format!("{}: byte {}: a line that mngr takes for several", shown(path), line.place.offset));
+            // mngr splits lines at these characters too (Python's `str.splitlines`) and finds no record in the parts.
+            self.notes.add(|| {
+                format!("{}: the line at byte {} is several lines for mngr; skipped", shown(path), line.place.offset)
+            });
             return Ok(());
         }
-        self.show_text(line.text, tape, counted, records, out).or_else(|passed_over| match passed_over {
-            PassedOver::Failure(failure) => Err(failure),
-            PassedOver::Malformed { .. } if line.is_torn => Ok(()),
-            PassedOver::Malformed { why, at } => {
+        self.show_text(line.text, tape, filter, records, out).or_else(|skipped| match skipped {
+            Skipped::Failure(failure) => Err(failure),
+            Skipped::Malformed { .. } if line.is_torn => Ok(()),
+            Skipped::Malformed { why, at } => {
                 self.note_malformed(path, line.place.offset, why, at);
                 Ok(())
             }
-            PassedOver::Retired => Err(retired(path, line.place.offset)),
-            PassedOver::NoObject => Err(Failure::Said(format!(
-                "{}: the line at byte {} is no JSON object; mngr does not read such a transcript",
+            Skipped::Retired => Err(retired(path, line.place.offset)),
+            Skipped::NoObject => Err(Failure::Message(format!(
+                "{}: the line at byte {} is not a JSON object, so mngr does not read this transcript",
                 shown(path),
                 line.place.offset
             ))),
         })
     }
 
-    /// Shows a record if it is wanted.
+    /// Shows a record if it is selected.
     fn show_text(
         &mut self,
         text: Text<'_>,
         tape: &mut Tape,
-        counted: &mut Counted,
+        filter: &mut Filter,
         records: &mut Records,
         out: &mut Output,
-    ) -> Result<(), PassedOver> {
+    ) -> Result<(), Skipped> {
         if text.bytes().trim_ascii().is_empty() {
             return Ok(());
         }
@@ -389,83 +401,83 @@ impl Shown<'_> {
             Err(malformed) => {
                 let is_other_json = || serde_json::from_slice::<serde::de::IgnoredAny>(text.bytes()).is_ok();
                 if self.arguments.as_mngr && malformed.why == NO_OBJECT && is_other_json() {
-                    return Err(PassedOver::NoObject);
+                    return Err(Skipped::NoObject);
                 }
-                return Err(PassedOver::Malformed { why: malformed.why, at: malformed.at });
+                return Err(Skipped::Malformed { why: malformed.why, at: malformed.at });
             }
         };
         if kind == RecordKind::Retired {
-            return Err(PassedOver::Retired);
+            return Err(Skipped::Retired);
         }
-        if counted.takes(kind) {
-            records.push(text, out).map_err(|error| PassedOver::Failure(Failure::Output(error)))?;
+        if filter.takes(kind) {
+            records.push(text, out).map_err(|error| Skipped::Failure(Failure::Output(error)))?;
         }
         Ok(())
     }
 
-    /// Shows the whole session as one document.
-    fn show_document(&mut self, source: &Source<'_>, out: &mut Output) -> Result<(), Failure> {
+    /// Shows the session as one ATIF document.
+    fn show_document(&mut self, source: &OpenTranscript<'_>, out: &mut Output) -> Result<(), Failure> {
         let form = if self.arguments.as_mngr { atif::Form::AsMngr } else { atif::Form::Compact };
         let explain = |error| match error {
             atif::AtifError::Write(error) => Failure::Output(error),
             _ if self.arguments.as_mngr => Failure::LeftToMngr,
-            error => Failure::said(error),
+            error => Failure::message(error),
         };
         let index = atif::check(&source.stream, form).map_err(explain)?;
         let built = atif::write(&source.stream, &index, &source.about(), form, out).map_err(explain)?;
         for warning in built.warnings {
             self.notes.add(|| warning);
         }
-        self.notes.untold += built.untold_warnings;
+        self.notes.suppressed += built.untold_warnings;
         Ok(())
     }
 
-    /// A rollout's whole transcript.
+    /// Converts a rollout completely and returns the stream of its transcript.
     fn spooled(&mut self, path: &Path, agent: &Agent) -> Result<Stream, Failure> {
         let input = Input::open(path).map_err(|error| cannot_read(path, &error))?;
         let mut progress = Progress::of(&input);
-        let spooled = spool(input, path, &options(agent), &mut |bytes| progress.tell(bytes));
+        let spooled = spool(input, path, &options(agent), &mut |bytes| progress.update(bytes));
         progress.end();
         let (stream, mut summary) = spooled.map_err(|error| cannot_convert(path, &error))?;
         self.note_malformed_lines(path, summary.take_malformed());
         Ok(stream)
     }
 
-    /// Shows a rollout's records as they are made.
+    /// Shows a rollout's records during its conversion.
     fn show_rollout(&mut self, path: &Path, agent: &Agent, out: &mut Output) -> Result<(), Failure> {
         let input = Input::open(path).map_err(|error| cannot_read(path, &error))?;
         let mut converted = LineByLine::new(input, &options(agent));
         let mut records = self.arguments.records(self.is_paged);
-        let mut counted = Counted::new(self.arguments.selection());
+        let mut filter = Filter::new(self.arguments.selection());
         let mut show_all = || {
-            while !counted.is_enough() {
+            while !filter.is_enough() {
                 let batch = converted.next_batch().map_err(|error| cannot_convert(path, &error))?;
                 let Some(batch) = batch else { break };
-                self.show_batch(&batch, &mut counted, &mut records, out)?;
+                self.show_batch(&batch, &mut filter, &mut records, out)?;
             }
             Ok(())
         };
         let is_shown = show_all();
-        self.note_nothing(&counted);
+        self.note_empty(&filter);
         self.note_malformed_lines(path, converted.take_malformed());
         finish(is_shown, &mut records, out)
     }
 
-    /// Shows those of some records that are wanted.
+    /// Shows the selected records of a batch.
     fn show_batch(
         &mut self,
         batch: &[u8],
-        counted: &mut Counted,
+        filter: &mut Filter,
         records: &mut Records,
         out: &mut Output,
     ) -> Result<(), Failure> {
         let mut lines = Lines::new(batch, usize::MAX);
         let mut tape = Tape::default();
-        while let Some(line) = lines.next_line().map_err(Failure::said)? {
-            match self.show_text(line.text, &mut tape, counted, records, out) {
-                Err(PassedOver::Failure(failure)) => return Err(failure),
-                // The converter writes none of the others.
-                _ if counted.is_enough() => break,
+        while let Some(line) = lines.next_line().map_err(Failure::message)? {
+            match self.show_text(line.text, &mut tape, filter, records, out) {
+                Err(Skipped::Failure(failure)) => return Err(failure),
+                // The converter writes neither malformed lines nor retired records.
+                _ if filter.is_enough() => break,
                 _ => {}
             }
         }
@@ -475,71 +487,73 @@ impl Shown<'_> {
     fn note_malformed(&mut self, path: &Path, offset: ByteOffset, why: &str, at: usize) {
         self.notes.add(|| {
             let why = if why == NO_OBJECT { String::new() } else { format!(": {why}") };
-            let what = format!("the line at byte {offset} is not a JSON object{why} (byte {at} of the line)");
-            format!("{}: {what}; left out", shown(path))
+            format!(
+                "{}: the line at byte {offset} is not a JSON object{why} (byte {at} of the line); skipped",
+                shown(path)
+            )
         });
     }
 
-    fn note_malformed_lines(&mut self, path: &Path, (lines, untold): (Vec<MalformedLine>, u64)) {
+    fn note_malformed_lines(&mut self, path: &Path, (lines, suppressed): (Vec<MalformedLine>, u64)) {
         for line in lines {
             self.note_malformed(path, line.offset, line.why, line.at);
         }
-        self.notes.untold += untold;
+        self.notes.suppressed += suppressed;
     }
 
-    /// Nothing on a screen could be a failure, and a filter that nothing passes is most often a mistake.
-    fn note_nothing(&mut self, counted: &Counted) {
-        if self.arguments.format == Format::Human && counted.taken == 0 && self.arguments.role.is_empty() {
-            self.notes.add(|| "nothing was said yet".to_owned());
+    /// Explains an empty output: it could look like a failure, and a role that matches nothing is usually a mistake.
+    fn note_empty(&mut self, filter: &Filter) {
+        if self.arguments.format == Format::Human && filter.taken == 0 && self.arguments.role.is_empty() {
+            self.notes.add(|| "this session has no messages yet".to_owned());
         }
-        if counted.seen > 0 && counted.taken == 0 && !self.arguments.role.is_empty() {
+        if filter.seen > 0 && filter.taken == 0 && !self.arguments.role.is_empty() {
             let names: Vec<_> = self.arguments.role.iter().map(|role| Role::from(*role).name()).collect();
-            self.notes.add(|| format!("no record is of role {}", names.join(" or ")));
+            self.notes.add(|| format!("no record has the role {}", names.join(" or ")));
         }
     }
 }
 
 /// Why a line is not shown.
-enum PassedOver {
+enum Skipped {
     Malformed { why: &'static str, at: usize },
     NoObject,
     Retired,
     Failure(Failure),
 }
 
-/// What is shown.
-struct Source<'a> {
+/// The transcript to show.
+struct OpenTranscript<'a> {
     stream: Stream,
-    /// The file that it grows in.
+    /// The file to which new records are appended.
     path: &'a Path,
     agent: &'a Agent,
-    rollout: bool,
+    is_rollout: bool,
 }
 
-impl Source<'_> {
-    /// What a document says of the agent. mngr knows its own agents; of others their file tells.
+impl OpenTranscript<'_> {
+    /// Describes the agent for a document: from mngr's data if it is an agent of mngr, else from the file name.
     fn about(&self) -> About {
         let stem = || self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let id = self.agent.id.clone().unwrap_or_else(stem);
-        let unknown = if self.rollout { "codex" } else { "unknown" };
+        let unknown = if self.is_rollout { "codex" } else { "unknown" };
         let agent_name = self.agent.kind.clone().unwrap_or_else(|| unknown.to_owned());
         About { agent_name, session_id: id.clone(), trajectory_id: id }
     }
 }
 
-/// The wanted records, counted.
-struct Counted {
+/// Selects records and counts them.
+struct Filter {
     selection: Selection,
     seen: u64,
     taken: u64,
 }
 
-impl Counted {
+impl Filter {
     fn new(selection: Selection) -> Self {
         Self { selection, seen: 0, taken: 0 }
     }
 
-    /// Whether the next record is wanted, which is of this kind.
+    /// Whether to show the next record, which is of this kind.
     fn takes(&mut self, kind: RecordKind) -> bool {
         self.seen += 1;
         let takes = !self.is_enough() && self.selection.takes(kind);
@@ -548,15 +562,15 @@ impl Counted {
     }
 
     fn is_enough(&self) -> bool {
-        matches!(self.selection.window, Window::Head(wanted) if self.taken >= wanted)
+        matches!(self.selection.window, Window::Head(limit) if self.taken >= limit)
     }
 }
 
-/// Writes what closes the records; where they end with an error, those that were made.
+/// Writes the end of the output, or after an error the records that were read before it.
 fn finish(is_shown: Result<(), Failure>, records: &mut Records, out: &mut Output) -> Result<(), Failure> {
     match is_shown {
         Ok(()) => Ok(records.finish(out)?),
-        Err(failure @ Failure::Said(_)) => {
+        Err(failure @ Failure::Message(_)) => {
             records.write(out)?;
             Err(failure)
         }
@@ -569,14 +583,17 @@ fn options(agent: &Agent) -> Options {
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> Failure {
-    Failure::Said(format!("cannot read {}: {error}", shown(path)))
+    Failure::Message(format!("cannot read {}: {error}", shown(path)))
 }
 
 fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
-    Failure::Said(format!("{}: {error}", shown(path)))
+    Failure::Message(format!("{}: {error}", shown(path)))
 }
 
 fn retired(path: &Path, offset: ByteOffset) -> Failure {
-    let advice = "the agent was made with an mngr before 0.3; its raw transcript is under logs/ in its state dir";
-    Failure::Said(format!("{}: the record at byte {offset} is of a form that is no longer read: {advice}", shown(path)))
+    Failure::Message(format!(
+        "{}: the record at byte {offset} has the format of mngr before 0.3, which is not supported\n\
+         hint: the raw transcript is under logs/ in the agent's state directory",
+        shown(path)
+    ))
 }

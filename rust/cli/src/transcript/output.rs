@@ -1,4 +1,4 @@
-//! Where output for people goes: to the terminal page by page, or to standard output as it is.
+//! The destination of human-readable output: a pager, or standard output.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,37 +10,37 @@ use signal_hook::consts::SIGPIPE;
 use crate::signals;
 use crate::streams::{self, StandardOutput};
 
-/// Used where `$PAGER` names none.
+/// The pager if `$PAGER` is not set.
 const PAGER: &str = "less";
 
-/// What `less` is told where `$LESS` does not: end at once if all fits on the screen, show colours, leave the text there
-/// (what git 2.47 tells it).
+/// The options for `less` if `$LESS` is not set: quit if the text fits on one screen, show colours, leave the text on the
+/// screen (the options that git 2.47 passes).
 const LESS: &str = "FRX";
 
-/// Where output goes.
+/// The destination of the output.
 pub enum Output {
     /// Standard output.
     Plain,
-    /// A pager, which shows it on standard output.
+    /// A pager that writes to standard output.
     Pager(Child),
 }
 
 impl Output {
-    /// A pager if a person is there to use one, and has not said otherwise with an empty `$PAGER` or `cat`.
-    pub fn for_people() -> Self {
+    /// Starts a pager, unless standard output is not a terminal or `$PAGER` is empty or `cat`.
+    pub fn paged() -> Self {
         let pager = env::var_os("PAGER").unwrap_or_else(|| OsString::from(PAGER));
-        let is_none = pager.is_empty() || pager == "cat";
-        if is_none || !io::stdout().is_terminal() || env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        let is_disabled = pager.is_empty() || pager == "cat";
+        if is_disabled || !io::stdout().is_terminal() || env::var_os("TERM").is_some_and(|term| term == "dumb") {
             return Self::Plain;
         }
         let mut command = Command::new("sh");
-        // The shell would say of a pager that is missing no more than its name, behind output that is lost.
+        // Without this check, a missing pager would lose the output.
         let script = r#"command -v "${1%% *}" >/dev/null || exec cat; eval "exec $1""#;
         command.args(["-c", script, "sh"]).arg(&pager).stdin(Stdio::piped());
         command.env("LESS", less_options(env::var_os("LESS")));
         match command.spawn() {
             Ok(child) => {
-                // Ctrl-C is the pager's: it stops its search, and neither of us.
+                // Ctrl-C is for the pager, which stops a search with it.
                 signals::leave_to_others(signal_hook::consts::SIGINT);
                 Self::Pager(child)
             }
@@ -48,7 +48,7 @@ impl Output {
         }
     }
 
-    /// Waits until the reader has seen all.
+    /// Waits until the pager exits.
     pub fn finish(self) {
         if let Self::Pager(mut child) = self {
             drop(child.stdin.take());
@@ -56,7 +56,7 @@ impl Output {
         }
     }
 
-    /// What is to be said of an error of writing; nothing where the reader wants no more.
+    /// Returns the message for a write error, or `None` if the user has quit the pager.
     pub fn explain(self, error: &io::Error) -> Option<String> {
         match self {
             Self::Pager(_) if error.kind() == ErrorKind::BrokenPipe => {
@@ -65,23 +65,23 @@ impl Output {
             }
             Self::Pager(_) => {
                 self.finish();
-                Some(format!("cannot write to the pager: {error}; --no-pager does without"))
+                Some(format!("cannot write to the pager: {error}\nhint: use --no-pager"))
             }
             Self::Plain => {
                 if error.kind() == ErrorKind::BrokenPipe {
                     signals::end_as_if_by(SIGPIPE);
                 }
-                Some(format!("cannot write standard output: {}", streams::explain(error)))
+                Some(format!("cannot write to standard output: {}", streams::explain(error)))
             }
         }
     }
 }
 
-/// What `less` is told: the user's own options, but colours are shown in any case.
+/// Returns the options for `less`: the user's own, and `-R` to show colours.
 fn less_options(own: Option<OsString>) -> OsString {
     match own {
         None => LESS.into(),
-        // In front, as some options take all that comes behind them.
+        // First, because some options consume the rest of the string.
         Some(own) => {
             let mut options = OsString::from("-R ");
             options.push(own);

@@ -1,95 +1,96 @@
-//! The forms in which records are written.
+//! Writes records in each output format.
 
 use std::io::{self, Write};
 
-use crate::human::{Human, Style};
 use mngr_codex_core::json::Text;
 use mngr_codex_core::json::dump::{dump, dump_indented};
 use mngr_codex_core::json::string::in_utf8;
 
-/// Bytes that are gathered before they are written.
-const ENOUGH: usize = 64 << 10;
+use crate::human::{Human, Style};
+
+/// The size in bytes at which the buffer is written.
+const BUFFER_SIZE: usize = 64 << 10;
 
 /// Writes records one after the other.
 pub struct Records {
-    form: Form,
-    gathered: Vec<u8>,
+    format: RecordFormat,
+    buffer: Vec<u8>,
     repaired: Vec<u8>,
     is_first: bool,
 }
 
-/// How each record looks.
-pub enum Form {
-    /// As people read it.
+/// The format of a record.
+pub enum RecordFormat {
+    /// Human-readable text.
     Human(Box<Human>),
-    /// The line as it stands.
+    /// The line, unchanged.
     Line,
     /// A line as Python's `json.dumps` writes it.
     PythonLine,
-    /// One of an array, a line each.
+    /// An element of an array, one per line.
     Element,
-    /// One of an array as Python's `json.dumps` writes it with `indent=2`.
+    /// An element of an array as Python's `json.dumps` writes it with `indent=2`.
     PythonElement,
 }
 
-impl Form {
-    /// The form for people.
+impl RecordFormat {
+    /// The human-readable format.
     pub fn human(style: Style) -> Self {
         Self::Human(Box::new(Human::new(style)))
     }
 }
 
 impl Records {
-    /// None written yet.
-    pub fn new(form: Form) -> Self {
-        Self { form, gathered: Vec::new(), repaired: Vec::new(), is_first: true }
+    /// Creates a writer for this format.
+    pub fn new(format: RecordFormat) -> Self {
+        Self { format, buffer: Vec::new(), repaired: Vec::new(), is_first: true }
     }
 
     /// Writes a record, which must be a JSON object.
     pub fn push(&mut self, record: Text<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let gathered = &mut self.gathered;
+        let buffer = &mut self.buffer;
         let line = in_utf8(record.bytes().trim_ascii(), &mut self.repaired);
-        match &mut self.form {
-            Form::Human(human) => human.record(record, gathered),
-            Form::Line => {
-                gathered.extend_from_slice(line);
-                gathered.push(b'\n');
+        match &mut self.format {
+            RecordFormat::Human(human) => human.record(record, buffer),
+            RecordFormat::Line => {
+                buffer.extend_from_slice(line);
+                buffer.push(b'\n');
             }
-            Form::PythonLine => {
+            RecordFormat::PythonLine => {
                 dump(line, false, &mut |piece| {
-                    gathered.extend_from_slice(piece);
+                    buffer.extend_from_slice(piece);
                     true
                 });
-                gathered.push(b'\n');
+                buffer.push(b'\n');
             }
-            Form::Element => {
-                gathered.extend_from_slice(if self.is_first { b"[\n" } else { b",\n" });
-                gathered.extend_from_slice(line);
+            RecordFormat::Element => {
+                buffer.extend_from_slice(if self.is_first { b"[\n" } else { b",\n" });
+                buffer.extend_from_slice(line);
             }
-            Form::PythonElement => {
-                gathered.extend_from_slice(if self.is_first { b"[\n  " } else { b",\n  " });
-                dump_indented(line, 1, gathered);
+            RecordFormat::PythonElement => {
+                buffer.extend_from_slice(if self.is_first { b"[\n  " } else { b",\n  " });
+                dump_indented(line, 1, buffer);
             }
         }
         self.is_first = false;
-        if self.gathered.len() >= ENOUGH { self.write(out) } else { Ok(()) }
+        if self.buffer.len() >= BUFFER_SIZE { self.write(out) } else { Ok(()) }
     }
 
-    /// Writes what was gathered.
+    /// Writes the buffered records.
     pub fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(&self.gathered)?;
-        self.gathered.clear();
-        self.gathered.shrink_to(4 * ENOUGH);
+        out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        self.buffer.shrink_to(4 * BUFFER_SIZE);
         Ok(())
     }
 
-    /// Writes what was gathered, and what closes the whole.
+    /// Writes the buffered records and the end of the output.
     pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        match &mut self.form {
-            Form::Human(human) => human.finish(&mut self.gathered),
-            Form::Line | Form::PythonLine => {}
-            Form::Element | Form::PythonElement => {
-                self.gathered.extend_from_slice(if self.is_first { b"[]\n" } else { b"\n]\n" });
+        match &mut self.format {
+            RecordFormat::Human(human) => human.finish(&mut self.buffer),
+            RecordFormat::Line | RecordFormat::PythonLine => {}
+            RecordFormat::Element | RecordFormat::PythonElement => {
+                self.buffer.extend_from_slice(if self.is_first { b"[]\n" } else { b"\n]\n" });
             }
         }
         self.write(out)
