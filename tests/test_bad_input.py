@@ -330,7 +330,7 @@ class TestFiles:
         folder.mkdir(0o555)
         path = folder / "common.jsonl"
         conversion = run_as_nobody(open_to_all, "convert", "-", "--output", path, stdin=turn().data)
-        failed(conversion, path, "ermission", f"unlike {folder}\n")
+        failed(conversion, path, "ermission", f"{folder} is not writable")
         assert files(folder) == {}
 
     def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
@@ -388,21 +388,21 @@ class TestFiles:
             restore_signals=False,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
         )
-        failed(conversion, output, f"{output} is as it was")
+        failed(conversion, output, f"{output} is unchanged")
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
     def test_what_is_said_of_the_output_after_a_failure(self, output: Path) -> None:
         data = zstd_frames.compress(turn().data)[:-1]
-        failed(run("convert", "-", "--output", output, stdin=data), f"{output} is as it was")
+        failed(run("convert", "-", "--output", output, stdin=data), f"{output} is unchanged")
         output.unlink()
-        failed(run("convert", "-", "--output", output, stdin=data), f"nothing was left at {output}")
+        failed(run("convert", "-", "--output", output, stdin=data), f"{output} was not created")
 
     def test_a_temporary_folder_that_is_missing(self, tmp_path: Path, output: Path) -> None:
         folder = tmp_path / "none"
         data = turn().call().data + Rollout().output(output="x" * 9 * MIB).data
         environment = {**os.environ, "TMPDIR": str(folder)}
         conversion = run("convert", "-", "--output", output, stdin=data, env=environment)
-        failed(conversion, f"temporary folder {folder}:", "TMPDIR=", f"{output} is as it was")
+        failed(conversion, f"temporary folder {folder}:", "TMPDIR=", f"{output} is unchanged")
         assert f"cannot write {output}" not in conversion.stderr
 
     def test_messages_are_one_line_each(self) -> None:

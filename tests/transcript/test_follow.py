@@ -177,7 +177,7 @@ def test_a_transcript_that_is_written_anew(state: State) -> None:
         other.write_text(f"{HEADER}\n{step('another')}\n")
         os.replace(other, state.transcript)
         assert followed.message() == "another"
-        assert "written anew" in followed.tells()
+        assert "was rewritten" in followed.tells()
         followed.end()
 
 
@@ -186,7 +186,7 @@ def test_a_transcript_that_is_cut_and_written_anew_with_less(state: State) -> No
         assert followed.message() == "third"
         state.write(HEADER, step("new"))
         assert followed.message() == "new"
-        assert "written anew" in followed.tells()
+        assert "was rewritten" in followed.tells()
         state.append(step("more"))
         assert followed.message() == "more"
         followed.end()
@@ -270,7 +270,7 @@ def test_a_rollout_that_is_replaced_by_another_session(tmp_path: Path) -> None:
         for in_place, lines in zip([None, True], expected, strict=True):
             if in_place:
                 rollout.write_bytes(other.read_bytes())
-                assert "written anew" in followed.tells()
+                assert "was rewritten" in followed.tells()
             assert json.loads(followed.says())["type"] == "header"
             assert [followed.says().encode() for _ in lines] == lines
         followed.end()

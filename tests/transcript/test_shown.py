@@ -155,7 +155,7 @@ class TestChoice:
     def test_nothing_for_people_is_told(self, state: State) -> None:
         state.write(HEADER)
         done = run("transcript", "fix-it")
-        assert (done.status, done.stdout) == (0, b"") and "nothing was said yet" in done.stderr
+        assert (done.status, done.stdout) == (0, b"") and "this session has no messages yet" in done.stderr
         assert run("transcript", "fix-it", "--format", "json").stderr == ""
 
     def test_rotated_parts_come_first(self, state: State) -> None:
