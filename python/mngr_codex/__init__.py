@@ -1,22 +1,22 @@
-"""Read what the OpenAI Codex CLI writes, as mngr's common transcript.
+"""Read the session files of the OpenAI Codex CLI as mngr's common transcript.
 
-:func:`convert` writes the transcript of a rollout to a file, :func:`iter_records` gives its records one at a time::
+:func:`convert` writes the transcript of a rollout to a file, :func:`iter_records` yields its records one by one::
 
     summary = convert("rollout.jsonl", "transcript.jsonl")
     for record in iter_records("rollout.jsonl.zst"):
         print(record["type"])
 
-:func:`tail` gives the last records of a rollout, a transcript or an agent, at once at any size::
+:func:`tail` returns the last records of a rollout, a transcript or an agent, quickly at any size::
 
     for record in tail("transcript.jsonl", 3):
         print(record.get("message"))
 
-:func:`follow` brings the transcripts of an agent that is at work up to date, :func:`marker` tells whether it is::
+:func:`follow` updates the transcripts of a running agent, :func:`marker` returns whether it is working::
 
     follow(state_dir)
     print(marker(state_dir).state)
 
-Needs nothing of mngr.
+Works without mngr.
 """
 
 from __future__ import annotations
@@ -56,48 +56,48 @@ __all__ = [
 
 
 def iter_records(source: str | PathLike[str]) -> Iterator[dict[str, Any]]:
-    """Go over the common transcript of a Codex rollout, one record at a time.
+    """Iterate over the common transcript of a Codex rollout.
 
-    The rollout is converted as it is read, in memory that does not grow with it.
+    Converts the rollout while reading it, in memory that does not grow with its size.
 
     Args:
-        source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (told by its content).
+        source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (detected by content).
 
     Yields:
-        The records: the header, then steps and observations, as mngr's schema has them. Integers of any size are
-        exact.
+        The records in mngr's schema: the header, then steps and observations. Integers of any size are exact.
 
     Raises:
-        OSError: ``source`` cannot be read (``FileNotFoundError``, ``PermissionError``, ``IsADirectoryError``).
-        ValueError: A line is longer than 1 GiB, or the compressed file is damaged; the message has the path and the
+        OSError: If ``source`` cannot be read (``FileNotFoundError``, ``PermissionError``, ``IsADirectoryError``).
+        ValueError: If a line is longer than 1 GiB or the compressed file is damaged; the message has the path and the
             byte offset.
     """
-    # Opened here and not at the first record, so that a wrong path is told where the call stands.
+    # Opening the file here, and not at the first record, raises a wrong path at the call.
     return _parsed(RecordBatches(source))
 
 
 def tail(path: str | PathLike[str], n: int) -> list[dict[str, Any]]:
-    """Give the last records of a transcript.
+    """Return the last records of a transcript.
 
-    A common transcript is read from its end, so this takes as long for 1 GB as for 1 MB; a rollout is converted whole::
+    Reads a common transcript from its end, so 1 GB takes as long as 1 MB. Converts a rollout completely::
 
         last = tail(os.environ["MNGR_AGENT_STATE_DIR"], 1)
 
     Args:
-        path: A common transcript, an agent's state dir (with the parts that mngr has rotated away), or a rollout,
-            ``.jsonl`` or ``.jsonl.zst``; told by the content.
-        n: How many records, 0 or more; all of them where there are fewer. The header is one. They are held in memory.
+        path: A common transcript, an agent's state directory (including the parts that mngr has rotated), or a rollout,
+            ``.jsonl`` or ``.jsonl.zst``; detected by content.
+        n: The number of records, 0 or more. The header counts as one. The records are kept in memory.
 
     Returns:
-        The records, in their order. Lines that are no JSON object are none, as one that is still being written.
+        The records in file order; all of them if there are fewer than ``n``. Lines that are not JSON objects, such as a
+        line that is still being written, are skipped.
 
     Raises:
-        OSError: ``path``, or the agent's transcript, cannot be read (``FileNotFoundError``, ``PermissionError``).
-        ValueError: ``n`` is below 0; ``path`` is none of these; a line is longer than 1 GiB, or the compressed file is
-            damaged. The message has the path, and the byte offset where there is one.
+        OSError: If ``path``, or the agent's transcript, cannot be read (``FileNotFoundError``, ``PermissionError``).
+        ValueError: If ``n`` is negative, ``path`` is none of these, a line is longer than 1 GiB, or the compressed file is
+            damaged. The message has the path and, if known, the byte offset.
     """
     if n < 0:
-        raise ValueError(f"{n} records cannot be had; 0 or more can")
+        raise ValueError(f"n must not be negative: {n}")
     return list(_parsed([last_records(path, n)]))
 
 
@@ -109,8 +109,8 @@ def _parsed(batches: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for batch in batches:
         is_beyond_64_bits = may_exceed_64_bits(batch)
         for line in filter(None, batch.split(b"\n")):
-            # orjson makes a float of an integer beyond 64 bits, and refuses a surrogate without its partner, which
-            # codex keeps in tool arguments.
+            # orjson turns an integer of more than 64 bits into a float. It also rejects unpaired surrogates, which Codex
+            # keeps in tool arguments.
             if is_beyond_64_bits and may_exceed_64_bits(line):
                 yield json.loads(line)
                 continue

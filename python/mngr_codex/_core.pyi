@@ -1,4 +1,4 @@
-"""The native part of mngr_codex; use it through :mod:`mngr_codex`."""
+"""The native module of mngr_codex. Import its names from :mod:`mngr_codex`."""
 
 from collections.abc import Iterator
 from os import PathLike
@@ -22,36 +22,36 @@ __version__: Final[str]
 
 @final
 class ConversionSummary:
-    """What came of a conversion. Two are equal where all of their counts are."""
+    """The counts of a conversion. Compares equal if all counts are equal."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     @property
     def lines(self) -> int:
-        """Whole lines read, blank ones too."""
+        """Complete lines read, including blank lines."""
     @property
     def records(self) -> int:
-        """Records written, the header too."""
+        """Records written, including the header."""
     @property
     def malformed(self) -> int:
-        """Lines that are not a JSON object, and so were left out."""
+        """Lines that were skipped because they are not JSON objects."""
     @property
     def partial_line(self) -> tuple[int, int] | None:
-        """Where the unfinished line behind the last newline starts and how many bytes it has; None if there is none."""
+        """The offset and the length, in bytes, of an unfinished line at the end; None if the last line is complete."""
     @property
     def skipped(self) -> dict[str, int]:
-        """How many lines of each kind made no record, such as ``{"event_msg/task_started": 2}``."""
+        """The number of lines that produce no record, by kind: ``{"event_msg/task_started": 2}``."""
 
 @final
 class RecordBatches(Iterator[bytes]):
-    """The records of a rollout as JSON lines, some hundred at a time.
+    """Iterates over the records of a rollout as JSON lines, in batches of some hundred.
 
     Args:
-        source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (told by its content).
+        source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (detected by content).
 
     Raises:
-        OSError: ``source`` cannot be read (``FileNotFoundError``, ``PermissionError``, ``IsADirectoryError``).
-        ValueError: while iterating, a line is longer than 1 GiB or the compressed file is damaged; the message has
+        OSError: If ``source`` cannot be read (``FileNotFoundError``, ``PermissionError``, ``IsADirectoryError``).
+        ValueError: While iterating, if a line is longer than 1 GiB or the compressed file is damaged; the message has
             the path and the byte offset.
     """
 
@@ -60,19 +60,19 @@ class RecordBatches(Iterator[bytes]):
     def __next__(self) -> bytes: ...
 
 def last_records(path: str | PathLike[str], n: int) -> bytes:
-    """The last ``n`` records of what stands at ``path``, as JSON lines; :func:`mngr_codex.tail` parses them.
+    """Returns the last ``n`` records at ``path`` as JSON lines; :func:`mngr_codex.tail` parses them.
 
-    Other threads run meanwhile, and Ctrl-C works while a rollout is converted.
+    Releases the GIL. Ctrl-C works while a rollout is converted.
 
     Raises:
-        OSError: It cannot be read (``FileNotFoundError``, ``PermissionError``).
-        ValueError: It is no transcript, rollout or state dir; a line is longer than 1 GiB, or the compressed file is
-            damaged.
-        OverflowError: ``n`` is below 0.
+        OSError: If ``path`` cannot be read (``FileNotFoundError``, ``PermissionError``).
+        ValueError: If ``path`` is not a transcript, a rollout or a state directory, a line is longer than 1 GiB, or the
+            compressed file is damaged.
+        OverflowError: If ``n`` is negative.
     """
 
 def may_exceed_64_bits(json: bytes) -> bool:
-    """Whether JSON may hold an integer beyond 64 bits; ``False`` is sure."""
+    """Whether the JSON text may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not."""
 
 def convert(
     source: str | PathLike[str],
@@ -83,83 +83,82 @@ def convert(
 ) -> ConversionSummary:
     """Convert a Codex rollout to mngr's common transcript (ATIF v1.7, one record a line).
 
-    The output appears when it is whole, or not at all; an output that is there is replaced. Other threads run
-    meanwhile, and Ctrl-C works.
+    Creates or replaces ``output`` atomically, once the transcript is complete. Releases the GIL; Ctrl-C works.
 
     Args:
-        source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (told by its content).
-        output: Where the transcript is to stand.
-        agent_id: The agent whose transcript this is; seeds the id of the header.
-        partial: The rollout may still grow: hold back the last step until its token counts are known.
+        source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (detected by content).
+        output: The path of the transcript.
+        agent_id: The agent's id, from which the header's id is derived.
+        partial: Whether the rollout may still grow. If so, the last step is held back until its token counts are known.
 
     Returns:
-        The counts, as the command's last line tells them.
+        The counts that the command ``mngr-codex convert`` prints.
 
     Raises:
-        OSError: ``source`` cannot be read or ``output`` cannot be written (``FileNotFoundError``,
-            ``PermissionError``, ``IsADirectoryError``, or ``OSError`` with the system's number, such as a full disk).
-        ValueError: A line is longer than 1 GiB, the compressed file is damaged, or ``output`` is ``source``; the
-            message has the path, and the byte offset where there is one.
+        OSError: If ``source`` cannot be read or ``output`` cannot be written (``FileNotFoundError``,
+            ``PermissionError``, ``IsADirectoryError``, or ``OSError`` with another ``errno``, such as ``ENOSPC``).
+        ValueError: If a line is longer than 1 GiB, the compressed file is damaged, or ``output`` is ``source``. The
+            message has the path and, if known, the byte offset.
     """
 
 @final
 class FollowSummary:
-    """What a pass added to an agent's transcripts. Two are equal where both counts are."""
+    """The bytes that a pass added to an agent's transcripts. Compares equal if both counts are equal."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     @property
     def raw_bytes(self) -> int:
-        """Bytes that the raw transcript grew by; 0 if there was nothing new."""
+        """Bytes added to the raw transcript; 0 if the rollouts had no new lines."""
     @property
     def common_bytes(self) -> int:
-        """Bytes that the common transcript grew by; can be 0 while the raw one grew, if a step is held back."""
+        """Bytes added to the common transcript; can be 0 if the raw transcript grew but a step is held back."""
 
 def follow(state_dir: str | PathLike[str], *, final: bool = False) -> FollowSummary:
-    """Bring an agent's transcripts and its marker up to what its rollouts hold now.
+    """Update an agent's transcripts and its marker from its rollouts.
 
-    One pass, as ``mngr-codex watch --once`` makes it, also beside a watcher that runs. A pass that was ended in any
-    way is completed by the next one::
+    Makes one pass, like ``mngr-codex watch --once``. This is safe while a watcher runs, and a later pass completes one
+    that was interrupted::
 
         added = follow(os.environ["MNGR_AGENT_STATE_DIR"])
         if added.common_bytes:
-            print("there is something new")
+            print("new records")
 
-    Other threads run meanwhile. Ctrl-C works between two steps: each copies 8 MiB or one line, but where a file is not
-    what it was, all that must be compared line by line is compared in one step.
+    Releases the GIL. Ctrl-C works between two steps, each of which copies 8 MiB or one line. A file that has been replaced
+    is compared line by line in a single step.
 
     Args:
-        state_dir: The agent's state dir. The transcripts are made in it, where they are missing.
-        final: Nothing more will come, as when the agent is destroyed: hold back no step whose token counts are unknown.
+        state_dir: The agent's state directory. Missing transcripts are created in it.
+        final: Whether the rollouts are complete, as when the agent is destroyed. If so, no step is held back.
 
     Returns:
-        How many bytes were added.
+        The number of bytes added.
 
     Raises:
-        OSError: ``state_dir`` is not there or no folder (``FileNotFoundError``, ``NotADirectoryError``), or a file
-            cannot be read or written (``PermissionError``, or ``OSError`` with the system's number, such as a full
-            disk). A rollout that cannot be opened is none: it is left for the next pass, and the agent's log says so.
-        TimeoutError: Another process has followed this agent, or has had its marker's lock, for ten seconds.
+        OSError: If ``state_dir`` is missing or not a directory (``FileNotFoundError``, ``NotADirectoryError``), or a file
+            cannot be read or written (``PermissionError``, or ``OSError`` with another ``errno``, such as ``ENOSPC``). A
+            rollout that cannot be opened raises nothing: it is logged and left for the next pass.
+        TimeoutError: If another process follows this agent, or holds its lifecycle lock, for ten seconds.
     """
 
 @final
 class MarkerState:
-    """Whether an agent is at work, and what told so. Two are equal where all that they say is."""
+    """Whether an agent is running, with the evidence. Compares equal if all attributes are equal."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     @property
     def state(self) -> Literal["RUNNING", "WAITING"]:
-        """``RUNNING`` while a turn of the root or of a subagent goes on."""
+        """``RUNNING`` while a turn of the root or of a subagent is open, otherwise ``WAITING``."""
     @property
     def is_marker_there(self) -> bool:
-        """Whether the file ``active`` is there; differs from ``state`` only where a hook was killed, until the next."""
+        """Whether the file ``active`` exists. Differs from ``state`` only after a hook was killed, until the next hook."""
     @property
     def is_permission_awaited(self) -> bool:
         """Whether Codex waits for an approval."""
     @property
     def session_id(self) -> str | None:
-        """The id of the root's session; None before any hook has named one."""
+        """The id of the root's session; None before the first hook."""
     @property
     def root(self) -> MarkerTurn | None:
         """The root's latest turn; None if none is known."""
@@ -169,7 +168,7 @@ class MarkerState:
 
 @final
 class MarkerTurn:
-    """The latest turn of the root or of a subagent. Two are equal where all that they say is."""
+    """The latest turn of the root or of a subagent. Compares equal if all attributes are equal."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -181,36 +180,36 @@ class MarkerTurn:
         """The turn's id, a UUID of version 7."""
     @property
     def phase(self) -> Literal["open", "stopped", "over"]:
-        """``open``: goes on. ``stopped``: would end, unless a hook blocks that. ``over``: has ended."""
+        """``open``: running. ``stopped``: ended, unless another hook blocks the end. ``over``: ended."""
     @property
     def since(self) -> str | None:
-        """Since when it is so: UTC to the millisecond, such as ``2026-11-22T07:11:33.397Z``."""
+        """The start of the phase, in UTC with milliseconds: ``2026-11-22T07:11:33.397Z``."""
     @property
     def evidence(self) -> str | None:
-        """What told so, for people, such as ``a hook says that it was prompted``."""
+        """Why the turn is in this phase, as an English phrase."""
     @property
     def transcript_path(self) -> str | None:
-        """The path of the thread's rollout, as the hooks name it; None if none has."""
+        """The path of the thread's rollout, from the hooks; None if no hook has named it."""
     @property
     def is_transcript_there(self) -> bool:
-        """Whether that rollout is there, compressed or not; True also where it cannot be known."""
+        """Whether the rollout exists, compressed or not. True if this cannot be determined."""
 
 def marker(state_dir: str | PathLike[str]) -> MarkerState:
-    """Read whether an agent is at work, as ``mngr-codex marker show`` tells.
+    """Read whether an agent is running, like ``mngr-codex marker show``.
 
-    Locks nothing, waits for nobody and writes nothing. What hooks did not tell is not looked for in the rollouts:
-    :func:`follow` does that::
+    Takes no lock and writes nothing. The state includes the rollouts' evidence only up to the last pass; call
+    :func:`follow` first to update it::
 
         if marker(state_dir).state == "WAITING":
-            print("it is your turn")
+            print("Codex is waiting for you")
 
     Args:
-        state_dir: The agent's state dir.
+        state_dir: The agent's state directory.
 
     Returns:
-        What ``marker show --json`` prints, as attributes of the same names.
+        The values that ``marker show --json`` prints, as attributes of the same names.
 
     Raises:
-        OSError: ``state_dir`` is not there or no folder (``FileNotFoundError``, ``NotADirectoryError``), or what it
-            holds cannot be read (``PermissionError``).
+        OSError: If ``state_dir`` is missing or not a directory (``FileNotFoundError``, ``NotADirectoryError``), or its
+            files cannot be read (``PermissionError``).
     """

@@ -1,4 +1,4 @@
-//! The module `mngr_codex._core`: the core's functions for Python, types and errors mapped, no logic.
+//! The Python module `mngr_codex._core`: maps types and errors of the core, and contains no logic.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
-/// What came of a conversion. Two are equal where all of their counts are.
+/// The counts of a conversion. Compares equal if all counts are equal.
 #[pyclass(frozen, eq, module = "mngr_codex")]
 #[derive(PartialEq)]
 struct ConversionSummary {
@@ -34,31 +34,31 @@ struct ConversionSummary {
 
 #[pymethods]
 impl ConversionSummary {
-    /// Whole lines read, blank ones too.
+    /// Complete lines read, including blank lines.
     #[getter]
     fn lines(&self) -> u64 {
         self.summary.lines
     }
 
-    /// Records written, the header too.
+    /// Records written, including the header.
     #[getter]
     fn records(&self) -> u64 {
         self.summary.records
     }
 
-    /// Lines that are not a JSON object, and so were left out.
+    /// Lines that were skipped because they are not JSON objects.
     #[getter]
     fn malformed(&self) -> u64 {
         self.summary.malformed
     }
 
-    /// Where the unfinished line behind the last newline starts and how many bytes it has; None if there is none.
+    /// The offset and the length, in bytes, of an unfinished line at the end; None if the last line is complete.
     #[getter]
     fn partial_line(&self) -> Option<(u64, u64)> {
         self.summary.partial_line.map(|(offset, length)| (offset.0, length))
     }
 
-    /// How many lines of each kind made no record, such as ``{"event_msg/task_started": 2}``.
+    /// The number of lines that produce no record, by kind: ``{"event_msg/task_started": 2}``.
     #[getter]
     fn skipped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
@@ -75,23 +75,22 @@ impl ConversionSummary {
 
 /// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, one record a line).
 ///
-/// The output appears when it is whole, or not at all; an output that is there is replaced. Other threads run
-/// meanwhile, and Ctrl-C works.
+/// Creates or replaces ``output`` atomically, once the transcript is complete. Releases the GIL; Ctrl-C works.
 ///
 /// Args:
-///     source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (told by its content).
-///     output: Where the transcript is to stand.
-///     `agent_id`: The agent whose transcript this is; seeds the id of the header.
-///     partial: The rollout may still grow: hold back the last step until its token counts are known.
+///     source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (detected by content).
+///     output: The path of the transcript.
+///     `agent_id`: The agent's id, from which the header's id is derived.
+///     partial: Whether the rollout may still grow. If so, the last step is held back until its token counts are known.
 ///
 /// Returns:
-///     The counts, as the command's last line tells them.
+///     The counts that the command ``mngr-codex convert`` prints.
 ///
 /// Raises:
-///     `OSError`: ``source`` cannot be read or ``output`` cannot be written (`FileNotFoundError`, `PermissionError`,
-///         `IsADirectoryError`, or `OSError` with the system's number, such as a full disk).
-///     `ValueError`: A line is longer than 1 GiB, the compressed file is damaged, or ``output`` is ``source``; the
-///         message has the path, and the byte offset where there is one.
+///     `OSError`: If ``source`` cannot be read or ``output`` cannot be written (`FileNotFoundError`, `PermissionError`,
+///         `IsADirectoryError`, or `OSError` with another ``errno``, such as ``ENOSPC``).
+///     `ValueError`: If a line is longer than 1 GiB, the compressed file is damaged, or ``output`` is ``source``. The
+///         message has the path and, if known, the byte offset.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the paths for this call")]
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough over lifetimes")]
@@ -109,13 +108,13 @@ fn convert(
     let result = py.detach(|| {
         let input = Input::open(&source).map_err(|error| system_error(&error, &source))?;
         if is_same_file(&source, &output) {
-            let why = format!("{} is the input; name another file for the output", output.display());
+            let why = format!("cannot write {}: it is the input", output.display());
             return Err(PyValueError::new_err(why));
         }
         let cannot_write = |error: io::Error| system_error(&error, &output);
         let mut file = AtomicFile::create(&output).map_err(cannot_write)?;
         let summary = convert_input(input, &mut file, &options, &mut |_| {
-            // Ctrl-C is an exception of Python's, which only Python can raise.
+            // Ctrl-C raises an exception, which only the interpreter can do.
             Python::attach(|py| py.check_signals()).map_err(|error| interrupted = Some(error)).is_ok()
         });
         let summary = summary.map_err(|error| conversion_error(&error, &source, &output))?;
@@ -128,11 +127,11 @@ fn convert(
     }
 }
 
-/// The records of the rollout at `source`, one batch of JSON lines after the other.
+/// Iterates over the records of a rollout as batches of JSON lines.
 #[pyclass(frozen, module = "mngr_codex._core")]
 struct RecordBatches {
     source: PathBuf,
-    /// Taken by one thread at a time, without the GIL.
+    /// Used by one thread at a time, without the GIL.
     lines: Mutex<LineByLine<Input>>,
 }
 
@@ -152,7 +151,7 @@ impl RecordBatches {
         loop {
             let batch = py.detach(|| self.lines.lock().unwrap_or_else(PoisonError::into_inner).next_batch());
             let batch = batch.map_err(|error| conversion_error(&error, &self.source, &self.source))?;
-            // Ctrl-C comes between two batches; a batch of lines that make no record is no reason to end.
+            // Ctrl-C works between two batches. An empty batch is not the end: its lines produced no record.
             py.check_signals()?;
             match batch {
                 Some(records) if records.is_empty() => {}
@@ -162,15 +161,15 @@ impl RecordBatches {
     }
 }
 
-/// The last records of what stands at a path, as JSON lines.
+/// Returns the last records at a path as JSON lines.
 ///
 /// Args:
-///     path: A common transcript, a rollout, or an agent's state dir.
-///     n: How many records; all where there are fewer.
+///     path: A common transcript, a rollout, or an agent's state directory.
+///     n: The number of records; all of them if there are fewer.
 ///
 /// Raises:
-///     `OSError`: It cannot be read (`FileNotFoundError`, `PermissionError`).
-///     `ValueError`: It is none of these, or cannot be converted.
+///     `OSError`: If ``path`` cannot be read (`FileNotFoundError`, `PermissionError`).
+///     `ValueError`: If ``path`` is none of these or cannot be converted.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the path for this call")]
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough over lifetimes")]
@@ -189,13 +188,13 @@ fn last_records(py: Python<'_>, path: PathBuf, n: u64) -> PyResult<Bound<'_, PyB
     }
 }
 
-/// Whether JSON may hold an integer beyond 64 bits.
+/// Whether the JSON text may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not.
 #[pyfunction]
 fn may_exceed_64_bits(json: &[u8]) -> bool {
     mngr_codex_core::json::number::may_exceed_64_bits(json)
 }
 
-/// What a pass added to the transcripts. Two are equal where both counts are.
+/// The bytes that a pass added to an agent's transcripts. Compares equal if both counts are equal.
 #[pyclass(frozen, eq, module = "mngr_codex")]
 #[derive(PartialEq)]
 struct FollowSummary {
@@ -204,13 +203,13 @@ struct FollowSummary {
 
 #[pymethods]
 impl FollowSummary {
-    /// Bytes that the raw transcript grew by.
+    /// Bytes added to the raw transcript.
     #[getter]
     fn raw_bytes(&self) -> u64 {
         self.followed.raw_bytes
     }
 
-    /// Bytes that the common transcript grew by.
+    /// Bytes added to the common transcript.
     #[getter]
     fn common_bytes(&self) -> u64 {
         self.followed.common_bytes
@@ -222,21 +221,21 @@ impl FollowSummary {
     }
 }
 
-/// Bring the transcripts and the marker of an agent up to what its rollouts hold now, as ``mngr-codex watch --once`` does.
+/// Update an agent's transcripts and its marker from its rollouts, like ``mngr-codex watch --once``.
 ///
-/// Other threads run meanwhile, and Ctrl-C ends it between two steps; a pass that was ended is completed by the next one.
+/// Releases the GIL. Ctrl-C works between two steps, and a later pass completes one that was interrupted.
 ///
 /// Args:
-///     `state_dir`: The agent's state dir.
-///     final: Nothing more will come: hold no record back.
+///     `state_dir`: The agent's state directory.
+///     final: Whether the rollouts are complete. If so, no step is held back.
 ///
 /// Returns:
-///     How many bytes were added.
+///     The number of bytes added.
 ///
 /// Raises:
-///     `OSError`: There is no such folder (`FileNotFoundError`, `NotADirectoryError`), or a file cannot be read or
-///         written (`PermissionError`, or `OSError` with the system's number, such as a full disk).
-///     `TimeoutError`: Another process has been following this agent, or had its marker's lock, for ten seconds.
+///     `OSError`: If ``state_dir`` is missing or not a directory (`FileNotFoundError`, `NotADirectoryError`), or a file
+///         cannot be read or written (`PermissionError`, or `OSError` with another ``errno``, such as ``ENOSPC``).
+///     `TimeoutError`: If another process follows this agent, or holds its lifecycle lock, for ten seconds.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the path for this call")]
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough over lifetimes")]
@@ -244,12 +243,12 @@ impl FollowSummary {
 fn follow(py: Python<'_>, state_dir: PathBuf, r#final: bool) -> PyResult<FollowSummary> {
     let mut interrupted = None;
     let result = py.detach(|| {
-        let mut goes_on = || {
+        let mut should_continue = || {
             // As in `convert`.
             Python::attach(|py| py.check_signals()).map_err(|error| interrupted = Some(error)).is_ok()
         };
         let mut watcher = Watcher::new(open_state_dir(&state_dir)?);
-        let followed = watcher.once_while(r#final, LOCK_TIMEOUT, &mut goes_on);
+        let followed = watcher.once_while(r#final, LOCK_TIMEOUT, &mut should_continue);
         followed.map_err(|error| watch_error(error, &state_dir))
     });
     match interrupted {
@@ -258,7 +257,7 @@ fn follow(py: Python<'_>, state_dir: PathBuf, r#final: bool) -> PyResult<FollowS
     }
 }
 
-/// Whether an agent is at work, and what told so. Two are equal where all that they say is.
+/// Whether an agent is running, with the evidence. Compares equal if all attributes are equal.
 #[pyclass(frozen, eq, module = "mngr_codex")]
 #[derive(PartialEq)]
 struct MarkerState {
@@ -273,7 +272,7 @@ impl MarkerState {
         self.report.state
     }
 
-    /// Whether the file ``active`` is there.
+    /// Whether the file ``active`` exists.
     #[getter]
     fn is_marker_there(&self) -> bool {
         self.report.is_marker_there
@@ -310,7 +309,7 @@ impl MarkerState {
     }
 }
 
-/// The latest turn of the root or of a subagent. Two are equal where all that they say is.
+/// The latest turn of the root or of a subagent. Compares equal if all attributes are equal.
 #[pyclass(frozen, eq, module = "mngr_codex")]
 #[derive(PartialEq)]
 struct MarkerTurn {
@@ -337,13 +336,13 @@ impl MarkerTurn {
         self.turn.phase
     }
 
-    /// Since when it is so, in ISO 8601.
+    /// The start of the phase, in ISO 8601.
     #[getter]
     fn since(&self) -> Option<&str> {
         self.turn.since.as_deref()
     }
 
-    /// What told so, for people.
+    /// Why the turn is in this phase, as an English phrase.
     #[getter]
     fn evidence(&self) -> Option<&str> {
         self.turn.evidence.as_deref()
@@ -355,7 +354,7 @@ impl MarkerTurn {
         self.turn.transcript_path.as_deref()
     }
 
-    /// Whether that is there, compressed or not.
+    /// Whether the rollout exists, compressed or not.
     #[getter]
     fn is_transcript_there(&self) -> bool {
         self.turn.is_transcript_there
@@ -367,14 +366,14 @@ impl MarkerTurn {
     }
 }
 
-/// Whether an agent is at work, as ``mngr-codex marker show`` tells. Locks nothing, waits for nobody, writes nothing.
+/// Read whether an agent is running, like ``mngr-codex marker show``. Takes no lock and writes nothing.
 ///
 /// Args:
-///     `state_dir`: The agent's state dir.
+///     `state_dir`: The agent's state directory.
 ///
 /// Raises:
-///     `OSError`: There is no such folder (`FileNotFoundError`, `NotADirectoryError`), or it cannot be read
-///         (`PermissionError`).
+///     `OSError`: If ``state_dir`` is missing or not a directory (`FileNotFoundError`, `NotADirectoryError`), or cannot
+///         be read (`PermissionError`).
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the path for this call")]
 #[pyo3(name = "marker")]
@@ -386,7 +385,7 @@ fn read_marker(py: Python<'_>, state_dir: PathBuf) -> PyResult<MarkerState> {
     })
 }
 
-/// The state dir, which must be a folder.
+/// Checks that the path is a directory.
 fn open_state_dir(path: &Path) -> PyResult<StateDir> {
     let metadata = path.metadata().map_err(|error| system_error(&error, path))?;
     if !metadata.is_dir() {
@@ -421,27 +420,27 @@ fn marker_error(error: MarkerError, state_dir: &Path) -> PyErr {
     }
 }
 
-/// Of a state dir that has gone meanwhile.
+/// Returns the exception for a state directory that was removed during the call.
 fn missing(path: &Path) -> PyErr {
     system_error(&io::Error::from_raw_os_error(NO_SUCH_FILE), path)
 }
 
-/// Of records that cannot be kept until they may be written.
+/// Returns the exception for held-back records that cannot be stored.
 fn waiting_error(error: &io::Error) -> PyErr {
-    let doing = "records that must wait cannot be kept in the temporary folder (TMPDIR names another one): ";
+    let doing = "cannot store held-back records in the temporary folder (set TMPDIR to use another one): ";
     system_error_while(doing, error, &temporary_folder())
 }
 
-/// The exception that Python raises for an error of the system, with the path.
+/// Returns the exception that Python itself would raise for this I/O error, with the path.
 fn system_error(error: &io::Error, path: &Path) -> PyErr {
     system_error_while("", error, path)
 }
 
-/// As [`system_error`], where it is not plain what was being done.
+/// Like [`system_error`], with the operation in the message.
 fn system_error_while(doing: &str, error: &io::Error, path: &Path) -> PyErr {
     let errno = error.raw_os_error().or((error.kind() == io::ErrorKind::IsADirectory).then_some(IS_A_DIRECTORY));
     match errno {
-        // `OSError` itself chooses `FileNotFoundError`, `PermissionError` and the like by the number.
+        // `OSError` chooses its subclass, such as `FileNotFoundError`, by the number.
         Some(errno) => {
             let described = io::Error::from_raw_os_error(errno).to_string();
             let message = described.split(" (os error").next().unwrap_or(&described);
