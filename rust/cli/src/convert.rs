@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(summary) => {
             let mut notes = Vec::new();
             for line in &summary.malformed_lines {
-                let why = if line.why == NO_OBJECT { String::new() } else { format!(": {}", line.why) };
+                let why = if line.reason == NO_OBJECT { String::new() } else { format!(": {}", line.reason) };
                 notes.push(format!(
                     "{}: the line at byte {} is not a JSON object{why} (byte {} of the line); skipped",
                     name(&arguments.input),

@@ -4,9 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use mngr_codex_core::convert::one_shot::LineByLine;
 use mngr_codex_core::convert::{
-    ConvertError, End, Options, OutputError, Summary, convert as convert_input, temporary_folder,
+    BatchConverter, ConvertError, End, Options, OutputError, Summary, convert as convert_input, temporary_folder,
 };
 use mngr_codex_core::files::atomic_write::AtomicFile;
 use mngr_codex_core::files::lock::LockError;
@@ -132,7 +131,7 @@ fn convert(
 struct RecordBatches {
     source: PathBuf,
     /// Used by one thread at a time, without the GIL.
-    lines: Mutex<LineByLine<Input>>,
+    lines: Mutex<BatchConverter<Input>>,
 }
 
 #[pymethods]
@@ -140,7 +139,7 @@ impl RecordBatches {
     #[new]
     fn new(source: PathBuf) -> PyResult<Self> {
         let input = Input::open(&source).map_err(|error| system_error(&error, &source))?;
-        Ok(Self { source, lines: Mutex::new(LineByLine::new(input, &Options::default())) })
+        Ok(Self { source, lines: Mutex::new(BatchConverter::new(input, &Options::default())) })
     }
 
     fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use mngr_codex_core::convert::one_shot::AsItGrows;
+use mngr_codex_core::convert::IncrementalConverter;
 use mngr_codex_core::json::Tape;
 use mngr_codex_core::rollout::lines::Lines;
 use mngr_codex_core::transcript::locate::{self, Agent, shown};
@@ -91,11 +91,11 @@ pub fn show_rollout(viewer: &mut Viewer<'_>, path: &Path, agent: &Agent, out: &m
     let opened = File::open(path).and_then(|file| Growing::from_start(file, path.to_owned()));
     let mut growing = opened.map_err(|error| cannot_read(path, &error))?;
     let mut records = viewer.arguments.records(viewer.is_paged);
-    let mut converted = AsItGrows::new(&options(agent));
+    let mut converted = IncrementalConverter::new(&options(agent));
     let mut filter = Filter::new(of_new_records(viewer));
     let mut last = Last::new(viewer.arguments.tail);
     follow(viewer, &mut growing, |viewer, growing| {
-        let mut take = |viewer: &mut Viewer<'_>, converted: &mut AsItGrows, last: &mut Option<Last>| {
+        let mut take = |viewer: &mut Viewer<'_>, converted: &mut IncrementalConverter, last: &mut Option<Last>| {
             let batch = converted.take_records().map_err(|error| cannot_convert(path, &error))?;
             viewer.note_malformed_lines(path, converted.take_malformed());
             match last {
@@ -106,7 +106,7 @@ pub fn show_rollout(viewer: &mut Viewer<'_>, path: &Path, agent: &Agent, out: &m
         let is_read = growing.read(&mut |event| match event {
             Event::Rewritten => {
                 take(viewer, &mut converted, &mut last)?;
-                converted = AsItGrows::new(&options(agent));
+                converted = IncrementalConverter::new(&options(agent));
                 rewritten(path);
                 Ok(())
             }

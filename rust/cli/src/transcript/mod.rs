@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, ValueEnum};
-use mngr_codex_core::convert::one_shot::LineByLine;
-use mngr_codex_core::convert::{ConvertError, MalformedLine, Options};
+use mngr_codex_core::convert::{BatchConverter, ConvertError, MalformedLine, Options};
 use mngr_codex_core::json::{NO_OBJECT, Tape, Text};
 use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::input::Input;
@@ -446,7 +445,7 @@ impl Viewer<'_> {
     /// Shows a rollout's records during its conversion.
     fn show_rollout(&mut self, path: &Path, agent: &Agent, out: &mut Output) -> Result<(), Failure> {
         let input = Input::open(path).map_err(|error| cannot_read(path, &error))?;
-        let mut converted = LineByLine::new(input, &options(agent));
+        let mut converted = BatchConverter::new(input, &options(agent));
         let mut records = self.arguments.records(self.is_paged);
         let mut filter = Filter::new(self.arguments.selection());
         let mut show_all = || {
@@ -496,7 +495,7 @@ impl Viewer<'_> {
 
     fn note_malformed_lines(&mut self, path: &Path, (lines, suppressed): (Vec<MalformedLine>, u64)) {
         for line in lines {
-            self.note_malformed(path, line.offset, line.why, line.at);
+            self.note_malformed(path, line.offset, line.reason, line.at);
         }
         self.notes.suppressed += suppressed;
     }

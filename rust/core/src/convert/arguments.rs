@@ -1,4 +1,4 @@
-//! The arguments of calls: a JSON object, or the raw text where they are none.
+//! The arguments of a call: a JSON object, or the raw text if they are not an object.
 
 use crate::json::dump::{compact_unescaped, compacted, dump};
 use crate::json::number::has_unreadable_integer;
@@ -7,52 +7,54 @@ use crate::json::{Key, Shapes, Tape, Text, Value, scan_alike, string};
 use crate::rollout::envelope::member;
 use crate::rollout::ids::Name;
 
-use super::attribution::MOST_TEXT;
+use super::attribution::MAX_PROGRAM_TEXT;
 use super::content::{push_dumped, trim_python_start};
 use super::record::Push;
 
-/// Arguments nested deeper than this stay text: readers of records (orjson, Python's json) give up at about 1,000.
-pub const MOST_DEPTH: usize = 200;
+/// The deepest nesting of arguments that is written as JSON. Deeper ones stay text, because readers of records (orjson,
+/// Python's `json`) fail at about 1,000 levels.
+pub const MAX_DEPTH: usize = 200;
 
-/// What a call was called with.
+/// The arguments of a call.
 #[derive(Default)]
 pub struct Invocation {
-    /// The invocation as text, decoded; what ids hash and programs are searched in. Padded behind `length` bytes.
+    /// The arguments as decoded text, for event ids and for finding commands in programs. Padding follows after
+    /// `length` bytes.
     decoded: Vec<u8>,
     length: usize,
     /// Whether the text is known to be ASCII.
     is_ascii: bool,
-    /// The values of an object, for what is read from it.
+    /// The values of the object, if the text is one.
     tape: Tape,
-    /// What such objects looked like so far.
+    /// The forms of earlier objects, for the scanner.
     shapes: Shapes,
-    form: Form,
+    form: ArgumentsForm,
 }
 
-/// How arguments are written.
+/// The form in which arguments are written.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Form {
+enum ArgumentsForm {
     /// `{}`
     #[default]
     None,
-    /// The decoded text is an object.
+    /// The decoded text, which is an object.
     Object,
     /// The text, under `_raw`.
     Raw,
 }
 
 impl Invocation {
-    /// Reads the value under `arguments` or `input`; none counts as an empty text.
+    /// Reads the value of `arguments` or `input`. A missing value counts as empty text.
     pub fn read(&mut self, text: Text<'_>, value: Option<&Value>) {
         self.decoded.clear();
         match value {
             None => {}
-            Some(value) if value.kind == Kind::String && value.raw(text).len() > MOST_TEXT => {
+            Some(value) if value.kind == Kind::String && value.raw(text).len() > MAX_PROGRAM_TEXT => {
                 for stretch in string::stretches(value.raw(text)) {
                     string::decode(stretch, &mut self.decoded);
-                    // Of what is no object no more is looked at.
+                    // If the text is not an object, only its beginning is needed.
                     let first = trim_python_start(&self.decoded).first();
-                    if self.decoded.len() > MOST_TEXT && first.is_some_and(|first| *first != b'{') {
+                    if self.decoded.len() > MAX_PROGRAM_TEXT && first.is_some_and(|first| *first != b'{') {
                         break;
                     }
                 }
@@ -76,8 +78,9 @@ impl Invocation {
         self.settle(is_text, is_object);
     }
 
-    /// Reads what a call calls with that is neither a `function_call` nor a `custom_tool_call`: its arguments, which
-    /// are given, or all members that are neither framing nor `image`.
+    /// Reads the arguments of a call that is neither a `function_call` nor a `custom_tool_call`.
+    ///
+    /// Returns the single member that holds them. If there is none, reads all members except framing and `image`.
     pub fn read_other_call<'t>(
         &mut self,
         text: Text<'_>,
@@ -117,29 +120,29 @@ impl Invocation {
         self.settle(false, true);
     }
 
-    /// Decides how the arguments are written.
+    /// Decides in which form the arguments are written.
     fn settle(&mut self, is_text: bool, is_object: bool) {
         self.length = self.decoded.len();
         self.form = if is_text && trim_python_start(&self.decoded).is_empty() {
-            Form::None
+            ArgumentsForm::None
         } else if (is_text || is_object) && self.decoded.trim_ascii_start().first() == Some(&b'{') {
             let scanned = scan_alike(Text::pad(&mut self.decoded), 0, &mut self.shapes, &mut self.tape);
             let is_readable = scanned.is_ok()
-                && self.tape.depth() <= MOST_DEPTH
+                && self.tape.depth() <= MAX_DEPTH
                 && !has_unreadable_integer(&self.decoded[..self.length]);
-            if is_readable { Form::Object } else { Form::Raw }
+            if is_readable { ArgumentsForm::Object } else { ArgumentsForm::Raw }
         } else {
-            Form::Raw
+            ArgumentsForm::Raw
         };
     }
 
-    /// The invocation as text; of one that is no object and longer than programs are looked into, the beginning.
+    /// Returns the arguments as text. If they are not an object, text beyond [`MAX_PROGRAM_TEXT`] may be missing.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.decoded[..self.length]
     }
 
-    /// The first `limit` characters of the text as an event id hashes them.
+    /// Returns the first `limit` characters of the text, as hashed by an event id.
     pub fn hashed<'a>(&'a self, limit: usize, buffer: &'a mut Vec<u8>) -> &'a [u8] {
         let text = self.text();
         if self.is_ascii || text.is_empty() {
@@ -150,16 +153,16 @@ impl Invocation {
         buffer
     }
 
-    /// The invocation as a value, where it is an object, and the text that it stands in.
+    /// Returns the arguments as a value and the text that contains it, if they are an object.
     #[must_use]
     pub fn object(&self) -> Option<(Text<'_>, &Value)> {
-        (self.form == Form::Object).then(|| (Text::new(&self.decoded, self.length), self.tape.root()))
+        (self.form == ArgumentsForm::Object).then(|| (Text::new(&self.decoded, self.length), self.tape.root()))
     }
 
-    /// The value under `cell_id`, as text.
+    /// Returns the member `cell_id` as text.
     #[must_use]
-    pub fn cell_id(&mut self) -> Option<Name> {
-        if self.form != Form::Object {
+    pub fn cell_id(&self) -> Option<Name> {
+        if self.form != ArgumentsForm::Object {
             return None;
         }
         let text = Text::new(&self.decoded, self.length);
@@ -168,11 +171,12 @@ impl Invocation {
             .then(|| Name::new(value.raw(text), value.content.has_escape()))
     }
 
-    /// Appends the arguments object. `value` is what was read; its text is quoted as it stands where it is one.
-    pub fn push(&mut self, text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
+    /// Appends the arguments as an object. `value` is the value that they were read from, if any; a string is quoted
+    /// unchanged.
+    pub fn push(&self, text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
         match self.form {
-            Form::None => out.push(b"{}"),
-            Form::Object => {
+            ArgumentsForm::None => out.push(b"{}"),
+            ArgumentsForm::Object => {
                 let may_have_specials = value.is_none_or(|value| value.content.has_unicode_escape());
                 if self.tape.has_blank() || may_have_specials {
                     let mut escaped = Vec::new();
@@ -185,7 +189,7 @@ impl Invocation {
                     out.push(&self.decoded[..self.length]);
                 }
             }
-            Form::Raw => {
+            ArgumentsForm::Raw => {
                 out.push(b"{\"_raw\":\"");
                 match value {
                     Some(value) if value.kind == Kind::String => out.push(value.raw(text)),
@@ -202,7 +206,8 @@ impl Invocation {
     }
 }
 
-/// The one member that holds what a call calls with. An `action` does so where it stands alone.
+/// Returns the single member that holds the arguments of a call. A member `action` counts only if no other member
+/// describes the call.
 #[must_use]
 pub fn arguments_of_other_call<'t>(
     text: Text<'_>,
@@ -218,7 +223,7 @@ pub fn arguments_of_other_call<'t>(
     })
 }
 
-/// Whether a member says nothing of what is called: framing, the `image` that was made, a place left empty.
+/// Returns whether a member does not describe the call: framing, the generated `image`, or a `null`.
 #[must_use]
 pub fn is_skipped(value: &Value, name: &[u8], image: Option<&Value>) -> bool {
     is_framing(value, name)
@@ -226,14 +231,14 @@ pub fn is_skipped(value: &Value, name: &[u8], image: Option<&Value>) -> bool {
         || (value.kind == Kind::Null && matches!(value.key, Key::Arguments | Key::Input | Key::Action))
 }
 
-/// Whether a member of a response item only frames what it says.
+/// Returns whether a member of a response item is framing.
 #[must_use]
 pub fn is_framing(value: &Value, name: &[u8]) -> bool {
-    matches!(value.key, Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name) || is_codexs_own(name)
+    matches!(value.key, Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name) || is_internal_metadata(name)
 }
 
-/// Whether a member of this name is codex's own remark.
-fn is_codexs_own(name: &[u8]) -> bool {
+/// Returns whether a member has one of the names that Codex uses for internal metadata.
+fn is_internal_metadata(name: &[u8]) -> bool {
     let mut decoded = Vec::new();
     let name = if name.contains(&b'\\') {
         string::decode(name, &mut decoded);

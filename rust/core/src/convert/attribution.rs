@@ -1,8 +1,8 @@
-//! Which call a command belongs to: codex does not say, so it is read from time.
+//! Finds the call that a command belongs to. Codex does not record it, so it is derived from times.
 //!
-//! A command belongs to the call whose program was running when it started: from the call's line to its output's, or,
-//! where the output says that the program goes on in a cell, to the end of the `wait` that collects the cell. Times
-//! are milliseconds since 1970, as lines and commands give them.
+//! A command belongs to the call whose program was running when the command started. A program runs from the line of
+//! its call to the line of its output. If the output reports that the program continues in a cell, it runs until the
+//! output of the `wait` that collects the cell. Times are milliseconds since 1970, as in lines and commands.
 
 use std::collections::VecDeque;
 
@@ -13,42 +13,43 @@ use crate::rollout::{
     ids::{CallId, Name, TurnId},
 };
 
-use super::call_marks::CallMarks;
+use super::call_filter::CallFilter;
 
-/// Programs that are remembered. A command that started before all of them goes to the oldest that can own it.
-const MOST_PROGRAMS: usize = 192;
+/// The number of programs that are remembered. A command that started before all of them belongs to the oldest that can
+/// own it.
+const MAX_PROGRAMS: usize = 192;
 
-/// Programs are forgotten, as above, when their ids come to more than this many bytes.
-const MOST_ID_BYTES: usize = 16 << 10;
+/// The total size of the remembered programs' ids, in bytes. Programs are forgotten beyond it.
+const MAX_ID_BYTES: usize = 16 << 10;
 
-/// The longest id of a cell, and of the call that waits for it, that is remembered, in bytes.
-const LONGEST_CELL_ID: usize = 64;
+/// The longest id of a cell, or of a call that waits for one, that is remembered, in bytes.
+const MAX_CELL_ID_BYTES: usize = 64;
 
-/// Bytes of program text that are remembered, newest first.
-pub const MOST_TEXT: usize = 1 << 20;
+/// The number of bytes of program text that are remembered. The oldest are dropped first.
+pub const MAX_PROGRAM_TEXT: usize = 1 << 20;
 
-/// Cells, and waits for cells, that are remembered.
-const MOST_CELLS: usize = 32;
+/// The number of cells, and of waits for cells, that are remembered.
+const MAX_CELLS: usize = 32;
 
-/// How a command's call was found, the words of `attribution` in a record.
+/// The rule that attributed a command to its call; a record's `attribution`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// One program ran when the command started.
+    /// Exactly one program was running when the command started.
     RunningProgram,
-    /// Several ran, and one names the command in its text.
+    /// Several were running, and exactly one contains the command in its text.
     NamedInProgram,
-    /// Several are left; the latest that was called in the command's own turn.
+    /// Several candidates remain: the latest that was called in the command's own turn.
     LatestRunningProgramInTurn,
-    /// Several are left; the latest.
+    /// Several candidates remain: the latest.
     LatestRunningProgram,
-    /// None ran; the nearest call before it in its own turn.
+    /// None was running: the nearest earlier call in the command's own turn.
     NearestPrecedingCallInTurn,
-    /// None ran; the nearest call before it.
+    /// None was running: the nearest earlier call.
     NearestPrecedingCall,
 }
 
 impl Rule {
-    /// As it stands in a record.
+    /// Returns the rule's name in a record.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -62,22 +63,22 @@ impl Rule {
     }
 }
 
-/// Whether a tool starts commands.
+/// Returns whether a tool starts commands.
 #[must_use]
 pub fn starts_commands(tool: &[u8]) -> bool {
     matches!(tool, b"exec" | b"exec_command" | b"shell" | b"shell_command" | b"local_shell")
 }
 
-/// A call that ran a program.
+/// A call that runs a program.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Program {
     call: CallId,
     turn: TurnId,
-    /// Whether its call's own output has come, or can come no more.
+    /// Whether the call's own output has been read, or can no longer follow.
     is_settled: bool,
-    /// Where its text starts among all program texts of the input, and its length in bytes.
+    /// The position of its text among all program texts of the input, and its length, in bytes.
     text: (u64, u64),
-    /// Where its call's line starts.
+    /// The offset of its call's line.
     line: ByteOffset,
 }
 
@@ -87,16 +88,16 @@ impl Program {
     }
 }
 
-/// When a program ran, both ends included.
+/// The time during which a program ran, both ends included.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct Span {
-    /// When its call was written; the end of time where that line had no timestamp, so nothing started after it.
+    /// The time of its call; [`NEVER`] if that line had no timestamp, so that no command started after it.
     started: i64,
-    /// When it ended; the end of time while it runs.
+    /// The time of its end; [`NEVER`] while it runs.
     finished: i64,
 }
 
-/// A time that never comes.
+/// A time after all others.
 const NEVER: i64 = i64::MAX;
 
 impl Span {
@@ -104,125 +105,127 @@ impl Span {
         Self { started: started.unwrap_or(NEVER), finished: NEVER }
     }
 
-    fn began_by(self, time: i64) -> bool {
+    fn started_by(self, time: i64) -> bool {
         self.started <= time && self.started != NEVER
     }
 
-    fn holds(self, time: i64) -> bool {
-        self.began_by(time) && time <= self.finished
+    fn contains(self, time: i64) -> bool {
+        self.started_by(time) && time <= self.finished
     }
 }
 
-/// A call found for a command.
+/// The call that a command belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The call.
     pub call: CallId,
-    /// How it was found.
+    /// The rule that found it.
     pub rule: Rule,
-    /// Whether its output has come, or can come no more: the command's record need not wait for it.
+    /// Whether its output has been read, or can no longer follow: the command's record need not wait for it.
     pub is_settled: bool,
 }
 
-/// Gives the program text of an earlier call's line again; needed only behind a restored state.
+/// Reads program texts of earlier lines again. This is needed only after a state was restored.
 pub trait Reread {
-    /// Appends the decoded program text of the call whose line starts at `line`, or leaves `text` as it is when it
-    /// cannot be had.
+    /// Appends the decoded program text of the call whose line starts at `line`. Leaves `text` unchanged if it cannot
+    /// be read.
     fn program_text(&mut self, line: ByteOffset, text: &mut Vec<u8>);
 }
 
-/// The programs seen so far, as far as a later command can belong to them.
+/// The programs that later commands can belong to.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Programs {
-    /// In the order of their calls. The three queues go in step: what is looked through often stands close together.
+    /// The programs in the order of their calls. `spans` and `filter` have the same order. They are separate because
+    /// they are searched often.
     calls: VecDeque<Program>,
     spans: VecDeque<Span>,
-    marks: CallMarks,
-    /// Bytes of their ids.
+    filter: CallFilter,
+    /// The total size of the programs' ids, in bytes.
     id_bytes: usize,
-    /// Calls whose program goes on in a cell, by the cell.
+    /// Cells, and the calls whose programs continue in them.
     cells: VecDeque<(Name, CallId)>,
-    /// Cells that calls of `wait` collect.
+    /// Calls of `wait`, and the cells that they collect.
     waits: VecDeque<(CallId, Name)>,
-    wait_marks: CallMarks,
-    /// Bytes of all program texts so far.
+    wait_filter: CallFilter,
+    /// The total length of all program texts so far, in bytes.
     text_end: u64,
-    /// Texts up to `text_end`. Not part of a saved state: they are read again when needed.
+    /// The latest texts, up to `text_end`. They are not saved with the state: after it is restored, they are read again
+    /// when needed.
     #[serde(skip)]
     texts: Vec<u8>,
 }
 
 impl Programs {
-    /// Takes in the call of a program.
-    pub fn called(&mut self, call: CallId, started: Option<i64>, turn: &TurnId, text: &[u8], line: ByteOffset) {
+    /// Adds a call that runs a program.
+    pub fn add_call(&mut self, call: CallId, started: Option<i64>, turn: &TurnId, text: &[u8], line: ByteOffset) {
         let text_start = self.text_end;
         self.keep_text(text);
         let text = (text_start, text.len() as u64);
         let mut program = Program { call, turn: turn.clone(), is_settled: false, text, line };
         self.id_bytes += program.id_bytes();
-        if let Some(place) = self.place(&program.call) {
-            // A call id that comes again keeps its first place, and an output seen is seen.
-            self.id_bytes -= self.calls[place].id_bytes();
-            program.is_settled = self.calls[place].is_settled;
-            self.calls[place] = program;
-            self.spans[place] = Span::from(started);
+        if let Some(position) = self.position(&program.call) {
+            // A repeated call id keeps its position, and its output still counts as read.
+            self.id_bytes -= self.calls[position].id_bytes();
+            program.is_settled = self.calls[position].is_settled;
+            self.calls[position] = program;
+            self.spans[position] = Span::from(started);
         } else {
-            self.marks.push(&program.call);
+            self.filter.push(&program.call);
             self.calls.push_back(program);
             self.spans.push_back(Span::from(started));
         }
-        while self.calls.len() > MOST_PROGRAMS || self.id_bytes > MOST_ID_BYTES {
+        while self.calls.len() > MAX_PROGRAMS || self.id_bytes > MAX_ID_BYTES {
             self.forget_one();
         }
     }
 
-    /// Takes in a call that waits for a cell.
-    pub fn waits_for(&mut self, call: CallId, cell: Name) {
-        if self.wait_marks.may_hold(&call) {
+    /// Adds a call that waits for a cell.
+    pub fn add_wait(&mut self, call: CallId, cell: Name) {
+        if self.wait_filter.may_contain(&call) {
             self.waits.retain(|(known, _)| *known != call);
         }
-        remember(&mut self.waits, (call, cell));
-        self.wait_marks = self.waits.iter().map(|(call, _)| call).collect();
+        push_bounded(&mut self.waits, (call, cell));
+        self.wait_filter = self.waits.iter().map(|(call, _)| call).collect();
     }
 
-    /// Takes in a call's output: the program has ended, unless the output says that it goes on in `cell`.
-    pub fn answered(&mut self, call: &CallId, at: Option<i64>, cell: Option<Name>) {
+    /// Adds a call's output. It ends the program, unless the program continues in `cell`.
+    pub fn add_output(&mut self, call: &CallId, at: Option<i64>, cell: Option<Name>) {
         let finished = at.unwrap_or(NEVER);
-        let goes_on = cell.is_some();
-        if let Some(place) = self.place(call) {
-            self.calls[place].is_settled = true;
+        let continues = cell.is_some();
+        if let Some(position) = self.position(call) {
+            self.calls[position].is_settled = true;
             match cell {
-                None => self.spans[place].finished = finished,
+                None => self.spans[position].finished = finished,
                 Some(cell) => {
                     self.cells.retain(|(known, _)| *known != cell);
-                    remember(&mut self.cells, (cell, call.clone()));
+                    push_bounded(&mut self.cells, (cell, call.clone()));
                 }
             }
         }
-        if goes_on {
+        if continues {
             return;
         }
-        if !self.wait_marks.may_hold(call) {
+        if !self.wait_filter.may_contain(call) {
             return;
         }
         let collected = self.waits.iter().rfind(|(known, _)| known == call).map(|(_, cell)| cell);
-        if let Some(place) = self.cells.iter().position(|(cell, _)| Some(cell) == collected)
-            && let Some((_, owner)) = self.cells.remove(place)
-            && let Some(place) = self.place(&owner)
+        if let Some(position) = self.cells.iter().position(|(cell, _)| Some(cell) == collected)
+            && let Some((_, owner)) = self.cells.remove(position)
+            && let Some(position) = self.position(&owner)
         {
-            self.spans[place].finished = finished;
+            self.spans[position].finished = finished;
         }
     }
 
-    /// Says that the turn is over: calls that have no output by now get none that commands should wait for.
+    /// Ends the turn: commands no longer wait for outputs that have not been read by now.
     pub fn settle_all(&mut self) {
         for program in &mut self.calls {
             program.is_settled = true;
         }
     }
 
-    /// The call that a command belongs to, which started at `started` in `turn`; `command` appends its line, decoded,
-    /// to `buffer` where it must be known.
+    /// Returns the call that a command belongs to. The command started at `started` in `turn`. `command` appends its
+    /// decoded command line to `buffer`; it is called only if the line is needed.
     pub fn owner(
         &self,
         started: i64,
@@ -231,119 +234,119 @@ impl Programs {
         turn: &TurnId,
         reread: &mut dyn Reread,
     ) -> Option<Owner> {
-        let found = |place: usize, rule| {
-            let program = &self.calls[place];
+        let found = |position: usize, rule| {
+            let program = &self.calls[position];
             Some(Owner { call: program.call.clone(), rule, is_settled: program.is_settled })
         };
-        let in_turn = |place: &usize| !turn.0.is_empty() && self.calls[*place].turn == *turn;
-        let mut running = self.places(|span| span.holds(started));
+        let in_turn = |position: &usize| !turn.0.is_empty() && self.calls[*position].turn == *turn;
+        let mut running = self.positions(|span| span.contains(started));
         match (running.next(), running.next()) {
             (Some(only), None) => return found(only, Rule::RunningProgram),
             (None, _) => {
-                let mut before = self.places(|span| span.began_by(started));
+                let mut before = self.positions(|span| span.started_by(started));
                 let latest = before.clone().next_back();
                 return match before.rfind(in_turn) {
-                    Some(place) => found(place, Rule::NearestPrecedingCallInTurn),
+                    Some(position) => found(position, Rule::NearestPrecedingCallInTurn),
                     None => found(latest?, Rule::NearestPrecedingCall),
                 };
             }
             _ => {}
         }
-        let running: Vec<usize> = self.places(|span| span.holds(started)).collect();
+        let running: Vec<usize> = self.positions(|span| span.contains(started)).collect();
         command(buffer);
         let command = &buffer[..];
-        let wanted = Wanted::new(command);
-        let naming: Vec<usize> =
-            running.iter().copied().filter(|place| self.names(&self.calls[*place], &wanted, reread)).collect();
-        if let [place] = naming[..] {
-            return found(place, Rule::NamedInProgram);
+        let wanted = CommandPattern::new(command);
+        let mentioning: Vec<usize> =
+            running.iter().copied().filter(|position| self.mentions(&self.calls[*position], &wanted, reread)).collect();
+        if let [position] = mentioning[..] {
+            return found(position, Rule::NamedInProgram);
         }
-        let candidates = if naming.is_empty() { running } else { naming };
-        match candidates.iter().rfind(|place| in_turn(place)) {
-            Some(place) => found(*place, Rule::LatestRunningProgramInTurn),
+        let candidates = if mentioning.is_empty() { running } else { mentioning };
+        match candidates.iter().rfind(|position| in_turn(position)) {
+            Some(position) => found(*position, Rule::LatestRunningProgramInTurn),
             None => found(*candidates.last()?, Rule::LatestRunningProgram),
         }
     }
 
-    /// The places of the programs whose span fits.
-    fn places(&self, fits: impl Fn(Span) -> bool + Clone) -> impl DoubleEndedIterator<Item = usize> + Clone {
-        self.spans.iter().enumerate().filter(move |(_, span)| fits(**span)).map(|(place, _)| place)
+    /// Returns the positions of the programs whose span `fits`.
+    fn positions(&self, fits: impl Fn(Span) -> bool + Clone) -> impl DoubleEndedIterator<Item = usize> + Clone {
+        self.spans.iter().enumerate().filter(move |(_, span)| fits(**span)).map(|(position, _)| position)
     }
 
-    /// The place of a call's program.
-    fn place(&self, call: &CallId) -> Option<usize> {
-        if self.marks.may_hold(call) { self.calls.iter().rposition(|program| program.call == *call) } else { None }
+    /// Returns the position of a call's program.
+    fn position(&self, call: &CallId) -> Option<usize> {
+        if self.filter.may_contain(call) { self.calls.iter().rposition(|program| program.call == *call) } else { None }
     }
 
-    /// Whether the program's text spells the command out, as it is or escaped for JSON.
-    fn names(&self, program: &Program, command: &Wanted<'_>, reread: &mut dyn Reread) -> bool {
+    /// Returns whether the program's text contains the command, verbatim or escaped for JSON.
+    fn mentions(&self, program: &Program, command: &CommandPattern<'_>, reread: &mut dyn Reread) -> bool {
         let (start, length) = program.text;
-        if self.text_end - start > MOST_TEXT as u64 {
+        if self.text_end - start > MAX_PROGRAM_TEXT as u64 {
             return false;
         }
         let kept_from = self.text_end - self.texts.len() as u64;
-        let mut again = Vec::new();
+        let mut reread_text = Vec::new();
         let text = if let Some(from) = start.checked_sub(kept_from).and_then(|from| usize::try_from(from).ok()) {
             &self.texts[from..from + usize::try_from(length).unwrap_or(0)]
         } else {
-            reread.program_text(program.line, &mut again);
-            &again
+            reread.program_text(program.line, &mut reread_text);
+            &reread_text
         };
-        command.is_in(text)
+        command.is_contained_in(text)
     }
 
-    /// Forgets the oldest program that has ended, or the oldest.
+    /// Forgets the oldest program that has ended, or the oldest of all if none has.
     fn forget_one(&mut self) {
-        let has_ended = |place: &usize| self.spans[*place].finished != NEVER && self.calls[*place].is_settled;
-        let place = (0..self.calls.len()).find(has_ended).unwrap_or(0);
-        if let Some(program) = self.calls.remove(place) {
+        let has_ended = |position: &usize| self.spans[*position].finished != NEVER && self.calls[*position].is_settled;
+        let position = (0..self.calls.len()).find(has_ended).unwrap_or(0);
+        if let Some(program) = self.calls.remove(position) {
             self.id_bytes -= program.id_bytes();
         }
-        self.spans.remove(place);
-        self.marks.remove(place);
+        self.spans.remove(position);
+        self.filter.remove(position);
     }
 
-    /// Keeps a program's text behind the others, and of all no more than is asked for.
+    /// Appends a program's text, and drops texts that no rule needs any more.
     fn keep_text(&mut self, text: &[u8]) {
         self.text_end += text.len() as u64;
-        if text.len() > MOST_TEXT {
-            // No rule can ask for it, nor for any before it.
+        if text.len() > MAX_PROGRAM_TEXT {
+            // No rule searches this text, or any text before it.
             self.texts.clear();
             return;
         }
-        if self.texts.len() + text.len() > 2 * MOST_TEXT {
-            self.texts.drain(..self.texts.len() - (MOST_TEXT - text.len()));
+        if self.texts.len() + text.len() > 2 * MAX_PROGRAM_TEXT {
+            self.texts.drain(..self.texts.len() - (MAX_PROGRAM_TEXT - text.len()));
         }
         self.texts.extend_from_slice(text);
     }
 }
 
-/// A command to be found in programs.
-struct Wanted<'c> {
-    /// As it is.
+/// A command line to be found in program texts.
+struct CommandPattern<'c> {
+    /// The command line.
     plain: &'c [u8],
-    /// Escaped for JSON, where that makes a difference.
+    /// The command line escaped for JSON, if that differs.
     escaped: Option<Vec<u8>>,
 }
 
-impl<'c> Wanted<'c> {
+impl<'c> CommandPattern<'c> {
     fn new(command: &'c [u8]) -> Self {
         let mut escaped = Vec::with_capacity(command.len() + 16);
         crate::json::string::escape_to_ascii(command, &mut escaped);
         Self { plain: command, escaped: (escaped != command).then_some(escaped) }
     }
 
-    /// Whether a program's text spells the command out, in one form or the other; none names an empty one.
-    fn is_in(&self, text: &[u8]) -> bool {
+    /// Returns whether a program's text contains the command line in either form. An empty command line is never found.
+    fn is_contained_in(&self, text: &[u8]) -> bool {
         !self.plain.is_empty()
             && (contains(text, self.plain) || self.escaped.as_ref().is_some_and(|escaped| contains(text, escaped)))
     }
 }
 
-/// Whether `text` contains `wanted`.
+/// Returns whether `text` contains `wanted`.
 ///
-/// A search for the first bytes costs less to set up than one for a long command; where they come often, the search
-/// that takes no more time than the text is long takes over.
+/// Searching for the first bytes needs less preparation than searching for a long command line. If they occur often,
+/// the search continues with a linear-time algorithm.
 fn contains(text: &[u8], wanted: &[u8]) -> bool {
     const FIRST: usize = 24;
     const OFTEN: usize = 32;
@@ -357,17 +360,18 @@ fn contains(text: &[u8], wanted: &[u8]) -> bool {
         if rest[at..].starts_with(wanted) {
             return true;
         }
-        // The first bytes may come again inside themselves.
+        // The first bytes may overlap themselves.
         rest = &rest[at + 1..];
     }
     memmem::find(rest, wanted).is_some()
 }
 
-/// Appends a pair of ids; of many the oldest go, and ids that no codex writes are not taken.
-fn remember<One: Id, Other: Id>(pairs: &mut VecDeque<(One, Other)>, pair: (One, Other)) {
-    if pair.0.length() <= LONGEST_CELL_ID && pair.1.length() <= LONGEST_CELL_ID {
+/// Appends a pair of ids and drops the oldest pair if there are too many. Ids longer than any that Codex writes are
+/// ignored.
+fn push_bounded<One: Id, Other: Id>(pairs: &mut VecDeque<(One, Other)>, pair: (One, Other)) {
+    if pair.0.length() <= MAX_CELL_ID_BYTES && pair.1.length() <= MAX_CELL_ID_BYTES {
         pairs.push_back(pair);
-        if pairs.len() > MOST_CELLS {
+        if pairs.len() > MAX_CELLS {
             pairs.pop_front();
         }
     }

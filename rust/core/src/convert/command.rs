@@ -4,32 +4,32 @@ use crate::json::dump::{Sink, compact, compacted, depth, dump};
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string, word};
-use crate::rollout::kind::Kind as LineKind;
+use crate::rollout::kind::LineKind;
 
-use super::arguments::{Invocation, MOST_DEPTH};
+use super::arguments::{Invocation, MAX_DEPTH};
 use super::attribution::Rule;
-use super::converter::image_of;
+use super::content::generated_image;
 use super::record::Push;
 
-/// Characters of a command's output that its record keeps.
-const MOST_OUTPUT: usize = 16_000;
+/// The number of characters of a command's output that its record keeps.
+const MAX_OUTPUT_CHARACTERS: usize = 16_000;
 
-/// The options that hand a shell a command string: for such an argv the string is the command.
+/// The options that pass a script to a shell. If an argv contains one, the script is the command.
 const SCRIPT_OPTIONS: [&[u8]; 4] = [b"-c", b"-lc", b"-ic", b"-lic"];
 
-/// A `CommandExecution` item and the line around it.
-pub struct Command<'t> {
+/// A `CommandExecution` item, and the members of its line.
+pub struct CommandExecution<'t> {
     item: &'t Value,
     members: Members<'t>,
     argv: Option<&'t Value>,
-    /// The script of a shell's argv, quoted as it stands.
+    /// The script in a shell's argv.
     script: Option<&'t Value>,
     started: Option<&'t Value>,
     completed: Option<&'t Value>,
 }
 
-impl<'t> Command<'t> {
-    /// Reads it off a scanned line's payload.
+impl<'t> CommandExecution<'t> {
+    /// Reads a command from the payload of a scanned line.
     #[must_use]
     pub fn read(text: Text<'_>, tape: &'t Tape, payload: &Members<'t>) -> Option<Self> {
         let item = payload.get(Key::Item)?;
@@ -48,14 +48,14 @@ impl<'t> Command<'t> {
         Some(Self { item, members, argv, script, started, completed })
     }
 
-    /// The number under `started_at_ms`, milliseconds since 1970.
+    /// Returns `started_at_ms`, in milliseconds since 1970.
     #[must_use]
     pub fn started(&self, text: Text<'_>) -> Option<i64> {
         crate::rollout::envelope::integer(text, self.started?)
     }
 
-    /// Appends the text that the id hashes: the item's id, or all of it where it has none.
-    pub fn hashed(&self, text: Text<'_>, limit: usize, out: &mut Vec<u8>) {
+    /// Appends the text that the event id hashes: the item's id, or the entire item if it has no id.
+    pub fn push_hashed_text(&self, text: Text<'_>, limit: usize, out: &mut Vec<u8>) {
         match self.members.get(Key::Id).and_then(as_string).filter(|id| id.start < id.end) {
             Some(id) => {
                 string::decode_prefix(id.raw(text), limit, out);
@@ -69,26 +69,26 @@ impl<'t> Command<'t> {
         }
     }
 
-    /// Appends the command as one shell command line, decoded; of a line of more than `limit` bytes at least as many.
-    pub fn line(&self, text: Text<'_>, tape: &Tape, limit: usize, out: &mut Vec<u8>) {
-        self.line_in_pieces(text, tape, &mut |piece| {
+    /// Appends the command as one decoded shell command line. Stops after more than `limit` bytes.
+    pub fn push_line(&self, text: Text<'_>, tape: &Tape, limit: usize, out: &mut Vec<u8>) {
+        self.stream_line(text, tape, &mut |piece| {
             out.extend_from_slice(piece);
             out.len() <= limit
         });
     }
 
-    /// Hands the command line to `sink`, decoded, until that wants no more.
-    fn line_in_pieces(&self, text: Text<'_>, tape: &Tape, sink: &mut Sink<'_>) {
+    /// Passes the decoded command line to `sink`, until `sink` returns `false`.
+    fn stream_line(&self, text: Text<'_>, tape: &Tape, sink: &mut Sink<'_>) {
         if let Some(script) = self.script {
-            decoded(script.raw(text), sink);
+            stream_decoded(script.raw(text), sink);
             return;
         }
         let Some(argv) = self.argv else { return };
         if tape.children(argv).any(|part| part.kind != Kind::String) {
             return;
         }
-        for (place, part) in tape.children(argv).enumerate() {
-            if !((place == 0 || sink(b" ")) && quote_for_shell(part.raw(text), sink)) {
+        for (position, part) in tape.children(argv).enumerate() {
+            if !((position == 0 || sink(b" ")) && quote_for_shell(part.raw(text), sink)) {
                 return;
             }
         }
@@ -100,14 +100,14 @@ impl<'t> Command<'t> {
         if let Some(script) = self.script {
             out.push(script.raw(text));
         } else {
-            self.line_in_pieces(text, tape, &mut |piece| {
+            self.stream_line(text, tape, &mut |piece| {
                 push_escaped(piece, out);
                 true
             });
         }
         out.push(b"\",\"argv\":");
         match self.argv {
-            Some(argv) if tape.depth() > MOST_DEPTH || has_unreadable_integer(argv.raw(text)) => {
+            Some(argv) if tape.depth() > MAX_DEPTH || has_unreadable_integer(argv.raw(text)) => {
                 push_readable_argv(text, tape, argv, out);
             }
             Some(argv) if tape.has_blank() => compacted(argv.raw(text)).for_each(|piece| out.push(piece)),
@@ -129,8 +129,9 @@ impl<'t> Command<'t> {
         out.push(b",\"output\":\"");
         let output = self.members.get(Key::AggregatedOutput).and_then(as_string);
         let output = output.map_or(&b""[..], |output| output.raw(text));
-        // A character takes a byte at least, so a text of no more bytes is never cut.
-        let kept = if output.len() > MOST_OUTPUT { string::cut(output, MOST_OUTPUT) } else { output };
+        // A character has at least one byte, so a text of that many bytes need not be cut.
+        let kept =
+            if output.len() > MAX_OUTPUT_CHARACTERS { string::cut(output, MAX_OUTPUT_CHARACTERS) } else { output };
         out.push(kept);
         out.push(b"\"");
         if let Some(rule) = rule {
@@ -146,17 +147,17 @@ impl<'t> Command<'t> {
     }
 }
 
-/// Appends an argv, those of its parts as their text that are nested deep or hold an integer that is too long.
+/// Appends an argv. Parts that are nested too deeply, or contain an integer that is too long, are written as text.
 #[cold]
 fn push_readable_argv(text: Text<'_>, tape: &Tape, argv: &Value, out: &mut impl Push) {
     out.push(b"[");
-    for (place, part) in tape.children(argv).enumerate() {
-        if place > 0 {
+    for (position, part) in tape.children(argv).enumerate() {
+        if position > 0 {
             out.push(b",");
         }
         let mut written = Vec::new();
         compact(part.token(text), &mut written);
-        if depth(&written) < MOST_DEPTH && !has_unreadable_integer(&written) {
+        if depth(&written) < MAX_DEPTH && !has_unreadable_integer(&written) {
             out.push(&written);
         } else {
             out.push(b"\"");
@@ -174,7 +175,7 @@ fn push_escaped(decoded: &[u8], out: &mut impl Push) {
     out.push(&escaped);
 }
 
-/// Appends an integer as it stands, `null` for anything else, and for one that is too long to be read.
+/// Appends an integer unchanged; `null` for any other value, and for an integer that is too long.
 fn push_integer(text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
     match value {
         Some(value) if value.kind == Kind::Integer && !has_unreadable_integer(value.raw(text)) => {
@@ -184,7 +185,7 @@ fn push_integer(text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
     }
 }
 
-/// Appends `{"secs", "nanos"}` as milliseconds, `null` for anything else.
+/// Appends `{"secs", "nanos"}` as milliseconds; `null` for any other value.
 fn push_duration(text: Text<'_>, tape: &Tape, duration: Option<&Value>, out: &mut impl Push) {
     let count = |key| {
         let value = member(tape, duration?, key)?;
@@ -196,7 +197,7 @@ fn push_duration(text: Text<'_>, tape: &Tape, duration: Option<&Value>, out: &mu
     }
 }
 
-/// Appends a working directory, which codex gives as a `file://` URI (seen from 0.147 on), as a path.
+/// Appends a working directory as a path. Codex writes it as a `file://` URI (seen from 0.147 on).
 fn push_path(text: Text<'_>, cwd: Option<&Value>, out: &mut impl Push) {
     let Some(cwd) = cwd else { return };
     let raw = cwd.raw(text);
@@ -212,7 +213,7 @@ fn push_path(text: Text<'_>, cwd: Option<&Value>, out: &mut impl Push) {
     }
 }
 
-/// Replaces `%XX` by the byte that it stands for.
+/// Decodes `%XX` escapes.
 fn percent_decode(path: &[u8]) -> Vec<u8> {
     let hex = |byte: Option<&u8>| byte.and_then(|byte| (*byte as char).to_digit(16));
     let mut decoded = Vec::with_capacity(path.len());
@@ -232,8 +233,8 @@ fn percent_decode(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Hands the text that a string's content stands for to `sink`, piece by piece; `false` where it wanted no more.
-fn decoded(content: &[u8], sink: &mut Sink<'_>) -> bool {
+/// Passes the decoded text of a JSON string to `sink` in pieces. Returns `false` if `sink` did.
+fn stream_decoded(content: &[u8], sink: &mut Sink<'_>) -> bool {
     let mut buffer = Vec::new();
     string::stretches(content).all(|stretch| {
         buffer.clear();
@@ -242,12 +243,12 @@ fn decoded(content: &[u8], sink: &mut Sink<'_>) -> bool {
     })
 }
 
-/// Hands a word, the content of a JSON string, to `sink` as a POSIX shell reads it back, in the form that Python's
-/// `shlex.quote` gives; `false` where it wanted no more.
+/// Passes a word, the content of a JSON string, to `sink`, quoted for a POSIX shell as Python's `shlex.quote` quotes
+/// it. Returns `false` if `sink` did.
 fn quote_for_shell(word: &[u8], sink: &mut Sink<'_>) -> bool {
     let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
-    if !word.is_empty() && decoded(word, &mut |piece| piece.iter().all(is_safe)) {
-        return decoded(word, sink);
+    if !word.is_empty() && stream_decoded(word, &mut |piece| piece.iter().all(is_safe)) {
+        return stream_decoded(word, sink);
     }
     if !sink(b"'") {
         return false;
@@ -263,10 +264,10 @@ fn quote_for_shell(word: &[u8], sink: &mut Sink<'_>) -> bool {
         }
         sink(&quoted)
     };
-    decoded(word, &mut quote) && sink(b"'")
+    stream_decoded(word, &mut quote) && sink(b"'")
 }
 
-/// The text of a call's program, found again in its line: for naming a command after a restored state.
+/// Returns the program text of the call in `line`, for attributing commands after a state was restored.
 #[must_use]
 pub fn program_text(line: &[u8]) -> Option<Vec<u8>> {
     let mut repaired = String::from_utf8_lossy(line).into_owned().into_bytes();
@@ -279,7 +280,7 @@ pub fn program_text(line: &[u8]) -> Option<Vec<u8>> {
         LineKind::FunctionCall => invocation.read(text, member(&tape, payload, Key::Arguments)),
         LineKind::CustomToolCall => invocation.read(text, member(&tape, payload, Key::Input)),
         LineKind::OtherCall(tool) => {
-            invocation.read_other_call(text, &tape, payload, image_of(tool, &tape, payload));
+            invocation.read_other_call(text, &tape, payload, generated_image(tool, &tape, payload));
         }
         _ => return None,
     }

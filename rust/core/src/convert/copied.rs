@@ -1,13 +1,13 @@
-//! Which lines repeat another session's history, told from the input alone.
+//! Detects lines that repeat another session's history, from the input alone.
 //!
-//! A subagent's or forked file begins with a copy of its parent's lines. From 0.154 on its `session_meta` says at
-//! which ordinal its own lines begin. Before, a second `session_meta`, that of the session it was forked from, heads
-//! the copy, and the first turn that began after the file's own thread was made ends it (turn ids and thread ids are
-//! UUIDs of version 7: they hold their time). Seen on 0.138 and 0.147.
+//! The file of a subagent or a fork begins with a copy of its parent's lines. From Codex 0.154 on, its `session_meta`
+//! names the ordinal at which its own lines begin. In earlier versions (seen on 0.138 and 0.147), the copy begins with
+//! a second `session_meta`, the parent's. It ends with the first turn that began after the file's own thread: turn ids
+//! and thread ids are UUIDs of version 7, which contain their time.
 
 use crate::rollout::ids::{ThreadId, TurnId};
 
-/// What a `session_meta` line says.
+/// The members of a `session_meta` line that matter for copied history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionMeta {
     /// `id`
@@ -18,60 +18,60 @@ pub struct SessionMeta {
     pub history_start: Option<u64>,
 }
 
-/// What a `session_meta` line means where it stands.
+/// The meaning of a `session_meta` line at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum SessionMetaKind {
     /// Another rollout begins.
     NewRollout,
     /// Copied history begins.
     CopiedHistory,
 }
 
-/// Whether the present line is copied history.
+/// Tracks whether the current line is copied history.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct CopiedContext {
     own_thread: ThreadId,
-    /// The thread whose copied `session_meta` may come next.
+    /// The thread that was forked, whose copied `session_meta` may be next.
     forked_from: Option<ThreadId>,
     extent: Extent,
 }
 
-/// How far copied history goes.
+/// The end of copied history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Extent {
-    /// There is none, or it is over.
+    /// There is no copied history, or it has ended.
     #[default]
     None,
-    /// Lines with an ordinal below this are copied.
+    /// Lines with a lower ordinal are copied.
     UntilOrdinal(u64),
     /// All lines are copied until a turn of the file's own thread begins.
     UntilOwnTurn,
 }
 
 impl CopiedContext {
-    /// Takes in a `session_meta` line.
-    pub fn session_meta(&mut self, meta: SessionMeta) -> Meaning {
+    /// Applies a `session_meta` line and returns its meaning.
+    pub fn session_meta(&mut self, meta: SessionMeta) -> SessionMetaKind {
         let is_copy = self.forked_from.as_ref().is_some_and(|forked_from| *forked_from == meta.thread);
         self.forked_from = meta.forked_from;
         if is_copy {
             if self.extent == Extent::None {
                 self.extent = Extent::UntilOwnTurn;
             }
-            return Meaning::CopiedHistory;
+            return SessionMetaKind::CopiedHistory;
         }
         self.own_thread = meta.thread;
         self.extent = meta.history_start.map_or(Extent::None, Extent::UntilOrdinal);
-        Meaning::NewRollout
+        SessionMetaKind::NewRollout
     }
 
-    /// Takes in a line that says which turn goes on from here.
-    pub fn turn(&mut self, turn: &TurnId) {
+    /// Applies a line that begins or continues a turn.
+    pub fn begin_turn(&mut self, turn: &TurnId) {
         if self.extent == Extent::UntilOwnTurn && turn.is_later_than(&self.own_thread) == Some(true) {
             self.extent = Extent::None;
         }
     }
 
-    /// Whether a line with this ordinal is copied.
+    /// Returns whether a line with this ordinal is copied.
     #[must_use]
     pub fn covers(&self, ordinal: Option<u64>) -> bool {
         match self.extent {

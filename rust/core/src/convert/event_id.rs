@@ -1,29 +1,31 @@
-//! Event ids: a pure function of the input, the same as the published converter's wherever that one's are unique.
+//! Event ids: a pure function of the input. Unless the published converter repeats an id, both converters give the same
+//! one.
 
 use sha2::{Digest, Sha256};
 
 use crate::rollout::{ByteOffset, ids::Name, timestamp::Nanos};
 
-/// Characters of an item's text that its id depends on.
+/// The number of characters of an item's text that its id depends on.
 pub const HASHED_CHARACTERS: usize = 1024;
 
-/// Ids of one timestamp that are remembered. Items of that timestamp beyond it get ids that hash their place too.
-const MOST_REMEMBERED: usize = 2048;
+/// The number of ids of one timestamp that are remembered. The ids of further items with that timestamp also hash their
+/// offset.
+const MAX_REMEMBERED: usize = 2048;
 
-/// The length of `2026-11-22T07:12`. Behind this one alone a colon and a text could be a longer timestamp, a colon and
-/// another text.
-const WITHOUT_SECONDS: usize = 16;
+/// The length of `2026-11-22T07:12`. Only this form of a timestamp is ambiguous: with a colon and a text it could be a
+/// longer timestamp with a colon and another text.
+const MINUTE_TIMESTAMP_BYTES: usize = 16;
 
-/// What an id says of its record, its last part.
+/// The kind of record, which is the last part of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdKind {
     /// A user's message.
     User,
-    /// A system step.
+    /// A step of the system.
     System,
-    /// An agent's message or call.
+    /// A message or a call of the agent.
     Assistant,
-    /// An agent's reasoning.
+    /// The agent's reasoning.
     Reasoning,
     /// A call's output.
     ToolResult,
@@ -32,7 +34,7 @@ pub enum IdKind {
 }
 
 impl IdKind {
-    /// As it stands in the id.
+    /// Returns the kind's name in an id.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,12 +60,12 @@ static HEX: [[u8; 2]; 256] = {
     digits
 };
 
-/// The first 16 bytes of a SHA-256, written as 32 hexadecimal digits.
+/// The first 16 bytes of a SHA-256 hash, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest16([u8; 16]);
 
 impl Digest16 {
-    /// Hashes `parts`, one behind the other.
+    /// Hashes the concatenation of `parts`.
     #[must_use]
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
@@ -75,7 +77,7 @@ impl Digest16 {
         Self(first)
     }
 
-    /// As it stands in an id.
+    /// Returns the hexadecimal digits.
     #[must_use]
     pub fn hex(self) -> [u8; 32] {
         let mut digits = [0; 32];
@@ -85,7 +87,7 @@ impl Digest16 {
         digits
     }
 
-    /// An event id up to its last part.
+    /// Returns an event id without its last part.
     #[must_use]
     pub fn event_id(self) -> [u8; 37] {
         let mut id = *b"evt-................................-";
@@ -93,20 +95,20 @@ impl Digest16 {
         id
     }
 
-    /// Eight of its bytes as a number.
+    /// Returns the first eight bytes as a number.
     #[must_use]
     pub fn number(self) -> u64 {
         self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
-/// The ids given so far, as far as a later item could get one of them again.
+/// Issues ids and remembers those that a later item could repeat.
 ///
-/// An id depends on its line's timestamp, so only lines of one timestamp can collide. Timestamps of codex never go
-/// back (none of 11,038 recorded lines, 0.64 to 0.169): the ids of the newest are enough. A line whose timestamp does
-/// go back or has no seconds, or that has none, gets an id that hashes its place, which is unique by itself.
+/// An id depends on its line's timestamp, so only ids of the same timestamp can be equal. Timestamps of Codex never
+/// decrease (in 11,038 recorded lines of 0.64 to 0.169), so it is enough to remember the ids of the latest one. If a
+/// timestamp decreases, has no seconds or is missing, the id also hashes the line's offset, which makes it unique.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct GivenIds {
+pub struct IssuedIds {
     newest: Option<Newest>,
 }
 
@@ -114,14 +116,14 @@ pub struct GivenIds {
 struct Newest {
     timestamp: Name,
     nanos: Nanos,
-    /// The first 8 bytes of each id, mixed with its kind.
-    given: Vec<u64>,
+    /// The first eight bytes of each id, mixed with its kind.
+    issued: Vec<u64>,
 }
 
-impl GivenIds {
-    /// The id of the item at `offset` with this timestamp (as it stands, and read) and this text, which is cut to
-    /// [`HASHED_CHARACTERS`] and decoded.
-    pub fn give(
+impl IssuedIds {
+    /// Issues the id of the item at `offset`. `timestamp` is the timestamp as written, and its value. `text` is decoded
+    /// and cut to [`HASHED_CHARACTERS`].
+    pub fn issue(
         &mut self,
         timestamp: Option<(&[u8], Nanos)>,
         text: &[u8],
@@ -129,22 +131,22 @@ impl GivenIds {
         offset: ByteOffset,
     ) -> Digest16 {
         let Some((timestamp, nanos)) = timestamp else {
-            return placed(b"", text, offset);
+            return hash_with_offset(b"", text, offset);
         };
-        if timestamp.len() <= WITHOUT_SECONDS {
-            return placed(timestamp, text, offset);
+        if timestamp.len() <= MINUTE_TIMESTAMP_BYTES {
+            return hash_with_offset(timestamp, text, offset);
         }
         match &mut self.newest {
             Some(newest) if newest.timestamp.as_bytes() == timestamp => {}
-            Some(newest) if newest.nanos >= nanos => return placed(timestamp, text, offset),
+            Some(newest) if newest.nanos >= nanos => return hash_with_offset(timestamp, text, offset),
             Some(newest) => {
                 newest.timestamp.assign(timestamp);
                 newest.nanos = nanos;
-                newest.given.clear();
+                newest.issued.clear();
             }
             newest @ None => {
                 let timestamp = Name::new(timestamp, false);
-                *newest = Some(Newest { timestamp, nanos, given: Vec::new() });
+                *newest = Some(Newest { timestamp, nanos, issued: Vec::new() });
             }
         }
         let digest = Digest16::of(&[timestamp, b":", text]);
@@ -152,17 +154,17 @@ impl GivenIds {
             return digest;
         };
         let mark = digest.number() ^ (kind as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        if newest.given.len() >= MOST_REMEMBERED || newest.given.contains(&mark) {
-            return placed(timestamp, text, offset);
+        if newest.issued.len() >= MAX_REMEMBERED || newest.issued.contains(&mark) {
+            return hash_with_offset(timestamp, text, offset);
         }
-        newest.given.push(mark);
+        newest.issued.push(mark);
         digest
     }
 }
 
-/// The id of an item that could be taken for another: it hashes the place of its line too, behind a byte that no text
-/// in UTF-8 has, so that no other item's text can be the same.
-fn placed(timestamp: &[u8], text: &[u8], offset: ByteOffset) -> Digest16 {
+/// Returns the hash for an item whose id would not be unique otherwise. It includes the line's offset after the byte
+/// 0xFF, which UTF-8 text cannot contain, so no other item's text gives the same hash.
+fn hash_with_offset(timestamp: &[u8], text: &[u8], offset: ByteOffset) -> Digest16 {
     Digest16::of(&[timestamp, b":", text, b"\xFF", offset.to_string().as_bytes()])
 }
 

@@ -1,4 +1,4 @@
-//! Commands that wait for their call's output, so that their records stand behind its own.
+//! Commands that wait for their call's output, because their records must follow its record.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -6,101 +6,105 @@ use crate::rollout::ids::{CallId, Name};
 
 use super::event_id::Digest16;
 
-/// Commands that wait come to at most this many bytes of records.
-pub const MOST_HELD_COMMANDS: usize = 4 << 20;
+/// The maximum total size of the waiting records, in bytes.
+pub const MAX_HELD_BYTES: usize = 4 << 20;
 
-/// A command's record that waits for its call's output.
+/// The record of a command that waits for its call's output.
 pub struct HeldCommand {
-    /// The call that owns it.
+    /// The call that owns the command.
     pub owner: CallId,
-    /// Its id's hash.
+    /// The hash in the event id.
     pub digest: Digest16,
-    /// The timestamp of its line, or the last one seen.
+    /// The timestamp of the command's line.
     pub timestamp: Name,
-    /// Whether its line repeats another session's history.
+    /// Whether the line repeats another session's history.
     pub is_copied: bool,
-    /// The result's `extra`, open.
+    /// The result's `extra`, without its closing brace.
     pub extra: Vec<u8>,
 }
 
 impl HeldCommand {
-    /// Its bytes in memory.
+    /// Returns its size in memory, in bytes.
     fn size(&self) -> usize {
         size_of::<Self>() + self.extra.len() + self.owner.0.as_bytes().len()
     }
 }
 
-/// Of no more commands than these a call's are looked for one by one, which takes less time than an index.
-const FEW: usize = 24;
+/// The number of commands up to which a linear search is faster than an index.
+const MAX_UNINDEXED: usize = 24;
 
-/// A queue from which the oldest of all can be taken, or the oldest of one call.
+/// A queue of commands, from which the oldest can be taken, or the oldest of one call.
 #[derive(Default)]
 pub struct HeldCommands {
-    few: VecDeque<HeldCommand>,
-    /// Where they became more, all of them.
-    many: Option<Box<Index>>,
+    unindexed: VecDeque<HeldCommand>,
+    /// All commands, if there are more than [`MAX_UNINDEXED`].
+    index: Option<Box<Index>>,
     bytes: usize,
 }
 
 impl HeldCommands {
-    /// Whether none waits.
+    /// Returns whether no command waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.few.is_empty() && self.many.is_none()
+        self.unindexed.is_empty() && self.index.is_none()
     }
 
-    /// Puts a command behind the others.
+    /// Adds a command to the end of the queue.
     pub fn push(&mut self, held: HeldCommand) {
         self.bytes += held.size();
-        if let Some(many) = &mut self.many {
-            many.push(held);
+        if let Some(index) = &mut self.index {
+            index.push(held);
             return;
         }
-        self.few.push_back(held);
-        if self.few.len() > FEW {
-            let many = self.many.insert(Box::default());
-            self.few.drain(..).for_each(|held| many.push(held));
+        self.unindexed.push_back(held);
+        if self.unindexed.len() > MAX_UNINDEXED {
+            let index = self.index.insert(Box::default());
+            self.unindexed.drain(..).for_each(|held| index.push(held));
         }
     }
 
-    /// Takes the oldest of all, where they are too many to wait.
+    /// Removes the oldest command if the queue exceeds [`MAX_HELD_BYTES`].
     pub fn pop_excess(&mut self) -> Option<HeldCommand> {
-        if self.bytes <= MOST_HELD_COMMANDS { None } else { self.pop() }
+        if self.bytes <= MAX_HELD_BYTES { None } else { self.pop() }
     }
 
-    /// Takes the oldest of all.
+    /// Removes the oldest command.
     pub fn pop(&mut self) -> Option<HeldCommand> {
-        let held = match &mut self.many {
-            Some(many) => many.pop(),
-            None => self.few.pop_front(),
+        let held = match &mut self.index {
+            Some(index) => index.pop(),
+            None => self.unindexed.pop_front(),
         };
-        self.taken(held)
+        self.account_for(held)
     }
 
-    /// Takes the oldest of one call.
+    /// Removes the oldest command of one call.
     pub fn pop_of(&mut self, call: &CallId) -> Option<HeldCommand> {
-        let held = match &mut self.many {
-            Some(many) => many.pop_of(call),
-            None => self.few.iter().position(|held| held.owner == *call).and_then(|place| self.few.remove(place)),
+        let held = match &mut self.index {
+            Some(index) => index.pop_of(call),
+            None => self
+                .unindexed
+                .iter()
+                .position(|held| held.owner == *call)
+                .and_then(|position| self.unindexed.remove(position)),
         };
-        self.taken(held)
+        self.account_for(held)
     }
 
-    fn taken(&mut self, held: Option<HeldCommand>) -> Option<HeldCommand> {
-        if self.many.as_ref().is_some_and(|many| many.commands.is_empty()) {
-            self.many = None;
+    fn account_for(&mut self, held: Option<HeldCommand>) -> Option<HeldCommand> {
+        if self.index.as_ref().is_some_and(|index| index.commands.is_empty()) {
+            self.index = None;
         }
         self.bytes -= held.as_ref().map_or(0, HeldCommand::size);
         held
     }
 }
 
-/// Very many commands.
+/// An index over many commands.
 #[derive(Default)]
 struct Index {
-    /// By the numbers in which they came.
+    /// The commands, by consecutive numbers.
     commands: BTreeMap<u64, HeldCommand>,
-    /// Those numbers, by the call.
+    /// The numbers of each call's commands.
     of_call: HashMap<CallId, VecDeque<u64>>,
     next: u64,
 }
@@ -155,13 +159,13 @@ mod tests {
             steps in prop::collection::vec((0_usize..7, 0_usize..4, 0_usize..300_000), 0..150),
         ) {
             let (mut queue, mut list) = (HeldCommands::default(), Vec::new());
-            for (place, (step, call, size)) in steps.into_iter().enumerate() {
+            for (position, (step, call, size)) in steps.into_iter().enumerate() {
                 let call = ["call_1", "call_2", "call_3", "call_4"][call];
                 match step {
                     0..=4 => {
-                        queue.push(command(call, place, size));
-                        list.push(command(call, place, size));
-                        while list.iter().map(HeldCommand::size).sum::<usize>() > MOST_HELD_COMMANDS {
+                        queue.push(command(call, position, size));
+                        list.push(command(call, position, size));
+                        while list.iter().map(HeldCommand::size).sum::<usize>() > MAX_HELD_BYTES {
                             prop_assert_eq!(queue.pop_excess().as_ref().map(number), Some(number(&list.remove(0))));
                         }
                         prop_assert!(queue.pop_excess().is_none());

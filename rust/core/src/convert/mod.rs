@@ -1,39 +1,40 @@
-//! Rollout items as records of mngr's common transcript (ATIF v1.7).
+//! Converts rollout lines to records of mngr's common transcript (ATIF v1.7).
 //!
-//! A pure function of the input's bytes and the agent's id. Where to find what:
+//! The transcript is a pure function of the input's bytes and the agent's id.
 //!
-//! * [`converter`]: what each kind of line does; the state between two lines
-//! * [`content`]: the text and images of messages and outputs
-//! * [`arguments`]: the arguments of calls
-//! * [`open_calls`]: calls that await their output; [`call_marks`] tells known calls from others
+//! * [`conversion`]: conversions of a complete input, in batches, or line by line
+//! * [`converter`]: which record each kind of line becomes, and the state between two lines
+//! * [`content`]: texts and images of messages and outputs
+//! * [`arguments`]: arguments of calls
+//! * [`open_calls`]: calls that await their output; [`call_filter`] speeds up finding them
 //! * [`usage`]: token counts as metrics
-//! * [`attribution`]: which call a command belongs to; [`command`]: a command's record;
-//!   [`held_commands`]: those that wait
-//! * [`notice`]: system steps that say in plain words what happened
-//! * [`copied`]: which lines repeat another session's history
-//! * [`event_id`] is the ids of records
-//! * [`record`] is how records are written, [`output`] which of them may go
-//! * [`convert`](mod@convert): a whole input at once
-//! * [`summary`]: what came of it
+//! * [`attribution`]: the call that a command belongs to
+//! * [`command`]: the record of a command; [`held_commands`]: commands that wait for their call's output
+//! * [`notice`]: system steps that describe an event in one sentence
+//! * [`copied`]: lines that repeat another session's history
+//! * [`event_id`]: the ids of records
+//! * [`record_writer`]: writes records; [`record`]: their JSON framing; [`output`]: holds records back
+//! * [`summary`]: counts of a conversion
 
 pub mod arguments;
 pub mod attribution;
-pub mod call_marks;
+pub mod call_filter;
 pub mod command;
 pub mod content;
+pub mod conversion;
 pub mod converter;
 pub mod copied;
 pub mod event_id;
 pub mod held_commands;
 pub mod notice;
-pub mod one_shot;
 pub mod open_calls;
 pub mod output;
 pub mod record;
+pub mod record_writer;
 pub mod summary;
 pub mod usage;
 
+pub use conversion::{BatchConverter, ConvertError, IncrementalConverter, Options, convert};
 pub use converter::{Checkpoint, Converter, End};
-pub use one_shot::{ConvertError, Options, convert};
 pub use output::{OutputError, temporary_folder};
 pub use summary::{MalformedLine, Summary};

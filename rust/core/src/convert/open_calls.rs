@@ -1,32 +1,32 @@
-//! Calls whose output has not come.
+//! Calls that await their output.
 
 use std::collections::VecDeque;
 
 use crate::rollout::ids::{CallId, Name};
 
-use super::call_marks::CallMarks;
+use super::call_filter::CallFilter;
 
-/// Calls that are remembered.
-const MOST_CALLS: usize = 128;
+/// The number of calls that are remembered.
+const MAX_CALLS: usize = 128;
 
-/// Calls are forgotten, oldest first, when their ids and names come to more than this many bytes.
-const MOST_BYTES: usize = 8 << 10;
+/// The maximum total size of their ids and names, in bytes. The oldest calls are forgotten beyond it.
+const MAX_BYTES: usize = 8 << 10;
 
-/// Calls without output so far, in the order in which they came.
+/// The calls that await their output, in the order of their lines.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct OpenCalls {
     calls: VecDeque<OpenCall>,
-    marks: CallMarks,
-    /// Bytes of their ids and names.
+    filter: CallFilter,
+    /// The total size of their ids and names, in bytes.
     bytes: usize,
 }
 
-/// A call without output so far.
+/// A call that awaits its output.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct OpenCall {
     call: CallId,
     tool: Name,
-    /// The window whose token counts await its output.
+    /// The window in which the call's step awaits its token counts, if an output is to be expected.
     window: Option<u64>,
 }
 
@@ -37,42 +37,42 @@ impl OpenCall {
 }
 
 impl OpenCalls {
-    /// Takes in a call. One whose id comes again keeps its place.
-    pub fn called(&mut self, call: &CallId, tool: &Name, window: Option<u64>) {
+    /// Adds a call. A repeated call id keeps its position.
+    pub fn insert(&mut self, call: &CallId, tool: &Name, window: Option<u64>) {
         let open = OpenCall { call: call.clone(), tool: tool.clone(), window };
         self.bytes += open.bytes();
-        if let Some(place) = self.place(call) {
-            self.bytes -= self.calls[place].bytes();
-            self.calls[place] = open;
+        if let Some(position) = self.position(call) {
+            self.bytes -= self.calls[position].bytes();
+            self.calls[position] = open;
         } else {
             self.calls.push_back(open);
-            self.marks.push(call);
+            self.filter.push(call);
         }
-        while self.calls.len() > MOST_CALLS || self.bytes > MOST_BYTES {
-            self.take(0);
+        while self.calls.len() > MAX_CALLS || self.bytes > MAX_BYTES {
+            self.remove_at(0);
         }
     }
 
-    /// Takes in a call's output; gives the name of the call's tool, where the call is known.
-    pub fn answered(&mut self, call: &CallId) -> Option<Name> {
-        let place = self.place(call)?;
-        self.take(place).map(|open| open.tool)
+    /// Removes a call that has been answered. Returns the name of its tool, if the call is known.
+    pub fn remove(&mut self, call: &CallId) -> Option<Name> {
+        let position = self.position(call)?;
+        self.remove_at(position).map(|open| open.tool)
     }
 
-    /// Whether a call's output is awaited by the token counts of `window`.
+    /// Returns whether a call of `window` awaits its output.
     #[must_use]
     pub fn is_awaited_in(&self, window: u64) -> bool {
         self.calls.iter().any(|open| open.window == Some(window))
     }
 
-    fn place(&self, call: &CallId) -> Option<usize> {
-        // The latest are the likeliest.
-        if self.marks.may_hold(call) { self.calls.iter().rposition(|open| open.call == *call) } else { None }
+    fn position(&self, call: &CallId) -> Option<usize> {
+        // The latest calls are the most likely ones.
+        if self.filter.may_contain(call) { self.calls.iter().rposition(|open| open.call == *call) } else { None }
     }
 
-    fn take(&mut self, place: usize) -> Option<OpenCall> {
-        let open = self.calls.remove(place)?;
-        self.marks.remove(place);
+    fn remove_at(&mut self, position: usize) -> Option<OpenCall> {
+        let open = self.calls.remove(position)?;
+        self.filter.remove(position);
         self.bytes -= open.bytes();
         Some(open)
     }

@@ -1,15 +1,15 @@
-//! The form of records: compact JSON, one a line, the framing first.
+//! The framing of records: compact JSON, one record per line, with the common members first.
 
 use super::event_id::{Digest16, IdKind};
 use super::output::Output;
 
-/// Who writes these records, the `emitter` of each.
+/// The `emitter` of each record.
 pub const EMITTER: &str = "codex/common_transcript";
 
-/// The revision of ATIF that the records follow; mngr 0.3.0 pins this one.
+/// The revision of ATIF that the records follow. mngr 0.3.0 requires this one.
 pub const SCHEMA_VERSION: &str = "ATIF-v1.7";
 
-/// What pieces of a record are appended to.
+/// A target for pieces of a record.
 pub trait Push {
     /// Appends a piece.
     fn push(&mut self, piece: &[u8]);
@@ -29,9 +29,9 @@ impl<W: std::io::Write> Push for Output<W> {
     }
 }
 
-/// Who a step is from.
+/// The source of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum StepSource {
     /// The user.
     User,
     /// Codex itself.
@@ -40,8 +40,8 @@ pub enum Source {
     Agent,
 }
 
-impl Source {
-    /// A step's members from its source to its message.
+impl StepSource {
+    /// Returns a step's members from its source to its message.
     const fn opening(self) -> &'static [u8] {
         match self {
             Self::User => b"\",\"source\":\"user\",\"message\":\"",
@@ -51,14 +51,14 @@ impl Source {
     }
 }
 
-/// What a record says of its origin: its id and its time.
+/// The id and the time of a record.
 #[derive(Clone, Copy)]
 pub struct Origin<'a> {
-    /// The id's hash.
+    /// The hash in the event id.
     pub digest: Digest16,
-    /// The id's last part.
+    /// The last part of the event id.
     pub kind: IdKind,
-    /// ISO 8601.
+    /// The timestamp, in ISO 8601.
     pub timestamp: &'a [u8],
 }
 
@@ -70,7 +70,7 @@ impl Origin<'_> {
     }
 }
 
-/// Appends the header of the agent's transcript.
+/// Appends the header of an agent's transcript.
 pub fn push_header(out: &mut impl Push, agent_id: &[u8]) {
     let digest = Digest16::of(&[agent_id, b":", EMITTER.as_bytes()]);
     out.push(b"{\"type\":\"header\",\"event_id\":\"header-");
@@ -80,8 +80,8 @@ pub fn push_header(out: &mut impl Push, agent_id: &[u8]) {
     out.push(b"\"}\n");
 }
 
-/// Appends a step up to and with the quote before its message.
-pub fn open_step(out: &mut impl Push, origin: &Origin<'_>, source: Source) {
+/// Appends the beginning of a step, up to the opening quote of its message.
+pub fn open_step(out: &mut impl Push, origin: &Origin<'_>, source: StepSource) {
     out.push(b"{\"type\":\"step\",\"event_id\":\"");
     push_origin(out, origin);
     out.push(source.opening());
@@ -102,7 +102,7 @@ pub fn close_step(out: &mut impl Push, is_copied: bool) {
     out.push(b"}\n");
 }
 
-/// Appends an observation of one result up to and with the quote before its content; `call` is escaped.
+/// Appends the beginning of an observation with one result, up to the opening quote of its content. `call` is escaped.
 pub fn open_observation(out: &mut impl Push, origin: &Origin<'_>, call: &[u8]) {
     out.push(b"{\"type\":\"observation\",\"event_id\":\"");
     push_origin(out, origin);
@@ -111,7 +111,7 @@ pub fn open_observation(out: &mut impl Push, origin: &Origin<'_>, call: &[u8]) {
     out.push(b"\",\"content\":\"");
 }
 
-/// Appends the end of an observation, behind the members of its result's `extra`, of which there is one at least.
+/// Appends the end of an observation, after one or more members of its result's `extra`.
 pub fn close_observation(out: &mut impl Push, is_copied: bool) {
     if is_copied {
         out.push(b",\"is_copied_context\":true");

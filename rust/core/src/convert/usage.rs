@@ -1,56 +1,56 @@
-//! What an inference cost: `token_count` lines as a step's metrics.
+//! Token counts: `token_count` lines as a step's metrics.
 
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value};
 use crate::rollout::envelope::member;
 
-/// Totals of a session up to an inference, to recognise a `token_count` that is written again unchanged.
+/// A hash of a session's total token counts, to recognise a repeated `token_count` line.
 ///
-/// Two are equal where Python's dicts would be: whatever the order of their members.
+/// Two are equal if the objects are equal as Python dicts, whatever the order of their members.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TotalUsage {
     members: u64,
-    /// A sum over the members, each mixed from its key and value.
-    mixed: u64,
+    /// A sum over the members of hashes of their keys and values.
+    hash: u64,
 }
 
 impl TotalUsage {
-    /// The totals that an object holds.
+    /// Hashes the totals in an object. Returns `None` for any other value.
     #[must_use]
     pub fn of(text: Text<'_>, tape: &Tape, usage: &Value) -> Option<Self> {
         if usage.kind != Kind::Object {
             return None;
         }
-        let (mut members, mut mixed) = (0, 0_u64);
+        let (mut members, mut hash) = (0, 0_u64);
         for value in tape.children(usage) {
             members += 1;
-            let key = if value.key == Key::Other { words(value.key_name(text)) } else { value.key as u64 };
-            let member = (key ^ words(value.raw(text)).rotate_left(32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-            mixed = mixed.wrapping_add(member ^ (member >> 29));
+            let key = if value.key == Key::Other { mix(value.key_name(text)) } else { value.key as u64 };
+            let member = (key ^ mix(value.raw(text)).rotate_left(32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+            hash = hash.wrapping_add(member ^ (member >> 29));
         }
-        Some(Self { members, mixed })
+        Some(Self { members, hash })
     }
 }
 
-/// Mixes bytes, eight at a time.
-fn words(bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(bytes.len() as u64, |mixed, chunk| {
+/// Hashes bytes, eight at a time.
+fn mix(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(bytes.len() as u64, |hash, chunk| {
         let word = chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        (mixed ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31)
+        (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31)
     })
 }
 
-/// Appends the metrics of the inference that a `token_count` closes, as a member of a step; `false` where it says
-/// none of the counts that make metrics.
+/// Appends the metrics of the inference that a `token_count` ends, as a member of a step. Returns `false` if it has no
+/// counts that make metrics.
 ///
-/// `prompt_tokens` counts the cached ones too, as codex's `input_tokens` does.
+/// `prompt_tokens` includes the cached tokens, as `input_tokens` of Codex does.
 pub fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>) -> bool {
     let Some(usage) = member(tape, info, Key::LastTokenUsage).filter(|usage| usage.kind == Kind::Object) else {
         return false;
     };
     let mut counts: [Option<&Value>; 5] = [None; 5];
     for value in tape.children(usage) {
-        let place = match value.key {
+        let index = match value.key {
             Key::InputTokens => 0,
             Key::OutputTokens => 1,
             Key::CachedInputTokens => 2,
@@ -58,7 +58,7 @@ pub fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>
             Key::ReasoningOutputTokens => 4,
             _ => continue,
         };
-        counts[place] = Some(value);
+        counts[index] = Some(value);
     }
     if counts.iter().all(Option::is_none) {
         return false;
@@ -68,7 +68,7 @@ pub fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>
         out.extend_from_slice(
             count
                 .filter(|count| count.kind == Kind::Integer && !has_unreadable_integer(count.raw(text)))
-                .map_or(b"0", |count| plain(count.raw(text))),
+                .map_or(b"0", |count| normalized(count.raw(text))),
         );
     };
     let [input, output, cached, cache_write, reasoning] = counts;
@@ -91,7 +91,7 @@ pub fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>
     true
 }
 
-/// An integer as Python writes it: there is no negative zero.
-fn plain(digits: &[u8]) -> &[u8] {
+/// Returns an integer as Python writes it: without a negative zero.
+fn normalized(digits: &[u8]) -> &[u8] {
     if digits == b"-0" { b"0" } else { digits }
 }

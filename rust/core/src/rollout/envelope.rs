@@ -1,31 +1,45 @@
-//! What every rollout line has: a timestamp, from 0.147 on an ordinal, a type and a payload, in any order.
+//! The members of every rollout line: a timestamp, an ordinal (from Codex 0.147 on), a type and a payload, in any
+//! order.
 
 use std::borrow::Cow;
 
 use super::ids::Name;
-use super::probe::Head;
+use super::timestamp::Nanos;
 use crate::json::{Key, Kind, Tape, Text, Value};
 
-/// The members of a line's object that say what it is; of a repeated key the last counts, as everywhere. Strings are
-/// given as [`word`] gives them.
+/// The members of a line before its payload, read without parsing the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// `timestamp` as written, and its value.
+    pub timestamp: (&'a [u8], Nanos),
+    /// `ordinal`.
+    pub ordinal: Option<u64>,
+    /// `type`.
+    pub kind: &'a [u8],
+    /// The position of the payload's opening brace.
+    pub payload: usize,
+}
+
+/// The members of a line's object. Of a repeated key, the last counts. Strings are in the form that [`word`] returns.
 #[derive(Default)]
 pub struct Envelope<'a, 't> {
-    /// `timestamp`, where it is a string.
+    /// `timestamp`, if it is a string.
     pub timestamp: Option<Cow<'a, [u8]>>,
-    /// `ordinal`, where it is a number that a place in a file can have.
+    /// `ordinal`, if it is an unsigned 64-bit number.
     pub ordinal: Option<u64>,
-    /// `type`, where it is a string.
+    /// `type`, if it is a string.
     pub kind: Option<Cow<'a, [u8]>>,
     /// `payload`.
     pub payload: Option<&'t Value>,
     /// The members of the payload.
     pub members: Members<'t>,
-    /// `payload.type`, where it is a string.
+    /// `payload.type`, if it is a string.
     pub payload_kind: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a, 't> Envelope<'a, 't> {
-    /// Reads it off a scanned line; `head` is what was read before the scan, if it did not begin at the line's start.
+    /// Reads the envelope of a scanned line. `head` contains the members before the first scanned one, if the scan did
+    /// not begin at the line's start.
     #[must_use]
     #[inline(always)]
     pub fn of(text: Text<'a>, tape: &'t Tape, head: Option<&Head<'a>>) -> Self {
@@ -52,11 +66,11 @@ impl<'a, 't> Envelope<'a, 't> {
     }
 }
 
-/// The members of an object by their keys; of a repeated key the last.
+/// The members of an object by their keys. Of a repeated key, the last counts.
 #[derive(Clone, Copy)]
 pub struct Members<'t> {
     tape: Option<&'t Tape>,
-    /// Their places on the tape, 0 where there is none: that is the text's outermost value.
+    /// The members' positions on the tape. 0 marks a missing member, because it is the position of the outermost value.
     places: [u32; Key::COUNT],
 }
 
@@ -67,7 +81,7 @@ impl Default for Members<'_> {
 }
 
 impl<'t> Members<'t> {
-    /// The members of a value, none where it is no object.
+    /// Indexes the members of a value. A value that is not an object has none.
     #[must_use]
     #[inline(always)]
     pub fn of(tape: &'t Tape, object: &Value) -> Self {
@@ -80,7 +94,7 @@ impl<'t> Members<'t> {
         members
     }
 
-    /// The member under `key`.
+    /// Returns the member with this key.
     #[must_use]
     #[inline]
     pub fn get(&self, key: Key) -> Option<&'t Value> {
@@ -91,7 +105,7 @@ impl<'t> Members<'t> {
     }
 }
 
-/// The last member of `object` under `key`, where one or two are asked for.
+/// Returns the last member of `object` with this key. Faster than [`Members`] for one or two keys.
 #[must_use]
 pub fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value> {
     if object.kind != Kind::Object {
@@ -100,14 +114,14 @@ pub fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value>
     tape.children(object).filter(|value| value.key == key).last()
 }
 
-/// The value, where it is a string.
+/// Returns the value if it is a string.
 #[must_use]
 pub fn string(value: &Value) -> Option<&Value> {
     (value.kind == Kind::String).then_some(value)
 }
 
-/// The value as a word to be compared, where it is a string: as it stands, or where it holds escapes in their shortest
-/// form.
+/// Returns a string for comparison: unchanged, or with its escapes in their shortest form. Returns `None` for any other
+/// value.
 #[must_use]
 #[inline]
 pub fn word<'a>(text: Text<'a>, value: &Value) -> Option<Cow<'a, [u8]>> {
@@ -119,7 +133,7 @@ pub fn word<'a>(text: Text<'a>, value: &Value) -> Option<Cow<'a, [u8]>> {
     })
 }
 
-/// The value as a number of 0 or more, where it is one that 64 bits hold.
+/// Returns the value if it is an unsigned 64-bit number.
 #[must_use]
 pub fn unsigned(text: Text<'_>, value: &Value) -> Option<u64> {
     if value.kind != Kind::Integer {
@@ -130,7 +144,7 @@ pub fn unsigned(text: Text<'_>, value: &Value) -> Option<u64> {
     digits.iter().try_fold(0, fold)
 }
 
-/// The value as a number, where it is an integer; one beyond 64 bits as the nearest that they hold.
+/// Returns the value if it is an integer. One beyond 64 bits becomes the nearest number within them.
 #[must_use]
 pub fn integer(text: Text<'_>, value: &Value) -> Option<i64> {
     if value.kind != Kind::Integer {

@@ -4,37 +4,38 @@ use std::hash::{Hash, Hasher};
 
 use crate::json::string;
 
-/// The longest text of a [`Name`] that needs no allocation, in bytes; ids of codex have 36 at the most (seen on 0.64 to
-/// 0.169).
-const SHORT: usize = 38;
+/// The longest text that a [`Name`] stores without an allocation, in bytes. Ids of Codex have at most 36 (seen on 0.64
+/// to 0.169).
+const INLINE_BYTES: usize = 38;
 
-/// Text of a JSON string as its shortest escaped content: what a record can quote as it stands, and equal for equal texts.
+/// The text of a JSON string, with its escapes in their shortest form. Records can quote it unchanged, and equal texts
+/// are equal names.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Name(Form);
+pub struct Name(NameText);
 
-/// How the text is kept. Each has but one form, so that equal texts are equal values.
+/// The storage of a name. Each text has only one form, so that equal texts are equal values.
 #[derive(Clone, Eq)]
-enum Form {
-    /// The text, zeros behind it.
-    Short { bytes: [u8; SHORT], length: u8 },
-    /// A text of more than [`SHORT`] bytes.
-    Long(Box<[u8]>),
+enum NameText {
+    /// The text, followed by zeros.
+    Inline { bytes: [u8; INLINE_BYTES], length: u8 },
+    /// A text of more than [`INLINE_BYTES`] bytes.
+    Boxed(Box<[u8]>),
 }
 
-impl PartialEq for Form {
+impl PartialEq for NameText {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Short { bytes: one, length: one_length }, Self::Short { bytes: other, length: other_length }) => {
-                // Ids differ in their middle, most of them; three loads hold all, where a comparison byte by byte is a
-                // call.
-                let load = |bytes: &[u8; SHORT], at: usize| {
+            (Self::Inline { bytes: one, length: one_length }, Self::Inline { bytes: other, length: other_length }) => {
+                // Most ids differ in their middle. Three loads cover all bytes, where a bytewise comparison is a
+                // function call.
+                let load = |bytes: &[u8; INLINE_BYTES], at: usize| {
                     bytes[at..].first_chunk::<16>().map_or(0, |chunk| u128::from_le_bytes(*chunk))
                 };
                 let same = |at| load(one, at) == load(other, at);
-                same(16) && same(SHORT - 16) && same(0) && one_length == other_length
+                same(16) && same(INLINE_BYTES - 16) && same(0) && one_length == other_length
             }
-            (Self::Long(one), Self::Long(other)) => one == other,
+            (Self::Boxed(one), Self::Boxed(other)) => one == other,
             _ => false,
         }
     }
@@ -48,12 +49,12 @@ impl Hash for Name {
 
 impl Default for Name {
     fn default() -> Self {
-        Self(Form::Short { bytes: [0; SHORT], length: 0 })
+        Self(NameText::Inline { bytes: [0; INLINE_BYTES], length: 0 })
     }
 }
 
 impl Name {
-    /// Takes the content of a JSON string, `has_escape` telling whether it holds any escape.
+    /// Creates a name from the content of a JSON string. `has_escape` says whether the content has any escapes.
     #[must_use]
     pub fn new(content: &[u8], has_escape: bool) -> Self {
         if has_escape {
@@ -66,20 +67,20 @@ impl Name {
     }
 
     fn of(text: &[u8]) -> Self {
-        let mut bytes = [0; SHORT];
+        let mut bytes = [0; INLINE_BYTES];
         match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
             (Ok(length), Some(short)) => {
                 short.copy_from_slice(text);
-                Self(Form::Short { bytes, length })
+                Self(NameText::Inline { bytes, length })
             }
-            _ => Self(Form::Long(text.into())),
+            _ => Self(NameText::Boxed(text.into())),
         }
     }
 
-    /// Takes a text without escapes in place of the present one.
+    /// Replaces the name by a text without escapes.
     pub fn assign(&mut self, text: &[u8]) {
         match (&mut self.0, u8::try_from(text.len())) {
-            (Form::Short { bytes, length }, Ok(new)) if text.len() <= SHORT => {
+            (NameText::Inline { bytes, length }, Ok(new)) if text.len() <= INLINE_BYTES => {
                 bytes[..text.len()].copy_from_slice(text);
                 bytes[text.len()..].fill(0);
                 *length = new;
@@ -88,23 +89,24 @@ impl Name {
         }
     }
 
-    /// The escaped content.
+    /// Returns the text with its escapes in their shortest form.
     #[must_use]
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Form::Short { bytes, length } => &bytes[..usize::from(*length)],
-            Form::Long(text) => text,
+            NameText::Inline { bytes, length } => &bytes[..usize::from(*length)],
+            NameText::Boxed(text) => text,
         }
     }
 
-    /// Whether there is no text.
+    /// Returns whether the text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
 
-    /// Whether it has the form of a UUID; those of codex are of version 7 and sort by time (seen on 0.138 to 0.169).
+    /// Returns whether the name has the form of a UUID. Those of Codex are of version 7 and sort by time (seen on 0.138
+    /// to 0.169).
     #[must_use]
     pub fn is_uuid(&self) -> bool {
         let text = self.as_bytes();
@@ -135,7 +137,7 @@ impl<'de> serde::Deserialize<'de> for Name {
     }
 }
 
-/// Makes a type of its own for each kind of id, so that one cannot stand where another is meant.
+/// Defines a type for each kind of id, so that one cannot be used in place of another.
 macro_rules! ids {
     ($($(#[$doc:meta])+ $id:ident,)+) => {
         $(
@@ -148,23 +150,24 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A session's thread, the `id` of its `session_meta`.
+    /// The thread of a session: the `id` of its `session_meta`.
     ThreadId,
-    /// A turn of a thread; empty where it is not known.
+    /// A turn of a thread; empty if it is unknown.
     TurnId,
-    /// A tool call, the `call_id` that its output repeats.
+    /// A tool call: the `call_id` that its output repeats.
     CallId,
 }
 
 impl TurnId {
-    /// Whether the turn began after the thread was made, told by the time in the two ids; `None` where they are not
-    /// of the kind that tells.
+    /// Returns whether the turn began after the thread was created, by the times in the two ids. Returns `None` if an
+    /// id is not a UUID.
     #[must_use]
     pub fn is_later_than(&self, thread: &ThreadId) -> Option<bool> {
         (self.0.is_uuid() && thread.0.is_uuid()).then(|| self.0.as_bytes() > thread.0.as_bytes())
     }
 
-    /// Whether the turn began before the other, told by the time in the two ids.
+    /// Returns whether the turn began before the other one, by the times in the two ids. Returns `false` if an id is
+    /// not a UUID.
     #[must_use]
     pub fn is_earlier_than(&self, other: &Self) -> bool {
         self.0.is_uuid() && other.0.is_uuid() && self.0.as_bytes() < other.0.as_bytes()

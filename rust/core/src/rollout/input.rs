@@ -1,4 +1,4 @@
-//! Where a rollout's bytes come from: a file, a compressed file (told by its content), or standard input.
+//! The bytes of a rollout, from a file, a compressed file (detected by its content), or standard input.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -10,28 +10,28 @@ use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 
-/// The first bytes of a frame that a reader passes over, the lower half of the first one cleared (RFC 8878, section
-/// 3.1.2). `pzstd` begins a file with one.
+/// The first bytes of a skippable frame, with the lower half of the first byte cleared (RFC 8878, section 3.1.2). Files
+/// written by `pzstd` begin with one.
 const SKIPPABLE_MAGIC: [u8; 4] = [0x50, 0x2A, 0x4D, 0x18];
 
-/// The largest window that a compressed rollout may ask for, as a power of two: 8 MiB, what RFC 8878 recommends every
-/// decoder to support. It bounds the memory that a hostile file can claim.
+/// The maximum window size of a compressed rollout, as a power of two: 8 MiB, which RFC 8878 recommends every decoder
+/// to support. It bounds the memory that a hostile file can claim.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// A compressed rollout asks for a larger window than is allowed. It comes as the inner error of an [`io::Error`].
+/// The window of a compressed rollout is too large. This is the inner error of an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("the file's zstd window is larger than {} MiB", (1 << ZSTD_WINDOW_LOG_MAX) >> 20)]
 pub struct WindowTooLarge;
 
 impl WindowTooLarge {
-    /// Whether an error of reading an [`Input`] is this one.
+    /// Returns whether an error from reading an [`Input`] is this one.
     #[must_use]
     pub fn is_in(error: &io::Error) -> bool {
         error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).is_some()
     }
 }
 
-/// A rollout's bytes, decompressed where they were compressed.
+/// The bytes of a rollout, decompressed if necessary.
 pub struct Input {
     reader: Box<dyn Read + Send>,
     size: Option<u64>,
@@ -43,7 +43,8 @@ impl Input {
     ///
     /// # Errors
     ///
-    /// What the system says when it cannot be opened or read; [`io::ErrorKind::IsADirectory`] for a directory.
+    /// Returns [`io::ErrorKind::IsADirectory`] for a directory, and any other error if the file cannot be opened or
+    /// read.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -52,16 +53,16 @@ impl Input {
         }
         let size = metadata.is_file().then_some(metadata.len());
         let mut input = Self::from_reader(file)?;
-        // The size of a compressed file says nothing of the text's.
+        // The size of a compressed file is not the size of its text.
         input.size = input.size.and(size);
         Ok(input)
     }
 
-    /// Takes bytes from `reader`, such as standard input.
+    /// Reads bytes from `reader`, such as standard input.
     ///
     /// # Errors
     ///
-    /// What `reader` says when its first bytes cannot be read.
+    /// Returns an error if the first bytes cannot be read.
     pub fn from_reader(mut reader: impl Read + Send + 'static) -> io::Result<Self> {
         let mut head = Vec::with_capacity(ZSTD_MAGIC.len());
         reader.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut head)?;
@@ -75,13 +76,13 @@ impl Input {
         Ok(Self { reader: Box::new(whole), size: Some(0), is_compressed })
     }
 
-    /// Whether the bytes come from a compressed file, which no one appends to.
+    /// Returns whether the bytes come from a compressed file. Such a file does not grow.
     #[must_use]
     pub fn is_compressed(&self) -> bool {
         self.is_compressed
     }
 
-    /// The text's size in bytes, where it is known beforehand; for progress.
+    /// Returns the size of the text in bytes if it is known, for progress.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.size.filter(|size| *size > 0)
@@ -94,12 +95,12 @@ impl Read for Input {
     }
 }
 
-/// Whether a frame begins so that is to be passed over.
+/// Returns whether these are the first bytes of a skippable frame.
 fn is_skippable(head: &[u8]) -> bool {
     matches!(head, [first, rest @ ..] if first & 0xF0 == SKIPPABLE_MAGIC[0] && *rest == SKIPPABLE_MAGIC[1..])
 }
 
-/// A decompressed text; says more of some errors than the decoder, which has but a name for each.
+/// A decompressed text. It adds explanations to errors of the decoder, which have only a name.
 struct Decompressed<R>(R);
 
 impl<R: Read> Read for Decompressed<R> {

@@ -1,7 +1,7 @@
-//! What kind of item a rollout line holds, and the short lists of kinds that make no record.
+//! The kinds of rollout lines, and the lists of kinds that become no record.
 //!
-//! Kinds were collected from real rollouts of codex 0.64 to 0.169 and from the list of what codex persists
-//! (`rollout/src/policy.rs` in openai/codex). A kind on no list is [`Kind::Other`]: it is carried, not dropped.
+//! The kinds were collected from real rollouts of Codex 0.64 to 0.169, and from the list of what Codex persists
+//! (`rollout/src/policy.rs` in openai/codex). A kind on no list is [`LineKind::Other`], and is kept in a notice.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ use super::envelope::{Envelope, member, word};
 
 /// The kind of a line, by `type` and `payload.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind<'a> {
-    /// `session_meta`: the head of a file, or of history copied into it.
+pub enum LineKind<'a> {
+    /// `session_meta`: the beginning of a file, or of history copied into it.
     SessionMeta,
     /// `turn_context`: the model and effort of the turn.
     TurnContext,
@@ -28,11 +28,11 @@ pub enum Kind<'a> {
     FunctionCall,
     /// `response_item`/`custom_tool_call`: input as free text.
     CustomToolCall,
-    /// Any other `response_item`/`*_call`, by the name before `_call`.
+    /// Any other `response_item`/`*_call`, with the name before `_call`.
     OtherCall(&'a [u8]),
     /// `response_item`/`function_call_output` and `custom_tool_call_output`.
     CallOutput,
-    /// Any other `response_item`/`*_output`, by the name before `_output`.
+    /// Any other `response_item`/`*_output`, with the name before `_output`.
     OtherOutput(&'a [u8]),
     /// `event_msg`/`token_count`.
     TokenCount,
@@ -46,26 +46,26 @@ pub enum Kind<'a> {
     ThreadRolledBack,
     /// `event_msg`/`item_completed` of a `CommandExecution`.
     CommandExecution,
-    /// On one of the lists below.
-    Listed,
-    /// On no list; a line without a type too.
+    /// A kind on one of the lists below.
+    Skipped,
+    /// A kind on no list, or a line without a type.
     Other,
 }
 
-/// Who a message is from.
+/// The role of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// `user`, which injected context has too.
+    /// `user`, also for context that Codex injects.
     User,
-    /// `assistant`
+    /// `assistant`.
     Assistant,
-    /// `developer`: codex's own instructions.
+    /// `developer`: Codex's own instructions.
     Developer,
-    /// Any other.
+    /// Any other role.
     Other,
 }
 
-/// Makes a list of words and a function that tells whether a word is on it.
+/// Defines a list of words, and a function that checks whether a word is in it.
 macro_rules! list {
     ($(#[$doc:meta])+ $list:ident, $is_listed:ident: $($word:literal)+) => {
         $(#[$doc])+
@@ -75,14 +75,14 @@ macro_rules! list {
         #[must_use]
         #[inline]
         pub fn $is_listed(word: &[u8]) -> bool {
-            // Compares with words of the same length alone.
+            // This compares only words of the same length.
             matches!(word, $($word)|+)
         }
     };
 }
 
 list! {
-    /// Lines that only keep codex's books.
+    /// Lines for Codex's own bookkeeping.
     BOOKKEEPING, is_bookkeeping:
     b"inter_agent_communication_metadata"
     b"retained_context"
@@ -91,7 +91,7 @@ list! {
 }
 
 list! {
-    /// Response items that are no part of the conversation: compaction is told by its `compacted` line.
+    /// Response items that are not part of the conversation. Compaction is described by its `compacted` line.
     BOOKKEEPING_ITEMS, is_bookkeeping_item:
     b"additional_tools"
     b"compaction"
@@ -102,7 +102,7 @@ list! {
 }
 
 list! {
-    /// Events that show what a response item or another line holds.
+    /// Events that repeat the contents of a response item or of another line, for display.
     DISPLAY_EVENTS, is_display_event:
     b"agent_message"
     b"agent_reasoning"
@@ -122,8 +122,8 @@ list! {
     b"web_search_end"
 }
 
-impl<'a> Kind<'a> {
-    /// The kind of a scanned line.
+impl<'a> LineKind<'a> {
+    /// Returns the kind of a scanned line.
     #[must_use]
     pub fn of(text: Text<'_>, tape: &Tape, envelope: &'a Envelope<'_, '_>) -> Self {
         let Some(kind) = envelope.kind.as_deref() else { return Self::Other };
@@ -137,13 +137,13 @@ impl<'a> Kind<'a> {
                 b"task_complete" | b"turn_complete" => Self::TaskComplete,
                 b"turn_aborted" => Self::TurnAborted,
                 b"thread_rolled_back" => Self::ThreadRolledBack,
-                event if is_display_event(event) => Self::Listed,
+                event if is_display_event(event) => Self::Skipped,
                 _ => Self::Other,
             },
             b"turn_context" => Self::TurnContext,
             b"session_meta" => Self::SessionMeta,
             b"compacted" => Self::Compacted,
-            line if is_bookkeeping(line) => Self::Listed,
+            line if is_bookkeeping(line) => Self::Skipped,
             _ => Self::Other,
         }
     }
@@ -165,7 +165,7 @@ impl<'a> Kind<'a> {
             b"function_call" => Self::FunctionCall,
             b"custom_tool_call" => Self::CustomToolCall,
             b"function_call_output" | b"custom_tool_call_output" => Self::CallOutput,
-            item if is_bookkeeping_item(item) => Self::Listed,
+            item if is_bookkeeping_item(item) => Self::Skipped,
             item => {
                 if let Some(tool) = item.strip_suffix(b"_call").filter(|tool| !tool.is_empty()) {
                     Self::OtherCall(tool)
@@ -179,12 +179,12 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// Whether the item of an `item_completed` line is a command.
+/// Returns whether the item of an `item_completed` line is a command.
 fn is_command(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>) -> bool {
     item_kind(text, tape, envelope).as_deref() == Some(b"CommandExecution")
 }
 
-/// The type of the item of an `item_completed` line.
+/// Returns the type of the item of an `item_completed` line.
 #[must_use]
 pub fn item_kind<'a>(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>) -> Option<Cow<'a, [u8]>> {
     let item = envelope.members.get(Key::Item)?;

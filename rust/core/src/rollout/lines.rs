@@ -1,4 +1,4 @@
-//! Bytes as lines: one buffer that is used again and again, and grows only for a line that is larger.
+//! Splits bytes into lines, in one buffer that is reused and grows only for larger lines.
 
 use std::io::{ErrorKind, Read};
 
@@ -6,22 +6,22 @@ use super::ByteOffset;
 use crate::json::Text;
 use crate::json::block::{self, PADDING};
 
-/// The largest line that is read unless the caller says otherwise: 1 GiB.
+/// The default maximum line length: 1 GiB.
 pub const DEFAULT_LINE_LIMIT: usize = 1 << 30;
 
-/// Bytes that are asked for at a time. Measured on 100 MB: from 64 KiB to 1 MiB the same within 3 %.
+/// The number of bytes per read. On 100 MB, sizes from 64 KiB to 1 MiB differed by less than 3 %.
 const CHUNK: usize = 64 << 10;
 
-/// A line that has come to this without being a JSON object's beginning is not kept.
+/// A line that reaches this size without beginning like a JSON object is not kept completely.
 const LARGE: usize = 1 << 20;
 
-/// Why no further line could be had.
+/// The reason why the next line cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
-    /// A line is over the limit.
+    /// A line is longer than the limit.
     #[error("the line at byte {offset} is longer than {limit} bytes")]
     TooLong {
-        /// Where the line starts.
+        /// The offset of the line.
         offset: ByteOffset,
         /// The limit, in bytes without the newline.
         limit: usize,
@@ -29,15 +29,15 @@ pub enum LineError {
     /// Reading failed.
     #[error("reading failed at byte {offset}: {source}")]
     Read {
-        /// How far the input was read.
+        /// The number of bytes read so far.
         offset: ByteOffset,
-        /// What the system said.
+        /// The error.
         source: std::io::Error,
     },
 }
 
 impl From<LineError> for std::io::Error {
-    /// What the system said; a line over the limit is invalid data.
+    /// Returns the source of a failed read. A line that is too long is [`ErrorKind::InvalidData`].
     fn from(error: LineError) -> Self {
         match error {
             LineError::Read { source, .. } => source,
@@ -46,51 +46,51 @@ impl From<LineError> for std::io::Error {
     }
 }
 
-/// A whole line, without its newline.
+/// A complete line, without its newline.
 #[derive(Clone, Copy)]
 pub struct Line<'a> {
-    /// Where it starts.
+    /// The offset of the line.
     pub offset: ByteOffset,
-    /// Where the next one starts.
+    /// The offset of the next line.
     pub next: ByteOffset,
-    /// What it says. Of a line of more than 1 MiB that does not start with `{` only the beginning and the end: it is no
-    /// rollout line, and need not be kept to know that. See also [`Lines::keeping`].
+    /// The line's text. If the line has more than 1 MiB and does not begin with `{`, only its beginning and end are
+    /// kept: it is not a rollout line. See also [`Lines::keeping`].
     pub text: Text<'a>,
-    /// Whether it holds a control character, as no JSON text does but for white space.
+    /// Whether the line contains a control character. JSON text contains none, except white space.
     pub has_control: bool,
 }
 
-/// The lines of an input, in order, each once.
+/// The lines of an input, in order.
 ///
-/// * A line is what a newline ends. What stands behind the last newline is no line yet: see [`Lines::partial_line`].
-/// * After the end, a further call looks whether the input has grown.
-/// * Memory is the chunk, or the largest line of late where that is larger.
+/// * A line ends with a newline. Bytes after the last newline are not a line yet: see [`Lines::partial_line`].
+/// * At the end of the input, a further call checks whether the input has grown.
+/// * The memory is one chunk, or the size of the largest recent line if that is larger.
 pub struct Lines<R> {
     reader: R,
-    /// `buffer[start..end]` is read and not yet given out; [`PADDING`] and one bytes are kept behind it.
+    /// `buffer[start..end]` has been read but not returned. It is followed by [`PADDING`] and one bytes.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// No newline stands in `buffer[start..searched]`.
+    /// `buffer[start..searched]` contains no newline.
     searched: usize,
-    /// Where `buffer[start]` stands in the input.
+    /// The offset of `buffer[start]` in the input.
     offset: u64,
-    /// Whether a control character was found in the present line.
+    /// Whether the current line contains a control character in `buffer[start..searched]`.
     has_control: bool,
-    /// Bytes of the present line that were not kept.
+    /// The number of bytes of the current line that were not kept.
     dropped: u64,
-    /// Of a line of more bytes than this only the beginning and the end are kept.
-    most_kept: usize,
+    /// The number of bytes beyond which only the beginning and the end of a line are kept.
+    max_kept: usize,
     limit: usize,
 }
 
 impl<R: Read> Lines<R> {
-    /// Lines of at most `limit` bytes from `reader`.
+    /// Returns the lines of `reader`, which may have up to `limit` bytes.
     pub fn new(reader: R, limit: usize) -> Self {
         Self::starting_at(reader, ByteOffset(0), limit)
     }
 
-    /// As [`Lines::new`], where `reader` stands at `offset` of the input.
+    /// Returns the lines of `reader`, whose next byte is at `offset` of the input.
     pub fn starting_at(reader: R, offset: ByteOffset, limit: usize) -> Self {
         Self {
             reader,
@@ -101,23 +101,24 @@ impl<R: Read> Lines<R> {
             offset: offset.0,
             has_control: false,
             dropped: 0,
-            most_kept: usize::MAX,
+            max_kept: usize::MAX,
             limit,
         }
     }
 
-    /// The same, but of a line of more than `most` bytes only the beginning and the end are kept: for whoever looks for
-    /// short lines and is to need no more memory.
+    /// Keeps only the beginning and the end of lines of more than `max` bytes. This bounds the memory for callers that
+    /// need only short lines.
     #[must_use]
-    pub fn keeping(self, most: usize) -> Self {
-        Self { most_kept: most, ..self }
+    pub fn keeping(self, max: usize) -> Self {
+        Self { max_kept: max, ..self }
     }
 
-    /// The next line, or `None` at the end of what the input holds now.
+    /// Returns the next line, or `None` at the current end of the input.
     ///
     /// # Errors
     ///
-    /// [`LineError::TooLong`] where the next line is over the limit, [`LineError::Read`] where reading fails.
+    /// Returns [`LineError::TooLong`] if the next line is longer than the limit, and [`LineError::Read`] if reading
+    /// fails.
     #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, LineError> {
         match self.find_newline()? {
@@ -126,22 +127,23 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Whether [`Self::next_line`] gives one, which it does without reading then.
+    /// Returns whether there is a next line. If so, [`Self::next_line`] returns it without reading.
     ///
     /// # Errors
     ///
-    /// [`LineError::TooLong`] or [`LineError::Read`], as the next line would give them.
+    /// Returns [`LineError::TooLong`] if the next line is longer than the limit, and [`LineError::Read`] if reading
+    /// fails.
     pub fn has_line(&mut self) -> Result<bool, LineError> {
         let newline = self.find_newline()?;
         self.searched = newline.unwrap_or(self.searched);
         Ok(newline.is_some())
     }
 
-    /// Where the next newline stands in the buffer; `None` at the end of what the input holds now.
+    /// Returns the position of the next newline in the buffer, or `None` at the current end of the input.
     #[inline(always)]
     fn find_newline(&mut self) -> Result<Option<usize>, LineError> {
         loop {
-            // The first control character of a rollout line is its end.
+            // In a rollout line, the first control character is the newline at its end.
             let rest = &self.buffer[self.searched..self.end];
             let found = if self.has_control { memchr::memchr(b'\n', rest) } else { block::find_control(rest) };
             match found {
@@ -160,21 +162,21 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Where the unfinished line behind the last newline starts, and how many bytes of it there are; `None` where
-    /// the input ends with a newline.
+    /// Returns the offset and the length in bytes of the unterminated last line, or `None` if the input ends with a
+    /// newline.
     #[must_use]
     pub fn partial_line(&self) -> Option<(ByteOffset, u64)> {
         let length = (self.end - self.start) as u64 + self.dropped;
         (length > 0).then_some((ByteOffset(self.offset), length))
     }
 
-    /// How far the input has been read, in bytes; for progress.
+    /// Returns the number of bytes read so far, for progress.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.offset + self.dropped + (self.end - self.start) as u64
     }
 
-    /// Gives out the line that ends at `newline`.
+    /// Returns the line that ends at `newline`.
     #[inline(always)]
     fn take(&mut self, newline: usize) -> Result<Line<'_>, LineError> {
         let length = newline - self.start;
@@ -191,7 +193,7 @@ impl<R: Read> Lines<R> {
         Ok(Line { offset, next: ByteOffset(self.offset), text, has_control })
     }
 
-    /// Reads more behind what there is; whether there was more.
+    /// Reads more bytes into the buffer. Returns `false` at the end of the input.
     fn fill(&mut self) -> Result<bool, LineError> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -203,7 +205,7 @@ impl<R: Read> Lines<R> {
             return Err(LineError::TooLong { offset: ByteOffset(self.offset), limit: self.limit });
         }
         let is_object = || self.buffer[..self.end].trim_ascii_start().first() == Some(&b'{');
-        let most = if self.end > LARGE && is_object() { self.most_kept } else { LARGE };
+        let most = if self.end > LARGE && is_object() { self.max_kept } else { LARGE };
         if self.end > most {
             let kept = most / 2;
             self.dropped += (self.end - kept) as u64;
@@ -211,11 +213,11 @@ impl<R: Read> Lines<R> {
             self.searched = kept;
         }
         if self.end <= CHUNK && self.buffer.len() > 4 * LARGE {
-            // A large line has gone: its memory goes back to the system.
+            // The buffer has grown for a large line: free its memory.
             self.buffer.truncate(self.end);
             self.buffer.shrink_to_fit();
         }
-        // Only what is about to be read into is touched, so that a large line costs its own size and no more.
+        // Only the bytes to be read next are initialized, so that a large line needs no more memory than its own size.
         let wanted = self.end + CHUNK + 1 + PADDING;
         if self.buffer.len() < wanted {
             if self.buffer.capacity() < wanted {

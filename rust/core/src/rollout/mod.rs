@@ -1,12 +1,12 @@
-//! Codex's rollout files: where their bytes come from, their lines, and what each line is.
+//! The file format of Codex's rollouts: their bytes, their lines, and the kind of each line.
 //!
-//! * [`input`]: a file, a compressed file or standard input as bytes
-//! * [`lines`]: bytes as lines, with their offsets
-//! * [`envelope`]: a line's timestamp, ordinal and payload
-//! * [`kind`]: what kind of item a line holds, and which kinds make no record
-//! * [`ids`]: the ids of threads, turns and calls
-//! * [`probe`]: the same, read off the beginning of a line in codex's own form
-//! * [`timestamp`]: ISO 8601 as rollouts write it
+//! * [`input`]: the bytes of a file, a compressed file or standard input
+//! * [`lines`]: lines and their offsets
+//! * [`envelope`]: a line's timestamp, ordinal, type and payload
+//! * [`kind`]: kinds of lines, and those that become no record
+//! * [`ids`]: ids of threads, turns and calls
+//! * [`probe`]: reads the envelope and the kind of most lines without parsing them
+//! * [`timestamp`]: ISO 8601 timestamps
 
 pub mod envelope;
 pub mod ids;
@@ -16,7 +16,8 @@ pub mod lines;
 pub mod probe;
 pub mod timestamp;
 
-/// A place in a rollout: bytes from its start (of the decompressed text, where it is compressed).
+/// A position in a rollout, in bytes from its start. In a compressed rollout, it is a position in the decompressed
+/// text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ByteOffset(pub u64);
 

@@ -1,38 +1,26 @@
-//! The beginning of a line in the form that codex writes, read without parsing the line.
+//! Reads the beginning of a line in Codex's usual form without parsing the line.
 //!
-//! Codex writes `timestamp`, `ordinal` (from 0.147 on), `type`, `payload` in this order (seen on 0.64 to 0.169). Where
-//! a line has this form, its members up to the payload need no scanner, and where its kind makes no record, neither
-//! does the rest: see [`listed`]. Any other line is parsed as a whole.
+//! Codex writes `timestamp`, `ordinal` (from 0.147 on), `type`, `payload` in this order (seen on 0.64 to 0.169). If a
+//! line has this form, its members before the payload need no scanner. If its kind becomes no record, the rest needs
+//! none either: see [`skipped_kind`]. Any other line is parsed completely.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use super::envelope::Head;
 use super::kind::{is_bookkeeping, is_bookkeeping_item, is_display_event};
-use super::timestamp::{self, Nanos};
-
-/// The members of a line before its payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head<'a> {
-    /// `timestamp` as it stands, and read.
-    pub timestamp: (&'a [u8], Nanos),
-    /// `ordinal`
-    pub ordinal: Option<u64>,
-    /// `type`
-    pub kind: &'a [u8],
-    /// Where the payload's brace stands.
-    pub payload: usize,
-}
+use super::timestamp;
 
 const OPENING: &[u8] = b"{\"timestamp\":\"";
 
-/// Bytes of a timestamp as codex writes it.
+/// The length of a timestamp as Codex writes it.
 const TIMESTAMP: usize = 24;
 
-/// Bytes of a UUID.
+/// The length of a UUID.
 const UUID: usize = 36;
 
-/// Reads the head of a line; `None` where it has another form.
+/// Reads the members of a line before its payload. Returns `None` if the line has another form.
 #[must_use]
 #[inline]
 pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>> {
@@ -41,13 +29,13 @@ pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>
     let nanos = clock.read(stamp)?;
     let mut rest = rest.strip_prefix(b"\",\"")?;
     let mut ordinal = None;
-    if let Some(behind) = rest.strip_prefix(b"ordinal\":") {
-        let digits = behind.iter().take(19).take_while(|byte| byte.is_ascii_digit()).count();
-        if digits == 0 || (digits > 1 && behind[0] == b'0') {
+    if let Some(value) = rest.strip_prefix(b"ordinal\":") {
+        let digits = value.iter().take(19).take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 || (digits > 1 && value[0] == b'0') {
             return None;
         }
-        ordinal = Some(behind[..digits].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
-        rest = behind[digits..].strip_prefix(b",\"")?;
+        ordinal = Some(value[..digits].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+        rest = value[digits..].strip_prefix(b",\"")?;
     }
     let (kind, rest) =
         likely_word(rest.strip_prefix(b"type\":\"")?, [b"event_msg\"", b"response_item\"", b"token_usage_record\""])?;
@@ -60,25 +48,27 @@ pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>
     })
 }
 
-/// A kind that makes no record, in the parts of its name.
-pub type Listed<'a> = [&'a [u8]; 3];
+/// The parts of the name of a kind that becomes no record.
+pub type KindName<'a> = [&'a [u8]; 3];
 
-/// The kind of a line, where it is one that makes no record. The line is not parsed: that it holds no control
-/// character, ends as an object does, and holds no second line's beginning tells those that were cut, and those that
-/// the next line runs into. Inside a string such a beginning would stand escaped.
+/// Returns the kind of a line if it becomes no record.
+///
+/// The line is not parsed. It is only checked for damage: it must contain no control character, end like an object, and
+/// not contain the beginning of a second line. So a line that was cut, or merged with the next one, is not skipped
+/// here. Inside a string, such a beginning would be escaped.
 #[must_use]
 #[inline]
-pub fn listed<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<Listed<'a>> {
+pub fn skipped_kind<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<KindName<'a>> {
     static BEGINNING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OPENING));
     if has_control || line.last() != Some(&b'}') {
         return None;
     }
-    let listed = listed_kind(line, head)?;
-    BEGINNING.find(&line[head.payload..]).is_none().then_some(listed)
+    let skipped_kind = kind_name(line, head)?;
+    BEGINNING.find(&line[head.payload..]).is_none().then_some(skipped_kind)
 }
 
 #[inline]
-fn listed_kind<'a>(line: &'a [u8], head: &Head<'a>) -> Option<Listed<'a>> {
+fn kind_name<'a>(line: &'a [u8], head: &Head<'a>) -> Option<KindName<'a>> {
     let is_event = head.kind == b"event_msg";
     if !is_event && head.kind != b"response_item" {
         return is_bookkeeping(head.kind).then_some([head.kind, b"", b""]);
@@ -103,8 +93,8 @@ fn listed_kind<'a>(line: &'a [u8], head: &Head<'a>) -> Option<Listed<'a>> {
     (detail != b"CommandExecution").then_some([head.kind, item, detail])
 }
 
-/// The word that `text` starts with, and what stands behind its closing quote; found by comparing where it is one of
-/// `frequent`, which have the quote.
+/// Returns the word at the start of `text`, and the text after its closing quote. The words in `frequent`, which
+/// include the quote, are found faster.
 #[inline(always)]
 fn likely_word<'a, const N: usize>(text: &'a [u8], frequent: [&'static [u8]; N]) -> Option<(&'a [u8], &'a [u8])> {
     for word in frequent {
@@ -115,7 +105,7 @@ fn likely_word<'a, const N: usize>(text: &'a [u8], frequent: [&'static [u8]; N])
     word(text)
 }
 
-/// The word that `text` starts with and what stands behind its closing quote.
+/// Returns the word at the start of `text`, and the text after its closing quote.
 #[inline]
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = text.iter().take(64).position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_'))?;

@@ -1,13 +1,13 @@
 //! ISO 8601 timestamps.
 //!
-//! Codex writes `2026-11-22T07:12:04.790Z` (every version seen, 0.64 to 0.169). mngr accepts what Python's
-//! `datetime.fromisoformat` accepts; here the common part of that is accepted: a full date, `T` or a space, hours and
+//! Codex writes `2026-11-22T07:12:04.790Z` (seen on 0.64 to 0.169). mngr accepts the forms that Python's
+//! `datetime.fromisoformat` accepts. This module accepts their common part: a full date, `T` or a space, hours and
 //! minutes, optionally seconds and a fraction, optionally `Z` or an offset.
 
-/// Nanoseconds since 1970-01-01T00:00:00Z; a timestamp without an offset counts as UTC.
+/// Nanoseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC.
 pub type Nanos = i128;
 
-/// Reads a timestamp; `None` where it is none.
+/// Parses a timestamp. Returns `None` if it is invalid.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<Nanos> {
     let mut rest = text;
@@ -52,16 +52,16 @@ pub fn parse(text: &[u8]) -> Option<Nanos> {
     Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
 }
 
-/// Reads timestamps in the form that codex writes, `2026-11-22T07:12:04.790Z`, most of them by comparing the minute
-/// with the last one's.
+/// Parses timestamps in the form of Codex, `2026-11-22T07:12:04.790Z`. Most of them are compared with the minute of the
+/// previous one instead of being parsed completely.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// The last timestamp up to its seconds, and the nanoseconds there.
+    /// The beginning of the last timestamp, up to its seconds, and the time of that minute.
     minute: Option<([u8; 17], Nanos)>,
 }
 
 impl Clock {
-    /// The time of a timestamp of this form; `None` for any other text.
+    /// Parses a timestamp of this form. Returns `None` for any other text.
     #[inline]
     pub fn read(&mut self, text: &[u8; 24]) -> Option<Nanos> {
         let (minute, rest) = text.split_first_chunk::<17>()?;
@@ -83,7 +83,7 @@ impl Clock {
     }
 }
 
-/// Milliseconds, rounded to the nearest, halves to even, as Python's `round` does it.
+/// Rounds to the nearest millisecond, and halves to the even one, as Python's `round` does.
 #[must_use]
 pub fn millis(nanos: Nanos) -> i64 {
     let (whole, rest) = (nanos.div_euclid(1_000_000), nanos.rem_euclid(1_000_000));
@@ -97,12 +97,12 @@ fn byte(rest: &mut &[u8], wanted: u8) -> Option<()> {
 }
 
 fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
-    let (number, behind) = rest.split_at_checked(count)?;
-    *rest = behind;
+    let (number, remaining) = rest.split_at_checked(count)?;
+    *rest = remaining;
     number.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
 }
 
-/// One to nine digits behind the point, in nanoseconds.
+/// Parses one to nine digits after the decimal point, in nanoseconds.
 fn fraction(rest: &mut &[u8]) -> Option<i64> {
     let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if !(1..=9).contains(&count) {
@@ -121,9 +121,9 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01, in the Gregorian calendar throughout.
+/// Returns the number of days since 1970-01-01 in the proleptic Gregorian calendar.
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
-    // Years are counted from March, so that the leap day is the last of its year.
+    // Years are counted from March, so that the leap day is the last day of its year.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year / 4 - year / 100 + year / 400;
     // 719,468 days lie between 0000-03-01 and 1970-01-01; (153 m + 2) / 5 counts the days of the months before.

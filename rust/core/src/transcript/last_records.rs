@@ -39,7 +39,7 @@ pub enum TailError {
 }
 
 /// The last `count` records at `path`, a line each: of a common transcript, of an agent's state dir, or of a rollout,
-/// which is converted whole for it (`progress` as for [`crate::convert::one_shot`]). Lines that are no JSON object are
+/// which is converted whole for it (`progress` as for [`crate::convert::conversion`]). Lines that are no JSON object are
 /// none.
 ///
 /// # Errors

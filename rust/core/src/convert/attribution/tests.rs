@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The rules as they are told, over all that ever happened.
+/// The rules as they are program, over all that ever happened.
 #[derive(Clone, Debug, Default)]
 struct Reference {
-    programs: Vec<Told>,
+    programs: Vec<ReferenceProgram>,
     /// Of a cell, whose program goes on in it.
     cells: Vec<(u8, u8)>,
     /// Of a call that waits, for which cell.
@@ -13,7 +13,7 @@ struct Reference {
 }
 
 #[derive(Clone, Debug)]
-struct Told {
+struct ReferenceProgram {
     call: u8,
     started: Option<i64>,
     finished: Option<i64>,
@@ -23,72 +23,75 @@ struct Told {
 }
 
 impl Reference {
-    fn program(&mut self, call: u8) -> Option<&mut Told> {
-        self.programs.iter_mut().find(|told| told.call == call)
+    fn program(&mut self, call: u8) -> Option<&mut ReferenceProgram> {
+        self.programs.iter_mut().find(|program| program.call == call)
     }
 
-    fn called(&mut self, call: u8, started: Option<i64>, turn: u8, text: &str) {
-        let mut told = Told { call, started, finished: None, turn, text: text.to_owned(), is_settled: false };
+    fn add_call(&mut self, call: u8, started: Option<i64>, turn: u8, text: &str) {
+        let mut program =
+            ReferenceProgram { call, started, finished: None, turn, text: text.to_owned(), is_settled: false };
         if let Some(known) = self.program(call) {
-            told.is_settled = known.is_settled;
-            *known = told;
+            program.is_settled = known.is_settled;
+            *known = program;
         } else {
-            self.programs.push(told);
+            self.programs.push(program);
         }
     }
 
-    fn waits_for(&mut self, call: u8, cell: u8) {
+    fn add_wait(&mut self, call: u8, cell: u8) {
         self.waits.retain(|(known, _)| *known != call);
         self.waits.push((call, cell));
     }
 
-    fn answered(&mut self, call: u8, at: Option<i64>, cell: Option<u8>) {
-        if let Some(told) = self.program(call) {
-            told.is_settled = true;
+    fn add_output(&mut self, call: u8, at: Option<i64>, cell: Option<u8>) {
+        if let Some(program) = self.program(call) {
+            program.is_settled = true;
             match cell {
                 Some(cell) => {
                     self.cells.retain(|(known, _)| *known != cell);
                     self.cells.push((cell, call));
                 }
-                None => told.finished = at,
+                None => program.finished = at,
             }
         }
         if cell.is_none()
             && let Some((_, cell)) = self.waits.iter().find(|(known, _)| *known == call)
-            && let Some(place) = self.cells.iter().position(|(known, _)| known == cell)
+            && let Some(position) = self.cells.iter().position(|(known, _)| known == cell)
         {
-            let (_, owner) = self.cells.remove(place);
-            if let Some(told) = self.program(owner) {
-                told.finished = at;
+            let (_, owner) = self.cells.remove(position);
+            if let Some(program) = self.program(owner) {
+                program.finished = at;
             }
         }
     }
 
     fn owner(&self, started: i64, command: &str, turn: u8) -> Option<(u8, Rule, bool)> {
-        let began = |told: &&Told| told.started.is_some_and(|time| time <= started);
-        let runs = |told: &&Told| began(told) && told.finished.is_none_or(|time| started <= time);
-        let in_turn = |told: &&&Told| turn != 0 && told.turn == turn;
-        let found = |told: &Told, rule| Some((told.call, rule, told.is_settled));
-        let running: Vec<&Told> = self.programs.iter().filter(runs).collect();
+        let began = |program: &&ReferenceProgram| program.started.is_some_and(|time| time <= started);
+        let runs = |program: &&ReferenceProgram| began(program) && program.finished.is_none_or(|time| started <= time);
+        let in_turn = |program: &&&ReferenceProgram| turn != 0 && program.turn == turn;
+        let found = |program: &ReferenceProgram, rule| Some((program.call, rule, program.is_settled));
+        let running: Vec<&ReferenceProgram> = self.programs.iter().filter(runs).collect();
         if let [only] = running[..] {
             return found(only, Rule::RunningProgram);
         }
         if running.is_empty() {
-            let before: Vec<&Told> = self.programs.iter().filter(began).collect();
+            let before: Vec<&ReferenceProgram> = self.programs.iter().filter(began).collect();
             return match before.iter().rfind(in_turn) {
-                Some(told) => found(told, Rule::NearestPrecedingCallInTurn),
+                Some(program) => found(program, Rule::NearestPrecedingCallInTurn),
                 None => found(before.last()?, Rule::NearestPrecedingCall),
             };
         }
         let escaped = json_escaped(command);
-        let names = |told: &Told| !command.is_empty() && (told.text.contains(command) || told.text.contains(&escaped));
-        let naming: Vec<&Told> = running.iter().copied().filter(|told| names(told)).collect();
-        if let [only] = naming[..] {
+        let names = |program: &ReferenceProgram| {
+            !command.is_empty() && (program.text.contains(command) || program.text.contains(&escaped))
+        };
+        let mentioning: Vec<&ReferenceProgram> = running.iter().copied().filter(|program| names(program)).collect();
+        if let [only] = mentioning[..] {
             return found(only, Rule::NamedInProgram);
         }
-        let left = if naming.is_empty() { running } else { naming };
+        let left = if mentioning.is_empty() { running } else { mentioning };
         match left.iter().rfind(in_turn) {
-            Some(told) => found(told, Rule::LatestRunningProgramInTurn),
+            Some(program) => found(program, Rule::LatestRunningProgramInTurn),
             None => found(left.last()?, Rule::LatestRunningProgram),
         }
     }
@@ -206,21 +209,21 @@ proptest! {
                     });
                     let text = named.collect::<Vec<_>>().join(";");
                     let line = ByteOffset(lines.0.len() as u64);
-                    programs.called(call_id(*call), *at, &turn_id(*turn), text.as_bytes(), line);
-                    reference.called(*call, *at, *turn, &text);
+                    programs.add_call(call_id(*call), *at, &turn_id(*turn), text.as_bytes(), line);
+                    reference.add_call(*call, *at, *turn, &text);
                     lines.0.push(text);
                 }
                 Event::WaitsFor { call, cell } => {
-                    programs.waits_for(call_id(*call), name("cell", *cell));
-                    reference.waits_for(*call, *cell);
+                    programs.add_wait(call_id(*call), name("cell", *cell));
+                    reference.add_wait(*call, *cell);
                 }
                 Event::Answered { call, at, cell } => {
-                    programs.answered(&call_id(*call), *at, cell.map(|cell| name("cell", cell)));
-                    reference.answered(*call, *at, *cell);
+                    programs.add_output(&call_id(*call), *at, cell.map(|cell| name("cell", cell)));
+                    reference.add_output(*call, *at, *cell);
                 }
                 Event::SettleAll => {
                     programs.settle_all();
-                    reference.programs.iter_mut().for_each(|told| told.is_settled = true);
+                    reference.programs.iter_mut().for_each(|program| program.is_settled = true);
                 }
                 Event::Restored => programs = restored(&programs),
                 Event::Command { started, command, turn } => {
@@ -257,33 +260,33 @@ proptest! {
         seeds in prop::collection::vec((0_usize..6, any::<u16>(), 0_usize..10), 200..400),
     ) {
         let mut programs = Programs::default();
-        for (place, (what, number, size)) in seeds.iter().enumerate() {
+        for (position, (what, number, size)) in seeds.iter().enumerate() {
             let length = [0, 10, 40, 55, 59, 60, 500, 5000, 20_000, 70_000][*size];
             let id = |kind: &str| Name::new(format!("{kind}{number}{}", ".".repeat(length)).as_bytes(), false);
-            let at = Some(i64::try_from(place).expect("small"));
+            let at = Some(i64::try_from(position).expect("small"));
             match what {
                 0 | 1 => {
                     let text = vec![b't'; if length < 70_000 { length } else { length * 20 }];
                     let (call, turn) = (CallId(id("call")), TurnId(id("turn")));
-                    programs.called(call.clone(), at, &turn, &text, ByteOffset(place as u64));
+                    programs.add_call(call.clone(), at, &turn, &text, ByteOffset(position as u64));
                     let ids = call.0.as_bytes().len() + turn.0.as_bytes().len();
-                    prop_assert!(programs.place(&call).is_some() == (ids <= MOST_ID_BYTES));
+                    prop_assert!(programs.position(&call).is_some() == (ids <= MAX_ID_BYTES));
                 }
-                2 => programs.waits_for(CallId(id("wait")), id("cell")),
-                3 => programs.answered(&CallId(id("call")), at, Some(id("cell"))),
-                4 => programs.answered(&CallId(id("call")), at, None),
-                _ => programs.answered(&CallId(id("wait")), at, None),
+                2 => programs.add_wait(CallId(id("wait")), id("cell")),
+                3 => programs.add_output(&CallId(id("call")), at, Some(id("cell"))),
+                4 => programs.add_output(&CallId(id("call")), at, None),
+                _ => programs.add_output(&CallId(id("wait")), at, None),
             }
             let ids: usize = programs.calls.iter().map(Program::id_bytes).sum();
-            prop_assert!(ids == programs.id_bytes && ids <= MOST_ID_BYTES);
-            prop_assert!(programs.calls.len() <= MOST_PROGRAMS);
+            prop_assert!(ids == programs.id_bytes && ids <= MAX_ID_BYTES);
+            prop_assert!(programs.calls.len() <= MAX_PROGRAMS);
             prop_assert_eq!(programs.calls.len(), programs.spans.len());
-            prop_assert_eq!(&programs.marks, &programs.calls.iter().map(|program| &program.call).collect());
-            prop_assert!(programs.cells.len() <= MOST_CELLS && programs.waits.len() <= MOST_CELLS);
-            let fits = |id: &Name| id.length() <= LONGEST_CELL_ID;
+            prop_assert_eq!(&programs.filter, &programs.calls.iter().map(|program| &program.call).collect());
+            prop_assert!(programs.cells.len() <= MAX_CELLS && programs.waits.len() <= MAX_CELLS);
+            let fits = |id: &Name| id.length() <= MAX_CELL_ID_BYTES;
             prop_assert!(programs.cells.iter().all(|(cell, call)| fits(cell) && fits(&call.0)));
             prop_assert!(programs.waits.iter().all(|(call, cell)| fits(cell) && fits(&call.0)));
-            prop_assert!(programs.texts.len() <= 2 * MOST_TEXT);
+            prop_assert!(programs.texts.len() <= 2 * MAX_PROGRAM_TEXT);
         }
     }
 }
@@ -298,19 +301,19 @@ fn owner_of_ls(programs: &Programs, started: i64, reread: &mut dyn Reread) -> Op
 #[test]
 fn of_too_many_programs_those_that_ended_are_forgotten_first() {
     let mut programs = Programs::default();
-    programs.called(call_id(0), Some(0), &TurnId::default(), b"", ByteOffset(0));
+    programs.add_call(call_id(0), Some(0), &TurnId::default(), b"", ByteOffset(0));
     for number in 0..5000 {
         let call = CallId(Name::new(format!("ended_{number}").as_bytes(), false));
-        programs.called(call.clone(), Some(10), &TurnId::default(), b"", ByteOffset(0));
-        programs.answered(&call, Some(20), None);
+        programs.add_call(call.clone(), Some(10), &TurnId::default(), b"", ByteOffset(0));
+        programs.add_output(&call, Some(20), None);
     }
-    assert_eq!(programs.calls.len(), MOST_PROGRAMS);
+    assert_eq!(programs.calls.len(), MAX_PROGRAMS);
     assert_eq!(owner_of_ls(&programs, 30, &mut Lines::default()), Some((call_id(0), Rule::RunningProgram)));
 }
 
 #[test]
 fn a_text_is_asked_for_as_far_back_as_the_limit_and_no_further() {
-    let limit = MOST_TEXT;
+    let limit = MAX_PROGRAM_TEXT;
     for (behind, rule) in [(limit - 2, Rule::NamedInProgram), (limit - 1, Rule::LatestRunningProgram)] {
         for is_restored in [false, true] {
             let mut programs = Programs::default();
@@ -318,7 +321,7 @@ fn a_text_is_asked_for_as_far_back_as_the_limit_and_no_further() {
             for (number, text) in lines.0.iter().enumerate() {
                 let number = u8::try_from(number).expect("small");
                 let line = ByteOffset(u64::from(number));
-                programs.called(call_id(number), Some(0), &TurnId::default(), text.as_bytes(), line);
+                programs.add_call(call_id(number), Some(0), &TurnId::default(), text.as_bytes(), line);
             }
             if is_restored {
                 programs = restored(&programs);
@@ -342,20 +345,20 @@ fn texts_are_kept_as_far_back_as_they_are_asked_for() {
     for before in 0..80 {
         let mut programs = Programs::default();
         let mut call = 0;
-        let mut called = |started: Option<i64>, text: &[u8]| {
+        let mut add_call = |started: Option<i64>, text: &[u8]| {
             call += 1;
             let call = CallId(Name::new(format!("call_{call}").as_bytes(), false));
-            programs.called(call, started, &TurnId::default(), text, ByteOffset(0));
+            programs.add_call(call, started, &TurnId::default(), text, ByteOffset(0));
         };
         // Of all these two run: one that names the command, and one far behind it.
         for _ in 0..before {
-            called(None, &filler);
+            add_call(None, &filler);
         }
-        called(Some(0), b"ls");
+        add_call(Some(0), b"ls");
         for _ in 0..34 {
-            called(None, &filler);
+            add_call(None, &filler);
         }
-        called(Some(0), b"other");
+        add_call(Some(0), b"other");
         let owner = owner_of_ls(&programs, 5, &mut Never);
         assert_eq!(owner.map(|(_, rule)| rule), Some(Rule::NamedInProgram), "behind {before} texts");
     }
@@ -365,8 +368,8 @@ fn texts_are_kept_as_far_back_as_they_are_asked_for() {
 fn a_text_over_the_limit_names_nothing() {
     let mut programs = Programs::default();
     let text = "ls ".repeat(400_000);
-    programs.called(call_id(0), Some(0), &TurnId::default(), text.as_bytes(), ByteOffset(0));
-    programs.called(call_id(1), Some(0), &TurnId::default(), b"", ByteOffset(1));
+    programs.add_call(call_id(0), Some(0), &TurnId::default(), text.as_bytes(), ByteOffset(0));
+    programs.add_call(call_id(1), Some(0), &TurnId::default(), b"", ByteOffset(1));
     let owner = owner_of_ls(&programs, 5, &mut Lines(vec![text, String::new()]));
     assert_eq!(owner, Some((call_id(1), Rule::LatestRunningProgram)));
 }

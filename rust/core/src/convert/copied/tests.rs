@@ -27,38 +27,38 @@ fn nothing_is_copied_before_the_first_session_meta() {
 #[test]
 fn a_session_of_its_own_copies_nothing() {
     let mut copied = CopiedContext::default();
-    assert_eq!(copied.session_meta(meta(5, None, None)), Meaning::NewRollout);
+    assert_eq!(copied.session_meta(meta(5, None, None)), SessionMetaKind::NewRollout);
     assert!(!copied.covers(None) && !copied.covers(Some(0)));
     // A fork whose file holds the new lines only.
-    assert_eq!(copied.session_meta(meta(6, Some(5), None)), Meaning::NewRollout);
+    assert_eq!(copied.session_meta(meta(6, Some(5), None)), SessionMetaKind::NewRollout);
     assert!(!copied.covers(None) && !copied.covers(Some(0)));
 }
 
 #[test]
 fn lines_below_the_ordinal_that_the_session_meta_names_are_copied() {
     let mut copied = CopiedContext::default();
-    assert_eq!(copied.session_meta(meta(5, None, Some(12))), Meaning::NewRollout);
+    assert_eq!(copied.session_meta(meta(5, None, Some(12))), SessionMetaKind::NewRollout);
     assert!(copied.covers(Some(0)) && copied.covers(Some(11)));
     assert!(!copied.covers(Some(12)) && !copied.covers(Some(u64::MAX)) && !copied.covers(None));
     // No turn ends that.
-    copied.turn(&turn(9));
+    copied.begin_turn(&turn(9));
     assert!(copied.covers(Some(11)));
 }
 
 #[test]
 fn a_copied_session_meta_heads_copied_history_until_a_turn_of_its_own() {
     let mut copied = CopiedContext::default();
-    assert_eq!(copied.session_meta(meta(5, Some(3), None)), Meaning::NewRollout);
-    assert_eq!(copied.session_meta(meta(3, None, None)), Meaning::CopiedHistory);
+    assert_eq!(copied.session_meta(meta(5, Some(3), None)), SessionMetaKind::NewRollout);
+    assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::CopiedHistory);
     assert!(copied.covers(None) && copied.covers(Some(0)) && copied.covers(Some(u64::MAX)));
     // Turns of before the thread was made, or that do not tell, go on with the copy.
     for earlier in [turn(2), turn(5), TurnId::default(), TurnId(Name::new(b"turn-9", false))] {
-        copied.turn(&earlier);
+        copied.begin_turn(&earlier);
         assert!(copied.covers(None));
     }
-    copied.turn(&turn(6));
+    copied.begin_turn(&turn(6));
     assert!(!copied.covers(None) && !copied.covers(Some(0)));
-    copied.turn(&turn(2));
+    copied.begin_turn(&turn(2));
     assert!(!copied.covers(None));
 }
 
@@ -66,13 +66,13 @@ fn a_copied_session_meta_heads_copied_history_until_a_turn_of_its_own() {
 fn copied_history_may_be_a_copy_itself() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), None));
-    assert_eq!(copied.session_meta(meta(3, Some(2), None)), Meaning::CopiedHistory);
-    assert_eq!(copied.session_meta(meta(2, None, None)), Meaning::CopiedHistory);
+    assert_eq!(copied.session_meta(meta(3, Some(2), None)), SessionMetaKind::CopiedHistory);
+    assert_eq!(copied.session_meta(meta(2, None, None)), SessionMetaKind::CopiedHistory);
     assert!(copied.covers(None));
     // The own thread is still the file's.
-    copied.turn(&turn(4));
+    copied.begin_turn(&turn(4));
     assert!(copied.covers(None));
-    copied.turn(&turn(6));
+    copied.begin_turn(&turn(6));
     assert!(!copied.covers(None));
 }
 
@@ -80,7 +80,7 @@ fn copied_history_may_be_a_copy_itself() {
 fn an_ordinal_that_was_told_outlasts_a_copied_session_meta() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), Some(4)));
-    assert_eq!(copied.session_meta(meta(3, None, None)), Meaning::CopiedHistory);
+    assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::CopiedHistory);
     assert!(copied.covers(Some(3)) && !copied.covers(Some(4)));
 }
 
@@ -90,10 +90,10 @@ fn any_other_session_meta_begins_another_rollout() {
     copied.session_meta(meta(5, Some(3), None));
     copied.session_meta(meta(3, None, None));
     assert!(copied.covers(None));
-    assert_eq!(copied.session_meta(meta(8, None, None)), Meaning::NewRollout);
+    assert_eq!(copied.session_meta(meta(8, None, None)), SessionMetaKind::NewRollout);
     assert!(!copied.covers(None));
     // What the one before was forked from means nothing any more.
-    assert_eq!(copied.session_meta(meta(3, None, None)), Meaning::NewRollout);
+    assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::NewRollout);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_saved_context_goes_on_as_it_was() {
     let mut restored: CopiedContext =
         postcard::from_bytes(&postcard::to_extend(&copied, Vec::new()).unwrap_or_default()).unwrap_or_default();
     assert!(restored.covers(None));
-    assert_eq!(restored.session_meta(meta(2, None, None)), Meaning::CopiedHistory);
-    restored.turn(&turn(6));
+    assert_eq!(restored.session_meta(meta(2, None, None)), SessionMetaKind::CopiedHistory);
+    restored.begin_turn(&turn(6));
     assert!(!restored.covers(None));
 }

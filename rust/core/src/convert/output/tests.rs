@@ -5,13 +5,13 @@ use super::*;
 /// What an output must do: bytes that were let go, and those that wait with the place of the metrics among them.
 #[derive(Default)]
 struct Model {
-    gone: Vec<u8>,
+    written: Vec<u8>,
     waiting: Option<(Vec<u8>, usize)>,
 }
 
 impl Model {
     fn push(&mut self, piece: &[u8]) {
-        self.waiting.as_mut().map_or(&mut self.gone, |(waiting, _)| waiting).extend_from_slice(piece);
+        self.waiting.as_mut().map_or(&mut self.written, |(waiting, _)| waiting).extend_from_slice(piece);
     }
 
     fn end_waiting_step(&mut self) {
@@ -22,7 +22,7 @@ impl Model {
 
     fn release(&mut self, metrics: &[u8]) {
         if let Some((waiting, hole)) = self.waiting.take() {
-            self.gone.extend([&waiting[..hole], metrics, &waiting[hole..]].concat());
+            self.written.extend([&waiting[..hole], metrics, &waiting[hole..]].concat());
         }
     }
 }
@@ -50,9 +50,9 @@ fn size() -> impl Strategy<Value = Size> {
     prop_oneof![
         6 => (0_usize..40).prop_map(Size::Bytes),
         3 => (1000_usize..200_000).prop_map(Size::Bytes),
-        3 => (WRITE - 2..WRITE + 3).prop_map(Size::Bytes),
+        3 => (WRITE_SIZE - 2..WRITE_SIZE + 3).prop_map(Size::Bytes),
         3 => (-3_isize..3).prop_map(Size::Room),
-        1 => (MOST_WAITING - 2..MOST_WAITING + 3).prop_map(Size::Bytes),
+        1 => (MAX_WAITING_BYTES - 2..MAX_WAITING_BYTES + 3).prop_map(Size::Bytes),
         1 => (1_usize << 20..6 << 20).prop_map(Size::Bytes),
     ]
 }
@@ -139,14 +139,14 @@ impl<W: Write> Pair<W> {
             }
             Action::Release(length) => self.release(&vec![b'm'; *length]),
             Action::Withdraw => {
-                self.output.withdraw();
+                self.output.discard_waiting();
                 self.model.waiting = None;
             }
             Action::Flush => self.output.flush().expect("the sink takes all"),
         }
         assert_eq!(self.output.is_waiting(), self.model.waiting.is_some());
         if !self.output.has_failed {
-            assert_eq!(self.output.released(), self.model.gone.len() as u64);
+            assert_eq!(self.output.released(), self.model.written.len() as u64);
         }
     }
 }
@@ -168,10 +168,10 @@ proptest! {
         for action in &actions {
             pair.act(action);
             let Pair { output, model, .. } = &mut pair;
-            prop_assert!(behind(&model.gone, suppressed).starts_with(output.sink_mut()));
-            prop_assert!(output.buffer.len() <= MOST_WAITING + WRITE + WRITE / 4 + (6 << 20));
+            prop_assert!(behind(&model.written, suppressed).starts_with(output.sink_mut()));
+            prop_assert!(output.buffer.len() <= MAX_WAITING_BYTES + WRITE_SIZE + WRITE_SIZE / 4 + (6 << 20));
         }
-        prop_assert!(behind(&pair.model.gone, suppressed) == pair.output.sink_mut());
+        prop_assert!(behind(&pair.model.written, suppressed) == pair.output.sink_mut());
     }
 
     #[test]
@@ -188,9 +188,9 @@ proptest! {
         }
         let sink = pair.output.sink_mut();
         prop_assert_eq!(errors, u64::from(sink.has_failed));
-        prop_assert!(pair.model.gone.starts_with(&sink.taken));
+        prop_assert!(pair.model.written.starts_with(&sink.taken));
         if !sink.has_failed {
-            prop_assert!(pair.model.gone == sink.taken);
+            prop_assert!(pair.model.written == sink.taken);
         }
     }
 }
@@ -237,12 +237,12 @@ fn many_waiting_records_are_kept_in_a_file_and_come_back_byte_by_byte() {
         largest = largest.max(pair.output.buffer.capacity());
     }
     assert!(is_spilled(&pair.output));
-    assert!(largest <= 2 * MOST_WAITING, "{largest} bytes in memory");
+    assert!(largest <= 2 * MAX_WAITING_BYTES, "{largest} bytes in memory");
     pair.act(&Action::Release(50));
     assert!(!is_spilled(&pair.output));
     pair.act(&Action::Record(vec![Size::Bytes(1000)]));
     pair.act(&Action::Flush);
-    assert!(*pair.output.sink_mut() == pair.model.gone);
+    assert!(*pair.output.sink_mut() == pair.model.written);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn metrics_find_their_step_wherever_the_file_begins() {
                 pair.push_sizes(&[Size::Bytes(6 << 20), Size::Bytes(100)]);
                 assert!(is_spilled(&pair.output));
             }
-            while pair.output.buffer.capacity() <= MOST_WAITING {
+            while pair.output.buffer.capacity() <= MAX_WAITING_BYTES {
                 pair.push_sizes(&[Size::Room(0), Size::Bytes(1)]);
             }
             pair.push_sizes(&[Size::Room(room)]);
@@ -265,7 +265,7 @@ fn metrics_find_their_step_wherever_the_file_begins() {
             assert!(is_spilled(&pair.output));
             pair.act(&Action::Release(20));
             pair.act(&Action::Flush);
-            assert!(*pair.output.sink_mut() == pair.model.gone, "{room}, {spilled_before}");
+            assert!(*pair.output.sink_mut() == pair.model.written, "{room}, {spilled_before}");
         }
     }
 }
@@ -280,7 +280,7 @@ fn withdrawn_records_leave_nothing_behind() {
         pair.act(&Action::Record(vec![Size::Bytes(100)]));
         pair.act(&Action::Flush);
         assert_eq!(pair.output.sink_mut().len(), 200);
-        assert!(*pair.output.sink_mut() == pair.model.gone);
+        assert!(*pair.output.sink_mut() == pair.model.written);
     }
 }
 
@@ -291,7 +291,7 @@ fn a_record_is_written_without_waiting_for_the_end() {
         output.push(&[b'r'; 10_000]);
         output.end_record();
     }
-    assert!(output.sink_mut().len() as u64 >= 1_000_000 - WRITE as u64);
+    assert!(output.sink_mut().len() as u64 >= 1_000_000 - WRITE_SIZE as u64);
     assert_eq!(output.sink_mut().len() as u64 % BLOCK, 0);
 }
 

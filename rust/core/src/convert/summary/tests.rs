@@ -36,10 +36,10 @@ fn names_from_the_input_are_bounded_and_all_lines_are_counted() {
             summary.add_skipped([b"event_msg", name.as_bytes(), "ä".repeat(40).as_bytes()]);
         }
     }
-    assert_eq!(summary.skipped.len(), MOST_KINDS + 1);
+    assert_eq!(summary.skipped.len(), MAX_KINDS + 1);
     assert_eq!(summary.skipped.iter().map(|(_, count)| count).sum::<u64>(), 4000);
-    assert!(summary.skipped.iter().all(|(name, _)| name.len() <= 3 * (LONGEST_NAME + 3)));
-    assert_eq!(summary.skipped.last(), Some(&("others".to_owned(), 2 * (2000 - MOST_KINDS as u64))));
+    assert!(summary.skipped.iter().all(|(name, _)| name.len() <= 3 * (MAX_NAME_BYTES + 3)));
+    assert_eq!(summary.skipped.last(), Some(&("others".to_owned(), 2 * (2000 - MAX_KINDS as u64))));
     // Those with a name of their own are still counted under it.
     summary.add_skipped([b"event_msg", b"0", "ä".repeat(40).as_bytes()]);
     assert_eq!(summary.skipped[0].1, 3);
@@ -60,11 +60,11 @@ fn names_that_differ_in_their_middle_only_are_told_apart() {
 fn of_many_malformed_lines_the_first_are_kept_and_all_are_counted() {
     let mut summary = Summary::default();
     for number in 0..100 {
-        summary.add_malformed(MalformedLine { offset: ByteOffset(number), at: 0, why: "why" });
+        summary.add_malformed(MalformedLine { offset: ByteOffset(number), at: 0, reason: "reason" });
     }
     assert_eq!(summary.malformed, 100);
     let offsets: Vec<u64> = summary.malformed_lines.iter().map(|line| line.offset.0).collect();
-    assert_eq!(offsets, (0..MOST_PLACES as u64).collect::<Vec<_>>());
+    assert_eq!(offsets, (0..MAX_MALFORMED_LINES as u64).collect::<Vec<_>>());
 }
 
 #[test]

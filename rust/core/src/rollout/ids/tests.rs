@@ -6,7 +6,7 @@ use super::*;
 
 /// Texts around the length up to which none is allocated, that often differ in one byte only.
 fn texts() -> impl Strategy<Value = (String, String)> {
-    let length = prop_oneof![0..4_usize, SHORT - 2..SHORT + 3, 1..100_usize];
+    let length = prop_oneof![0..4_usize, INLINE_BYTES - 2..INLINE_BYTES + 3, 1..100_usize];
     let change = (any::<prop::sample::Index>(), "[a-z]");
     (length, prop::option::of(change), any::<bool>()).prop_map(|(length, change, is_longer)| {
         let one = "x".repeat(length);

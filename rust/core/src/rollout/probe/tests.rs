@@ -94,10 +94,10 @@ proptest! {
         let (text, mut tape) = (Text::pad(&mut padded), Tape::default());
         prop_assert!(scan(text, &mut tape).is_ok());
         let envelope = Envelope::of(text, &tape, None);
-        let kind = kind::Kind::of(text, &tape, &envelope);
+        let kind = kind::LineKind::of(text, &tape, &envelope);
         let found = head(line.as_bytes(), &mut timestamp::Clock::default());
-        if let Some(parts) = found.and_then(|head| listed(line.as_bytes(), false, &head)) {
-            prop_assert_eq!(kind, kind::Kind::Listed);
+        if let Some(parts) = found.and_then(|head| skipped_kind(line.as_bytes(), false, &head)) {
+            prop_assert_eq!(kind, kind::LineKind::Skipped);
             let item = envelope.payload_kind.as_deref().filter(|_| !BOOKKEEPING.contains(&parts[0])).unwrap_or_default();
             let detail = item_kind(text, &tape, &envelope).filter(|_| item == b"item_completed").unwrap_or_default();
             prop_assert_eq!(parts, [envelope.kind.as_deref().unwrap_or_default(), item, &detail]);
@@ -109,16 +109,16 @@ proptest! {
 fn a_line_that_was_cut_is_never_told_without_a_scan() {
     let line = "{\"timestamp\":\"2026-11-22T07:12:04.790Z\",\"type\":\"event_msg\",\"payload\":{\"type\":\"user_message\",\"message\":\"a\"}}";
     let mut clock = timestamp::Clock::default();
-    let mut is_listed = |line: &[u8]| {
+    let mut is_skipped = |line: &[u8]| {
         let has_control = line.iter().any(|byte| *byte < 0x20);
-        head(line, &mut clock).is_some_and(|head| listed(line, has_control, &head).is_some())
+        head(line, &mut clock).is_some_and(|head| skipped_kind(line, has_control, &head).is_some())
     };
-    assert!(is_listed(line.as_bytes()));
+    assert!(is_skipped(line.as_bytes()));
     for end in 0..line.len() - 1 {
-        assert!(!is_listed(&line.as_bytes()[..end]));
+        assert!(!is_skipped(&line.as_bytes()[..end]));
     }
     for byte in 0..b' ' {
-        assert!(!is_listed(line.replace("\"a\"", &format!("\"{}\"", byte as char)).as_bytes()));
+        assert!(!is_skipped(line.replace("\"a\"", &format!("\"{}\"", byte as char)).as_bytes()));
     }
 }
 
@@ -127,14 +127,14 @@ fn a_line_that_the_next_one_runs_into_is_never_told_without_a_scan() {
     let next =
         "{\"timestamp\":\"2026-11-22T07:12:04.791Z\",\"type\":\"event_msg\",\"payload\":{\"type\":\"user_message\"}}";
     let line = next.replace("\"}}", "\",\"message\":\"a \\\"b\\\" c\",\"n\":[1,{\"x\":null}]}}");
-    let is_listed = |line: &str| {
+    let is_skipped = |line: &str| {
         let head = head(line.as_bytes(), &mut timestamp::Clock::default());
-        head.is_some_and(|head| listed(line.as_bytes(), false, &head).is_some())
+        head.is_some_and(|head| skipped_kind(line.as_bytes(), false, &head).is_some())
     };
-    assert!(is_listed(&line));
+    assert!(is_skipped(&line));
     for end in 1..line.len() {
-        assert!(!is_listed(&format!("{}{next}", &line[..end])), "torn at {end}");
+        assert!(!is_skipped(&format!("{}{next}", &line[..end])), "torn at {end}");
     }
     // In a string it is no beginning.
-    assert!(is_listed(&line.replace("a \\\"b", &next.replace('"', "\\\""))));
+    assert!(is_skipped(&line.replace("a \\\"b", &next.replace('"', "\\\""))));
 }

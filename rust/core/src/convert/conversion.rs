@@ -1,4 +1,5 @@
-//! A whole input at once: from a rollout to a common transcript.
+//! Conversions of an input: complete ([`convert`]), in batches ([`BatchConverter`]), or line by line
+//! ([`IncrementalConverter`]).
 
 use std::io::{Read, Write};
 
@@ -10,14 +11,14 @@ use super::converter::{Converter, End};
 use super::output::OutputError;
 use super::summary::{MalformedLine, Summary};
 
-/// How to convert.
+/// Options of a conversion.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Seeds the header's id.
+    /// The agent's id, which determines the header's id.
     pub agent_id: String,
-    /// Whether the input may still grow.
+    /// How much of the end of the input is converted.
     pub end: End,
-    /// The longest line that is read, in bytes.
+    /// The maximum line length, in bytes.
     pub line_limit: usize,
 }
 
@@ -27,31 +28,34 @@ impl Default for Options {
     }
 }
 
-/// Why a conversion stopped.
+/// The reason why a conversion stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
-    /// The input could not be read on.
+    /// The input could not be read.
     #[error(transparent)]
     Input(#[from] LineError),
-    /// The output could not be written, or waiting records could not be kept.
+    /// The output could not be written, or records could not be held back in a temporary file.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The input is a common transcript already.
+    /// The input is a common transcript.
     #[error("it is a common transcript already, and no rollout; Codex keeps rollouts under ~/.codex/sessions")]
     IsTranscript,
-    /// The caller wanted no more.
+    /// The caller stopped the conversion.
     #[error("stopped")]
     Stopped,
 }
 
-/// Bytes between two calls of the caller's `progress`.
+/// The number of bytes between two calls of `progress`.
 const PROGRESS_BYTES: u64 = 4 << 20;
 
-/// Converts all lines of `input`; `progress` is told now and then how many bytes were read, and says whether to go on.
+/// Converts all lines of `input`, and returns a summary. `progress` is called every few MiB with the number of bytes
+/// read; the conversion stops if it returns `false`.
 ///
 /// # Errors
 ///
-/// [`ConvertError`]; what was written until then stays written.
+/// Returns [`ConvertError::Input`] if the input cannot be read or a line is too long, [`ConvertError::Output`] if the
+/// sink or a temporary file fails, [`ConvertError::IsTranscript`] if the input is a common transcript, and
+/// [`ConvertError::Stopped`] if `progress` returned `false`. Records that have been written by then stay written.
 pub fn convert<R: Read, W: Write>(
     input: R,
     sink: W,
@@ -60,25 +64,26 @@ pub fn convert<R: Read, W: Write>(
 ) -> Result<Summary, ConvertError> {
     let mut lines = Lines::new(input, options.line_limit);
     let mut converter = Converter::new(&options.agent_id, sink);
-    let mut told = 0;
+    let mut reported = 0;
     while let Some(line) = lines.next_line()? {
         let ByteOffset(offset) = line.offset;
         refuse_transcript(line)?;
-        converter.line(line, &mut NothingBefore)?;
-        if offset - told >= PROGRESS_BYTES {
-            told = offset;
+        converter.line(line, &mut NoEarlierLines)?;
+        if offset - reported >= PROGRESS_BYTES {
+            reported = offset;
             if !progress(offset) {
                 return Err(ConvertError::Stopped);
             }
         }
     }
     converter.finish(options.end)?;
-    let mut summary = std::mem::take(converter.summary_mut());
+    let mut summary = converter.into_summary();
     summary.partial_line = lines.partial_line();
     Ok(summary)
 }
 
-/// A common transcript begins with its header, or where it was rotated with another record, as no rollout does.
+/// Refuses a common transcript by its first line: the header, or any other record if the transcript was rotated. No
+/// line of a rollout begins like one.
 fn refuse_transcript(line: Line<'_>) -> Result<(), ConvertError> {
     const BEGINNINGS: [&[u8]; 3] = [
         b"{\"type\":\"header\",\"event_id\":",
@@ -95,20 +100,20 @@ fn refuse_transcript(line: Line<'_>) -> Result<(), ConvertError> {
     Ok(())
 }
 
-/// Converts an input bit by bit, for a caller who takes the records as they come.
-pub struct LineByLine<R> {
+/// Converts an input in batches, for callers that process the records while they are read.
+pub struct BatchConverter<R> {
     lines: Lines<R>,
     converter: Converter<Vec<u8>>,
     end: Option<End>,
-    /// Why the input cannot be read on; told once the records before that are.
+    /// The reason why the input cannot be read further. It is returned after the records before it.
     failed: Option<ConvertError>,
 }
 
-/// Bytes of input that a batch is made of, at the least.
-const BATCH: u64 = 256 << 10;
+/// The minimum size of a batch, in bytes of input.
+const BATCH_BYTES: u64 = 256 << 10;
 
-impl<R: Read> LineByLine<R> {
-    /// A conversion of `input`, not yet begun.
+impl<R: Read> BatchConverter<R> {
+    /// Returns a conversion at the start of `input`.
     pub fn new(input: R, options: &Options) -> Self {
         Self {
             lines: Lines::new(input, options.line_limit),
@@ -118,23 +123,25 @@ impl<R: Read> LineByLine<R> {
         }
     }
 
-    /// The records of the next part of the input, whole lines, which may be none; `None` at the end.
+    /// Returns the records of the next part of the input, in complete lines, or `None` at the end. A batch can be
+    /// empty.
     ///
     /// # Errors
     ///
-    /// [`ConvertError`] where the input cannot be read on, once all records before that were given; or where waiting ones
-    /// cannot be kept.
+    /// Returns [`ConvertError::Input`] if the input cannot be read, after all records before that position;
+    /// [`ConvertError::Output`] if records cannot be held back in a temporary file; and [`ConvertError::IsTranscript`]
+    /// if the input is a common transcript.
     pub fn next_batch(&mut self) -> Result<Option<Vec<u8>>, ConvertError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         let Some(end) = self.end else { return Ok(None) };
-        let until = self.lines.bytes_read() + BATCH;
+        let until = self.lines.bytes_read() + BATCH_BYTES;
         while self.end.is_some() && self.lines.bytes_read() < until {
             match self.lines.next_line() {
                 Ok(Some(line)) => {
                     refuse_transcript(line).inspect_err(|_| self.end = None)?;
-                    self.converter.line(line, &mut NothingBefore)?;
+                    self.converter.line(line, &mut NoEarlierLines)?;
                 }
                 Ok(None) => {
                     self.end = None;
@@ -150,56 +157,56 @@ impl<R: Read> LineByLine<R> {
         Ok(Some(self.converter.take_records()?))
     }
 
-    /// The malformed lines so far, or since this was asked last, and how many more there were.
+    /// Returns the malformed lines since the last call, and the number of further ones whose positions were not kept.
     pub fn take_malformed(&mut self) -> (Vec<MalformedLine>, u64) {
-        self.converter.summary_mut().take_malformed()
+        self.converter.take_malformed()
     }
 }
 
-/// Converts an input that grows, for a caller who has its lines.
-pub struct AsItGrows {
+/// Converts a growing input, for callers that read its lines themselves.
+pub struct IncrementalConverter {
     converter: Converter<Vec<u8>>,
-    /// Bytes of lines whose records were not taken.
-    untaken: u64,
+    /// The number of bytes in lines whose records have not been taken.
+    pending_bytes: u64,
 }
 
-impl AsItGrows {
-    /// A conversion, not yet begun. Nothing but the agent's id is taken from the options.
+impl IncrementalConverter {
+    /// Returns a conversion at the start of an input. Of `options`, only the agent's id is used.
     #[must_use]
     pub fn new(options: &Options) -> Self {
-        Self { converter: Converter::new(&options.agent_id, Vec::new()), untaken: 0 }
+        Self { converter: Converter::new(&options.agent_id, Vec::new()), pending_bytes: 0 }
     }
 
-    /// Takes the next line, and says whether so much has come that its records are to be taken.
+    /// Converts the next line. Returns whether there is enough input for its records to be taken.
     ///
     /// # Errors
     ///
-    /// [`ConvertError`] where waiting records cannot be kept.
+    /// Returns [`ConvertError::Output`] if records cannot be held back in a temporary file.
     pub fn line(&mut self, line: Line<'_>) -> Result<bool, ConvertError> {
-        self.untaken += line.next.0 - line.offset.0;
-        self.converter.line(line, &mut NothingBefore)?;
-        Ok(self.untaken >= BATCH)
+        self.pending_bytes += line.next.0 - line.offset.0;
+        self.converter.line(line, &mut NoEarlierLines)?;
+        Ok(self.pending_bytes >= BATCH_BYTES)
     }
 
-    /// The records so far, whole lines; what must wait for what is to come is held back.
+    /// Returns the records since the last call, in complete lines. Records that wait for later lines are held back.
     ///
     /// # Errors
     ///
-    /// As for [`Self::line`].
+    /// Returns [`ConvertError::Output`] if records cannot be held back in a temporary file.
     pub fn take_records(&mut self) -> Result<Vec<u8>, ConvertError> {
-        self.untaken = 0;
+        self.pending_bytes = 0;
         Ok(self.converter.take_records()?)
     }
 
-    /// The malformed lines since this was asked last, and how many more there were.
+    /// Returns the malformed lines since the last call, and the number of further ones whose positions were not kept.
     pub fn take_malformed(&mut self) -> (Vec<MalformedLine>, u64) {
-        self.converter.summary_mut().take_malformed()
+        self.converter.take_malformed()
     }
 }
 
-/// Nothing lies before the start of an input, so nothing has to be read again.
-struct NothingBefore;
+/// A [`Reread`] for conversions that begin at the start of an input, so that no program text must be read again.
+struct NoEarlierLines;
 
-impl Reread for NothingBefore {
+impl Reread for NoEarlierLines {
     fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {}
 }
