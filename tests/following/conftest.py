@@ -1,13 +1,13 @@
-"""Fixtures of the tests of following."""
+"""Fixtures of the tests that follow rollouts."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.support.followed_agent import Followed
+from tests.support.followed_agent import FollowedAgent
 
 
 @pytest.fixture
-def followed(tmp_path: Path) -> Followed:
-    """An agent that nobody has followed yet."""
-    return Followed(tmp_path / "agent")
+def followed(tmp_path: Path) -> FollowedAgent:
+    """An agent whose rollouts were not followed yet."""
+    return FollowedAgent(tmp_path / "agent")

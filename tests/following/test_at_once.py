@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_agent import Agent
-from tests.support.followed_agent import Followed, append, wait_until
+from tests.support.followed_agent import FollowedAgent, append_lines, wait_until
 from tests.support.program import parse_records
 from tests.support.recordings import lines_of, name, recordings
 
@@ -67,9 +67,9 @@ class Together:
 
 
 @pytest.mark.slow
-def test_two_watchers_and_three_hooks(followed: Followed) -> None:
+def test_two_watchers_and_three_hooks(followed: FollowedAgent) -> None:
     agent = followed.agent
-    agent.turn()
+    agent.begin_turn()
     rollout = agent.rollout
     rollout.parent.mkdir(parents=True, exist_ok=True)
     agent.hook("session-start", source="startup")
@@ -84,8 +84,8 @@ def test_two_watchers_and_three_hooks(followed: Followed) -> None:
         line = TIMESTAMP.sub(f'{{"timestamp":"{at.replace("+00:00", "Z")}"'.encode(), LINES[written % len(LINES)])
         written += 1
         middle = len(line) // 2
-        append(rollout, [line[:middle]])
-        append(rollout, [line[middle:]])
+        append_lines(rollout, [line[:middle]])
+        append_lines(rollout, [line[middle:]])
         time.sleep(0.002)
 
     try:
@@ -104,7 +104,7 @@ def test_two_watchers_and_three_hooks(followed: Followed) -> None:
     assert complained == [(b"", b"")] * 2
     assert [watcher.returncode for watcher in watchers] == [0, 0]
     assert min(together.times.values()) > 10 * min(SECONDS, 5), together.times
-    followed.once()
+    followed.run_once()
     assert followed.raw == rollout.read_bytes()
     assert followed.common == followed.converted("--partial")
     ids = [record["event_id"] for record in parse_records(followed.common)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.followed_agent import Followed, wait_until
+from tests.support.followed_agent import FollowedAgent, wait_until
 from tests.support.program import program, run
 
 DEMO = Path(__file__).parents[2] / "demo"
@@ -20,7 +20,7 @@ sys.path.append(str(DEMO))
 from demo import configuration  # noqa: E402
 from scripted_model import Answer, Json, Response, ScriptedModel, Usage, message, reasoning, shell_call  # noqa: E402
 
-VARIABLE = "MNGR_CODEX_CODEX"
+CODEX_VARIABLE = "MNGR_CODEX_CODEX"
 
 EVENTS = [
     "SessionStart",
@@ -65,9 +65,9 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 @pytest.fixture
 def codex() -> Path:
     """The binary, which `make test` names."""
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(CODEX_VARIABLE)
     if not named:
-        pytest.skip(f"{VARIABLE} names no codex: `make test` sets it")
+        pytest.skip(f"{CODEX_VARIABLE} names no codex: `make test` sets it")
     return Path(named)
 
 
@@ -76,7 +76,7 @@ def codex() -> Path:
 def test_a_session_while_watchers_are_killed(codex: Path, tmp_path: Path, seed: int) -> None:
     """The raw transcript is what codex wrote, the common one what `convert` makes of it, and the agent waits."""
     chance = random.Random(seed)
-    followed = Followed(tmp_path / "agent")
+    followed = FollowedAgent(tmp_path / "agent")
     home, work = tmp_path / "home", tmp_path / "work"
     codex_home = home / ".codex"
     codex_home.mkdir(parents=True)
@@ -133,9 +133,9 @@ def test_a_session_while_watchers_are_killed(codex: Path, tmp_path: Path, seed: 
             wait_until(lambda: followed.raw == rollout.read_bytes())
             wait_until(lambda: not followed.agent.is_active)
     assert killed > 5 and was_active
-    followed.once("--final")
+    followed.run_once("--final")
     assert followed.raw == rollout.read_bytes()
     done = run("convert", rollout, "--agent-id", followed.state.name)
     assert done.status == 0
     assert followed.common == done.stdout
-    assert followed.agent.pointer("codex_transcript_path") == str(rollout)
+    assert followed.agent.state_file("codex_transcript_path") == str(rollout)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.followed_agent import Followed, append
+from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.program import program
 from tests.support.recordings import lines_of, name, recordings
 from tests.support.workers import Worker, worker
@@ -37,19 +37,19 @@ def destroyer() -> Iterator[Worker]:
 
 
 @pytest.fixture
-def followed(tmp_path: Path) -> Followed:
+def followed(tmp_path: Path) -> FollowedAgent:
     """An agent whose state dir is where mngr has it, with something that was not followed yet."""
-    followed = Followed(tmp_path / "agent")
+    followed = FollowedAgent(tmp_path / "agent")
     state = tmp_path / "host" / "agents" / AGENT
     state.parent.mkdir(parents=True)
     followed.state.rename(state)
     followed.state = followed.agent.state = state
     (state / "env").write_text(f"MNGR_AGENT_STATE_DIR={state}\n")
-    append(followed.current("a"), LINES)
+    append_lines(followed.make_current("a"), LINES)
     return followed
 
 
-def provision(followed: Followed, name: str) -> Path:
+def provision(followed: FollowedAgent, name: str) -> Path:
     """Writes a script where a plugin does."""
     script = followed.state / "commands" / name
     script.parent.mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def provision(followed: Followed, name: str) -> Path:
     return script
 
 
-def is_whole(followed: Followed) -> bool:
+def is_whole(followed: FollowedAgent) -> bool:
     return bool(
         followed.raw == b"".join(LINES)
         and followed.common == followed.converted()
@@ -66,7 +66,7 @@ def is_whole(followed: Followed) -> bool:
 
 
 @pytest.mark.parametrize("where", ["beside", "on PATH"])
-def test_mngr_runs_them(followed: Followed, destroyer: Worker, where: str) -> None:
+def test_mngr_runs_them(followed: FollowedAgent, destroyer: Worker, where: str) -> None:
     path = SYSTEM
     if where == "beside":
         (followed.state / "commands").mkdir()
@@ -79,10 +79,10 @@ def test_mngr_runs_them(followed: Followed, destroyer: Worker, where: str) -> No
     assert is_whole(followed)
 
 
-def test_mngr_is_told_what_failed(followed: Followed, destroyer: Worker) -> None:
+def test_mngr_is_told_what_failed(followed: FollowedAgent, destroyer: Worker) -> None:
     host = followed.state.parents[1]
     path = os.pathsep.join([str(program().parent), SYSTEM])
-    followed.once()
+    followed.run_once()
     began = time.monotonic()
     with (followed.state / "plugin/mngr_codex/following").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -95,7 +95,7 @@ def test_mngr_is_told_what_failed(followed: Followed, destroyer: Worker) -> None
 
 @pytest.mark.parametrize("shell", [["bash"], ["sh"], []], ids=["bash", "sh", "executed"])
 @pytest.mark.parametrize("name", NAMES)
-def test_each_alone(followed: Followed, name: str, shell: list[str]) -> None:
+def test_each_alone(followed: FollowedAgent, name: str, shell: list[str]) -> None:
     script = provision(followed, name)
     script.chmod(0o755)
     environment = {
@@ -108,7 +108,7 @@ def test_each_alone(followed: Followed, name: str, shell: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_from_its_folder(followed: Followed, name: str) -> None:
+def test_from_its_folder(followed: FollowedAgent, name: str) -> None:
     """A name without a folder."""
     script = provision(followed, name)
     shutil.copy(program(), script.parent)
@@ -119,7 +119,7 @@ def test_from_its_folder(followed: Followed, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_program(followed: Followed, name: str) -> None:
+def test_no_program(followed: FollowedAgent, name: str) -> None:
     script = provision(followed, name)
     environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": str(followed.state)}
     done = subprocess.run(["bash", script, "--single-pass"], env=environment, capture_output=True, timeout=60)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.followed_agent import Followed, append
+from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.recordings import lines_of, name, recordings
 from tests.support.strace import Traced
 
@@ -16,13 +16,13 @@ LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/to
 @pytest.mark.parametrize("begun", [0, 20], ids=["the first pass", "a later pass"])
 @pytest.mark.parametrize("options", [[], ["--final"]], ids=["", "final"])
 def test_a_kill_at_every_call(
-    followed: Followed, tracing: None, tmp_path: Path, begun: int, options: list[str]
+    followed: FollowedAgent, tracing: None, tmp_path: Path, begun: int, options: list[str]
 ) -> None:
-    rollout = followed.current("a")
-    append(rollout, LINES[:begun])
+    rollout = followed.make_current("a")
+    append_lines(rollout, LINES[:begun])
     if begun:
-        followed.once()
-    append(rollout, [*LINES[begun:40], LINES[40][:30]])
+        followed.run_once()
+    append_lines(rollout, [*LINES[begun:40], LINES[40][:30]])
     before = tmp_path / "before"
     shutil.copytree(followed.state, before)
 
@@ -38,12 +38,12 @@ def test_a_kill_at_every_call(
     for called, number in calls:
         fresh().kill(called, number)
         assert raw.startswith(followed.raw) and common.startswith(followed.common)
-        followed.once(*options)
+        followed.run_once(*options)
         assert (followed.raw, followed.common) == (raw, common), (called, number)
         # And it goes on as if nothing had been.
         if number % 5 == 0:
-            append(rollout, [LINES[40][30:]])
-            followed.once()
+            append_lines(rollout, [LINES[40][30:]])
+            followed.run_once()
             assert followed.raw == b"".join(LINES[:41])
             assert followed.common.startswith(common)
             rollout.write_bytes(b"".join([*LINES[:40], LINES[40][:30]]))

@@ -12,7 +12,7 @@ import pytest
 
 import mngr_codex
 from tests.support.fake_agent import Agent
-from tests.support.followed_agent import Followed, append
+from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.program import NOBODY
 from tests.support.python_scripts import in_python, interrupted
 from tests.support.recordings import all_recordings, lines_of, name, recordings
@@ -26,24 +26,24 @@ class TestFollow:
     """One pass."""
 
     @pytest.mark.parametrize("path", all_recordings(), ids=name)
-    def test_it_gives_what_the_program_gives(self, followed: Followed, tmp_path: Path, path: Path) -> None:
-        other = Followed(tmp_path / "other")
+    def test_it_gives_what_the_program_gives(self, followed: FollowedAgent, tmp_path: Path, path: Path) -> None:
+        other = FollowedAgent(tmp_path / "other")
         lines = lines_of(path)
         for agent in (followed, other):
-            append(agent.current("a"), lines[: len(lines) // 2])
+            append_lines(agent.make_current("a"), lines[: len(lines) // 2])
         for options in ([], ["--final"]):
             mngr_codex.follow(followed.state, final="--final" in options)
-            other.once(*options)
+            other.run_once(*options)
             assert (followed.raw, followed.common) == (other.raw, other.common)
             for agent in (followed, other):
-                append(agent.agent.home / "sessions/2026/11/22/rollout-a.jsonl", lines[len(lines) // 2 :])
+                append_lines(agent.agent.home / "sessions/2026/11/22/rollout-a.jsonl", lines[len(lines) // 2 :])
 
-    def test_it_counts_what_it_adds(self, followed: Followed) -> None:
-        rollout = followed.current("a")
+    def test_it_counts_what_it_adds(self, followed: FollowedAgent) -> None:
+        rollout = followed.make_current("a")
         lines = lines_of(ROLLOUT)
         raw = common = 0
         for part in (lines[:3], lines[3:30], (), lines[30:]):
-            append(rollout, part)
+            append_lines(rollout, part)
             added = mngr_codex.follow(str(followed.state))
             assert isinstance(added, mngr_codex.FollowSummary)
             assert added.raw_bytes == len(b"".join(part))
@@ -53,33 +53,33 @@ class TestFollow:
         assert (nothing.raw_bytes, nothing.common_bytes) == (0, 0) != (added.raw_bytes, added.common_bytes)
         assert repr(added) == f"<FollowSummary: {added.raw_bytes} bytes raw, {added.common_bytes} bytes common>"
 
-    def test_what_is_held_back_comes_with_final(self, followed: Followed) -> None:
+    def test_what_is_held_back_comes_with_final(self, followed: FollowedAgent) -> None:
         # The last steps wait for their token counts.
-        append(followed.current("a"), lines_of(ROLLOUT)[:15])
+        append_lines(followed.make_current("a"), lines_of(ROLLOUT)[:15])
         mngr_codex.follow(followed.state)
         assert followed.common == followed.converted("--partial")
         mngr_codex.follow(followed.state, final=True)
         assert followed.common == followed.converted()
 
-    def test_final_has_a_name(self, followed: Followed) -> None:
+    def test_final_has_a_name(self, followed: FollowedAgent) -> None:
         with pytest.raises(TypeError):
             mngr_codex.follow(followed.state, True)  # type: ignore[call-arg]
 
-    def test_the_marker_is_healed(self, followed: Followed) -> None:
+    def test_the_marker_is_healed(self, followed: FollowedAgent) -> None:
         """The turn's end is in the rollout alone."""
         agent = followed.agent
-        agent.turn()
-        agent.write("task_started", agent.turn_id)
+        agent.begin_turn()
+        agent.write_line("task_started", agent.turn_id)
         agent.hook("user-prompt-submit")
         assert mngr_codex.marker(agent.state).state == "RUNNING"
-        agent.write("turn_aborted", agent.turn_id)
+        agent.write_line("turn_aborted", agent.turn_id)
         assert mngr_codex.marker(agent.state).state == "RUNNING"
         mngr_codex.follow(agent.state)
         assert not agent.is_active
         assert mngr_codex.marker(agent.state).state == "WAITING"
 
-    def test_threads_follow_at_once(self, followed: Followed) -> None:
-        append(followed.current("a"), lines_of(ROLLOUT))
+    def test_threads_follow_at_once(self, followed: FollowedAgent) -> None:
+        append_lines(followed.make_current("a"), lines_of(ROLLOUT))
         added: list[mngr_codex.FollowSummary] = []
         threads = [threading.Thread(target=lambda: added.append(mngr_codex.follow(followed.state))) for _ in range(8)]
         for thread in threads:
@@ -89,12 +89,12 @@ class TestFollow:
         assert sum(one.raw_bytes for one in added) == len(followed.raw) == ROLLOUT.stat().st_size
         assert sum(one.common_bytes for one in added) == len(followed.common)
 
-    def test_beside_a_watcher(self, followed: Followed) -> None:
+    def test_beside_a_watcher(self, followed: FollowedAgent) -> None:
         watcher = followed.watch()
         try:
-            rollout = followed.current("a")
+            rollout = followed.make_current("a")
             for line in lines_of(ROLLOUT):
-                append(rollout, [line])
+                append_lines(rollout, [line])
                 mngr_codex.follow(followed.state)
                 assert followed.raw == rollout.read_bytes()
         finally:
@@ -103,8 +103,8 @@ class TestFollow:
         assert followed.common == followed.converted("--partial")
 
     @pytest.mark.slow
-    def test_a_lock_that_is_held(self, followed: Followed) -> None:
-        followed.once()
+    def test_a_lock_that_is_held(self, followed: FollowedAgent) -> None:
+        followed.run_once()
         lock = followed.state / "plugin/mngr_codex/following"
         with lock.open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -115,17 +115,17 @@ class TestFollow:
         assert str(lock) in str(raised.value)
         mngr_codex.follow(followed.state)
 
-    def test_a_transcript_that_may_not_be_written(self, followed: Followed) -> None:
-        append(followed.current("a"), lines_of(ROLLOUT))
+    def test_a_transcript_that_may_not_be_written(self, followed: FollowedAgent) -> None:
+        append_lines(followed.make_current("a"), lines_of(ROLLOUT))
         transcript = followed.state / "logs/codex_transcript/events.jsonl"
         transcript.mkdir(parents=True)
         with pytest.raises(IsADirectoryError) as raised:
             mngr_codex.follow(followed.state)
         assert raised.value.filename == str(transcript)
 
-    def test_a_full_disk(self, followed: Followed) -> None:
+    def test_a_full_disk(self, followed: FollowedAgent) -> None:
         """The system's number comes through, here that of the limit of a file's size."""
-        append(followed.current("a"), lines_of(ROLLOUT))
+        append_lines(followed.make_current("a"), lines_of(ROLLOUT))
         code = """
 import errno, resource, sys
 from mngr_codex import follow
@@ -140,9 +140,9 @@ except OSError as error:
         mngr_codex.follow(followed.state)
         assert followed.raw == ROLLOUT.read_bytes()
 
-    def test_other_threads_go_on_and_ctrl_c_works(self, followed: Followed) -> None:
+    def test_other_threads_go_on_and_ctrl_c_works(self, followed: FollowedAgent) -> None:
         """While it waits for the lock; that it works between steps follows from the same call."""
-        followed.once()
+        followed.run_once()
         code = """
 import sys, threading, time
 from mngr_codex import follow
@@ -164,10 +164,10 @@ except KeyboardInterrupt:
         assert said == ("interrupted True\n", "")
 
     @pytest.mark.slow
-    def test_ctrl_c_between_steps(self, followed: Followed) -> None:
+    def test_ctrl_c_between_steps(self, followed: FollowedAgent) -> None:
         """What was copied stays, and the next pass goes on."""
         lines = b"".join(lines_of(ROLLOUT))
-        rollout = followed.current("a")
+        rollout = followed.make_current("a")
         with rollout.open("wb") as file:
             for _ in range((512 << 20) // len(lines)):
                 file.write(lines)
@@ -196,17 +196,17 @@ except KeyboardInterrupt:
 class TestMarker:
     """The state as it is."""
 
-    def test_it_tells_what_the_program_tells(self, followed: Followed) -> None:
+    def test_it_tells_what_the_program_tells(self, followed: FollowedAgent) -> None:
         agent = followed.agent
         tells_the_same(agent)
-        agent.turn()
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         tells_the_same(agent)
         child, turn = agent.new_id(), agent.new_id()
         agent.child_hook("subagent-start", child, turn)
         agent.hook("permission-request")
         tells_the_same(agent)
-        agent.write("task_started", agent.turn_id)
+        agent.write_line("task_started", agent.turn_id)
         agent.hook("stop")
         tells_the_same(agent)
         state = mngr_codex.marker(agent.state)
@@ -219,9 +219,9 @@ class TestMarker:
         assert repr(state) == "<MarkerState: RUNNING, 1 subagents in flight>"
         assert repr(state.root) == "<MarkerTurn: root stopped>"
 
-    def test_nothing_is_written_and_nobody_waited_for(self, followed: Followed) -> None:
+    def test_nothing_is_written_and_nobody_waited_for(self, followed: FollowedAgent) -> None:
         agent = followed.agent
-        agent.turn()
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         before = {path: path.stat().st_mtime_ns for path in agent.state.rglob("*")}
         with (agent.state / "plugin/mngr_codex/lifecycle").open("rb") as held:
@@ -253,7 +253,7 @@ class TestErrors:
 
     def test_one_that_may_not_be_read(self, function: Function, open_to_all: Path) -> None:
         agent = Agent(open_to_all / "agent")
-        agent.turn()
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         # Who is not root may not write either.
         (agent.state / "plugin").chmod(0)

@@ -3,57 +3,57 @@
 import pytest
 
 import mngr_codex
-from tests.support.followed_agent import Followed, append
+from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.recordings import lines_of, name, recordings
 
 LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))
 
 
 @pytest.fixture
-def raw_only(followed: Followed) -> Followed:
+def raw_only(followed: FollowedAgent) -> FollowedAgent:
     marker = followed.state / "plugin/mngr_codex/raw_only"
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()
     return followed
 
 
-def test_there_is_the_raw_one_alone(raw_only: Followed) -> None:
-    rollout = raw_only.current("a")
+def test_there_is_the_raw_one_alone(raw_only: FollowedAgent) -> None:
+    rollout = raw_only.make_current("a")
     for part in (LINES[:10], LINES[10:20], LINES[20:]):
-        append(rollout, part)
-        raw_only.once()
+        append_lines(rollout, part)
+        raw_only.run_once()
         assert raw_only.raw == rollout.read_bytes()
-    raw_only.once("--final")
+    raw_only.run_once("--final")
     added = mngr_codex.follow(raw_only.state)
     assert (added.raw_bytes, added.common_bytes) == (0, 0)
     assert not (raw_only.state / "events/codex").exists()
     assert raw_only.agent.log == []
 
 
-def test_the_marker_is_healed_as_ever(raw_only: Followed) -> None:
+def test_the_marker_is_healed_as_ever(raw_only: FollowedAgent) -> None:
     agent = raw_only.agent
-    agent.turn()
-    agent.write("task_started", agent.turn_id)
+    agent.begin_turn()
+    agent.write_line("task_started", agent.turn_id)
     agent.hook("user-prompt-submit")
-    agent.write("turn_aborted", agent.turn_id)
+    agent.write_line("turn_aborted", agent.turn_id)
     assert agent.is_active
-    raw_only.once()
+    raw_only.run_once()
     assert not agent.is_active
 
 
 @pytest.mark.parametrize("begins_without", [True, False])
-def test_it_can_change(followed: Followed, begins_without: bool) -> None:
+def test_it_can_change(followed: FollowedAgent, begins_without: bool) -> None:
     """Also while a watcher runs."""
     marker = followed.state / "plugin/mngr_codex/raw_only"
     marker.parent.mkdir(parents=True, exist_ok=True)
-    rollout = followed.current("a")
+    rollout = followed.make_current("a")
     is_wanted = not begins_without
     for place in range(0, len(LINES), 5):
         if is_wanted:
             marker.unlink(missing_ok=True)
         else:
             marker.touch()
-        append(rollout, LINES[place : place + 5])
+        append_lines(rollout, LINES[place : place + 5])
         before = followed.common
         mngr_codex.follow(followed.state)
         assert followed.raw == rollout.read_bytes()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.followed_agent import Followed, append, wait_until
+from tests.support.followed_agent import FollowedAgent, append_lines, wait_until
 from tests.support.program import run
 from tests.support.recordings import all_recordings, lines_of, name, recordings
 
@@ -24,13 +24,13 @@ def ended(watcher: "subprocess.Popen[bytes]") -> tuple[int, bytes]:
     return watcher.returncode, complained
 
 
-def begun(followed: Followed, pid: int) -> "subprocess.Popen[bytes]":
+def begun(followed: FollowedAgent, pid: int) -> "subprocess.Popen[bytes]":
     """A watcher of a process, which has taken in that a turn goes on."""
     agent = followed.agent
     watcher = followed.watch("--with-pid", str(pid))
-    agent.turn()
+    agent.begin_turn()
     agent.hook("user-prompt-submit")
-    agent.write("task_started", agent.turn_id)
+    agent.write_line("task_started", agent.turn_id)
     wait_until(lambda: followed.raw == agent.rollout.read_bytes())
     return watcher
 
@@ -39,80 +39,80 @@ class TestOnce:
     """One pass."""
 
     @pytest.mark.parametrize("path", all_recordings(), ids=name)
-    def test_a_recording_line_by_line(self, followed: Followed, path: Path) -> None:
+    def test_a_recording_line_by_line(self, followed: FollowedAgent, path: Path) -> None:
         """After each pass the raw transcript is the rollout, and the common one what `convert` makes of it."""
         lines = lines_of(path)
-        rollout = followed.current("a")
+        rollout = followed.make_current("a")
         places = [*range(0, len(lines), max(1, len(lines) // 4)), len(lines)]
         for start, end in pairwise(places):
-            append(rollout, lines[start:end])
-            followed.once()
+            append_lines(rollout, lines[start:end])
+            followed.run_once()
             assert followed.raw == rollout.read_bytes()
             assert followed.common == followed.converted("--partial")
-        followed.once("--final")
+        followed.run_once("--final")
         assert followed.common.startswith(followed.converted("--partial"))
 
-    def test_nothing_to_follow(self, followed: Followed) -> None:
-        followed.once()
+    def test_nothing_to_follow(self, followed: FollowedAgent) -> None:
+        followed.run_once()
         assert followed.raw == followed.common == b""
 
-    def test_a_rollout_that_is_not_there(self, followed: Followed) -> None:
-        rollout = followed.current("a")
-        followed.once()
-        append(rollout, lines_of(ROLLOUT))
-        followed.once()
+    def test_a_rollout_that_is_not_there(self, followed: FollowedAgent) -> None:
+        rollout = followed.make_current("a")
+        followed.run_once()
+        append_lines(rollout, lines_of(ROLLOUT))
+        followed.run_once()
         assert followed.raw == ROLLOUT.read_bytes()
 
-    def test_half_a_line_is_waited_for(self, followed: Followed) -> None:
-        rollout = followed.current("a")
+    def test_half_a_line_is_waited_for(self, followed: FollowedAgent) -> None:
+        rollout = followed.make_current("a")
         first, second, *_ = lines_of(ROLLOUT)
-        append(rollout, [first, second[:-1]])
-        followed.once("--final")
+        append_lines(rollout, [first, second[:-1]])
+        followed.run_once("--final")
         assert followed.raw == first
-        append(rollout, [b"\n"])
-        followed.once()
+        append_lines(rollout, [b"\n"])
+        followed.run_once()
         assert followed.raw == first + second
 
-    def test_rollouts_come_in_their_order(self, followed: Followed) -> None:
+    def test_rollouts_come_in_their_order(self, followed: FollowedAgent) -> None:
         """A, B, A: while nobody watched, file by file."""
         lines, others = lines_of(ROLLOUT), lines_of(OTHER)
-        rollout = followed.current("a")
-        append(rollout, lines[:10])
-        followed.once()
-        append(rollout, lines[10:20])
-        append(followed.current("b"), others)
-        followed.current("a")
-        append(rollout, lines[20:])
-        followed.once()
+        rollout = followed.make_current("a")
+        append_lines(rollout, lines[:10])
+        followed.run_once()
+        append_lines(rollout, lines[10:20])
+        append_lines(followed.make_current("b"), others)
+        followed.make_current("a")
+        append_lines(rollout, lines[20:])
+        followed.run_once()
         assert followed.raw == b"".join([*lines, *others])
         assert followed.common == followed.converted("--partial")
 
-    def test_passes_without_news_change_nothing(self, followed: Followed) -> None:
-        append(followed.current("a"), lines_of(ROLLOUT))
-        followed.once()
+    def test_passes_without_news_change_nothing(self, followed: FollowedAgent) -> None:
+        append_lines(followed.make_current("a"), lines_of(ROLLOUT))
+        followed.run_once()
         before = {path: path.stat().st_mtime_ns for path in followed.state.rglob("*") if path.is_file()}
-        followed.once()
+        followed.run_once()
         assert {path: path.stat().st_mtime_ns for path in followed.state.rglob("*") if path.is_file()} == before
 
-    def test_a_transcript_that_was_lost_comes_back(self, followed: Followed) -> None:
-        append(followed.current("a"), lines_of(ROLLOUT))
-        followed.once()
+    def test_a_transcript_that_was_lost_comes_back(self, followed: FollowedAgent) -> None:
+        append_lines(followed.make_current("a"), lines_of(ROLLOUT))
+        followed.run_once()
         raw, common = followed.raw, followed.common
         for transcript in followed.state.rglob("*_transcript/events.jsonl"):
             transcript.unlink()
-            followed.once()
+            followed.run_once()
             assert (followed.raw, followed.common) == (raw, common)
 
-    def test_the_marker_is_healed(self, followed: Followed) -> None:
+    def test_the_marker_is_healed(self, followed: FollowedAgent) -> None:
         """The turn's end is in the rollout alone."""
         agent = followed.agent
-        agent.turn()
-        agent.write("task_started", agent.turn_id)
+        agent.begin_turn()
+        agent.write_line("task_started", agent.turn_id)
         agent.hook("user-prompt-submit")
-        followed.once()
+        followed.run_once()
         assert agent.is_active
-        agent.write("turn_aborted", agent.turn_id)
-        followed.once()
+        agent.write_line("turn_aborted", agent.turn_id)
+        followed.run_once()
         assert not agent.is_active
         assert followed.raw == agent.rollout.read_bytes()
 
@@ -121,7 +121,7 @@ class TestOnce:
         [["--final"], ["--once", "--with-pid", "1"], ["--with-pid", "0"], ["--with-pid", "x"], ["--never"]],
         ids=" ".join,
     )
-    def test_wrong_usage(self, followed: Followed, arguments: list[str]) -> None:
+    def test_wrong_usage(self, followed: FollowedAgent, arguments: list[str]) -> None:
         done = run("watch", *arguments, "--state-dir", followed.state)
         assert done.status == 2
         assert "Usage:" in done.stderr or "process id" in done.stderr
@@ -138,22 +138,22 @@ class TestOnce:
 class TestWatching:
     """A watcher that goes on."""
 
-    def test_lines_come_as_they_are_written(self, followed: Followed) -> None:
+    def test_lines_come_as_they_are_written(self, followed: FollowedAgent) -> None:
         watcher = followed.watch()
-        rollout = followed.current("a")
+        rollout = followed.make_current("a")
         for line in lines_of(ROLLOUT):
-            append(rollout, [line])
+            append_lines(rollout, [line])
             wait_until(lambda: followed.raw == rollout.read_bytes())
-        append(followed.current("b"), lines_of(OTHER))
+        append_lines(followed.make_current("b"), lines_of(OTHER))
         wait_until(lambda: followed.raw == ROLLOUT.read_bytes() + OTHER.read_bytes())
         wait_until(lambda: followed.common == followed.converted("--partial"))
         watcher.terminate()
         assert ended(watcher) == (0, b"")
 
-    def test_folders_of_a_rollout_may_come_late(self, followed: Followed) -> None:
+    def test_folders_of_a_rollout_may_come_late(self, followed: FollowedAgent) -> None:
         """Long before everything is looked at in any case."""
         agent = followed.agent
-        agent.turn()
+        agent.begin_turn()
         watcher = followed.watch()
         agent.hook("user-prompt-submit")
         time.sleep(0.3)
@@ -161,28 +161,28 @@ class TestWatching:
             if not folder.exists():
                 folder.mkdir()
                 time.sleep(0.05)
-        append(agent.rollout, lines_of(ROLLOUT))
+        append_lines(agent.rollout, lines_of(ROLLOUT))
         wait_until(lambda: followed.raw == agent.rollout.read_bytes(), seconds=15)
         watcher.terminate()
         assert ended(watcher) == (0, b"")
 
     @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-    def test_it_is_stopped(self, followed: Followed, stop: signal.Signals) -> None:
+    def test_it_is_stopped(self, followed: FollowedAgent, stop: signal.Signals) -> None:
         """What was written before is taken in."""
-        rollout = followed.current("a")
-        append(rollout, lines_of(ROLLOUT)[:5])
+        rollout = followed.make_current("a")
+        append_lines(rollout, lines_of(ROLLOUT)[:5])
         watcher = followed.watch()
         wait_until(lambda: followed.raw == rollout.read_bytes())
-        append(rollout, lines_of(ROLLOUT)[5:])
+        append_lines(rollout, lines_of(ROLLOUT)[5:])
         watcher.send_signal(stop)
         assert ended(watcher) == (0, b"")
         assert followed.raw == rollout.read_bytes()
 
-    def test_it_ends_with_a_process(self, followed: Followed) -> None:
-        rollout = followed.current("a")
+    def test_it_ends_with_a_process(self, followed: FollowedAgent) -> None:
+        rollout = followed.make_current("a")
         with subprocess.Popen(["sleep", "600"]) as process:
             watcher = followed.watch("--with-pid", str(process.pid))
-            append(rollout, lines_of(ROLLOUT))
+            append_lines(rollout, lines_of(ROLLOUT))
             wait_until(lambda: followed.raw == rollout.read_bytes())
             assert watcher.poll() is None
             process.kill()
@@ -191,7 +191,7 @@ class TestWatching:
         assert ended(followed.watch("--with-pid", str(process.pid))) == (0, b"")
 
     @pytest.mark.parametrize("is_signalled", [True, False])
-    def test_a_turn_ends_with_its_process(self, followed: Followed, is_signalled: bool) -> None:
+    def test_a_turn_ends_with_its_process(self, followed: FollowedAgent, is_signalled: bool) -> None:
         """A codex that was killed, and one that is stopped together with its watcher."""
         agent = followed.agent
         with subprocess.Popen(["sleep", "60"]) as process:
@@ -202,11 +202,11 @@ class TestWatching:
             process.kill()
         assert ended(watcher) == (0, b"")
         assert not agent.is_active
-        agent.turn()
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         assert agent.is_active
 
-    def test_a_turn_goes_on_without_its_watcher(self, followed: Followed) -> None:
+    def test_a_turn_goes_on_without_its_watcher(self, followed: FollowedAgent) -> None:
         with subprocess.Popen(["sleep", "60"]) as process:
             watcher = begun(followed, process.pid)
             watcher.terminate()
@@ -215,69 +215,69 @@ class TestWatching:
         assert status == (0, b"")
         assert followed.agent.is_active
 
-    def test_a_turn_of_the_next_process_goes_on(self, followed: Followed) -> None:
+    def test_a_turn_of_the_next_process_goes_on(self, followed: FollowedAgent) -> None:
         agent = followed.agent
         with subprocess.Popen(["sleep", "60"]) as process:
             watcher = begun(followed, process.pid)
             agent.marker("reset")
-            agent.turn()
+            agent.begin_turn()
             agent.hook("user-prompt-submit")
             process.kill()
         assert ended(watcher) == (0, b"")
         assert agent.is_active
 
-    def test_it_ends_with_its_agent(self, followed: Followed) -> None:
+    def test_it_ends_with_its_agent(self, followed: FollowedAgent) -> None:
         watcher = followed.watch()
-        rollout = followed.current("a")
-        append(rollout, lines_of(ROLLOUT)[:3])
+        rollout = followed.make_current("a")
+        append_lines(rollout, lines_of(ROLLOUT)[:3])
         wait_until(lambda: followed.raw == rollout.read_bytes())
         followed.state.rename(followed.state.with_name("gone"))
         status, complained = ended(watcher)
         assert (status, b"no state dir" in complained) == (1, True)
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_an_agent_that_is_gone_stays_so(self, followed: Followed, seed: int) -> None:
+    def test_an_agent_that_is_gone_stays_so(self, followed: FollowedAgent, seed: int) -> None:
         """Whatever the watcher does at that moment, it ends, and makes nothing anew."""
         chance = random.Random(seed)
-        rollout = followed.current("a")
+        rollout = followed.make_current("a")
         watcher = followed.watch()
         time.sleep(chance.uniform(0, 0.02))
-        append(rollout, lines_of(ROLLOUT))
+        append_lines(rollout, lines_of(ROLLOUT))
         time.sleep(chance.uniform(0, 0.003))
         followed.state.rename(followed.state.with_name("gone"))
         status, complained = ended(watcher)
         assert (status, b"no state dir" in complained) == (1, True)
         assert not followed.state.exists()
 
-    def test_a_turn_that_hooks_do_not_end(self, followed: Followed) -> None:
+    def test_a_turn_that_hooks_do_not_end(self, followed: FollowedAgent) -> None:
         agent = followed.agent
         watcher = followed.watch()
-        agent.turn()
-        agent.write("task_started", agent.turn_id)
+        agent.begin_turn()
+        agent.write_line("task_started", agent.turn_id)
         agent.hook("user-prompt-submit")
         child, turn = agent.new_id(), agent.new_id()
         agent.child_hook("subagent-start", child, turn)
-        agent.write("task_started", turn, rollout=agent.rollout_of(child))
-        agent.write("turn_aborted", agent.turn_id)
+        agent.write_line("task_started", turn, rollout=agent.rollout_path(child))
+        agent.write_line("turn_aborted", agent.turn_id)
         wait_until(lambda: not (agent.state / "codex_root_active").exists())
         assert agent.is_active
-        agent.write("task_complete", turn, rollout=agent.rollout_of(child))
+        agent.write_line("task_complete", turn, rollout=agent.rollout_path(child))
         wait_until(lambda: not agent.is_active)
         watcher.terminate()
         assert ended(watcher) == (0, b"")
 
     @pytest.mark.slow
     @pytest.mark.parametrize("seed", range(4))
-    def test_two_that_are_killed_and_started_anew(self, followed: Followed, seed: int) -> None:
+    def test_two_that_are_killed_and_started_anew(self, followed: FollowedAgent, seed: int) -> None:
         chance = random.Random(seed)
         lines = lines_of(ROLLOUT)
-        rollout = followed.current("a")
+        rollout = followed.make_current("a")
         watchers = [followed.watch(), followed.watch()]
         seen = b""
         for line in lines:
             cut = chance.randrange(len(line))
             for part in (line[:cut], line[cut:]):
-                append(rollout, [part])
+                append_lines(rollout, [part])
                 time.sleep(chance.random() * 0.01)
                 # Whole lines that were seen stay.
                 now = followed.common
@@ -293,6 +293,6 @@ class TestWatching:
             watcher.terminate()
             # One that has just been started may not have come to handle signals.
             assert ended(watcher) in [(0, b""), (-signal.SIGTERM, b"")]
-        followed.once()
+        followed.run_once()
         assert followed.raw == rollout.read_bytes()
         assert followed.common == followed.converted("--partial")

@@ -1,4 +1,4 @@
-"""Fixtures of the lifecycle's tests."""
+"""Fixtures of the lifecycle tests."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from tests.support.fake_agent import Agent
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
-    """An agent whose codex has not begun anything."""
+    """An agent whose Codex has not begun a turn."""
     return Agent(tmp_path / "agent")

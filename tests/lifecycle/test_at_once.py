@@ -65,10 +65,14 @@ class TestStorms:
     def test_subagents(self, agent: Agent, round_: int) -> None:
         for _ in range(2):
             children = {agent.new_id(): agent.new_id() for _ in range(MANY)}
-            storm(agent, [("subagent-start", agent.child("subagent-start", *child)) for child in children.items()])
+            storm(
+                agent, [("subagent-start", agent.child_payload("subagent-start", *child)) for child in children.items()]
+            )
             assert agent.is_active
             assert agent.subagents == set(children)
-            storm(agent, [("subagent-stop", agent.child("subagent-stop", *child)) for child in children.items()])
+            storm(
+                agent, [("subagent-stop", agent.child_payload("subagent-stop", *child)) for child in children.items()]
+            )
             assert agent.subagents == set()
             assert not agent.is_active
         only_put_off(agent)
@@ -76,24 +80,24 @@ class TestStorms:
     @pytest.mark.parametrize("round_", range(5))
     def test_with_the_root_s(self, agent: Agent, round_: int) -> None:
         """Events of the root in between, in whichever order they come."""
-        agent.turn()
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         for _ in range(2):
             children = {agent.new_id(): agent.new_id() for _ in range(MANY)}
-            hooks = [("subagent-start", agent.child("subagent-start", *child)) for child in children.items()]
+            hooks = [("subagent-start", agent.child_payload("subagent-start", *child)) for child in children.items()]
             hooks[10:10] = [(event, agent.payload(event)) for event in ["user-prompt-submit", "pre-tool-use"] * 5]
             storm(agent, hooks)
             assert agent.is_active
             assert agent.subagents == set(children)
-            assert agent.turn_id in (agent.pointer("codex_root_active") or "")
-            hooks = [("subagent-stop", agent.child("subagent-stop", *child)) for child in children.items()]
+            assert agent.turn_id in (agent.state_file("codex_root_active") or "")
+            hooks = [("subagent-stop", agent.child_payload("subagent-stop", *child)) for child in children.items()]
             hooks[30:30] = [(event, agent.payload(event)) for event in ["stop", "post-model-request"] * 5]
             storm(agent, hooks)
             assert agent.subagents == set()
             assert not agent.is_active
             # A turn's end and the next one's prompt: the later turn counts.
             hooks = [("stop", agent.payload("stop"))]
-            agent.turn()
+            agent.begin_turn()
             hooks += [(event, agent.payload(event)) for event in ["user-prompt-submit", "pre-model-request"]]
             storm(agent, hooks)
             assert agent.is_active
@@ -110,7 +114,7 @@ class TestStorms:
             for event, before, after in [
                 ("subagent-start", set(), set(children)), ("subagent-stop", set(children), set()),
             ]:  # fmt: skip
-                hooks = {child: (event, agent.child(event, child, turn)) for child, turn in children.items()}
+                hooks = {child: (event, agent.child_payload(event, child, turn)) for child, turn in children.items()}
                 killed = storm(agent, list(hooks.values()), kills)
                 # Any event puts in order what was left half done.
                 agent.hook("session-end")
@@ -119,7 +123,7 @@ class TestStorms:
                 assert agent.subagents <= before | after
                 assert agent.is_active == bool(agent.subagents)
                 for hook in killed:
-                    agent.hook_with(*hook)
+                    agent.run_hook(*hook)
                 assert agent.subagents == after
                 assert agent.is_active == bool(after)
                 assert {path.name for path in (agent.state / "plugin/mngr_codex").iterdir()} <= {
@@ -157,7 +161,7 @@ class TestLock:
 
     @pytest.fixture
     def prompted(self, agent: Agent) -> Agent:
-        agent.turn()
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         return agent
 
@@ -166,7 +170,7 @@ class TestLock:
             begun = time.monotonic()
             prompted.hook("stop")
             assert time.monotonic() - begun < 1
-            prompted.logged("hook stop", "lock", "put off")
+            prompted.assert_logged("hook stop", "lock", "put off")
             assert prompted.is_active
         prompted.hook("post-model-request")
         assert not prompted.is_active
@@ -175,11 +179,11 @@ class TestLock:
         child, turn = prompted.new_id(), prompted.new_id()
         with stopped_owner(prompted):
             prompted.hook("stop")
-            prompted.turn()
+            prompted.begin_turn()
             prompted.hook("user-prompt-submit")
             prompted.child_hook("subagent-start", child, turn)
         prompted.hook("post-model-request")
-        assert prompted.turn_id in (prompted.pointer("codex_root_active") or "")
+        assert prompted.turn_id in (prompted.state_file("codex_root_active") or "")
         assert prompted.subagents == {child}
         prompted.hook("stop")
         prompted.child_hook("subagent-stop", child, turn)
@@ -207,12 +211,12 @@ class TestLock:
             prompted.hook("user-prompt-submit", session_id=session, turn_id=prompted.new_id())
             assert time.monotonic() - begun < 1
         prompted.hook("post-model-request")
-        assert prompted.pointer("codex_root_session") == prompted.session_id
+        assert prompted.state_file("codex_root_session") == prompted.session_id
 
     def test_many_at_once(self, prompted: Agent) -> None:
         children = {prompted.new_id(): prompted.new_id() for _ in range(16)}
         with stopped_owner(prompted):
-            hooks = [("subagent-start", prompted.child("subagent-start", *child)) for child in children.items()]
+            hooks = [("subagent-start", prompted.child_payload("subagent-start", *child)) for child in children.items()]
             storm(prompted, hooks)
         prompted.hook("post-model-request")
         assert prompted.subagents == set(children)
@@ -231,7 +235,7 @@ class TestLock:
 
 
 def first_prompt(agent: Agent) -> list[Hook]:
-    agent.turn()
+    agent.begin_turn()
     return [("user-prompt-submit", agent.payload("user-prompt-submit"))]
 
 
@@ -241,13 +245,13 @@ def again(agent: Agent, event: str) -> Hook:
 
 def next_prompt(agent: Agent) -> list[Hook]:
     before = [*first_prompt(agent), again(agent, "stop")]
-    agent.turn()
+    agent.begin_turn()
     return [*before, again(agent, "user-prompt-submit")]
 
 
 def next_session(agent: Agent) -> list[Hook]:
     before = [*first_prompt(agent), again(agent, "stop")]
-    agent.session()
+    agent.begin_session()
     return [*before, ("session-start", agent.payload("session-start", turn_id=None))]
 
 
@@ -261,7 +265,8 @@ def with_child(*events: str) -> Callable[[Agent], list[Hook]]:
         child, turn = agent.new_id(), agent.new_id()
         of_child = {"subagent-start", "subagent-stop"}
         return before + [
-            (event, agent.child(event, child, turn) if event in of_child else agent.payload(event)) for event in events
+            (event, agent.child_payload(event, child, turn) if event in of_child else agent.payload(event))
+            for event in events
         ]
 
     return hooks
@@ -336,19 +341,19 @@ def test_a_kill_at_every_call(agent: Agent, killer: Killer, hooks: Callable[[Age
     killer.fresh(None)
     agent.hook("session-end")
     for event in before[: len(before) - put_off]:
-        agent.hook_with(*event)
+        agent.run_hook(*event)
     with locked(agent):
         for event in before[len(before) - put_off :] if put_off else []:
-            agent.hook_with(*event)
+            agent.run_hook(*event)
     log = agent.log
     start = agent.state
     ends = []
     for run_of_it in ([], [killed]):
         killer.fresh(start)
         for event in run_of_it:
-            agent.hook_with(*event)
+            agent.run_hook(*event)
         files = agent.files()
-        agent.hook_with(*then)
+        agent.run_hook(*then)
         ends.append((files, agent.files()))
     (undone, undone_then), (done, done_then) = ends
     killer.fresh(start)
@@ -363,13 +368,13 @@ def test_a_kill_at_every_call(agent: Agent, killer: Killer, hooks: Callable[[Age
             is_begun = (file, content, undone.get(file)) == ("codex_transcript_paths", b"", None)
             if content not in (undone.get(file), done.get(file)) and not is_begun:
                 wrong.append(f"{name} {number}: {file} is {content!r}")
-        agent.hook_with(*then)
+        agent.run_hook(*then)
         if agent.files() not in (undone_then, done_then):
             wrong.append(f"{name} {number}: {agent.files()}")
         if agent.log != log:
             wrong.append(f"{name} {number}: {agent.log}")
-        if not agent.own_files <= {"lifecycle", "following", "following.queue"}:
-            wrong.append(f"{name} {number}: {agent.own_files}")
+        if not agent.private_files <= {"lifecycle", "following", "following.queue"}:
+            wrong.append(f"{name} {number}: {agent.private_files}")
         shutil.rmtree(agent.state)
     assert wrong == []
 
@@ -381,7 +386,7 @@ def test_a_kill_at_every_call_while_an_event_is_put_off(agent: Agent, killer: Ki
     killer.fresh(None)
     agent.hook("session-end")
     with locked(agent):
-        agent.hook_with(*first)
+        agent.run_hook(*first)
     start = agent.state
     killer.fresh(start)
     with locked(agent):
@@ -394,7 +399,7 @@ def test_a_kill_at_every_call_while_an_event_is_put_off(agent: Agent, killer: Ki
         with locked(agent):
             killer.kill(name, number, second)
         agent.hook("post-model-request")
-        assert agent.pointer("codex_root_session") == agent.session_id
-        assert agent.own_files <= {"lifecycle", "following", "following.queue"}
+        assert agent.state_file("codex_root_session") == agent.session_id
+        assert agent.private_files <= {"lifecycle", "following", "following.queue"}
         ends.add(agent.is_active)
     assert ends == {False, True}

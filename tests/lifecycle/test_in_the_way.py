@@ -1,4 +1,4 @@
-"""What stands in the state dir where the program's files are to be: nothing outside is touched, and no hook waits."""
+"""Links, pipes and folders in place of the program's files: no hook blocks, and no file elsewhere is changed."""
 
 import os
 import resource
@@ -10,64 +10,61 @@ import pytest
 from tests.support.fake_agent import Agent
 from tests.support.program import program
 
-#: The files that hooks write, below the state dir.
+#: The files that hooks write in the state directory.
 FILES = [
     "active", "codex_root_active", "codex_root_session", "codex_transcript_path", "codex_transcript_paths",
     "permissions_waiting", "plugin/mngr_codex/unfinished", "events/logs/mngr_codex/events.jsonl",
 ]  # fmt: skip
 
 
-def play(agent: Agent) -> None:
-    """Hooks that write all of them; each ends well and says nothing."""
-    agent.turn()
+def run_hooks(agent: Agent) -> None:
+    """Runs hooks that write all of these files. Each must succeed."""
+    agent.begin_turn()
     agent.hook("user-prompt-submit")
     child = agent.new_id()
     agent.child_hook("subagent-start", child, agent.new_id())
     agent.hook("permission-request")
-    agent.hook_with("stop", b"no payload")
+    agent.run_hook("stop", b"no payload")
     agent.child_hook("subagent-stop", child, "")
     agent.hook("stop")
 
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("is_there", [True, False], ids=["to a file", "to nothing"])
-def test_a_link(agent: Agent, tmp_path: Path, file: str, is_there: bool) -> None:
-    """What it leads to stays as it is."""
+def test_a_linked_file_is_not_changed(agent: Agent, tmp_path: Path, file: str, is_there: bool) -> None:
     target = tmp_path / "precious"
     if is_there:
         target.write_text("precious")
     path = agent.state / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(target)
-    play(agent)
+    run_hooks(agent)
     assert (target.read_text() if target.exists() else None) == ("precious" if is_there else None)
 
 
 @pytest.mark.parametrize("folder", ["codex_subagents", "plugin/mngr_codex/lifecycle.pending"])
-def test_a_link_to_a_folder(agent: Agent, tmp_path: Path, folder: str) -> None:
+def test_a_linked_folder_is_not_changed(agent: Agent, tmp_path: Path, folder: str) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "precious").write_text("precious")
     (agent.state / folder).parent.mkdir(parents=True, exist_ok=True)
     (agent.state / folder).symlink_to(other)
-    play(agent)
+    run_hooks(agent)
     agent.marker("show")
     assert {path.name: path.read_text() for path in other.iterdir()} == {"precious": "precious"}
     assert not agent.is_active
 
 
 @pytest.mark.parametrize("file", [*FILES, "plugin/mngr_codex/lifecycle.pending/1"])
-def test_a_pipe(agent: Agent, file: str) -> None:
-    """Nobody reads it, and nobody waits for that."""
+def test_a_pipe_blocks_no_hook(agent: Agent, file: str) -> None:
     path = agent.state / file
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
-    play(agent)
+    run_hooks(agent)
 
 
-def test_a_folder_in_place_of_a_subagents_file(agent: Agent) -> None:
-    """The others have theirs."""
-    agent.turn()
+def test_a_folder_in_place_of_a_subagents_file_affects_no_other(agent: Agent) -> None:
+    agent.begin_turn()
     one, other = agent.new_id(), agent.new_id()
     (agent.state / "codex_subagents" / one).mkdir(parents=True)
     agent.child_hook("subagent-start", one, agent.new_id())
@@ -76,9 +73,8 @@ def test_a_folder_in_place_of_a_subagents_file(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 20])
-def test_a_limit_of_file_sizes(agent: Agent, limit: int) -> None:
-    """A write that the system refuses ends no hook."""
-    agent.turn()
+def test_hooks_succeed_if_files_may_not_grow(agent: Agent, limit: int) -> None:
+    agent.begin_turn()
     for event in ["user-prompt-submit", "permission-request", "stop"]:
         done = subprocess.run(
             [program(), "hook", event],

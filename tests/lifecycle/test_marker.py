@@ -1,4 +1,4 @@
-"""`mngr-codex marker`: what it shows, what it mends, and what a reset leaves."""
+"""`mngr-codex marker`: shows the state, recomputes the marker files, and resets them."""
 
 import json
 import os
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_agent import VARIABLE, Agent
+from tests.support.fake_agent import STATE_DIR_VARIABLE, Agent
 from tests.support.program import program, run, run_as_nobody
 
 COMMANDS = ["show", "recompute", "reset"]
 
 
 class TestShow:
-    """The state with its reasons."""
+    """`marker show`."""
 
-    def test_nothing_yet(self, agent: Agent) -> None:
+    def test_a_new_agent_waits(self, agent: Agent) -> None:
         assert agent.marker("show").stdout == b"WAITING\n"
         assert agent.report() == {
             "state": "WAITING",
@@ -28,8 +28,8 @@ class TestShow:
             "subagents": [],
         }
 
-    def test_a_root_turn(self, agent: Agent) -> None:
-        agent.turn()
+    def test_a_root_turn_is_shown(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.rollout.parent.mkdir(parents=True)
         agent.rollout.touch()
         agent.hook("user-prompt-submit")
@@ -59,16 +59,16 @@ class TestShow:
             f"    rollout {agent.rollout}",
         ]
 
-    def test_a_rollout_that_is_not_there(self, agent: Agent) -> None:
-        agent.turn()
+    def test_a_missing_rollout_is_shown(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         assert f"    rollout {agent.rollout} (not there: hooks alone count)\n" in agent.marker("show").stdout.decode()
         agent.rollout.parent.mkdir(parents=True)
         agent.rollout.with_suffix(".jsonl.zst").touch()
         assert agent.report()["root"]["is_transcript_there"]
 
-    def test_subagents_and_an_approval(self, agent: Agent) -> None:
-        agent.turn()
+    def test_subagents_and_a_pending_approval_are_shown(self, agent: Agent) -> None:
+        agent.begin_turn()
         child, turn = agent.new_id(), agent.new_id()
         agent.hook("user-prompt-submit")
         agent.child_hook("subagent-start", child, turn)
@@ -87,26 +87,26 @@ class TestShow:
             ("interrupt", "over", "a hook says that it is over"),
         ],
     )
-    def test_the_end(self, agent: Agent, ending: str, phase: str, evidence: str) -> None:
-        agent.turn()
+    def test_the_reason_of_a_turns_end_is_shown(self, agent: Agent, ending: str, phase: str, evidence: str) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         agent.hook(ending)
         report = agent.report()
         assert report["state"] == "WAITING"
         assert (report["root"]["phase"], report["root"]["evidence"]) == (phase, evidence)
 
-    def test_a_marker_that_does_not_fit(self, agent: Agent) -> None:
+    def test_a_wrong_marker_is_shown_and_kept(self, agent: Agent) -> None:
         (agent.state / "active").touch()
         assert agent.report()["is_marker_there"]
         assert b"`active` is there: `mngr-codex marker recompute` mends it\n" in agent.marker("show").stdout
-        assert agent.is_active, "showing changes nothing"
+        assert agent.is_active, "`marker show` changed the marker"
 
-    def test_it_makes_nothing(self, agent: Agent) -> None:
+    def test_show_creates_no_file(self, agent: Agent) -> None:
         agent.marker("show")
         assert list(agent.state.iterdir()) == []
 
-    def test_it_changes_nothing(self, agent: Agent) -> None:
-        agent.turn()
+    def test_show_changes_no_file(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         before = agent.files()
         agent.marker("show")
@@ -114,76 +114,76 @@ class TestShow:
 
 
 class TestRecompute:
-    """Files that were removed or added by others are as they are to be."""
+    """`marker recompute` restores files that other programs removed or added."""
 
-    def test_what_is_missing_comes_back(self, agent: Agent) -> None:
-        agent.turn()
+    def test_missing_files_are_written(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         agent.child_hook("subagent-start", agent.new_id(), agent.new_id())
         agent.hook("permission-request")
-        whole = agent.files()
-        for name in whole:
+        expected = agent.files()
+        for name in expected:
             (agent.state / name).unlink()
         (agent.state / "codex_subagents").rmdir()
         assert agent.report("recompute")["is_marker_there"]
-        assert agent.files() == whole
+        assert agent.files() == expected
 
-    def test_what_is_too_much_goes(self, agent: Agent) -> None:
-        agent.turn()
+    def test_stray_files_are_removed(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         agent.hook("stop")
-        whole = agent.files()
+        expected = agent.files()
         (agent.state / "codex_subagents").mkdir(exist_ok=True)
         for name in ["active", "codex_root_active", "permissions_waiting", f"codex_subagents/{agent.new_id()}"]:
             (agent.state / name).write_text("stray")
         assert not agent.report("recompute")["is_marker_there"]
-        assert agent.files() == whole
+        assert agent.files() == expected
 
-    def test_pointers_that_were_changed(self, agent: Agent) -> None:
-        agent.turn()
+    def test_changed_pointers_are_restored(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
-        whole = agent.files()
+        expected = agent.files()
         for name in ["codex_root_session", "codex_transcript_path"]:
             (agent.state / name).write_text("stray")
         agent.marker("recompute")
-        assert agent.files() == whole
+        assert agent.files() == expected
 
-    def test_what_the_rollout_says(self, agent: Agent) -> None:
-        agent.write("task_started", agent.turn())
+    def test_the_rollout_can_end_a_turn(self, agent: Agent) -> None:
+        agent.write_line("task_started", agent.begin_turn())
         agent.hook("user-prompt-submit")
-        agent.write("turn_aborted", agent.turn_id)
+        agent.write_line("turn_aborted", agent.turn_id)
         report = agent.report("recompute")
         assert (report["state"], report["root"]["evidence"]) == ("WAITING", "the rollout says that it is over")
         assert not agent.is_active
 
-    def test_lost_state(self, agent: Agent) -> None:
-        """Where no rollout tells, nothing is known then but the session; the next hook begins anew, and says so."""
-        agent.turn()
+    def test_damaged_state_without_a_rollout_is_recreated_by_the_next_hook(self, agent: Agent) -> None:
+        """Until then only the session is known. The log names the damage."""
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         (agent.state / "plugin/mngr_codex/lifecycle").write_bytes(bytes(range(1, 256)) * 20)
         agent.marker("recompute")
         assert not agent.is_active
-        agent.logged("damaged")
+        agent.assert_logged("damaged")
         agent.hook("pre-tool-use")
         assert agent.is_active
 
     @pytest.mark.parametrize("lost", [None, b"", b"damaged" * 1000], ids=["gone", "empty", "damaged"])
-    def test_lost_state_and_a_rollout(self, agent: Agent, lost: bytes | None) -> None:
-        """The pointers name the session and its rollout, which tells the rest."""
-        agent.write("task_started", agent.turn())
+    def test_damaged_state_is_rebuilt_from_the_rollout(self, agent: Agent, lost: bytes | None) -> None:
+        """The pointers name the session and its rollout, which has the rest."""
+        agent.write_line("task_started", agent.begin_turn())
         agent.hook("user-prompt-submit")
-        whole = agent.files()
+        expected = agent.files()
         state = agent.state / "plugin/mngr_codex/lifecycle"
         state.unlink() if lost is None else state.write_bytes(lost)
         agent.marker("recompute")
-        assert agent.files() == whole
+        assert agent.files() == expected
 
 
 class TestReset:
-    """What a start of the agent does."""
+    """`marker reset`, which a start of the agent runs."""
 
-    def test_all_is_closed_and_the_session_stays(self, agent: Agent) -> None:
-        agent.write("task_started", agent.turn())
+    def test_reset_closes_all_turns_and_keeps_the_session(self, agent: Agent) -> None:
+        agent.write_line("task_started", agent.begin_turn())
         agent.hook("user-prompt-submit")
         agent.child_hook("subagent-start", agent.new_id(), agent.new_id())
         agent.hook("permission-request")
@@ -196,19 +196,19 @@ class TestReset:
             "codex_transcript_paths": f"{agent.rollout}\n".encode(),
         }
 
-    def test_nothing_old_reopens(self, agent: Agent) -> None:
-        """Neither what the rollouts hold, read or not, nor hooks of old turns that come late."""
-        agent.write("task_started", agent.turn())
+    def test_earlier_turns_never_reopen(self, agent: Agent) -> None:
+        """Neither rollout lines, whether read before or not, nor late hooks reopen them."""
+        agent.write_line("task_started", agent.begin_turn())
         child, turn = agent.new_id(), agent.new_id()
         agent.hook("user-prompt-submit")
         agent.child_hook("subagent-start", child, turn)
-        agent.write("task_started", agent.new_id(), rollout=agent.rollout_of(child))
-        agent.write("task_started", agent.new_id())
+        agent.write_line("task_started", agent.new_id(), rollout=agent.rollout_path(child))
+        agent.write_line("task_started", agent.new_id())
         agent.marker("reset")
         for _ in range(2):
             agent.marker("recompute")
             assert not agent.is_active
-        agent.write("agent_message", agent.turn_id)
+        agent.write_line("agent_message", agent.turn_id)
         agent.hook("pre-tool-use")
         agent.child_hook("user-prompt-submit", child, turn)
         agent.child_hook("post-tool-use", child, turn)
@@ -216,9 +216,9 @@ class TestReset:
         assert not agent.is_active
         assert agent.subagents == set()
 
-    def test_nothing_old_reopens_though_the_state_was_lost(self, agent: Agent) -> None:
-        """As it is where another plugin ran before this one: there are the pointers alone."""
-        agent.write("task_started", agent.turn())
+    def test_earlier_turns_never_reopen_after_the_state_is_lost(self, agent: Agent) -> None:
+        """Another plugin leaves only the pointers."""
+        agent.write_line("task_started", agent.begin_turn())
         agent.hook("user-prompt-submit")
         shutil.rmtree(agent.state / "plugin")
         agent.marker("reset")
@@ -226,11 +226,11 @@ class TestReset:
         agent.marker("recompute")
         assert not agent.is_active
 
-    def test_the_next_turn_counts(self, agent: Agent) -> None:
-        agent.turn()
+    def test_the_next_turn_opens(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         agent.marker("reset")
-        agent.turn()
+        agent.begin_turn()
         agent.hook("session-start", turn_id=None, source="resume")
         assert not agent.is_active
         agent.hook("user-prompt-submit")
@@ -238,16 +238,16 @@ class TestReset:
         agent.hook("stop")
         assert not agent.is_active
 
-    def test_a_turn_without_a_prompt_counts(self, agent: Agent) -> None:
-        agent.turn()
+    def test_a_turn_without_a_prompt_opens(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         agent.marker("reset")
-        agent.write("task_started", agent.turn())
+        agent.write_line("task_started", agent.begin_turn())
         agent.marker("recompute")
         assert agent.is_active
 
-    def test_twice_is_once(self, agent: Agent) -> None:
-        agent.turn()
+    def test_a_second_reset_changes_nothing(self, agent: Agent) -> None:
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         agent.marker("reset")
         once = agent.files()
@@ -260,14 +260,14 @@ class TestFailures:
 
     @pytest.mark.parametrize("command", COMMANDS)
     @pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
-    def test_no_agent(self, command: str, value: str | None) -> None:
-        environment = {key: it for key, it in os.environ.items() if key != VARIABLE}
-        done = run("marker", command, env=environment if value is None else {**environment, VARIABLE: value})
+    def test_a_state_dir_must_be_named(self, command: str, value: str | None) -> None:
+        environment = {key: it for key, it in os.environ.items() if key != STATE_DIR_VARIABLE}
+        done = run("marker", command, env=environment if value is None else {**environment, STATE_DIR_VARIABLE: value})
         assert (done.status, done.stdout) == (2, b"")
-        assert "--state-dir" in done.stderr and VARIABLE in done.stderr
+        assert "--state-dir" in done.stderr and STATE_DIR_VARIABLE in done.stderr
 
     @pytest.mark.parametrize("arguments", [[], ["close"], ["show", "--yaml"], ["show", "--state-dir"]], ids=" ".join)
-    def test_wrong_usage(self, arguments: list[str]) -> None:
+    def test_invalid_arguments_are_refused(self, arguments: list[str]) -> None:
         done = run("marker", *arguments)
         assert (done.status, done.stdout) == (2, b"")
         assert done.stderr
@@ -279,14 +279,14 @@ class TestFailures:
         assert done.stdout
 
     @pytest.mark.parametrize("command", COMMANDS)
-    def test_a_state_dir_that_is_missing(self, command: str, tmp_path: Path) -> None:
+    def test_a_missing_state_dir_is_an_error(self, command: str, tmp_path: Path) -> None:
         done = run("marker", command, "--state-dir", tmp_path / "none")
         assert (done.status, done.stdout) == (1, b"")
         assert f"there is no state dir at {tmp_path / 'none'}" in done.stderr
         assert not (tmp_path / "none").exists()
 
     @pytest.mark.parametrize("command", COMMANDS)
-    def test_a_state_dir_that_is_a_file(self, command: str, tmp_path: Path) -> None:
+    def test_a_file_instead_of_the_state_dir_is_an_error(self, command: str, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"mine")
         done = run("marker", command, "--state-dir", tmp_path / "file")
         assert (done.status, done.stdout) == (1, b"")
@@ -295,14 +295,13 @@ class TestFailures:
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a program as another user")
     @pytest.mark.parametrize("command", COMMANDS)
-    def test_a_state_dir_of_another_user(self, command: str, open_to_all: Path) -> None:
+    def test_a_state_dir_of_another_user_can_only_be_shown(self, command: str, open_to_all: Path) -> None:
         agent = Agent(open_to_all / "agent")
         agent.folder.chmod(0o755)
-        agent.turn()
+        agent.begin_turn()
         agent.hook("user-prompt-submit")
         done = run_as_nobody(open_to_all, "marker", command, "--state-dir", agent.state)
         if command == "show":
-            # Whoever may read can look.
             assert (done.status, done.stdout.splitlines()[0], done.stderr) == (0, b"RUNNING", "")
             return
         assert (done.status, done.stdout) == (1, b"")
@@ -310,7 +309,7 @@ class TestFailures:
         assert agent.is_active
 
     @pytest.mark.parametrize("command", COMMANDS)
-    def test_output_that_cannot_be_written(self, command: str, agent: Agent) -> None:
+    def test_an_output_that_cannot_be_written_is_an_error(self, command: str, agent: Agent) -> None:
         with open("/dev/full", "wb") as full:
             done = subprocess.run(
                 [program(), "marker", command], env=agent.environment(), stdout=full, stderr=subprocess.PIPE, timeout=60
@@ -319,9 +318,9 @@ class TestFailures:
         assert b"standard output" in done.stderr
         assert b"panicked" not in done.stderr
 
-    def test_the_option_goes_before_the_environment(self, agent: Agent, tmp_path: Path) -> None:
+    def test_the_option_overrides_the_environment(self, agent: Agent, tmp_path: Path) -> None:
         other = Agent(tmp_path / "other")
-        other.turn()
+        other.begin_turn()
         other.hook("user-prompt-submit")
         shown = run("marker", "show", "--json", "--state-dir", other.state, env=agent.environment())
         assert json.loads(shown.stdout)["state"] == "RUNNING"

@@ -1,4 +1,4 @@
-"""Recorded sessions, played again: `active` is right at every quiet point, whatever codex did."""
+"""Replays recorded sessions: `active` is correct whenever no hook or line is pending."""
 
 import random
 from pathlib import Path
@@ -7,54 +7,54 @@ import pytest
 
 from tests.support.fake_agent import Agent
 from tests.support.recordings import lines_of, name, parse
-from tests.support.session_replay import Play, Recording, restarted, scenarios, shuffled, truth
+from tests.support.session_replay import Recording, Replay, expected_markers, hook_logs, reordered, with_restarts
 
 SEEDS = range(2)
 
 
 def has_restarts(log: Path) -> bool:
-    """Whether more than one codex ran."""
+    """Whether Codex was started more than once."""
     return len({parse(line).get("ppid") for line in lines_of(log)} - {None}) > 1
 
 
 def has_rollouts(log: Path) -> bool:
-    """Whether there is a rollout that could put anything right."""
-    return any(it.file for it in Recording(log).happenings)
+    """Whether the recording has rollouts, which can correct the hooks."""
+    return any(it.file for it in Recording(log).events)
 
 
-recorded = pytest.mark.parametrize("log", scenarios(), ids=name)
+recorded = pytest.mark.parametrize("log", hook_logs(), ids=name)
 
 
 @recorded
-def test_as_it_was(log: Path, agent: Agent) -> None:
-    happenings = Recording(log).happenings
-    answers = truth(happenings)
-    play = Play(agent)
-    play.play(happenings, answers)
-    play.end(answers[-1])
-    assert play.wrong == []
-    assert play.judged > 2
+def test_the_marker_is_correct_after_every_event(log: Path, agent: Agent) -> None:
+    events = Recording(log).events
+    answers = expected_markers(events)
+    replay = Replay(agent)
+    replay.run(events, answers)
+    replay.end(answers[-1])
+    assert replay.wrong == []
+    assert replay.checked > 2
 
 
-@pytest.mark.parametrize("log", [log for log in scenarios() if has_restarts(log)], ids=name)
-def test_with_starts_of_the_agent(log: Path, agent: Agent) -> None:
-    """Before every codex but the first comes a reset, as mngr does it."""
-    happenings = restarted(Recording(log).happenings)
-    answers = truth(happenings)
-    play = Play(agent)
-    play.play(happenings, answers)
-    play.end(answers[-1])
-    assert play.wrong == []
+@pytest.mark.parametrize("log", [log for log in hook_logs() if has_restarts(log)], ids=name)
+def test_the_marker_is_correct_if_the_agent_is_restarted(log: Path, agent: Agent) -> None:
+    """There is a reset before every Codex but the first, as mngr runs it."""
+    events = with_restarts(Recording(log).events)
+    answers = expected_markers(events)
+    replay = Replay(agent)
+    replay.run(events, answers)
+    replay.end(answers[-1])
+    assert replay.wrong == []
 
 
-@pytest.mark.parametrize("log", [log for log in scenarios() if has_rollouts(log)], ids=name)
+@pytest.mark.parametrize("log", [log for log in hook_logs() if has_rollouts(log)], ids=name)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_hooks_in_another_order(log: Path, agent: Agent, seed: int) -> None:
-    """What comes late or twice is put right by the rollouts: only the end can be judged."""
-    happenings = Recording(log).happenings
-    answer = truth(happenings)[-1]
-    order = shuffled(happenings, random.Random(f"{seed} {name(log)}"))
-    play = Play(agent)
-    play.play(order, [None] * len(order))
-    play.end(answer)
-    assert play.wrong == []
+def test_the_marker_is_correct_after_hooks_in_another_order(log: Path, agent: Agent, seed: int) -> None:
+    """Rollouts correct late and repeated hooks, so only the final marker is known."""
+    events = Recording(log).events
+    answer = expected_markers(events)[-1]
+    order = reordered(events, random.Random(f"{seed} {name(log)}"))
+    replay = Replay(agent)
+    replay.run(order, [None] * len(order))
+    replay.end(answer)
+    assert replay.wrong == []

@@ -1,4 +1,4 @@
-"""An agent made up for a test: its state dir, and a codex that runs its hooks and writes its rollouts."""
+"""A fake agent: a state directory, and the hooks and rollouts that Codex would run and write for it."""
 
 import json
 import os
@@ -9,24 +9,24 @@ from typing import Any
 
 from tests.support.program import Conversion, program, run
 
-VARIABLE = "MNGR_AGENT_STATE_DIR"
+STATE_DIR_VARIABLE = "MNGR_AGENT_STATE_DIR"
 
 
 class Ids:
-    """Ids of codex's form (UUIDs of version 7), each later than the one before."""
+    """Generates ids as Codex does: version 7 UUIDs, each greater than the previous one."""
 
     def __init__(self) -> None:
-        self._given = 0
+        self._count = 0
 
     def __call__(self) -> str:
-        self._given += 1
-        return f"01a20218-{self._given:04x}-7000-8000-0123456789ab"
+        self._count += 1
+        return f"01a20218-{self._count:04x}-7000-8000-0123456789ab"
 
 
 class Agent:
-    """A state dir with the hooks and commands that are run for it.
+    """An agent's state directory, and the hooks and commands that a test runs for it.
 
-    The root's session and rollout are those of the latest `session`; its turn is that of the latest `turn`.
+    Hooks belong to the session of the latest `begin_session` and the root turn of the latest `begin_turn`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,25 +36,25 @@ class Agent:
         self.home = folder / "codex"
         self.new_id = Ids()
         self.turn_id = ""
-        self.session()
+        self.begin_session()
 
-    def session(self, file: str | None = None) -> None:
-        """Has codex begin another session."""
+    def begin_session(self, file: str | None = None) -> None:
+        """Begins another session of Codex."""
         self.session_id = self.new_id()
-        self.rollout = self.rollout_of(file or self.session_id)
+        self.rollout = self.rollout_path(file or self.session_id)
 
-    def turn(self) -> str:
-        """Has codex begin another turn of the root; nobody is told yet."""
+    def begin_turn(self) -> str:
+        """Begins another root turn, for which no hook has run and no line was written yet."""
         self.turn_id = self.new_id()
         return self.turn_id
 
-    def rollout_of(self, thread: str) -> Path:
-        """Where the rollout of a thread stands, once it is written."""
+    def rollout_path(self, thread: str) -> Path:
+        """Returns the path of a thread's rollout, which may not exist yet."""
         return self.home / f"sessions/2026/11/22/rollout-2026-11-22T07-11-32-{thread}.jsonl"
 
     def payload(self, event: str, **members: Any) -> bytes:
-        """What codex hands to a hook; `members` come instead of the usual ones, None leaves one out."""
-        whole = {
+        """Returns the payload of a hook. `members` override the usual ones; `None` omits a member."""
+        payload = {
             "session_id": self.session_id,
             "turn_id": self.turn_id,
             "transcript_path": str(self.rollout),
@@ -62,35 +62,35 @@ class Agent:
             "hook_event_name": "".join(word.capitalize() for word in event.split("-")),
             **members,
         }
-        present = {key: value for key, value in whole.items() if value is not None}
+        present = {key: value for key, value in payload.items() if value is not None}
         return json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
-    def child(self, event: str, agent: str, turn: str, **members: Any) -> bytes:
-        """What codex hands to a hook of a subagent."""
-        rollout = str(self.rollout_of(agent))
+    def child_payload(self, event: str, agent: str, turn: str, **members: Any) -> bytes:
+        """Returns the payload of a subagent's hook."""
+        rollout = str(self.rollout_path(agent))
         paths = {"transcript_path": rollout}
         if event == "subagent-stop":
             paths = {"agent_transcript_path": rollout}
         return self.payload(event, **{"agent_id": agent, "agent_type": "default", "turn_id": turn, **paths, **members})
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, VARIABLE: str(self.state)}
+        return {**os.environ, STATE_DIR_VARIABLE: str(self.state)}
 
-    def hook_with(self, event: str, payload: bytes, **options: Any) -> None:
-        """Runs a hook; whatever it is given, it ends well and says nothing."""
+    def run_hook(self, event: str, payload: bytes, **options: Any) -> None:
+        """Runs a hook, which must exit with 0 and print nothing, whatever its payload."""
         done = run("hook", event, stdin=payload, env=self.environment(), **options)
         assert (done.status, done.stdout, done.stderr) == (0, b"", ""), done
 
     def hook(self, event: str, **members: Any) -> None:
-        """Runs a hook of the root's turn."""
-        self.hook_with(event, self.payload(event, **members))
+        """Runs a hook of the root turn."""
+        self.run_hook(event, self.payload(event, **members))
 
     def child_hook(self, event: str, agent: str, turn: str, **members: Any) -> None:
         """Runs a hook of a subagent's turn."""
-        self.hook_with(event, self.child(event, agent, turn, **members))
+        self.run_hook(event, self.child_payload(event, agent, turn, **members))
 
     def start_hook(self, event: str, payload: bytes) -> "subprocess.Popen[bytes]":
-        """Starts a hook, and does not wait for it."""
+        """Starts a hook without waiting for it."""
         process = subprocess.Popen(
             [program(), "hook", event], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment()
         )
@@ -100,18 +100,18 @@ class Agent:
         return process
 
     def marker(self, command: str, *options: str) -> Conversion:
-        """Runs `mngr-codex marker`, and expects that to work."""
+        """Runs `mngr-codex marker`, which must succeed."""
         done = run("marker", command, *options, env=self.environment())
         assert (done.status, done.stderr) == (0, ""), done
         return done
 
     def report(self, command: str = "show") -> dict[str, Any]:
-        """What `marker` says, as JSON."""
+        """Returns the output of `marker --json`."""
         report: dict[str, Any] = json.loads(self.marker(command, "--json").stdout)
         return report
 
-    def write(self, kind: str, turn: str, *, rollout: Path | None = None, line: str = "event_msg") -> None:
-        """Appends a line of a turn to a rollout, the root's if none is named."""
+    def write_line(self, kind: str, turn: str, *, rollout: Path | None = None, line: str = "event_msg") -> None:
+        """Appends a line of a turn to a rollout, by default the root's."""
         rollout = rollout or self.rollout
         rollout.parent.mkdir(parents=True, exist_ok=True)
         at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
@@ -124,24 +124,24 @@ class Agent:
         return (self.state / "active").exists()
 
     @property
-    def is_asking(self) -> bool:
+    def is_approval_pending(self) -> bool:
         return (self.state / "permissions_waiting").exists()
 
     @property
     def subagents(self) -> set[str]:
-        """The subagents in flight, by their files."""
+        """The ids of the running subagents, by their files."""
         folder = self.state / "codex_subagents"
         return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
-    def pointer(self, name: str) -> str | None:
-        """What a file in the state dir holds; None where there is none."""
+    def state_file(self, name: str) -> str | None:
+        """Returns the content of a file in the state directory, or `None` if it does not exist."""
         path = self.state / name
         return path.read_text() if path.exists() else None
 
     @property
     def rollouts(self) -> list[str]:
-        """The root's rollouts in the order in which they became current."""
-        text = self.pointer("codex_transcript_paths") or ""
+        """The root's rollouts, in the order in which they became current."""
+        text = self.state_file("codex_transcript_paths") or ""
         assert not text or text.endswith("\n")
         return text.splitlines()
 
@@ -151,20 +151,20 @@ class Agent:
         path = self.state / "events/logs/mngr_codex/events.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def logged(self, *told: str) -> None:
-        """The last line of the log tells what it should."""
+    def assert_logged(self, *texts: str) -> None:
+        """Checks that the last message of the log contains these texts."""
         assert self.log, "nothing was logged"
-        for text in told:
+        for text in texts:
             assert text in self.log[-1]["message"]
 
     @property
-    def own_files(self) -> set[str]:
-        """The names of what is the program's alone."""
+    def private_files(self) -> set[str]:
+        """The names of the files that only the program itself reads."""
         return {path.name for path in (self.state / "plugin/mngr_codex").iterdir()}
 
     def files(self) -> dict[str, bytes]:
-        """What the state dir holds for others: everything but transcripts, logs and what is the program's alone."""
-        ours = (self.state / "plugin", self.state / "events", self.state / "logs")
+        """Returns the files that other programs read: all but transcripts, logs and the program's private files."""
+        excluded = (self.state / "plugin", self.state / "events", self.state / "logs")
         found = (path for path in self.state.rglob("*") if path.is_file())
-        kept = [path for path in found if not any(path.is_relative_to(folder) for folder in ours)]
+        kept = [path for path in found if not any(path.is_relative_to(folder) for folder in excluded)]
         return {str(path.relative_to(self.state)): path.read_bytes() for path in kept}

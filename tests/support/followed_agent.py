@@ -9,15 +9,15 @@ from tests.support.fake_agent import Agent
 from tests.support.program import Conversion, program, run
 
 
-class Followed:
-    """A state dir that hooks have named rollouts in, and what `watch` makes of them."""
+class FollowedAgent:
+    """A fake agent, its current rollouts, and the transcripts that `watch` makes of them."""
 
     def __init__(self, folder: Path) -> None:
         self.agent = Agent(folder)
         self.state = self.agent.state
 
-    def current(self, name: str) -> Path:
-        """Makes a rollout current, as the root's hooks do; gives its path."""
+    def make_current(self, name: str) -> Path:
+        """Makes a rollout current, as the root's hooks do, and returns its path."""
         rollout = self.agent.home / f"sessions/2026/11/22/rollout-{name}.jsonl"
         rollout.parent.mkdir(parents=True, exist_ok=True)
         with (self.state / "codex_transcript_paths").open("a") as paths:
@@ -32,8 +32,8 @@ class Followed:
     def common(self) -> bytes:
         return _read(self.state / "events/codex/common_transcript/events.jsonl")
 
-    def once(self, *options: str) -> Conversion:
-        """Makes one pass, and expects that to work."""
+    def run_once(self, *options: str) -> Conversion:
+        """Runs `watch --once`, which must succeed."""
         done = run("watch", "--once", *options, "--state-dir", self.state)
         assert (done.status, done.stdout, done.stderr) == (0, b"", ""), done
         return done
@@ -44,7 +44,7 @@ class Followed:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def converted(self, *options: str) -> bytes:
-        """What `convert` makes of the raw transcript."""
+        """Returns the output of `convert` for the raw transcript."""
         return run("convert", "-", "--agent-id", self.state.name, *options, stdin=self.raw).stdout
 
 
@@ -52,14 +52,14 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def append(rollout: Path, lines: Iterable[bytes]) -> None:
+def append_lines(rollout: Path, lines: Iterable[bytes]) -> None:
     with rollout.open("ab") as file:
         file.write(b"".join(lines))
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits until something holds."""
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Polls until the condition is true."""
     end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come"
+    while not condition():
+        assert time.monotonic() < end, f"timed out after {seconds} s"
         time.sleep(0.005)
