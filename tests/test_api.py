@@ -15,7 +15,7 @@ import pytest
 import mngr_codex
 from tests.support import zstd_frames
 from tests.support.program import NOBODY, convert, convert_file, header_id, parse_records
-from tests.support.python_scripts import interrupted
+from tests.support.python_scripts import interrupt_python
 from tests.support.recordings import DATA, all_recordings, name
 from tests.support.rollout_builder import Rollout, turn
 
@@ -261,7 +261,7 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-    assert interrupted(code, endless, output) == ("interrupted\n", "")
+    assert interrupt_python(code, endless, output) == ("interrupted\n", "")
     assert list(output.parent.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Two watchers and three hooks at once, while a rollout grows."""
+"""Two watchers and three hooks run simultaneously while a rollout grows."""
 
 import os
 import re
@@ -16,14 +16,14 @@ from tests.support.followed_agent import FollowedAgent, append_lines, wait_until
 from tests.support.program import parse_records
 from tests.support.recordings import lines_of, name, recordings
 
-#: For how long; `make torture` says a minute.
+#: Duration of the test in seconds. `make torture` sets a minute.
 SECONDS = float(os.environ.get("MNGR_CODEX_SECONDS_AT_ONCE", "10"))
 
 LINES = [line for path in recordings() if name(path).startswith("0.169.0/") for line in lines_of(path)]
 
 TIMESTAMP = re.compile(rb'^\{"timestamp":"[^"]*"')
 
-#: What codex hands to a hook besides what all of them get.
+#: Members of each hook's payload, in addition to those of all hooks.
 MEMBERS: dict[str, dict[str, Any]] = {
     "user-prompt-submit": {"permission_mode": "default", "model": "gpt-5.5", "prompt": "go on " * 50},
     "pre-tool-use": {
@@ -37,25 +37,25 @@ MEMBERS: dict[str, dict[str, Any]] = {
 }
 
 
-class Together:
-    """Loops that each do something again and again, until all are ended; what one raises comes out then."""
+class Loops:
+    """Repeats functions in threads until `end`, which raises the first error of a function."""
 
     def __init__(self) -> None:
-        self.times: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._ended = threading.Event()
         self._errors: list[BaseException] = []
         self._threads: list[threading.Thread] = []
 
-    def again_and_again(self, what: str, act: Callable[[], object]) -> None:
+    def repeat(self, name: str, function: Callable[[], object]) -> None:
         def loop() -> None:
             try:
                 while not self._ended.is_set():
-                    act()
-                    self.times[what] += 1
+                    function()
+                    self.counts[name] += 1
             except BaseException as error:
                 self._errors.append(error)
 
-        self._threads.append(threading.Thread(target=loop, name=what))
+        self._threads.append(threading.Thread(target=loop, name=name))
         self._threads[-1].start()
 
     def end(self) -> None:
@@ -67,18 +67,18 @@ class Together:
 
 
 @pytest.mark.slow
-def test_two_watchers_and_three_hooks(followed: FollowedAgent) -> None:
+def test_transcripts_are_complete_without_duplicates(followed: FollowedAgent) -> None:
     agent = followed.agent
     agent.begin_turn()
     rollout = agent.rollout
     rollout.parent.mkdir(parents=True, exist_ok=True)
     agent.hook("session-start", source="startup")
     watchers = [followed.watch(), followed.watch()]
-    together = Together()
+    loops = Loops()
     written = 0
 
     def write() -> None:
-        """A line in two parts, as it may be found; each has a time of its own, so that ids can tell them apart."""
+        """Writes a line in two parts. Each line has its own timestamp, so that all ids differ."""
         nonlocal written
         at = (datetime(2026, 11, 22, tzinfo=UTC) + timedelta(milliseconds=written)).isoformat(timespec="milliseconds")
         line = TIMESTAMP.sub(f'{{"timestamp":"{at.replace("+00:00", "Z")}"'.encode(), LINES[written % len(LINES)])
@@ -89,28 +89,28 @@ def test_two_watchers_and_three_hooks(followed: FollowedAgent) -> None:
         time.sleep(0.002)
 
     try:
-        together.again_and_again("lines", write)
+        loops.repeat("lines", write)
         for event, members in MEMBERS.items():
-            together.again_and_again(event, hooks_of(agent, event, members))
+            loops.repeat(event, hooks_of(agent, event, members))
         time.sleep(SECONDS)
     finally:
         try:
-            together.end()
+            loops.end()
             wait_until(lambda: followed.raw == rollout.read_bytes())
         finally:
             for watcher in watchers:
                 watcher.terminate()
-            complained = [watcher.communicate(timeout=30) for watcher in watchers]
-    assert complained == [(b"", b"")] * 2
+            outputs = [watcher.communicate(timeout=30) for watcher in watchers]
+    assert outputs == [(b"", b"")] * 2
     assert [watcher.returncode for watcher in watchers] == [0, 0]
-    assert min(together.times.values()) > 10 * min(SECONDS, 5), together.times
+    assert min(loops.counts.values()) > 10 * min(SECONDS, 5), loops.counts
     followed.run_once()
     assert followed.raw == rollout.read_bytes()
     assert followed.common == followed.converted("--partial")
     ids = [record["event_id"] for record in parse_records(followed.common)]
     assert len(ids) == len(set(ids))
     assert len(ids) > SECONDS
-    # The hooks name one rollout, and none had to give up but for the lock.
+    # All hooks name one rollout. Nothing was logged but events deferred because of the lock.
     assert set(agent.rollouts) == {str(rollout)}
     assert all("put off" in line["message"] for line in agent.log), agent.log
 

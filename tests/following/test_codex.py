@@ -1,4 +1,4 @@
-"""A real codex with a scripted model, followed by watchers that are killed and started anew."""
+"""Follows a real Codex with a scripted model while watchers are killed and restarted."""
 
 import json
 import os
@@ -39,7 +39,7 @@ CALLS = 12
 
 
 def answers() -> list[Answer]:
-    """A turn of many calls, some of which take their time and print much."""
+    """Returns a turn of many calls, some of them slow or with much output."""
 
     def calls(number: int) -> Answer:
         def answer(request: Json) -> Response:
@@ -57,24 +57,24 @@ def kebab(event: str) -> str:
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Kills it, if it has not ended."""
+    """Kills a process unless it has exited."""
     process.kill()
     process.communicate()
 
 
 @pytest.fixture
 def codex() -> Path:
-    """The binary, which `make test` names."""
+    """The path of a real Codex."""
     named = os.environ.get(CODEX_VARIABLE)
     if not named:
-        pytest.skip(f"{CODEX_VARIABLE} names no codex: `make test` sets it")
+        pytest.skip(f"{CODEX_VARIABLE} is not set (`make test` sets it)")
     return Path(named)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
-def test_a_session_while_watchers_are_killed(codex: Path, tmp_path: Path, seed: int) -> None:
-    """The raw transcript is what codex wrote, the common one what `convert` makes of it, and the agent waits."""
+def test_transcripts_are_complete_although_watchers_are_killed(codex: Path, tmp_path: Path, seed: int) -> None:
+    """The raw transcript equals the rollout, the common one the output of `convert`, and the agent waits."""
     chance = random.Random(seed)
     followed = FollowedAgent(tmp_path / "agent")
     home, work = tmp_path / "home", tmp_path / "work"

@@ -1,4 +1,4 @@
-"""The scripts that mngr runs when it destroys an agent: they bring both transcripts to their end."""
+"""The scripts that mngr runs when it destroys an agent. They complete both transcripts."""
 
 import fcntl
 import os
@@ -20,25 +20,25 @@ NAMES = ["stream_transcript.sh", "common_transcript.sh"]
 
 SCRIPTS = {name: (files("mngr_codex") / "commands" / name).read_text() for name in NAMES}
 
-#: The last steps wait for their token counts.
+#: They end before the token counts of the last steps.
 LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))[:15]
 
 AGENT = "agent-0123456789abcdef0123456789abcdef"
 
-#: Where a host has its shell, but not the program.
+#: A PATH with a shell, but without the program.
 SYSTEM = os.pathsep.join(["/usr/bin", "/bin"])
 
 
 @pytest.fixture(scope="module")
-def destroyer() -> Iterator[Worker]:
-    """mngr, as it destroys agents."""
+def flusher() -> Iterator[Worker]:
+    """Runs the scripts as mngr does when it destroys an agent."""
     with worker("mngr_flush.py", "MNGR_CODEX_MNGR_PYTHON") as running:
         yield running
 
 
 @pytest.fixture
 def followed(tmp_path: Path) -> FollowedAgent:
-    """An agent whose state dir is where mngr has it, with something that was not followed yet."""
+    """An agent whose state directory is at mngr's path, with a rollout that was not followed yet."""
     followed = FollowedAgent(tmp_path / "agent")
     state = tmp_path / "host" / "agents" / AGENT
     state.parent.mkdir(parents=True)
@@ -50,14 +50,14 @@ def followed(tmp_path: Path) -> FollowedAgent:
 
 
 def provision(followed: FollowedAgent, name: str) -> Path:
-    """Writes a script where a plugin does."""
+    """Writes a script to the path at which a plugin provisions it."""
     script = followed.state / "commands" / name
     script.parent.mkdir(exist_ok=True)
     script.write_text(SCRIPTS[name])
     return script
 
 
-def is_whole(followed: FollowedAgent) -> bool:
+def is_complete(followed: FollowedAgent) -> bool:
     return bool(
         followed.raw == b"".join(LINES)
         and followed.common == followed.converted()
@@ -65,29 +65,29 @@ def is_whole(followed: FollowedAgent) -> bool:
     )
 
 
-@pytest.mark.parametrize("where", ["beside", "on PATH"])
-def test_mngr_runs_them(followed: FollowedAgent, destroyer: Worker, where: str) -> None:
+@pytest.mark.parametrize("where", ["next to the scripts", "on PATH"])
+def test_mngr_completes_the_transcripts_with_them(followed: FollowedAgent, flusher: Worker, where: str) -> None:
     path = SYSTEM
-    if where == "beside":
+    if where == "next to the scripts":
         (followed.state / "commands").mkdir()
         shutil.copy(program(), followed.state / "commands")
     else:
         path = os.pathsep.join([str(program().parent), SYSTEM])
     host = followed.state.parents[1]
-    results = destroyer.ask(host_dir=str(host), agent_id=AGENT, scripts=SCRIPTS, path=path)
+    results = flusher.ask(host_dir=str(host), agent_id=AGENT, scripts=SCRIPTS, path=path)
     assert results == [[name, "succeeded", None] for name in NAMES]
-    assert is_whole(followed)
+    assert is_complete(followed)
 
 
-def test_mngr_is_told_what_failed(followed: FollowedAgent, destroyer: Worker) -> None:
+def test_mngr_gets_their_errors(followed: FollowedAgent, flusher: Worker) -> None:
     host = followed.state.parents[1]
     path = os.pathsep.join([str(program().parent), SYSTEM])
     followed.run_once()
     began = time.monotonic()
     with (followed.state / "plugin/mngr_codex/following").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        results = destroyer.ask(host_dir=str(host), agent_id=AGENT, scripts=SCRIPTS, path=path)
-    # Two seconds for each, which mngr names.
+        results = flusher.ask(host_dir=str(host), agent_id=AGENT, scripts=SCRIPTS, path=path)
+    # mngr sets a lock timeout of two seconds for each script.
     assert 3.5 < time.monotonic() - began < 12
     assert [(name, outcome) for name, outcome, _ in results] == [(name, "error") for name in NAMES]
     assert all("another process has had the lock for 2s" in error for *_, error in results)
@@ -95,7 +95,7 @@ def test_mngr_is_told_what_failed(followed: FollowedAgent, destroyer: Worker) ->
 
 @pytest.mark.parametrize("shell", [["bash"], ["sh"], []], ids=["bash", "sh", "executed"])
 @pytest.mark.parametrize("name", NAMES)
-def test_each_alone(followed: FollowedAgent, name: str, shell: list[str]) -> None:
+def test_each_script_completes_both_transcripts(followed: FollowedAgent, name: str, shell: list[str]) -> None:
     script = provision(followed, name)
     script.chmod(0o755)
     environment = {
@@ -104,22 +104,21 @@ def test_each_alone(followed: FollowedAgent, name: str, shell: list[str]) -> Non
     }
     done = subprocess.run([*shell, script, "--single-pass"], env=environment, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert is_whole(followed)
+    assert is_complete(followed)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_from_its_folder(followed: FollowedAgent, name: str) -> None:
-    """A name without a folder."""
+def test_a_script_can_be_run_by_a_bare_file_name(followed: FollowedAgent, name: str) -> None:
     script = provision(followed, name)
     shutil.copy(program(), script.parent)
     environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": str(followed.state)}
     done = subprocess.run(["bash", name], cwd=script.parent, env=environment, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert is_whole(followed)
+    assert is_complete(followed)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_program(followed: FollowedAgent, name: str) -> None:
+def test_a_missing_program_is_named(followed: FollowedAgent, name: str) -> None:
     script = provision(followed, name)
     environment = {"PATH": SYSTEM, "MNGR_AGENT_STATE_DIR": str(followed.state)}
     done = subprocess.run(["bash", script, "--single-pass"], env=environment, capture_output=True, timeout=60)
@@ -127,6 +126,6 @@ def test_no_program(followed: FollowedAgent, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_they_are_installed_so_that_they_can_be_run(name: str) -> None:
+def test_installed_scripts_name_their_interpreter(name: str) -> None:
     path = Path(str(files("mngr_codex") / "commands" / name))
     assert path.read_text().startswith("#!/bin/sh\n")

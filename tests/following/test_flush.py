@@ -1,4 +1,4 @@
-"""Stop and SessionEnd bring the transcripts up to date before they say that the turn is over."""
+"""The Stop and SessionEnd hooks bring the transcripts up to date before the agent shows WAITING."""
 
 import fcntl
 import json
@@ -12,7 +12,7 @@ import pytest
 from tests.support.followed_agent import FollowedAgent, append_lines, wait_until
 from tests.support.program import Conversion, run
 from tests.support.recordings import lines_of, name, recordings
-from tests.support.strace import Traced
+from tests.support.strace import TracedCommand
 
 LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))
 
@@ -20,14 +20,14 @@ FOLLOWING = "plugin/mngr_codex/following"
 
 
 def member(line_type: str, key: str) -> str:
-    """A member of the first line of a type."""
+    """Returns a member of the first line of a type."""
     payloads = (json.loads(line)["payload"] for line in LINES)
     return str(next(payload[key] for payload in payloads if payload.get("type", "session_meta") == line_type))
 
 
 @pytest.fixture
 def turn(followed: FollowedAgent) -> FollowedAgent:
-    """A turn has begun, some of its lines are followed, and the others are written."""
+    """An agent with an open turn. The first lines of its rollout are copied, the others are only written."""
     agent = followed.agent
     agent.session_id = member("session_meta", "id")
     agent.turn_id = member("task_started", "turn_id")
@@ -41,13 +41,13 @@ def turn(followed: FollowedAgent) -> FollowedAgent:
 
 
 def hook(turn: FollowedAgent, *options: str) -> Conversion:
-    """Runs the Stop hook with options."""
+    """Runs the Stop hook with command line options."""
     agent = turn.agent
     return run("hook", "stop", *options, stdin=agent.payload("stop"), env=agent.environment())
 
 
 @pytest.mark.parametrize("event", ["stop", "session-end"])
-def test_whoever_sees_that_the_agent_waits_finds_its_last_words(turn: FollowedAgent, event: str) -> None:
+def test_transcripts_are_complete_when_the_hook_exits(turn: FollowedAgent, event: str) -> None:
     turn.agent.hook(event)
     assert turn.agent.is_active == (event != "stop")
     assert turn.raw == b"".join(LINES)
@@ -56,19 +56,19 @@ def test_whoever_sees_that_the_agent_waits_finds_its_last_words(turn: FollowedAg
 
 
 @pytest.mark.parametrize("event", ["post-tool-use", "interrupt", "pre-compact"])
-def test_no_other_hook_does(turn: FollowedAgent, event: str) -> None:
+def test_other_hooks_do_not_flush(turn: FollowedAgent, event: str) -> None:
     turn.agent.hook(event)
     assert turn.raw == b"".join(LINES[:10])
 
 
-def test_no_hook_of_a_subagent_does(turn: FollowedAgent) -> None:
+def test_hooks_of_subagents_do_not_flush(turn: FollowedAgent) -> None:
     child = turn.agent.new_id()
     turn.agent.child_hook("subagent-start", child, turn.agent.new_id())
     turn.agent.child_hook("subagent-stop", child, turn.agent.new_id())
     assert turn.raw == b"".join(LINES[:10])
 
 
-def test_the_first_pass_may_be_a_hook(followed: FollowedAgent) -> None:
+def test_a_hook_can_make_the_first_pass(followed: FollowedAgent) -> None:
     agent = followed.agent
     agent.rollout.parent.mkdir(parents=True)
     append_lines(agent.rollout, LINES)
@@ -79,7 +79,7 @@ def test_the_first_pass_may_be_a_hook(followed: FollowedAgent) -> None:
     assert followed.common == followed.converted("--partial")
 
 
-def test_nothing_is_made_where_no_rollout_is_known(followed: FollowedAgent) -> None:
+def test_no_transcript_is_created_without_a_rollout(followed: FollowedAgent) -> None:
     agent = followed.agent
     agent.begin_turn()
     agent.hook("user-prompt-submit", transcript_path=None)
@@ -88,7 +88,7 @@ def test_nothing_is_made_where_no_rollout_is_known(followed: FollowedAgent) -> N
     assert not (agent.state / "logs").exists()
 
 
-def test_another_pass_is_waited_for_as_long_as_the_budget(turn: FollowedAgent) -> None:
+def test_a_hook_waits_for_another_pass_within_its_budget(turn: FollowedAgent) -> None:
     with (turn.state / FOLLOWING).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         begun = time.monotonic()
@@ -101,7 +101,7 @@ def test_another_pass_is_waited_for_as_long_as_the_budget(turn: FollowedAgent) -
     assert turn.raw == b"".join(LINES)
 
 
-def test_a_budget_of_nothing_leaves_all_to_the_watcher(turn: FollowedAgent) -> None:
+def test_a_hook_without_a_budget_leaves_all_lines_to_the_watcher(turn: FollowedAgent) -> None:
     with (turn.state / FOLLOWING).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         done = hook(turn, "--flush-budget", "0")
@@ -111,14 +111,14 @@ def test_a_budget_of_nothing_leaves_all_to_the_watcher(turn: FollowedAgent) -> N
 
 
 @pytest.mark.parametrize("budget", ["x", "-1", ""])
-def test_a_budget_that_is_none_is_told_and_does_no_harm(turn: FollowedAgent, budget: str) -> None:
+def test_an_invalid_budget_is_reported_and_fails_no_hook(turn: FollowedAgent, budget: str) -> None:
     done = hook(turn, f"--flush-budget={budget}")
     assert (done.status, done.stdout) == (0, b"")
     assert "--flush-budget" in done.stderr
 
 
-def test_much_is_left_when_the_budget_is_spent(turn: FollowedAgent) -> None:
-    """What is left is some of the lines, whole, and the watcher's."""
+def test_a_hook_stops_when_its_budget_is_spent(turn: FollowedAgent) -> None:
+    """It stops between two lines, and leaves the remaining ones to the watcher."""
     rollout = turn.agent.rollout
     block = b"".join(LINES) * 200
     with rollout.open("ab") as file:
@@ -133,15 +133,15 @@ def test_much_is_left_when_the_budget_is_spent(turn: FollowedAgent) -> None:
     assert turn.raw == rollout.read_bytes()
 
 
-@pytest.mark.parametrize("what", ["the checkpoint", "common", "the rollout"])
-def test_what_takes_long_to_set_right_is_left(turn: FollowedAgent, what: str) -> None:
+@pytest.mark.parametrize("lost", ["the checkpoint", "common", "the rollout"])
+def test_a_hook_leaves_long_repairs_to_the_watcher(turn: FollowedAgent, lost: str) -> None:
     rollout = turn.agent.rollout
     large = b"".join(LINES) * ((3 << 20) // len(b"".join(LINES)))
     append_lines(rollout, [large])
     turn.run_once()
     raw, common = turn.raw, turn.common
     append_lines(rollout, LINES)
-    match what:
+    match lost:
         case "the checkpoint":
             (turn.state / FOLLOWING).unlink()
         case "common":
@@ -154,8 +154,8 @@ def test_what_takes_long_to_set_right_is_left(turn: FollowedAgent, what: str) ->
     assert (turn.raw, turn.common) == (raw, common)
 
 
-def test_a_former_rollout_that_is_gone_is_in_nobody_s_way(turn: FollowedAgent) -> None:
-    """It is not known what of it was copied, since the checkpoint is lost."""
+def test_a_deleted_earlier_rollout_does_not_block_the_flush(turn: FollowedAgent) -> None:
+    """Without a checkpoint it is unknown how much of it was copied."""
     agent = turn.agent
     gone = turn.make_current("gone")
     append_lines(gone, LINES[:3])
@@ -170,7 +170,7 @@ def test_a_former_rollout_that_is_gone_is_in_nobody_s_way(turn: FollowedAgent) -
     assert turn.raw == before + b"".join(LINES)
 
 
-def test_many_rollouts_do_not_hold_it_up(turn: FollowedAgent) -> None:
+def test_many_missing_rollouts_do_not_delay_the_hook(turn: FollowedAgent) -> None:
     with (turn.state / "codex_transcript_paths").open("a") as paths:
         paths.writelines(f"{turn.agent.home}/sessions/2026/11/22/none-{number}.jsonl\n" for number in range(20_000))
     begun = time.monotonic()
@@ -179,15 +179,15 @@ def test_many_rollouts_do_not_hold_it_up(turn: FollowedAgent) -> None:
     assert not turn.agent.is_active
 
 
-def test_a_very_long_line_is_left(turn: FollowedAgent) -> None:
+def test_a_hook_leaves_a_very_long_line_to_the_watcher(turn: FollowedAgent) -> None:
     append_lines(turn.agent.rollout, [b'{"type":"x","payload":"' + b"x" * (16 << 20) + b'"}\n'])
     turn.agent.hook("stop")
     assert not turn.agent.is_active
     assert turn.raw == b"".join(LINES)
 
 
-def test_its_turn_comes_while_a_watcher_catches_up(followed: FollowedAgent) -> None:
-    """Who waits for the lock goes before a watcher that takes it again and again."""
+def test_a_pass_gets_the_lock_while_a_watcher_catches_up(followed: FollowedAgent) -> None:
+    """The watcher takes the lock again and again, and must let waiting processes have it first."""
     rollout = followed.make_current("large")
     block = b"".join(LINES) * 200
     with rollout.open("wb") as file:
@@ -206,7 +206,7 @@ def test_its_turn_comes_while_a_watcher_catches_up(followed: FollowedAgent) -> N
 
 
 @pytest.mark.parametrize("file", ["logs/codex_transcript/events.jsonl", FOLLOWING, "plugin/mngr_codex/lifecycle"])
-def test_no_link_is_followed_out_of_the_state_dir(turn: FollowedAgent, tmp_path: Path, file: str) -> None:
+def test_no_link_out_of_the_state_dir_is_followed(turn: FollowedAgent, tmp_path: Path, file: str) -> None:
     outside = tmp_path / "outside"
     (turn.state / file).unlink()
     (turn.state / file).symlink_to(outside)
@@ -214,7 +214,7 @@ def test_no_link_is_followed_out_of_the_state_dir(turn: FollowedAgent, tmp_path:
     assert not outside.exists()
 
 
-def test_what_cannot_be_written_is_logged_and_the_turn_is_over(turn: FollowedAgent) -> None:
+def test_a_transcript_that_cannot_be_written_is_logged_and_the_turn_ends(turn: FollowedAgent) -> None:
     transcript = turn.state / "logs/codex_transcript/events.jsonl"
     transcript.unlink()
     transcript.mkdir()
@@ -224,23 +224,24 @@ def test_what_cannot_be_written_is_logged_and_the_turn_is_over(turn: FollowedAge
 
 
 @pytest.mark.slow
-def test_a_kill_at_every_call(turn: FollowedAgent, tracing: None, tmp_path: Path) -> None:
-    """What was not done the next pass does."""
+def test_the_next_pass_completes_a_hook_killed_at_any_system_call(
+    turn: FollowedAgent, tracing: None, tmp_path: Path
+) -> None:
     before = tmp_path / "before"
     shutil.copytree(turn.state, before)
     payload = turn.agent.payload("stop")
 
-    def fresh() -> Traced:
+    def restore() -> TracedCommand:
         shutil.rmtree(turn.state)
         shutil.copytree(before, turn.state)
-        return Traced(["hook", "stop"], turn.agent.environment(), payload)
+        return TracedCommand(["hook", "stop"], turn.agent.environment(), payload)
 
-    calls = list(fresh().calls(tmp_path / "calls", FOLLOWING))
+    calls = list(restore().calls(tmp_path / "calls", FOLLOWING))
     raw, common = turn.raw, turn.common
     assert raw == b"".join(LINES)
     assert {"pwrite64", "flock"} <= {called for called, _ in calls}
     for called, number in calls:
-        fresh().kill(called, number)
+        restore().kill(called, number)
         assert raw.startswith(turn.raw) and common.startswith(turn.common)
         if not turn.agent.is_active:
             assert (turn.raw, turn.common) == (raw, common), (called, number)

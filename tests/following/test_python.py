@@ -1,4 +1,4 @@
-"""`follow` and `marker`: what `watch --once` and `marker show` do, with standard errors, other threads and Ctrl-C."""
+"""The Python functions `follow` and `marker`, which do the same as `watch --once` and `marker show`."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ import mngr_codex
 from tests.support.fake_agent import Agent
 from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.program import NOBODY
-from tests.support.python_scripts import in_python, interrupted
+from tests.support.python_scripts import interrupt_python, run_python
 from tests.support.recordings import all_recordings, lines_of, name, recordings
 
 Function = Callable[[Path], object]
@@ -23,10 +23,10 @@ ROLLOUT = next(path for path in recordings() if name(path) == "0.169.0/tools")
 
 
 class TestFollow:
-    """One pass."""
+    """`follow` makes one pass."""
 
     @pytest.mark.parametrize("path", all_recordings(), ids=name)
-    def test_it_gives_what_the_program_gives(self, followed: FollowedAgent, tmp_path: Path, path: Path) -> None:
+    def test_transcripts_equal_those_of_the_program(self, followed: FollowedAgent, tmp_path: Path, path: Path) -> None:
         other = FollowedAgent(tmp_path / "other")
         lines = lines_of(path)
         for agent in (followed, other):
@@ -38,7 +38,7 @@ class TestFollow:
             for agent in (followed, other):
                 append_lines(agent.agent.home / "sessions/2026/11/22/rollout-a.jsonl", lines[len(lines) // 2 :])
 
-    def test_it_counts_what_it_adds(self, followed: FollowedAgent) -> None:
+    def test_the_summary_counts_added_bytes(self, followed: FollowedAgent) -> None:
         rollout = followed.make_current("a")
         lines = lines_of(ROLLOUT)
         raw = common = 0
@@ -53,20 +53,20 @@ class TestFollow:
         assert (nothing.raw_bytes, nothing.common_bytes) == (0, 0) != (added.raw_bytes, added.common_bytes)
         assert repr(added) == f"<FollowSummary: {added.raw_bytes} bytes raw, {added.common_bytes} bytes common>"
 
-    def test_what_is_held_back_comes_with_final(self, followed: FollowedAgent) -> None:
-        # The last steps wait for their token counts.
+    def test_final_emits_held_steps(self, followed: FollowedAgent) -> None:
+        # These lines end before the token counts of the last steps.
         append_lines(followed.make_current("a"), lines_of(ROLLOUT)[:15])
         mngr_codex.follow(followed.state)
         assert followed.common == followed.converted("--partial")
         mngr_codex.follow(followed.state, final=True)
         assert followed.common == followed.converted()
 
-    def test_final_has_a_name(self, followed: FollowedAgent) -> None:
+    def test_final_is_keyword_only(self, followed: FollowedAgent) -> None:
         with pytest.raises(TypeError):
             mngr_codex.follow(followed.state, True)  # type: ignore[call-arg]
 
-    def test_the_marker_is_healed(self, followed: FollowedAgent) -> None:
-        """The turn's end is in the rollout alone."""
+    def test_a_pass_corrects_the_marker(self, followed: FollowedAgent) -> None:
+        """Only the rollout has the end of the turn."""
         agent = followed.agent
         agent.begin_turn()
         agent.write_line("task_started", agent.turn_id)
@@ -78,7 +78,7 @@ class TestFollow:
         assert not agent.is_active
         assert mngr_codex.marker(agent.state).state == "WAITING"
 
-    def test_threads_follow_at_once(self, followed: FollowedAgent) -> None:
+    def test_threads_can_follow_simultaneously(self, followed: FollowedAgent) -> None:
         append_lines(followed.make_current("a"), lines_of(ROLLOUT))
         added: list[mngr_codex.FollowSummary] = []
         threads = [threading.Thread(target=lambda: added.append(mngr_codex.follow(followed.state))) for _ in range(8)]
@@ -89,7 +89,7 @@ class TestFollow:
         assert sum(one.raw_bytes for one in added) == len(followed.raw) == ROLLOUT.stat().st_size
         assert sum(one.common_bytes for one in added) == len(followed.common)
 
-    def test_beside_a_watcher(self, followed: FollowedAgent) -> None:
+    def test_follow_works_while_a_watcher_runs(self, followed: FollowedAgent) -> None:
         watcher = followed.watch()
         try:
             rollout = followed.make_current("a")
@@ -103,7 +103,7 @@ class TestFollow:
         assert followed.common == followed.converted("--partial")
 
     @pytest.mark.slow
-    def test_a_lock_that_is_held(self, followed: FollowedAgent) -> None:
+    def test_a_held_lock_raises_a_timeout_error(self, followed: FollowedAgent) -> None:
         followed.run_once()
         lock = followed.state / "plugin/mngr_codex/following"
         with lock.open("rb") as held:
@@ -115,7 +115,7 @@ class TestFollow:
         assert str(lock) in str(raised.value)
         mngr_codex.follow(followed.state)
 
-    def test_a_transcript_that_may_not_be_written(self, followed: FollowedAgent) -> None:
+    def test_a_transcript_that_cannot_be_written_raises_its_error(self, followed: FollowedAgent) -> None:
         append_lines(followed.make_current("a"), lines_of(ROLLOUT))
         transcript = followed.state / "logs/codex_transcript/events.jsonl"
         transcript.mkdir(parents=True)
@@ -123,8 +123,8 @@ class TestFollow:
             mngr_codex.follow(followed.state)
         assert raised.value.filename == str(transcript)
 
-    def test_a_full_disk(self, followed: FollowedAgent) -> None:
-        """The system's number comes through, here that of the limit of a file's size."""
+    def test_errors_keep_their_errno(self, followed: FollowedAgent) -> None:
+        """Here a limit on the file size stands for a full disk."""
         append_lines(followed.make_current("a"), lines_of(ROLLOUT))
         code = """
 import errno, resource, sys
@@ -135,13 +135,12 @@ try:
 except OSError as error:
     print(errno.errorcode[error.errno], error.filename)
 """
-        said = in_python(code, followed.state)
-        assert said.startswith("EFBIG ")
+        printed = run_python(code, followed.state)
+        assert printed.startswith("EFBIG ")
         mngr_codex.follow(followed.state)
         assert followed.raw == ROLLOUT.read_bytes()
 
-    def test_other_threads_go_on_and_ctrl_c_works(self, followed: FollowedAgent) -> None:
-        """While it waits for the lock; that it works between steps follows from the same call."""
+    def test_other_threads_run_and_ctrl_c_works_while_it_waits_for_the_lock(self, followed: FollowedAgent) -> None:
         followed.run_once()
         code = """
 import sys, threading, time
@@ -160,12 +159,12 @@ except KeyboardInterrupt:
 """
         with (followed.state / "plugin/mngr_codex/following").open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            said = interrupted(code, followed.state, until=lambda: time.sleep(0.5))
-        assert said == ("interrupted True\n", "")
+            output = interrupt_python(code, followed.state, until=lambda: time.sleep(0.5))
+        assert output == ("interrupted True\n", "")
 
     @pytest.mark.slow
-    def test_ctrl_c_between_steps(self, followed: FollowedAgent) -> None:
-        """What was copied stays, and the next pass goes on."""
+    def test_ctrl_c_works_between_steps(self, followed: FollowedAgent) -> None:
+        """Copied lines remain, and the next pass continues after them."""
         lines = b"".join(lines_of(ROLLOUT))
         rollout = followed.make_current("a")
         with rollout.open("wb") as file:
@@ -186,7 +185,7 @@ except KeyboardInterrupt:
             while not transcript.exists() or transcript.stat().st_size < 16 << 20:
                 time.sleep(0.001)
 
-        assert interrupted(code, followed.state, until=copied) == ("interrupted\n", "")
+        assert interrupt_python(code, followed.state, until=copied) == ("interrupted\n", "")
         assert 0 < transcript.stat().st_size < rollout.stat().st_size
         mngr_codex.follow(followed.state)
         assert transcript.stat().st_size == rollout.stat().st_size
@@ -194,21 +193,21 @@ except KeyboardInterrupt:
 
 
 class TestMarker:
-    """The state as it is."""
+    """`marker` reads the state."""
 
-    def test_it_tells_what_the_program_tells(self, followed: FollowedAgent) -> None:
+    def test_attributes_equal_the_output_of_the_program(self, followed: FollowedAgent) -> None:
         agent = followed.agent
-        tells_the_same(agent)
+        assert_attributes_match(agent)
         agent.begin_turn()
         agent.hook("user-prompt-submit")
-        tells_the_same(agent)
+        assert_attributes_match(agent)
         child, turn = agent.new_id(), agent.new_id()
         agent.child_hook("subagent-start", child, turn)
         agent.hook("permission-request")
-        tells_the_same(agent)
+        assert_attributes_match(agent)
         agent.write_line("task_started", agent.turn_id)
         agent.hook("stop")
-        tells_the_same(agent)
+        assert_attributes_match(agent)
         state = mngr_codex.marker(agent.state)
         assert state.state == "RUNNING"
         assert state.root and state.root.phase == "stopped"
@@ -219,7 +218,7 @@ class TestMarker:
         assert repr(state) == "<MarkerState: RUNNING, 1 subagents in flight>"
         assert repr(state.root) == "<MarkerTurn: root stopped>"
 
-    def test_nothing_is_written_and_nobody_waited_for(self, followed: FollowedAgent) -> None:
+    def test_marker_writes_nothing_and_takes_no_lock(self, followed: FollowedAgent) -> None:
         agent = followed.agent
         agent.begin_turn()
         agent.hook("user-prompt-submit")
@@ -229,7 +228,7 @@ class TestMarker:
             assert mngr_codex.marker(agent.state).state == "RUNNING"
         assert {path: path.stat().st_mtime_ns for path in agent.state.rglob("*")} == before
 
-    def test_a_new_agent(self, tmp_path: Path) -> None:
+    def test_a_new_agent_waits(self, tmp_path: Path) -> None:
         state = mngr_codex.marker(tmp_path)
         assert (state.state, state.is_marker_there, state.session_id, state.root) == ("WAITING", False, None, None)
         assert state.subagents == ()
@@ -238,24 +237,24 @@ class TestMarker:
 
 @pytest.mark.parametrize("function", [mngr_codex.follow, mngr_codex.marker])
 class TestErrors:
-    """Of both."""
+    """Errors of both functions."""
 
-    def test_no_state_dir(self, function: Function, tmp_path: Path) -> None:
+    def test_a_missing_state_dir_is_not_created(self, function: Function, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError) as raised:
             function(tmp_path / "none")
         assert raised.value.filename == str(tmp_path / "none")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_file(self, function: Function, tmp_path: Path) -> None:
+    def test_a_file_is_no_state_dir(self, function: Function, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(NotADirectoryError):
             function(tmp_path / "file")
 
-    def test_one_that_may_not_be_read(self, function: Function, open_to_all: Path) -> None:
+    def test_an_unreadable_state_dir_raises_a_permission_error(self, function: Function, open_to_all: Path) -> None:
         agent = Agent(open_to_all / "agent")
         agent.begin_turn()
         agent.hook("user-prompt-submit")
-        # Who is not root may not write either.
+        # The folder is neither readable nor writable.
         (agent.state / "plugin").chmod(0)
         user = os.geteuid()
         if user == 0:
@@ -270,13 +269,13 @@ class TestErrors:
         shutil.rmtree(agent.folder)
 
 
-def tells_the_same(agent: Agent) -> None:
-    """All that `marker show --json` prints is in the attributes, and there are no others."""
+def assert_attributes_match(agent: Agent) -> None:
+    """Checks that the attributes are exactly the members that `marker show --json` prints."""
     assert attributes(mngr_codex.marker(agent.state)) == agent.report()
 
 
 def attributes(value: object) -> object:
-    """An object as `marker show --json` prints it."""
+    """Returns an object as `marker show --json` prints it."""
     if isinstance(value, mngr_codex.MarkerState | mngr_codex.MarkerTurn):
         return {name: attributes(getattr(value, name)) for name in dir(value) if not name.startswith("_")}
     return [attributes(one) for one in value] if isinstance(value, tuple) else value

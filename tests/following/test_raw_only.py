@@ -1,4 +1,4 @@
-"""An agent that is to have no common transcript: `plugin/mngr_codex/raw_only` is there."""
+"""Agents without a common transcript: they have a file `plugin/mngr_codex/raw_only`."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def raw_only(followed: FollowedAgent) -> FollowedAgent:
     return followed
 
 
-def test_there_is_the_raw_one_alone(raw_only: FollowedAgent) -> None:
+def test_only_the_raw_transcript_is_written(raw_only: FollowedAgent) -> None:
     rollout = raw_only.make_current("a")
     for part in (LINES[:10], LINES[10:20], LINES[20:]):
         append_lines(rollout, part)
@@ -30,7 +30,7 @@ def test_there_is_the_raw_one_alone(raw_only: FollowedAgent) -> None:
     assert raw_only.agent.log == []
 
 
-def test_the_marker_is_healed_as_ever(raw_only: FollowedAgent) -> None:
+def test_a_pass_corrects_the_marker(raw_only: FollowedAgent) -> None:
     agent = raw_only.agent
     agent.begin_turn()
     agent.write_line("task_started", agent.turn_id)
@@ -42,18 +42,18 @@ def test_the_marker_is_healed_as_ever(raw_only: FollowedAgent) -> None:
 
 
 @pytest.mark.parametrize("begins_without", [True, False])
-def test_it_can_change(followed: FollowedAgent, begins_without: bool) -> None:
-    """Also while a watcher runs."""
+def test_the_common_transcript_can_be_switched_on_and_off(followed: FollowedAgent, begins_without: bool) -> None:
+    """The file is read at each pass."""
     marker = followed.state / "plugin/mngr_codex/raw_only"
     marker.parent.mkdir(parents=True, exist_ok=True)
     rollout = followed.make_current("a")
     is_wanted = not begins_without
-    for place in range(0, len(LINES), 5):
+    for start in range(0, len(LINES), 5):
         if is_wanted:
             marker.unlink(missing_ok=True)
         else:
             marker.touch()
-        append_lines(rollout, LINES[place : place + 5])
+        append_lines(rollout, LINES[start : start + 5])
         before = followed.common
         mngr_codex.follow(followed.state)
         assert followed.raw == rollout.read_bytes()

@@ -1,4 +1,4 @@
-"""`mngr-codex watch`: each line once in both transcripts, while codex writes and watchers come and go."""
+"""`mngr-codex watch` copies each line to both transcripts exactly once, even if watchers are killed."""
 
 import random
 import signal
@@ -17,15 +17,15 @@ ROLLOUT = next(path for path in recordings() if name(path) == "0.169.0/tools")
 OTHER = next(path for path in recordings() if name(path) == "0.163.0/resume")
 
 
-def ended(watcher: "subprocess.Popen[bytes]") -> tuple[int, bytes]:
-    """How a watcher ended, and what it said on standard error; it says nothing on standard output."""
-    said, complained = watcher.communicate(timeout=30)
-    assert said == b""
-    return watcher.returncode, complained
+def wait_for(watcher: "subprocess.Popen[bytes]") -> tuple[int, bytes]:
+    """Waits until a watcher exits, and returns its status and standard error. It must print nothing."""
+    stdout, stderr = watcher.communicate(timeout=30)
+    assert stdout == b""
+    return watcher.returncode, stderr
 
 
-def begun(followed: FollowedAgent, pid: int) -> "subprocess.Popen[bytes]":
-    """A watcher of a process, which has taken in that a turn goes on."""
+def watch_turn(followed: FollowedAgent, pid: int) -> "subprocess.Popen[bytes]":
+    """Begins a turn and starts a watcher for a process; returns it after it has read the turn's first line."""
     agent = followed.agent
     watcher = followed.watch("--with-pid", str(pid))
     agent.begin_turn()
@@ -36,15 +36,15 @@ def begun(followed: FollowedAgent, pid: int) -> "subprocess.Popen[bytes]":
 
 
 class TestOnce:
-    """One pass."""
+    """`watch --once` makes one pass."""
 
     @pytest.mark.parametrize("path", all_recordings(), ids=name)
-    def test_a_recording_line_by_line(self, followed: FollowedAgent, path: Path) -> None:
-        """After each pass the raw transcript is the rollout, and the common one what `convert` makes of it."""
+    def test_transcripts_match_the_rollout_after_each_pass(self, followed: FollowedAgent, path: Path) -> None:
+        """The raw transcript equals the rollout, and the common transcript the output of `convert`."""
         lines = lines_of(path)
         rollout = followed.make_current("a")
-        places = [*range(0, len(lines), max(1, len(lines) // 4)), len(lines)]
-        for start, end in pairwise(places):
+        positions = [*range(0, len(lines), max(1, len(lines) // 4)), len(lines)]
+        for start, end in pairwise(positions):
             append_lines(rollout, lines[start:end])
             followed.run_once()
             assert followed.raw == rollout.read_bytes()
@@ -52,18 +52,18 @@ class TestOnce:
         followed.run_once("--final")
         assert followed.common.startswith(followed.converted("--partial"))
 
-    def test_nothing_to_follow(self, followed: FollowedAgent) -> None:
+    def test_an_agent_without_a_rollout_gets_no_transcript(self, followed: FollowedAgent) -> None:
         followed.run_once()
         assert followed.raw == followed.common == b""
 
-    def test_a_rollout_that_is_not_there(self, followed: FollowedAgent) -> None:
+    def test_a_rollout_may_be_created_later(self, followed: FollowedAgent) -> None:
         rollout = followed.make_current("a")
         followed.run_once()
         append_lines(rollout, lines_of(ROLLOUT))
         followed.run_once()
         assert followed.raw == ROLLOUT.read_bytes()
 
-    def test_half_a_line_is_waited_for(self, followed: FollowedAgent) -> None:
+    def test_a_partial_line_is_copied_when_it_is_complete(self, followed: FollowedAgent) -> None:
         rollout = followed.make_current("a")
         first, second, *_ = lines_of(ROLLOUT)
         append_lines(rollout, [first, second[:-1]])
@@ -73,8 +73,8 @@ class TestOnce:
         followed.run_once()
         assert followed.raw == first + second
 
-    def test_rollouts_come_in_their_order(self, followed: FollowedAgent) -> None:
-        """A, B, A: while nobody watched, file by file."""
+    def test_rollouts_written_between_passes_are_copied_file_by_file(self, followed: FollowedAgent) -> None:
+        """They became current in the order A, B, A."""
         lines, others = lines_of(ROLLOUT), lines_of(OTHER)
         rollout = followed.make_current("a")
         append_lines(rollout, lines[:10])
@@ -87,14 +87,14 @@ class TestOnce:
         assert followed.raw == b"".join([*lines, *others])
         assert followed.common == followed.converted("--partial")
 
-    def test_passes_without_news_change_nothing(self, followed: FollowedAgent) -> None:
+    def test_a_pass_without_new_lines_writes_nothing(self, followed: FollowedAgent) -> None:
         append_lines(followed.make_current("a"), lines_of(ROLLOUT))
         followed.run_once()
         before = {path: path.stat().st_mtime_ns for path in followed.state.rglob("*") if path.is_file()}
         followed.run_once()
         assert {path: path.stat().st_mtime_ns for path in followed.state.rglob("*") if path.is_file()} == before
 
-    def test_a_transcript_that_was_lost_comes_back(self, followed: FollowedAgent) -> None:
+    def test_a_deleted_transcript_is_rebuilt(self, followed: FollowedAgent) -> None:
         append_lines(followed.make_current("a"), lines_of(ROLLOUT))
         followed.run_once()
         raw, common = followed.raw, followed.common
@@ -103,8 +103,8 @@ class TestOnce:
             followed.run_once()
             assert (followed.raw, followed.common) == (raw, common)
 
-    def test_the_marker_is_healed(self, followed: FollowedAgent) -> None:
-        """The turn's end is in the rollout alone."""
+    def test_a_pass_corrects_the_marker(self, followed: FollowedAgent) -> None:
+        """Only the rollout has the end of the turn."""
         agent = followed.agent
         agent.begin_turn()
         agent.write_line("task_started", agent.turn_id)
@@ -121,12 +121,12 @@ class TestOnce:
         [["--final"], ["--once", "--with-pid", "1"], ["--with-pid", "0"], ["--with-pid", "x"], ["--never"]],
         ids=" ".join,
     )
-    def test_wrong_usage(self, followed: FollowedAgent, arguments: list[str]) -> None:
+    def test_invalid_arguments_are_refused(self, followed: FollowedAgent, arguments: list[str]) -> None:
         done = run("watch", *arguments, "--state-dir", followed.state)
         assert done.status == 2
         assert "Usage:" in done.stderr or "process id" in done.stderr
 
-    def test_no_agent(self, tmp_path: Path) -> None:
+    def test_a_state_dir_must_be_named_and_exist(self, tmp_path: Path) -> None:
         done = run("watch", "--once", env={})
         assert (done.status, "--state-dir" in done.stderr) == (2, True)
         missing = tmp_path / "missing"
@@ -136,9 +136,9 @@ class TestOnce:
 
 
 class TestWatching:
-    """A watcher that goes on."""
+    """A watcher that keeps running."""
 
-    def test_lines_come_as_they_are_written(self, followed: FollowedAgent) -> None:
+    def test_lines_are_copied_as_they_are_written(self, followed: FollowedAgent) -> None:
         watcher = followed.watch()
         rollout = followed.make_current("a")
         for line in lines_of(ROLLOUT):
@@ -148,10 +148,10 @@ class TestWatching:
         wait_until(lambda: followed.raw == ROLLOUT.read_bytes() + OTHER.read_bytes())
         wait_until(lambda: followed.common == followed.converted("--partial"))
         watcher.terminate()
-        assert ended(watcher) == (0, b"")
+        assert wait_for(watcher) == (0, b"")
 
-    def test_folders_of_a_rollout_may_come_late(self, followed: FollowedAgent) -> None:
-        """Long before everything is looked at in any case."""
+    def test_folders_created_later_are_noticed(self, followed: FollowedAgent) -> None:
+        """They are noticed long before the next fallback poll."""
         agent = followed.agent
         agent.begin_turn()
         watcher = followed.watch()
@@ -164,21 +164,20 @@ class TestWatching:
         append_lines(agent.rollout, lines_of(ROLLOUT))
         wait_until(lambda: followed.raw == agent.rollout.read_bytes(), seconds=15)
         watcher.terminate()
-        assert ended(watcher) == (0, b"")
+        assert wait_for(watcher) == (0, b"")
 
     @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-    def test_it_is_stopped(self, followed: FollowedAgent, stop: signal.Signals) -> None:
-        """What was written before is taken in."""
+    def test_a_stopped_watcher_makes_a_last_pass(self, followed: FollowedAgent, stop: signal.Signals) -> None:
         rollout = followed.make_current("a")
         append_lines(rollout, lines_of(ROLLOUT)[:5])
         watcher = followed.watch()
         wait_until(lambda: followed.raw == rollout.read_bytes())
         append_lines(rollout, lines_of(ROLLOUT)[5:])
         watcher.send_signal(stop)
-        assert ended(watcher) == (0, b"")
+        assert wait_for(watcher) == (0, b"")
         assert followed.raw == rollout.read_bytes()
 
-    def test_it_ends_with_a_process(self, followed: FollowedAgent) -> None:
+    def test_a_watcher_exits_with_its_process(self, followed: FollowedAgent) -> None:
         rollout = followed.make_current("a")
         with subprocess.Popen(["sleep", "600"]) as process:
             watcher = followed.watch("--with-pid", str(process.pid))
@@ -186,58 +185,57 @@ class TestWatching:
             wait_until(lambda: followed.raw == rollout.read_bytes())
             assert watcher.poll() is None
             process.kill()
-        assert ended(watcher) == (0, b"")
-        # One that has ended already.
-        assert ended(followed.watch("--with-pid", str(process.pid))) == (0, b"")
+        assert wait_for(watcher) == (0, b"")
+        # The process may have exited before the watcher starts.
+        assert wait_for(followed.watch("--with-pid", str(process.pid))) == (0, b"")
 
     @pytest.mark.parametrize("is_signalled", [True, False])
     def test_a_turn_ends_with_its_process(self, followed: FollowedAgent, is_signalled: bool) -> None:
-        """A codex that was killed, and one that is stopped together with its watcher."""
+        """Codex is killed, alone or together with its watcher."""
         agent = followed.agent
         with subprocess.Popen(["sleep", "60"]) as process:
-            watcher = begun(followed, process.pid)
+            watcher = watch_turn(followed, process.pid)
             if is_signalled:
                 watcher.terminate()
                 time.sleep(0.05)
             process.kill()
-        assert ended(watcher) == (0, b"")
+        assert wait_for(watcher) == (0, b"")
         assert not agent.is_active
         agent.begin_turn()
         agent.hook("user-prompt-submit")
         assert agent.is_active
 
-    def test_a_turn_goes_on_without_its_watcher(self, followed: FollowedAgent) -> None:
+    def test_a_turn_outlives_a_stopped_watcher(self, followed: FollowedAgent) -> None:
         with subprocess.Popen(["sleep", "60"]) as process:
-            watcher = begun(followed, process.pid)
+            watcher = watch_turn(followed, process.pid)
             watcher.terminate()
-            status = ended(watcher)
+            status = wait_for(watcher)
             process.kill()
         assert status == (0, b"")
         assert followed.agent.is_active
 
-    def test_a_turn_of_the_next_process_goes_on(self, followed: FollowedAgent) -> None:
+    def test_the_turn_of_a_later_process_is_not_ended(self, followed: FollowedAgent) -> None:
         agent = followed.agent
         with subprocess.Popen(["sleep", "60"]) as process:
-            watcher = begun(followed, process.pid)
+            watcher = watch_turn(followed, process.pid)
             agent.marker("reset")
             agent.begin_turn()
             agent.hook("user-prompt-submit")
             process.kill()
-        assert ended(watcher) == (0, b"")
+        assert wait_for(watcher) == (0, b"")
         assert agent.is_active
 
-    def test_it_ends_with_its_agent(self, followed: FollowedAgent) -> None:
+    def test_a_watcher_exits_if_its_state_dir_is_removed(self, followed: FollowedAgent) -> None:
         watcher = followed.watch()
         rollout = followed.make_current("a")
         append_lines(rollout, lines_of(ROLLOUT)[:3])
         wait_until(lambda: followed.raw == rollout.read_bytes())
         followed.state.rename(followed.state.with_name("gone"))
-        status, complained = ended(watcher)
-        assert (status, b"no state dir" in complained) == (1, True)
+        status, stderr = wait_for(watcher)
+        assert (status, b"no state dir" in stderr) == (1, True)
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_an_agent_that_is_gone_stays_so(self, followed: FollowedAgent, seed: int) -> None:
-        """Whatever the watcher does at that moment, it ends, and makes nothing anew."""
+    def test_a_watcher_never_recreates_a_removed_state_dir(self, followed: FollowedAgent, seed: int) -> None:
         chance = random.Random(seed)
         rollout = followed.make_current("a")
         watcher = followed.watch()
@@ -245,11 +243,11 @@ class TestWatching:
         append_lines(rollout, lines_of(ROLLOUT))
         time.sleep(chance.uniform(0, 0.003))
         followed.state.rename(followed.state.with_name("gone"))
-        status, complained = ended(watcher)
-        assert (status, b"no state dir" in complained) == (1, True)
+        status, stderr = wait_for(watcher)
+        assert (status, b"no state dir" in stderr) == (1, True)
         assert not followed.state.exists()
 
-    def test_a_turn_that_hooks_do_not_end(self, followed: FollowedAgent) -> None:
+    def test_a_watcher_ends_turns_that_hooks_do_not_end(self, followed: FollowedAgent) -> None:
         agent = followed.agent
         watcher = followed.watch()
         agent.begin_turn()
@@ -264,11 +262,11 @@ class TestWatching:
         agent.write_line("task_complete", turn, rollout=agent.rollout_path(child))
         wait_until(lambda: not agent.is_active)
         watcher.terminate()
-        assert ended(watcher) == (0, b"")
+        assert wait_for(watcher) == (0, b"")
 
     @pytest.mark.slow
     @pytest.mark.parametrize("seed", range(4))
-    def test_two_that_are_killed_and_started_anew(self, followed: FollowedAgent, seed: int) -> None:
+    def test_two_watchers_that_are_killed_and_restarted(self, followed: FollowedAgent, seed: int) -> None:
         chance = random.Random(seed)
         lines = lines_of(ROLLOUT)
         rollout = followed.make_current("a")
@@ -279,20 +277,20 @@ class TestWatching:
             for part in (line[:cut], line[cut:]):
                 append_lines(rollout, [part])
                 time.sleep(chance.random() * 0.01)
-                # Whole lines that were seen stay.
+                # Complete lines that a reader has seen never change.
                 now = followed.common
-                whole = now[: now.rfind(b"\n") + 1]
-                assert whole.startswith(seen)
-                seen = whole
+                complete = now[: now.rfind(b"\n") + 1]
+                assert complete.startswith(seen)
+                seen = complete
             if chance.random() < 0.5:
-                place = chance.randrange(2)
-                watchers[place].kill()
-                watchers[place].communicate()
-                watchers[place] = followed.watch()
+                position = chance.randrange(2)
+                watchers[position].kill()
+                watchers[position].communicate()
+                watchers[position] = followed.watch()
         for watcher in watchers:
             watcher.terminate()
-            # One that has just been started may not have come to handle signals.
-            assert ended(watcher) in [(0, b""), (-signal.SIGTERM, b"")]
+            # A watcher that has just started may not handle signals yet.
+            assert wait_for(watcher) in [(0, b""), (-signal.SIGTERM, b"")]
         followed.run_once()
         assert followed.raw == rollout.read_bytes()
         assert followed.common == followed.converted("--partial")

@@ -1,4 +1,4 @@
-"""What `active` says, rule by rule, where recordings show none or only one of several ways."""
+"""Rules of the marker that recordings do not cover, or cover in one of several cases only."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def prompted(agent: Agent) -> Agent:
 class TestRoot:
     """Turns of the root."""
 
-    def test_a_turn(self, agent: Agent) -> None:
+    def test_a_turn_runs_from_its_prompt_to_its_stop(self, agent: Agent) -> None:
         agent.begin_turn()
         agent.hook("session-start", turn_id=None)
         assert not agent.is_active
@@ -28,16 +28,16 @@ class TestRoot:
         agent.hook("stop")
         assert not agent.is_active
 
-    @pytest.mark.parametrize("sign", ["pre-model-request", "pre-tool-use", "post-tool-use", "user-prompt-submit"])
-    def test_a_stop_that_was_blocked(self, prompted: Agent, sign: str) -> None:
+    @pytest.mark.parametrize("event", ["pre-model-request", "pre-tool-use", "post-tool-use", "user-prompt-submit"])
+    def test_a_hook_after_a_blocked_stop_reopens_the_turn(self, prompted: Agent, event: str) -> None:
         prompted.hook("stop")
         assert not prompted.is_active
-        prompted.hook(sign)
+        prompted.hook(event)
         assert prompted.is_active
         prompted.hook("stop")
         assert not prompted.is_active
 
-    def test_a_stop_that_was_blocked_told_by_the_rollout(self, prompted: Agent) -> None:
+    def test_a_line_after_a_blocked_stop_reopens_the_turn(self, prompted: Agent) -> None:
         prompted.hook("stop")
         prompted.marker("recompute")
         assert not prompted.is_active
@@ -48,20 +48,20 @@ class TestRoot:
         prompted.marker("recompute")
         assert not prompted.is_active
 
-    def test_lines_that_were_there_at_the_stop(self, prompted: Agent) -> None:
+    def test_lines_before_the_stop_do_not_reopen_the_turn(self, prompted: Agent) -> None:
         prompted.write_line("agent_message", prompted.turn_id)
         prompted.hook("stop")
         prompted.marker("recompute")
         assert not prompted.is_active
 
     @pytest.mark.parametrize("event", ["session-end", "post-model-request", "pre-compact", "post-compact"])
-    def test_no_signs_of_life(self, prompted: Agent, event: str) -> None:
+    def test_hooks_that_run_after_a_turn_do_not_reopen_it(self, prompted: Agent, event: str) -> None:
         prompted.hook("stop")
         prompted.hook(event)
         assert not prompted.is_active
 
     @pytest.mark.parametrize("end", ["interrupt", "task_complete", "turn_aborted"])
-    def test_a_dead_turn_stays_dead(self, prompted: Agent, end: str) -> None:
+    def test_a_turn_that_is_over_never_reopens(self, prompted: Agent, end: str) -> None:
         if end == "interrupt":
             prompted.hook(end)
         else:
@@ -75,14 +75,14 @@ class TestRoot:
         assert not prompted.is_active
         assert not prompted.is_approval_pending
 
-    def test_steering(self, prompted: Agent) -> None:
-        """A prompt in a turn is the same turn, with one Stop."""
+    def test_a_steered_turn_ends_with_one_stop(self, prompted: Agent) -> None:
+        """A prompt during a turn belongs to that turn."""
         prompted.hook("user-prompt-submit")
         prompted.hook("stop")
         assert not prompted.is_active
 
-    def test_a_turn_without_a_prompt(self, prompted: Agent) -> None:
-        """As `/compact` begins one."""
+    def test_the_rollout_can_begin_and_end_a_turn(self, prompted: Agent) -> None:
+        """`/compact` begins a turn without a prompt."""
         prompted.hook("stop")
         prompted.write_line("task_complete", prompted.turn_id)
         prompted.write_line("task_started", prompted.begin_turn())
@@ -92,7 +92,7 @@ class TestRoot:
         prompted.marker("recompute")
         assert not prompted.is_active
 
-    def test_what_comes_late_of_an_earlier_turn(self, prompted: Agent) -> None:
+    def test_late_events_of_an_earlier_turn_are_ignored(self, prompted: Agent) -> None:
         earlier = prompted.turn_id
         prompted.begin_turn()
         prompted.hook("user-prompt-submit")
@@ -105,8 +105,8 @@ class TestRoot:
         prompted.hook("user-prompt-submit", turn_id=earlier)
         assert not prompted.is_active
 
-    def test_a_clock_that_was_put_back(self, prompted: Agent) -> None:
-        """By their places in the rollout the one turn is later, though its id is not."""
+    def test_turns_are_ordered_by_position_if_the_clock_went_back(self, prompted: Agent) -> None:
+        """The turn that is later in the rollout has the smaller id."""
         second = prompted.turn_id
         first = prompted.turn_id = prompted.session_id[:-1] + "f"
         assert prompted.session_id < first < second
@@ -122,8 +122,8 @@ class TestRoot:
         prompted.hook("stop")
         assert not prompted.is_active
 
-    def test_a_rollout_that_was_compressed(self, prompted: Agent) -> None:
-        """Codex does that to idle ones: what stands there was written before."""
+    def test_a_compressed_rollout_is_read(self, prompted: Agent) -> None:
+        """Codex compresses idle rollouts."""
         prompted.write_line("turn_aborted", prompted.turn_id)
         compressed = prompted.rollout.with_name(prompted.rollout.name + ".zst")
         compressed.write_bytes(zstd_frames.compress(prompted.rollout.read_bytes()))
@@ -131,30 +131,30 @@ class TestRoot:
         prompted.marker("recompute")
         assert not prompted.is_active
 
-    def test_half_a_line_says_nothing_yet(self, prompted: Agent) -> None:
+    def test_a_partial_line_is_ignored(self, prompted: Agent) -> None:
         prompted.write_line("task_complete", prompted.turn_id)
-        whole = prompted.rollout.read_bytes()
-        prompted.rollout.write_bytes(whole[:-1])
+        complete = prompted.rollout.read_bytes()
+        prompted.rollout.write_bytes(complete[:-1])
         prompted.marker("recompute")
         assert prompted.is_active
-        prompted.rollout.write_bytes(whole)
+        prompted.rollout.write_bytes(complete)
         prompted.marker("recompute")
         assert not prompted.is_active
 
-    @pytest.mark.parametrize("answer", ["post-tool-use", "stop", "interrupt", "pre-model-request"])
-    def test_an_approval(self, prompted: Agent, answer: str) -> None:
+    @pytest.mark.parametrize("event", ["post-tool-use", "stop", "interrupt", "pre-model-request"])
+    def test_an_approval_is_pending_until_the_next_event(self, prompted: Agent, event: str) -> None:
         prompted.hook("pre-tool-use")
         prompted.hook("permission-request")
         assert prompted.is_approval_pending
         assert prompted.is_active
-        prompted.hook(answer)
+        prompted.hook(event)
         assert not prompted.is_approval_pending
 
 
 class TestSubagents:
     """Turns of subagents."""
 
-    def test_one(self, prompted: Agent) -> None:
+    def test_a_subagent_keeps_the_agent_running_after_the_roots_stop(self, prompted: Agent) -> None:
         child, turn = prompted.new_id(), prompted.new_id()
         prompted.child_hook("subagent-start", child, turn)
         assert prompted.subagents == {child}
@@ -164,7 +164,7 @@ class TestSubagents:
         assert not prompted.is_active
         assert prompted.subagents == set()
 
-    def test_a_prompt_that_comes_after_the_root_s_stop(self, prompted: Agent) -> None:
+    def test_a_subagent_prompted_after_the_roots_stop_runs(self, prompted: Agent) -> None:
         child, turn = prompted.new_id(), prompted.new_id()
         prompted.hook("stop")
         prompted.child_hook("user-prompt-submit", child, turn)
@@ -175,7 +175,7 @@ class TestSubagents:
         assert not prompted.is_active
 
     @pytest.mark.parametrize("end", ["task_complete", "turn_aborted"])
-    def test_an_end_that_no_hook_tells(self, prompted: Agent, end: str) -> None:
+    def test_the_rollout_can_end_a_subagents_turn(self, prompted: Agent, end: str) -> None:
         child, turn = prompted.new_id(), prompted.new_id()
         prompted.child_hook("subagent-start", child, turn)
         prompted.hook("stop")
@@ -185,7 +185,7 @@ class TestSubagents:
         prompted.child_hook("post-model-request", child, turn)
         assert not prompted.is_active
 
-    def test_copied_history_opens_and_ends_nothing(self, prompted: Agent) -> None:
+    def test_copied_history_opens_and_ends_no_turn(self, prompted: Agent) -> None:
         child, turn = prompted.new_id(), prompted.new_id()
         file = prompted.rollout_path(child)
         prompted.write_line("task_started", prompted.turn_id, rollout=file)
@@ -198,7 +198,7 @@ class TestSubagents:
         assert prompted.is_active
         assert prompted.state_file("codex_root_active") is not None
 
-    def test_a_later_turn_counts_again(self, prompted: Agent) -> None:
+    def test_a_later_turn_of_a_subagent_is_open_until_its_own_stop(self, prompted: Agent) -> None:
         child, first, second = (prompted.new_id() for _ in range(3))
         prompted.hook("stop")
         prompted.child_hook("subagent-start", child, first)
@@ -210,7 +210,7 @@ class TestSubagents:
         prompted.child_hook("subagent-stop", child, second)
         assert not prompted.is_active
 
-    def test_an_interrupted_root_leaves_them(self, prompted: Agent) -> None:
+    def test_an_interrupt_of_the_root_leaves_subagents_running(self, prompted: Agent) -> None:
         child, turn = prompted.new_id(), prompted.new_id()
         prompted.child_hook("subagent-start", child, turn)
         prompted.hook("interrupt")
@@ -219,11 +219,11 @@ class TestSubagents:
 
 
 class TestNested:
-    """A codex that the root runs as a tool."""
+    """A Codex that the root runs as a tool."""
 
     EVENTS = ("session-start", "user-prompt-submit", "pre-tool-use", "permission-request", "stop", "session-end")
 
-    def test_it_changes_nothing(self, prompted: Agent) -> None:
+    def test_hooks_of_a_nested_codex_change_nothing(self, prompted: Agent) -> None:
         session, turn = prompted.new_id(), prompted.new_id()
         file = str(prompted.rollout_path(session))
         before = prompted.files()
@@ -233,7 +233,7 @@ class TestNested:
         prompted.child_hook("subagent-start", prompted.new_id(), prompted.new_id(), session_id=session)
         assert prompted.files() == before
 
-    def test_what_comes_late_of_it(self, prompted: Agent) -> None:
+    def test_late_hooks_of_a_nested_codex_change_nothing(self, prompted: Agent) -> None:
         session, turn = prompted.new_id(), prompted.new_id()
         file = str(prompted.rollout_path(session))
         prompted.hook("user-prompt-submit", session_id=session, turn_id=turn, transcript_path=file)
@@ -244,8 +244,8 @@ class TestNested:
         assert prompted.files() == before
         assert not prompted.is_active
 
-    def test_another_session_after_an_end_that_only_the_rollout_tells(self, prompted: Agent) -> None:
-        """No nested one: the root's turn is over, though no hook has told."""
+    def test_a_session_is_not_nested_if_the_rollout_has_ended_the_turn(self, prompted: Agent) -> None:
+        """No hook has reported the end of the root's turn."""
         prompted.write_line("turn_aborted", prompted.turn_id)
         prompted.begin_session()
         prompted.begin_turn()
@@ -253,8 +253,8 @@ class TestNested:
         assert prompted.state_file("codex_root_session") == prompted.session_id
         assert prompted.is_active
 
-    def test_however_large_the_root_s_rollout_is(self, prompted: Agent) -> None:
-        """Its end is read: what no hook told of the turn's end is found, and nobody waits for all of it."""
+    def test_only_the_end_of_a_large_rollout_is_read(self, prompted: Agent) -> None:
+        """It has the end of the turn, which no hook reported. Reading the whole rollout would take too long."""
         with prompted.rollout.open("ab") as rollout:
             rollout.write(b"\n")
             rollout.truncate(1 << 40)
@@ -270,9 +270,9 @@ class TestNested:
         assert prompted.state_file("codex_root_session") == prompted.session_id
         assert prompted.is_active
 
-    @pytest.mark.parametrize("padding", [0, 5 << 20], ids=["all that is new", "only the end of what is new"])
-    def test_a_look_at_the_root_s_rollout_is_no_second_reading(self, prompted: Agent, padding: int) -> None:
-        """What a nested session's hook has read of it ends nothing when it is read in its turn."""
+    @pytest.mark.parametrize("padding", [0, 5 << 20], ids=["all new lines", "only the last new lines"])
+    def test_lines_read_for_a_nested_session_are_applied_once(self, prompted: Agent, padding: int) -> None:
+        """They end no turn when the rollout is read again in the normal order."""
         prompted.marker("recompute")
         prompted.write_line("turn_aborted", prompted.turn_id)
         prompted.write_line("thread_rolled_back", "")
@@ -287,7 +287,7 @@ class TestNested:
         prompted.hook("stop")
         assert not prompted.is_active
 
-    def test_a_blocked_stop_after_a_look_at_the_root_s_rollout(self, prompted: Agent) -> None:
+    def test_a_blocked_stop_is_detected_after_a_nested_session(self, prompted: Agent) -> None:
         prompted.write_line("task_complete", prompted.turn_id)
         prompted.write_line("task_started", prompted.begin_turn())
         prompted.hook("user-prompt-submit")
@@ -308,15 +308,15 @@ class TestPointers:
         agent.hook("user-prompt-submit")
         agent.hook("stop")
 
-    def test_one_session(self, agent: Agent) -> None:
+    def test_a_rollout_is_listed_once(self, agent: Agent) -> None:
         for _ in range(3):
             self.begin(agent)
         assert agent.state_file("codex_root_session") == agent.session_id
         assert agent.state_file("codex_transcript_path") == str(agent.rollout)
         assert agent.rollouts == [str(agent.rollout)]
 
-    def test_there_and_back(self, agent: Agent) -> None:
-        """`/new`, and the first one resumed: it is listed again."""
+    def test_a_resumed_session_is_listed_again(self, agent: Agent) -> None:
+        """After `/new` the first session is resumed."""
         self.begin(agent)
         first, first_file = agent.session_id, agent.rollout
         agent.begin_session()
@@ -328,8 +328,8 @@ class TestPointers:
         assert agent.state_file("codex_transcript_path") == str(first_file)
         assert agent.rollouts == [str(first_file), str(second_file), str(first_file)]
 
-    def test_back_after_something_late(self, prompted: Agent) -> None:
-        """Late events of a session that was left make it no nested one, though they come in a turn of the next."""
+    def test_late_events_of_an_earlier_session_do_not_make_it_nested(self, prompted: Agent) -> None:
+        """They run during a turn of the next session, and the earlier one can still be resumed."""
         first, first_turn, first_file = prompted.session_id, prompted.turn_id, prompted.rollout
         prompted.hook("stop")
         prompted.begin_session()
@@ -346,8 +346,8 @@ class TestPointers:
         assert prompted.state_file("codex_root_session") == first
         assert prompted.is_active
 
-    def test_a_session_without_a_rollout(self, prompted: Agent) -> None:
-        """A side conversation (`/side`, `/btw`) leaves the agent's session as it is."""
+    def test_a_side_conversation_leaves_the_session(self, prompted: Agent) -> None:
+        """A side conversation (`/side`, `/btw`) has no rollout."""
         first, first_file = prompted.session_id, prompted.rollout
         prompted.hook("stop")
         prompted.begin_session()
@@ -357,13 +357,13 @@ class TestPointers:
         assert not prompted.is_active
         assert prompted.state_file("codex_root_session") == first
         assert prompted.state_file("codex_transcript_path") == str(first_file)
-        # One that names a rollout is none.
+        # A session with a rollout is not a side conversation.
         prompted.hook("user-prompt-submit")
         assert prompted.is_active
         assert prompted.state_file("codex_root_session") == prompted.session_id
 
-    def test_a_second_file_of_one_session(self, agent: Agent) -> None:
-        """As a backtrack makes it: what was open in the first is over with the next turn."""
+    def test_a_backtrack_continues_the_session_in_another_file(self, agent: Agent) -> None:
+        """The next turn closes what was open in the first file."""
         self.begin(agent)
         first = agent.rollout
         agent.rollout = agent.rollout_path(f"{agent.session_id}_{agent.new_id()}")
@@ -375,7 +375,7 @@ class TestPointers:
         agent.marker("recompute")
         assert agent.is_active
 
-    def test_subagents_change_nothing(self, prompted: Agent) -> None:
+    def test_subagents_change_no_pointers(self, prompted: Agent) -> None:
         before = {name: text for name, text in prompted.files().items() if "transcript" in name or "session" in name}
         child, turn = prompted.new_id(), prompted.new_id()
         for event in ["session-start", "subagent-start", "user-prompt-submit", "pre-tool-use", "subagent-stop"]:
@@ -383,8 +383,7 @@ class TestPointers:
         after = prompted.files()
         assert {name: after[name] for name in before} == before
 
-    def test_a_stop_names_no_session(self, prompted: Agent) -> None:
-        """Late events of a session that was left do not bring it back."""
+    def test_late_hooks_do_not_bring_back_an_earlier_session(self, prompted: Agent) -> None:
         first, first_turn, first_file = prompted.session_id, prompted.turn_id, prompted.rollout
         prompted.hook("stop")
         prompted.begin_session()
@@ -394,8 +393,8 @@ class TestPointers:
         assert prompted.state_file("codex_root_session") == prompted.session_id
         assert prompted.rollouts == [str(first_file), str(prompted.rollout)]
 
-    def test_a_line_without_its_end_is_completed(self, agent: Agent, tmp_path: Path) -> None:
-        """As a full disk can leave it."""
+    def test_a_partial_line_in_the_list_of_rollouts_is_replaced(self, agent: Agent, tmp_path: Path) -> None:
+        """A full disk can leave a partial line."""
         self.begin(agent)
         first = str(agent.rollout)
         agent.begin_session()

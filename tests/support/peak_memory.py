@@ -1,6 +1,6 @@
-"""Runs a command and tells on stdout its exit status and its peak memory in KiB.
+"""Runs a command, and prints its exit status and its peak memory in KiB.
 
-A process of its own, and a small one: the peak that the kernel tells of a child begins at its parent's size.
+This needs a small process of its own, because the kernel counts the parent's size at the fork as the child's.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Scripts that the Python of the tests' environment runs, and Ctrl-C for them."""
+"""Runs Python scripts with the interpreter of the tests, and interrupts them."""
 
 import signal
 import subprocess
@@ -8,14 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def in_python(code: str, *arguments: Path) -> str:
-    """What a script says."""
+def run_python(code: str, *arguments: Path) -> str:
+    """Runs a script, and returns what it prints."""
     command: list[str | Path] = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
 
 
-def interrupted(code: str, *arguments: Path, until: Callable[[], None] = lambda: time.sleep(0.3)) -> tuple[str, str]:
-    """What a script says on stdout and stderr after a Ctrl-C, once it has said `ready` and `until` is done."""
+def interrupt_python(
+    code: str, *arguments: Path, until: Callable[[], None] = lambda: time.sleep(0.3)
+) -> tuple[str, str]:
+    """Runs a script, and sends SIGINT after it has printed `ready` and `until` has returned.
+
+    Returns its further stdout and its stderr.
+    """
     command: list[str | Path] = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

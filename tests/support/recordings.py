@@ -1,4 +1,4 @@
-"""The recorded rollouts that tests run over."""
+"""Recorded rollouts of real Codex versions."""
 
 import json
 import os
@@ -8,39 +8,40 @@ from typing import Any
 
 DATA = Path(__file__).parents[1] / "data"
 
-#: More recordings, where there are any: a folder that is no part of the project.
+#: A folder of further recordings, which is not part of the project and may be missing.
 LAB = Path(os.environ.get("MNGR_CODEX_LAB_ROLLOUTS", DATA.parents[2] / "shared" / "lab" / "rollouts"))
 
 
 def recordings(folder: Path = DATA) -> list[Path]:
-    """Every rollout below a folder; the lab's hook logs are none."""
+    """Returns every rollout below a folder, without the hook logs."""
     return sorted(path for path in folder.rglob("*.jsonl") if not path.name.endswith(".hooks.jsonl"))
 
 
 def all_recordings() -> list[Path]:
-    """The test data, and of the lab's what is not among it."""
+    """Returns the rollouts of the test data, and those of the lab that the test data does not have."""
     data = {name(path): path for path in recordings()}
     lab = {name(path): path for path in recordings(LAB)} if LAB.is_dir() else {}
     return list((lab | data).values())
 
 
 def name(path: Path) -> str:
-    """How a recording is called in test output."""
+    """Returns the name of a recording in test output."""
     return f"{path.parent.name}/{path.stem}"
 
 
 @cache
 def lines_of(path: Path) -> tuple[bytes, ...]:
-    """The lines of a recording, each with its newline."""
+    """Returns the lines of a recording, each with its newline."""
     return tuple(line + b"\n" for line in path.read_bytes().split(b"\n")[:-1])
 
 
 def parse(line: bytes) -> dict[str, Any]:
+    """Parses a line, with invalid UTF-8 replaced."""
     parsed: dict[str, Any] = json.loads(line.decode(errors="replace"))
     return parsed
 
 
 def session_meta(path: Path) -> dict[str, Any]:
-    """The payload of a recording's first line."""
+    """Returns the payload of a recording's first line."""
     payload: dict[str, Any] = parse(lines_of(path)[0])["payload"]
     return payload

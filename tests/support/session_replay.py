@@ -141,9 +141,9 @@ class Turn:
     first: int
     positions: list[int] = field(default_factory=list)
     prompt: int | None = None
-    """The hook that reports its start."""
+    """The first event by which a hook has reported it."""
     end: int | None = None
-    """The first event after which it is certainly over."""
+    """The event with which it is certainly over."""
 
 
 def expected_markers(events: list[Event]) -> list[bool | None]:

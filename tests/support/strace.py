@@ -1,4 +1,4 @@
-"""The program under strace: every call of the system that it makes, and a kill at any of them."""
+"""Runs the program under strace, lists its system calls, and kills it at any of them."""
 
 import re
 import signal
@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.support.program import program
 
 
-class Traced:
-    """A command of the program that is run under strace."""
+class TracedCommand:
+    """A command of the program that runs under strace."""
 
     def __init__(self, arguments: list[str], environment: Mapping[str, str], stdin: bytes = b"") -> None:
         self._arguments = arguments
@@ -24,9 +24,9 @@ class Traced:
         return done.returncode
 
     def calls(self, log: Path, first: str = "") -> Iterator[tuple[str, int]]:
-        """Every call that it makes, from one that holds `first` on, with its number among those of its name.
+        """Yields the system calls of the command, each with its number among those of the same name.
 
-        `log` is a file to be written.
+        Calls before the first that contains the text `first` are skipped. strace writes to the file `log`.
         """
         assert self.run(["-o", str(log)]) == 0
         counts: Counter[str] = Counter()
@@ -34,11 +34,11 @@ class Traced:
         for name, rest in re.findall(r"^\d+ +(\w+)(\(.*)", log.read_text(errors="replace"), re.MULTILINE):
             counts[name] += 1
             is_begun = is_begun or first in name + rest
-            # Before the program itself runs, the tracer is all there is.
+            # The first `execve` starts the program itself.
             if is_begun and name != "execve":
                 yield name, counts[name]
 
     def kill(self, name: str, number: int) -> None:
-        """Runs it, and kills it at one of its calls."""
+        """Runs the command, and kills it at one of its system calls."""
         status = self.run(["-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"])
         assert status == -signal.SIGKILL, (name, number)
