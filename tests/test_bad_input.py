@@ -1,4 +1,4 @@
-"""Input that is not as it should be, and systems that fail: nothing crashes, and no half file is left."""
+"""Invalid input and failing systems: the program never crashes, and leaves no partial file."""
 
 import json
 import os
@@ -17,29 +17,29 @@ from pathlib import Path
 import pytest
 
 from tests.support import zstd_frames
-from tests.support.program import NOBODY, Conversion, convert, convert_file, program, run, run_as_nobody
+from tests.support.program import NOBODY, Completed, convert, convert_file, program, run, run_as_nobody
 from tests.support.recordings import DATA
 from tests.support.rollout_builder import Rollout, turn
 
 MIB = 1024 * 1024
 
 
-def failed(conversion: Conversion, *told: object) -> None:
-    """The program gave up in good order, and its message tells what it should."""
+def assert_failed(conversion: Completed, *texts: object) -> None:
+    """Checks that the program exited with 1, and that its message contains these texts."""
     assert conversion.status == 1, conversion
-    for text in told:
+    for text in texts:
         assert str(text) in conversion.stderr
     assert "panicked" not in conversion.stderr
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, hidden ones too."""
+    """Returns the content of every file in a folder, including hidden ones."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    """Where a conversion goes: a file of an earlier one, in a folder that holds nothing else."""
+    """The output of an earlier conversion, alone in its folder."""
     path = tmp_path / "out" / "common.jsonl"
     path.parent.mkdir()
     path.write_bytes(b"an earlier conversion\n")
@@ -48,17 +48,17 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def large_files() -> Iterator[Path]:
-    """A folder that is gone right after the test, for what is too large to keep."""
+    """A folder that is removed directly after the test, for files too large to keep."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
 class TestContent:
-    """What an input may hold."""
+    """Contents of the input."""
 
     @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-    @pytest.mark.parametrize("first", [0, 1], ids=["whole", "rotated"])
-    def test_a_common_transcript(self, output: Path, separators: tuple[str, str], first: int) -> None:
+    @pytest.mark.parametrize("first", [0, 1], ids=["complete", "rotated"])
+    def test_a_common_transcript_is_refused(self, output: Path, separators: tuple[str, str], first: int) -> None:
         records = convert(turn().assistant("done").data).records[first:]
         lines = "".join(f"{json.dumps(record, separators=separators)}\n" for record in records).encode()
         before = files(output.parent)
@@ -72,29 +72,29 @@ class TestContent:
         assert (conversion.status, conversion.stdout) == (0, b"")
         assert files(output.parent) == {output.name: b""}
 
-    def test_no_session_meta(self) -> None:
+    def test_a_rollout_without_session_meta_is_converted(self) -> None:
         rollout = Rollout().user("hi").assistant("hello")
         assert [step["message"] for step in convert(rollout).steps] == ["hi", "hello"]
 
-    def test_cut_anywhere(self) -> None:
+    def test_a_truncated_rollout_gives_a_prefix(self) -> None:
         data = turn().call(arguments='{"cmd":"echo 漢 😀"}').output().usage().assistant("done").usage().data
-        whole = convert(data).stdout
+        complete = convert(data).stdout
         start = data.index(b'"function_call"')
         for end in [*range(0, start, 61), *range(start, len(data) + 1, 3)]:
             cut = convert(data[:end], "--partial")
-            assert whole.startswith(cut.stdout), f"cut at {end}"
+            assert complete.startswith(cut.stdout), f"cut at {end}"
             assert cut.stdout == convert(data[: data.rfind(b"\n", 0, end) + 1], "--partial").stdout, f"cut at {end}"
             assert cut.summary.malformed == 0
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_binary_junk(self, seed: int) -> None:
+    def test_binary_data_is_malformed(self, seed: int) -> None:
         junk = random.Random(seed).randbytes(50_000)
         conversion = convert(junk)
         assert conversion.records == []
         assert conversion.summary.malformed == sum(1 for line in junk.split(b"\n")[:-1] if line.strip())
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_a_rollout_with_bytes_changed(self, seed: int) -> None:
+    def test_a_corrupted_rollout_is_converted(self, seed: int) -> None:
         chance = random.Random(seed)
         data = bytearray((DATA / "0.169.0" / "tools.jsonl").read_bytes())
         for _ in range(200):
@@ -102,15 +102,15 @@ class TestContent:
         for arguments in ((), ("--partial",)):
             assert convert(bytes(data), *arguments).summary.malformed > 0
 
-    def test_a_hole_of_zeros(self) -> None:
+    def test_a_hole_of_zeros_is_malformed(self) -> None:
         rollout = turn().raw(bytes(100_000)).raw(bytes(100) + Rollout().user("lost").lines[0]).user("after")
         conversion = convert(rollout)
         assert [step["message"] for step in conversion.steps] == ["go", "after"]
         assert conversion.summary.malformed == 2
 
     @pytest.mark.parametrize("kind", ["world_state", "brand_new_line", "turn_context", "compacted"])
-    def test_nesting(self, kind: str) -> None:
-        """10,000 levels are a line like any other; a million may be malformed, but break nothing."""
+    def test_deeply_nested_lines_are_handled(self, kind: str) -> None:
+        """A line with 10,000 levels is valid. One with a million may be malformed, but affects no other line."""
         for levels in (10_000, 1_000_000):
             nested = b'[{"a":' * (levels // 2) + b"1" + b"}]" * (levels // 2)
             line = Rollout().line(kind, "X").lines[0].replace(b'"X"', nested)
@@ -130,8 +130,8 @@ class TestContent:
         ],
         ids=["unknown", "arguments", "action", "output", "error", "message"],
     )
-    def test_a_reader_can_follow_every_record(self, rollout: Rollout) -> None:
-        """Python's own reader stops at a thousand levels; mngr reads with it."""
+    def test_records_are_not_too_deep_for_python(self, rollout: Rollout) -> None:
+        """Python's JSON parser, which mngr uses, is limited to a thousand levels."""
         deep = rollout.data.replace(b'"DEEP"', b'{"a":' * 2000 + b"1" + b"}" * 2000)
         conversion = convert(deep)
         assert len(conversion.records) >= 2
@@ -150,39 +150,39 @@ class TestContent:
             turn().call().command(started=4000, command=["ls", "LONG"], exit_code="LONG").output().usage(),
             turn().assistant("hi").token_count({"total_tokens": 1}, {"input_tokens": "LONG", "output_tokens": 2}),
         ],
-        ids=["unknown", "arguments", "action", "beside", "output", "error", "rolled back", "command", "usage"],
+        ids=["unknown", "arguments", "action", "other member", "output", "error", "rolled back", "command", "usage"],
     )
-    def test_a_reader_can_take_every_integer(self, rollout: Rollout) -> None:
-        """Python's own reader stops at 4,300 digits."""
+    def test_integers_are_not_too_long_for_python(self, rollout: Rollout) -> None:
+        """Python parses integers of at most 4,300 digits."""
         conversion = convert(rollout.data.replace(b'"LONG"', b"7" * 4301))
         assert len(conversion.records) >= 2
         assert conversion.summary.malformed == 0
 
-    def test_a_line_that_is_too_long(self, output: Path) -> None:
+    def test_a_line_longer_than_the_limit_is_an_error(self, output: Path) -> None:
         data = turn().data
         long_line = Rollout().user("x" * 20_000).data
         conversion = run("convert", "-", "--max-line", "10000", "--output", output, stdin=data + long_line + data)
-        failed(conversion, len(data))
+        assert_failed(conversion, len(data))
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
         assert run("convert", "-", "--max-line", "30000", stdin=data + long_line).status == 0
 
 
 class TestCompressed:
-    """Zstandard, told by content."""
+    """Input that is compressed with Zstandard."""
 
     CONTENT = turn().assistant("done").usage().data
 
     @pytest.mark.parametrize("name", ["rollout.jsonl.zst", "rollout.jsonl", "rollout"])
-    def test_it_is_told_by_content(self, tmp_path: Path, name: str) -> None:
+    def test_compression_is_detected_by_content(self, tmp_path: Path, name: str) -> None:
         path = tmp_path / name
         for data in (self.CONTENT, zstd_frames.compress(self.CONTENT)):
             path.write_bytes(data)
             assert convert_file(path).stdout == convert(self.CONTENT).stdout
 
-    def test_from_stdin(self) -> None:
+    def test_stdin_may_be_compressed(self) -> None:
         assert convert(zstd_frames.compress(self.CONTENT)).stdout == convert(self.CONTENT).stdout
 
-    def test_as_codex_writes_it(self) -> None:
+    def test_a_file_compressed_by_codex_is_read(self) -> None:
         path = DATA / "0.169.0" / "compressed.jsonl"
         assert convert_file(path.with_name("compressed.jsonl.zst")).stdout == convert_file(path).stdout
 
@@ -192,35 +192,35 @@ class TestCompressed:
             data = first + zstd_frames.skippable(b"a note") + second
             assert convert(data).stdout == convert(self.CONTENT).stdout
 
-    def test_a_frame_to_be_passed_over_comes_first(self) -> None:
+    def test_a_skippable_frame_may_come_first(self) -> None:
         data = zstd_frames.skippable(b"\0\0\0\0") + zstd_frames.compress(self.CONTENT)
         plain, compressed = convert(self.CONTENT), convert(data)
         assert plain.stdout == compressed.stdout
         assert plain.stderr == compressed.stderr
 
-    def test_a_window_that_is_too_large(self, tmp_path: Path) -> None:
+    def test_a_window_that_is_too_large_is_refused_with_a_hint(self, tmp_path: Path) -> None:
         path = tmp_path / "rollout.jsonl.zst"
         data = zstd_frames.compress(self.CONTENT)
         path.write_bytes(data[:5] + b"\x70" + data[6:])
-        failed(run("convert", path), path, "8 MiB", f"zstd -d --long=31 -c {path} | mngr-codex convert -")
+        assert_failed(run("convert", path), path, "8 MiB", f"zstd -d --long=31 -c {path} | mngr-codex convert -")
 
-    def test_offsets_are_those_of_the_content(self) -> None:
+    def test_offsets_refer_to_the_decompressed_content(self) -> None:
         rollout = Rollout().user("same", at=0).user("same", at=0).raw("not json")
         plain, compressed = convert(rollout), convert(zstd_frames.compress(rollout.data))
         assert plain.stdout == compressed.stdout
         assert plain.stderr == compressed.stderr
 
-    @pytest.mark.parametrize("source", ["made", "recorded"])
-    def test_cut_short(self, tmp_path: Path, output: Path, source: str) -> None:
+    @pytest.mark.parametrize("source", ["handmade", "recorded"])
+    def test_a_truncated_file_is_an_error(self, tmp_path: Path, output: Path, source: str) -> None:
         recorded = (DATA / "0.169.0" / "compressed.jsonl.zst").read_bytes()
         data = recorded if source == "recorded" else zstd_frames.compress(self.CONTENT)
         path = tmp_path / "rollout.jsonl.zst"
         for end in [4, 5, 6, 9, len(data) // 2, len(data) - 1]:
             path.write_bytes(data[:end])
-            failed(run("convert", path, "--output", output), path)
+            assert_failed(run("convert", path, "--output", output), path)
             assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
-    def test_broken(self, tmp_path: Path, output: Path) -> None:
+    def test_an_invalid_frame_is_an_error(self, tmp_path: Path, output: Path) -> None:
         path = tmp_path / "rollout.jsonl.zst"
         for data in (
             zstd_frames.compress(self.CONTENT) + b"something else",
@@ -228,10 +228,10 @@ class TestCompressed:
             zstd_frames.MAGIC + b"\xff" * 100,
         ):
             path.write_bytes(data)
-            failed(run("convert", path, "--output", output), path)
+            assert_failed(run("convert", path, "--output", output), path)
             assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
-    def test_bytes_changed_never_crash_it(self) -> None:
+    def test_a_corrupted_file_never_crashes_it(self) -> None:
         recorded = (DATA / "0.169.0" / "compressed.jsonl.zst").read_bytes()
         chance = random.Random(7)
         for _ in range(50):
@@ -241,10 +241,10 @@ class TestCompressed:
 
 
 class TestMemory:
-    """Memory grows with the longest line and with nothing else."""
+    """Memory depends on the longest line only."""
 
     def peak(self, *arguments: str | Path) -> tuple[int, int]:
-        """Exit status, and peak memory in bytes."""
+        """Returns the exit status and the peak memory in bytes."""
         done = subprocess.run(
             [sys.executable, "-S", "-E", Path(__file__).parent / "support" / "peak_memory.py", program(), *arguments],
             capture_output=True,
@@ -254,7 +254,7 @@ class TestMemory:
         status, kib = done.stdout.split()
         return int(status), int(kib) * 1024
 
-    def test_a_long_rollout(self, large_files: Path) -> None:
+    def test_a_long_rollout_takes_little_memory(self, large_files: Path) -> None:
         path = large_files / "rollout.jsonl"
         some = turn().call().output(output="x" * 60_000).usage().assistant("done").usage().complete().data
         with path.open("wb") as file:
@@ -265,7 +265,7 @@ class TestMemory:
         assert peak < 48 * MIB
 
     @pytest.mark.slow
-    def test_a_line_of_500_mb(self, large_files: Path) -> None:
+    def test_a_line_of_500_mb_is_held_once(self, large_files: Path) -> None:
         path, output = large_files / "rollout.jsonl", large_files / "out"
         length = 500_000_000
         before, after = Rollout().user("X", at=0).data.split(b"X")
@@ -283,7 +283,7 @@ class TestMemory:
         assert length < len(long) < length + 1000
         assert json.loads(short)["message"] == "short"
 
-    def test_a_bomb_of_blank_lines(self, large_files: Path) -> None:
+    def test_a_compression_bomb_of_blank_lines_takes_little_memory(self, large_files: Path) -> None:
         path, output = large_files / "rollout.jsonl.zst", large_files / "out"
         long_lines = [zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * 8064
         path.write_bytes(zstd_frames.frame(long_lines + [zstd_frames.repeated(b"\n")] * 128))
@@ -291,7 +291,7 @@ class TestMemory:
         assert (status, output.read_bytes()) == (0, b"")
         assert peak < 64 * MIB
 
-    def test_a_bomb_of_one_line(self, large_files: Path) -> None:
+    def test_a_compression_bomb_of_one_line_takes_little_memory(self, large_files: Path) -> None:
         path, output = large_files / "rollout.jsonl.zst", large_files / "out"
         path.write_bytes(zstd_frames.frame([zstd_frames.repeated(b"\0")] * 8192))
         status, peak = self.peak("convert", path, "--max-line", "1000000", "--output", output)
@@ -299,7 +299,7 @@ class TestMemory:
         assert not output.exists()
         assert peak < 64 * MIB
 
-    def test_a_frame_that_asks_for_a_window_of_2_gb(self, large_files: Path) -> None:
+    def test_a_frame_with_a_window_of_2_gb_takes_little_memory(self, large_files: Path) -> None:
         path = large_files / "rollout.jsonl.zst"
         data = zstd_frames.compress(turn().data)
         path.write_bytes(data[:5] + b"\xa8" + data[6:])
@@ -311,44 +311,44 @@ class TestMemory:
 class TestFiles:
     """Inputs that cannot be read and outputs that cannot be written."""
 
-    def test_a_missing_file(self, tmp_path: Path, output: Path) -> None:
-        failed(run("convert", tmp_path / "none.jsonl", "--output", output), tmp_path / "none.jsonl")
+    def test_a_missing_file_is_an_error(self, tmp_path: Path, output: Path) -> None:
+        assert_failed(run("convert", tmp_path / "none.jsonl", "--output", output), tmp_path / "none.jsonl")
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
-    def test_a_directory(self, tmp_path: Path, output: Path) -> None:
-        failed(run("convert", tmp_path, "--output", output), tmp_path)
+    def test_a_directory_is_an_error(self, tmp_path: Path, output: Path) -> None:
+        assert_failed(run("convert", tmp_path, "--output", output), tmp_path)
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
-    def test_a_file_that_may_not_be_read(self, open_to_all: Path) -> None:
+    def test_an_unreadable_file_is_an_error(self, open_to_all: Path) -> None:
         path = open_to_all / "rollout.jsonl"
         path.write_bytes(turn().data)
         path.chmod(0)
-        failed(run_as_nobody(open_to_all, "convert", path), path, "ermission")
+        assert_failed(run_as_nobody(open_to_all, "convert", path), path, "ermission")
 
-    def test_a_folder_that_may_not_be_written(self, open_to_all: Path) -> None:
+    def test_an_unwritable_folder_is_named(self, open_to_all: Path) -> None:
         folder = open_to_all / "out"
         folder.mkdir(0o555)
         path = folder / "common.jsonl"
         conversion = run_as_nobody(open_to_all, "convert", "-", "--output", path, stdin=turn().data)
-        failed(conversion, path, "ermission", f"{folder} is not writable")
+        assert_failed(conversion, path, "ermission", f"{folder} is not writable")
         assert files(folder) == {}
 
-    def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
+    def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "none" / "common.jsonl"
         folder = path.parent
-        failed(run("convert", "-", "--output", path, stdin=turn().data), path, f"there is no folder {folder}")
+        assert_failed(run("convert", "-", "--output", path, stdin=turn().data), path, f"there is no folder {folder}")
         (tmp_path / "link").symlink_to(path)
         linked = run("convert", "-", "--output", tmp_path / "link", stdin=turn().data)
-        failed(linked, tmp_path / "link", f"mkdir -p {folder}")
+        assert_failed(linked, tmp_path / "link", f"mkdir -p {folder}")
         assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
-    def test_an_output_that_is_a_folder(self, tmp_path: Path) -> None:
-        failed(run("convert", "-", "--output", tmp_path, stdin=turn().data), tmp_path)
+    def test_a_folder_as_output_is_an_error(self, tmp_path: Path) -> None:
+        assert_failed(run("convert", "-", "--output", tmp_path, stdin=turn().data), tmp_path)
         assert files(tmp_path) == {}
 
     @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-    def test_standard_output_by_its_name(self, tmp_path: Path, name: str) -> None:
-        """A file that the shell opened goes on where it was, and is not replaced."""
+    def test_standard_output_can_be_named(self, tmp_path: Path, name: str) -> None:
+        """A file that the shell has opened is written at its current position, and not replaced."""
         path = tmp_path / "out"
         with path.open("wb", buffering=0) as out:
             out.write(b"before\n")
@@ -357,26 +357,28 @@ class TestFiles:
             out.write(b"after\n")
         assert files(tmp_path) == {"out": b"before\n" + convert(turn()).stdout + b"after\n"}
 
-    def test_a_link_to_a_missing_file(self, tmp_path: Path) -> None:
+    def test_the_target_of_a_link_is_created(self, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to("target")
         assert run("convert", "-", "--output", tmp_path / "link", stdin=turn().data).status == 0
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "target").read_bytes() == convert(turn()).stdout
 
-    def test_links_in_a_circle(self, tmp_path: Path) -> None:
+    def test_a_loop_of_links_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "one").symlink_to("other")
         (tmp_path / "other").symlink_to("one")
-        failed(run("convert", "-", "--output", tmp_path / "one", stdin=turn().data), tmp_path / "one", "ymbolic links")
+        assert_failed(
+            run("convert", "-", "--output", tmp_path / "one", stdin=turn().data), tmp_path / "one", "ymbolic links"
+        )
         assert all(path.is_symlink() for path in tmp_path.iterdir())
 
-    def test_a_full_disk_behind_stdout(self) -> None:
+    def test_stdout_on_a_full_disk_is_an_error(self) -> None:
         with open("/dev/full", "wb") as full:
             done = subprocess.run(
                 [program(), "convert", "-"], input=turn().data, stdout=full, stderr=subprocess.PIPE, timeout=60
             )
-        failed(Conversion(done.returncode, b"", done.stderr.decode()), "standard output")
+        assert_failed(Completed(done.returncode, b"", done.stderr.decode()), "standard output")
 
-    def test_a_full_disk_behind_the_output(self, output: Path) -> None:
+    def test_an_output_on_a_full_disk_is_unchanged(self, output: Path) -> None:
         data = b"".join(Rollout().user("x" * 1000, at=at).data for at in range(1000))
         conversion = run(
             "convert",
@@ -384,39 +386,39 @@ class TestFiles:
             "--output",
             output,
             stdin=data,
-            # Python ignores SIGXFSZ; the program is to inherit that, so that its write fails as on a full disk.
+            # Python ignores SIGXFSZ. The program inherits that, so its write fails as on a full disk.
             restore_signals=False,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
         )
-        failed(conversion, output, f"{output} is unchanged")
+        assert_failed(conversion, output, f"{output} is unchanged")
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
-    def test_what_is_said_of_the_output_after_a_failure(self, output: Path) -> None:
+    def test_an_error_names_the_state_of_the_output(self, output: Path) -> None:
         data = zstd_frames.compress(turn().data)[:-1]
-        failed(run("convert", "-", "--output", output, stdin=data), f"{output} is unchanged")
+        assert_failed(run("convert", "-", "--output", output, stdin=data), f"{output} is unchanged")
         output.unlink()
-        failed(run("convert", "-", "--output", output, stdin=data), f"{output} was not created")
+        assert_failed(run("convert", "-", "--output", output, stdin=data), f"{output} was not created")
 
-    def test_a_temporary_folder_that_is_missing(self, tmp_path: Path, output: Path) -> None:
+    def test_a_missing_temporary_folder_is_named(self, tmp_path: Path, output: Path) -> None:
         folder = tmp_path / "none"
         data = turn().call().data + Rollout().output(output="x" * 9 * MIB).data
         environment = {**os.environ, "TMPDIR": str(folder)}
         conversion = run("convert", "-", "--output", output, stdin=data, env=environment)
-        failed(conversion, f"temporary folder {folder}:", "TMPDIR=", f"{output} is unchanged")
+        assert_failed(conversion, f"temporary folder {folder}:", "TMPDIR=", f"{output} is unchanged")
         assert f"cannot write {output}" not in conversion.stderr
 
-    def test_messages_are_one_line_each(self) -> None:
+    def test_messages_escape_control_characters(self) -> None:
         conversion = run("convert", "a\nb\x1b[31m\u202e")
-        failed(conversion, r"a\nb\u{1b}[31m")
+        assert_failed(conversion, r"a\nb\u{1b}[31m")
         assert conversion.stderr.count("\n") == 1
 
-    def test_paths_that_are_no_utf_8(self, tmp_path: Path) -> None:
+    def test_paths_may_be_invalid_utf_8(self, tmp_path: Path) -> None:
         source, target = (os.fsencode(tmp_path) + name for name in (b"/in\xff", b"/out\xfe"))
         Path(os.fsdecode(source)).write_bytes(turn().data)
         assert run("convert", os.fsdecode(source), "--output", os.fsdecode(target)).status == 0
         assert Path(os.fsdecode(target)).read_bytes() == convert(turn()).stdout
 
-    def test_a_pipe_with_a_name(self, tmp_path: Path) -> None:
+    def test_named_pipes_are_read_and_written(self, tmp_path: Path) -> None:
         source, target = tmp_path / "in", tmp_path / "out"
         os.mkfifo(source)
         os.mkfifo(target)
@@ -428,7 +430,9 @@ class TestFiles:
         assert target.is_fifo()
 
     @pytest.mark.parametrize("link", [None, os.symlink, os.link], ids=["same", "symlink", "hard link"])
-    def test_the_input_as_output(self, tmp_path: Path, link: Callable[[Path, Path], None] | None) -> None:
+    def test_the_input_can_be_the_output_or_is_unchanged(
+        self, tmp_path: Path, link: Callable[[Path, Path], None] | None
+    ) -> None:
         rollout = turn().assistant("done").usage()
         source = tmp_path / "rollout.jsonl"
         source.write_bytes(rollout.data)
@@ -441,12 +445,12 @@ class TestFiles:
             assert target.read_bytes() == convert(rollout).stdout
             assert source.read_bytes() in (rollout.data, convert(rollout).stdout)
         else:
-            failed(conversion, target)
+            assert_failed(conversion, target)
             assert source.read_bytes() == target.read_bytes() == rollout.data
         assert set(files(tmp_path)) == {source.name, target.name}
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-    def test_an_output_of_another_user_stays_that_user_s(self, output: Path) -> None:
+    def test_the_owner_and_mode_of_the_output_are_kept(self, output: Path) -> None:
         os.chown(output, NOBODY, NOBODY)
         output.chmod(0o600)
         assert run("convert", "-", "--output", output, stdin=turn().data).status == 0
@@ -454,8 +458,8 @@ class TestFiles:
         assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (NOBODY, NOBODY, 0o600)
         assert files(output.parent) == {output.name: convert(turn()).stdout}
 
-    def test_standard_output_that_is_the_input(self, tmp_path: Path) -> None:
-        """It would be read on as it grows."""
+    def test_appending_to_the_input_is_refused(self, tmp_path: Path) -> None:
+        """The program would read its own output without end."""
         path = tmp_path / "rollout.jsonl"
         path.write_bytes(turn().data)
         for name in (path, "-"):
@@ -463,50 +467,50 @@ class TestFiles:
                 done = subprocess.run(
                     [program(), "convert", name], stdin=source, stdout=out, stderr=subprocess.PIPE, timeout=60
                 )
-            failed(Conversion(done.returncode, b"", done.stderr.decode()), "same file")
+            assert_failed(Completed(done.returncode, b"", done.stderr.decode()), "same file")
             assert path.read_bytes() == turn().data
 
-    def test_an_output_is_whole_or_as_it_was(self, output: Path) -> None:
+    def test_the_output_is_replaced_without_temporary_files(self, output: Path) -> None:
         conversion = run("convert", "-", "--output", output, stdin=turn().data)
         assert conversion.status == 0
         assert files(output.parent) == {output.name: convert(turn()).stdout}
 
 
 class TestStandardStreams:
-    """Standard input and output as other programs leave them."""
+    """Standard streams that are closed, full, or set up by another program."""
 
-    def in_shell(self, script: str, *arguments: str | Path) -> Conversion:
-        """Runs a shell script in which "$0" is the program."""
+    def in_shell(self, script: str, *arguments: str | Path) -> Completed:
+        """Runs a shell script with the program as "$0"."""
         done = subprocess.run(["sh", "-c", script, program(), *arguments], capture_output=True, timeout=60)
-        return Conversion(done.returncode, done.stdout, done.stderr.decode())
+        return Completed(done.returncode, done.stdout, done.stderr.decode())
 
-    def test_a_closed_output(self, tmp_path: Path) -> None:
+    def test_a_closed_output_is_an_error(self, tmp_path: Path) -> None:
         path = tmp_path / "rollout.jsonl"
         path.write_bytes(turn().data)
-        failed(self.in_shell('"$0" convert "$1" >&-', path), "standard output", "closed")
-        failed(self.in_shell('"$0" convert "$1" --output /dev/stdout >&-', path), "/dev/stdout", "closed")
+        assert_failed(self.in_shell('"$0" convert "$1" >&-', path), "standard output", "closed")
+        assert_failed(self.in_shell('"$0" convert "$1" --output /dev/stdout >&-', path), "/dev/stdout", "closed")
         assert self.in_shell('"$0" convert "$1" --output "$2" >&- <&- 2>&-', path, tmp_path / "out").status == 0
         assert (tmp_path / "out").read_bytes() == convert(turn()).stdout
 
-    def test_a_closed_input(self, output: Path) -> None:
-        failed(self.in_shell('"$0" convert - --output "$1" <&-', output), "standard input", "closed")
+    def test_a_closed_input_is_an_error(self, output: Path) -> None:
+        assert_failed(self.in_shell('"$0" convert - --output "$1" <&-', output), "standard input", "closed")
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
-    def test_closed_messages(self) -> None:
+    def test_the_exit_status_does_not_depend_on_stderr(self) -> None:
         assert self.in_shell('"$0" convert no-such-file 2>&-').status == 1
         assert self.in_shell('"$0" convert - </dev/null 2>&-').status == 0
 
     @pytest.mark.parametrize("arguments", ["--help", "convert --version"])
-    def test_help_that_cannot_be_written(self, arguments: str) -> None:
+    def test_help_that_cannot_be_written_is_an_error(self, arguments: str) -> None:
         assert self.in_shell(f'"$0" {arguments} >/dev/full').status == 1
 
-    def test_an_output_by_the_name_of_a_hyphen(self, tmp_path: Path) -> None:
+    def test_a_hyphen_as_output_is_standard_output(self, tmp_path: Path) -> None:
         conversion = run("convert", "-", "--output", "-", stdin=turn().data, cwd=tmp_path)
         assert (conversion.status, conversion.stdout) == (0, convert(turn()).stdout)
         assert files(tmp_path) == {}
 
-    def test_streams_that_do_not_wait(self) -> None:
-        """Another program can have set a pipe so; what is not ready now is waited for."""
+    def test_non_blocking_streams_are_waited_for(self) -> None:
+        """Another process that shares a pipe can make it non-blocking."""
         data = b"".join(Rollout().user("x" * 1000, at=at).data for at in range(3000))
         (source, feed), (drain, out) = os.pipe(), os.pipe()
 
@@ -533,7 +537,7 @@ class TestStandardStreams:
 
 
 class TestSignals:
-    """What ends the program from outside."""
+    """Signals that end the program."""
 
     def test_a_closed_pipe_ends_it_quietly(self, tmp_path: Path) -> None:
         path = tmp_path / "rollout.jsonl"
@@ -547,7 +551,7 @@ class TestSignals:
         assert process.returncode == -signal.SIGPIPE
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-    def test_an_interrupt_leaves_no_half_file(self, output: Path, number: signal.Signals) -> None:
+    def test_an_interrupt_leaves_no_partial_file(self, output: Path, number: signal.Signals) -> None:
         some = b"".join(Rollout().user("x" * 1000, at=at).data for at in range(2000))
         process = subprocess.Popen(
             [program(), "convert", "-", "--output", output], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -564,13 +568,13 @@ class TestSignals:
                 process.kill()
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
-    @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace to stop the program at the right instant")
+    @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace to stop the program at a system call")
     @pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
-    def test_a_stop_while_an_old_output_is_replaced(self, output: Path, name: str) -> None:
-        """The new file has a name beside the old one then; the signal waits until that is gone."""
+    def test_a_signal_waits_until_the_output_is_replaced(self, output: Path, name: str) -> None:
+        """While the output is replaced its folder also has a temporary file, which must not remain."""
         tracing = ["strace", "-qq", "-o", os.devnull, "-e", "trace=linkat"]
         if subprocess.run([*tracing, "true"], capture_output=True).returncode != 0:
-            pytest.skip("strace is not allowed here")
+            pytest.skip("strace is not permitted here")
         inject = ["-e", f"inject=linkat:signal={name}:when=2"]
         command: list[str | Path] = [*tracing, *inject, program(), "convert", "-", "--output", output]
         done = subprocess.run(command, input=turn().data, capture_output=True, timeout=60)
@@ -579,7 +583,7 @@ class TestSignals:
 
 
 class TestUsage:
-    """How the program is called."""
+    """Command lines."""
 
     @pytest.mark.parametrize(
         "arguments",
@@ -595,13 +599,13 @@ class TestUsage:
         ],
         ids=" ".join,
     )
-    def test_wrong_usage(self, arguments: list[str]) -> None:
+    def test_invalid_arguments_are_refused(self, arguments: list[str]) -> None:
         conversion = run(*arguments)
         assert (conversion.status, conversion.stdout) == (2, b"")
         assert conversion.stderr
 
     @pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["--version"], ["convert", "--version"]])
-    def test_help_and_version(self, arguments: list[str]) -> None:
+    def test_help_and_version_are_printed(self, arguments: list[str]) -> None:
         conversion = run(*arguments)
         assert (conversion.status, conversion.stderr) == (0, "")
         assert conversion.stdout

@@ -1,6 +1,6 @@
 """Lines that repeat another session's history: the same records, marked, and never counted twice."""
 
-from tests.support.program import Conversion, Record, convert
+from tests.support.program import Completed, Record, convert
 from tests.support.rollout_builder import Rollout, turn, uuid7
 
 PARENT, CHILD = uuid7(1), uuid7(10)
@@ -20,7 +20,7 @@ def ordinals(rollout: Rollout) -> Rollout:
     return Rollout([line.replace(b',"type"', b',"ordinal":%d,"type"' % n, 1) for n, line in enumerate(rollout.lines)])
 
 
-def copied(conversion: Conversion) -> list[bool]:
+def copied(conversion: Completed) -> list[bool]:
     """Whether each record after the header is marked as copied, after a look at where the mark stands."""
     return [is_copied(record) for record in conversion.records[1:]]
 

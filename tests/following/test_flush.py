@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.followed_agent import FollowedAgent, append_lines, wait_until
-from tests.support.program import Conversion, run
+from tests.support.program import Completed, run
 from tests.support.recordings import lines_of, name, recordings
 from tests.support.strace import TracedCommand
 
@@ -40,7 +40,7 @@ def turn(followed: FollowedAgent) -> FollowedAgent:
     return followed
 
 
-def hook(turn: FollowedAgent, *options: str) -> Conversion:
+def hook(turn: FollowedAgent, *options: str) -> Completed:
     """Runs the Stop hook with command line options."""
     agent = turn.agent
     return run("hook", "stop", *options, stdin=agent.payload("stop"), env=agent.environment())

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.program import Conversion, program, run
+from tests.support.program import Completed, program, run
 
 STATE_DIR_VARIABLE = "MNGR_AGENT_STATE_DIR"
 
@@ -99,7 +99,7 @@ class Agent:
         process.stdin.close()
         return process
 
-    def marker(self, command: str, *options: str) -> Conversion:
+    def marker(self, command: str, *options: str) -> Completed:
         """Runs `mngr-codex marker`, which must succeed."""
         done = run("marker", command, *options, env=self.environment())
         assert (done.status, done.stderr) == (0, ""), done

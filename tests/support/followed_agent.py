@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.support.fake_agent import Agent
-from tests.support.program import Conversion, program, run
+from tests.support.program import Completed, program, run
 
 
 class FollowedAgent:
@@ -32,7 +32,7 @@ class FollowedAgent:
     def common(self) -> bytes:
         return _read(self.state / "events/codex/common_transcript/events.jsonl")
 
-    def run_once(self, *options: str) -> Conversion:
+    def run_once(self, *options: str) -> Completed:
         """Runs `watch --once`, which must succeed."""
         done = run("watch", "--once", *options, "--state-dir", self.state)
         assert (done.status, done.stdout, done.stderr) == (0, b"", ""), done

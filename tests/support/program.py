@@ -1,4 +1,4 @@
-"""Runs the program `mngr-codex` and reads what it gives."""
+"""Runs the program `mngr-codex` and parses its output."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ VARIABLE = "MNGR_CODEX_PROGRAM"
 #: working directory.
 PROGRAM = Path(os.environ.get(VARIABLE) or Path(sys.executable).with_name("mngr-codex")).absolute()
 
-#: The id of a user without rights, and of its group.
+#: The id of an unprivileged user, and of its group.
 NOBODY = 65534
 
 EMITTER = "codex/common_transcript"
@@ -34,7 +34,7 @@ _PARTIAL_LINE = re.compile(r"partial line of (\d+) bytes? at offset (\d+) skippe
 
 @dataclass(frozen=True)
 class Summary:
-    """The last line that `convert` writes on stderr."""
+    """The last line that `convert` writes to stderr."""
 
     lines: int
     records: int
@@ -44,7 +44,7 @@ class Summary:
     """Length in bytes and offset of a half line at the end."""
 
     def count(self, kind: str) -> int:
-        """How many lines of a kind, and of what is below it, were left out."""
+        """Returns how many lines of a kind and its subkinds were skipped."""
         return sum(n for name, n in self.skipped.items() if name == kind or name.startswith(f"{kind}/"))
 
 
@@ -66,8 +66,8 @@ def parse_summary(line: str) -> Summary:
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """One run of `mngr-codex convert`."""
+class Completed:
+    """A finished run of the program: exit status, output, and the records in it."""
 
     status: int
     stdout: bytes
@@ -75,7 +75,7 @@ class Conversion:
 
     @cached_property
     def records(self) -> list[Record]:
-        """Every record, the header too."""
+        """All records, including the header."""
         return parse_records(self.stdout)
 
     @property
@@ -96,44 +96,44 @@ class Conversion:
         return parse_summary(self.stderr.splitlines()[-1])
 
 
-def run(*arguments: str | Path, stdin: bytes = b"", **options: Any) -> Conversion:
-    """Runs the program, whatever becomes of it; ``options`` are those of `subprocess.run`."""
+def run(*arguments: str | Path, stdin: bytes = b"", **options: Any) -> Completed:
+    """Runs the program, which may fail. ``options`` are passed to `subprocess.run`."""
     done = subprocess.run([program(), *arguments], input=stdin, capture_output=True, timeout=120, **options)
-    return Conversion(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+    return Completed(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
-def run_as_nobody(folder: Path, *arguments: str | Path, stdin: bytes = b"", **options: Any) -> Conversion:
-    """Runs a copy of the program, in a folder that is open to all, as a user without rights."""
+def run_as_nobody(folder: Path, *arguments: str | Path, stdin: bytes = b"", **options: Any) -> Completed:
+    """Runs the program as an unprivileged user, from a copy in a folder that every user can read."""
     copied = shutil.copy(program(), folder / "mngr-codex")
     nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
     command = [copied, *arguments]
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, **nobody, **options)
-    return Conversion(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+    return Completed(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
-def convert(rollout: Rollout | bytes, *arguments: str) -> Conversion:
-    """Converts a rollout that the program reads from stdin, and expects that to work."""
+def convert(rollout: Rollout | bytes, *arguments: str) -> Completed:
+    """Converts a rollout from stdin, which must succeed."""
     data = rollout.data if isinstance(rollout, Rollout) else rollout
     conversion = run("convert", "-", *arguments, stdin=data)
     assert conversion.status == 0, conversion.stderr
     return conversion
 
 
-def convert_file(path: Path, *arguments: str) -> Conversion:
-    """Converts a file, and expects that to work."""
+def convert_file(path: Path, *arguments: str) -> Completed:
+    """Converts a file, which must succeed."""
     conversion = run("convert", path, *arguments)
     assert conversion.status == 0, f"{path}: {conversion.stderr}"
     return conversion
 
 
 def program() -> Path:
-    """The program under test."""
+    """Returns the path of the program under test."""
     assert PROGRAM.is_file(), f"{PROGRAM} does not exist: run `make install`, or set {VARIABLE} to a built program"
     return PROGRAM
 
 
 def parse_records(stream: bytes) -> list[Record]:
-    """The records of a stream, each line of which must be whole, and JSON as the standard has it."""
+    """Parses a stream of records. Each line must be complete, and JSON without Python's extensions."""
     assert not stream or stream.endswith(b"\n"), "the last record has no newline"
     return [json.loads(line, parse_constant=_no_constant) for line in stream.split(b"\n")[:-1]]
 
@@ -143,11 +143,11 @@ def _no_constant(name: str) -> None:
 
 
 def event_id(timestamp: str, text: str, kind: str) -> str:
-    """The id of a record whose timestamp and text no earlier one had."""
+    """Returns the id of the first record with a timestamp and text."""
     digest = hashlib.sha256(f"{timestamp}:{text[:1024]}".encode("utf-8", "replace")).hexdigest()
     return f"evt-{digest[:32]}-{kind}"
 
 
 def header_id(agent_id: str) -> str:
-    """The id of a stream's header."""
+    """Returns the id of a stream's header."""
     return f"header-{hashlib.sha256(f'{agent_id}:{EMITTER}'.encode()).hexdigest()[:32]}"

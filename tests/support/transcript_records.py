@@ -1,4 +1,4 @@
-"""Records of common transcripts, made by hand."""
+"""Handmade records of common transcripts, and agents with such a transcript."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def call(number: int, **members: Any) -> dict[str, Any]:
 
 
 class State:
-    """An agent's state dir with a transcript in it."""
+    """An agent's state directory with a transcript."""
 
     def __init__(self, host_dir: Path, name: str = "fix-it", identity: str = "agent-1", kind: str = "codex") -> None:
         self.folder = host_dir / "agents" / identity

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of showing transcripts."""
+"""Fixtures of the tests that show transcripts."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.support.transcript_records import HEADER, State, step
 
 @pytest.fixture
 def host_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """mngr's folder, which is not the user's."""
+    """A folder of mngr for the test."""
     folder = tmp_path / "mngr"
     monkeypatch.setenv("MNGR_HOST_DIR", str(folder))
     for name in ("NO_COLOR", "PAGER", "LESS"):

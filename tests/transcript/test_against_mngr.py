@@ -1,4 +1,4 @@
-"""`transcript --as-mngr`, which `mngr transcript` runs: what it prints is byte for byte what mngr prints."""
+"""`transcript --as-mngr`, which `mngr transcript` runs, prints the same bytes as mngr itself."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.recordings import all_recordings, name
 from tests.support.transcript_records import HEADER, call, observation, step
 from tests.support.workers import Worker, worker
 
-#: The exit status that leaves the answer to mngr itself.
+#: The exit status with which the program leaves the command to mngr.
 LEFT_TO_MNGR = 75
 
 ROLES: list[tuple[str, ...]] = [
@@ -38,25 +38,25 @@ AGENT = ("codex", "agent-1")
 
 
 @pytest.fixture(scope="module")
-def mngrs() -> Iterator[Worker]:
-    """mngr's own command."""
+def mngr_transcript() -> Iterator[Worker]:
+    """Runs mngr's own `mngr transcript`."""
     with worker("mngr_transcript.py", "MNGR_CODEX_MNGR_PYTHON") as running:
         yield running
 
 
 class Streams:
-    """An agent's state dir, and what both make of its transcript."""
+    """An agent's transcript, and what mngr and the program show of it."""
 
-    def __init__(self, folder: Path, mngrs: Worker) -> None:
+    def __init__(self, folder: Path, mngr_transcript: Worker) -> None:
         self.state = folder / AGENT[1]
         self.folder = self.state / "events/codex/common_transcript"
         self.folder.mkdir(parents=True)
         (self.state / "data.json").write_text(json.dumps({"id": AGENT[1], "type": AGENT[0], "name": "t"}))
         self.paths: list[str] = []
-        self.mngrs = mngrs
+        self.mngr_transcript = mngr_transcript
 
     def write(self, *contents: bytes) -> None:
-        """Writes the stream, rotated between its parts."""
+        """Writes a transcript of several rotated files."""
         names = [f"events.jsonl.{20260101000000000000 + number}" for number in range(len(contents) - 1)]
         self.paths = []
         for file, content in zip([*names, "events.jsonl"], contents, strict=True):
@@ -67,7 +67,7 @@ class Streams:
         bounds = dict(zip(("--head", "--tail"), (None, None), strict=True)) | (
             {window[0]: int(window[1])} if window else {}
         )
-        answer: dict[str, str] = self.mngrs.ask(
+        answer: dict[str, str] = self.mngr_transcript.ask(
             paths=self.paths, format=form, roles=roles, head=bounds["--head"], tail=bounds["--tail"], agent=AGENT
         )
         return answer
@@ -75,14 +75,14 @@ class Streams:
     def compare(
         self, form: str, roles: tuple[str, ...] = (), window: tuple[str, ...] = (), *, is_left_to_mngr: bool = False
     ) -> bytes:
-        """Expects the same of both; or that the program prints nothing, and leaves it to mngr."""
+        """Checks that both print the same, or that the program leaves the command to mngr."""
         answer = self.mngr_shows(form, roles, window)
         options = [word for role in roles for word in ("--role", role)] + list(window)
         shown = run("transcript", self.state, "--as-mngr", "--format", form, *options)
         if "error" in answer and form == "atif":
             assert (shown.status, shown.stdout) == (LEFT_TO_MNGR, b""), answer
         elif "error" in answer:
-            # What no window shows is not read, and so not refused.
+            # With a window the program may not read the record that mngr refuses.
             assert shown.status in ((0, 1) if window else (1,)), answer
         elif is_left_to_mngr:
             assert (shown.status, shown.stdout) == (LEFT_TO_MNGR, b"")
@@ -98,12 +98,12 @@ class Streams:
 
 
 @pytest.fixture
-def streams(tmp_path: Path, mngrs: Worker) -> Streams:
-    return Streams(tmp_path, mngrs)
+def streams(tmp_path: Path, mngr_transcript: Worker) -> Streams:
+    return Streams(tmp_path, mngr_transcript)
 
 
 @pytest.mark.parametrize("recording", all_recordings(), ids=name)
-def test_recordings(streams: Streams, recording: Path) -> None:
+def test_recordings_are_shown_alike(streams: Streams, recording: Path) -> None:
     streams.write(convert_file(recording).stdout)
     for form in ("json", "jsonl"):
         streams.compare(form)
@@ -112,16 +112,16 @@ def test_recordings(streams: Streams, recording: Path) -> None:
 
 
 @pytest.mark.parametrize("recording", all_recordings()[::12], ids=name)
-def test_every_combination_of_options(streams: Streams, recording: Path) -> None:
-    whole = convert_file(recording).stdout.splitlines(keepends=True)
-    third = len(whole) // 3
-    # Rotated, and with the last line not whole yet.
-    streams.write(b"".join(whole[:third]), b"".join(whole[third : 2 * third]), b"".join(whole[2 * third :])[:-30])
+def test_all_combinations_of_options_are_shown_alike(streams: Streams, recording: Path) -> None:
+    lines = convert_file(recording).stdout.splitlines(keepends=True)
+    third = len(lines) // 3
+    # Rotated, and with a partial last line.
+    streams.write(b"".join(lines[:third]), b"".join(lines[third : 2 * third]), b"".join(lines[2 * third :])[:-30])
     streams.compare_all()
 
 
 def extra(value: str) -> str:
-    """A step with a piece of JSON in it, as it is."""
+    """Returns a step with verbatim JSON in a member of `extra`."""
     return step("m", extra={"a": 0}).replace('"a": 0', f'"a":{value}')
 
 
@@ -157,7 +157,7 @@ ODD: dict[str, str | bytes] = {
 }
 
 
-#: Documents that mngr makes in a way of its own.
+#: Streams whose documents the program leaves to mngr.
 LEFT = {
     "half a pair",
     "a number as text",
@@ -169,22 +169,22 @@ LEFT = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_streams(streams: Streams, odd: str) -> None:
+def test_unusual_streams_are_shown_alike(streams: Streams, odd: str) -> None:
     content = ODD[odd]
     streams.write(content if isinstance(content, bytes) else content.encode())
     streams.compare_all(is_left_to_mngr=odd in LEFT)
 
 
 @pytest.mark.parametrize(("written", "shown"), [("1E400", "1E400"), ("-1e999", "-1e999")])
-def test_what_json_has_no_word_for_stays_a_number(streams: Streams, written: str, shown: str) -> None:
-    """mngr prints `Infinity`, which is no JSON."""
+def test_numbers_beyond_the_range_of_floats_are_kept(streams: Streams, written: str, shown: str) -> None:
+    """mngr prints `Infinity`, which is not valid JSON."""
     streams.write(f"{HEADER}\n{extra(written)}\n".encode())
     assert "Infinity" in streams.mngr_shows("jsonl")["shown"]
     output = run("transcript", streams.state, "--as-mngr", "--format", "jsonl").stdout
     assert f'"a":{shown}'.encode() in output
 
 
-def test_rotated_without_an_end_of_line(streams: Streams) -> None:
+def test_rotated_files_without_a_final_newline_are_shown_alike(streams: Streams) -> None:
     streams.write(f"{HEADER}\n{step('one')}".encode(), b"", step("two").encode())
     streams.compare_all()
 
@@ -238,6 +238,6 @@ DOCUMENTS: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("case", DOCUMENTS)
-def test_documents(streams: Streams, case: str) -> None:
+def test_documents_are_alike(streams: Streams, case: str) -> None:
     streams.write("".join(f"{line}\n" for line in [HEADER, *DOCUMENTS[case]]).encode())
     streams.compare("atif", is_left_to_mngr=case in LEFT)

@@ -1,4 +1,4 @@
-"""`mngr-codex transcript --follow`: new records as they come."""
+"""`mngr-codex transcript --follow` shows new records as they are written."""
 
 import json
 import os
@@ -22,38 +22,38 @@ from tests.support.transcript_records import HEADER, State, step
 SECONDS = 20
 
 
-class Following:
-    """A program that follows, and what it says line by line."""
+class Follower:
+    """A running `transcript --follow`, and the lines that it prints."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         self._lines: Queue[str] = Queue()
-        self._told: Queue[str] = Queue()
-        streams = ((process.stdout, self._lines), (process.stderr, self._told))
+        self._errors: Queue[str] = Queue()
+        streams = ((process.stdout, self._lines), (process.stderr, self._errors))
         self.readers = [threading.Thread(target=_read, args=each, daemon=True) for each in streams]
         for reader in self.readers:
             reader.start()
 
-    def says(self) -> str:
-        """The next line."""
+    def line(self) -> str:
+        """Waits for the next line on standard output."""
         return self._lines.get(timeout=SECONDS).rstrip("\n")
 
-    def tells(self) -> str:
-        """The next line on standard error."""
-        return self._told.get(timeout=SECONDS).rstrip("\n")
+    def error(self) -> str:
+        """Waits for the next line on standard error."""
+        return self._errors.get(timeout=SECONDS).rstrip("\n")
 
     def message(self) -> str:
-        """The message of the next record that has one."""
-        record = json.loads(self.says())
+        """Waits for the next record with a message, and returns the message."""
+        record = json.loads(self.line())
         return str(record["message"]) if "message" in record else self.message()
 
-    def end(self, how: signal.Signals = signal.SIGINT) -> int:
-        """Ends it; nothing more was said."""
-        self.process.send_signal(how)
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ends the program, which must have printed nothing more, and returns its status."""
+        self.process.send_signal(number)
         status = self.process.wait(SECONDS)
         for reader in self.readers:
             reader.join()
-        assert self._lines.empty(), self.says()
+        assert self._lines.empty(), self.line()
         return status
 
 
@@ -63,10 +63,10 @@ def _read(stream: IO[str], lines: "Queue[str]") -> None:
 
 
 @contextmanager
-def following(*arguments: str | Path) -> Iterator[Following]:
+def following(*arguments: str | Path) -> Iterator[Follower]:
     command = [program(), "transcript", *arguments, "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        running = Following(process)
+        running = Follower(process)
         try:
             yield running
         finally:
@@ -75,7 +75,7 @@ def following(*arguments: str | Path) -> Iterator[Following]:
                 reader.join()
 
 
-def test_what_is_there_then_what_comes(state: State) -> None:
+def test_existing_records_are_shown_before_new_ones(state: State) -> None:
     with following("fix-it", "--format", "jsonl") as followed:
         assert [followed.message() for _ in range(3)] == ["first", "second", "third"]
         for number in range(50):
@@ -84,7 +84,7 @@ def test_what_is_there_then_what_comes(state: State) -> None:
         assert followed.end() == -signal.SIGINT
 
 
-def test_only_what_is_wanted(state: State) -> None:
+def test_new_records_are_filtered_by_role(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--role", "agent", "--tail", "1") as followed:
         assert followed.message() == "second"
         state.append(step("no"), step("yes", source="agent"))
@@ -92,35 +92,35 @@ def test_only_what_is_wanted(state: State) -> None:
         followed.end()
 
 
-def test_nothing_of_what_is_there(state: State) -> None:
+def test_existing_records_can_be_skipped(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--tail", "0") as followed:
-        # A program that has not come so far yet takes it for what is there.
+        # The program would skip a record that is written before it has found the end of the file.
         threading.Event().wait(0.3)
         state.append(step("new"))
         assert followed.message() == "new"
         followed.end()
 
 
-def test_a_record_that_comes_in_pieces(state: State) -> None:
+def test_a_record_written_in_pieces_is_shown_once_complete(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
         assert followed.message() == "third"
-        line = f"{step('whole')}\n"
+        line = f"{step('complete')}\n"
         with state.transcript.open("a") as file:
             for character in line:
                 file.write(character)
                 file.flush()
-        assert followed.message() == "whole"
+        assert followed.message() == "complete"
         followed.end()
 
 
 @pytest.mark.parametrize("missing", ["file", "folders"])
-def test_a_transcript_that_is_not_there_yet(state: State, missing: str) -> None:
+def test_a_missing_transcript_is_waited_for(state: State, missing: str) -> None:
     state.transcript.unlink()
     if missing == "folders":
         for folder in (state.transcript.parent, state.transcript.parent.parent, state.folder / "events"):
             folder.rmdir()
     with following("fix-it", "--format", "jsonl") as followed:
-        assert str(state.transcript) in followed.tells()
+        assert str(state.transcript) in followed.error()
         state.transcript.parent.mkdir(parents=True, exist_ok=True)
         state.write(HEADER, step("first"))
         assert followed.message() == "first"
@@ -129,7 +129,7 @@ def test_a_transcript_that_is_not_there_yet(state: State, missing: str) -> None:
         followed.end()
 
 
-def test_a_transcript_that_is_rotated(state: State) -> None:
+def test_a_rotated_transcript_is_followed(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
         assert followed.message() == "third"
         for number in range(5):
@@ -141,8 +141,8 @@ def test_a_transcript_that_is_rotated(state: State) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_busy_transcript_that_is_rotated_again_and_again(state: State, seed: int) -> None:
-    """Lines come in pieces, many at once, and files go while they are looked at: each line is shown once, in order."""
+def test_each_line_is_shown_once_in_order_while_files_are_rotated(state: State, seed: int) -> None:
+    """Lines are written in pieces and in large blocks, and files are renamed while they are read."""
     chance = random.Random(seed)
     state.transcript.unlink()
     written: list[str] = []
@@ -165,34 +165,34 @@ def test_a_busy_transcript_that_is_rotated_again_and_again(state: State, seed: i
             if chance.random() < 0.4:
                 rotated += 1
                 state.transcript.rename(state.transcript.with_name(f"events.jsonl.{20260101000000000000 + rotated}"))
-        shown = [followed.says() for _ in written]
+        shown = [followed.line() for _ in written]
         assert shown == written
         assert followed.end(signal.SIGTERM) == -signal.SIGTERM
 
 
-def test_a_transcript_that_is_written_anew(state: State) -> None:
+def test_a_replaced_transcript_is_shown_from_its_start(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
         assert followed.message() == "third"
         other = state.transcript.with_name("other")
         other.write_text(f"{HEADER}\n{step('another')}\n")
         os.replace(other, state.transcript)
         assert followed.message() == "another"
-        assert "was rewritten" in followed.tells()
+        assert "was rewritten" in followed.error()
         followed.end()
 
 
-def test_a_transcript_that_is_cut_and_written_anew_with_less(state: State) -> None:
+def test_a_shorter_rewritten_transcript_is_shown_from_its_start(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
         assert followed.message() == "third"
         state.write(HEADER, step("new"))
         assert followed.message() == "new"
-        assert "was rewritten" in followed.tells()
+        assert "was rewritten" in followed.error()
         state.append(step("more"))
         assert followed.message() == "more"
         followed.end()
 
 
-def test_a_last_line_without_its_end_is_shown_once(state: State) -> None:
+def test_a_partial_last_line_is_shown_once_complete(state: State) -> None:
     with state.transcript.open("a") as file:
         file.write(step("fourth"))
     with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
@@ -202,7 +202,7 @@ def test_a_last_line_without_its_end_is_shown_once(state: State) -> None:
         followed.end()
 
 
-def test_a_last_line_without_its_end_comes_before_the_next_file(state: State) -> None:
+def test_a_partial_last_line_of_a_rotated_file_is_shown(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
         assert followed.message() == "third"
         with state.transcript.open("a") as file:
@@ -213,17 +213,17 @@ def test_a_last_line_without_its_end_comes_before_the_next_file(state: State) ->
         followed.end()
 
 
-def test_what_is_skipped_is_told_at_once(state: State) -> None:
+def test_skipped_lines_are_reported_immediately(state: State) -> None:
     with following("fix-it", "--format", "jsonl", "--tail", "1") as followed:
         assert followed.message() == "third"
-        place = state.transcript.stat().st_size
+        offset = state.transcript.stat().st_size
         state.append("no JSON", step("fourth"))
         assert followed.message() == "fourth"
-        assert f"{state.transcript}: the line at byte {place} is not a JSON object" in followed.tells()
+        assert f"{state.transcript}: the line at byte {offset} is not a JSON object" in followed.error()
         followed.end()
 
 
-def test_a_link_to_a_file_that_is_replaced(state: State, tmp_path: Path) -> None:
+def test_a_link_to_a_replaced_file_is_followed(state: State, tmp_path: Path) -> None:
     link = tmp_path / "link.jsonl"
     link.symlink_to(state.transcript)
     with following(link, "--format", "jsonl", "--tail", "1") as followed:
@@ -235,32 +235,32 @@ def test_a_link_to_a_file_that_is_replaced(state: State, tmp_path: Path) -> None
         followed.end()
 
 
-def test_people_see_it_too(state: State) -> None:
+def test_the_human_format_is_followed(state: State) -> None:
     with following("fix-it", "--tail", "1") as followed:
-        while "third" not in followed.says():
+        while "third" not in followed.line():
             pass
         state.append(step("and now"))
-        while "and now" not in followed.says():
+        while "and now" not in followed.line():
             pass
         followed.end()
 
 
-def test_a_rollout(tmp_path: Path) -> None:
+def test_a_rollout_is_followed(tmp_path: Path) -> None:
     lines = lines_of(DATA / "0.169.0" / "tools.jsonl")
     rollout = tmp_path / "rollout.jsonl"
     rollout.write_bytes(b"".join(lines[:6]))
     with following(rollout, "--format", "jsonl") as followed:
-        assert json.loads(followed.says())["type"] == "header"
+        assert json.loads(followed.line())["type"] == "header"
         with rollout.open("ab", buffering=0) as file:
             for line in lines[6:]:
                 file.write(line)
-        said: dict[str, object] = {}
-        while said.get("message") != "Tools done.":
-            said = json.loads(followed.says())
+        record: dict[str, object] = {}
+        while record.get("message") != "Tools done.":
+            record = json.loads(followed.line())
         assert followed.end() == -signal.SIGINT
 
 
-def test_a_rollout_that_is_replaced_by_another_session(tmp_path: Path) -> None:
+def test_a_rollout_replaced_by_another_session_is_shown_from_its_start(tmp_path: Path) -> None:
     rollout = tmp_path / "rollout.jsonl"
     rollout.write_bytes(b"".join(lines_of(DATA / "0.169.0" / "tools.jsonl")))
     other = tmp_path / "other.jsonl"
@@ -270,29 +270,30 @@ def test_a_rollout_that_is_replaced_by_another_session(tmp_path: Path) -> None:
         for in_place, lines in zip([None, True], expected, strict=True):
             if in_place:
                 rollout.write_bytes(other.read_bytes())
-                assert "was rewritten" in followed.tells()
-            assert json.loads(followed.says())["type"] == "header"
-            assert [followed.says().encode() for _ in lines] == lines
+                assert "was rewritten" in followed.error()
+            assert json.loads(followed.line())["type"] == "header"
+            assert [followed.line().encode() for _ in lines] == lines
         followed.end()
 
 
-# Without a file a folder may be anything.
+# A folder needs a file to be recognized as a transcript.
 @pytest.mark.parametrize(
     ("before", "is_folder"),
     [(None, False), *((before, is_folder) for before in (b"", b'{"time', b'\n{"time') for is_folder in (False, True))],
 )
-def test_a_rollout_that_has_not_begun(tmp_path: Path, before: bytes | None, is_folder: bool) -> None:
-    """Its first line tells that it is one."""
+def test_an_empty_rollout_is_recognized_by_its_first_line(
+    tmp_path: Path, before: bytes | None, is_folder: bool
+) -> None:
     rollout = tmp_path / "events.jsonl"
     if before is not None:
         rollout.write_bytes(before)
-    whole = DATA / "0.169.0" / "tools.jsonl"
+    recorded = DATA / "0.169.0" / "tools.jsonl"
     with following(tmp_path if is_folder else rollout, "--format", "jsonl") as followed:
-        assert str(tmp_path) in followed.tells()
-        rollout.write_bytes(whole.read_bytes())
-        assert json.loads(followed.says())["type"] == "header"
-        records = convert_file(whole, "--partial").stdout.splitlines()[1:]
-        assert [followed.says().encode() for _ in records] == records
+        assert str(tmp_path) in followed.error()
+        rollout.write_bytes(recorded.read_bytes())
+        assert json.loads(followed.line())["type"] == "header"
+        records = convert_file(recorded, "--partial").stdout.splitlines()[1:]
+        assert [followed.line().encode() for _ in records] == records
         followed.end()
 
 
@@ -306,8 +307,8 @@ def test_a_compressed_rollout_is_shown_and_not_followed(tmp_path: Path) -> None:
     assert run("transcript", packed, "--follow", "--tail", "0").stdout == b""
 
 
-def test_a_reader_that_goes_away(state: State) -> None:
-    """Is noticed at once, and not with the next record."""
+def test_a_closed_pipe_ends_it_immediately(state: State) -> None:
+    """It does not wait for the next record."""
     command: list[str | Path] = [program(), "transcript", "fix-it", "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr

@@ -1,4 +1,4 @@
-"""Nothing of a session drives the terminal of who reads it, whatever field it stands in."""
+"""No field of a session can send control sequences to the reader's terminal."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 from tests.support.program import run
 from tests.support.transcript_records import HEADER, State
 
-#: What must not come out, and how it is shown instead.
+#: Text that must not be printed, and how it is shown instead.
 HARMFUL = {
     "\x1b[2J\x1b[H": "^[[2J^[[H",
     "\x1b]52;c;aGk=\x07": "^[]52;c;aGk=^G",
@@ -30,7 +30,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def session(text: str) -> list[Any]:
-    """A session with the text in every field that there is."""
+    """Returns the records of a session with the text in every field."""
     framing = {"event_id": text, "emitter": text, "timestamp": text}
     command = {"cmd": text, "status": text, "output": text, "exit_code": 1, "duration_ms": 5, "cwd": text}
     images = [{"media_type": text, "size": 5}]
@@ -88,16 +88,22 @@ def session(text: str) -> list[Any]:
 @pytest.mark.parametrize("full", [[], ["--full"]], ids=["", "full"])
 @pytest.mark.parametrize("text", HARMFUL, ids=lambda text: ascii(text))
 @pytest.mark.parametrize("is_escaped", [True, False], ids=["escaped", "raw"])
-def test_every_field(state: State, text: str, full: list[str], is_escaped: bool) -> None:
+def test_control_characters_are_escaped_in_every_field(
+    state: State, text: str, full: list[str], is_escaped: bool
+) -> None:
     state.write(HEADER, *(json.dumps(record, ensure_ascii=is_escaped) for record in session(text)))
     shown = run("transcript", "fix-it", "--color", "never", *full).stdout.decode()
-    assert not [character for character in shown if (ord(character) < 32 or character in text) and character in HARM]
+    assert not [
+        character
+        for character in shown
+        if (ord(character) < 32 or character in text) and character in HARMFUL_CHARACTERS
+    ]
     assert shown.count(HARMFUL[text]) > 15
     coloured = run("transcript", "fix-it", "--color", "always", *full).stdout.decode()
     assert COLOUR.sub("", coloured) == shown
 
 
-HARM = {
+HARMFUL_CHARACTERS = {
     character
     for text in HARMFUL
     for character in text
@@ -105,15 +111,15 @@ HARM = {
 }
 
 
-def test_what_is_said_of_bad_lines_is_harmless_too(state: State) -> None:
+def test_messages_about_invalid_lines_are_escaped(state: State) -> None:
     state.append("\x1b[31m", '{"type":"step","\x1b]0;x\x07')
     done = run("transcript", "fix-it")
     assert done.status == 0 and done.stderr
     assert "\x1b" not in done.stderr and "\x07" not in done.stderr
 
 
-def test_a_document_of_a_harmful_transcript(state: State, tmp_path: Path) -> None:
-    """What is refused is named by its place, not by its text."""
+def test_errors_of_a_document_are_escaped(state: State, tmp_path: Path) -> None:
+    """An error names the offset of a line, and not its text."""
     state.append(json.dumps({"type": "step", "\x1b]0;x\x07": 1}, ensure_ascii=False).replace("\\u001b", "\\u001b"))
     done = run("transcript", "fix-it", "--format", "atif")
     assert done.status == 1

@@ -1,4 +1,4 @@
-"""`mngr-codex transcript` on a terminal: pager, colours, following, a window that changes its size, Ctrl-C."""
+"""`mngr-codex transcript` on a terminal: pager, colours, following, resizing, Ctrl-C."""
 
 import shlex
 import shutil
@@ -16,18 +16,18 @@ SECONDS = 20
 
 
 class Terminal:
-    """A shell in a tmux server of the test's own."""
+    """A shell in a tmux server that only the test uses."""
 
     def __init__(self, session: str) -> None:
         self._session = session
         self._runs = 0
 
     def run(self, *words: str, **variables: str) -> None:
-        """Types a command, which tells its exit status at its end."""
+        """Types a command that prints its exit status when it ends."""
         self._runs += 1
         settings = "".join(f"{name}={shlex.quote(value)} " for name, value in variables.items())
         command = shlex.join([str(program()), "transcript", *words])
-        self.type(f"clear; {settings}{command}; echo run $((0+{self._runs})) gave $?", "Enter")
+        self.type(f"clear; {settings}{command}; echo run $((0+{self._runs})) exited $?", "Enter")
 
     def type(self, *keys: str) -> None:
         subprocess.run(["tmux", "send-keys", "-t", self._session, *keys], check=True)
@@ -40,17 +40,17 @@ class Terminal:
         command = ["tmux", "capture-pane", "-p", *options, "-t", self._session]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    def until(self, look: Callable[[str], bool], *options: str) -> str:
-        """Waits until the screen shows what is looked for."""
+    def until(self, condition: Callable[[str], bool], *options: str) -> str:
+        """Polls until the condition is true for the text on the screen, and returns the text."""
         end = time.monotonic() + SECONDS
-        while not look(text := self.screen(*options)):
-            assert time.monotonic() < end, f"not shown within {SECONDS} s:\n{text}"
+        while not condition(text := self.screen(*options)):
+            assert time.monotonic() < end, f"timed out after {SECONDS} s:\n{text}"
             time.sleep(0.05)
         return text
 
-    def gave(self, status: int) -> str:
-        """Waits for the end of what runs, which must have this exit status."""
-        return self.until(lambda text: f"run {self._runs} gave {status}" in text)
+    def exited(self, status: int) -> str:
+        """Waits until the command exits, which must be with this status."""
+        return self.until(lambda text: f"run {self._runs} exited {status}" in text)
 
 
 @pytest.fixture
@@ -59,11 +59,11 @@ def terminal(
 ) -> Iterator[Terminal]:
     for needed in ("tmux", "less"):
         if not shutil.which(needed):
-            pytest.skip(f"there is no {needed}. On Debian and Ubuntu: apt install {needed}")
+            pytest.skip(f"{needed} is not installed (apt install {needed})")
     monkeypatch.delenv("TMUX", raising=False)
-    # A socket's path must be short.
+    # The path of a socket is limited in length.
     monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path_factory.mktemp("t")))
-    # The shell must neither read nor write what is the user's.
+    # The shell has its own home, which it may write to.
     monkeypatch.setenv("HOME", str(host_dir.parent))
     monkeypatch.delenv("HISTFILE", raising=False)
     monkeypatch.setenv("PS1", "$ ")
@@ -78,25 +78,25 @@ def terminal(
 
 @pytest.fixture
 def long(state: State) -> State:
-    """A session of many screens."""
+    """A session that is longer than the screen."""
     state.write(HEADER, *(step(f"message {number}") for number in range(500)))
     return state
 
 
-def test_what_fits_on_the_screen_is_left_there(terminal: Terminal, state: State) -> None:
+def test_short_output_is_printed_without_a_pager(terminal: Terminal, state: State) -> None:
     terminal.run("fix-it")
-    shown = terminal.gave(0)
+    shown = terminal.exited(0)
     assert "first" in shown and "third" in shown
     assert "\x1b[" in terminal.screen("-e")
 
 
-def test_what_does_not_fit_goes_through_the_pager(terminal: Terminal, long: State) -> None:
+def test_long_output_goes_through_the_pager(terminal: Terminal, long: State) -> None:
     terminal.run("fix-it")
     shown = terminal.until(lambda text: "message 3" in text)
-    assert "gave" not in shown
+    assert "exited" not in shown
     terminal.type("G")
     terminal.until(lambda text: "message 499" in text)
-    # Ctrl-C is the pager's.
+    # The pager handles Ctrl-C.
     terminal.type("C-c")
     time.sleep(0.3)
     terminal.type("g")
@@ -104,40 +104,42 @@ def test_what_does_not_fit_goes_through_the_pager(terminal: Terminal, long: Stat
     terminal.resize(60, 20)
     terminal.until(lambda text: "message 0" in text)
     terminal.type("q")
-    terminal.gave(0)
+    terminal.exited(0)
 
 
-def test_a_pager_that_is_left_early_is_no_error(terminal: Terminal, state: State) -> None:
+def test_leaving_the_pager_early_is_no_error(terminal: Terminal, state: State) -> None:
     state.write(HEADER, *(step("x" * 1000) for _ in range(20_000)))
     terminal.run("fix-it")
     terminal.until(lambda text: "xxx" in text)
     terminal.type("q")
-    assert "mngr-codex" not in terminal.gave(0).partition("gave")[0].splitlines()[-1]
+    assert "mngr-codex" not in terminal.exited(0).partition("exited")[0].splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("options", "variables"),
     [(["--no-pager"], {}), ([], {"PAGER": ""}), ([], {"PAGER": "cat"}), ([], {"PAGER": "no-such-pager"})],
 )
-def test_without_a_pager(terminal: Terminal, long: State, options: list[str], variables: dict[str, str]) -> None:
+def test_the_pager_can_be_switched_off(
+    terminal: Terminal, long: State, options: list[str], variables: dict[str, str]
+) -> None:
     terminal.run("fix-it", *options, **variables)
-    assert "message 499" in terminal.gave(0)
+    assert "message 499" in terminal.exited(0)
 
 
-def test_a_pager_of_the_users_own(terminal: Terminal, long: State) -> None:
+def test_the_users_pager_is_used(terminal: Terminal, long: State) -> None:
     terminal.run("fix-it", PAGER="grep -n 'message 42$'")
-    shown = terminal.gave(0)
+    shown = terminal.exited(0)
     assert "message 42" in shown and "message 43" not in shown
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_without_colours(terminal: Terminal, state: State, variables: dict[str, str]) -> None:
+def test_colours_can_be_switched_off(terminal: Terminal, state: State, variables: dict[str, str]) -> None:
     terminal.run("fix-it", "--no-pager", **variables)
-    terminal.gave(0)
+    terminal.exited(0)
     assert "\x1b[" not in terminal.screen("-e")
 
 
-def test_following_until_ctrl_c(terminal: Terminal, state: State) -> None:
+def test_records_are_followed_until_ctrl_c(terminal: Terminal, state: State) -> None:
     terminal.run("fix-it", "--follow")
     terminal.until(lambda text: "third" in text)
     state.append(step("and now"))
@@ -145,11 +147,11 @@ def test_following_until_ctrl_c(terminal: Terminal, state: State) -> None:
     terminal.resize(40, 15)
     wide = "\u6f22\u5b57" * 30
     state.append(step(wide))
-    # The terminal itself breaks what is too wide, between two characters.
+    # The terminal wraps long lines between two characters.
     shown = terminal.until(lambda text: wide in text.replace("\n", "").replace(" ", ""))
     assert max(map(len, shown.splitlines())) <= 40
     terminal.type("C-c")
     terminal.until(lambda text: "^C" in text)
-    # The shell forgets what else was on that line.
-    terminal.type("echo it gave $?", "Enter")
-    terminal.until(lambda text: "it gave 130" in text)
+    # The shell discards other text on that line.
+    terminal.type("echo it exited $?", "Enter")
+    terminal.until(lambda text: "it exited 130" in text)
