@@ -97,7 +97,7 @@ class Bench:
         )
 
     def run(self, inputs: Sequence[Input], wheel: Path | None) -> None:
-        """Runs all measurements with `inputs`: some of `INPUTS`, including the one of 100 MB."""
+        """Runs all measurements with `inputs`: some of `INPUTS`, including 100 MB."""
         if self._published_python is None:
             self._skip(f"the published converter, because {PUBLISHED_PYTHON_VARIABLE} is not set")
         self._measure_startup()

@@ -1,6 +1,6 @@
 """Pools of escaped text for the synthetic rollouts of `generate.py`.
 
-Text is built once, in blocks that resemble what an agent reads and writes (source code, compiler and test output,
+Text is built once, in blocks that resemble the text an agent reads and writes (source code, compiler and test output,
 listings, diffs, logs, prose). It is escaped as in Codex and stored in one long byte string with known cut points. So a
 text of a given size takes one search and one slice, and no encoding.
 """
