@@ -143,7 +143,7 @@ def test_another_rollout_after_the_first_copies_nothing() -> None:
     assert conversion.steps[-1]["metrics"]["prompt_tokens"] == 7
 
 
-def test_a_rollout_after_a_childs_has_its_own_start() -> None:
+def test_a_rollout_after_one_of_a_child_has_its_own_start() -> None:
     rollout = Rollout(child_by_ordinal().lines + turn().assistant("root").usage(5).lines)
     assert copied(convert(rollout)) == [True] * 4 + [False] * 5
 

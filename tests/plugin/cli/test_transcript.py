@@ -285,7 +285,7 @@ def test_two_agents_of_one_name(machine: Machine) -> None:
     assert json.loads(machine.same(OTHER_ID, "--format", "json")) == records("tools.jsonl")
 
 
-def test_an_agent_that_is_called_as_anothers_id(machine: Machine) -> None:
+def test_an_agent_that_is_called_like_another_id(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"), name=OTHER_ID)
     machine.agent(recorded("tools.jsonl"), name="other", agent_id=OTHER_ID)
     assert json.loads(machine.same(OTHER_ID, "--format", "json")) == records("tools.jsonl")

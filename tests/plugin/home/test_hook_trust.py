@@ -135,7 +135,7 @@ def repository(tmp_path: Path, home: Path) -> Path:
     return repository
 
 
-def test_codex_lists_a_repositorys_hooks_before_anybody_agreed_and_leaves_nothing(
+def test_codex_lists_the_hooks_of_a_repository_before_anybody_agreed_and_leaves_nothing(
     host: object, codex: str, repository: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"
@@ -153,7 +153,7 @@ def test_codex_lists_a_repositorys_hooks_before_anybody_agreed_and_leaves_nothin
     assert list(scratch.iterdir()) == []
 
 
-def test_a_worktrees_hooks_have_the_hashes_of_the_repositorys(
+def test_a_worktrees_hooks_have_the_hashes_of_the_main_checkout(
     host: object, codex: str, repository: Path, tmp_path: Path
 ) -> None:
     worktree = tmp_path / "worktree"

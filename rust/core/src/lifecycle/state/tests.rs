@@ -255,7 +255,7 @@ fn a_subagent_is_in_flight_from_its_start_to_its_stop() {
 }
 
 #[test]
-fn a_childs_prompt_after_the_roots_stop_keeps_the_agent_at_work() {
+fn a_child_prompt_after_the_roots_stop_keeps_the_agent_at_work() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]);
     assert!(state.hooks(&subagent(5), &[(6, Sign::Prompted)]).is_active());
