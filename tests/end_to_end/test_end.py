@@ -78,7 +78,7 @@ def test_a_session_that_is_not_there(machine: Machine) -> None:
         "create", "t", "codex", "--yes", "--no-connect", "--adopt", "00000000-0000-7000-8000-000000000000", status=None
     )
     assert refused.status != 0
-    assert "No agent has a session" in refused.stderr
+    assert "not found in any agent" in refused.stderr
     assert machine.agent_dirs() == []
 
 

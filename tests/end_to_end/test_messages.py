@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from mngr_codex.plugin.messages.send import Screen
+from mngr_codex.plugin.messages.screen import Screen
 from tests.support.machine import Agent, Json, Machine, until
 from tests.support.rule_based_model import Model, asked, runs, says
 
@@ -83,9 +83,9 @@ def test_commands_of_codex(machine: Machine, model: Model) -> None:
     until(lambda: "CHECKPOINT" in received(model)[-1], what="the compaction")
     waits(agent)
     opened = agent.message("/model", status=7)
-    assert "opened a choice" in opened.stderr
+    assert "opened a menu" in opened.stderr
     refused = agent.message("Are you there?", status=1)
-    assert "which takes all input" in refused.stderr
+    assert "so it can't take messages" in refused.stderr
     agent.press("Escape")
     until(lambda: "Select" not in agent.pane(), what="the end of the dialog")
     agent.message("Are you there?")
@@ -101,13 +101,13 @@ def test_what_a_command_opens_is_told_and_gets_no_key(machine: Machine, model: M
     for command in ("/theme", "/experimental"):
         # Not every version knows all of them.
         opened = machine.mngr("message", "t", "-m", command, status=None)
-        if "opened a choice" not in opened.stderr:
+        if "opened a menu" not in opened.stderr:
             assert_received(model, command)
             continue
         assert opened.status == 7
-        assert "which takes all input" in agent.message("Are you there?", status=1).stderr
+        assert "so it can't take messages" in agent.message("Are you there?", status=1).stderr
         agent.press("Escape")
-        until(lambda: Screen.of("codex", agent.pane()).dialog is None, what="the end of the dialog")
+        until(lambda: Screen.parse("codex", agent.pane()).dialog is None, what="the end of the dialog")
     assert "theme" not in tomllib.loads((agent.state / "plugin/codex/home/config.toml").read_text()).get("tui", {})
     agent.message("Are you there?")
     assert_received(model, "Are you there?")
@@ -121,8 +121,10 @@ def test_a_side_conversation_leaves_the_session(machine: Machine, model: Model) 
     opened = machine.mngr("message", "t", "-m", "/btw", status=None)
     if opened.status == 0:
         pytest.skip("this version has no side conversations")
-    assert "opened a side conversation." in opened.stderr
-    assert "a side conversation, of which no rollout tells. Close it with" in agent.message("Lost?", status=1).stderr
+    assert "opened a side conversation" in opened.stderr
+    refused = agent.message("Lost?", status=1)
+    assert "a side conversation, which is not in the transcript" in refused.stderr
+    assert "hint: close it with" in refused.stderr
     agent.press("-l", "What is this?")
     until(lambda: "What is this?" in agent.pane(), what="the question")
     agent.press("Enter")
@@ -182,7 +184,7 @@ def test_nothing_is_typed_into_the_review_of_hooks(machine: Machine) -> None:
     until(lambda: "Hooks need review" in agent.pane(), what="the review")
     before = agent.pane()
     refused = agent.message("Are you there?", status=1)
-    assert "review of hooks" in refused.stderr
+    assert "its hook review" in refused.stderr
     assert agent.pane() == before
 
 
@@ -198,7 +200,7 @@ def test_a_message_that_codex_does_not_take_is_an_error(machine: Machine, model:
     machine.mngr("start", "t")
     machine.write_settings(message_confirmation_seconds=4)
     refused = agent.message("Are you there?", status=1)
-    assert "no rollout of codex's has it" in refused.stderr
+    assert "Codex did not record it within" in refused.stderr
     assert received(model) == []
 
 
@@ -209,5 +211,5 @@ def test_a_message_that_waits_for_a_long_call(machine: Machine, model: Model) ->
     agent.message("Do it slowly.")
     machine.write_settings(message_confirmation_seconds=3)
     queued = agent.message("Turn left instead.")
-    assert "Codex holds the message" in queued.stderr
+    assert "Codex has queued the message" in queued.stderr
     until(lambda: received(model)[-1] == "Turn left instead.", what="the message", seconds=20)

@@ -15,11 +15,11 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"command": "nowhere/codex"}, "is not on the host"),
+        ({"command": "nowhere/codex"}, "cannot find nowhere/codex on the host"),
         ({"sandbox_mode": "none"}, "'read-only', 'workspace-write' or 'danger-full-access'"),
         ({"sandbox": "none"}, "Unknown fields"),
-        ({"config_overrides": {"check_for_update_on_startup": True}}, "may not set check_for_update_on_startup"),
-        ({"version": "0.1.2"}, "asks for version 0.1.2"),
+        ({"config_overrides": {"check_for_update_on_startup": True}}, "cannot set check_for_update_on_startup"),
+        ({"version": "0.1.2"}, "requires version 0.1.2"),
     ],
 )
 def test_an_agent_that_cannot_be_created_leaves_nothing(
@@ -64,7 +64,7 @@ def test_a_codex_that_ends_at_once(machine: Machine) -> None:
     """mngr tells what it said, and takes the agent away again."""
     refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", "--", "--no-such-option", status=None)
     assert refused.status != 0
-    assert "codex ended at once" in refused.stderr
+    assert "Codex exited immediately" in refused.stderr
     assert "--no-such-option" in refused.stderr
     assert machine.agent_dirs() == []
 
@@ -109,9 +109,9 @@ def test_a_first_message_without_a_login(make_machine: MakeMachine) -> None:
     message = ("--message", "Are you there?")
     refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", *message, status=None)
     assert refused.status != 0
-    assert "shows its login" in refused.stderr and "codex login" in refused.stderr
+    assert "its login screen" in refused.stderr and "codex login" in refused.stderr
     assert "Sign in with" in machine.agent("t").pane()
-    assert "codex shows its login" in machine.mngr("codex", "doctor", "t", status=1).stdout
+    assert "Codex is showing its login screen" in machine.mngr("codex", "doctor", "t", status=1).stdout
 
 
 def test_an_agent_type_of_the_users_own(machine: Machine) -> None:
@@ -150,7 +150,7 @@ def test_the_doctor(machine: Machine) -> None:
     damaged.parent.mkdir()
     damaged.write_text("{")
     told = machine.mngr("codex", "doctor", status=1).stdout
-    assert f"{damaged} cannot be read" in told
+    assert f"cannot read {damaged}" in told
 
 
 def test_the_doctor_names_what_helps(machine: Machine) -> None:

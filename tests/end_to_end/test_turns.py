@@ -115,7 +115,7 @@ def test_an_approval(make_machine: MakeMachine, model: Model) -> None:
     assert (listed["state"], listed["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "PERMISSIONS")
     before = agent.pane()
     refused = agent.message("y", status=1)
-    assert "a question for approval" in refused.stderr
+    assert "an approval request" in refused.stderr
     assert agent.pane() == before
     agent.press("y")
     assert last_said(agent) == "Approved."

@@ -1,4 +1,4 @@
-"""mngr's real local host in a home of its own, and the real codex."""
+"""mngr's real local host in a temporary home, and the real Codex."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home of the user's, which all programs take for theirs."""
+    """An empty home that all programs use as the user's."""
     home = tmp_path / "home"
     tmux = tmp_path / "tmux"
     home.mkdir()
@@ -19,7 +19,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("TMUX_TMPDIR", str(tmux))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
-    # Nothing here may reach beyond this machine.
+    # No test may use the network.
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
@@ -31,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """mngr's own host of this machine."""
+    """mngr's local host."""
     pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
     from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
     from imbue.mngr.api.providers import get_local_host
@@ -47,7 +47,7 @@ def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
 @pytest.fixture(scope="session")
 def codex() -> str:
-    """The path of the real codex that the Makefile has installed."""
+    """The path of the real Codex that the Makefile installs."""
     path = os.environ.get("MNGR_CODEX_CODEX") or shutil.which("codex", path=str(Path(sys.executable).parent))
     if not path:
         pytest.skip("MNGR_CODEX_CODEX does not name a codex (`make test` sets it)")

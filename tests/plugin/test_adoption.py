@@ -1,6 +1,7 @@
-"""Sessions are found where agents, destroyed agents and the user have them."""
+"""Finding sessions of agents, of destroyed agents and of the user."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ BASE = "01a216be-0000-7de1-b797-a17b3106c1df"
 
 @pytest.fixture
 def context(home: Path) -> Any:
-    """mngr's context, as far as sessions are looked up by it."""
+    """The part of mngr's context that finding sessions uses."""
     return SimpleNamespace(config=SimpleNamespace(default_host_dir=home / ".mngr"))
 
 
@@ -51,7 +52,7 @@ def test_a_session_is_found_by_the_path_of_its_rollout(home: Path, context: Any)
     )
 
 
-def test_what_codex_could_not_go_on_with_is_refused(home: Path, context: Any) -> None:
+def test_a_rollout_that_codex_cannot_resume_is_rejected(home: Path, context: Any) -> None:
     rollout = write(home / ".codex/sessions", SESSION)
     for content in ("", "nonsense\n", '{"type": "event_msg"}\n'):
         rollout.write_text(content)
@@ -61,12 +62,12 @@ def test_what_codex_could_not_go_on_with_is_refused(home: Path, context: Any) ->
 
 
 @pytest.mark.parametrize("named", ["x" * 5000, "~nobody-of-this-name/x", "a\0b"])
-def test_a_name_that_nothing_can_have_is_no_session(context: Any, named: str) -> None:
-    with pytest.raises(UserInputError, match="is no session"):
+def test_an_impossible_file_name_is_not_a_session(context: Any, named: str) -> None:
+    with pytest.raises(UserInputError, match="is not a session id"):
         adoption.find(named, context)
 
 
-def test_a_forked_session_brings_what_it_was_forked_from(home: Path, context: Any) -> None:
+def test_a_forked_session_includes_its_base(home: Path, context: Any) -> None:
     sessions = home / ".codex/sessions"
     base = write(sessions, BASE)
     fork = write(sessions, SESSION, history_base={"thread_id": BASE})
@@ -74,7 +75,7 @@ def test_a_forked_session_brings_what_it_was_forked_from(home: Path, context: An
 
 
 def test_a_session_of_two_rollouts(home: Path, context: Any) -> None:
-    """Codex opens another file when the user goes back in the conversation."""
+    """Codex creates another file if the user goes back in the conversation."""
     first = write(home / ".codex/sessions", SESSION)
     second = first.with_name(first.name.replace(".jsonl", "_01a2.jsonl"))
     second.write_text(first.read_text())
@@ -82,18 +83,66 @@ def test_a_session_of_two_rollouts(home: Path, context: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
-    [(BASE, "No agent has a session"), ("the one from yesterday", "is no session"), ("", "is no session")],
+    ("name", "error"),
+    [(BASE, "not found in any agent"), ("the one from yesterday", "is not a session id"), ("", "is not a session id")],
 )
-def test_a_session_that_is_not_there(home: Path, context: Any, named: str, said: str) -> None:
+def test_an_unknown_session(home: Path, context: Any, name: str, error: str) -> None:
     write(home / ".codex/sessions", SESSION)
-    with pytest.raises(UserInputError, match=said):
-        adoption.find(named, context)
+    with pytest.raises(UserInputError, match=error):
+        adoption.find(name, context)
 
 
-def test_a_session_that_is_in_two_places(home: Path, context: Any) -> None:
+def test_an_ambiguous_session(home: Path, context: Any) -> None:
     write(home / ".codex/sessions", SESSION)
     other = write(home / f".mngr/agents/agent-1/{paths.SESSIONS}", SESSION)
-    with pytest.raises(UserInputError, match="more than one") as refused:
+    with pytest.raises(UserInputError, match="more than one") as error:
         adoption.find(SESSION, context)
-    assert str(other) in str(refused.value)
+    assert str(other) in str(error.value)
+
+
+def test_the_second_rollout_of_a_session_may_continue_the_first(home: Path, context: Any) -> None:
+    first = write(home / ".codex/sessions", SESSION)
+    second = first.with_name(first.name.replace(".jsonl", "_01a2.jsonl"))
+    payload = {"id": SESSION, "history_base": {"thread_id": SESSION}}
+    second.write_text(json.dumps({"type": "session_meta", "payload": payload}) + "\n")
+    for name in (SESSION, str(second)):
+        assert adoption.find(name, context).files == (first, second)
+
+
+def test_the_history_of_a_session_must_not_be_circular(home: Path, context: Any) -> None:
+    """Checked before anything of the agent is created, however long the circle is."""
+    sessions = home / ".codex/sessions"
+    itself = write(sessions, SESSION, history_base={"thread_id": SESSION})
+    for name in (SESSION, str(itself)):
+        with pytest.raises(UserInputError, match="its history refers to itself"):
+            adoption.find(name, context)
+    write(sessions, SESSION, history_base={"thread_id": BASE})
+    write(sessions, BASE, history_base={"thread_id": SESSION})
+    with pytest.raises(UserInputError, match="its history refers to itself"):
+        adoption.find(SESSION, context)
+
+
+def test_the_history_of_a_fork_of_a_fork_is_complete(home: Path, context: Any) -> None:
+    sessions = home / ".codex/sessions"
+    ids = [BASE, BASE.replace("0000", "0001"), SESSION]
+    rollouts = [write(sessions, ids[0])]
+    rollouts += [write(sessions, fork, history_base={"thread_id": base}) for base, fork in pairwise(ids)]
+    assert adoption.find(SESSION, context).files == tuple(rollouts)
+
+
+@pytest.mark.parametrize("base", ["*", "", "../*", "[0-9]*", f"{BASE}*", 7, None, ["*"]])
+def test_an_invalid_base_is_rejected(home: Path, context: Any, base: object) -> None:
+    """It must not match the files of other sessions."""
+    sessions = home / ".codex/sessions"
+    write(sessions, BASE)
+    write(sessions, SESSION, history_base={"thread_id": base})
+    with pytest.raises(UserInputError, match="is not a session id"):
+        adoption.find(SESSION, context)
+
+
+@pytest.mark.parametrize("first_line", ["[" * 100_000, '{"type": "session_meta", "payload": ' + "[" * 100_000])
+def test_a_deeply_nested_first_line_is_rejected(home: Path, context: Any, first_line: str) -> None:
+    rollout = write(home / ".codex/sessions", SESSION)
+    rollout.write_text(f"{first_line}\n")
+    with pytest.raises(UserInputError, match="does not begin with session_meta"):
+        adoption.find(SESSION, context)

@@ -1,4 +1,4 @@
-"""Commands that the settings may name codex by."""
+"""The ``command`` setting."""
 
 import pytest
 

@@ -21,22 +21,22 @@ from mngr_codex.plugin.config import CodexAgentConfig
         ("message_confirmation_seconds", float("inf"), "less than or equal to 86400"),
     ],
 )
-def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, value: Any, allowed: str) -> None:
-    # As mngr makes it of its settings: nothing is validated.
+def test_an_invalid_value_is_rejected_with_the_allowed_ones(name: str, value: Any, allowed: str) -> None:
+    # mngr creates settings without validating them.
     settings: dict[str, Any] = {name: value}
     config = CodexAgentConfig.model_construct(**settings)
-    with pytest.raises(ConfigParseError) as refused:
+    with pytest.raises(ConfigParseError) as error:
         config.validated()
-    assert name in str(refused.value)
-    assert allowed in str(refused.value)
+    assert name in str(error.value)
+    assert allowed in str(error.value)
 
 
-def test_wrong_values_are_kept_until_they_are_asked_for() -> None:
-    """mngr reads all settings for each of its commands."""
+def test_invalid_values_are_kept_until_an_agent_is_created() -> None:
+    """mngr reads all settings for every command."""
     config = CodexAgentConfig.model_validate({"sandbox_mode": "none", "model": "m", "trust_repo_hooks": "perhaps"})
     kept: dict[str, Any] = {name: getattr(config, name) for name in ("sandbox_mode", "model", "trust_repo_hooks")}
     assert kept == {"sandbox_mode": "none", "model": "m", "trust_repo_hooks": "perhaps"}
-    with pytest.raises(ConfigParseError, match=r"sandbox_mode = 'none'.*trust_repo_hooks.*\[agent_types\.rev\]"):
+    with pytest.raises(ConfigParseError, match=r"(?s)sandbox_mode = 'none'.*trust_repo_hooks.*\[agent_types\.rev\]"):
         config.validated("rev")
 
 

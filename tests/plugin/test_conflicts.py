@@ -1,4 +1,4 @@
-"""Several plugins that claim the agent type codex, in mngr's own plugin manager."""
+"""Several plugins that provide the agent type codex, in mngr's own plugin manager."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mngr_codex.plugin.conflicts import claims, warning
+from mngr_codex.plugin.conflicts import providers, warning
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def manager(home: object) -> Any:
     return manager
 
 
-def plugin(module: str, agent_type: str | None, **how: Any) -> ModuleType:
+def plugin(module: str, agent_type: str | None, **options: Any) -> ModuleType:
     from imbue.mngr import hookimpl
 
     made = ModuleType(module)
@@ -28,50 +28,50 @@ def plugin(module: str, agent_type: str | None, **how: Any) -> ModuleType:
     def register_agent_type() -> Any:
         return agent_type and (agent_type, object, object)
 
-    made.register_agent_type = hookimpl(**how)(register_agent_type)  # type: ignore[attr-defined]
+    made.register_agent_type = hookimpl(**options)(register_agent_type)  # type: ignore[attr-defined]
     return made
 
 
 def winner(manager: Any) -> str:
-    """The plugin whose class mngr takes, as mngr itself goes about it."""
+    """Returns the plugin whose class mngr uses, determined like in mngr itself."""
     from imbue.mngr.agents.agent_registry import _agent_type_registrations_by_plugin
 
-    taken: dict[str, str] = {}
+    used: dict[str, str] = {}
     for registration, name in reversed(_agent_type_registrations_by_plugin(manager)):
         if registration is not None:
-            taken[registration[0]] = name
-    return taken["codex"]
+            used[registration[0]] = name
+    return used["codex"]
 
 
 OURS, THEIRS = "mngr_codex.plugin", "imbue.mngr_codex.plugin"
 
 
-def test_one_plugin_is_nothing_to_tell(manager: Any) -> None:
+def test_a_single_plugin_is_no_conflict(manager: Any) -> None:
     manager.register(plugin(OURS, "codex"), name="mngr_codex")
     manager.register(plugin("other.plugin", "other"), name="other")
     manager.register(plugin("silent.plugin", None), name="silent")
     assert warning(manager) is None
-    assert [(claim.plugin, claim.is_ours) for claim in claims(manager)] == [("mngr_codex", True)]
+    assert [(each.plugin, each.is_ours) for each in providers(manager)] == [("mngr_codex", True)]
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
 @pytest.mark.parametrize("ours_last_called", [True, False])
-def test_the_one_that_mngr_takes_is_named_and_how_to_choose(
+def test_the_warning_names_the_plugin_that_mngr_uses_and_how_to_choose(
     manager: Any, ours_first: bool, ours_last_called: bool
 ) -> None:
     both = [(plugin(OURS, "codex", trylast=ours_last_called), "mngr_codex"), (plugin(THEIRS, "codex"), "codex")]
     for each, name in both if ours_first else reversed(both):
         manager.register(each, name=name)
     has_ours = ours_first or ours_last_called
-    assert winner(manager) == claims(manager)[0].plugin == ("mngr_codex" if has_ours else "codex")
-    told = warning(manager)
-    assert told is not None
-    assert f"made by {OURS if has_ours else THEIRS} (plugin" in told
-    assert "mngr plugin disable codex" in told and "mngr plugin disable mngr_codex" in told
-    assert ("makes no agents" in told) is not has_ours
+    assert winner(manager) == providers(manager)[0].plugin == ("mngr_codex" if has_ours else "codex")
+    text = warning(manager)
+    assert text is not None
+    assert f"mngr uses {OURS if has_ours else THEIRS} (plugin" in text
+    assert "mngr plugin disable codex" in text and "mngr plugin disable mngr_codex" in text
+    assert ("mngr-codex is not used" in text) is not has_ours
 
 
-def test_a_plugin_that_is_disabled_claims_nothing(manager: Any) -> None:
+def test_a_disabled_plugin_is_no_conflict(manager: Any) -> None:
     manager.set_blocked("codex")
     manager.register(plugin(OURS, "codex"), name="mngr_codex")
     manager.register(plugin(THEIRS, "codex"), name="codex")

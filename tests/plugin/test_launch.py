@@ -1,4 +1,4 @@
-"""The script that starts codex, run by sh with stand-ins for codex and the program."""
+"""The script that starts Codex, run with stand-ins for Codex and the native program."""
 
 import os
 import subprocess
@@ -13,22 +13,22 @@ SESSION = "01a216be-b0ac-7de1-b797-a17b3106c1df"
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A state dir, in a folder whose name a shell would split."""
+    """A state directory whose name needs quoting."""
     made = tmp_path / "an agent's dir"
     (made / "commands").mkdir(parents=True)
     return made
 
 
 def start(state: Path, *arguments: str, has_program: bool = True) -> dict[str, list[str]]:
-    """Runs the launcher; gives what the stand-ins were called with, and what was said."""
+    """Runs the launcher; returns the arguments of the stand-ins and the output on standard error."""
     log = state / "log"
-    note = f'printf "%s\\n" "$(basename "$0") $*" >>"{log}"\n'
+    log_call = f'printf "%s\\n" "$(basename "$0") $*" >>"{log}"\n'
     codex = state / "codex-of-the-user"
-    codex.write_text(f'#!/bin/sh\n{note}echo "home=$CODEX_HOME pid=$$" >>"{log}"\nsleep 0.3\n')
+    codex.write_text(f'#!/bin/sh\n{log_call}echo "home=$CODEX_HOME pid=$$" >>"{log}"\nsleep 0.3\n')
     codex.chmod(0o755)
     program = state / paths.PROGRAM
     if has_program:
-        program.write_text(f"#!/bin/sh\n{note}")
+        program.write_text(f"#!/bin/sh\n{log_call}")
         program.chmod(0o755)
     launcher = state / paths.LAUNCHER
     launcher.write_text(
@@ -44,7 +44,7 @@ def start(state: Path, *arguments: str, has_program: bool = True) -> dict[str, l
         "codex": [line.partition(" ")[2] for line in lines if line.startswith("codex-of-the-user")],
         "program": [line.partition(" ")[2] for line in lines if line.startswith("mngr-codex ")],
         "seen": [line for line in lines if line.startswith("home=")],
-        "said": ran.stderr.splitlines(),
+        "stderr": ran.stderr.splitlines(),
     }
 
 
@@ -61,7 +61,7 @@ def test_a_first_start(state: Path) -> None:
     (seen,) = ran["seen"]
     home, _, pid = seen.removeprefix("home=").rpartition(" pid=")
     assert home == str(state / paths.CODEX_HOME)
-    # The marker first, and the watcher bound to what is codex by then.
+    # The marker is reset first, and the watcher gets the process id that Codex has.
     assert sorted(ran["program"]) == ["marker reset", f"watch --with-pid {pid}"]
     assert ran["program"][0] == "marker reset"
 
@@ -73,15 +73,17 @@ def test_a_session_is_resumed(state: Path, suffix: str) -> None:
     assert call == f"resume {SESSION} -C {state} --search"
 
 
-def test_a_session_whose_rollout_is_gone(state: Path) -> None:
+def test_a_session_without_a_rollout_is_not_resumed(state: Path) -> None:
     (state / paths.ROOT_SESSION).write_text(SESSION)
     ran = start(state)
     assert ran["codex"] == [""]
-    assert ran["said"] == [f"mngr-codex: the rollout of session {SESSION} is gone, so codex starts a new session"]
+    assert ran["stderr"] == [
+        f"mngr-codex: cannot resume session {SESSION}: its rollout is missing, so Codex starts a new session"
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "\n", "$(touch made)\n", "../../etc\n", "--last\n* *\n"])
-def test_a_session_file_that_holds_none(state: Path, content: str) -> None:
+def test_an_invalid_session_file_is_ignored(state: Path, content: str) -> None:
     begin_session(state)
     (state / paths.ROOT_SESSION).write_text(content)
     ran = start(state)
@@ -95,7 +97,7 @@ def test_without_the_program(state: Path) -> None:
     assert len(ran["codex"]) == 1
 
 
-def test_mngr_knows_the_process_by_the_command(state: Path) -> None:
+def test_the_command_is_named_codex(state: Path) -> None:
     command = launch.launch_command(state, ("--model", "x"))
     assert (
         command

@@ -28,7 +28,7 @@ def imported_modules(file: Path, modules: frozenset[str]) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             source = resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:
-                # The import of a submodule is none of its package.
+                # Importing a submodule counts as a dependency on the submodule, not on its package.
                 imported = f"{source}.{alias.name}" if f"{source}.{alias.name}" in modules else source
                 if imported in modules:
                     yield imported

@@ -1,4 +1,4 @@
-"""What mngr's listing tells of an agent, from its state dir."""
+"""The fields of mngr's listing, read from an agent's state directory."""
 
 import time
 from pathlib import Path
@@ -7,29 +7,14 @@ from typing import Any
 
 import pytest
 
-from mngr_codex.plugin import listing, markers, paths
+from mngr_codex.plugin import listing, paths
+from mngr_codex.plugin.markers import waiting_reason
 
 
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     (tmp_path / paths.CODEX_HOME).mkdir(parents=True)
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("present", "reason"),
-    [
-        ((), "END_OF_TURN"),
-        ((paths.ACTIVE,), None),
-        ((paths.ACTIVE, paths.PERMISSIONS_WAITING), "PERMISSIONS"),
-        # One that outlived its turn.
-        ((paths.PERMISSIONS_WAITING,), "END_OF_TURN"),
-    ],
-)
-def test_the_waiting_reason(host: Any, state_dir: Path, present: tuple[str, ...], reason: str | None) -> None:
-    for marker in present:
-        (state_dir / marker).touch()
-    assert markers.waiting_reason(host, state_dir) == reason
 
 
 def test_the_session(state_dir: Path) -> None:
@@ -40,7 +25,7 @@ def test_the_session(state_dir: Path) -> None:
     assert listing.session_id(state_dir) is None
 
 
-def test_since_when_a_turn_goes_on(state_dir: Path) -> None:
+def test_the_start_of_the_running_turn(state_dir: Path) -> None:
     assert listing.turn_since(state_dir) is None
     turn = '{"session_id":"x","turn_id":"01a216d6-302b-7002-a88d-e87b2a772a21"}'
     (state_dir / paths.ROOT_ACTIVE).write_text(turn)
@@ -48,7 +33,7 @@ def test_since_when_a_turn_goes_on(state_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"turn_id":7}', '{"turn_id":"no"}', '{"turn_id":"ffffffffffff"}'])
-def test_a_turn_that_does_not_say_when(state_dir: Path, content: str) -> None:
+def test_a_turn_without_a_start_time(state_dir: Path, content: str) -> None:
     (state_dir / paths.ROOT_ACTIVE).write_text(content)
     assert listing.turn_since(state_dir) is None
 
@@ -72,8 +57,8 @@ def test_agents_of_other_types_have_no_fields(host: Any) -> None:
     assert {generate(agent, host) for generate in listing.field_generators().values()} == {None}
 
 
-def test_a_listing_takes_less_than_a_millisecond_an_agent(host: Any, state_dir: Path) -> None:
-    """No process is started, and no connection made."""
+def test_listing_an_agent_takes_less_than_a_millisecond(host: Any, state_dir: Path) -> None:
+    """No process is started and no connection is opened."""
     (state_dir / paths.ACTIVE).touch()
     (state_dir / paths.ROOT_SESSION).write_text("01a216be-b0ac-7de1-b797-a17b3106c1df")
     (state_dir / paths.ROOT_ACTIVE).write_text('{"turn_id":"01a216d6-302b-7002-a88d-e87b2a772a21"}')
@@ -81,7 +66,7 @@ def test_a_listing_takes_less_than_a_millisecond_an_agent(host: Any, state_dir: 
     took = []
     for _ in range(50):
         begun = time.perf_counter()
-        markers.waiting_reason(host, state_dir)
+        waiting_reason(host, state_dir)
         listing.session_id(state_dir)
         listing.model(state_dir)
         listing.turn_since(state_dir)

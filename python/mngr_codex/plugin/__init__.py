@@ -1,6 +1,6 @@
 """The mngr plugin: hook implementations and nothing else.
 
-mngr loads this with every command, so what a hook needs is imported when it runs.
+mngr loads this module for every command, so each hook imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
 
 
-# Last, because mngr takes the last of several types of one name, and of several fields.
+# Called last, because mngr uses the last registration if several plugins provide the same type or field.
 @hookimpl(trylast=True)
 def register_agent_type() -> tuple[str, type[AgentInterface[Any]], type[AgentTypeConfig]]:
-    """Make ``codex`` an agent type."""
+    """Registers the agent type ``codex``."""
     from mngr_codex.plugin.agent import CodexAgent
     from mngr_codex.plugin.config import CodexAgentConfig
 
@@ -33,7 +33,7 @@ def register_agent_type() -> tuple[str, type[AgentInterface[Any]], type[AgentTyp
 
 @hookimpl(trylast=True)
 def agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]:
-    """Add ``plugin.codex`` to what mngr lists of an agent."""
+    """Adds the fields under ``plugin.codex`` to mngr's agent listings."""
     from mngr_codex.plugin.listing import field_generators
 
     return (AGENT_TYPE, field_generators())
@@ -41,17 +41,17 @@ def agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]
 
 @hookimpl(trylast=True)
 def offline_agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any], Any]]]:
-    """Keep what is known of agents whose host cannot be reached."""
+    """Adds the last known fields of agents whose host cannot be reached."""
     from mngr_codex.plugin.listing import offline_field_generators
 
     return (AGENT_TYPE, offline_field_generators())
 
 
-# First, because mngr takes the last of several commands of one name: a plugin that brings a `transcript` of its own
-# for all agents is to have it.
+# Called first, because mngr uses the last of several commands with the same name. A plugin that provides its own
+# `transcript` command for all agents takes precedence.
 @hookimpl(tryfirst=True)
 def register_cli_commands() -> list[click.Command]:
-    """Add ``mngr codex``, and answer ``mngr transcript`` for codex agents of this machine."""
+    """Adds ``mngr codex``, and replaces ``mngr transcript`` for local codex agents."""
     from mngr_codex.plugin.cli import transcript
     from mngr_codex.plugin.cli.codex import codex
 
@@ -61,7 +61,7 @@ def register_cli_commands() -> list[click.Command]:
 
 @hookimpl
 def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBeforeCreateArgs | None:
-    """Tell of other plugins, and refuse what cannot be made: no codex, no session to adopt."""
+    """Warns about conflicting plugins, and checks that Codex and the sessions to adopt exist."""
     from mngr_codex.plugin import conflicts
 
     if str(args.agent_options.agent_type) == AGENT_TYPE:
@@ -83,7 +83,7 @@ def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBefor
 
 @hookimpl
 def on_before_host_destroy(host: HostInterface, mngr_ctx: MngrContext) -> None:
-    """Keep transcripts and sessions of agents that are destroyed with their host."""
+    """Preserves the transcripts and sessions of agents that are destroyed with their host."""
     from mngr_codex.plugin import preservation
 
     preservation.preserve_on_host(host, mngr_ctx)

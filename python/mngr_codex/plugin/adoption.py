@@ -1,12 +1,14 @@
-"""A new agent goes on with a session that is there: another agent's, a preserved one's, or one of the user's own."""
+"""Lets a new agent resume an existing session: another agent's, a destroyed agent's, or one of the user's own."""
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.api.preservation import (
     adopt_sessions,
@@ -22,8 +24,6 @@ from loguru import logger
 from mngr_codex.plugin import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.agent import HasSessionAdoptionMixin
     from imbue.mngr.interfaces.host import CreateAgentOptions, HostLocation, OnlineHostInterface
@@ -34,25 +34,25 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class Session:
-    """A session of codex's, as its files lie on this machine."""
+    """A session of Codex's on this machine."""
 
     id: str
     folder: Path
-    """The folder of all sessions that it lies in."""
+    """The ``sessions`` or ``archived_sessions`` folder that contains it."""
     files: tuple[Path, ...]
-    """Its rollouts, the current one last, behind those that it was forked from."""
+    """Its rollouts, the current one last. The rollouts of the sessions that it was forked from come first."""
 
 
 def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext, agent_class: type[HasSessionAdoptionMixin]) -> None:
     """Checks that the sessions to adopt exist, before anything of the agent is created.
 
     Args:
-        args: The options the agent is created with.
+        args: The options that the agent is created with.
         mngr_ctx: mngr's context.
         agent_class: The class of the agents that can adopt these sessions.
 
     Raises:
-        UserInputError: There is no such session, or more than one.
+        UserInputError: A session does not exist, is ambiguous, or cannot be resumed.
     """
     run_adopt_session_preflight(
         args.agent_options.agent_type,
@@ -64,32 +64,42 @@ def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext, agent_class: type[Has
 
 
 def adopt(state_dir: Path, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
-    """Copy the sessions that the options name to the agent, and let codex resume the last of them."""
+    """Copies the sessions that the options name to an agent, and makes Codex resume the last of them.
+
+    Args:
+        state_dir: The agent's state directory.
+        host: The agent's host.
+        options: The options that the agent is created with.
+        mngr_ctx: mngr's context.
+
+    Raises:
+        UserInputError: A session does not exist, is ambiguous, or cannot be resumed.
+    """
     rollouts: dict[str, Path] = {}
 
-    def copy_explicit(named: str) -> str:
-        session = find(named, mngr_ctx)
+    def copy_explicit(name: str) -> str:
+        session = find(name, mngr_ctx)
         for file in session.files:
             target = state_dir / paths.SESSIONS / file.relative_to(session.folder)
             host.write_file(target, file.read_bytes(), mode="0600")
-            rollouts[session.id] = _plain(target)
+            rollouts[session.id] = _uncompressed_path(target)
         return session.id
 
     def copy_clone(source: HostLocation) -> str | None:
         if not transfer_cloned_agent_session_store(host, state_dir, source, Path(paths.SESSIONS)):
-            logger.warning("The agent that is cloned has no session yet, so the clone starts with a new one")
+            logger.warning("the cloned agent has no session yet, so the clone starts a new one")
             return None
         try:
             session = source.host.read_text_file(source.path / paths.ROOT_SESSION).strip()
             current = Path(source.host.read_text_file(source.path / paths.ROLLOUT).strip())
             rollouts[session] = state_dir / paths.SESSIONS / current.relative_to(source.path / paths.SESSIONS)
         except (FileNotFoundError, ValueError):
-            logger.warning("The session of the agent that is cloned is not known, so the clone starts with a new one")
+            logger.warning("cannot tell the session of the cloned agent, so the clone starts a new one")
             return None
         return session
 
     def resume(session: str) -> None:
-        # The watcher reads the rollout by these, so the transcript has the session from its beginning.
+        # The watcher finds the rollout by these files, so that the transcript contains the session from its beginning.
         path = f"{rollouts[session]}\n"
         for name, text in ((paths.ROOT_SESSION, session), (paths.ROLLOUT, path), (paths.ROLLOUTS, path)):
             host.write_file(state_dir / name, text.encode())
@@ -103,102 +113,132 @@ def adopt(state_dir: Path, host: OnlineHostInterface, options: CreateAgentOption
     )
 
 
-def find(named: str, mngr_ctx: MngrContext) -> Session:
-    """Find a session on this machine.
+def find(name: str, mngr_ctx: MngrContext) -> Session:
+    """Finds a session on this machine.
 
     Args:
-        named: Its id, or the path of one of its rollouts.
+        name: Its id, or the path of one of its rollouts.
         mngr_ctx: mngr's context.
 
     Raises:
-        UserInputError: There is no such session, or more than one.
+        UserInputError: The session does not exist, is ambiguous, or cannot be resumed.
     """
-    path = _file(named)
+    path = _existing_file(name)
     if path is not None:
-        ids = _ID.findall(path.name)
-        if not ids:
-            raise UserInputError(f"{named} is no rollout of codex's: its name has no session id in it")
+        session = _session_id(path)
+        if session is None:
+            raise UserInputError(f"{name} is not a Codex rollout: its file name contains no session id")
         folder = next(
             (parent for parent in path.parents if parent.name in ("sessions", "archived_sessions")), path.parent
         )
-        _check_begun(path)
-        return Session(ids[0], folder, (*_bases(path, folder), path))
-    if not _ID.fullmatch(named):
+        _check_resumable(path)
+        return Session(session, folder, (*_history(path, folder), path))
+    if not _ID.fullmatch(name):
         raise UserInputError(
-            f"{named!r} is no session: give its id, as in `codex resume`, or the path of its rollout-….jsonl"
+            f"{name!r} is not a session id\n"
+            "hint: use the id that `codex resume` takes, or the path of a rollout-….jsonl"
         )
-    found = {files[-1]: (folder, files) for folder in _folders(mngr_ctx) if (files := _rollouts(folder, named))}
+    found = {files[-1]: (folder, files) for folder in _folders(mngr_ctx) if (files := _rollouts(folder, name))}
     current = require_unique_match(
         list(found),
-        not_found_message=f"No agent has a session {named}, no preserved one, and neither has ~/.codex",
-        ambiguous_message=f"There is more than one session {named}. Give the path of the one that is meant:",
+        not_found_message=f"session {name} not found in any agent, in preserved agents, or in ~/.codex",
+        ambiguous_message=f"there is more than one session {name}; use the path of the one to adopt:",
     )
     folder, files = found[current]
-    _check_begun(current)
-    return Session(named, folder, (*_bases(current, folder), *files))
+    _check_resumable(current)
+    return Session(name, folder, (*(file for file in _history(current, folder) if file not in files), *files))
 
 
-def _file(named: str) -> Path | None:
+def _existing_file(name: str) -> Path | None:
     try:
-        path = Path(named).expanduser()
+        path = Path(name).expanduser()
         return path if path.is_file() else None
     except (OSError, RuntimeError, ValueError):
-        # A name that no file can have, or of a user that is not there.
+        # The name cannot be a path, or refers to an unknown user.
         return None
 
 
-def _check_begun(rollout: Path) -> None:
-    """Refuse a rollout that codex could not go on with: it would end at its start.
+def _session_id(rollout: Path) -> str | None:
+    found = _ID.search(rollout.name)
+    return found[0] if found else None
+
+
+def _check_resumable(rollout: Path) -> None:
+    """Checks that a rollout begins as Codex requires; it would exit on any other.
 
     Raises:
-        UserInputError: Its first line is not that of a session.
+        UserInputError: The first line is not a session's header.
     """
-    if rollout.suffix == ".zst":
-        return
+    if rollout.suffix != ".zst" and _header(rollout) is None:
+        raise UserInputError(f"cannot adopt {rollout}: it does not begin with session_meta, so Codex cannot resume it")
+
+
+def _header(rollout: Path) -> Any:
+    """Returns the payload of a rollout's first line; None if that is not a session's header."""
     with rollout.open(encoding="utf-8", errors="replace") as lines:
         first = lines.readline()
     try:
-        kind = json.loads(first)["type"]
-    except (ValueError, KeyError, TypeError):
-        kind = None
-    if kind != "session_meta":
-        raise UserInputError(
-            f"{rollout} is no session that codex could go on with: it does not begin with session_meta"
-        )
+        line = json.loads(first)
+        return (line.get("payload") or {}) if line["type"] == "session_meta" else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _folders(mngr_ctx: MngrContext) -> list[Path]:
     local_host_dir = mngr_ctx.config.default_host_dir.expanduser()
-    kept = [
+    of_agents = [
         folder
         for relative in (paths.SESSIONS, paths.ARCHIVED_SESSIONS)
         for folder in iter_agent_session_paths(local_host_dir, Path(relative))
     ]
     own = [folder for name in ("sessions", "archived_sessions") if (folder := Path.home() / ".codex" / name).is_dir()]
-    return dedupe_by_resolved_path([*kept, *own])
+    return dedupe_by_resolved_path([*of_agents, *own])
 
 
 def _rollouts(folder: Path, session: str) -> list[Path]:
-    """The rollouts of a session, in the order in which they were begun."""
-    found = [*folder.rglob(f"rollout-*{session}*.jsonl"), *folder.rglob(f"rollout-*{session}*.jsonl.zst")]
-    return sorted(found, key=lambda file: file.name)
+    """Returns the rollouts of a session, oldest first."""
+    pattern = f"rollout-*{glob.escape(session)}*.jsonl"
+    return sorted([*folder.rglob(pattern), *folder.rglob(f"{pattern}.zst")], key=lambda file: file.name)
 
 
-def _bases(rollout: Path, folder: Path) -> Iterator[Path]:
-    """The rollouts that hold what a forked session's own does not: its history up to the fork."""
-    if rollout.suffix == ".zst":
-        return
-    with rollout.open(encoding="utf-8", errors="replace") as lines:
-        first = lines.readline()
+def _history(rollout: Path, folder: Path) -> list[Path]:
+    """Returns the rollouts that a forked session continues, each after those that it continues itself.
+
+    Raises:
+        UserInputError: A rollout names an invalid session, or the rollouts continue each other in a circle.
+    """
+    bases: dict[Path, list[Path]] = {}
+    pending = [rollout]
+    while pending:
+        file = pending.pop()
+        if file not in bases:
+            bases[file] = _bases(file, folder)
+            pending += bases[file]
     try:
-        base = json.loads(first)["payload"]["history_base"]["thread_id"]
-    except (ValueError, KeyError, TypeError):
-        return
-    for file in _rollouts(folder, base):
-        yield from _bases(file, folder)
-        yield file
+        return [file for file in TopologicalSorter(bases).static_order() if file != rollout]
+    except CycleError as error:
+        circle = " -> ".join(file.name for file in error.args[1])
+        raise UserInputError(f"cannot adopt {rollout}: its history refers to itself ({circle})") from None
 
 
-def _plain(rollout: Path) -> Path:
-    """The path by which codex names a rollout, which is compressed only while nobody uses it."""
+def _bases(rollout: Path, folder: Path) -> list[Path]:
+    """Returns the rollouts of the session that a rollout directly continues; empty if it continues none."""
+    if rollout.suffix == ".zst":
+        return []
+    try:
+        base = _header(rollout)["history_base"]["thread_id"]
+    except (KeyError, TypeError):
+        return []
+    if not (isinstance(base, str) and _ID.fullmatch(base)):
+        raise UserInputError(f"cannot adopt {rollout}: its history_base {base!r} is not a session id")
+    files = _rollouts(folder, base)
+    if base == _session_id(rollout):
+        # After going back in a conversation, Codex writes another rollout of the same session, which continues the
+        # earlier ones. A rollout that would continue itself is reported as a circle.
+        return [file for file in files if file.name < rollout.name] or [rollout]
+    return files
+
+
+def _uncompressed_path(rollout: Path) -> Path:
+    """Returns the path by which Codex refers to a rollout; it compresses rollouts only while they are unused."""
     return rollout.with_suffix("") if rollout.suffix == ".zst" else rollout

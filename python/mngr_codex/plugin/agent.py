@@ -22,7 +22,9 @@ from imbue.mngr.primitives import CommandString
 
 from mngr_codex.plugin import launch, markers, paths
 from mngr_codex.plugin.config import CodexAgentConfig
-from mngr_codex.plugin.messages import send
+from mngr_codex.plugin.messages import startup
+from mngr_codex.plugin.messages.screen import Screen
+from mngr_codex.plugin.messages.send import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +45,7 @@ class CodexAgent(
     HasAutoInstallMixin,
     CliBackedAgentMixin,
 ):
-    """A codex TUI in a pane, with hooks and a watcher that tell mngr what it does."""
+    """A Codex TUI in a tmux pane, whose hooks and watcher report to mngr what it is doing."""
 
     # -- the command
 
@@ -54,15 +56,15 @@ class CodexAgent(
         command_override: CommandString | None,
         initial_message: str | None = None,
     ) -> CommandString:
-        """Give the command that starts codex; which codex that is stands in the script that it runs."""
+        """Returns the command that runs the launcher script, which contains the ``command`` setting."""
         arguments = (*self.agent_config.cli_args, *quote_agent_args(agent_args))
         return CommandString(launch.launch_command(self._get_agent_dir(), arguments))
 
     def get_expected_process_name(self) -> str:
-        """Give the name of codex's process."""
+        """Returns the name of Codex's process."""
         return "codex"
 
-    # -- before anything is made
+    # -- before the agent is created
 
     @classmethod
     def preflight_check(
@@ -73,7 +75,7 @@ class CodexAgent(
         agent_config: AgentTypeConfig,
         mngr_ctx: MngrContext,
     ) -> None:
-        """Refuse wrong settings, and a folder in which nobody has agreed that codex may work."""
+        """Rejects invalid settings, and directories that the user has not allowed Codex to work in."""
         from mngr_codex.plugin.provisioning import check
 
         check(source_host, source_path, agent_options, cast("CodexAgentConfig", agent_config), mngr_ctx)
@@ -81,20 +83,26 @@ class CodexAgent(
     # -- provisioning
 
     def provision(self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
-        """Put on the host what the agent needs there."""
-        from mngr_codex.plugin.provisioning import provision
+        """Installs on the host what the agent needs there."""
+        from mngr_codex.plugin import provisioning
 
-        provision(self, host, options, mngr_ctx)
+        request = provisioning.ProvisioningRequest.from_options(
+            options,
+            state_dir=self._get_agent_dir(),
+            work_dir=self.work_dir,
+            config=self.agent_config.validated(str(self.agent_type)),
+        )
+        provisioning.provision(host, request, mngr_ctx)
 
     def on_after_provisioning(
         self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext
     ) -> None:
-        """Take over the sessions that the agent is to go on with."""
+        """Copies the sessions that the agent resumes."""
         if options.adopt_session or options.source_agent_state_location is not None:
             self.adopt_session(host, options, mngr_ctx)
 
     def adopt_session(self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
-        """Copy sessions to this agent and let codex resume the last of them."""
+        """Copies sessions to this agent and makes Codex resume the last of them."""
         from mngr_codex.plugin import adoption
 
         adoption.adopt(self._get_agent_dir(), host, options, mngr_ctx)
@@ -102,23 +110,23 @@ class CodexAgent(
     # -- destruction
 
     def on_destroy(self, host: OnlineHostInterface) -> None:
-        """Keep what is to be kept of this agent."""
+        """Preserves the agent's transcripts and sessions."""
         self.preserve_session_state(host)
 
     def preserve_session_state(self, host: OnlineHostInterface) -> None:
-        """Copy transcripts, sessions and pointers to where mngr keeps those of destroyed agents."""
+        """Copies transcripts and sessions to the folder in which mngr keeps those of destroyed agents."""
         from mngr_codex.plugin import preservation
 
         preservation.preserve(self, host)
 
-    # -- what it can do
+    # -- capabilities
 
     def is_unattended_enabled(self) -> bool:
-        """Tell whether codex never asks for approval."""
+        """Returns whether Codex never asks for approval."""
         return self.agent_config.auto_allow_permissions
 
     def get_permission_policy(self) -> Mapping[str, Any]:
-        """Give what the settings say of approvals and of the sandbox."""
+        """Returns the approval policy and the sandbox mode from the settings."""
         from mngr_codex.plugin.provisioning import codex_settings
 
         config = self.agent_config.validated(str(self.agent_type))
@@ -126,19 +134,19 @@ class CodexAgent(
         return {name: policy[name] for name in ("approval_policy", "sandbox_mode") if name in policy}
 
     def get_install_binary_name(self) -> str:
-        """Give the program that has to be there."""
+        """Returns the program that must be installed."""
         from mngr_codex.plugin.command_setting import program_of
 
         return program_of(str(self.agent_config.command))
 
     def get_install_command(self) -> str:
-        """Give the shell command that installs codex."""
+        """Returns the shell command that installs Codex."""
         from mngr_codex.plugin.host.install import install_command
 
         return install_command(self.agent_config.version)
 
     def reconcile_installed_version(self, host: OnlineHostInterface, mngr_ctx: MngrContext) -> None:
-        """See to it that codex is there in the version that the settings ask for, or tell of a newer one."""
+        """Checks that Codex is installed as the settings require, and reports newer versions."""
         from mngr_codex.plugin.provisioning import reconcile_version
 
         reconcile_version(self.agent_config.validated(str(self.agent_type)), host, mngr_ctx)
@@ -146,50 +154,50 @@ class CodexAgent(
     # -- state
 
     def is_blocked_on_dialog(self) -> bool:
-        """Tell whether codex waits for an approval."""
+        """Returns whether Codex waits for an approval."""
         return markers.is_blocked(self.host, self._get_agent_dir())
 
     # -- transcripts
 
     def get_raw_transcript_scripts(self) -> Mapping[str, str]:
-        """Give the script that brings the raw transcript up to date."""
+        """Returns the script that brings the raw transcript up to date."""
         from mngr_codex.plugin.host import transcript_scripts
 
-        return transcript_scripts.raw()
+        return transcript_scripts.raw_transcript_script()
 
     @property
     def is_common_transcript_enabled(self) -> bool:
-        """Whether a common transcript is made."""
+        """Whether a common transcript is created."""
         return self.agent_config.emit_common_transcript
 
     def get_common_transcript_scripts(self) -> Mapping[str, str]:
-        """Give the script that brings the common transcript up to date."""
+        """Returns the script that brings the common transcript up to date."""
         from mngr_codex.plugin.host import transcript_scripts
 
-        return transcript_scripts.common()
+        return transcript_scripts.common_transcript_script()
 
     # -- messages
 
     def get_tui_ready_indicator(self) -> Callable[[str], bool]:
-        """Give what tells whether codex has come up."""
-        return lambda pane: send.Screen.of("codex", pane).is_up
+        """Returns a function that checks whether a pane shows a started Codex."""
+        return lambda pane: Screen.parse("codex", pane).is_started
 
     def wait_for_ready_signal(
         self, is_readiness_awaited: bool, start_action: Callable[[], None], timeout: float | None = None
     ) -> None:
-        """Start codex, and wait until it has come up."""
+        """Starts Codex, and waits until it is ready."""
         started = self._get_agent_dir() / paths.STARTED
         if is_readiness_awaited:
             self.host.execute_idempotent_command(f"rm -f {shlex.quote(str(started))}", timeout_seconds=10.0)
         start_action()
         if is_readiness_awaited:
-            send.await_start(self, max(timeout or 0.0, send.READY_SECONDS))
+            startup.await_start(self, max(timeout or 0.0, startup.READY_SECONDS))
 
     def _send_message_holding_lock(self, message: str) -> None:
-        send.send(self, message, self.agent_config.confirmation_seconds())
+        send(self, message, self.agent_config.confirmation_seconds())
 
     def _build_submission_evidence_probes(
         self, message: str, policy: SubmissionConfirmationPolicy
     ) -> Sequence[SubmissionEvidenceProbe]:
-        """Give none: evidence is looked for by :func:`mngr_codex.plugin.messages.send.send`."""
+        """Returns no probes: :func:`mngr_codex.plugin.messages.send.send` confirms messages itself."""
         return ()

@@ -1,4 +1,4 @@
-"""The agent's codex as its settings name it: a command that may bring arguments of its own."""
+"""Parses the ``command`` setting, which may contain arguments besides the program."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import shlex
 
 
 def program_of(command: str) -> str:
-    """Give the program that a command runs: its first word that sets no variable.
+    """Returns the program that a command runs: its first word that does not set a variable.
 
     Args:
-        command: The agent's codex, as a shell would run it (``codex``, ``env X=1 /opt/codex --flag``).
+        command: The ``command`` setting, as a shell would run it (``codex``, ``env X=1 /opt/codex --flag``).
     """
     for word in _words(command):
         name, is_setting, _ = word.partition("=")
@@ -19,25 +19,25 @@ def program_of(command: str) -> str:
 
 
 def for_subcommand(command: str) -> str:
-    """Give the command with which codex runs a subcommand such as ``app-server`` or ``update``.
+    """Returns the command to which a subcommand of Codex such as ``app-server`` or ``update`` can be appended.
 
-    Those refuse ``--profile``, which only a session takes (seen on 0.138, 0.163 and 0.169).
+    Subcommands reject ``--profile``, which only sessions accept (seen on 0.138, 0.163 and 0.169).
 
     Args:
-        command: The agent's codex, as a shell would run it.
+        command: The ``command`` setting, as a shell would run it.
     """
     kept: list[str] = []
     words = iter(_words(command))
-    is_without = True
+    has_no_profile = True
     for word in words:
         if word in {"-p", "--profile"}:
             next(words, None)
         elif not word.startswith("--profile="):
             kept.append(word)
             continue
-        is_without = False
-    # As it was written, for what a shell makes of it.
-    return command if is_without else shlex.join(kept)
+        has_no_profile = False
+    # Unchanged if possible, because a shell may expand parts of it.
+    return command if has_no_profile else shlex.join(kept)
 
 
 def _words(command: str) -> list[str]:

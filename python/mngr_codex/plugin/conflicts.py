@@ -1,97 +1,101 @@
-"""Other plugins that claim the agent type ``codex``, such as `imbue-mngr-codex`: mngr takes one without a word."""
+"""Detects other plugins that provide the agent type ``codex``, such as ``imbue-mngr-codex``.
+
+mngr silently uses one of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mngr_codex.plugin.agent_type import AGENT_TYPE
+from mngr_codex.plugin.agent_type import AGENT_TYPE, PLUGIN
 
 if TYPE_CHECKING:
     import pluggy
     from imbue.mngr.config.data_types import MngrConfig
 
-_OURS = "mngr_codex"
-
 
 @dataclass(frozen=True)
-class Claim:
-    """A plugin that claims the agent type."""
+class Provider:
+    """A plugin that provides the agent type."""
 
     plugin: str
-    """Its name, by which mngr enables and disables it."""
+    """The name by which mngr enables and disables it."""
     distribution: str
-    """The package that brings it."""
+    """The package that contains it."""
     is_ours: bool
 
     def __str__(self) -> str:
-        """The plugin as a person is told of it."""
+        """Returns the plugin as messages show it."""
         return f"{self.distribution} (plugin {self.plugin})"
 
 
-def claims(pm: pluggy.PluginManager) -> list[Claim]:
-    """Give the plugins that claim the agent type, the one that has it first.
-
-    A plugin that is disabled claims nothing.
+def providers(pm: pluggy.PluginManager) -> list[Provider]:
+    """Returns the enabled plugins that provide the agent type; the one that mngr uses comes first.
 
     Args:
         pm: mngr's plugin manager.
     """
-    brought_by = {id(plugin): distribution.project_name for plugin, distribution in pm.list_plugin_distinfo()}
+    distributions = {id(plugin): distribution.project_name for plugin, distribution in pm.list_plugin_distinfo()}
     found = []
-    # mngr takes the first of these: one that is registered earlier, or says that it wants to be called last.
+    # mngr uses the first of these: the plugin registered earliest, or one that asks to be called last.
     for implementation in pm.hook.register_agent_type.get_hookimpls():
         registration = implementation.function()
         if isinstance(registration, tuple) and registration and registration[0] == AGENT_TYPE:
             module = str(getattr(implementation.plugin, "__name__", ""))
             found.append(
-                Claim(
+                Provider(
                     plugin=implementation.plugin_name,
-                    distribution=brought_by.get(id(implementation.plugin), module or implementation.plugin_name),
-                    is_ours=module.partition(".")[0] == _OURS,
+                    distribution=distributions.get(id(implementation.plugin), module or implementation.plugin_name),
+                    is_ours=module.partition(".")[0] == PLUGIN,
                 )
             )
     return found
 
 
 def warning(pm: pluggy.PluginManager) -> str | None:
-    """Tell that several plugins claim the agent type, which one has it, and how to choose; None if there is but one.
+    """Returns a warning if several plugins provide the agent type, with the one that mngr uses and how to choose.
 
     Args:
         pm: mngr's plugin manager.
+
+    Returns:
+        The warning; None if there is only one such plugin.
     """
-    found = claims(pm)
+    found = providers(pm)
     if len(found) < 2:
         return None
     winner, *others = found
     lines = [
-        f"{len(found)} plugins claim the agent type {AGENT_TYPE}: {', '.join(str(claim) for claim in found)}.",
-        f"Agents of that type are made by {winner}.",
-        "To choose, disable all but one:",
-        *(f"  mngr plugin disable {claim.plugin} --scope user    # no more {claim.distribution}" for claim in found),
+        f"{len(found)} plugins provide the agent type {AGENT_TYPE}: {', '.join(str(each) for each in found)}.",
+        f"mngr uses {winner}.",
+        "hint: disable all but one:",
+        *(f"  mngr plugin disable {each.plugin} --scope user    # disables {each.distribution}" for each in found),
     ]
-    if any(claim.plugin == AGENT_TYPE for claim in found):
-        # mngr takes a block of settings for that of the plugin of the same name.
+    if any(each.plugin == AGENT_TYPE for each in found):
+        # mngr assumes that a table of settings belongs to the plugin with the same name.
         lines.append(
-            f'With {AGENT_TYPE} disabled, [agent_types.{AGENT_TYPE}] needs plugin = "{_OURS}", or it is passed over.'
+            f'With {AGENT_TYPE} disabled, [agent_types.{AGENT_TYPE}] needs plugin = "{PLUGIN}", or it is ignored.'
         )
-    if any(claim.is_ours for claim in others):
-        lines.append("Until then mngr-codex makes no agents, and hooks, transcripts and settings are the other's.")
+    if any(each.is_ours for each in others):
+        lines.append("Until then mngr-codex is not used: hooks, transcripts and settings are the other plugin's.")
     return "\n".join(lines)
 
 
 def settings_warning(config: MngrConfig) -> str | None:
-    """Tell that mngr passes the settings of the agent type over; None if it does not.
+    """Returns a warning if mngr ignores the settings of the agent type.
 
-    It does so where a plugin with the type's own name is disabled, unless the settings name the plugin that they are
-    for.
+    mngr ignores them if a plugin with the type's own name is disabled, unless the settings name their plugin.
 
     Args:
         config: mngr's settings.
+
+    Returns:
+        The warning; None if mngr uses the settings.
     """
     if AGENT_TYPE not in config.disabled_plugins or AGENT_TYPE in config.agent_types:
         return None
     return (
-        f"mngr passes settings under [agent_types.{AGENT_TYPE}] over while the plugin {AGENT_TYPE} is disabled, unless "
-        f'plugin = "{_OURS}" stands there.'
+        f"mngr ignores settings under [agent_types.{AGENT_TYPE}] while the plugin {AGENT_TYPE} is disabled\n"
+        f'hint: add plugin = "{PLUGIN}" there'
     )

@@ -1,4 +1,4 @@
-"""The command that starts codex for an agent, anew or in the session where it was."""
+"""The command that starts Codex for an agent, in a new session or in the agent's last one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mngr_codex.plugin import paths
 if TYPE_CHECKING:
     from pathlib import Path
 
-# In place of this script comes codex itself, so codex has the process id of the script: the watcher is told of it
-# before codex is there, and ends with it. The watcher is no child of codex, which would never reap it.
+# The script replaces itself with Codex, so Codex has the script's process id. The watcher gets that id before Codex
+# starts, and exits when Codex does. It is not a child of Codex, which would never reap it.
 _LAUNCHER = """\
 #!/bin/sh
-# Starts codex for this agent, in the session where it was, and what follows it. Arguments go to codex.
+# Starts the watcher and Codex for this agent, in its last session if there is one. Arguments are passed to Codex.
 state={state}
 program=$state/{program}
 home=$state/{codex_home}
@@ -23,11 +23,14 @@ session_file=$state/{root_session}
 export MNGR_AGENT_STATE_DIR="$state"
 mkdir -p "$state/plugin/codex" && : >"$state/{started}"
 if [ -x "$program" ]; then
-    # Nothing of a codex that was killed may count for the next one.
-    "$program" marker reset || echo "mngr-codex: the marker could not be reset; mngr codex doctor tells more" >&2
+    # The state that a killed Codex left must not apply to this one.
+    "$program" marker reset || {{
+        echo "mngr-codex: cannot reset the working/waiting state" >&2
+        echo 'hint: run `mngr codex doctor`' >&2
+    }}
     (
         trap '' HUP INT
-        # One that was killed comes again, as long as codex and the agent are there.
+        # A killed watcher is restarted as long as Codex runs and the agent exists.
         until "$program" watch --with-pid $$ </dev/null >/dev/null 2>&1; do
             sleep 1
             kill -0 $$ 2>/dev/null && [ -x "$program" ] || exit 0
@@ -41,10 +44,10 @@ case $session in *[!A-Za-z0-9-]*) session= ;; esac
 if [ -n "$session" ]; then
     rollouts=$(find -H "$home/sessions" "$home/archived_sessions" -name "rollout-*$session*.jsonl*" 2>/dev/null)
     if [ -n "$rollouts" ]; then
-        # Without the folder 0.138 asks in which one to go on, if the session was begun in another.
+        # Without -C, 0.138 asks which directory to resume in if the session was started in a different one.
         set -- resume "$session" -C "$PWD" "$@"
     else
-        echo "mngr-codex: the rollout of session $session is gone, so codex starts a new session" >&2
+        echo "mngr-codex: cannot resume session $session: its rollout is missing, so Codex starts a new session" >&2
     fi
 fi
 exec env CODEX_HOME="$home" {command} "$@"
@@ -52,14 +55,11 @@ exec env CODEX_HOME="$home" {command} "$@"
 
 
 def launcher_script(state_dir: Path, command: str) -> str:
-    """The script that starts codex.
+    """Returns the POSIX shell script that starts Codex.
 
     Args:
-        state_dir: The agent's state dir on its host.
-        command: The codex to run, as shell words.
-
-    Returns:
-        A POSIX shell script.
+        state_dir: The agent's state directory on its host.
+        command: The command that runs Codex, as shell words.
     """
     return _LAUNCHER.format(
         state=shlex.quote(str(state_dir)),
@@ -72,13 +72,13 @@ def launcher_script(state_dir: Path, command: str) -> str:
 
 
 def launch_command(state_dir: Path, arguments: tuple[str, ...]) -> str:
-    """The command that mngr runs in the agent's pane.
+    """Returns the command that mngr runs in the agent's pane.
 
-    Its first word's file name is ``codex``: by that mngr knows which process is the agent's, also where it does not ask
-    the plugin.
+    The file name of its first word is ``codex``, because parts of mngr recognize the agent's process by that name
+    without asking the plugin.
 
     Args:
-        state_dir: The agent's state dir on its host.
-        arguments: Arguments for codex, as shell words.
+        state_dir: The agent's state directory on its host.
+        arguments: Arguments for Codex, as shell words.
     """
     return " ".join([shlex.quote(str(state_dir / paths.LAUNCHER)), *arguments])

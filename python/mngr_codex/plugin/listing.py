@@ -1,7 +1,7 @@
-"""What mngr's listing tells of a codex agent, by small reads in its state dir.
+"""The fields that ``mngr list`` shows for codex agents, from small reads in their state directories.
 
-These run for each agent of a listing, so they start no process and parse no more than a few lines. On a host that is
-not this machine each read is a call over the network: there only what the agent waits for is looked up.
+The fields are generated for every agent of a listing, so no process is started and only a few lines are parsed. On a
+remote host each read is a network round trip, so only the waiting reason is read there.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _MODEL = re.compile(r"^model\s*=.*$", re.MULTILINE)
 
 
 def session_id(state_dir: Path) -> str | None:
-    """Give the id of the session that the agent's codex is in, which ``codex resume`` takes."""
+    """Returns the id of the agent's session, as ``codex resume`` takes it; None if it is unknown."""
     written = (_read(state_dir / paths.ROOT_SESSION) or "").strip()
     return written if _ID.fullmatch(written) else None
 
 
 def model(state_dir: Path) -> str | None:
-    """Give the model that the agent's ``config.toml`` names, where codex puts down what the user chooses."""
+    """Returns the model in the agent's ``config.toml``, to which Codex also writes the user's choice."""
     settings = _read(state_dir / paths.CODEX_HOME / "config.toml") or ""
-    # What belongs to no table stands in front of all tables.
+    # Top-level settings come before all tables.
     found = _MODEL.search(f"\n{settings}".partition("\n[")[0])
     try:
         written = tomllib.loads(found[0])["model"] if found else None
@@ -52,48 +52,48 @@ def model(state_dir: Path) -> str | None:
 
 
 def turn_since(state_dir: Path) -> str | None:
-    """Give when the root's turn began that goes on, as ISO 8601, or None if there is none."""
+    """Returns when the running turn of the main thread began, as ISO 8601; None if no turn is running."""
     turn = _read(state_dir / paths.ROOT_ACTIVE)
     if turn is None:
         return None
     try:
-        # A UUID of version 7 begins with its time in milliseconds.
+        # A UUID of version 7 starts with its creation time in milliseconds.
         milliseconds = int(json.loads(turn)["turn_id"].replace("-", "")[:12], 16)
         return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 
 def field_generators() -> Generators:
-    """Give what makes the fields under ``plugin.codex`` in ``mngr list --format json``."""
+    """Returns the generators of the fields under ``plugin.codex`` in ``mngr list --format json``."""
     return {
-        "waiting_reason": _of_codex(waiting_reason),
-        "session_id": _of_codex(_here(session_id)),
-        "model": _of_codex(_here(model)),
-        "turn_since": _of_codex(_here(turn_since)),
+        "waiting_reason": _for_codex_agents(waiting_reason),
+        "session_id": _for_codex_agents(_if_local(session_id)),
+        "model": _for_codex_agents(_if_local(model)),
+        "turn_since": _for_codex_agents(_if_local(turn_since)),
     }
 
 
 def offline_field_generators() -> Generators:
-    """Give what makes these fields for an agent whose host cannot be reached: what was known of it last."""
+    """Returns the generators for agents whose host cannot be reached: they return the last known values."""
 
-    def known(field: str) -> Callable[[DiscoveredAgent, HostDetails], Any]:
+    def last_known(field: str) -> Callable[[DiscoveredAgent, HostDetails], Any]:
         return lambda agent, _: agent.certified_data.get("plugin", {}).get("codex", {}).get(field)
 
-    return {field: known(field) for field in ("session_id", "model")}
+    return {field: last_known(field) for field in ("session_id", "model")}
 
 
-def _of_codex(look: Callable[[OnlineHostInterface, Path], str | None]) -> Callable[[Any, Any], Any]:
+def _for_codex_agents(read: Callable[[OnlineHostInterface, Path], str | None]) -> Callable[[Any, Any], Any]:
     def generate(agent: AgentInterface[Any], host: OnlineHostInterface) -> str | None:
         if not isinstance(agent, CodexAgent):
             return None
-        return look(host, get_agent_state_dir_path(host.host_dir, agent.id))
+        return read(host, get_agent_state_dir_path(host.host_dir, agent.id))
 
     return generate
 
 
-def _here(look: Callable[[Path], str | None]) -> Callable[[OnlineHostInterface, Path], str | None]:
-    return lambda host, state_dir: look(state_dir) if host.is_local else None
+def _if_local(read: Callable[[Path], str | None]) -> Callable[[OnlineHostInterface, Path], str | None]:
+    return lambda host, state_dir: read(state_dir) if host.is_local else None
 
 
 def _read(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether an agent is working or blocked, by the marker files that the native program keeps in its state directory."""
+"""Reads the marker files in which the native program records whether an agent is busy or blocked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def is_blocked(host: OnlineHostInterface, state_dir: Path) -> bool:
-    """Tell whether codex waits for an approval, which only the user can give."""
+    """Returns whether Codex waits for an approval, which only the user can give."""
     return host.path_exists(state_dir / paths.PERMISSIONS_WAITING)
 
 
 def waiting_reason(host: OnlineHostInterface, state_dir: Path) -> str | None:
-    """Give why the agent waits, ``PERMISSIONS`` or ``END_OF_TURN``, or None if it is at work."""
+    """Returns why the agent waits, ``PERMISSIONS`` or ``END_OF_TURN``; None if it is busy."""
     is_active = host.path_exists(state_dir / paths.ACTIVE)
     reason = classify_waiting_reason(is_active, is_active and is_blocked(host, state_dir))
     return None if reason is None else reason.value

@@ -1,7 +1,8 @@
-"""What is kept of an agent that is destroyed."""
+"""Preserves the transcripts and sessions of destroyed agents."""
 
 from __future__ import annotations
 
+import glob
 from typing import TYPE_CHECKING
 
 from imbue.mngr.api.preservation import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def preserved_items() -> list[PreservedItem]:
-    """The transcripts, codex's sessions, and the files that say which of these was the agent's."""
+    """Returns the items to preserve: transcripts, Codex's sessions, and the files that name the agent's session."""
     folders = (paths.SESSIONS, paths.ARCHIVED_SESSIONS)
     files = (paths.ROOT_SESSION, paths.ROLLOUT, paths.ROLLOUTS)
     return [
@@ -44,30 +45,30 @@ def preserved_items() -> list[PreservedItem]:
 
 
 def preserve(agent: BaseAgent[CodexAgentConfig], host: OnlineHostInterface) -> None:
-    """Keep what is to be kept of an agent that is about to be destroyed."""
+    """Preserves the transcripts and sessions of an agent that is about to be destroyed."""
     if not agent.agent_config.preserve_on_destroy:
         return
-    # Codex first: what it writes at its end, and the steps that wait for more, belong to the transcript.
+    # Codex is stopped first, because its last lines and the records held back until then belong to the transcript.
     try:
         host.stop_agents([agent.id])
     except (CleanupFailedGroup, MngrError) as error:
-        logger.debug("The agent could not be stopped before its state is kept: {}", error)
+        logger.debug("cannot stop the agent before preserving its state: {}", error)
     preserve_agent_state(preserved_items(), agent, host)
-    _close_to_others(agent.mngr_ctx, agent.id)
+    _make_private(agent.mngr_ctx, agent.id)
 
 
-def _close_to_others(mngr_ctx: MngrContext, agent_id: AgentId) -> None:
-    """Take from other users of this machine what mngr lets them read of what is kept: codex itself does not."""
-    kept = get_preserved_agents_root_dir(mngr_ctx.config.default_host_dir.expanduser())
-    for folder in kept.glob(f"*--{agent_id}*"):
+def _make_private(mngr_ctx: MngrContext, agent_id: AgentId) -> None:
+    """Makes the preserved files private. mngr creates them readable for other users, while Codex's own are private."""
+    preserved = get_preserved_agents_root_dir(mngr_ctx.config.default_host_dir.expanduser())
+    for folder in preserved.glob(f"*--{glob.escape(str(agent_id))}*"):
         folder.chmod(0o700)
 
 
 def preserve_on_host(host: HostInterface, mngr_ctx: MngrContext) -> None:
-    """Keep the same of all codex agents on a host that is about to be destroyed as a whole.
+    """Preserves the transcripts and sessions of all codex agents on a host that is about to be destroyed.
 
     Args:
-        host: The host, which need not run, if mngr can read its files.
+        host: The host. It need not be running if mngr can read its files.
         mngr_ctx: mngr's context.
     """
     types = {AgentTypeName(AGENT_TYPE)}
@@ -82,4 +83,4 @@ def preserve_on_host(host: HostInterface, mngr_ctx: MngrContext) -> None:
 
         preserve_host_agents_on_destroy(host, mngr_ctx, agent_type, items)
     for agent_id in seen:
-        _close_to_others(mngr_ctx, agent_id)
+        _make_private(mngr_ctx, agent_id)

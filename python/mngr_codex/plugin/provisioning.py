@@ -1,8 +1,9 @@
-"""What is put on an agent's host before codex starts there."""
+"""Checks before an agent is created, and everything that is installed on its host before Codex starts there."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
@@ -11,33 +12,61 @@ from loguru import logger
 
 from mngr_codex.plugin import launch, paths
 from mngr_codex.plugin.config import CodexAgentConfig
-from mngr_codex.plugin.home import build, work_dir_trust
+from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trust
 from mngr_codex.plugin.host import install, transcript_scripts, updates
 from mngr_codex.plugin.host.program import program_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
 
 
-# What is found out before an agent is made goes to its making in the options' plugin_data, by these names.
+# Results of the checks are passed on to provisioning in the options' plugin_data under these keys.
 _CONSENT = "mngr_codex_consent"
 _INSTALLED = "mngr_codex_installed"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProvisioningRequest:
+    """An agent to provision, and the results of the checks before its creation."""
+
+    state_dir: Path
+    """The agent's state directory, which exists already."""
+    work_dir: Path
+    """The agent's work directory."""
+    config: CodexAgentConfig
+    """The agent's settings, validated."""
+    consent: work_dir_trust.Consent
+    """What the user has consented to."""
+    is_installation_checked: bool
+    """Whether the installation of Codex was checked before the agent was created."""
+
+    @classmethod
+    def from_options(
+        cls, options: CreateAgentOptions, *, state_dir: Path, work_dir: Path, config: CodexAgentConfig
+    ) -> ProvisioningRequest:
+        """Creates a request with the results of the checks that :func:`check` has added to the options."""
+        return cls(
+            state_dir=state_dir,
+            work_dir=work_dir,
+            config=config,
+            consent=options.plugin_data.get(_CONSENT) or work_dir_trust.Consent(),
+            is_installation_checked=bool(options.plugin_data.get(_INSTALLED)),
+        )
+
+
 def check_installation(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
-    """See to it that codex is on a host that is there already, before anything of an agent is made on it.
+    """Checks that Codex is installed on an existing host, before anything of an agent is created on it.
 
     Args:
-        args: What the agent is to be created with.
+        args: The options that the agent is created with.
         mngr_ctx: mngr's context.
 
     Raises:
-        ConfigParseError: A setting is wrong.
+        ConfigParseError: A setting is invalid.
         AgentInstallationError: As for :func:`reconcile_version`.
     """
     from imbue.mngr.config.agent_config_registry import resolve_agent_type
@@ -56,88 +85,101 @@ def check(
     config: CodexAgentConfig,
     mngr_ctx: MngrContext,
 ) -> None:
-    """Find out whether an agent may be made, before anything of it is.
+    """Checks the settings and obtains consent, before anything of an agent is created.
 
     Args:
-        source_host: Where the folder is that the agent's work dir is made from.
-        source_path: That folder.
-        options: What the agent is to be created with. What was agreed to goes with them to :func:`provision`.
-        config: The settings.
+        source_host: The host with the directory that the agent's work directory is created from.
+        source_path: That directory.
+        options: The options that the agent is created with. The user's consent is added to them.
+        config: The agent's settings.
         mngr_ctx: mngr's context.
 
     Raises:
-        ConfigParseError: A setting is wrong.
-        UserInputError: Nobody has agreed that codex may work in the folder.
+        ConfigParseError: A setting is invalid.
+        UserInputError: The user has not consented to Codex working in the directory.
     """
     config = config.validated(str(options.agent_type))
-    build.check_overrides(config.config_overrides)
-    attendance = work_dir_trust.Attendance(
+    config_toml.check_overrides(config.config_overrides)
+    policy = work_dir_trust.ConsentPolicy(
         is_interactive=mngr_ctx.is_interactive,
         is_auto_approved=mngr_ctx.is_auto_approve,
         is_dialog_dismissed=config.is_dialog_dismissed,
         trusts_repository_hooks=config.trust_repo_hooks,
     )
-    consent = work_dir_trust.obtain(source_host, attendance, command=str(config.command), folder=source_path)
+    consent = work_dir_trust.obtain(source_host, policy, command=str(config.command), folder=source_path)
     if consent.refusal is not None:
         raise UserInputError(consent.refusal)
     options.plugin_data[_CONSENT] = consent
 
 
-def provision(
-    agent: BaseAgent[CodexAgentConfig], host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext
-) -> None:
-    """Put on the host what an agent needs there: the program, codex's home, the launcher and the scripts.
+def provision(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx: MngrContext) -> None:
+    """Installs on the host what an agent needs there: the native program, Codex's home, the launcher and the scripts.
 
     Args:
-        agent: The agent, whose state dir is there already.
-        host: Its host.
-        options: What it is created with.
+        host: The agent's host.
+        request: The agent.
         mngr_ctx: mngr's context.
     """
-    config = agent.agent_config.validated(str(agent.agent_type))
-    state_dir = agent._get_agent_dir()
-    if not options.plugin_data.get(_INSTALLED):
-        reconcile_version(config, host, mngr_ctx)
-    found = program_for(host)
-    program = None
-    if found.content is not None:
-        program = state_dir / paths.PROGRAM
-        host.write_file(program, found.content, mode="0755")
-    consent: work_dir_trust.Consent = options.plugin_data.get(_CONSENT) or work_dir_trust.Consent()
-    home = build.provision(
+    if not request.is_installation_checked:
+        reconcile_version(request.config, host, mngr_ctx)
+    program = _install_program(host, request)
+    command = _build_home(host, request, program)
+    launcher = launch.launcher_script(request.state_dir, command)
+    host.write_file(request.state_dir / paths.LAUNCHER, launcher.encode(), mode="0755")
+    if program is not None:
+        _install_transcript_scripts(host, request, mngr_ctx)
+
+
+def _install_program(host: OnlineHostInterface, request: ProvisioningRequest) -> Path | None:
+    """Writes the native program to the host, and returns its path; None if there is none for the host."""
+    found = program_for(host, request.config.program_wheels)
+    if found.content is None:
+        logger.warning("{}", found.problem)
+        return None
+    program = request.state_dir / paths.PROGRAM
+    host.write_file(program, found.content, mode="0755")
+    return program
+
+
+def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program: Path | None) -> str:
+    """Builds the agent's ``CODEX_HOME``, and returns the command that runs Codex."""
+    config = request.config
+    home = build.build(
         host,
-        codex_home=state_dir / paths.CODEX_HOME,
-        work_dir=agent.work_dir,
-        program=program,
-        command=str(config.command),
-        settings=codex_settings(config),
-        overrides=config.config_overrides,
-        carries_user_config=config.use_user_config,
-        trusts_repository=config.trust_repo_hooks,
-        consented_hashes=consent.consented_hashes,
-        allows_bypass=consent.allows_bypass,
+        build.CodexHomeRequest(
+            codex_home=request.state_dir / paths.CODEX_HOME,
+            work_dir=request.work_dir,
+            program=program,
+            command=str(config.command),
+            settings=codex_settings(config),
+            overrides=config.config_overrides,
+            carries_user_config=config.use_user_config,
+            trusts_repository_hooks=config.trust_repo_hooks,
+            consented_hashes=request.consent.consented_hashes,
+            allows_bypass=request.consent.allows_bypass,
+        ),
     )
-    for notice in (*([found.problem] if found.problem else []), *home.notices):
+    for notice in home.notices:
         logger.warning("{}", notice)
-    command = f"{config.command} {work_dir_trust.BYPASS}" if home.needs_bypass else str(config.command)
-    script = launch.launcher_script(state_dir, command)
-    host.write_file(state_dir / paths.LAUNCHER, script.encode(), mode="0755")
-    if program is None:
-        return
-    raw_only = state_dir / paths.RAW_ONLY
-    if not config.emit_common_transcript:
+    return f"{config.command} {hook_trust.BYPASS}" if home.needs_bypass else str(config.command)
+
+
+def _install_transcript_scripts(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx: MngrContext) -> None:
+    """Installs the scripts that mngr runs for transcripts, and the flag file that disables the common one."""
+    raw_only = request.state_dir / paths.RAW_ONLY
+    if not request.config.emit_common_transcript:
         host.write_file(raw_only, b"")
     elif host.path_exists(raw_only):
-        # The program makes up for what was left out until now.
+        # The program then adds everything that the common transcript lacks.
         host.execute_idempotent_command(f"rm -f {shlex.quote(str(raw_only))}", timeout_seconds=10.0)
-    scripts = transcript_scripts.raw()
-    if config.emit_common_transcript:
-        scripts |= transcript_scripts.common()
-    provision_scripts_to_commands_dir(host, state_dir, scripts, mngr_ctx.concurrency_group)
+    scripts = transcript_scripts.raw_transcript_script()
+    if request.config.emit_common_transcript:
+        scripts |= transcript_scripts.common_transcript_script()
+    provision_scripts_to_commands_dir(host, request.state_dir, scripts, mngr_ctx.concurrency_group)
 
 
 def reconcile_version(config: CodexAgentConfig, host: OnlineHostInterface, mngr_ctx: MngrContext) -> None:
-    """See to it that codex is on a host as the settings ask for, and tell of a newer version.
+    """Checks that Codex is installed on a host as the settings require, and reports newer versions.
 
     Args:
         config: The settings.
@@ -145,7 +187,7 @@ def reconcile_version(config: CodexAgentConfig, host: OnlineHostInterface, mngr_
         mngr_ctx: mngr's context.
 
     Raises:
-        AgentInstallationError: Codex is not there, and may not be or cannot be installed; or it is of another version.
+        AgentInstallationError: Codex is missing and cannot or must not be installed, or another version is installed.
     """
     command = str(config.command)
     version = None
@@ -165,7 +207,7 @@ def reconcile_version(config: CodexAgentConfig, host: OnlineHostInterface, mngr_
 
 
 def codex_settings(config: CodexAgentConfig) -> dict[str, Any]:
-    """What the agent's settings come to in codex's own ``config.toml``."""
+    """Returns an agent's settings by the names that they have in Codex's ``config.toml``."""
     settings = {
         "model": config.model,
         "model_reasoning_effort": config.model_reasoning_effort,

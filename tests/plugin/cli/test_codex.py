@@ -1,4 +1,4 @@
-"""`mngr codex` names agents, where the program wants state dirs."""
+"""``mngr codex`` takes agent names, while the program takes state directories."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from mngr_codex.plugin.cli.codex import codex, with_state_dir
 
 @pytest.fixture
 def state(home: Path) -> Path:
-    """The state dir of an agent."""
+    """The state directory of an agent."""
     made = home / ".mngr/agents/agent-1"
     made.mkdir(parents=True)
     (made / "data.json").write_text(json.dumps({"name": "fix-it"}))
@@ -28,15 +28,15 @@ def test_an_agent_by_name_or_id(state: Path) -> None:
     assert with_state_dir(["--", "--agent", "fix-it"]) == ["--", "--agent", "fix-it"]
 
 
-def test_an_agent_that_is_not_there(state: Path) -> None:
-    with pytest.raises(click.UsageError, match="no agent nobody"):
+def test_an_unknown_agent(state: Path) -> None:
+    with pytest.raises(click.UsageError, match="there is no local agent nobody"):
         with_state_dir(["--agent", "nobody"])
 
 
-def test_an_agent_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_agent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MNGR_AGENT_STATE_DIR", raising=False)
-    told = CliRunner().invoke(codex, ["marker", "show"])
-    assert told.exit_code == 2 and "mngr codex marker show --agent NAME" in told.output
+    ran = CliRunner().invoke(codex, ["marker", "show"])
+    assert ran.exit_code == 2 and "mngr codex marker show --agent NAME" in ran.output
 
 
 def test_the_commands() -> None:

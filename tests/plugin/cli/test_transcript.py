@@ -1,4 +1,4 @@
-"""`mngr transcript`: ours for codex agents of this machine, with the output of mngr's own; mngr's own for all else."""
+"""``mngr transcript``: the program handles local codex agents with mngr's output, and mngr handles everything else."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from tests.support.rollout_builder import turn
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
-#: What mngr's own command says in these tests, before all else.
-MNGRS_OWN = "(mngr's own command)"
+#: What mngr's own command prints first in these tests.
+BY_MNGR = "(mngr's own command)"
 PROBE = f"""
 import imbue.mngr.cli.transcript as mngrs
-def told(of=mngrs.setup_command_context, **how):
-    print({MNGRS_OWN!r}, file=sys.stderr, flush=True)
-    return of(**how)
-mngrs.setup_command_context = told
+def announced(original=mngrs.setup_command_context, **arguments):
+    print({BY_MNGR!r}, file=sys.stderr, flush=True)
+    return original(**arguments)
+mngrs.setup_command_context = announced
 """
-#: As if the plugin had left mngr's command alone.
-WITHOUT_OURS = "from imbue.mngr.cli.transcript import transcript\ncli.add_command(transcript)\n"
+#: Restores mngr's own command, as without the plugin.
+WITHOUT_PLUGIN = "from imbue.mngr.cli.transcript import transcript\ncli.add_command(transcript)\n"
 
 ID = "agent-" + "1" * 32
 OTHER_ID = "agent-" + "2" * 32
@@ -55,14 +55,14 @@ def records(name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Path]:
-    """What runs mngr's commands."""
+    """A server that runs mngr's commands."""
     with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as path:
         yield path
 
 
 @dataclass
 class Machine:
-    """A user's machine with agents of which there are but the files."""
+    """A user's machine with agents that consist of their files only."""
 
     folder: Path
     server: Path
@@ -93,7 +93,7 @@ class Machine:
         (self.profile / "settings.toml").write_text("\n".join(lines) + "\n")
 
     def agent(self, stream: bytes | None = None, *, name: str = "t", agent_id: str = ID, **data: Any) -> Path:
-        """Makes an agent; gives the file of its transcript."""
+        """Creates an agent and returns the path of its transcript."""
         state_dir = self.host_dir / "agents" / agent_id
         state_dir.mkdir(parents=True)
         known = {"id": agent_id, "name": name, "type": "codex", "command": "codex", "work_dir": str(self.folder)}
@@ -108,32 +108,32 @@ class Machine:
     def mngr(self, *arguments: str, prelude: str = "") -> CommandResult:
         self.runs += 1
         outputs = self.folder / f"run-{self.runs}"
-        where = {"environment": self.environment, "outputs": outputs}
-        return run_mngr(self.server, self.folder, *arguments, **where, prelude=PROBE + prelude)  # type: ignore[arg-type]
+        options = {"environment": self.environment, "outputs": outputs}
+        return run_mngr(self.server, self.folder, *arguments, **options, prelude=PROBE + prelude)  # type: ignore[arg-type]
 
-    def ours(self, *arguments: str, prelude: str = "") -> CommandResult:
-        """Runs `mngr transcript`, which must be answered by the program."""
+    def by_program(self, *arguments: str, prelude: str = "") -> CommandResult:
+        """Runs ``mngr transcript``, which the program must handle."""
         ran = self.mngr("transcript", *arguments, prelude=prelude)
-        assert MNGRS_OWN not in ran.stderr, f"was left to mngr: {arguments}"
+        assert BY_MNGR not in ran.stderr, f"handled by mngr: {arguments}"
         return ran
 
-    def mngrs(self, *arguments: str, prelude: str = "") -> CommandResult:
-        """Runs `mngr transcript`, which must be answered by mngr as it would be without us."""
+    def by_mngr(self, *arguments: str, prelude: str = "") -> CommandResult:
+        """Runs ``mngr transcript``, which mngr must handle exactly as without the plugin."""
         ran = self.mngr("transcript", *arguments, prelude=prelude)
-        assert ran.stderr.count(MNGRS_OWN) == 1, f"was not left to mngr: {arguments}\n{ran.stderr}"
-        assert ran == self.without_ours(*arguments, prelude=prelude)
+        assert ran.stderr.count(BY_MNGR) == 1, f"not handled by mngr: {arguments}\n{ran.stderr}"
+        assert ran == self.without_plugin(*arguments, prelude=prelude)
         return ran
 
-    def without_ours(self, *arguments: str, prelude: str = "") -> CommandResult:
-        ran = self.mngr("transcript", *arguments, prelude=WITHOUT_OURS + prelude)
-        assert MNGRS_OWN in ran.stderr
+    def without_plugin(self, *arguments: str, prelude: str = "") -> CommandResult:
+        ran = self.mngr("transcript", *arguments, prelude=WITHOUT_PLUGIN + prelude)
+        assert BY_MNGR in ran.stderr
         return ran
 
-    def same(self, *arguments: str) -> str:
-        """Runs ours, whose output and status must be those of mngr's own; gives the output."""
-        ours, mngrs = self.ours(*arguments), self.without_ours(*arguments)
-        assert (ours.status, ours.stdout) == (mngrs.status, mngrs.stdout)
-        return ours.stdout
+    def same_output(self, *arguments: str) -> str:
+        """Runs ``mngr transcript`` with and without the plugin, compares output and status, and returns the output."""
+        ran, expected = self.by_program(*arguments), self.without_plugin(*arguments)
+        assert (ran.status, ran.stdout) == (expected.status, expected.stdout)
+        return ran.stdout
 
 
 @pytest.fixture
@@ -157,12 +157,12 @@ STREAMS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=list(STREAMS))
 @pytest.mark.parametrize("form", ["json", "jsonl"])
-def test_all_combinations_give_what_mngr_gives(machine: Machine, stream: Callable[[], bytes], form: str) -> None:
+def test_all_combinations_print_the_same_as_mngr(machine: Machine, stream: Callable[[], bytes], form: str) -> None:
     machine.agent(stream())
     seen = set()
     for roles, window in itertools.product(ROLES, WINDOWS):
         filters = [word for role in roles for word in ("--role", role)]
-        seen.add(machine.same("t", "--format", form, *filters, *window))
+        seen.add(machine.same_output("t", "--format", form, *filters, *window))
     assert len(seen) >= 5
 
 
@@ -178,48 +178,48 @@ MORE_STREAMS = {
 
 
 @pytest.mark.parametrize("stream", MORE_STREAMS.values(), ids=list(MORE_STREAMS))
-def test_every_format_gives_what_mngr_gives(machine: Machine, stream: Callable[[], bytes]) -> None:
+def test_every_format_prints_the_same_as_mngr(machine: Machine, stream: Callable[[], bytes]) -> None:
     machine.agent(stream())
     for form in ("json", "JSONL", "Jsonl"):
-        machine.same("t", "--format", form)
-        machine.same(ID, "--format", form, "--tail=2", "--full", "--no-preserved", "--headless")
-    # This one may be left to mngr.
+        machine.same_output("t", "--format", form)
+        machine.same_output(ID, "--format", form, "--tail=2", "--full", "--no-preserved", "--headless")
+    # The program may decline this one.
     ours, mngrs = (
-        run("t", "--format", "atif") for run in (lambda *a: machine.mngr("transcript", *a), machine.without_ours)
+        run("t", "--format", "atif") for run in (lambda *a: machine.mngr("transcript", *a), machine.without_plugin)
     )
     assert (ours.status, ours.stdout) == (mngrs.status, mngrs.stdout)
 
 
-def test_a_document_is_ours(machine: Machine) -> None:
+def test_the_program_handles_a_document(machine: Machine) -> None:
     machine.agent(recorded("tools.jsonl"))
-    document = json.loads(machine.same("t", "--format", "atif"))
+    document = json.loads(machine.same_output("t", "--format", "atif"))
     assert (document["agent"]["name"], document["trajectory_id"]) == ("codex", ID)
 
 
-def test_a_document_that_is_left_to_mngr(machine: Machine) -> None:
-    """The program sees only in the transcript that it cannot make it."""
+def test_the_program_declines_a_document(machine: Machine) -> None:
+    """The program notices only in the transcript that it cannot create it like mngr."""
     lines = recorded("tools.jsonl").splitlines(keepends=True)
     machine.agent(b"".join(lines[1:]))
-    machine.mngrs("t", "--format", "atif")
+    machine.by_mngr("t", "--format", "atif")
 
 
-def test_files_that_were_rotated(machine: Machine) -> None:
+def test_rotated_files(machine: Machine) -> None:
     lines = recorded("tools.jsonl").splitlines(keepends=True)
     file = machine.agent(b"".join(lines[10:]))
     file.with_name("events.jsonl.20261122070000000000").write_bytes(b"".join(lines[:10]))
-    shown = machine.same("t", "--format", "jsonl")
+    shown = machine.same_output("t", "--format", "jsonl")
     assert shown.count("\n") == len(lines)
 
 
-def test_people_are_shown_the_programs_own_view(machine: Machine) -> None:
+def test_the_human_format_is_the_programs_own(machine: Machine) -> None:
     machine.agent(recorded("tools.jsonl"))
-    shown = machine.ours("t", "--tail", "2").stdout
+    shown = machine.by_program("t", "--tail", "2").stdout
     assert "Tools done." in shown and "\x1b" not in shown
-    assert shown == machine.ours("t", "--tail", "2", "--no-pager", "--full").stdout
-    assert shown != machine.without_ours("t", "--tail", "2").stdout
+    assert shown == machine.by_program("t", "--tail", "2", "--no-pager", "--full").stdout
+    assert shown != machine.without_plugin("t", "--tail", "2").stdout
 
 
-# -- what is mngr's
+# -- calls that mngr handles
 
 
 @pytest.mark.parametrize(
@@ -251,78 +251,78 @@ def test_people_are_shown_the_programs_own_view(machine: Machine) -> None:
     ],
     ids=" ".join,
 )
-def test_options_that_mngr_answers(machine: Machine, arguments: tuple[str, ...]) -> None:
-    """Wrong ones too: messages and status are those that mngr has for them."""
+def test_options_that_mngr_handles(machine: Machine, arguments: tuple[str, ...]) -> None:
+    """This includes invalid ones, which have mngr's messages and status."""
     machine.agent(recorded("plain.jsonl"))
     ran = machine.mngr("transcript", "t", *arguments)
-    own = machine.mngr("transcript", "t", *arguments, prelude=WITHOUT_OURS)
+    own = machine.mngr("transcript", "t", *arguments, prelude=WITHOUT_PLUGIN)
     if "-v" in arguments:
-        assert (ran.status, ran.stdout, MNGRS_OWN in ran.stderr) == (own.status, own.stdout, True)
+        assert (ran.status, ran.stdout, BY_MNGR in ran.stderr) == (own.status, own.stdout, True)
     else:
         assert ran == own
-    # Click itself refuses what it cannot parse.
-    assert MNGRS_OWN in ran.stderr or ran.status == 2
+    # Click rejects options that it cannot parse.
+    assert BY_MNGR in ran.stderr or ran.status == 2
 
 
 @pytest.mark.parametrize(
     "target", ["t@localhost", "t@localhost.local", "t@nowhere", "@localhost", "localhost.local", "T"]
 )
-def test_targets_that_mngr_finds_or_does_not(machine: Machine, target: str) -> None:
+def test_targets_that_only_mngr_resolves(machine: Machine, target: str) -> None:
     machine.agent(recorded("plain.jsonl"))
-    machine.mngrs(target, "--format", "jsonl")
+    machine.by_mngr(target, "--format", "jsonl")
 
 
-def test_an_agent_that_is_not_there(machine: Machine) -> None:
+def test_an_unknown_agent(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
-    assert machine.mngrs("nobody").status == 1
-    assert machine.mngrs(OTHER_ID).status != 0
+    assert machine.by_mngr("nobody").status == 1
+    assert machine.by_mngr(OTHER_ID).status != 0
 
 
-def test_two_agents_of_one_name(machine: Machine) -> None:
+def test_two_agents_with_the_same_name(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     machine.agent(recorded("tools.jsonl"), agent_id=OTHER_ID)
-    assert "Multiple agents" in machine.mngrs("t", "--format", "jsonl").stderr
-    assert json.loads(machine.same(OTHER_ID, "--format", "json")) == records("tools.jsonl")
+    assert "Multiple agents" in machine.by_mngr("t", "--format", "jsonl").stderr
+    assert json.loads(machine.same_output(OTHER_ID, "--format", "json")) == records("tools.jsonl")
 
 
-def test_an_agent_that_is_called_like_another_id(machine: Machine) -> None:
+def test_an_agent_named_like_anothers_id(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"), name=OTHER_ID)
     machine.agent(recorded("tools.jsonl"), name="other", agent_id=OTHER_ID)
-    assert json.loads(machine.same(OTHER_ID, "--format", "json")) == records("tools.jsonl")
+    assert json.loads(machine.same_output(OTHER_ID, "--format", "json")) == records("tools.jsonl")
 
 
 def test_an_agent_of_another_type(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"), type="command")
     machine.agent(recorded("plain.jsonl"), type="no-such-type", name="u", agent_id=OTHER_ID)
-    assert machine.mngrs("t").status == 1
-    assert machine.mngrs("u").status == 1
+    assert machine.by_mngr("t").status == 1
+    assert machine.by_mngr("u").status == 1
 
 
-def test_a_type_whose_parent_is_codex(machine: Machine) -> None:
+def test_a_type_derived_from_codex(machine: Machine) -> None:
     machine.settings('enabled_backends = ["local"]', '[agent_types.careful]\nparent_type = "codex"')
     machine.agent(recorded("plain.jsonl"), type="careful")
-    machine.same("t", "--format", "json")
-    assert json.loads(machine.same("t", "--format", "atif"))["agent"]["name"] == "careful"
+    machine.same_output("t", "--format", "json")
+    assert json.loads(machine.same_output("t", "--format", "atif"))["agent"]["name"] == "careful"
 
 
-def test_data_that_cannot_be_read(machine: Machine) -> None:
+def test_unreadable_data(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     for number, text in enumerate(("{", "\0", '"t"', "[]", '{"name": 5, "id": []}', '{"name":"t","id":"agent-x"}')):
         broken = machine.host_dir / "agents" / f"agent-{number:032}" / "data.json"
         broken.parent.mkdir()
         broken.write_text(text)
-    # The last one has the name, and mngr is to say whether it counts.
+    # The last one has the name, and mngr decides whether it counts.
     ran = machine.mngr("transcript", "t", "--format", "jsonl")
-    assert MNGRS_OWN in ran.stderr
+    assert BY_MNGR in ran.stderr
     broken.unlink()
-    # mngr 0.3.0 crashes at what is JSON and no object.
-    assert machine.ours("t", "--format", "json").status == 0
+    # mngr 0.3.0 crashes on JSON that is not an object.
+    assert machine.by_program("t", "--format", "json").status == 0
 
 
 def test_an_agent_without_a_transcript(machine: Machine) -> None:
     machine.agent()
     for form in ("human", "json", "jsonl", "atif"):
-        ran = machine.mngrs("t", "--format", form)
+        ran = machine.by_mngr("t", "--format", form)
         assert ran.status == 1 and "No common transcript" in ran.stderr
 
 
@@ -331,22 +331,22 @@ def test_several_transcripts(machine: Machine) -> None:
     other = file.parents[2] / "other/common_transcript" / file.name
     other.parent.mkdir(parents=True)
     other.write_bytes(file.read_bytes())
-    assert "Multiple common transcript sources" in machine.mngrs("t").stderr
+    assert "Multiple common transcript sources" in machine.by_mngr("t").stderr
 
 
-def test_a_role_that_nothing_has(machine: Machine) -> None:
+def test_a_role_without_records(machine: Machine) -> None:
     machine.agent(b"".join(recorded("plain.jsonl").splitlines(keepends=True)[:2]))
-    assert machine.same("t", "--format", "jsonl", "--role", "tool") == ""
-    assert machine.same("t", "--format", "json", "--role", "tool") == "[]\n"
+    assert machine.same_output("t", "--format", "jsonl", "--role", "tool") == ""
+    assert machine.same_output("t", "--format", "json", "--role", "tool") == "[]\n"
 
 
-def test_a_form_that_mngr_no_longer_reads(machine: Machine) -> None:
+def test_a_legacy_format(machine: Machine) -> None:
     machine.agent(b'{"type":"user_message","content":"x"}\n')
     for form in ("human", "json", "jsonl", "atif"):
-        assert machine.mngrs("t", "--format", form).status == 1
+        assert machine.by_mngr("t", "--format", form).status == 1
 
 
-def test_a_type_that_no_agent_can_have(machine: Machine) -> None:
+def test_an_impossible_type(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"), type="no / type")
     machine.mngr("transcript", "t")
     ran = machine.mngr("transcript", "t", "-f")
@@ -357,9 +357,9 @@ def test_an_agent_whose_transcript_mngr_embeds(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     labels = {"mngr_claude_subagent_proxy_parent_id": ID, "mngr_claude_subagent_proxy_tool_use_id": "x"}
     machine.agent(recorded("tools.jsonl"), name="child", agent_id=OTHER_ID, labels=labels)
-    machine.mngrs("t", "--format", "atif")
-    machine.same("child", "--format", "atif")
-    machine.same("t", "--format", "json")
+    machine.by_mngr("t", "--format", "atif")
+    machine.same_output("child", "--format", "atif")
+    machine.same_output("t", "--format", "json")
 
 
 @pytest.mark.parametrize("what", ["None", "__import__('pathlib').Path('data')"], ids=["gone", "not executable"])
@@ -367,32 +367,53 @@ def test_without_the_program(machine: Machine, what: str) -> None:
     machine.agent(recorded("plain.jsonl"))
     (machine.folder / "data").touch(0o644)
     gone = f"import mngr_codex.plugin.host.program as e\ne.own_program = lambda: {what}\n"
-    machine.mngrs("t", "--format", "jsonl", prelude=gone)
+    machine.by_mngr("t", "--format", "jsonl", prelude=gone)
     ran = machine.mngr("transcript", "t", "--follow", prelude=gone)
-    assert ran.status == 2 and "Install mngr-codex anew" in ran.stderr
+    assert ran.status == 2 and "reinstall mngr-codex" in ran.stderr
 
 
-def test_a_program_that_does_not_run(machine: Machine) -> None:
-    machine.agent(recorded("plain.jsonl"))
+@pytest.fixture
+def broken_program(machine: Machine) -> str:
+    """A prelude that replaces the program by a file that the system cannot execute."""
     broken = machine.folder / "mngr-codex"
     broken.write_bytes(b"\x7fELF nonsense")
     broken.chmod(0o755)
-    path = f"__import__('pathlib').Path({str(broken)!r})"
-    machine.mngrs("t", prelude=f"import mngr_codex.plugin.host.program as e\ne.own_program = lambda: {path}\n")
+    return (
+        "import pathlib\nimport mngr_codex.plugin.host.program as e\n"
+        f"e.own_program = lambda: pathlib.Path({str(broken)!r})\n"
+    )
+
+
+def test_a_broken_program(machine: Machine, broken_program: str) -> None:
+    machine.agent(recorded("plain.jsonl"))
+    machine.by_mngr("t", prelude=broken_program)
+    machine.by_mngr("t", prelude=broken_program + observer("on_after_command"))
+
+
+@pytest.mark.parametrize("hooks", [("on_before_command",), ("on_before_command", "on_error")])
+def test_with_a_broken_program_plugins_are_notified_once(
+    machine: Machine, broken_program: str, hooks: tuple[str, ...]
+) -> None:
+    machine.agent(recorded("plain.jsonl"))
+    ran = machine.mngr("transcript", "t", prelude=broken_program + observer(*hooks))
+    assert ran.status == 1 and BY_MNGR not in ran.stderr
+    assert "cannot run" in ran.stderr and "hint: reinstall mngr-codex" in ran.stderr
+    calls = (machine.folder / "seen").read_text().splitlines()
+    assert [call.split()[0] for call in calls] == list(hooks)
 
 
 # -- hosts
 
 
 def test_a_host_dir_of_the_settings(machine: Machine) -> None:
-    """mngr reads the agents there, and so do we."""
+    """mngr and the plugin read the agents there."""
     machine.agent(recorded("plain.jsonl"))
     machine.environment.pop("MNGR_HOST_DIR")
     elsewhere = machine.folder / "elsewhere"
     machine.settings('enabled_backends = ["local"]', f'default_host_dir = "{elsewhere}"')
-    machine.mngrs("t")
+    machine.by_mngr("t")
     (machine.host_dir / "agents").rename(elsewhere / "agents")
-    machine.same("t", "--format", "jsonl")
+    machine.same_output("t", "--format", "jsonl")
 
 
 @pytest.mark.parametrize(
@@ -408,11 +429,11 @@ def test_a_host_dir_of_the_settings(machine: Machine) -> None:
 def test_providers_of_the_settings(machine: Machine, settings: tuple[str, ...]) -> None:
     machine.agent(recorded("plain.jsonl"))
     machine.settings(*settings)
-    machine.mngrs("t", "--format", "jsonl")
+    machine.by_mngr("t", "--format", "jsonl")
 
 
 def log_of(machine: Machine, *agents: tuple[str, str, str]) -> None:
-    """Writes, as mngr does, what it has found: agents with their names and providers."""
+    """Writes mngr's discovery log: agents with their names and providers."""
     from imbue.mngr.api.discovery_events import make_agent_discovery_event
     from imbue.mngr.primitives import AgentId, AgentName, DiscoveredAgent, HostId, ProviderInstanceName
 
@@ -432,43 +453,43 @@ def log_of(machine: Machine, *agents: tuple[str, str, str]) -> None:
 REMOTE = ('enabled_backends = ["local", "ssh"]',)
 
 
-def test_where_there_are_other_hosts_mngrs_log_tells_whether_to_look_there(machine: Machine) -> None:
+def test_with_other_hosts_mngrs_log_decides_whether_an_agent_is_local(machine: Machine) -> None:
     machine.settings(*REMOTE)
     machine.agent(recorded("plain.jsonl"))
-    machine.mngrs("t", "--format", "jsonl")
+    machine.by_mngr("t", "--format", "jsonl")
     log_of(machine, (OTHER_ID, "other", "ssh"))
-    machine.mngrs("t", "--format", "jsonl")
+    machine.by_mngr("t", "--format", "jsonl")
     log_of(machine, (ID, "t", "local"))
-    machine.same("t", "--format", "jsonl")
-    machine.same(ID, "--format", "jsonl")
+    machine.same_output("t", "--format", "jsonl")
+    machine.same_output(ID, "--format", "jsonl")
     log_of(machine, (OTHER_ID, "t", "ssh"))
-    machine.mngrs("t", "--format", "jsonl")
-    machine.same(ID, "--format", "jsonl")
+    machine.by_mngr("t", "--format", "jsonl")
+    machine.same_output(ID, "--format", "jsonl")
 
 
-def test_an_agent_of_another_host_that_was_renamed_is_forgotten(machine: Machine) -> None:
-    """Not at a glance: mngr itself reads its log then."""
+def test_a_renamed_agent_of_another_host_is_not_a_candidate(machine: Machine) -> None:
+    """The quick search cannot tell, so mngr reads its log."""
     machine.settings(*REMOTE)
     machine.agent(recorded("plain.jsonl"))
     log_of(machine, (OTHER_ID, "t", "ssh"), (OTHER_ID, "renamed", "ssh"), (ID, "t", "local"))
-    machine.same("t", "--format", "jsonl")
+    machine.same_output("t", "--format", "jsonl")
 
 
 # -- settings
 
 
-def test_defaults_of_the_settings(machine: Machine) -> None:
+def test_defaults_from_the_settings(machine: Machine) -> None:
     machine.agent(recorded("tools.jsonl"))
     backends = 'enabled_backends = ["local"]\n[commands.transcript]'
     machine.settings(backends, 'output_format = "json"', "tail = 2", 'role = ["user"]')
-    assert [record["source"] for record in json.loads(machine.same("t"))] == ["user"]
-    assert len(json.loads(machine.same("t", "--role", "agent"))) == 2
-    assert machine.same("t", "--tail", "1", "--format", "jsonl").count("\n") == 1
-    machine.mngrs("t", "--head", "1")
+    assert [record["source"] for record in json.loads(machine.same_output("t"))] == ["user"]
+    assert len(json.loads(machine.same_output("t", "--role", "agent"))) == 2
+    assert machine.same_output("t", "--tail", "1", "--format", "jsonl").count("\n") == 1
+    machine.by_mngr("t", "--head", "1")
     machine.settings(backends, 'output-format = "jsonl"', 'head = "3"')
-    assert machine.same("t").count("\n") == 3
+    assert machine.same_output("t").count("\n") == 3
     machine.settings(backends, 'output_format = "atif"')
-    machine.same("t")
+    machine.same_output("t")
 
 
 @pytest.mark.parametrize(
@@ -483,56 +504,56 @@ def test_defaults_of_the_settings(machine: Machine) -> None:
         "quiet = true",
     ],
 )
-def test_defaults_that_are_mngrs_business(machine: Machine, default: str) -> None:
+def test_defaults_that_mngr_handles(machine: Machine, default: str) -> None:
     machine.agent(recorded("tools.jsonl"))
     machine.settings('enabled_backends = ["local"]', f"[commands.transcript]\n{default}")
-    ran, own = (machine.mngr("transcript", "t", prelude=prelude) for prelude in ("", WITHOUT_OURS))
-    assert MNGRS_OWN in ran.stderr
+    ran, own = (machine.mngr("transcript", "t", prelude=prelude) for prelude in ("", WITHOUT_PLUGIN))
+    assert BY_MNGR in ran.stderr
     assert (ran.status, ran.stdout) == (own.status, own.stdout)
 
 
-def test_settings_of_the_command_line_and_the_environment(machine: Machine) -> None:
+def test_settings_from_the_command_line_and_the_environment(machine: Machine) -> None:
     machine.agent(recorded("tools.jsonl"))
-    assert machine.same("t", "-S", "commands.transcript.tail=2", "--format", "jsonl").count("\n") == 2
+    assert machine.same_output("t", "-S", "commands.transcript.tail=2", "--format", "jsonl").count("\n") == 2
     machine.environment["MNGR__COMMANDS__TRANSCRIPT__OUTPUT_FORMAT"] = "jsonl"
-    assert machine.same("t", "--head", "2").count("\n") == 2
-    assert MNGRS_OWN in machine.mngr("transcript", "t", "-S", "providers.second.backend=local").stderr
+    assert machine.same_output("t", "--head", "2").count("\n") == 2
+    assert BY_MNGR in machine.mngr("transcript", "t", "-S", "providers.second.backend=local").stderr
 
 
-def test_settings_that_are_wrong(machine: Machine) -> None:
+def test_invalid_settings(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     machine.settings('enabled_backends = ["local"]', "[commands.transcript]\nnonsense = 1")
     ran = machine.mngr("transcript", "t")
-    assert ran.status == 1 and MNGRS_OWN in ran.stderr
+    assert ran.status == 1 and BY_MNGR in ran.stderr
     assert ran.stderr.count("Unknown parameter 'nonsense'") == 1
     machine.environment["MNGR_ALLOW_UNKNOWN_CONFIG"] = "1"
-    assert machine.ours("t").status == 0
+    assert machine.by_program("t").status == 0
     assert machine.mngr("transcript", "t", "--preserved").stderr.count("Unknown parameter 'nonsense'") == 1
     del machine.environment["MNGR_ALLOW_UNKNOWN_CONFIG"]
     machine.settings('enabled_backends = ["local"]', "nonsense = 1")
-    assert machine.mngrs("t").status == 1
+    assert machine.by_mngr("t").status == 1
 
 
 def test_scripts_that_run_before_the_command(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     machine.settings('enabled_backends = ["local"]', '[pre_command_scripts]\ntranscript = ["echo x >>ran"]')
     ran = machine.mngr("transcript", "t")
-    assert ran.status == 0 and MNGRS_OWN in ran.stderr
+    assert ran.status == 0 and BY_MNGR in ran.stderr
     assert (machine.folder / "ran").read_text() == "x\n"
 
 
 def test_follow_by_default(machine: Machine) -> None:
-    """A setting that cannot be followed is passed over."""
+    """The setting is ignored if the transcript cannot be followed."""
     machine.settings('enabled_backends = ["local"]', "[commands.transcript]\nfollow = true\nno_pager = true")
     machine.agent(recorded("plain.jsonl"))
     machine.agent(type="command", name="u", agent_id=OTHER_ID)
     for arguments in (("t", "--format", "json"), ("t", "--head", "1"), ("u",)):
         ran = machine.mngr("transcript", *arguments)
-        assert MNGRS_OWN in ran.stderr and "--follow" not in ran.stderr
+        assert BY_MNGR in ran.stderr and "--follow" not in ran.stderr
 
 
-def seen_in_a_terminal(machine: Machine, *arguments: str) -> str:
-    """What a person sees, without its colours."""
+def shown_in_a_terminal(machine: Machine, *arguments: str) -> str:
+    """Returns what a terminal shows, without colours."""
     mngr = Path(sys.executable).with_name("mngr")
     controlling, terminal = pty.openpty()
     environment = {**machine.environment, "TERM": "xterm"}
@@ -540,7 +561,7 @@ def seen_in_a_terminal(machine: Machine, *arguments: str) -> str:
     with subprocess.Popen(command, env=environment, stdin=terminal, stdout=terminal, stderr=terminal) as running:
         os.close(terminal)
         shown = b""
-        # What is read from a terminal that all others have left is an error.
+        # Reading fails once no other process has the terminal open.
         with contextlib.suppress(OSError):
             while more := os.read(controlling, 65536):
                 shown += more
@@ -549,34 +570,34 @@ def seen_in_a_terminal(machine: Machine, *arguments: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
 
 
-def test_the_pager_of_the_settings(machine: Machine) -> None:
+def test_the_pager_from_the_settings(machine: Machine) -> None:
     machine.agent(recorded("tools.jsonl"))
     machine.settings('enabled_backends = ["local"]', "pager = \"sed 's/^/| /'\"")
-    assert "|   Tools done." in seen_in_a_terminal(machine)
+    assert "|   Tools done." in shown_in_a_terminal(machine)
     for arguments in (("--no-pager",), ("--headless",), ("--format", "jsonl")):
-        shown = seen_in_a_terminal(machine, *arguments)
+        shown = shown_in_a_terminal(machine, *arguments)
         assert "Tools done." in shown and "\n| " not in shown
 
 
 # -- plugins
 
-WATCHER = """
+OBSERVER = """
 from imbue.mngr import hookimpl
 from imbue.mngr.main import get_or_create_plugin_manager
-class Watcher:
-    def say(self, what, name, params):
+class Observer:
+    def record(self, hook, name, params):
         with open("seen", "a") as file:
-            file.write(f"{what} {name} {params['tail']} {params['role']}\\n")
+            file.write(f"{hook} {name} {params['tail']} {params['role']}\\n")
 """
 
 
-def watcher(*hooks: str) -> str:
+def observer(*hooks: str) -> str:
     methods = [
         f"    @hookimpl\n    def {hook}(self, command_name, command_params):\n"
-        f"        self.say({hook!r}, command_name, command_params)\n"
+        f"        self.record({hook!r}, command_name, command_params)\n"
         for hook in hooks
     ]
-    return WATCHER + "".join(methods) + "get_or_create_plugin_manager().register(Watcher())\n"
+    return OBSERVER + "".join(methods) + "get_or_create_plugin_manager().register(Observer())\n"
 
 
 @pytest.mark.parametrize(
@@ -587,24 +608,24 @@ def watcher(*hooks: str) -> str:
         (("on_before_command", "on_after_command"), ("--format", "atif")),
     ],
 )
-def test_plugins_that_watch_commands(machine: Machine, hooks: tuple[str, ...], arguments: tuple[str, ...]) -> None:
-    """They are told the same as by mngr's own."""
+def test_plugins_that_observe_commands(machine: Machine, hooks: tuple[str, ...], arguments: tuple[str, ...]) -> None:
+    """Their hooks are called exactly like by mngr's own command."""
     machine.agent(recorded("tools.jsonl"))
     seen = machine.folder / "seen"
-    told = []
-    for prelude in ("", WITHOUT_OURS):
-        ran = machine.mngr("transcript", "t", *arguments, prelude=prelude + watcher(*hooks))
-        assert (MNGRS_OWN in ran.stderr) == (bool(prelude) or "atif" in arguments)
+    calls = []
+    for prelude in ("", WITHOUT_PLUGIN):
+        ran = machine.mngr("transcript", "t", *arguments, prelude=prelude + observer(*hooks))
+        assert (BY_MNGR in ran.stderr) == (bool(prelude) or "atif" in arguments)
         assert ran.status == 0 and ran.stdout
-        told.append(seen.read_text())
+        calls.append(seen.read_text())
         seen.unlink()
-    assert told[0] == told[1]
-    assert [line.split()[0] for line in told[0].splitlines()] == [hook for hook in hooks if hook != "on_error"]
+    assert calls[0] == calls[1]
+    assert [line.split()[0] for line in calls[0].splitlines()] == [hook for hook in hooks if hook != "on_error"]
 
 
-def test_plugins_are_told_of_an_error(machine: Machine) -> None:
+def test_plugins_are_notified_of_an_error(machine: Machine) -> None:
     machine.agent(b"[1]\n")
-    assert machine.ours("t", "--format", "json", prelude=watcher("on_error")).status == 1
+    assert machine.by_program("t", "--format", "json", prelude=observer("on_error")).status == 1
     assert (machine.folder / "seen").read_text().startswith("on_error transcript None")
 
 
@@ -619,8 +640,8 @@ class Changes:
         params["tail"] = 3
 get_or_create_plugin_manager().register(Changes())
 """
-    shown = machine.ours("t", "--format", "jsonl", prelude=changes).stdout
-    assert shown == machine.without_ours("t", "--format", "jsonl", prelude=changes).stdout
+    shown = machine.by_program("t", "--format", "jsonl", prelude=changes).stdout
+    assert shown == machine.without_plugin("t", "--format", "jsonl", prelude=changes).stdout
     assert shown.count("\n") == 3
 
 
@@ -635,21 +656,21 @@ for command in {id(each): each for each in (cli.commands["transcript"], transcri
 def test_another_plugins_option(machine: Machine) -> None:
     prelude = "from imbue.mngr.cli.transcript import transcript\n" + OPTION
     machine.agent(recorded("plain.jsonl"))
-    machine.ours("t", prelude=prelude)
-    machine.mngrs("t", "--theirs", "y", "--format", "jsonl", prelude=prelude)
+    machine.by_program("t", prelude=prelude)
+    machine.by_mngr("t", "--theirs", "y", "--format", "jsonl", prelude=prelude)
 
 
 # -- follow
 
 
-def test_follow_goes_with_codex_agents_of_this_machine_only(machine: Machine) -> None:
+def test_follow_only_works_with_local_codex_agents(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     machine.agent(recorded("plain.jsonl"), type="command", name="u", agent_id=OTHER_ID)
     for target in ("u", "nobody", "t@localhost", "@localhost"):
         for word in ("--follow", "-f"):
             ran = machine.mngr("transcript", target, word)
             assert (ran.status, ran.stdout) == (2, "")
-            assert "--follow goes with codex agents of this machine only" in ran.stderr
+            assert "--follow only works with local codex agents" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -665,15 +686,15 @@ def test_follow_goes_with_codex_agents_of_this_machine_only(machine: Machine) ->
     ],
     ids=" ".join,
 )
-def test_what_does_not_go_with_follow(machine: Machine, arguments: tuple[str, ...]) -> None:
+def test_options_that_cannot_be_combined_with_follow(machine: Machine, arguments: tuple[str, ...]) -> None:
     machine.agent(recorded("plain.jsonl"))
     ran = machine.mngr("transcript", "t", "--follow", *arguments)
     assert (ran.status, ran.stdout) == (2, "")
-    assert MNGRS_OWN not in ran.stderr and "Error: " in ran.stderr and not ran.stderr.endswith("Error: \n")
+    assert BY_MNGR not in ran.stderr and "Error: " in ran.stderr and not ran.stderr.endswith("Error: \n")
 
 
 def test_following(machine: Machine) -> None:
-    """A transcript that is not there yet, of an agent that mngr's log does not know."""
+    """The transcript does not exist yet, and mngr's log does not list the agent."""
     machine.settings(*REMOTE)
     file = machine.agent()
     lines = recorded("tools.jsonl").splitlines(keepends=True)
@@ -687,7 +708,7 @@ def test_following(machine: Machine) -> None:
             until(lambda: shown.read_bytes() == lines[0], what="the first record")
             with file.open("ab") as more:
                 more.write(b"".join(lines[1:5]))
-            until(lambda: shown.read_bytes() == b"".join(lines[:5]), what="what was added")
+            until(lambda: shown.read_bytes() == b"".join(lines[:5]), what="the added records")
             running.send_signal(signal.SIGINT)
             until(lambda: running.poll() is not None, what="the end")
         finally:
@@ -698,16 +719,16 @@ def test_following(machine: Machine) -> None:
 # -- the command itself
 
 
-def test_help_tells_of_ours(machine: Machine) -> None:
+def test_the_help_lists_the_added_options(machine: Machine) -> None:
     for arguments in (("transcript", "--help"), ("help", "transcript")):
         shown = machine.mngr(*arguments).stdout
-        options, _, rest = shown.partition("Codex agents of this machine\n")
+        options, _, rest = shown.partition("Local codex agents\n")
         assert "--preserved-only" in options and "--tail" in options
         assert "--follow, -f" in rest and "--no-pager" in rest
         assert "mngr transcript TARGET --follow" in shown
 
 
-def test_ours_takes_the_place_of_mngrs_command() -> None:
+def test_the_command_replaces_mngrs() -> None:
     from imbue.mngr.cli.transcript import transcript
     from imbue.mngr.main import cli
 
@@ -717,9 +738,9 @@ def test_ours_takes_the_place_of_mngrs_command() -> None:
     assert all(param in ours.params for param in transcript.params)
 
 
-def later(mngrs: click.Command, change: Callable[[click.Command], None]) -> click.Command:
-    changed = copy.copy(mngrs)
-    changed.params = list(mngrs.params)
+def changed_copy(original: click.Command, change: Callable[[click.Command], None]) -> click.Command:
+    changed = copy.copy(original)
+    changed.params = list(original.params)
     change(changed)
     return changed
 
@@ -748,27 +769,27 @@ def test_a_later_mngr_keeps_its_command(
     from mngr_codex.plugin.cli.transcript import command
 
     assert command() is not None
-    monkeypatch.setattr(mngrs, "transcript", later(mngrs.transcript, change))
+    monkeypatch.setattr(mngrs, "transcript", changed_copy(mngrs.transcript, change))
     assert command() is None
     assert mngr_codex.plugin.register_cli_commands() == [codex]
 
 
-def test_an_mngr_whose_command_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mngr_without_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     from mngr_codex.plugin.cli.transcript import command
 
     monkeypatch.setitem(sys.modules, "imbue.mngr.cli.transcript", ModuleType("imbue.mngr.cli.transcript"))
     assert command() is None
 
 
-def test_an_mngr_that_is_another_inside(machine: Machine) -> None:
+def test_an_mngr_with_other_internals(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     other = "import imbue.mngr.config.agent_config_registry as registry\ndel registry.resolve_agent_type\n"
-    machine.mngrs("t", "--format", "jsonl", prelude=other)
+    machine.by_mngr("t", "--format", "jsonl", prelude=other)
     ran = machine.mngr("transcript", "t", "-f", prelude=other)
-    assert ran.status == 2 and "does not get along with this mngr" in ran.stderr
+    assert ran.status == 2 and "does not support this version of mngr" in ran.stderr
 
 
-def test_mngr_as_a_library_keeps_its_process(machine: Machine) -> None:
+def test_mngr_used_as_a_library_keeps_its_process(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     library = """
 import io
@@ -781,12 +802,12 @@ sys.stdout = sys.__stdout__
 print(len(shown.getvalue()))
 sys.exit(0)
 """
-    shown = machine.same("t", "--format", "json")
+    shown = machine.same_output("t", "--format", "json")
     ran = machine.mngr(prelude=library)
     assert (ran.status, ran.stdout) == (0, f"{len(shown)}\n")
 
 
-def test_another_plugins_command_of_that_name_comes_before_ours() -> None:
+def test_another_plugins_transcript_command_takes_precedence() -> None:
     import pluggy
     from imbue.mngr import hookimpl
     from imbue.mngr.plugins import hookspecs
@@ -804,7 +825,7 @@ def test_another_plugins_command_of_that_name_comes_before_ours() -> None:
         manager.add_hookspecs(hookspecs)
         for plugin in plugins:
             manager.register(plugin)
-        # mngr puts one over the other, in this order.
+        # mngr registers the commands in this order, and the last one wins.
         registered = [each for commands in manager.hook.register_cli_commands() for each in commands]
         assert [len(each.params) for each in registered if each.name == "transcript"][-1] == 0
 

@@ -1,4 +1,4 @@
-"""The program that goes to a host, for hosts of every kind."""
+"""The native program for hosts of every platform."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mngr_codex.plugin.host import program as program_module
-from mngr_codex.plugin.host.program import Kind, kind_of, own_program, program_for, works
+from mngr_codex.plugin.host.program import Platform, check_program, own_program, platform_of, program_for
 
 
 def elf(machine: int) -> bytes:
@@ -24,35 +24,35 @@ def mach_o(cpu: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("program", "kind"),
+    ("program", "platform"),
     [
-        (elf(62), Kind("Linux", "x86_64")),
-        (elf(183), Kind("Linux", "aarch64")),
+        (elf(62), Platform("Linux", "x86_64")),
+        (elf(183), Platform("Linux", "aarch64")),
         (elf(243), None),
-        (mach_o(0x0100000C), Kind("Darwin", "aarch64")),
-        (mach_o(0x01000007), Kind("Darwin", "x86_64")),
+        (mach_o(0x0100000C), Platform("Darwin", "aarch64")),
+        (mach_o(0x01000007), Platform("Darwin", "x86_64")),
         (mach_o(7), None),
         (b"#!/usr/bin/env python3\nprint(1)\n", None),
         (b"\x7fELF\x02\x01", None),
         (b"", None),
     ],
 )
-def test_a_program_tells_what_it_runs_on(program: bytes, kind: Kind | None) -> None:
-    assert kind_of(program) == kind
+def test_the_platform_of_a_program(program: bytes, platform: Platform | None) -> None:
+    assert platform_of(program) == platform
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("output", "platform"),
     [
-        ("Linux x86_64\n", Kind("Linux", "x86_64")),
-        ("Linux arm64\n", Kind("Linux", "aarch64")),
-        ("Darwin arm64\n", Kind("Darwin", "aarch64")),
-        ("FreeBSD amd64\n", Kind("FreeBSD", "x86_64")),
-        ("", Kind("", "")),
+        ("Linux x86_64\n", Platform("Linux", "x86_64")),
+        ("Linux arm64\n", Platform("Linux", "aarch64")),
+        ("Darwin arm64\n", Platform("Darwin", "aarch64")),
+        ("FreeBSD amd64\n", Platform("FreeBSD", "x86_64")),
+        ("", Platform("", "")),
     ],
 )
-def test_one_machine_has_one_name(said: str, kind: Kind) -> None:
-    assert Kind.of_uname(said) == kind
+def test_one_machine_has_one_name(output: str, platform: Platform) -> None:
+    assert Platform.from_uname(output) == platform
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Result:
 
 
 class Host:
-    """A host of any kind, as far as it is asked for it."""
+    """A remote host that only reports its platform."""
 
     is_local = False
 
@@ -77,7 +77,7 @@ class Host:
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The program of this machine, which is an x86_64 one for the test."""
+    """The installed program, which is one for x86_64 in these tests."""
     path = tmp_path / "own"
     path.write_bytes(elf(62))
     monkeypatch.setattr(program_module, "own_program", lambda: path)
@@ -86,32 +86,23 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 @pytest.fixture
-def wheels(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """All that pip finds."""
+def wheels(tmp_path: Path) -> Path:
+    """A directory for the ``program_wheels`` setting."""
     folder = tmp_path / "wheels"
     folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     return folder
 
 
-def put_wheel(folder: Path, platform: str, program: bytes) -> None:
-    info = "mngr_codex-7.8.9.dist-info"
-    with zipfile.ZipFile(folder / f"mngr_codex-7.8.9-cp312-abi3-{platform}.whl", "w") as wheel:
-        wheel.writestr("mngr_codex-7.8.9.data/scripts/mngr-codex", program)
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: mngr-codex\nVersion: 7.8.9\n")
-        wheel.writestr(
-            f"{info}/WHEEL",
-            f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: cp312-abi3-{platform}\nGenerator: test\n",
-        )
-        wheel.writestr(f"{info}/RECORD", "")
+def write_wheel(folder: Path, platform: str, program: bytes, version: str = "7.8.9") -> Path:
+    file = folder / f"mngr_codex-{version}-cp312-abi3-{platform}.whl"
+    with zipfile.ZipFile(file, "w") as wheel:
+        wheel.writestr(f"mngr_codex-{version}.dist-info/METADATA", f"Name: mngr-codex\nVersion: {version}\n")
+        wheel.writestr(f"mngr_codex-{version}.data/scripts/mngr-codex", program)
+    return file
 
 
-def test_a_host_of_the_same_kind_gets_our_own(own: bytes, tmp_path: Path) -> None:
-    assert program_for(Host("Linux x86_64\n"), cache=tmp_path / "cache").content == own  # type: ignore[arg-type]
-    assert not (tmp_path / "cache").exists()
+def test_a_host_of_the_same_platform_gets_the_installed_program(own: bytes) -> None:
+    assert program_for(Host("Linux x86_64\n")).content == own  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -123,47 +114,50 @@ def test_a_host_of_the_same_kind_gets_our_own(own: bytes, tmp_path: Path) -> Non
         ("Darwin x86_64", "macosx_10_12_x86_64", mach_o(0x01000007)),
     ],
 )
-def test_a_host_of_another_kind_gets_one_from_a_wheel_and_it_is_kept(
-    own: bytes, wheels: Path, tmp_path: Path, uname: str, platform: str, program: bytes
+def test_another_platform_gets_its_program_from_a_wheel(
+    own: bytes, wheels: Path, uname: str, platform: str, program: bytes
 ) -> None:
-    put_wheel(wheels, platform, program)
+    write_wheel(wheels, "manylinux_2_28_x86_64", elf(62))
+    write_wheel(wheels, "manylinux_2_28_riscv64", elf(243))
+    wheel = write_wheel(wheels, platform, program)
     host: Any = Host(uname)
-    assert program_for(host, cache=tmp_path / "cache").content == program
-    for wheel in wheels.iterdir():
-        wheel.unlink()
-    assert program_for(host, cache=tmp_path / "cache").content == program
+    assert program_for(host, wheels).content == program
+    assert program_for(host, wheel).content == program
 
 
-def test_where_there_is_no_wheel_that_is_said(own: bytes, wheels: Path, tmp_path: Path) -> None:
-    put_wheel(wheels, "manylinux_2_28_x86_64", elf(62))
-    found = program_for(Host("Linux aarch64"), cache=tmp_path / "cache")  # type: ignore[arg-type]
-    assert found.content is None
-    assert found.problem is not None and "Linux aarch64" in found.problem and "mngr-codex 7.8.9" in found.problem
-    assert "WAITING" in found.problem
+def test_without_wheels_nothing_runs_or_is_downloaded(own: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a process or a connection was started")
 
-
-def test_a_wheel_with_the_wrong_program_is_not_taken(own: bytes, wheels: Path, tmp_path: Path) -> None:
-    put_wheel(wheels, "manylinux_2_28_aarch64", elf(62))
-    found = program_for(Host("Linux aarch64"), cache=tmp_path / "cache")  # type: ignore[arg-type]
-    assert found.content is None and "something else" in (found.problem or "")
+    monkeypatch.setattr("subprocess.Popen", fail)
+    monkeypatch.setattr("socket.socket", fail)
+    found = program_for(Host("Linux aarch64"))  # type: ignore[arg-type]
+    assert found.content is None and found.problem is not None
+    for part in ("Linux aarch64", "WAITING", "hint: set program_wheels"):
+        assert part in found.problem
 
 
 @pytest.mark.parametrize("uname", ["FreeBSD amd64", "Linux riscv64", "", "nonsense"])
-def test_for_other_hosts_nothing_is_even_looked_for(
-    own: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uname: str
-) -> None:
-    def never(*_: object) -> None:
-        raise AssertionError("was looked for")
-
-    monkeypatch.setattr(program_module, "_fetch", never)
-    found = program_for(Host(uname), cache=tmp_path / "cache")  # type: ignore[arg-type]
-    assert found.content is None and (Kind.of_uname(uname).system or "unknown") in (found.problem or "")
+def test_other_platforms_have_no_program(own: bytes, wheels: Path, uname: str) -> None:
+    write_wheel(wheels, "manylinux_2_28_aarch64", elf(183))
+    found = program_for(Host(uname), wheels)  # type: ignore[arg-type]
+    assert found.content is None and (Platform.from_uname(uname).system or "unknown") in (found.problem or "")
 
 
-def test_a_cache_that_cannot_be_written_is_no_problem(own: bytes, wheels: Path, tmp_path: Path) -> None:
-    put_wheel(wheels, "manylinux_2_28_aarch64", elf(183))
-    (tmp_path / "file").touch()
-    assert program_for(Host("Linux aarch64"), cache=tmp_path / "file").content == elf(183)  # type: ignore[arg-type]
+def test_a_wheel_of_another_version_or_platform_is_not_used(own: bytes, wheels: Path) -> None:
+    host: Any = Host("Linux aarch64")
+    other_version = write_wheel(wheels, "manylinux_2_28_aarch64", elf(183), version="7.8.10")
+    other_platform = write_wheel(wheels, "manylinux_2_28_aarch64", elf(62))
+    for path in (wheels, other_version, other_platform):
+        found = program_for(host, path)
+        assert found.content is None and "has no wheel of mngr-codex 7.8.9" in (found.problem or "")
+
+
+@pytest.mark.parametrize("name", ["missing", "mngr_codex-7.8.9-cp312-abi3-any.whl"])
+def test_unreadable_wheels_are_reported(own: bytes, wheels: Path, name: str) -> None:
+    (wheels / "mngr_codex-7.8.9-cp312-abi3-any.whl").write_bytes(b"not a zip file")
+    found = program_for(Host("Linux aarch64"), wheels / name)  # type: ignore[arg-type]
+    assert found.content is None and f"cannot read {wheels / name}: " in (found.problem or "")
 
 
 def test_the_installed_program_runs_on_this_machine(host: Any, tmp_path: Path) -> None:
@@ -171,8 +165,8 @@ def test_the_installed_program_runs_on_this_machine(host: Any, tmp_path: Path) -
     if path is None:
         pytest.skip("the program is not installed in this environment")
     content = program_for(host).content
-    assert content == path.read_bytes() and kind_of(content) is not None
+    assert content == path.read_bytes() and platform_of(content) is not None
     program = tmp_path / "a b" / "mngr-codex"
     host.write_file(program, content, mode="0755")
-    assert works(host, program) is None
-    assert "nowhere" in (works(host, Path("/nowhere/mngr-codex")) or "")
+    assert check_program(host, program) is None
+    assert "nowhere" in (check_program(host, Path("/nowhere/mngr-codex")) or "")

@@ -1,6 +1,7 @@
-"""What is typed behind a message, where a terminal shows what it should not: with a tmux that only says it does."""
+"""The script that presses Enter, with a stand-in for tmux that shows given screens."""
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from importlib.resources import files
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mngr_codex.plugin.messages import send
+from mngr_codex.plugin.messages import screen as codex_screen
 
 TMUX = """\
 #!/bin/sh
@@ -19,12 +20,12 @@ case "$*" in
 esac
 """
 
-Submit = Callable[..., tuple[str, str]]
+PressEnter = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
-def submit(tmp_path: Path) -> Submit:
-    """Submits a message in a terminal that shows this; gives what became of it, and what was typed."""
+def press_enter(tmp_path: Path) -> PressEnter:
+    """Runs the script in a terminal with a given screen; returns the outcome and the keys."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/tmux").write_text(TMUX)
     (tmp_path / "bin/tmux").chmod(0o755)
@@ -36,17 +37,19 @@ def submit(tmp_path: Path) -> Submit:
         (tmp_path / "bin/ps").write_text(f"#!/bin/sh\necho {groups}\n")
         (tmp_path / "bin/ps").chmod(0o755)
         (tmp_path / "command").write_text(f"{command}\n")
-        variables = {
+        environment = {
             "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
             **{name.upper(): str(tmp_path / name) for name in ("screen", "command", "keys")},
             "LC_ALL": "C",
+        }
+        parameters = {
             "target": "it",
             "home": str(tmp_path / "home"),
             "permissions": str(tmp_path / "permissions_waiting"),
             "patterns": "none",
-            "welcome": send._WELCOME,
-            "hints": send._HINTS,
-            "hints_beside": send._HINTS_BESIDE,
+            "welcome": codex_screen.WELCOME,
+            "hints": codex_screen.KEY_HINTS,
+            "hints_above_composer": codex_screen.KEY_HINTS_ABOVE_COMPOSER,
             "head": head,
             "is_head_cut": "0",
             "ending": ending or head,
@@ -56,30 +59,34 @@ def submit(tmp_path: Path) -> Submit:
             "seconds": "4",
             "keys": "2",
         }
+        file = tmp_path / "parameters"
+        file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in parameters.items()))
         script = (files("mngr_codex.plugin.messages") / "press_enter.sh").read_text(encoding="utf-8")
-        ran = subprocess.run(["bash", "-c", script], env=variables, capture_output=True, text=True, timeout=30)
+        command_line = ["bash", "-c", script, "press_enter", str(file)]
+        ran = subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=30)
+        assert not file.exists()
         return ran.stdout.strip(), keys.read_text()
 
     return run
 
 
 @pytest.mark.parametrize("head", ["y", "1", "Try", "1. Other", "1. Try", "Try new model"])
-def test_a_dialog_is_answered_by_no_message(submit: Submit, head: str) -> None:
-    assert submit(head, "Meet GPT-6 Sol\n› 1. Try new model\n  2. Keep mine\n") == ("blocked", "")
+def test_no_message_answers_a_dialog(press_enter: PressEnter, head: str) -> None:
+    assert press_enter(head, "Meet GPT-6 Sol\n› 1. Try new model\n  2. Keep mine\n") == ("blocked", "")
 
 
-def test_a_message_may_look_like_a_choice(submit: Submit) -> None:
-    outcome, typed = submit("1. Try this", "› 1. Try this\n")
+def test_a_message_may_resemble_a_choice(press_enter: PressEnter) -> None:
+    outcome, typed = press_enter("1. Try this", "› 1. Try this\n")
     assert outcome == "not-taken" and "Enter" in typed
 
 
-def test_nothing_is_typed_into_a_shell(submit: Submit) -> None:
-    outcome, typed = submit("Hello", "› Hello\n", command="bash")
+def test_nothing_is_typed_into_a_shell(press_enter: PressEnter) -> None:
+    outcome, typed = press_enter("Hello", "› Hello\n", command="bash")
     assert outcome == "ended" and typed.count("send-keys") == 1
 
 
-def test_a_script_that_runs_codex_is_no_shell(submit: Submit) -> None:
-    outcome, typed = submit("Hello", "› Hello\n", command="bash", groups="7 1")
+def test_a_script_that_runs_codex_is_not_a_shell(press_enter: PressEnter) -> None:
+    outcome, typed = press_enter("Hello", "› Hello\n", command="bash", groups="7 1")
     assert outcome == "not-taken" and typed.count("Enter") > 1
 
 
@@ -93,10 +100,10 @@ def test_a_script_that_runs_codex_is_no_shell(submit: Submit) -> None:
         "a word of the conv› 1. Yes, enable\n  and ano         enter select · esc back\n\n› Hello\n\n  ? for\n",
         "  Welcome to Codex, OpenAI's command-line coding agent\n> 1. Sign in with ChatGPT\n",
     ],
-    ids=["theme", "title", "resume", "pager", "beside", "login"],
+    ids=["theme", "title", "resume", "pager", "above composer", "login"],
 )
-def test_nothing_is_typed_into_what_a_command_has_opened(submit: Submit, screen: str) -> None:
-    assert submit("Hello", screen) == ("blocked", "")
+def test_nothing_is_typed_into_a_menu(press_enter: PressEnter, screen: str) -> None:
+    assert press_enter("Hello", screen) == ("blocked", "")
 
 
 @pytest.mark.parametrize(
@@ -108,11 +115,18 @@ def test_nothing_is_typed_into_what_a_command_has_opened(submit: Submit, screen:
     ],
     ids=["conversation", "own last line", "overview"],
 )
-def test_what_only_looks_like_a_dialog(submit: Submit, screen: str, ending: str) -> None:
-    outcome, typed = submit("Hello", screen, ending=ending)
+def test_text_that_resembles_a_dialog(press_enter: PressEnter, screen: str, ending: str) -> None:
+    outcome, typed = press_enter("Hello", screen, ending=ending)
     assert outcome in ("not-taken", "unconfirmed") and "Enter" in typed
 
 
-def test_what_is_not_taken_is_deleted_on_both_sides_of_the_cursor(submit: Submit) -> None:
-    outcome, typed = submit("Hello", "› Hello\n\n  ? for shortcuts\n")
+def test_a_message_that_is_not_taken_is_deleted_on_both_sides_of_the_cursor(press_enter: PressEnter) -> None:
+    outcome, typed = press_enter("Hello", "› Hello\n\n  ? for shortcuts\n")
     assert outcome == "not-taken" and "C-u" in typed and "C-k" in typed
+
+
+def test_without_its_parameters_nothing_is_typed(tmp_path: Path) -> None:
+    script = (files("mngr_codex.plugin.messages") / "press_enter.sh").read_text(encoding="utf-8")
+    command_line = ["bash", "-c", script, "press_enter", str(tmp_path / "missing")]
+    ran = subprocess.run(command_line, capture_output=True, text=True, timeout=30, env={"PATH": os.environ["PATH"]})
+    assert ran.stdout == "unsent\n"

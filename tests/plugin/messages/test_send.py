@@ -1,121 +1,173 @@
-"""What a terminal of codex's shows, and how a message is told in a rollout."""
+"""Sending messages, with stand-ins for tmux and for mngr's agent."""
+
+from __future__ import annotations
 
 import json
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from imbue.mngr.agents.base_agent import BaseAgent
+from imbue.mngr.errors import MngrError, SendMessageError
 
-from mngr_codex.plugin.messages.send import Screen, cleaned, rollout_pattern
+from mngr_codex.plugin import paths
+from mngr_codex.plugin.messages.send import send
 
-BOLD, DIM, OFF = "\x1b[1m", "\x1b[2m", "\x1b[0m\x1b[39m\x1b[49m"
-EMPTY = f"{BOLD}›{OFF} {DIM}Ask Codex to do anything"
+TMUX = """\
+#!/bin/sh
+screen() {
+    if [ -e "$TEST/typed" ]; then printf '› %.20s\\n' "$(head -c 20 "$TEST/typed")"
+    else printf '\\033[1m›\\033[0m \\033[2mAsk Codex\\033[0m\\n'; fi
+}
+case "$*" in
+*load-buffer*) [ ! -e "$TEST/broken" ] || exit 1; cat "$TEST/state/$MESSAGE" >"$TEST/typed" ;;
+*display-message*capture-pane*) echo codex; screen ;;
+*capture-pane*) screen ;;
+*display-message*) echo codex ;;
+*Enter*) rm -f "$TEST/typed"; cp "$TEST/record" "$TEST/state/$SESSIONS/rollout-1.jsonl" ;;
+esac
+"""
 
+LOGGED = """\
+#!/bin/sh
+printf '%s\\n' "$0 $*" >>"$TEST/arguments"
+exec {program} "$@"
+"""
 
-def screen(*lines: str, command: str = "codex") -> Screen:
-    return Screen.of(command, "\n".join(lines))
-
-
-def test_an_empty_composer_is_ready() -> None:
-    seen = screen("  >_ OpenAI Codex (v0.163.0)", "     ~/work", "", EMPTY, "", "  ? for shortcuts")
-    assert seen.is_ready and seen.is_up and seen.dialog is None
-
-
-def test_codex_that_still_loads_is_not() -> None:
-    boxed = ("│ >_ OpenAI Codex (v0.154.0)  │", "│                     │", "│ model:     loading   /model to change │")
-    for head in (("  >_ OpenAI Codex (v0.163.0)", "     loading"), boxed):
-        seen = screen("$ . launch", "", "", "", "", "", "WAITING", *head, "", EMPTY)
-        assert not seen.is_ready and not seen.is_up
-        # What was left of one that has ended.
-        assert screen(*head, "$ . launch", "  >_ OpenAI Codex (v0.163.0)", "     ~/work", "", EMPTY).is_ready
-
-
-def test_a_shell_is_not() -> None:
-    assert not screen("$ echo", EMPTY, command="bash").is_ready
-
-
-def test_a_draft_is_not_empty() -> None:
-    seen = screen(f"{BOLD}›{OFF} a draft")
-    assert not seen.is_ready
-    assert seen.row == "› a draft"
-    assert seen.dialog is None
+SECRET = "xyzzy-plugh"
+LIMIT = 128 * 1024
+"""The maximum length of an argument on Linux, in bytes."""
 
 
-@pytest.mark.parametrize(
-    ("lines", "dialog"),
-    [
-        (("  Hooks need review", "", "› 1. Review hooks", "  2. Trust all"), "its review of hooks"),
-        (
-            ("  Would you like to run the following command?", "  $ true", "\x1b[1;7m› 1. Yes, proceed (y)"),
-            "a question for approval",
-        ),
-        (("  Meet GPT-6 Sol", "› 1. Try new model", "  2. Use existing model"), "its question about a newer model"),
-        (("  Select a review preset", "› 2. Review uncommitted changes"), "a choice to be made"),
-        (
-            ("  Select Syntax Theme", "› catppuccin-mocha (current)", "", "  enter select · esc back"),
-            "a choice to be made",
-        ),
-        (
-            (
-                "  3. user (/tmp/a› 1. Yes, enable  Save",
-                "  4. project    enter select · esc back",
-                "",
-                EMPTY,
-                "  ? for",
-            ),
-            "a choice to be made",
-        ),
-    ],
-)
-def test_dialogs(lines: tuple[str, ...], dialog: str) -> None:
-    """Also over a conversation, whose messages begin like the composer."""
-    seen = screen(f"{BOLD}›{OFF} Ask for it.", "• Running true", *lines)
-    assert seen.dialog == dialog
-    assert not seen.is_ready
+class Host:
+    """A host that records the commands and the files of a message."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+        self.modes: list[int] = []
+        self.fails_to_write = False
+
+    def path_exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def write_file(self, path: Path, content: bytes, mode: str, is_atomic: bool) -> None:
+        path.write_bytes(content[:5] if self.fails_to_write else content)
+        if self.fails_to_write:
+            raise MngrError("the connection was lost")
+        path.chmod(int(mode, 8))
+        self.modes.append(stat.S_IMODE(path.stat().st_mode))
+
+    def execute_idempotent_command(self, command: str, timeout_seconds: float) -> Any:
+        self.commands.append(command)
+        ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=timeout_seconds)
+        return SimpleNamespace(success=ran.returncode == 0, stdout=ran.stdout, stderr=ran.stderr)
+
+    execute_stateful_command = execute_idempotent_command
 
 
-def test_dialogs_without_a_row_of_their_own() -> None:
-    assert screen(" Resume a session", "  › 11s ago  hello", " enter resume   esc exit", " ↑/↓ browse").dialog
-    assert screen("/ D I F F /", "No changes", " ↑/↓ to scroll", " q close").dialog
-    assert screen("  Welcome to Codex, OpenAI's command-line coding agent", "  Finish signing in").dialog == "its login"
-    beside = screen(
-        f"{BOLD}›{OFF} {DIM}Ask a question", "", "  ? for shortcuts     Side from main thread · ^c to close"
-    )
-    assert "side conversation" in str(beside.dialog)
+class Agent:
+    """An agent in the state directory ``state``."""
+
+    name, id, tmux_target, send_command_timeout_seconds = "t", "agent-1", "t:0", 10.0
+    _run_send_command = BaseAgent._run_send_command
+
+    def __init__(self, state: Path) -> None:
+        self.state, self.host = state, Host()
+
+    def _get_agent_dir(self) -> Path:
+        return self.state
+
+    def _send_target_arg(self, target: str) -> str:
+        return target
+
+    def leftovers(self) -> list[Path]:
+        """Returns the files in the agent's ``CODEX_HOME`` that contain a part of a message."""
+        return [file for file in (self.state / paths.CODEX_HOME).iterdir() if file.is_file()]
 
 
-def test_what_only_looks_like_a_dialog() -> None:
-    """Words of a conversation or of a draft."""
-    words = "  enter select · esc back"
-    assert (
-        screen(words, "  Welcome to Codex, OpenAI's", "  Worked for 1s", EMPTY, "", "  ? for shortcuts").dialog is None
-    )
-    assert screen(f"{' ' * 8}› 1. Yes", f"{' ' * 8}› 2. No", "", EMPTY, "", "  ? for shortcuts").dialog is None
-    assert screen(f"{BOLD}›{OFF} press enter", words, "", "  GPT-5.5 default · ~/work").dialog is None
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (tmp_path / "state" / paths.SESSIONS).mkdir(parents=True)
+    scripts = {name: LOGGED.format(program=shutil.which(name)) for name in ("grep", "awk", "sed", "tail", "cat")}
+    for name, script in {"tmux": TMUX, **scripts}.items():
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("TEST", str(tmp_path))
+    monkeypatch.setenv("MESSAGE", paths.MESSAGE)
+    monkeypatch.setenv("SESSIONS", paths.SESSIONS)
+    return Agent(tmp_path / "state")
 
 
-def test_a_message_is_typed_without_control_characters() -> None:
-    """An escape sequence would end the paste, and the rest would be keys."""
-    assert cleaned("a\x1b[201~b\x03\x7f\x9bc\td\r\ne\rf\ng") == "a[201~bc\td\ne\nf\ng"
-    assert cleaned("\ud800") == "?"
+@pytest.fixture
+def say(agent: Agent, tmp_path: Path) -> Callable[[str], None]:
+    """Sends a message that Codex records."""
+
+    def say(text: str) -> None:
+        content = [{"type": "input_text", "text": text.strip()}]
+        line = {"type": "response_item", "payload": {"type": "message", "role": "user", "content": content}}
+        (tmp_path / "record").write_text(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
+        send(agent, text, 5.0)  # type: ignore[arg-type]
+
+    return say
 
 
 @pytest.mark.parametrize(
     "text",
-    ["short", 'with "quotes" and \\', "lines\n\tand tabs", "ünïcödé \u2028 😀", "long " * 500, "\\" * 399 + "ab"],
+    [
+        f"{SECRET} and more",
+        SECRET * 30_000,
+        f"first line\n{SECRET} {SECRET}",
+        f'it\'s "{SECRET}" $(touch made) `touch made` \\ ünïcödé',
+        f"/{SECRET} as a command",
+    ],
+    ids=["word", "long word", "lines", "quotes", "command"],
 )
-def test_a_rollout_has_the_pattern_of_its_message(text: str) -> None:
-    line = json.dumps({"role": "user", "content": [{"type": "input_text", "text": text.strip()}]}, ensure_ascii=False)
-    assert rollout_pattern(text) in line.replace('": ', '":')
-    assert len(rollout_pattern(text)) < 420
+def test_no_command_line_contains_the_text(
+    agent: Agent, say: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    say(text)
+    logged = (tmp_path / "arguments").read_text()
+    assert "grep" in logged
+    assert not any(SECRET in command or len(command) >= LIMIT for command in [*agent.host.commands, logged])
+    assert agent.host.modes == [0o600, 0o600]
+    assert agent.leftovers() == []
+    assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("text", ["/tmp/a b.png", "'~/x.JPG'", "file:///x.webp", "dot.png"])
-def test_an_image_in_place_of_its_path(text: str) -> None:
-    own, attached = rollout_pattern(text).split("\n")
-    assert own in json.dumps({"text": text}, separators=(",", ":"))
-    assert attached in json.dumps({"type": "input_image", "image_url": "data:"}, separators=(",", ":"))
-    assert "\n" not in rollout_pattern(f"look at {text} now")
+def test_a_failed_paste_leaves_no_file(agent: Agent, say: Callable[[str], None], tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    with pytest.raises(SendMessageError, match="tmux paste-buffer failed"):
+        say(SECRET)
+    assert agent.leftovers() == []
 
 
-def test_a_short_message_is_not_found_in_a_longer_one() -> None:
-    line = json.dumps({"content": [{"text": "yes please"}]}).replace('": ', '":')
-    assert rollout_pattern("yes") not in line
+def test_a_failed_write_leaves_no_file(agent: Agent, say: Callable[[str], None]) -> None:
+    agent.host.fails_to_write = True
+    with pytest.raises(MngrError, match="the connection was lost"):
+        say(SECRET)
+    assert agent.leftovers() == []
+
+
+def test_a_failed_removal_is_not_an_error(
+    agent: Agent, say: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message has arrived by then."""
+    execute = agent.host.execute_idempotent_command
+
+    def fail_to_remove(command: str, timeout_seconds: float) -> Any:
+        if command.startswith("rm "):
+            raise MngrError("the connection was lost")
+        return execute(command, timeout_seconds)
+
+    monkeypatch.setattr(agent.host, "execute_idempotent_command", fail_to_remove)
+    say(SECRET)

@@ -1,4 +1,4 @@
-"""``mngr codex``: the program's own commands where only ``mngr`` is on PATH, and a doctor."""
+"""``mngr codex``: the native program's commands for users with only ``mngr`` on PATH, and the doctor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def codex() -> None:
-    """Look after codex agents, and convert what codex writes."""
+    """Inspect and maintain codex agents, and convert Codex sessions."""
 
 
-def _passed_on(name: str, short_help: str) -> click.Command:
+def _program_command(name: str, short_help: str) -> click.Command:
     @click.command(
         name,
         short_help=short_help,
@@ -35,50 +35,55 @@ def _passed_on(name: str, short_help: str) -> click.Command:
 
         program = own_program()
         if program is None:
-            raise click.ClickException("The program mngr-codex is gone. Install mngr-codex anew, as its README says.")
+            raise click.ClickException(
+                "cannot find the mngr-codex program\nhint: reinstall mngr-codex as described in its README"
+            )
         words: Sequence[str] = arguments
         if name in ("marker", "watch"):
             words = with_state_dir(arguments)
             if {"-h", "--help"} & set(arguments):
-                click.echo("`--agent NAME` stands for the `--state-dir` of that agent.\n")
+                click.echo("`--agent NAME` sets --state-dir to the state directory of that agent.\n")
                 sys.stdout.flush()
             elif (name == "watch" or {"show", "recompute", "reset"} & set(arguments)) and not (
                 "MNGR_AGENT_STATE_DIR" in os.environ or any(word.startswith("--state-dir") for word in words)
             ):
-                raise click.UsageError(f"Name the agent: mngr codex {' '.join((name, *arguments))} --agent NAME")
-        os.execv(program, [str(program), name, *words])
+                raise click.UsageError(f"no agent given\nhint: mngr codex {' '.join((name, *arguments))} --agent NAME")
+        try:
+            os.execv(program, [str(program), name, *words])
+        except OSError as error:
+            raise click.ClickException(f"cannot run {program}: {error.strerror}") from None
 
     return run
 
 
 for _name, _short_help in (
-    ("convert", "Convert a rollout to a common transcript."),
-    ("transcript", "Show a transcript: of an agent, of a rollout, or a common transcript itself."),
-    ("marker", "Show what says whether an agent is at work: marker show --agent NAME."),
-    ("watch", "Follow an agent's rollouts: watch --once --agent NAME."),
+    ("convert", "Convert a Codex rollout to mngr's common transcript."),
+    ("transcript", "Show the transcript of an agent, a session or a rollout."),
+    ("marker", "Show or reset an agent's working/waiting state: marker show --agent NAME."),
+    ("watch", "Bring an agent's transcripts up to date: watch --once --agent NAME."),
 ):
-    codex.add_command(_passed_on(_name, _short_help))
+    codex.add_command(_program_command(_name, _short_help))
 
 
 def with_state_dir(arguments: Sequence[str]) -> list[str]:
-    """Put an agent's state dir in place of its name: for ``--agent NAME`` comes ``--state-dir DIR``, behind all else.
+    """Replaces ``--agent NAME`` by ``--state-dir DIR`` at the end of the options.
 
     Raises:
-        click.UsageError: No agent of this machine has the name.
+        click.UsageError: There is no local agent with the name.
     """
     words = iter(arguments)
     kept: list[str] = []
-    named: list[str] = []
+    state_dir: list[str] = []
     for word in words:
         if word == "--":
-            return [*kept, *named, word, *words]
+            return [*kept, *state_dir, word, *words]
         if word == "--agent" and (name := next(words, "")):
-            named = ["--state-dir", str(_state_dir(name))]
+            state_dir = ["--state-dir", str(_state_dir(name))]
         elif word.startswith("--agent="):
-            named = ["--state-dir", str(_state_dir(word.partition("=")[2]))]
+            state_dir = ["--state-dir", str(_state_dir(word.partition("=")[2]))]
         else:
             kept.append(word)
-    return [*kept, *named]
+    return [*kept, *state_dir]
 
 
 def _state_dir(name: str) -> Path:
@@ -87,17 +92,17 @@ def _state_dir(name: str) -> Path:
     for agent in local_agents.read(read_default_host_dir()):
         if name in (agent.name, agent.id):
             return agent.state_dir
-    raise click.UsageError(f"This machine has no agent {name}. `mngr list` shows those that there are.")
+    raise click.UsageError(f"there is no local agent {name}\nhint: `mngr list` shows all agents")
 
 
-@codex.command(short_help="Look whether all is there that codex agents need.")
+@codex.command(short_help="Check the setup codex agents need, and suggest fixes.")
 @click.argument("names", nargs=-1)
 @add_common_options
 @click.pass_context
 def doctor(ctx: click.Context, /, **_: object) -> None:
-    """Look whether all is there that codex agents need, and say what to do where it is not.
+    """Check the setup codex agents need, and suggest fixes.
 
-    Looks at this machine and at its codex agents, or at those of these NAMES. Ends with 1 if something is wrong.
+    Checks this machine and its codex agents, or only the agents NAMES. Exits 1 if there is a problem.
     """
     from mngr_codex.plugin.cli.doctor import run
 

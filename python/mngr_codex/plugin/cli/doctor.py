@@ -1,4 +1,4 @@
-"""``mngr codex doctor``: whether all is there that codex agents need, and what to do where it is not."""
+"""``mngr codex doctor``: checks the setup that codex agents need, and suggests fixes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,15 @@ from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.command_setting import program_of
 from mngr_codex.plugin.config import CodexAgentConfig
-from mngr_codex.plugin.home import build, hook_trust
+from mngr_codex.plugin.home import hook_trust
+from mngr_codex.plugin.home.app_server import query_codex
+from mngr_codex.plugin.home.config_toml import merge, read_config
+from mngr_codex.plugin.home.hooks_json import own_commands
+from mngr_codex.plugin.home.login import needs_login
 from mngr_codex.plugin.host import updates
-from mngr_codex.plugin.host.program import own_program, works
-from mngr_codex.plugin.messages import send
+from mngr_codex.plugin.host.program import check_program, own_program
+from mngr_codex.plugin.messages.composer import login_hint
+from mngr_codex.plugin.messages.screen import LOGIN, read_screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,36 +42,38 @@ if TYPE_CHECKING:
     from imbue.mngr.config.data_types import MngrContext
 
 _LIMITS = Path("/proc/sys/fs/inotify")
-_FEWEST_INSTANCES = 128
-_FEWEST_WATCHES = 8192
+_MINIMUM_INSTANCES = 128
+_MINIMUM_WATCHES = 8192
 _SECONDS = 30.0
 
 
 class DoctorOptions(CommonCliOptions):
-    """What ``mngr codex doctor`` was called with."""
+    """The options of ``mngr codex doctor``."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check. The fields are the keys of the JSON output."""
 
     what: str
+    """What was checked."""
     said: str
+    """The result."""
     remedy: str | None = None
-    """What to do, if something is wrong."""
+    """What to do if there is a problem."""
     agent: str | None = None
-    """The agent that it is about; None for the machine."""
+    """The agent that was checked; None for this machine."""
 
     @property
     def is_wrong(self) -> bool:
-        """Whether there is something to do."""
+        """Whether there is a problem."""
         return self.remedy is not None
 
 
 def run(ctx: click.Context) -> int:
-    """Look, print what was found, and give the exit status: 1 if something is wrong."""
+    """Runs all checks, prints the findings, and returns the exit status: 1 if there is a problem."""
     mngr_ctx, output, options = setup_command_context(ctx, "codex-doctor", DoctorOptions)
     findings = list(examine(mngr_ctx, options.names))
     if output.output_format is OutputFormat.HUMAN:
@@ -74,75 +81,81 @@ def run(ctx: click.Context) -> int:
             about = f"{finding.agent}: " if finding.agent else ""
             write_human_line("{} {}{}: {}", "✗" if finding.is_wrong else "✓", about, finding.what, finding.said)
             if finding.remedy is not None:
-                write_human_line("    {}", finding.remedy)
+                hint = finding.remedy if "hint:" in finding.remedy else f"hint: {finding.remedy}"
+                for line in hint.splitlines():
+                    write_human_line("    {}", line)
     else:
-        told = [{**asdict(finding), "is_wrong": finding.is_wrong} for finding in findings]
+        rows = [{**asdict(finding), "is_wrong": finding.is_wrong} for finding in findings]
         is_lines = output.output_format is OutputFormat.JSONL
-        print("\n".join(json.dumps(each) for each in told) if is_lines else json.dumps(told, indent=2))
+        print("\n".join(json.dumps(row) for row in rows) if is_lines else json.dumps(rows, indent=2))
     return int(any(finding.is_wrong for finding in findings))
 
 
 def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
-    """Look at this machine and at its codex agents.
+    """Checks this machine and its codex agents.
 
     Args:
         mngr_ctx: mngr's context.
-        names: The agents to look at; all if there are none.
+        names: The agents to check; all if empty.
 
     Raises:
-        UserInputError: No codex agent of this machine has one of the names.
+        UserInputError: There is no local codex agent with one of the names.
     """
     host = get_provider_instance(LOCAL_PROVIDER_NAME, mngr_ctx).get_host(HostName("localhost"))
-    assert isinstance(host, OnlineHostInterface), "mngr's own machine is always there"
+    assert isinstance(host, OnlineHostInterface), "the local host is always online"
     damaged = list(_damaged(host))
-    # mngr reads all of them or none.
-    there = [] if damaged else [agent for agent in host.get_agents() if isinstance(agent, CodexAgent)]
-    agents = [agent for agent in there if not names or str(agent.name) in names]
+    # mngr cannot list any agent if one is damaged.
+    found = [] if damaged else [agent for agent in host.get_agents() if isinstance(agent, CodexAgent)]
+    agents = [agent for agent in found if not names or str(agent.name) in names]
     unknown = set(names) - {str(agent.name) for agent in agents}
     if unknown and not damaged:
-        raise UserInputError(f"This machine has no codex agent {', '.join(sorted(unknown))}")
-    config = resolve_agent_type(AgentTypeName(AGENT_TYPE), mngr_ctx.config).agent_config
-    assert isinstance(config, CodexAgentConfig), "the type is ours"
-    wrong = _wrong_settings(mngr_ctx)
-    for problem in wrong.values():
-        yield Finding(
-            "settings", problem, "mngr config edit, or mngr config set; until then no agent of it can be made"
+        raise UserInputError(
+            f"there is no local codex agent {', '.join(sorted(unknown))}\nhint: `mngr list` shows all agents"
         )
-    config = CodexAgentConfig() if AGENT_TYPE in wrong else config
+    config = resolve_agent_type(AgentTypeName(AGENT_TYPE), mngr_ctx.config).agent_config
+    assert isinstance(config, CodexAgentConfig), "the plugin provides the type"
+    invalid = _invalid_settings(mngr_ctx)
+    for problem in invalid.values():
+        yield Finding(
+            "settings",
+            problem,
+            "mngr config edit, or mngr config set; agents of this type can't be created until it is fixed",
+        )
+    config = CodexAgentConfig() if AGENT_TYPE in invalid else config
     yield from _machine(host, config)
     warning = conflicts.warning(mngr_ctx.pm)
-    yield Finding("other plugins", "none claims the agent type" if warning is None else "there are", warning)
+    yield Finding("other plugins", "none" if warning is None else "conflict", warning)
     yield from damaged
     for agent in agents:
         command = str(agent.agent_config.command)
-        is_codex_there = is_binary_present(host, program_of(command))
-        if not is_codex_there and command != str(config.command):
+        is_codex_installed = is_binary_present(host, program_of(command))
+        if not is_codex_installed and command != str(config.command):
             yield replace(_without_version(host, command, str(agent.agent_type)), agent=str(agent.name))
-        yield from _agent(host, agent, is_codex_there=is_codex_there)
+        yield from _agent(host, agent, is_codex_installed=is_codex_installed)
 
 
-def _wrong_settings(mngr_ctx: MngrContext) -> dict[str, str]:
-    """What is wrong with the settings of an agent type that is codex's or made from it, by the type."""
-    wrong = {}
+def _invalid_settings(mngr_ctx: MngrContext) -> dict[str, str]:
+    """Returns the problems with the settings of codex and of agent types derived from it, by agent type."""
+    invalid = {}
     for agent_type in sorted({AGENT_TYPE, *map(str, mngr_ctx.config.agent_types)}):
         config = resolve_agent_type(AgentTypeName(agent_type), mngr_ctx.config).agent_config
         try:
             if isinstance(config, CodexAgentConfig):
                 config.validated(agent_type)
         except ConfigParseError as error:
-            wrong[agent_type] = str(error)
-    return wrong
+            invalid[agent_type] = str(error).partition("\n")[0]
+    return invalid
 
 
 def _damaged(host: OnlineHostInterface) -> Iterator[Finding]:
     for data in sorted(get_agents_root_dir(host.host_dir).glob("*/data.json")):
         try:
-            is_whole = isinstance(json.loads(data.read_bytes()), dict)
-        except (OSError, ValueError):
-            is_whole = False
-        if not is_whole:
-            remedy = f"mend it, or move {data.parent} away; until then mngr shows no agent of this machine"
-            yield Finding("data.json", f"{data} cannot be read", remedy, data.parent.name)
+            is_valid = isinstance(json.loads(data.read_bytes()), dict)
+        except (OSError, ValueError, RecursionError):
+            is_valid = False
+        if not is_valid:
+            remedy = f"fix it, or move {data.parent} away; until then mngr lists no local agents"
+            yield Finding("data.json", f"cannot read {data}", remedy, data.parent.name)
 
 
 def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Finding]:
@@ -152,27 +165,29 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
         yield _without_version(host, command, AGENT_TYPE)
     elif config.version and config.version != version:
         yield Finding(
-            "codex", f"{version}, where the settings ask for {config.version}", "install that, or change `version`"
+            "codex",
+            f"{version} is installed, but the settings require {config.version}",
+            "install that, or change `version`",
         )
     else:
         yield Finding("codex", version)
     yield _login(host, config)
     program = own_program()
-    problem = works(host, program) if program else "it is not where it was installed"
+    broken = check_program(host, program) if program else "not found where it was installed"
     yield Finding(
-        "program", problem or str(program), "install mngr-codex anew, as its README says" if problem else None
+        "program", broken or str(program), "reinstall mngr-codex as described in its README" if broken else None
     )
     yield from _inotify()
 
 
 def _without_version(host: OnlineHostInterface, command: str, agent_type: str) -> Finding:
-    """What is wrong with the codex of an agent type that does not say its version."""
+    """Returns the problem with an agent type whose Codex reports no version."""
     program = program_of(command)
     change = f"change `command` under [agent_types.{agent_type}] of mngr's settings"
     if not program:
-        return Finding("codex", f"`{command}` is no command", change)
+        return Finding("codex", f"`{command}` is not a command", change)
     if is_binary_present(host, program):
-        return Finding("codex", f"`{command} --version` tells none", f"look what it says instead, or {change}")
+        return Finding("codex", f"`{command} --version` printed no version", f"check its output, or {change}")
     is_default = program == "codex"
     return Finding("codex", f"{program} is not on PATH", "npm install -g @openai/codex" if is_default else change)
 
@@ -180,45 +195,45 @@ def _without_version(host: OnlineHostInterface, command: str, agent_type: str) -
 def _login(host: OnlineHostInterface, config: CodexAgentConfig) -> Finding:
     own = Path.home() / ".codex"
     try:
-        settings = build.read_config(host, str(own / "config.toml")) if config.use_user_config else {}
+        settings = read_config(host, str(own / "config.toml")) if config.use_user_config else {}
     except ConfigParseError as error:
-        return Finding("login", "it is not known whether one is needed", str(error))
-    settings = build.merge(settings, config.config_overrides)
+        return Finding("login", "cannot tell whether one is needed", str(error).replace("\nhint: ", "; "))
+    settings = merge(settings, config.config_overrides)
     if (own / "auth.json").is_file():
-        return Finding("login", f"{own / 'auth.json'} is there")
-    if not build.needs_login(settings):
-        return Finding("login", "the model provider needs none")
-    return Finding("login", f"there is no {own / 'auth.json'}", "codex login")
+        return Finding("login", f"{own / 'auth.json'} exists")
+    if not needs_login(settings):
+        return Finding("login", "not required by the model provider")
+    return Finding("login", f"{own / 'auth.json'} does not exist", "codex login")
 
 
 def _inotify() -> Iterator[Finding]:
-    for name, fewest in (("max_user_instances", _FEWEST_INSTANCES), ("max_user_watches", _FEWEST_WATCHES)):
+    for name, minimum in (("max_user_instances", _MINIMUM_INSTANCES), ("max_user_watches", _MINIMUM_WATCHES)):
         try:
             limit = int((_LIMITS / name).read_text())
         except (OSError, ValueError):
             continue
-        remedy = f"sudo sysctl fs.inotify.{name}={fewest} (until then files are looked at four times a second)"
-        yield Finding(f"inotify {name}", str(limit), remedy if limit < fewest else None)
+        remedy = f"sudo sysctl fs.inotify.{name}={minimum} (until then files are polled four times a second)"
+        yield Finding(f"inotify {name}", str(limit), remedy if limit < minimum else None)
 
 
-def _agent(host: OnlineHostInterface, agent: CodexAgent, *, is_codex_there: bool) -> Iterator[Finding]:
+def _agent(host: OnlineHostInterface, agent: CodexAgent, *, is_codex_installed: bool) -> Iterator[Finding]:
     name = str(agent.name)
     state_dir = agent._get_agent_dir()
     lifecycle = agent.get_lifecycle_state()
-    is_up = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
-    # Who stopped it wanted that.
-    is_meant = is_up or lifecycle is AgentLifecycleState.STOPPED
-    anew = f"mngr create {name} {agent.agent_type} --reuse --update"
+    is_running = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
+    # A stopped agent was stopped on purpose.
+    is_intended = is_running or lifecycle is AgentLifecycleState.STOPPED
+    recreate = f"mngr create {name} {agent.agent_type} --reuse --update"
     if not os.access(state_dir, os.W_OK | os.X_OK):
-        remedy = "make it writable: what the agent does is not seen"
-        yield Finding("state dir", f"{state_dir} cannot be written", remedy, name)
+        remedy = "make it writable, or mngr can't see activity"
+        yield Finding("state dir", f"{state_dir} is not writable", remedy, name)
     launcher = state_dir / paths.LAUNCHER
     if not launcher.exists():
-        yield Finding("launcher", f"{launcher} is gone, so codex cannot be started", anew, name)
+        yield Finding("launcher", f"{launcher} does not exist, so Codex cannot be started", recreate, name)
     elif (finding := _session(state_dir, name)) is not None:
         yield finding
-    yield Finding("state", lifecycle.value, None if is_meant else f"mngr start {name} --restart", name)
-    if is_up and (finding := _terminal(agent, name)) is not None:
+    yield Finding("state", lifecycle.value, None if is_intended else f"mngr start {name} --restart", name)
+    if is_running and (finding := _terminal(agent, name)) is not None:
         yield finding
     program = state_dir / paths.PROGRAM
     shown = host.execute_idempotent_command(
@@ -226,79 +241,77 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent, *, is_codex_there: bool
         timeout_seconds=_SECONDS,
     )
     if not shown.success:
-        yield Finding("program", shown.stderr.strip() or f"{program} does not run", anew, name)
+        yield Finding("program", shown.stderr.strip() or f"cannot run {program}", recreate, name)
     else:
         marker = json.loads(shown.stdout)
-        is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_up
-        remedy = f"no codex runs that could be at work: {program} marker reset --state-dir {state_dir}"
-        yield Finding("marker", _told(marker), remedy if is_stale else None, name)
+        is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_running
+        remedy = f"marked as working, but Codex isn't running: {program} marker reset --state-dir {state_dir}"
+        yield Finding("marker", _describe(marker), remedy if is_stale else None, name)
     if not (state_dir / paths.CODEX_HOME / "hooks.json").exists():
-        yield Finding("hooks", f"{state_dir / paths.CODEX_HOME / 'hooks.json'} is gone", anew, name)
-    elif is_codex_there:
+        yield Finding("hooks", f"{state_dir / paths.CODEX_HOME / 'hooks.json'} does not exist", recreate, name)
+    elif is_codex_installed:
         yield _hooks(host, agent, name)
-    if is_up:
+    if is_running:
         yield _watcher(host, program, name)
 
 
 def _session(state_dir: Path, name: str) -> Finding | None:
-    """What is wrong with the session that codex would go on with, if anything."""
+    """Returns the problem with the session that Codex would resume, if there is one."""
     session = listing.session_id(state_dir)
     sessions = state_dir / paths.CODEX_HOME / "sessions"
     rollouts = list(sessions.rglob(f"rollout-*{session}.jsonl")) if session else []
     if not rollouts or any(rollout.stat().st_size for rollout in rollouts):
         return None
-    remedy = f"remove {rollouts[0]}, and codex begins a new session: mngr start {name} --restart"
-    return Finding("session", f"the rollout of {session} is empty, and codex does not go on with it", remedy, name)
+    remedy = f"remove {rollouts[0]} to let Codex start a new session: mngr start {name} --restart"
+    return Finding("session", f"the rollout of {session} is empty, so Codex cannot resume it", remedy, name)
 
 
 def _terminal(agent: CodexAgent, name: str) -> Finding | None:
-    """What codex shows that takes all input, if anything."""
+    """Returns the dialog that takes all of Codex's input, if there is one."""
     try:
-        dialog = send.look(agent, agent._send_target_arg(agent.tmux_target)).dialog
+        dialog = read_screen(agent, agent._send_target_arg(agent.tmux_target)).dialog
     except SendMessageError as error:
         return Finding("terminal", str(error), f"mngr start {name} --restart", name)
     if dialog is None:
         return None
-    is_login = dialog == send.LOGIN
-    return Finding("terminal", f"codex shows {dialog}", send.log_in(name) if is_login else f"mngr connect {name}", name)
+    remedy = login_hint(name) if dialog == LOGIN else f"mngr connect {name}"
+    return Finding("terminal", f"Codex is showing {dialog}", remedy, name)
 
 
-def _told(marker: dict[str, Any]) -> str:
-    """What the program says of the marker, in a line."""
+def _describe(marker: dict[str, Any]) -> str:
+    """Returns the state that the program reports, on one line."""
     parts = [str(marker.get("state"))]
     for turn in [marker.get("root"), *(marker.get("subagents") or [])]:
         if turn:
-            whose = f"subagent {turn['agent_id']}" if turn.get("agent_id") else "root"
-            parts.append(f"{whose} {turn.get('phase')} since {turn.get('since')}, because {turn.get('evidence')}")
+            thread = f"subagent {turn['agent_id']}" if turn.get("agent_id") else "main thread"
+            parts.append(f"{thread}: {turn.get('phase')} since {turn.get('since')} (source: {turn.get('evidence')})")
     return "; ".join(parts)
 
 
 def _hooks(host: OnlineHostInterface, agent: CodexAgent, name: str) -> Finding:
     state_dir = agent._get_agent_dir()
     home = state_dir / paths.CODEX_HOME
-    report = hook_trust.ask_codex(
-        host, command=str(agent.agent_config.command), codex_home=home, work_dir=agent.work_dir
-    )
-    trust = hook_trust.decide(report, own_commands=build.own_commands(state_dir / paths.PROGRAM), codex_home=home)
+    report = query_codex(host, command=str(agent.agent_config.command), codex_home=home, work_dir=agent.work_dir)
+    trust = hook_trust.decide(report, own_commands=own_commands(state_dir / paths.PROGRAM), codex_home=home)
     if trust.problem is not None:
-        newer = "use a newer codex, or one that answers `codex app-server`"
-        remedy = f"put right what codex says of {home}" if report.complaints else newer
+        newer = "use a newer Codex, or one that supports `codex app-server`"
+        remedy = f"fix what Codex reports about {home}" if report.diagnostics else newer
         return Finding("hooks", trust.problem, remedy, name)
-    known = build.read_config(host, str(home / "config.toml")).get("hooks", {}).get("state", {})
-    untold = [
+    trusted = read_config(host, str(home / "config.toml")).get("hooks", {}).get("state", {})
+    unknown = [
         hook
         for hook in report.hooks or ()
-        if not hook.is_managed and known.get(hook.key, {}).get("trusted_hash") != hook.current_hash
+        if not hook.is_managed and trusted.get(hook.key, {}).get("trusted_hash") != hook.current_hash
     ]
-    if untold:
+    if unknown:
         return Finding(
             "hooks",
-            f"codex will ask for a review of these: {', '.join(str(hook) for hook in untold)}",
-            f"answer it in `mngr connect {name}`, or make the agent anew",
+            f"Codex will ask for a review of: {', '.join(str(hook) for hook in unknown)}",
+            f"answer it in `mngr connect {name}`, or recreate the agent",
             name,
         )
-    off = sum(1 for entry in known.values() if entry.get("enabled") is False)
-    return Finding("hooks", f"{len(known) - off} trusted, {off} switched off", None, name)
+    disabled = sum(1 for entry in trusted.values() if entry.get("enabled") is False)
+    return Finding("hooks", f"{len(trusted) - disabled} trusted, {disabled} disabled", None, name)
 
 
 def _watcher(host: OnlineHostInterface, program: Path, name: str) -> Finding:
@@ -307,5 +320,5 @@ def _watcher(host: OnlineHostInterface, program: Path, name: str) -> Finding:
     if watchers:
         return Finding("watcher", f"process {', '.join(watchers)}", None, name)
     return Finding(
-        "watcher", "none runs, so the transcript stands still", f"mngr stop {name} && mngr start {name}", name
+        "watcher", "not running, so the transcript is not being updated", f"mngr stop {name} && mngr start {name}", name
     )

@@ -1,4 +1,4 @@
-"""The agents of this machine, read from the files that mngr keeps of them: no provider is asked."""
+"""The local agents, read from mngr's files without asking a provider."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LocalAgent:
-    """An agent of this machine."""
+    """An agent on this machine."""
 
     state_dir: Path
     data: dict[str, Any]
-    """What mngr has written down of it (``data.json``)."""
+    """The content of its ``data.json``."""
 
     @property
     def name(self) -> str | None:
-        """Its name, which other agents may have as well."""
+        """Its name, which need not be unique."""
         return self._text("name")
 
     @property
     def id(self) -> str:
-        """Its id, after which its state dir is called."""
+        """Its id, which is the name of its state directory."""
         return self.state_dir.name
 
     @property
     def type(self) -> str | None:
-        """Its type, as the user named it."""
+        """Its agent type."""
         return self._text("type")
 
     @property
@@ -46,15 +46,15 @@ class LocalAgent:
 
 
 def read(host_dir: Path) -> Iterator[LocalAgent]:
-    """Give the agents of a host dir of mngr's. Those whose files cannot be read are passed over, as mngr does it.
+    """Yields the agents in a host directory of mngr's. Like mngr, it skips agents whose files cannot be read.
 
     Args:
-        host_dir: Where mngr keeps what belongs to a host, as in ``~/.mngr``.
+        host_dir: The directory with the data of a host, such as ``~/.mngr``.
     """
     for file in host_dir.glob("agents/*/data.json"):
         try:
             data = json.loads(file.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(data, dict):
             yield LocalAgent(file.parent, data)

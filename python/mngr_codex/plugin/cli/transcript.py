@@ -1,7 +1,7 @@
-"""``mngr transcript``: codex agents of this machine are answered by the native program, all else by mngr's own command.
+"""``mngr transcript``: the native program handles local codex agents, mngr's own command everything else.
 
-The program starts in a few milliseconds, shows transcripts as they grow, and prints json, jsonl and atif byte for byte
-as mngr does. What is not plainly its business is mngr's: whatever is an error, too.
+The program starts in a few milliseconds, follows growing transcripts, and prints json, jsonl and atif byte for byte
+like mngr. Anything uncertain is handled by mngr, including all errors.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 COMMAND = "transcript"
 
 _HANDLED = frozenset({"target", "role", "tail", "head", "full", "output_format", "headless", "setting"})
-"""The parameters of mngr's command (0.3.0) that the program is given, in its own words."""
-_MNGRS_IF_SET = {
+"""The parameters of mngr's command (0.3.0) that are translated into options of the program."""
+_MNGR_ONLY = {
     "preserved": "--preserved",
     "preserved_only": "--preserved-only",
     "output": "--output",
@@ -46,47 +46,47 @@ _MNGRS_IF_SET = {
     "plugin": "--plugin",
     "disable_plugin": "--disable-plugin",
 }
-"""Those that only mngr knows what to do with."""
-_OURS = {"follow": ("--follow", "-f"), "no_pager": ("--no-pager",)}
+"""The parameters that only mngr handles, with their options."""
+_OWN_OPTIONS = {"follow": ("--follow", "-f"), "no_pager": ("--no-pager",)}
 
 _FORMATS = ("human", "json", "jsonl", "atif")
 _ROLES = ("user", "agent", "system", "tool")
-# The largest number that the program takes; no transcript has as many records.
-_MOST = 2**64 - 1
-_LEFT_TO_MNGR = 75
-"""The program's status where it cannot make the document as mngr makes it."""
+# The largest number that the program accepts.
+_MAXIMUM_COUNT = 2**64 - 1
+_NOT_HANDLED_STATUS = 75
+"""The exit status of the program if it cannot create the document exactly like mngr."""
 _PARENT_LABEL = "mngr_claude_subagent_proxy_parent_id"
-"""What mngr knows the agents by whose transcripts it embeds in another's (0.3.0, ``api/trajectory.py``)."""
-_LONGEST_FIRST_LINE = 1 << 20
-"""Bytes. A longer one is none of the records that are no longer read, or one that the program tells of."""
-_WATCHING_HOOKS = ("on_after_command", "on_error", "on_shutdown")
-"""Those that mngr calls when a command has ended."""
+"""The label of agents whose transcripts mngr embeds in their parent's (0.3.0, ``api/trajectory.py``)."""
+_MAXIMUM_FIRST_LINE = 1 << 20
+"""Bytes. A longer line is not a legacy record, or the program reports it."""
+_LATE_HOOKS = ("on_after_command", "on_error", "on_shutdown")
+"""The hooks that mngr calls after a command."""
 
 
-class LeftToMngr(Exception):
-    """The program does not show this transcript. The text is for who wants what only the program can do."""
+class NotHandled(Exception):
+    """The program does not handle this call. The message is the reason, for users of options that mngr lacks."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the program is run."""
+    """How to run the program."""
 
     program: Path
     arguments: tuple[str, ...]
     parameters: Mapping[str, Any]
-    """The command's parameters, with the defaults that the settings have."""
+    """The command's parameters, with the defaults from the settings."""
     pager: str | None
     is_document: bool
-    """Whether the program may leave it to mngr yet, when it has seen the transcript."""
+    """Whether the program may still decline after reading the transcript."""
 
 
 def command() -> click.Command | None:
-    """Make the command that takes the place of mngr's, or None where mngr's is not the one that this knows."""
+    """Returns the command that replaces mngr's; None if mngr's command is not the expected one."""
     try:
         from imbue.mngr.cli.transcript import TranscriptCliOptions, transcript
     except ImportError:
         return None
-    if not _is_known(transcript, TranscriptCliOptions):
+    if not _is_expected(transcript, TranscriptCliOptions):
         return None
     replacement = copy.copy(transcript)
     replacement.params = [*transcript.params, *_own_options()]
@@ -95,24 +95,24 @@ def command() -> click.Command | None:
     return replacement
 
 
-def _is_known(mngrs: object, options: type[TranscriptCliOptions]) -> bool:
-    if not isinstance(mngrs, click.Command) or mngrs.callback is None or mngrs.name != COMMAND:
+def _is_expected(mngr_command: object, options: type[TranscriptCliOptions]) -> bool:
+    if not isinstance(mngr_command, click.Command) or mngr_command.callback is None or mngr_command.name != COMMAND:
         return False
-    names = {param.name for param in mngrs.params if param.expose_value}
-    words = {word for param in mngrs.params for word in (*param.opts, *param.secondary_opts)}
-    is_free = not words & {word for own in _OURS.values() for word in own}
-    return is_free and names == set(options.model_fields) == _HANDLED | set(_MNGRS_IF_SET)
+    names = {param.name for param in mngr_command.params if param.expose_value}
+    words = {word for param in mngr_command.params for word in (*param.opts, *param.secondary_opts)}
+    is_free = not words & {word for own in _OWN_OPTIONS.values() for word in own}
+    return is_free and names == set(options.model_fields) == _HANDLED | set(_MNGR_ONLY)
 
 
 def _own_options() -> list[click.Parameter]:
     from click_option_group import GroupedOption, OptionGroup
 
-    group = OptionGroup("Codex agents of this machine")
+    group = OptionGroup("Local codex agents")
     helps = {
-        "follow": "Go on with new records as they come, until Ctrl-C (with --format human and jsonl)",
-        "no_pager": "Write for people straight to the terminal, and not through a pager",
+        "follow": "Show new records as they are added, until Ctrl-C (with --format human or jsonl)",
+        "no_pager": "Don't use a pager",
     }
-    return [GroupedOption(_OURS[name], group=group, is_flag=True, help=text) for name, text in helps.items()]
+    return [GroupedOption(_OWN_OPTIONS[name], group=group, is_flag=True, help=text) for name, text in helps.items()]
 
 
 def _add_to_help() -> None:
@@ -123,9 +123,9 @@ def _add_to_help() -> None:
     if known is None or own in known.synopsis:
         return
     section = (
-        "Codex agents of this machine",
-        "Their transcripts are shown by mngr-codex: at once, with colours and through a pager where standard output\n"
-        "is a terminal, and with --follow as they grow. --format json, jsonl and atif give what they give for others.",
+        "Local codex agents",
+        "mngr-codex shows their transcripts: quickly, in colour and through a pager on a terminal, and with --follow\n"
+        "as they grow. --format json, jsonl and atif print the same as for other agents.",
     )
     known.model_copy(
         update={
@@ -135,88 +135,88 @@ def _add_to_help() -> None:
     ).register()
 
 
-def _callback(mngrs: click.Command) -> Any:
-    mngrs_own = mngrs.callback
-    assert mngrs_own is not None
+def _callback(mngr_command: click.Command) -> Any:
+    mngr_callback = mngr_command.callback
+    assert mngr_callback is not None
 
-    # mngr finds the groups of a command's options by what its callback wraps.
-    @functools.wraps(mngrs_own)
+    # mngr finds the option groups of a command through the function that its callback wraps.
+    @functools.wraps(mngr_callback)
     def show(**parameters: Any) -> Any:
         ctx = click.get_current_context()
         try:
-            return _hand_over(ctx, _plan_if_any(ctx))
-        except LeftToMngr as reason:
+            return _run_program(ctx, _plan_safely(ctx))
+        except NotHandled as reason:
             if parameters["follow"]:
                 raise click.UsageError(str(reason)) from None
-        return ctx.invoke(mngrs_own, **parameters)
+        return ctx.invoke(mngr_callback, **parameters)
 
     return show
 
 
-# -- whether it is ours
+# -- whether the program handles the call
 
 
-def _plan_if_any(ctx: click.Context) -> Plan:
-    """Find out how the program is to be run, whatever this mngr is like.
+def _plan_safely(ctx: click.Context) -> Plan:
+    """Plans how to run the program, and declines if anything in mngr is unexpected.
 
     Raises:
-        LeftToMngr: It is not.
+        NotHandled: mngr handles the call.
     """
     from loguru import logger
 
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
-        # Somebody has called mngr as a library: the process is theirs, and the program would not write where they read.
-        raise LeftToMngr("--follow goes with mngr as a command only.")
-    # mngr says the same when it comes to its turn, and then as its settings of logging have it.
+        # mngr is used as a library: the process is the caller's, and the program would bypass the caller's streams.
+        raise NotHandled("--follow only works with mngr as a command")
+    # mngr repeats its log messages if it handles the call, following its own logging settings.
     logger.disable("imbue")
     try:
         return _plan(ctx)
-    except LeftToMngr:
+    except NotHandled:
         raise
     except Exception as error:
-        raise LeftToMngr(f"mngr-codex does not get along with this mngr: {error!r}") from error
+        raise NotHandled(f"mngr-codex does not support this version of mngr: {error!r}") from error
     finally:
         logger.enable("imbue")
 
 
 def _plan(ctx: click.Context) -> Plan:
-    """Find out how the program is to be run.
+    """Plans how to run the program.
 
     Raises:
-        LeftToMngr: It is not.
+        NotHandled: mngr handles the call.
     """
     from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
     from imbue.mngr.errors import MngrError
 
     from mngr_codex.plugin.host.program import own_program
 
-    # What needs no settings comes first: it is most of what is not ours.
+    # Checks that need no settings come first, since they rule out most calls.
     _check_options(ctx.params)
     target = _plain_target(ctx.params["target"])
     program = own_program()
     if program is None or not os.access(program, os.X_OK):
-        raise LeftToMngr("The program mngr-codex is gone. Install mngr-codex anew, as its README says.")
+        raise NotHandled("cannot find the mngr-codex program\nhint: reinstall mngr-codex as described in its README")
     with contextlib.ExitStack() as stack:
         group = ConcurrencyGroup(name=f"mngr-{COMMAND}")
         group.__enter__()
-        # Told of an exception it would wrap it in one of its own.
+        # The group would wrap an exception that it is given.
         stack.callback(group.__exit__, None, None, None)
         try:
             mngr_ctx = _context(ctx, group)
             parameters = _parameters(ctx, mngr_ctx)
             _check_options(parameters)
-            agent, others = _agent(target, mngr_ctx, is_new_to_mngr=bool(ctx.params["follow"]))
+            agent, others = _agent(target, mngr_ctx, accepts_unlisted=bool(ctx.params["follow"]))
         except (MngrError, click.ClickException) as error:
-            raise LeftToMngr(error.format_message()) from error
+            raise NotHandled(error.format_message()) from error
     config = mngr_ctx.config
     if config.pre_command_scripts.get(COMMAND):
-        raise LeftToMngr("--follow does not go with pre_command_scripts for mngr transcript.")
+        raise NotHandled("--follow cannot be combined with pre_command_scripts for mngr transcript")
     is_followed = bool(parameters["follow"])
     form = str(parameters["output_format"]).lower()
     if not is_followed:
         _check_transcript(agent)
     if form == "atif" and any(other.labels.get(_PARENT_LABEL) == agent.id for other in others):
-        raise LeftToMngr("")
+        raise NotHandled("")
     is_unpaged = parameters["no_pager"] or parameters["headless"] or config.headless
     return Plan(
         program=program,
@@ -225,7 +225,11 @@ def _plan(ctx: click.Context) -> Plan:
             f"--format={form}",
             *([] if form == "human" else ["--as-mngr"]),
             *(f"--role={role}" for role in parameters["role"]),
-            *(f"--{end}={min(parameters[end], _MOST)}" for end in ("head", "tail") if parameters[end] is not None),
+            *(
+                f"--{end}={min(parameters[end], _MAXIMUM_COUNT)}"
+                for end in ("head", "tail")
+                if parameters[end] is not None
+            ),
             *(["--full"] if parameters["full"] else []),
             *(["--follow"] if is_followed else []),
             *(["--no-pager"] if is_unpaged else []),
@@ -239,46 +243,46 @@ def _plan(ctx: click.Context) -> Plan:
 
 
 def _check_options(parameters: Mapping[str, Any]) -> None:
-    """Look whether the program can do what these parameters ask for.
+    """Checks that the program supports these parameters.
 
     Raises:
-        LeftToMngr: It cannot.
+        NotHandled: It does not.
     """
     form = str(parameters["output_format"]).lower()
-    for name, word in _MNGRS_IF_SET.items():
-        # `--no-log-commands` is something that was said, too.
+    for name, word in _MNGR_ONLY.items():
+        # `--no-log-commands` was given explicitly as well.
         if parameters[name] not in (None, False, 0, "", ()) or (name == "log_commands" and parameters[name] is False):
-            raise LeftToMngr(f"--follow does not go with {word}.")
+            raise NotHandled(f"--follow cannot be combined with {word}")
     if form not in _FORMATS or (parameters["follow"] and form not in ("human", "jsonl")):
-        raise LeftToMngr("--follow goes with --format human and jsonl.")
+        raise NotHandled("--follow only works with --format human or jsonl")
     if parameters["head"] is not None and (parameters["tail"] is not None or parameters["follow"]):
-        raise LeftToMngr("--follow does not go with --head.")
+        raise NotHandled("--follow cannot be combined with --head")
     if any(parameters[end] is not None and parameters[end] < 1 for end in ("head", "tail")):
-        raise LeftToMngr("--head and --tail take a number from 1.")
+        raise NotHandled("--head and --tail need a number of at least 1")
     if form == "atif" and (parameters["role"] or parameters["head"] is not None or parameters["tail"] is not None):
-        raise LeftToMngr("")
+        raise NotHandled("")
     if not set(parameters["role"]) <= set(_ROLES):
-        raise LeftToMngr(f"The roles are {', '.join(_ROLES)}.")
+        raise NotHandled(f"the roles are {', '.join(_ROLES)}")
 
 
 def _plain_target(target: object) -> object:
-    """Give the name or the id that the user has said, where that is all that was said.
+    """Returns the name or the id of the agent.
 
     Raises:
-        LeftToMngr: A host was named.
+        NotHandled: The target includes a host.
     """
     from imbue.mngr.primitives import AgentAddress
 
     if not isinstance(target, AgentAddress) or target.host is not None:
-        raise LeftToMngr(_only_here("name it without its host"))
+        raise NotHandled(_local_only("give its name without a host"))
     return target.agent
 
 
 def _context(ctx: click.Context, group: ConcurrencyGroup) -> MngrContext:
-    """Load the settings, those of the command line with them.
+    """Loads the settings, including those on the command line.
 
     Raises:
-        MngrError: They are wrong.
+        MngrError: They are invalid.
     """
     from imbue.mngr.cli.common_opts import apply_settings_to_config
     from imbue.mngr.config.loader import load_config
@@ -289,11 +293,11 @@ def _context(ctx: click.Context, group: ConcurrencyGroup) -> MngrContext:
 
 
 def _parameters(ctx: click.Context, mngr_ctx: MngrContext) -> dict[str, Any]:
-    """Give the parameters with the settings' defaults, as mngr makes them (0.3.0, ``setup_command_context``).
+    """Returns the parameters with the defaults from the settings, like mngr (0.3.0, ``setup_command_context``).
 
     Raises:
-        MngrError: The settings are wrong.
-        LeftToMngr: They are none that the program could be given.
+        MngrError: The settings are invalid.
+        NotHandled: The program does not support the parameters.
     """
     from imbue.mngr.cli.common_opts import (
         apply_config_defaults,
@@ -307,29 +311,31 @@ def _parameters(ctx: click.Context, mngr_ctx: MngrContext) -> dict[str, Any]:
     merged = apply_config_defaults(ctx, mngr_ctx.config, COMMAND, strict=resolve_strict_from_env())
     merged = restore_cli_list_values(merged, save_cli_list_values_for_restoration(ctx))
     mngr_ctx.pm.hook.override_command_options(command_name=COMMAND, command_class=TranscriptCliOptions, params=merged)
-    mngrs = set(TranscriptCliOptions.model_fields)
-    for name in merged.keys() - mngrs - _OURS.keys():
+    known = set(TranscriptCliOptions.model_fields)
+    for name in merged.keys() - known - _OWN_OPTIONS.keys():
         # Another plugin's option.
-        is_said = ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
-        if is_said or merged[name] != ctx.params.get(name):
-            raise LeftToMngr(f"--follow does not go with --{name.replace('_', '-')}.")
+        is_given = ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if is_given or merged[name] != ctx.params.get(name):
+            raise NotHandled(f"--follow cannot be combined with --{name.replace('_', '-')}")
     try:
-        options = TranscriptCliOptions(**{name: merged[name] for name in mngrs})
+        options = TranscriptCliOptions(**{name: merged[name] for name in known})
     except ValidationError as error:
-        raise LeftToMngr(f"The settings of mngr transcript are wrong: {error}") from error
-    return {**merged, **{name: getattr(options, name) for name in mngrs}}
+        raise NotHandled(f"invalid settings for mngr transcript: {error}") from error
+    return {**merged, **{name: getattr(options, name) for name in known}}
 
 
-def _agent(target: object, mngr_ctx: MngrContext, *, is_new_to_mngr: bool) -> tuple[LocalAgent, tuple[LocalAgent, ...]]:
-    """Find the codex agent that is meant, and give the other agents of this machine with it.
+def _agent(
+    target: object, mngr_ctx: MngrContext, *, accepts_unlisted: bool
+) -> tuple[LocalAgent, tuple[LocalAgent, ...]]:
+    """Returns the codex agent with a name or an id, and the other local agents.
 
     Args:
-        target: Its name or its id.
+        target: The name or the id.
         mngr_ctx: mngr's context.
-        is_new_to_mngr: Whether it may be one of which mngr's log of what was found does not tell.
+        accepts_unlisted: Whether the agent may be missing in mngr's discovery log.
 
     Raises:
-        LeftToMngr: There is none, or it could be another one that is meant.
+        NotHandled: There is no such agent, or the target could refer to another agent.
     """
     from imbue.mngr.config.agent_config_registry import resolve_agent_type
     from imbue.mngr.primitives import AgentId, AgentTypeName
@@ -340,38 +346,38 @@ def _agent(target: object, mngr_ctx: MngrContext, *, is_new_to_mngr: bool) -> tu
     is_id = isinstance(target, AgentId)
     found = [each for each in agents if (each.id if is_id else each.name) == target]
     if len(found) != 1 or found[0].data.get("id") != found[0].id:
-        raise LeftToMngr(_only_here(f"this machine has {'several' if len(found) > 1 else 'no'} {target}"))
+        raise NotHandled(_local_only(f"there {'are several' if len(found) > 1 else 'is no'} {target} here"))
     agent = found[0]
     agent_type = agent.type
     if agent_type is None or not issubclass(
         resolve_agent_type(AgentTypeName(agent_type), mngr_ctx.config).agent_class, CodexAgent
     ):
-        raise LeftToMngr(_only_here(f"{target} is of type {agent_type}"))
-    if not _is_only_here(str(target), mngr_ctx, is_new_to_mngr=is_new_to_mngr):
-        raise LeftToMngr(_only_here(f"{target} may be one of another host, too"))
+        raise NotHandled(_local_only(f"{target} is of type {agent_type}"))
+    if not _is_local_only(str(target), mngr_ctx, accepts_unlisted=accepts_unlisted):
+        raise NotHandled(_local_only(f"{target} may also be on another host"))
     return agent, tuple(each for each in agents if each is not agent)
 
 
 def _host_dir(config: MngrConfig) -> Path:
-    """Give where mngr keeps the agents of this machine.
+    """Returns mngr's directory of local agents.
 
     Raises:
-        LeftToMngr: There is more than one such place, or none.
+        NotHandled: The settings define another local provider.
     """
     for name, provider in config.providers.items():
         is_plain = str(name) == "local" and provider.is_enabled is not False
         if str(provider.backend) == "local" and not (is_plain and getattr(provider, "host_dir", None) is None):
-            raise LeftToMngr(_only_here(f"the settings have a provider {name} of their own for it"))
+            raise NotHandled(_local_only(f"the settings define a local provider {name}"))
     return config.default_host_dir.expanduser()
 
 
-def _is_only_here(identifier: str, mngr_ctx: MngrContext, *, is_new_to_mngr: bool) -> bool:
-    """Tell whether mngr, too, would look for an agent on this machine and nowhere else.
+def _is_local_only(identifier: str, mngr_ctx: MngrContext, *, accepts_unlisted: bool) -> bool:
+    """Returns whether mngr would search for an agent only on this machine.
 
     Args:
-        identifier: Its name or id.
+        identifier: The agent's name or id.
         mngr_ctx: mngr's context.
-        is_new_to_mngr: What counts where mngr's log of what was found does not tell of it.
+        accepts_unlisted: The result if the agent is missing in mngr's discovery log.
     """
     from imbue.mngr.api.discovery_events import get_discovery_events_path, resolve_provider_names_for_identifiers
     from imbue.mngr.api.providers import list_provider_names_to_load
@@ -384,13 +390,13 @@ def _is_only_here(identifier: str, mngr_ctx: MngrContext, *, is_new_to_mngr: boo
     if _is_logged_as_local(identifier, get_discovery_events_path(mngr_ctx.config)):
         return True
     resolved = resolve_provider_names_for_identifiers(mngr_ctx, [identifier])
-    return is_new_to_mngr if resolved is None else resolved == ("local",)
+    return accepts_unlisted if resolved is None else resolved == ("local",)
 
 
 def _is_logged_as_local(identifier: str, log: Path) -> bool:
-    """Tell whether a log that can be 50 MB long has an agent on this machine, and on no other host at any time.
+    """Returns whether mngr's discovery log lists an agent on this machine and never on another host.
 
-    mngr would read every line of it as JSON. What this does not see at a glance is left to mngr.
+    The log can be 50 MB long, and mngr would parse every line as JSON. Unclear lines count as another host.
     """
     needle = f'"{identifier}"'.encode()
     is_local = False
@@ -408,27 +414,27 @@ def _is_logged_as_local(identifier: str, log: Path) -> bool:
 
 
 def _check_transcript(agent: LocalAgent) -> None:
-    """Look whether there is a transcript, and one only, in a form that is read.
+    """Checks that there is exactly one transcript, in the current format.
 
     Raises:
-        LeftToMngr: There is not, which mngr has words for.
+        NotHandled: There is not; mngr reports the error.
     """
     from imbue.mngr.agents.common_transcript_records import LEGACY_RECORD_TYPE_NAMES
 
     own = agent.state_dir / paths.COMMON_TRANSCRIPT
     files = list(own.glob("events.jsonl*"))
     if not files or list((agent.state_dir / "events").rglob("common_transcript")) != [own]:
-        raise LeftToMngr("")
+        raise NotHandled("")
     try:
         if any(_first_type(file) in LEGACY_RECORD_TYPE_NAMES for file in files):
-            raise LeftToMngr("")
+            raise NotHandled("")
     except OSError as error:
-        raise LeftToMngr("") from error
+        raise NotHandled("") from error
 
 
 def _first_type(file: Path) -> str | None:
     with file.open("rb") as lines:
-        first = lines.readline(_LONGEST_FIRST_LINE)
+        first = lines.readline(_MAXIMUM_FIRST_LINE)
     try:
         kind = json.loads(first)["type"]
     except (ValueError, KeyError, TypeError):
@@ -436,26 +442,28 @@ def _first_type(file: Path) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def _only_here(why: str) -> str:
-    return f"--follow goes with codex agents of this machine only: {why}. `mngr list` shows which there are."
+def _local_only(reason: str) -> str:
+    return f"--follow only works with local codex agents: {reason}\nhint: `mngr list` shows all agents"
 
 
-# -- running it
+# -- running the program
 
 
-def _hand_over(ctx: click.Context, plan: Plan) -> None:
-    """Let the program answer.
+def _run_program(ctx: click.Context, plan: Plan) -> None:
+    """Runs the program in place of mngr's command.
 
     Raises:
-        LeftToMngr: It says that mngr is to do it.
+        NotHandled: The program declined, or cannot be run and no other plugin has been notified yet.
+        click.ClickException: The program cannot be run, and plugins were notified of the command.
     """
     hooks = ctx.obj.hook
-    is_watched = any(getattr(hooks, name).get_hookimpls() for name in _WATCHING_HOOKS)
-    if plan.is_document and (is_watched or hooks.on_before_command.get_hookimpls()):
-        # mngr would tell them of the command a second time.
-        raise LeftToMngr("")
+    is_observed = any(getattr(hooks, name).get_hookimpls() for name in _LATE_HOOKS)
+    is_notified = bool(hooks.on_before_command.get_hookimpls())
+    if plan.is_document and (is_observed or is_notified):
+        # If the program declined, mngr would notify the other plugins of the command a second time.
+        raise NotHandled("")
     if ctx.parent is not None:
-        # By these mngr calls the hooks when the command has ended.
+        # mngr passes these to the hooks after the command.
         ctx.parent.meta["hook_command_name"] = COMMAND
         ctx.parent.meta["hook_command_params"] = dict(plan.parameters)
     hooks.on_before_command(command_name=COMMAND, command_params=dict(plan.parameters))
@@ -464,16 +472,20 @@ def _hand_over(ctx: click.Context, plan: Plan) -> None:
     command = [str(plan.program), *plan.arguments]
     sys.stdout.flush()
     sys.stderr.flush()
-    if not (is_watched or plan.is_document):
-        try:
+    try:
+        if not (is_observed or plan.is_document):
             os.execv(plan.program, command)
-        except OSError as error:
-            raise LeftToMngr(f"{plan.program} does not run: {error}") from error
-    import subprocess
+        import subprocess
 
-    status = subprocess.run(command, check=False).returncode
-    if status == _LEFT_TO_MNGR and plan.is_document:
-        raise LeftToMngr("")
-    # mngr takes every exit for an error, even one with 0.
+        status = subprocess.run(command, check=False).returncode
+    except OSError as error:
+        problem = f"cannot run {plan.program}: {error.strerror}\nhint: reinstall mngr-codex as described in its README"
+        if is_notified:
+            # mngr's command would notify the other plugins a second time.
+            raise click.ClickException(problem) from None
+        raise NotHandled(problem) from error
+    if status == _NOT_HANDLED_STATUS and plan.is_document:
+        raise NotHandled("")
+    # mngr treats every exit as an error, even with status 0.
     if status != 0:
         ctx.exit(status if status > 0 else 128 - status)

@@ -1,7 +1,7 @@
-"""Whether codex may work in a folder, and which of the folder's hooks it may run: asked for before anything is made.
+"""Consent to let Codex work in a directory and to run the directory's hooks, obtained before an agent is created.
 
-In a trusted folder codex takes over what the folder says: instructions, settings, MCP servers. Hooks are commands that
-it runs outside of the sandbox, so a yes to the folder is none to them.
+In a trusted directory Codex follows the directory's instructions, settings and MCP servers. Hooks are commands that run
+outside the sandbox, so consent to the directory does not include them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mngr_codex.plugin.home import build, hook_trust
+from mngr_codex.plugin import prompt
+from mngr_codex.plugin.home.app_server import query_codex_before_consent
+from mngr_codex.plugin.home.config_toml import read_config
+from mngr_codex.plugin.home.hook_trust import BYPASS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,17 +21,17 @@ if TYPE_CHECKING:
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
-    Ask = Callable[[str], bool]
+    from mngr_codex.plugin.home.app_server import CodexReport, Hook
 
-BYPASS = hook_trust.BYPASS
+    Ask = Callable[[str], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attendance:
-    """Who can be asked, and what was agreed to beforehand."""
+class ConsentPolicy:
+    """Whether the user can be asked, and what they have consented to in advance."""
 
     is_interactive: bool
-    """Whether somebody is there to answer."""
+    """Whether there is a terminal to ask in."""
     is_auto_approved: bool
     """Whether the command was run with ``--yes``."""
     is_dialog_dismissed: bool
@@ -37,67 +40,67 @@ class Attendance:
     """Whether the settings have ``trust_repo_hooks``."""
 
     @property
-    def is_attended(self) -> bool:
+    def asks_questions(self) -> bool:
         """Whether questions are asked at all."""
         return self.is_interactive and not self.is_auto_approved and not self.is_dialog_dismissed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """What was agreed to."""
+    """What the user has consented to."""
 
     refusal: str | None = None
-    """Why the agent is not to be made, with the ways out; None if it may."""
+    """Why the agent must not be created, with the ways to allow it; None if it may be created."""
     consented_hashes: frozenset[str] = frozenset()
-    """Hashes of the repository's hooks that may run."""
+    """The hashes of the repository's hooks that may run."""
     allows_bypass: bool = False
-    """Whether codex may run all hooks without review, should it be unable to report hashes."""
+    """Whether all hooks may run without review if this Codex cannot report their hashes."""
 
 
 def decide(
     folder: str,
-    attendance: Attendance,
+    policy: ConsentPolicy,
     *,
     is_trusted_by_user: bool,
-    look: Callable[[], hook_trust.CodexReport],
+    query: Callable[[], CodexReport],
     ask: Ask,
 ) -> Consent:
-    """Decide whether codex may work in a folder.
+    """Decides whether Codex may work in a directory.
 
     Args:
-        folder: The folder, as the user knows it.
-        attendance: Who can be asked, and what was agreed to beforehand.
-        is_trusted_by_user: Whether the user's own codex trusts the folder.
-        look: Finds the folder's hooks. Called only if the answer matters here.
-        ask: Puts a question to the user, who answers yes or no.
+        folder: The directory, as the user names it.
+        policy: Whether the user can be asked, and what they have consented to in advance.
+        is_trusted_by_user: Whether the user's own Codex trusts the directory.
+        query: Returns the hooks of the directory. Called only if the result matters.
+        ask: Asks the user a yes-or-no question.
     """
-    if not (is_trusted_by_user or attendance.is_auto_approved or attendance.is_dialog_dismissed):
-        if not attendance.is_interactive:
+    if not (is_trusted_by_user or policy.is_auto_approved or policy.is_dialog_dismissed):
+        if not policy.is_interactive:
             return Consent(refusal=refusal(folder))
         if not ask(folder_question(folder)):
-            return Consent(refusal=f"The agent is not made: {folder} is not trusted.")
-    if not attendance.is_attended:
-        # The hooks are looked up when the agent's home is made, and switched off there if the settings do not trust
-        # them.
-        return Consent(allows_bypass=attendance.trusts_repository_hooks)
-    report = look()
+            return Consent(refusal=f"cannot create the agent: {folder} was not trusted")
+    if not policy.asks_questions:
+        # The hooks are listed when the agent's home is built, and disabled there unless the settings trust them.
+        return Consent(allows_bypass=policy.trusts_repository_hooks)
+    report = query()
     if report.version is None:
-        # No codex has answered: it may be installed only later. What hooks there are is then found and switched off.
-        return Consent(allows_bypass=attendance.trusts_repository_hooks)
+        # Codex did not answer; it may be installed later. Hooks found then are disabled.
+        return Consent(allows_bypass=policy.trusts_repository_hooks)
     if report.hooks is None:
-        is_allowed = attendance.trusts_repository_hooks or ask(bypass_question(folder, report))
+        is_allowed = policy.trusts_repository_hooks or ask(bypass_question(folder, report))
         return Consent(allows_bypass=is_allowed)
-    brought = report.repository_hooks
-    if not brought or attendance.trusts_repository_hooks or not ask(hooks_question(folder, brought)):
+    hooks = report.repository_hooks
+    if not hooks or policy.trusts_repository_hooks or not ask(hooks_question(folder, hooks)):
         return Consent()
-    return Consent(consented_hashes=frozenset(hook.current_hash for hook in brought))
+    return Consent(consented_hashes=frozenset(hook.current_hash for hook in hooks))
 
 
 def refusal(folder: str) -> str:
-    """Tell why no agent is made where nobody can be asked, and the three ways out."""
+    """Returns the error for a directory without consent if the user cannot be asked."""
     return (
-        f"The agent is not made, because nobody has said yet that codex may work in {folder}: it would take over the "
-        "instructions, settings and MCP servers that are there. One of these says so:\n"
+        f"cannot create the agent: Codex has not been allowed to work in {folder}, where it would load the "
+        "instructions, settings and MCP servers\n"
+        "hint: to allow it, do one of:\n"
         "  - run the command in a terminal, and answer its question\n"
         "  - run it with --yes\n"
         "  - set auto_dismiss_dialogs = true under [agent_types.codex] in mngr's settings"
@@ -105,39 +108,40 @@ def refusal(folder: str) -> str:
 
 
 def folder_question(folder: str) -> str:
-    """Put the question whether codex may work in a folder."""
+    """Returns the question whether Codex may work in a directory."""
     return (
-        f"Codex does not know {folder} as trusted. In a trusted folder it follows the instructions that are there "
-        "(AGENTS.md) and uses the folder's settings, MCP servers and rules (.codex).\n"
-        "Trust this folder for the agent?"
+        f"Codex does not trust {folder} yet. In a trusted directory it follows the instructions there (AGENTS.md) and "
+        "uses the directory's settings, MCP servers and rules (.codex).\n"
+        "Trust this directory for the agent?"
     )
 
 
-def hooks_question(folder: str, hooks: Iterable[hook_trust.Hook]) -> str:
-    """Put the question whether a folder's hooks may run, command by command."""
-    listed = "\n".join(f"  {hook}" for hook in hooks)
+def hooks_question(folder: str, hooks: Iterable[Hook]) -> str:
+    """Returns the question whether a directory's hooks may run, with all their commands."""
+    commands = "\n".join(f"  {hook}" for hook in hooks)
     return (
-        f"{folder} brings hooks. Codex would run these commands as you, outside of its sandbox:\n{listed}\n"
-        "Let them run for this agent? If not, they are switched off for it."
+        f"{folder} contains hooks. Codex would run these commands as you, outside its sandbox:\n{commands}\n"
+        "Let them run for this agent? If not, they are disabled for it."
     )
 
 
-def bypass_question(folder: str, report: hook_trust.CodexReport) -> str:
-    """Put the question whether hooks may run without review, for a codex that cannot tell them apart."""
+def bypass_question(folder: str, report: CodexReport) -> str:
+    """Returns the question whether all hooks may run without review, for a Codex that cannot report their hashes."""
     return (
-        f"This codex cannot report the hashes of hooks ({report.problem}), so mngr's own hooks, which tell whether the "
-        f"agent works, cannot be trusted one by one. They run only where all hooks run without review ({BYPASS}): "
-        f"every hook that {folder} brings, now or later, would run as you, outside of the sandbox.\n"
-        "Run all hooks without review for this agent? If not, none runs, and mngr shows it as WAITING while it works."
+        f"This Codex cannot report the hashes of hooks ({report.problem}). mngr's own hooks, which report whether the "
+        f"agent is busy, therefore only run if all hooks run without review ({BYPASS}): every hook in {folder}, now or "
+        "later, would run as you, outside the sandbox.\n"
+        "Run all hooks without review for this agent? If not, no hook runs, and mngr shows the agent as WAITING even "
+        "while it is busy."
     )
 
 
 def is_trusted(user_config: Mapping[str, Any], folders: Iterable[str]) -> bool:
-    """Tell whether the user's own codex trusts one of these folders, which are names of one and the same.
+    """Returns whether the user's own Codex trusts one of these directories.
 
     Args:
-        user_config: What is in the user's own ``config.toml``.
-        folders: The folder, and the repository that it belongs to.
+        user_config: The content of the user's ``config.toml``.
+        folders: The names of the directory, and the repository that it belongs to.
     """
     projects = user_config.get("projects")
     if not isinstance(projects, dict):
@@ -148,50 +152,51 @@ def is_trusted(user_config: Mapping[str, Any], folders: Iterable[str]) -> bool:
 
 def obtain(
     host: OnlineHostInterface,
-    attendance: Attendance,
+    policy: ConsentPolicy,
     *,
     command: str,
     folder: Path,
-    ask: Ask | None = None,
+    ask: Ask = prompt.confirm,
 ) -> Consent:
-    """Get consent to work in a folder, from what was agreed to beforehand or by asking. Leaves nothing on the host.
+    """Obtains consent to work in a directory: given in advance, or by asking. Leaves nothing on the host.
 
     Args:
-        host: Where the folder is.
-        attendance: Who can be asked, and what was agreed to beforehand.
-        command: The codex to ask for the folder's hooks, as a shell would run it.
-        folder: The folder that the agent is to work in, or the one that its worktree or copy is made from.
-        ask: Puts a question to the user; in the terminal if it is None.
+        host: The host with the directory.
+        policy: Whether the user can be asked, and what they have consented to in advance.
+        command: The ``command`` setting, as a shell would run it; Codex is asked for the directory's hooks.
+        folder: The directory that the agent will work in, or that its worktree or copy is created from.
+        ask: Asks the user a yes-or-no question.
 
     Raises:
-        ConfigParseError: The user's own ``config.toml`` is no TOML.
+        ConfigParseError: The user's ``config.toml`` cannot be read or is not valid TOML.
     """
     names, user_config_path = _names(host, folder)
     return decide(
         str(folder),
-        attendance,
-        is_trusted_by_user=is_trusted(build.read_config(host, user_config_path), names),
-        look=lambda: hook_trust.ask_codex_before_consent(host, command=command, work_dir=folder),
-        ask=ask or _ask_in_terminal,
+        policy,
+        is_trusted_by_user=is_trusted(read_config(host, user_config_path), names),
+        query=lambda: query_codex_before_consent(host, command=command, work_dir=folder),
+        ask=ask,
     )
 
 
 def _names(host: OnlineHostInterface, folder: Path) -> tuple[list[str], str]:
-    """The folder's name, the one without symlinks, and the main checkout of its repository; and the user's config.
+    """Returns the names of a directory, and the path of the user's ``config.toml``.
 
-    A folder that says it is a worktree of a repository is one only if the repository says so too: anybody can write a
-    file ``.git``.
+    The names are the given one, the one without symlinks, and the main checkout of the directory's repository. A
+    directory that claims to be a worktree of a repository counts as one only if the repository confirms it: anybody can
+    write a ``.git`` file.
     """
     script = f"""\
-# One name a line, so what has an end of line in its name proves nothing and is none of them. A command's last ends of
-# line would be taken from what it says.
+# Names are printed one per line; the script stops at a name with a line break. Command substitution drops trailing line
+# breaks, so `exact` protects them with a full stop.
 exact() {{ exact=$("$@" 2>/dev/null && echo .) || return 1; exact=${{exact%.}} exact=${{exact%$'\\n'}}; }}
 real() {{ cd "$1" && pwd -P; }}
-say() {{ case $1 in *$'\\n'*) exit 0 ;; *) printf '%s\\n' "$1" ;; esac; }}
+print() {{ case $1 in *$'\\n'*) exit 0 ;; *) printf '%s\\n' "$1" ;; esac; }}
 printf '%s\\n' "$HOME/.codex/config.toml"
 cd {shlex.quote(str(folder))} || exit 1
-exact pwd -P && say "$exact"
-exact git rev-parse --show-toplevel && say "$exact" && exact real "$exact" && top=$exact || exit 0
+exact pwd -P && print "$exact"
+exact git rev-parse --show-toplevel && print "$exact" && exact real "$exact" && top=$exact || exit 0
 exact git rev-parse --absolute-git-dir && exact real "$exact" && own=$exact || exit 0
 exact git rev-parse --git-common-dir && exact real "$exact" && common=$exact || exit 0
 if [ "$own" = "$common" ]; then
@@ -199,13 +204,7 @@ if [ "$own" = "$common" ]; then
 else
     exact cat "$own/gitdir" && exact real "${{exact%/.git}}" && [ "$exact" = "$top" ] || exit 0
 fi
-cd "$common/.." && [ -e .git ] && exact pwd -P && say "$exact"
+cd "$common/.." && [ -e .git ] && exact pwd -P && print "$exact"
 exit 0"""
-    said = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=30.0).stdout.split("\n")
-    return [str(folder), *filter(None, said[1:])], said[0]
-
-
-def _ask_in_terminal(question: str) -> bool:
-    import click
-
-    return click.confirm(question, default=False, err=True)
+    lines = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=30.0).stdout.split("\n")
+    return [str(folder), *filter(None, lines[1:])], lines[0]

@@ -1,4 +1,4 @@
-"""Codex itself on an agent's host: there, installed on consent, of the version that was asked for, and new enough."""
+"""Checks that Codex is installed on an agent's host in the configured version, and installs it with consent."""
 
 from __future__ import annotations
 
@@ -16,19 +16,16 @@ if TYPE_CHECKING:
 
 NPM_PACKAGE = "@openai/codex"
 PYPI_PACKAGE = "openai-codex-cli-bin"
-"""The native program as a wheel. It brings no command of its own."""
-
-OLDEST = "0.130.0"
-"""The first codex seen to report the hashes of hooks, by which they can be trusted one by one. 0.128 does not."""
+"""The `codex` binary as a wheel. The wheel installs no command, so a symlink is created."""
 
 
 def install_command(version: str | None = None) -> str:
-    """Give the command that installs codex for a host's user: with npm, else from PyPI into ``~/.local``.
+    """Returns the command that installs Codex for a host's user: with npm, otherwise from PyPI into ``~/.local``.
 
-    Needs no rights but the user's: npm falls back to ``~/.local`` where its own folder is not to be written.
+    Needs only the user's permissions: if npm's global folder is not writable, it installs into ``~/.local``.
 
     Args:
-        version: The version to install; the newest if it is None.
+        version: The version to install; None for the newest.
     """
     npm = shlex.quote(f"{NPM_PACKAGE}@{version or 'latest'}")
     pypi = shlex.quote(PYPI_PACKAGE + (f"=={version}" if version else ""))
@@ -45,7 +42,8 @@ else
         if "$python" -m pip --version >/dev/null 2>&1; then found=$python; break; fi
     done
     if [ -z "${{found-}}" ]; then
-        echo 'There is neither npm nor pip nor uv to install codex with. Install one of them, or codex by hand.' >&2
+        echo 'cannot install Codex: none of npm, uv and pip was found' >&2
+        echo 'hint: install one of them, or install Codex yourself' >&2
         exit 1
     fi
     "$found" -m pip install --quiet --upgrade --no-deps --target "$folder" {pypi} || exit 1
@@ -59,38 +57,37 @@ ln -sf "$folder/codex_cli_bin/bin/codex" "$HOME/.local/bin/codex"
 def ensure_installed(
     host: OnlineHostInterface, mngr_ctx: MngrContext, *, command: str, version: str | None = None
 ) -> str | None:
-    """See to it that codex is on a host, in the version that the settings ask for.
+    """Checks that Codex is installed on a host in the configured version, and installs it if it is missing.
 
-    A codex that is missing is installed as mngr does it: on ``--yes`` or after a question on this machine, and
-    elsewhere if mngr's settings allow it.
+    It is installed like other agents' programs: on this machine with ``--yes`` or after a question, on other hosts if
+    mngr's settings allow it.
 
     Args:
         host: The agent's host.
         mngr_ctx: mngr's context.
-        command: The agent's codex, as a shell would run it.
-        version: The version that the settings ask for, if any.
+        command: The ``command`` setting, as a shell would run it.
+        version: The version that the settings require, if any.
 
     Returns:
-        The version that is there, or None if it does not say.
+        The installed version; None if Codex does not report one.
 
     Raises:
-        AgentInstallationError: Codex is not there and not to be installed, or there in another version; with the way
-            out.
+        AgentInstallationError: Codex is missing and must not be installed, or another version is installed.
     """
     from imbue.mngr.agents.installation import ensure_cli_installed, is_binary_present, is_pinned_version_present
     from imbue.mngr.errors import AgentInstallationError
 
     program = program_of(command)
     if program == "codex" and not is_binary_present(host, program):
-        # mngr would show the whole script that installs it.
+        # mngr's own error would contain the complete installation script.
         if host.is_local and not (mngr_ctx.is_auto_approve or mngr_ctx.is_interactive):
             raise AgentInstallationError(
-                f"Codex is not installed. Install it with `npm install -g {NPM_PACKAGE}@{version or 'latest'}`, or let "
-                "mngr do it: with --yes."
+                "cannot create the agent: Codex is not installed\n"
+                f"hint: run `npm install -g {NPM_PACKAGE}@{version or 'latest'}`, or use --yes to let mngr install it"
             )
         logger.warning(
-            "Codex is not on the host. To be installed: {}@{} by npm, globally where npm may, or {} from PyPI into "
-            "~/.local where there is no npm.",
+            "Codex is not installed on the host. It will be installed with npm ({}@{}; globally if permitted), or "
+            "from PyPI ({}) into ~/.local if there is no npm.",
             NPM_PACKAGE,
             version or "latest",
             PYPI_PACKAGE,
@@ -98,30 +95,15 @@ def ensure_installed(
         ensure_cli_installed(host, mngr_ctx, program, install_command(version))
     if not is_binary_present(host, program):
         raise AgentInstallationError(
-            "Codex was installed, but into a folder that is not on PATH (~/.local/bin, or npm's own: `npm prefix -g`). "
-            "Add it to PATH, or set `command` of the agent type to the whole path."
+            "cannot find Codex: it was installed into a directory that is not on PATH (~/.local/bin, or npm's own, see "
+            "`npm prefix -g`)\nhint: add that directory to PATH, or set `command` of the agent type to the full path"
             if program == "codex"
-            else f"{program}, which `command` of the agent type names, is not on the host."
+            else f"cannot find {program} on the host\nhint: check `command` of the agent type"
         )
     installed = updates.installed_version(host, command)
     if version and installed and not is_pinned_version_present(installed, version):
         raise AgentInstallationError(
-            f"Codex {installed} is installed, but the agent type asks for version {version}. Change `version` there, "
-            f"or install that one: npm install -g {NPM_PACKAGE}@{version}"
+            f"cannot use Codex {installed}: the agent type requires version {version}\n"
+            f"hint: change `version` there, or run `npm install -g {NPM_PACKAGE}@{version}`"
         )
     return installed
-
-
-def too_old_notice(version: str | None) -> str | None:
-    """Tell what does not work with a codex that is too old, and what does; None if it is new enough or does not say.
-
-    Args:
-        version: The version of codex.
-    """
-    if not version or not updates.is_newer(OLDEST, version):
-        return None
-    return (
-        f"Codex {version} is older than {OLDEST} and cannot have its hooks trusted one by one. The agent starts, can "
-        "be attached to and sent messages, but without hooks mngr shows it as WAITING while it works, keeps no "
-        "transcript, and begins anew when it is restarted. `codex update` puts that right."
-    )

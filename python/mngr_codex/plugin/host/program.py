@@ -1,12 +1,11 @@
-"""Which native program goes to an agent's host.
+"""Chooses the native program for an agent's host.
 
-The one that is installed here, if it fits; one from a wheel for the host, if pip or uv can get one; or none.
+That is the installed program if it fits the host, one from the wheels that the ``program_wheels`` setting names, or
+none. Nothing is downloaded.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 import struct
 import sys
@@ -16,77 +15,69 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
 DISTRIBUTION = "mngr-codex"
 PROGRAM = "mngr-codex"
-FETCH_SECONDS = 120.0
-"""How long pip has to get a wheel."""
 
 _PROBE_SECONDS = 30.0
 
 
-class Kind(NamedTuple):
-    """What a program runs on, by the names of ``uname -sm``."""
+class Platform(NamedTuple):
+    """The system and machine that a program runs on, as ``uname -sm`` names them."""
 
     system: str
-    """``Linux`` or ``Darwin``, as far as there are programs."""
+    """``Linux`` or ``Darwin`` for programs that exist."""
     machine: str
-    """``x86_64`` or ``aarch64``, as far as there are programs."""
+    """``x86_64`` or ``aarch64`` for programs that exist."""
 
     @classmethod
-    def of_uname(cls, said: str) -> Kind:
-        """Read what ``uname -sm`` says, whose names for one machine differ between systems.
-
-        Args:
-            said: Its output.
-        """
-        system, _, machine = said.strip().partition(" ")
+    def from_uname(cls, output: str) -> Platform:
+        """Parses the output of ``uname -sm``, unifying the names that systems give to the same machine."""
+        system, _, machine = output.strip().partition(" ")
         return cls(system, {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine))
 
     def __str__(self) -> str:
-        """The kind as a person is told of it."""
+        """Returns the platform as messages show it."""
         return f"{self.system} {self.machine}".strip() or "unknown"
-
-
-_TAGS = {
-    Kind("Linux", "x86_64"): "x86_64",
-    Kind("Linux", "aarch64"): "aarch64",
-    Kind("Darwin", "x86_64"): "x86_64",
-    Kind("Darwin", "aarch64"): "arm64",
-}
-"""What wheels call these machines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """The program for a host, or why there is none."""
+    """The native program for a host."""
 
     content: bytes | None = None
-    """The program itself; None if there is none for the host."""
+    """The program; None if there is none for the host."""
     problem: str | None = None
-    """Why there is none, and what does not work without."""
+    """Why there is none, what does not work without it, and what to do."""
 
 
-def kind_of(program: bytes) -> Kind | None:
-    """Tell from a program's head what it runs on; None for what is no program of those kinds, such as a script.
+class WheelError(Exception):
+    """The configured wheels contain no program for a host; the message is the reason."""
+
+
+def platform_of(program: bytes) -> Platform | None:
+    """Returns the platform that a program was built for, from its header.
 
     Args:
         program: The program, or at least its first 20 bytes.
+
+    Returns:
+        The platform; None for anything else, such as a script or a program for another machine.
     """
     if program[:6] == b"\x7fELF\x02\x01" and len(program) >= 20:
         machine = {62: "x86_64", 183: "aarch64"}.get(struct.unpack_from("<H", program, 18)[0])
-        return Kind("Linux", machine) if machine else None
+        return Platform("Linux", machine) if machine else None
     if program[:4] == b"\xcf\xfa\xed\xfe" and len(program) >= 8:
         machine = {0x01000007: "x86_64", 0x0100000C: "aarch64"}.get(struct.unpack_from("<I", program, 4)[0])
-        return Kind("Darwin", machine) if machine else None
+        return Platform("Darwin", machine) if machine else None
     return None
 
 
 def own_program() -> Path | None:
-    """Give the path of the program that was installed with this package, or None if it is not where it belongs."""
+    """Returns the path of the program installed with this package; None if it is missing."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     candidates = []
@@ -102,134 +93,92 @@ def own_program() -> Path | None:
     return None
 
 
-def program_for(host: OnlineHostInterface, *, cache: Path | None = None) -> Program:
-    """Give the program that an agent's host is to have.
-
-    A host of another kind than this machine gets the program from a wheel of the same version, if pip or uv can get
-    one.
+def program_for(host: OnlineHostInterface, wheels: Path | None = None) -> Program:
+    """Returns the program to install on an agent's host.
 
     Args:
         host: The agent's host.
-        cache: Where programs that were fetched are kept; ``mngr-codex`` in the user's cache if it is None.
+        wheels: The ``program_wheels`` setting: a wheel of this version of mngr-codex, or a directory of such wheels.
+            Used only if the host has a different platform than this machine.
     """
     own = own_program()
     content = own.read_bytes() if own else b""
     if own and host.is_local:
         return Program(content=content)
     result = host.execute_idempotent_command("uname -sm", timeout_seconds=_PROBE_SECONDS)
-    kind = Kind.of_uname(result.stdout if result.success else "")
-    if kind_of(content) == kind:
+    platform = Platform.from_uname(result.stdout if result.success else "")
+    if platform_of(content) == platform:
         return Program(content=content)
-    fetched, problem = _fetched(kind, cache or _cache())
-    if fetched is not None:
-        return Program(content=fetched)
-    return Program(
-        problem=f"There is no {PROGRAM} program for the host ({kind}): {problem}. The agent runs without it, so mngr "
-        "shows it as WAITING while it works, and keeps no transcript."
-    )
+    try:
+        return Program(content=_program_from_wheels(wheels, platform))
+    except WheelError as error:
+        return Program(
+            problem=f"cannot install the {PROGRAM} program on the agent's host ({platform}): {error}. The agent runs "
+            "without it, so mngr shows it as WAITING even while it is busy, and keeps no transcript.\n"
+            f"hint: set program_wheels for the agent type to a {DISTRIBUTION} wheel for that platform, or to a "
+            "directory of wheels"
+        )
 
 
-def works(host: OnlineHostInterface, program: Path) -> str | None:
-    """Try the program on a host.
+def check_program(host: OnlineHostInterface, program: Path) -> str | None:
+    """Runs a program on a host to check that it works there.
 
     Args:
         host: The host.
-        program: Where it is there.
+        program: The path of the program on the host.
 
     Returns:
-        None if it runs, else what went wrong.
+        None if it runs, otherwise the error.
     """
     result = host.execute_idempotent_command(f"{shlex.quote(str(program))} --version", timeout_seconds=_PROBE_SECONDS)
     if result.success and result.stdout.startswith(PROGRAM):
         return None
-    return (result.stderr or result.stdout).strip() or f"{program} does not run on the host"
+    return (result.stderr or result.stdout).strip() or f"cannot run {program}"
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / DISTRIBUTION
+def _program_from_wheels(wheels: Path | None, platform: Platform) -> bytes:
+    """Returns the program for a platform from the configured wheels.
 
-
-def _fetched(kind: Kind, cache: Path) -> tuple[bytes | None, str]:
-    """The program out of a wheel for this kind, and why there is none."""
+    Raises:
+        WheelError: No wheels are configured, they cannot be read, or none has a program for the platform.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
-    if kind not in _TAGS:
-        return None, "there are programs for Linux and macOS, on x86_64 and arm64"
+    if wheels is None:
+        raise WheelError("the installed one is for another platform" if own_program() else "none is installed here")
     try:
         wanted = version(DISTRIBUTION)
     except PackageNotFoundError:
-        return None, f"{DISTRIBUTION} is not installed as a package, so its version is not known"
-    kept = cache / wanted / f"{kind.system}-{kind.machine}"
-    if kept.is_file() and kind_of(known := kept.read_bytes()) == kind:
-        return known, ""
-    content, problem = _fetch(kind, wanted)
-    if content is not None:
-        _keep(kept, content)
-    return content, problem
+        raise WheelError(f"{DISTRIBUTION} is not installed as a package, so its version is unknown") from None
+    folder = wheels.expanduser()
+    for wheel in _wheels_of_version(folder, wanted):
+        program = _read_program(wheel)
+        if platform_of(program) == platform:
+            return program
+    raise WheelError(f"program_wheels ({folder}) has no wheel of {DISTRIBUTION} {wanted} for that platform")
 
 
-def _fetch(kind: Kind, wanted: str) -> tuple[bytes | None, str]:
-    import subprocess
-    import tempfile
-
-    problem = "there is neither pip nor uv to get a wheel with"
-    for tool in _tools(kind):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [*tool, "--quiet", "--no-deps", "--target", folder, f"{DISTRIBUTION}=={wanted}"]
-            try:
-                ran = subprocess.run(
-                    command,
-                    capture_output=True,
-                    text=True,
-                    stdin=subprocess.DEVNULL,
-                    timeout=FETCH_SECONDS,
-                    check=False,
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                problem = f"{tool[0]} could not get a wheel: {error}"
-                continue
-            program = Path(folder) / "bin" / PROGRAM
-            if ran.returncode == 0 and program.is_file():
-                content = program.read_bytes()
-                if kind_of(content) == kind:
-                    return content, ""
-                problem = f"the wheel of {DISTRIBUTION} {wanted} has a program for something else"
-            elif re.search(r"No module named '?pip", ran.stderr) is None:
-                said = ran.stderr.strip().splitlines()
-                problem = f"no wheel of {DISTRIBUTION} {wanted} was found for it" + (f" ({said[-1]})" if said else "")
-    return None, problem
+def _wheels_of_version(path: Path, version: str) -> Iterator[Path]:
+    """Yields the wheels of one version in a directory, or the wheel itself if the path is one."""
+    try:
+        path.stat()  # fails if it does not exist
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+    except OSError as error:
+        raise WheelError(f"cannot read {path}: {error.strerror}") from None
+    prefix = f"{DISTRIBUTION.replace('-', '_')}-{version}-"
+    yield from (file for file in files if file.name.startswith(prefix) and file.suffix == ".whl")
 
 
-def _tools(kind: Kind) -> Sequence[Sequence[str]]:
-    """The commands that can install a wheel for another kind of machine into a folder, best first."""
-    import shutil
+def _read_program(wheel: Path) -> bytes:
+    """Returns the native program of a wheel; empty if it has none."""
+    import zipfile
+    import zlib
 
-    tag = _TAGS[kind]
-    if kind.system == "Linux":
-        # pip takes these names literally, and does not know that a newer one covers the older.
-        glibc = (17, 24, 27, 28, 31, 34, 35, 39)
-        tags = [*(f"manylinux_2_{minor}_{tag}" for minor in glibc), f"manylinux2014_{tag}"]
-        tags += [f"musllinux_1_1_{tag}", f"musllinux_1_2_{tag}"]
-    else:
-        tags = [f"macosx_{major}_0_{tag}" for major in (15, 14, 13, 12, 11)] + [f"macosx_10_12_{tag}"]
-    pip = ["install", "--only-binary=:all:", "--implementation=cp", "--abi=abi3", "--python-version=3.12"]
-    pip += ["--no-input", "--disable-pip-version-check", *(f"--platform={tag}" for tag in tags)]
-    found = [[sys.executable, "-m", "pip", *pip]]
-    if uv := shutil.which("uv"):
-        target = {"Linux": "unknown-linux-gnu", "Darwin": "apple-darwin"}[kind.system]
-        found.append([uv, "pip", "install", "--only-binary=:all:", f"--python-platform={kind.machine}-{target}"])
-    if (python := shutil.which("python3")) and python != sys.executable:
-        found.append([python, "-m", "pip", *pip])
-    return found
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Keep a program that was fetched. That it cannot be kept costs the next agent a fetch, and nothing else."""
-    import contextlib
-    import tempfile
-
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as beside:
-            beside.write(content)
-        os.replace(beside.name, path)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if name.endswith(f".data/scripts/{PROGRAM}"):
+                    return archive.read(name)
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise WheelError(f"cannot read {wheel}: {error}") from None
+    return b""

@@ -1,17 +1,17 @@
-"""The scripts with which mngr brings an agent's transcripts up to date, by the names that mngr calls them."""
+"""The scripts that mngr runs to bring an agent's transcripts up to date. mngr prescribes their names."""
 
 from __future__ import annotations
 
 import importlib.resources
 
 
-def raw() -> dict[str, str]:
-    """Returns the script for the raw transcript, by its file name."""
+def raw_transcript_script() -> dict[str, str]:
+    """Returns the script for the raw transcript by its file name."""
     return _read("stream_transcript.sh")
 
 
-def common() -> dict[str, str]:
-    """Returns the script for the common transcript, by its file name."""
+def common_transcript_script() -> dict[str, str]:
+    """Returns the script for the common transcript by its file name."""
     return _read("common_transcript.sh")
 
 

@@ -1,6 +1,6 @@
-"""Whether codex has a newer version, and what is done about it.
+"""Checks for newer versions of Codex, and updates it if the settings or the user say so.
 
-Nothing here asks the network or keeps an agent back.
+The check does not use the network, and a failure never blocks an agent.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from mngr_codex.plugin import prompt
 from mngr_codex.plugin.command_setting import for_subcommand
 
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
 UPDATE_SECONDS = 300.0
-"""How long `codex update` may take."""
+"""How long ``codex update`` may take."""
 
 _PROBE_SECONDS = 30.0
 
 
 class Action(Enum):
-    """What is done about a newer version."""
+    """What to do about a newer version."""
 
     NOTHING = auto()
     NOTICE = auto()
@@ -37,19 +38,19 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Versions:
-    """The version of codex on a host, and the newest that the user's own codex has heard of."""
+    """The version of Codex on a host, and the newest version that the user's own Codex knows."""
 
     installed: str | None = None
     latest: str | None = None
 
     @property
-    def is_behind(self) -> bool:
+    def is_outdated(self) -> bool:
         """Whether a newer version is known."""
         return bool(self.installed and self.latest and is_newer(self.latest, self.installed))
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Compare two versions as codex has them (``0.169.0``, ``0.170.0-alpha.3``). What is no version is not newer."""
+    """Returns whether a version of Codex (``0.169.0``, ``0.170.0-alpha.3``) is newer; False if one is malformed."""
     left, right = _order(version), _order(than)
     return left is not None and right is not None and left > right
 
@@ -64,13 +65,13 @@ def _order(version: str) -> tuple[int, int, int, bool, tuple[int, ...]] | None:
 
 
 def installed_version(host: OnlineHostInterface, command: str) -> str | None:
-    """Give the version of the codex that a host has, or None if there is none that says so.
+    """Returns the version of Codex on a host; None if it cannot be run or does not report one.
 
     Args:
         host: The host.
-        command: The codex to ask, as a shell would run it.
+        command: The ``command`` setting, as a shell would run it.
     """
-    # Without a home codex would make one of the user's: it writes there even to tell its version (seen on 0.163).
+    # Codex writes to its home even for `--version` (seen on 0.163), so it must not get the user's.
     result = host.execute_idempotent_command(
         f"export CODEX_HOME=/dev/null; {command} --version", timeout_seconds=_PROBE_SECONDS
     )
@@ -79,19 +80,19 @@ def installed_version(host: OnlineHostInterface, command: str) -> str | None:
 
 
 def latest_version(host: OnlineHostInterface, user_codex_home: Path | None = None) -> str | None:
-    """Give the newest version that the user's own codex has heard of, or None if it has heard of none.
+    """Returns the newest version that the user's own Codex knows; None if it knows none.
 
     Args:
         host: The host.
-        user_codex_home: The user's own, if it is not ``~/.codex``.
+        user_codex_home: The user's own ``CODEX_HOME`` if it is not ``~/.codex``.
     """
     home = shlex.quote(str(user_codex_home)) if user_codex_home else '"$HOME/.codex"'
     result = host.execute_idempotent_command(f"cat {home}/version.json 2>/dev/null", timeout_seconds=_PROBE_SECONDS)
     try:
-        heard = json.loads(result.stdout)
-    except ValueError:
+        known = json.loads(result.stdout)
+    except (ValueError, RecursionError):
         return None
-    latest = heard.get("latest_version") if isinstance(heard, dict) else None
+    latest = known.get("latest_version") if isinstance(known, dict) else None
     return latest if isinstance(latest, str) else None
 
 
@@ -104,19 +105,19 @@ def decide(
     is_interactive: bool,
     is_auto_approved: bool,
 ) -> Action:
-    """Decide what is done about a newer version.
+    """Decides what to do about a newer version.
 
     Args:
-        policy: AUTO, ASK or NEVER, as the settings have it; anything else counts as NEVER.
-        versions: What is there, and what is known.
-        pinned: The version that the settings ask for. Then there is nothing to do.
-        is_local: Whether codex is on this machine.
-        is_interactive: Whether somebody is there to answer.
+        policy: The ``update_policy`` setting: AUTO, ASK or NEVER; anything else counts as NEVER.
+        versions: The installed version and the newest known one.
+        pinned: The version that the settings require. If it is set, nothing is done.
+        is_local: Whether the host is this machine.
+        is_interactive: Whether there is a terminal to ask in.
         is_auto_approved: Whether the command was run with ``--yes``.
     """
-    if pinned or not versions.is_behind:
+    if pinned or not versions.is_outdated:
         return Action.NOTHING
-    # mngr may have left the policy as it stood in the settings, or made an enum of it.
+    # mngr passes either the text from the settings or an enum.
     name = str(getattr(policy, "value", policy)).upper()
     if name == "AUTO":
         return Action.UPDATE
@@ -134,24 +135,24 @@ def check(
     is_interactive: bool,
     is_auto_approved: bool,
     installed: str | None = None,
-    ask: Callable[[str], bool] | None = None,
+    ask: Callable[[str], bool] = prompt.confirm,
 ) -> str | None:
-    """Look whether codex has a newer version, and do what the policy says.
+    """Checks for a newer version of Codex, and applies the policy.
 
-    Whatever fails here is left for the debug log.
+    Failures only appear in the debug log.
 
     Args:
         host: The agent's host.
-        command: The codex to look at, as a shell would run it.
-        policy: AUTO, ASK or NEVER.
-        pinned: The version that the settings ask for, if any.
-        is_interactive: Whether somebody is there to answer.
+        command: The ``command`` setting, as a shell would run it.
+        policy: The ``update_policy`` setting: AUTO, ASK or NEVER.
+        pinned: The version that the settings require, if any.
+        is_interactive: Whether there is a terminal to ask in.
         is_auto_approved: Whether the command was run with ``--yes``.
-        installed: The version that is there, if it is known already.
-        ask: Puts a question to the user; in the terminal if it is None.
+        installed: The installed version if it is already known.
+        ask: Asks the user a yes-or-no question.
 
     Returns:
-        What the user is to know, or None.
+        A notice for the user, or None.
     """
     from loguru import logger
 
@@ -161,7 +162,7 @@ def check(
         latest = latest_version(host)
         versions = Versions(latest and (installed or installed_version(host, command)), latest)
     except Exception as error:
-        logger.debug("Whether codex has a newer version was not found out: {!r}", error)
+        logger.debug("cannot check for a newer version of Codex: {!r}", error)
         return None
     action = decide(
         policy,
@@ -171,35 +172,29 @@ def check(
         is_interactive=is_interactive,
         is_auto_approved=is_auto_approved,
     )
-    behind = f"Codex {latest} is out, and {versions.installed} is installed."
+    available = f"Codex {latest} is available; {versions.installed} is installed."
     if action is Action.ASK:
-        action = Action.UPDATE if (ask or _ask_in_terminal)(f"{behind}\nUpdate it now?") else Action.NOTHING
+        action = Action.UPDATE if ask(f"{available}\nUpdate it now?") else Action.NOTHING
     if action is Action.NOTHING:
         return None
     updated = _update(host, command) if action is Action.UPDATE else None
     if updated:
         return f"Codex was updated from {versions.installed} to {updated}."
-    return f"{behind} `{for_subcommand(command)} update` brings it up to date."
+    return f"{available}\nhint: run `{for_subcommand(command)} update`"
 
 
 def _update(host: OnlineHostInterface, command: str) -> str | None:
-    """Update codex, and give its version then; None if it failed."""
+    """Updates Codex and returns its new version; None if the update failed."""
     from loguru import logger
 
     try:
-        # As the user would run it: a codex that was installed by itself finds its files from the user's own home.
+        # Codex's standalone installation finds its files from the user's own home.
         result = host.execute_stateful_command(
             f"unset CODEX_HOME; {for_subcommand(command)} update </dev/null", timeout_seconds=UPDATE_SECONDS
         )
         if result.success:
             return installed_version(host, command)
-        logger.debug("`{} update` failed: {}", command, (result.stderr or result.stdout).strip())
+        logger.debug("cannot run `{} update`: {}", command, (result.stderr or result.stdout).strip())
     except Exception as error:
-        logger.debug("`{} update` failed: {!r}", command, error)
+        logger.debug("cannot run `{} update`: {!r}", command, error)
     return None
-
-
-def _ask_in_terminal(question: str) -> bool:
-    import click
-
-    return click.confirm(question, default=False, err=True)

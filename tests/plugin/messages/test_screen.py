@@ -1,0 +1,91 @@
+"""What Codex's terminal shows."""
+
+import pytest
+
+from mngr_codex.plugin.messages.screen import Screen
+
+BOLD, DIM, OFF = "\x1b[1m", "\x1b[2m", "\x1b[0m\x1b[39m\x1b[49m"
+EMPTY = f"{BOLD}›{OFF} {DIM}Ask Codex to do anything"
+
+
+def screen(*lines: str, command: str = "codex") -> Screen:
+    return Screen.parse(command, "\n".join(lines))
+
+
+def test_an_empty_composer_is_ready() -> None:
+    seen = screen("  >_ OpenAI Codex (v0.163.0)", "     ~/work", "", EMPTY, "", "  ? for shortcuts")
+    assert seen.is_ready and seen.is_started and seen.dialog is None
+
+
+def test_a_loading_codex_is_not_ready() -> None:
+    boxed = ("│ >_ OpenAI Codex (v0.154.0)  │", "│                     │", "│ model:     loading   /model to change │")
+    for head in (("  >_ OpenAI Codex (v0.163.0)", "     loading"), boxed):
+        seen = screen("$ . launch", "", "", "", "", "", "WAITING", *head, "", EMPTY)
+        assert not seen.is_ready and not seen.is_started
+        # The loading screen of an earlier Codex is ignored.
+        assert screen(*head, "$ . launch", "  >_ OpenAI Codex (v0.163.0)", "     ~/work", "", EMPTY).is_ready
+
+
+def test_a_shell_is_not_ready() -> None:
+    assert not screen("$ echo", EMPTY, command="bash").is_ready
+
+
+def test_a_draft_is_not_ready() -> None:
+    seen = screen(f"{BOLD}›{OFF} a draft")
+    assert not seen.is_ready
+    assert seen.row == "› a draft"
+    assert seen.dialog is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "dialog"),
+    [
+        (("  Hooks need review", "", "› 1. Review hooks", "  2. Trust all"), "its hook review"),
+        (
+            ("  Would you like to run the following command?", "  $ true", "\x1b[1;7m› 1. Yes, proceed (y)"),
+            "an approval request",
+        ),
+        (("  Meet GPT-6 Sol", "› 1. Try new model", "  2. Use existing model"), "a question about a newer model"),
+        (("  Select a review preset", "› 2. Review uncommitted changes"), "a menu"),
+        (
+            ("  Select Syntax Theme", "› catppuccin-mocha (current)", "", "  enter select · esc back"),
+            "a menu",
+        ),
+        (
+            (
+                "  3. user (/tmp/a› 1. Yes, enable  Save",
+                "  4. project    enter select · esc back",
+                "",
+                EMPTY,
+                "  ? for",
+            ),
+            "a menu",
+        ),
+    ],
+)
+def test_dialogs(lines: tuple[str, ...], dialog: str) -> None:
+    """They are detected below a conversation too, although its messages begin like the composer."""
+    seen = screen(f"{BOLD}›{OFF} Ask for it.", "• Running true", *lines)
+    assert seen.dialog == dialog
+    assert not seen.is_ready
+
+
+def test_dialogs_without_a_selected_row() -> None:
+    assert screen(" Resume a session", "  › 11s ago  hello", " enter resume   esc exit", " ↑/↓ browse").dialog
+    assert screen("/ D I F F /", "No changes", " ↑/↓ to scroll", " q close").dialog
+    assert (
+        screen("  Welcome to Codex, OpenAI's command-line coding agent", "  Finish signing in").dialog
+        == "its login screen"
+    )
+    side = screen(f"{BOLD}›{OFF} {DIM}Ask a question", "", "  ? for shortcuts     Side from main thread · ^c to close")
+    assert "side conversation" in str(side.dialog)
+
+
+def test_text_that_resembles_a_dialog() -> None:
+    """It is part of a conversation or of a draft."""
+    words = "  enter select · esc back"
+    assert (
+        screen(words, "  Welcome to Codex, OpenAI's", "  Worked for 1s", EMPTY, "", "  ? for shortcuts").dialog is None
+    )
+    assert screen(f"{' ' * 8}› 1. Yes", f"{' ' * 8}› 2. No", "", EMPTY, "", "  ? for shortcuts").dialog is None
+    assert screen(f"{BOLD}›{OFF} press enter", words, "", "  GPT-5.5 default · ~/work").dialog is None
