@@ -1,4 +1,4 @@
-"""The Python API: the same conversion, standard errors, other threads go on, and Ctrl-C works."""
+"""The Python API: conversion, errors, threads, and Ctrl-C."""
 
 import json
 import os
@@ -30,14 +30,14 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def endless(tmp_path: Path) -> Path:
-    """A small file that takes a converter many seconds: 64 GiB of blank lines, compressed."""
+    """A small file whose conversion takes many seconds: 64 GiB of blank lines, compressed."""
     path = tmp_path / "endless.jsonl.zst"
     path.write_bytes(zstd_frames.frame([zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * (8192 * 64)))
     return path
 
 
 @pytest.mark.parametrize("path", all_recordings(), ids=name)
-def test_it_gives_what_the_program_gives(tmp_path: Path, path: Path) -> None:
+def test_the_output_equals_that_of_the_program(tmp_path: Path, path: Path) -> None:
     output = tmp_path / "common.jsonl"
     mngr_codex.convert(path, output, agent_id="agent-1")
     assert output.read_bytes() == convert_file(path, "--agent-id", "agent-1").stdout
@@ -45,7 +45,7 @@ def test_it_gives_what_the_program_gives(tmp_path: Path, path: Path) -> None:
     assert output.read_bytes() == convert_file(path, "--partial").stdout
 
 
-def test_summary(source: Path, tmp_path: Path) -> None:
+def test_the_summary_equals_that_of_the_program(source: Path, tmp_path: Path) -> None:
     summary = mngr_codex.convert(source, tmp_path / "common.jsonl")
     of_program = convert_file(source).summary
     assert isinstance(summary, mngr_codex.ConversionSummary)
@@ -62,33 +62,33 @@ def test_paths_are_strings_or_path_like(source: Path, tmp_path: Path) -> None:
     assert list(mngr_codex.iter_records(str(source))) == list(mngr_codex.iter_records(source))
 
 
-def test_options_have_names(source: Path, tmp_path: Path) -> None:
+def test_options_are_keyword_only(source: Path, tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         mngr_codex.convert(source, tmp_path / "common.jsonl", "agent-1")  # type: ignore[call-arg]
 
 
-def test_agent_id(source: Path, tmp_path: Path) -> None:
+def test_the_agent_id_determines_the_header(source: Path, tmp_path: Path) -> None:
     mngr_codex.convert(source, tmp_path / "common.jsonl", agent_id="é")
     assert parse_records((tmp_path / "common.jsonl").read_bytes())[0]["event_id"] == header_id("é")
 
 
-def test_partial(source: Path, tmp_path: Path) -> None:
+def test_a_partial_conversion_holds_the_last_step(source: Path, tmp_path: Path) -> None:
     assert mngr_codex.convert(source, tmp_path / "common.jsonl", partial=True).records == 2
 
 
-def test_iter_records_gives_the_records(source: Path) -> None:
+def test_iter_records_yields_the_records(source: Path) -> None:
     records = mngr_codex.iter_records(source)
     assert isinstance(records, Iterator)
     assert list(records) == convert_file(source).records
 
 
 @pytest.mark.parametrize("recording", ["unicode", "tools", "v2_spawn_fork.child1", "imagegen", "mcp"])
-def test_iter_records_gives_those_of_a_recording(recording: str) -> None:
+def test_iter_records_yields_the_records_of_a_recording(recording: str) -> None:
     path = DATA / "0.169.0" / f"{recording}.jsonl"
     assert list(mngr_codex.iter_records(path)) == convert_file(path).records
 
 
-def test_iter_records_of_what_python_cannot_encode(tmp_path: Path) -> None:
+def test_iter_records_yields_values_that_python_cannot_encode(tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl"
     path.write_bytes(
         turn()
@@ -115,12 +115,12 @@ def test_iter_records_keeps_integers_exact(tmp_path: Path, number: int, shape: s
     assert call["tool_calls"][0]["arguments"] == json.loads(shape % number)
 
 
-def test_iter_records_of_nothing(tmp_path: Path) -> None:
+def test_iter_records_of_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert list(mngr_codex.iter_records(tmp_path / "empty")) == []
 
 
-def test_iter_records_can_be_left_early(endless: Path, tmp_path: Path) -> None:
+def test_iter_records_reads_lazily(endless: Path, tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl.zst"
     path.write_bytes(zstd_frames.compress(turn().user("next").data) + endless.read_bytes())
     began = time.monotonic()
@@ -130,6 +130,8 @@ def test_iter_records_can_be_left_early(endless: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("function", ["convert", "iter_records"])
 class TestErrors:
+    """Errors of both functions."""
+
     def call(self, function: str, source: Path) -> None:
         if function == "convert":
             mngr_codex.convert(source, source.with_name("common.jsonl"))
@@ -146,7 +148,7 @@ class TestErrors:
             self.call(function, tmp_path)
         assert str(tmp_path) in str(raised.value)
 
-    def test_a_file_that_may_not_be_read(self, function: str, open_to_all: Path) -> None:
+    def test_an_unreadable_file(self, function: str, open_to_all: Path) -> None:
         path = open_to_all / "rollout.jsonl"
         path.write_bytes(turn().data)
         path.chmod(0)
@@ -160,7 +162,7 @@ class TestErrors:
             os.seteuid(user)
         assert str(path) in str(raised.value)
 
-    def test_a_compressed_file_that_is_cut_short(self, function: str, tmp_path: Path) -> None:
+    def test_a_truncated_compressed_file(self, function: str, tmp_path: Path) -> None:
         path = tmp_path / "rollout.jsonl.zst"
         data = turn().data
         path.write_bytes(zstd_frames.compress(data)[:-5])
@@ -177,7 +179,7 @@ def test_an_output_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
         mngr_codex.convert(source, tmp_path)
 
 
-def test_a_temporary_folder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rollout.jsonl"
     path.write_bytes(turn().call().data + Rollout().output(output="x" * 9 * 1024 * 1024).data)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
@@ -196,7 +198,7 @@ def test_a_compressed_file_whose_window_is_too_large(tmp_path: Path) -> None:
     assert str(path) in str(raised.value)
 
 
-def test_a_common_transcript_is_no_rollout(source: Path, tmp_path: Path) -> None:
+def test_a_common_transcript_is_refused(source: Path, tmp_path: Path) -> None:
     transcript, output = tmp_path / "transcript.jsonl", tmp_path / "output.jsonl"
     mngr_codex.convert(source, transcript)
     for read in (lambda: mngr_codex.convert(transcript, output), lambda: list(mngr_codex.iter_records(transcript))):
@@ -205,13 +207,13 @@ def test_a_common_transcript_is_no_rollout(source: Path, tmp_path: Path) -> None
     assert not output.exists()
 
 
-def test_malformed_lines_are_no_error(tmp_path: Path) -> None:
+def test_malformed_lines_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "rollout.jsonl"
     path.write_bytes(b"\x00\xff\n" * 10 + Rollout().user("hi").data)
     assert mngr_codex.convert(path, tmp_path / "common.jsonl").malformed == 10
 
 
-def test_other_threads_go_on(tmp_path: Path) -> None:
+def test_other_threads_run_during_a_conversion(tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl.zst"
     path.write_bytes(zstd_frames.frame([zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * 8192))
     done = threading.Event()
@@ -231,13 +233,13 @@ def test_other_threads_go_on(tmp_path: Path) -> None:
         took = time.monotonic() - began
         done.set()
         thread.join()
-    meanwhile = [moment for moment in ticks if began < moment < began + took]
-    assert took > 0.05, "too short to tell"
-    assert len(meanwhile) > 10
-    assert max(after - before for before, after in pairwise(meanwhile)) < took / 2
+    during = [moment for moment in ticks if began < moment < began + took]
+    assert took > 0.05, "the conversion was too short to measure"
+    assert len(during) > 10
+    assert max(after - before for before, after in pairwise(during)) < took / 2
 
 
-def test_threads_convert_at_once(source: Path, tmp_path: Path) -> None:
+def test_threads_can_convert_simultaneously(source: Path, tmp_path: Path) -> None:
     threads = [
         threading.Thread(target=mngr_codex.convert, args=(source, tmp_path / f"common-{n}.jsonl")) for n in range(8)
     ]
@@ -249,7 +251,7 @@ def test_threads_convert_at_once(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["convert(sys.argv[1], sys.argv[2])", "list(mngr_codex.iter_records(sys.argv[1]))"])
-def test_ctrl_c(endless: Path, tmp_path: Path, call: str) -> None:
+def test_ctrl_c_ends_a_conversion(endless: Path, tmp_path: Path, call: str) -> None:
     output = tmp_path / "out" / "common.jsonl"
     output.parent.mkdir()
     code = f"""
@@ -265,7 +267,7 @@ except KeyboardInterrupt:
     assert list(output.parent.iterdir()) == []
 
 
-def test_importing_it_imports_nothing_heavy() -> None:
+def test_importing_it_imports_no_large_package() -> None:
     code = "import sys, mngr_codex; print(*sorted(sys.modules))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
     top = {module.partition(".")[0] for module in modules}
@@ -273,14 +275,14 @@ def test_importing_it_imports_nothing_heavy() -> None:
     assert not top & {"imbue", "pydantic", "pydantic_core", "click", "pluggy"}
 
 
-def test_compressed_input(tmp_path: Path) -> None:
+def test_iter_records_reads_compressed_files(tmp_path: Path) -> None:
     path = tmp_path / "rollout"
     path.write_bytes(zstd_frames.compress(turn().data))
     assert list(mngr_codex.iter_records(path)) == convert(turn()).records
 
 
 class TestTail:
-    """`tail`: the last records of what stands at a path."""
+    """`tail` returns the last records of a file, folder or agent."""
 
     @pytest.fixture
     def transcript(self, tmp_path: Path) -> Path:
@@ -291,34 +293,33 @@ class TestTail:
         return path
 
     @pytest.mark.parametrize("n", range(7))
-    def test_it_gives_the_last_records(self, transcript: Path, n: int) -> None:
+    def test_it_returns_the_last_records(self, transcript: Path, n: int) -> None:
         all_records = [{"type": "header"}, {"n": 12345678901234567890123}, {"n": 1.5}, {"s": "\ud800"}]
         assert mngr_codex.tail(transcript, n) == (all_records[-n:] if n else [])
         assert mngr_codex.tail(str(transcript), n) == mngr_codex.tail(transcript, n)
 
-    def test_a_whole_last_line_without_its_end_counts(self, transcript: Path) -> None:
+    def test_a_complete_last_line_needs_no_newline(self, transcript: Path) -> None:
         transcript.write_bytes(transcript.read_bytes() + b'rn":0}')
         assert mngr_codex.tail(transcript, 1) == [{"torn": 0}]
 
-    def test_bytes_that_are_no_utf_8_are_replaced(self, transcript: Path) -> None:
+    def test_invalid_utf_8_is_replaced(self, transcript: Path) -> None:
         transcript.write_bytes(b'{"type":"header"}\n{"s":"\xff\xe2\x82"}\n')
         assert mngr_codex.tail(transcript, 1) == [{"s": "\ufffd\ufffd"}]
 
     @pytest.mark.parametrize("recording", all_recordings(), ids=name)
-    def test_of_a_rollout(self, recording: Path) -> None:
+    def test_a_rollout_is_converted(self, recording: Path) -> None:
         records = list(mngr_codex.iter_records(recording))
         assert mngr_codex.tail(recording, 2) == records[-2:]
         assert mngr_codex.tail(recording, len(records) + 1) == records
 
-    def test_of_an_agent(self, tmp_path: Path, transcript: Path) -> None:
-        """With what mngr has rotated away."""
+    def test_rotated_files_of_an_agent_are_included(self, tmp_path: Path, transcript: Path) -> None:
         folder = tmp_path / "agent-1/events/codex/common_transcript"
         folder.mkdir(parents=True)
         transcript.rename(folder / "events.jsonl.1")
         (folder / "events.jsonl").write_bytes(b'{"last":1}\n')
         assert mngr_codex.tail(tmp_path / "agent-1", 2) == [{"s": "\ud800"}, {"last": 1}]
 
-    def test_what_cannot_be_had(self, tmp_path: Path) -> None:
+    def test_errors(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError) as missing:
             mngr_codex.tail(tmp_path / "none", 1)
         assert missing.value.filename == str(tmp_path / "none")

@@ -1,4 +1,4 @@
-"""Lines of many megabytes, of every kind that codex writes: what is kept of them, and in how much memory."""
+"""Lines of many megabytes, of every kind: the records that they give, and the memory that they take."""
 
 import json
 import subprocess
@@ -14,13 +14,13 @@ from tests.support.rollout_builder import PNG_BASE64, Rollout
 
 MIB = 2**20
 
-#: Bytes of text in a large line.
+#: The size of the text in a large line, in bytes.
 LENGTH = 24_000_000
 
-#: Dense in what is escaped, once as JSON and once more as a call's arguments.
+#: Has many characters that JSON escapes, twice in a call's arguments.
 TEXT = 'a"b\n\\c \u00e9 ' * (LENGTH // 16)
 
-#: More parts than are looked into.
+#: More parts than the converter reads.
 PARTS = 300_000
 
 
@@ -36,7 +36,7 @@ def command(argv: list[str], output: str) -> bytes:
     return Rollout().command("exec-1", started=-1000, command=argv, aggregated_output=output).data
 
 
-#: Each with how often its size is needed, beside the fixed part: once more where it is parsed a second time.
+#: By kind: the allowed memory as a multiple of the line's size, and the line. Some kinds are parsed twice.
 LINES: dict[str, tuple[int, Callable[[], bytes]]] = {
     "message": (1, lambda: message([{"type": "input_text", "text": TEXT}])),
     "white space": (1, lambda: message([{"type": "input_text", "text": "\n" * (LENGTH // 2)}])),
@@ -60,11 +60,11 @@ LINES: dict[str, tuple[int, Callable[[], bytes]]] = {
 
 
 @pytest.mark.parametrize("kind", LINES)
-def test_a_large_line_needs_memory_for_itself(kind: str, tmp_path: Path) -> None:
+def test_memory_of_a_large_line(kind: str, tmp_path: Path) -> None:
     times, make = LINES[kind]
     line = make()
     path = tmp_path / "rollout.jsonl"
-    # Twice: what one line needed is given back before the next.
+    # The memory of the first line must be released before the second one.
     path.write_bytes(Rollout().meta().data + line + line)
     done = subprocess.run(
         [
@@ -88,7 +88,7 @@ def test_a_large_line_needs_memory_for_itself(kind: str, tmp_path: Path) -> None
     assert kib * 1024 <= 16 * MIB + times * len(line)
 
 
-def test_a_long_text_is_kept_whole() -> None:
+def test_long_texts_are_not_truncated() -> None:
     records = convert(
         item("message", role="user", content=[{"type": "input_text", "text": TEXT}])
         + item("function_call", call_id="c", name="shell", arguments=json.dumps({"cmd": TEXT}))
@@ -102,19 +102,19 @@ def test_a_long_text_is_kept_whole() -> None:
     assert json.loads(observation["results"][0]["content"]) == {"x": TEXT}
 
 
-def test_the_words_of_a_long_command_are_quoted() -> None:
+def test_the_arguments_of_a_long_command_are_quoted() -> None:
     (step,) = convert(command(["echo", "safe" * 50_000, TEXT, "it's", ""], "")).steps
     cmd = step["extra"]["command_execution"]["cmd"]
     assert cmd == f"""echo {"safe" * 50_000} '{TEXT}' 'it'"'"'s' ''"""
 
 
 @pytest.mark.parametrize("text", ["# AGENTS.md instructions for x", "\n" * 200_000 + "<environment_context>"])
-def test_injected_context_is_told_behind_long_texts(text: str) -> None:
+def test_injected_context_with_a_long_text_is_recognized(text: str) -> None:
     (step,) = convert(message([{"type": "input_text", "text": text + "x" * 200_000 + "<INSTRUCTIONS>"}])).steps
     assert step["source"] == "system"
 
 
-def test_a_list_of_too_many_parts_is_shown_as_json() -> None:
+def test_a_list_of_too_many_parts_becomes_json() -> None:
     parts = [{"type": "input_text", "text": "x"}] * PARTS
     conversion = convert(message(parts) + item("function_call_output", call_id="c", output=parts))
     assert conversion.summary.malformed == 0

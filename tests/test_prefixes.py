@@ -1,4 +1,4 @@
-"""What a reader has seen stays: the output of a shorter input is a prefix of the longer one's."""
+"""Written records never change: the output of a shorter input is a prefix of the output of a longer one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.program import parse_records
 from tests.support.recordings import lines_of, name, recordings
 from tests.support.rollout_builder import Rollout, turn
 
-#: Real lines, and hand-made ones of kinds that recordings have little of.
+#: Recorded lines, and handmade lines of kinds that are rare in recordings.
 POOL = sorted({line for path in recordings() for line in lines_of(path) if len(line) < 4000})
 RARE = [
     line + b"\n"
@@ -39,7 +39,7 @@ RARE = [
 
 
 class Converter:
-    """Converts lines by way of files in one folder."""
+    """Converts lines, with files in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._source = folder / "rollout.jsonl"
@@ -51,7 +51,7 @@ class Converter:
         return self._output.read_bytes()
 
     def check_prefixes(self, lines: Sequence[bytes]) -> None:
-        """Every shorter input's output is a prefix of the longer one's, and of the complete one's."""
+        """Checks that the output of every prefix of the lines is a prefix of the complete output."""
         complete = self(b"".join(lines), partial=False)
         longer = self(b"".join(lines), partial=True)
         assert complete.startswith(longer)
@@ -70,19 +70,19 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Converter:
 
 
 @pytest.mark.parametrize("path", recordings(), ids=name)
-def test_recorded_rollouts(converter: Converter, path: Path) -> None:
+def test_prefixes_of_recorded_rollouts(converter: Converter, path: Path) -> None:
     converter.check_prefixes(lines_of(path))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=st.lists(st.one_of(st.sampled_from(POOL), st.sampled_from(RARE)), max_size=40))
-def test_real_lines_in_any_order(converter: Converter, lines: list[bytes]) -> None:
+def test_prefixes_of_lines_in_random_order(converter: Converter, lines: list[bytes]) -> None:
     converter.check_prefixes(lines)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(choice=st.data())
-def test_a_rollout_with_lines_put_in(converter: Converter, choice: st.DataObject) -> None:
+def test_prefixes_of_rollouts_with_inserted_lines(converter: Converter, choice: st.DataObject) -> None:
     lines = list(lines_of(choice.draw(st.sampled_from(recordings()))))
     for position in sorted(choice.draw(st.lists(st.integers(0, len(lines)), max_size=8)), reverse=True):
         lines.insert(position, choice.draw(st.sampled_from(RARE)))
@@ -91,16 +91,16 @@ def test_a_rollout_with_lines_put_in(converter: Converter, choice: st.DataObject
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(choice=st.data())
-def test_rollouts_one_after_the_other(converter: Converter, choice: st.DataObject) -> None:
-    """A raw transcript holds every rollout of an agent."""
+def test_prefixes_of_concatenated_rollouts(converter: Converter, choice: st.DataObject) -> None:
+    """A raw transcript has all rollouts of an agent."""
     paths = choice.draw(st.lists(st.sampled_from(recordings()), min_size=2, max_size=3))
     lines = [line for path in paths for line in lines_of(path)]
     start = choice.draw(st.integers(0, max(len(lines) - 40, 0)))
     converter.check_prefixes(lines[start : start + 40])
 
 
-def test_ten_thousand_lines(converter: Converter) -> None:
-    """What is remembered is bounded, and forgetting changes nothing that was written."""
+def test_prefixes_of_ten_thousand_lines(converter: Converter) -> None:
+    """The converter remembers a limited number of ids and calls, which must not change written records."""
     rollout = Rollout().context()
     for number in range(2500):
         rollout.custom_call(f"call_{number}", input="same", at=1000).command(started=0, at=1000)

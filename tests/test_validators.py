@@ -1,4 +1,4 @@
-"""What mngr and the ATIF authors say of our streams, and whether their metrics add up."""
+"""Our streams are valid for mngr and for the ATIF validator, and their metrics add up."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from tests.support.recordings import all_recordings, lines_of, name, parse, sess
 from tests.support.rollout_builder import PNG_URL, Rollout, turn, uuid7
 from tests.support.workers import Worker
 
-#: Usage in codex's names and in ATIF's.
+#: The names of usage fields in Codex and in ATIF.
 USAGE_NAMES = {
     "input_tokens": "prompt_tokens",
     "output_tokens": "completion_tokens",
@@ -22,29 +22,29 @@ EXTRA_USAGE_NAMES = {
 }
 
 
-def judge(mngr: Worker, stream: bytes, folder: Path) -> dict[str, Any]:
-    """mngr's opinion of a stream, which must be without objection."""
+def assert_valid(mngr: Worker, stream: bytes, folder: Path) -> dict[str, Any]:
+    """Checks that the validators accept a stream, and returns their report."""
     path = folder / "events.jsonl"
     path.write_bytes(stream)
-    opinion: dict[str, Any] = mngr.ask(path=str(path))
-    assert opinion["invalid"] == []
-    assert opinion["errors"] == []
-    assert opinion["read"] == stream.count(b"\n"), "mngr reads another number of records than there are lines"
-    return opinion
+    report: dict[str, Any] = mngr.ask(path=str(path))
+    assert report["invalid"] == []
+    assert report["errors"] == []
+    assert report["read"] == stream.count(b"\n"), "mngr reads fewer or more records than there are lines"
+    return report
 
 
 @pytest.mark.parametrize("arguments", [(), ("--partial",)], ids=["complete", "partial"])
 @pytest.mark.parametrize("path", all_recordings(), ids=name)
-def test_recorded_rollouts(mngr: Worker, tmp_path: Path, path: Path, arguments: tuple[str, ...]) -> None:
+def test_recorded_rollouts_are_valid(mngr: Worker, tmp_path: Path, path: Path, arguments: tuple[str, ...]) -> None:
     conversion = convert_file(path, *arguments)
-    opinion = judge(mngr, conversion.stdout, tmp_path)
-    assert opinion["warnings"] == []
+    report = assert_valid(mngr, conversion.stdout, tmp_path)
+    assert report["warnings"] == []
     totals = [step["metrics"]["prompt_tokens"] for step in conversion.steps if "metrics" in step]
-    assert opinion["final_metrics"].get("total_prompt_tokens", 0) == sum(totals)
+    assert report["final_metrics"].get("total_prompt_tokens", 0) == sum(totals)
 
 
-HAND_MADE = {
-    "nothing is missing": (
+HANDMADE = {
+    "all kinds": (
         turn()
         .user_parts({"type": "input_image", "image_url": PNG_URL})
         .reasoning("hm")
@@ -67,7 +67,7 @@ HAND_MADE = {
         .aborted()
         .complete(error={"message": "m"})
     ),
-    "a command that no call owns": turn().command(started=0),
+    "a command without an owning call": turn().command(started=0),
     "copied history": (
         Rollout()
         .meta(uuid7(10), forked_from_id=uuid7(1))
@@ -80,7 +80,7 @@ HAND_MADE = {
         .started(uuid7(11))
         .user("own")
     ),
-    "texts that a reader might cut": (
+    "Unicode line separators": (
         turn()
         .assistant("a\u2028b\u2029c\x85d\x0be\x1cf")
         .call(arguments='{"a":"\u2028\x85"}')
@@ -90,9 +90,9 @@ HAND_MADE = {
     "surrogates": turn()
     .call(arguments='{"a":"\\ud83d"}')
     .raw(Rollout().user("X", at=9000).lines[0].replace(b"X", b"\\ud83d")),
-    "nothing has a timestamp": Rollout().raw(Rollout().user("x").lines[0].replace(b"timestamp", b"elsewhere")),
-    "a timestamp that is none": Rollout().raw(Rollout().user("x").lines[0].replace(b"2026-11-22T", b"2026-13-22T")),
-    "timestamps in other forms": (
+    "no timestamp": Rollout().raw(Rollout().user("x").lines[0].replace(b"timestamp", b"elsewhere")),
+    "an invalid timestamp": Rollout().raw(Rollout().user("x").lines[0].replace(b"2026-11-22T", b"2026-13-22T")),
+    "other timestamp formats": (
         Rollout()
         .raw(Rollout().user("x").lines[0].replace(b"07:00:00.000Z", b"07:00:00+01:00"))
         .raw(Rollout().user("x").lines[0].replace(b"07:00:00.000Z", b"07:00:00"))
@@ -103,7 +103,7 @@ HAND_MADE = {
         .raw(Rollout().user("x").lines[0].replace(b"2026-11-22T07:00:00.000Z", b"2026-02-29T07:00:00Z"))
         .raw(Rollout().user("x").lines[0].replace(b"2026-11-22T07:00:00.000Z", b"2026-11-22T24:00:00Z"))
     ),
-    "nesting that readers cannot follow": (
+    "deep nesting": (
         turn()
         .line("brand_new_line", "DEEP")
         .call(arguments='{"a":' * 5000 + "1" + "}" * 5000)
@@ -113,23 +113,22 @@ HAND_MADE = {
 }
 
 
-@pytest.mark.parametrize("rollout", HAND_MADE.values(), ids=list(HAND_MADE))
-def test_hand_made_rollouts(mngr: Worker, tmp_path: Path, rollout: Rollout) -> None:
-    judge(mngr, convert(rollout).stdout, tmp_path)
+@pytest.mark.parametrize("rollout", HANDMADE.values(), ids=list(HANDMADE))
+def test_handmade_rollouts_are_valid(mngr: Worker, tmp_path: Path, rollout: Rollout) -> None:
+    assert_valid(mngr, convert(rollout).stdout, tmp_path)
 
 
 def counts_from_zero(path: Path) -> bool:
-    """Whether a session's total holds nothing but what its own file records.
+    """Whether a session's total is that of its own file.
 
-    It does not where the file goes on from another one: a fork counts on from its origin's total, and a subagent that
-    inherits history holds lines of its parent's.
+    A fork starts with the total of its origin, and a subagent with copied history has lines of its parent.
     """
     meta = session_meta(path)
     return "forked_from_id" not in meta and "history_base" not in meta
 
 
 def session_total(path: Path) -> dict[str, int]:
-    """The last `total_token_usage` of a recording."""
+    """Returns the last `total_token_usage` of a recording."""
     total: dict[str, int] = {}
     for line in map(parse, lines_of(path)):
         if line["type"] == "event_msg" and line["payload"]["type"] == "token_count":
@@ -138,6 +137,7 @@ def session_total(path: Path) -> dict[str, int]:
 
 
 def sum_of_metrics(records: list[Record]) -> dict[str, int]:
+    """Adds up all metrics, by the names of Codex."""
     total: dict[str, int] = {}
     for metrics in [record["metrics"] for record in records if "metrics" in record]:
         for codex_name, atif_name in USAGE_NAMES.items():
@@ -148,7 +148,7 @@ def sum_of_metrics(records: list[Record]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("path", [path for path in all_recordings() if counts_from_zero(path)], ids=name)
-def test_the_sum_of_the_metrics_is_the_sessions_total(path: Path) -> None:
+def test_metrics_add_up_to_the_sessions_total(path: Path) -> None:
     expected = session_total(path)
     expected.pop("total_tokens", None)
     measured = sum_of_metrics(convert_file(path).records)
@@ -156,8 +156,8 @@ def test_the_sum_of_the_metrics_is_the_sessions_total(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in all_recordings() if not counts_from_zero(path)], ids=name)
-def test_a_session_that_goes_on_from_another_counts_its_own_inferences_once(path: Path) -> None:
-    """The sum is what the total grew by since the file's own first inference began."""
+def test_metrics_of_a_continued_session_add_up_to_its_own_usage(path: Path) -> None:
+    """They add up to the growth of the total since the start of the file's first inference."""
     counts = [
         line["payload"]["info"]
         for line in map(parse, lines_of(path))
@@ -169,8 +169,7 @@ def test_a_session_that_goes_on_from_another_counts_its_own_inferences_once(path
     assert measured["input_tokens"] == last["total_token_usage"]["input_tokens"] - before
 
 
-def test_no_recording_has_a_kind_that_is_not_known() -> None:
-    """Every kind that codex was seen to write is on a list."""
+def test_recordings_have_no_unknown_kinds() -> None:
     unknown = {
         (step["extra"]["codex"]["type"], step["extra"]["codex"].get("payload_type"))
         for path in all_recordings()
@@ -180,10 +179,9 @@ def test_no_recording_has_a_kind_that_is_not_known() -> None:
     assert unknown == set()
 
 
-def test_the_validators_do_judge(mngr: Worker, tmp_path: Path) -> None:
-    """The comparison itself: broken streams are told from good ones."""
+def test_the_validators_reject_invalid_streams(mngr: Worker, tmp_path: Path) -> None:
     good = convert(turn().call().output().usage()).stdout
-    assert judge(mngr, good, tmp_path)["final_metrics"]["total_prompt_tokens"] == 100
+    assert assert_valid(mngr, good, tmp_path)["final_metrics"]["total_prompt_tokens"] == 100
     broken = [
         good.replace(b'"source":"user"', b'"source":"nobody"'),
         good.replace(b'"message":', b'"massage":', 1),
@@ -195,4 +193,4 @@ def test_the_validators_do_judge(mngr: Worker, tmp_path: Path) -> None:
         assert stream != good
         assert len(parse_records(stream)) >= 3
         with pytest.raises(AssertionError):
-            judge(mngr, stream, tmp_path)
+            assert_valid(mngr, stream, tmp_path)

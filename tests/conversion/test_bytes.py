@@ -1,4 +1,4 @@
-"""How lines are read and records written, byte by byte."""
+"""How bytes of input lines are read, and bytes of records written."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 from tests.support.program import convert, event_id
 from tests.support.rollout_builder import PNG_BYTES, PNG_URL, Rollout, compact, turn, uuid7
 
-#: A user message, `%s` its text as it is written.
+#: A line of a user message; `%s` is its text in JSON.
 USER = (
     b'{"timestamp":"2026-11-22T07:00:00.000Z","type":"response_item",'
     b'"payload":{"type":"message","role":"user","content":[{"type":"input_text","text":"%s"}]}}\n'
@@ -21,14 +21,14 @@ def message_of(data: bytes) -> str:
     return str(step["message"])
 
 
-def test_records_are_compact_json_one_a_line() -> None:
+def test_records_are_compact_json_on_single_lines() -> None:
     rollout = turn().call(arguments='{ "a" : [ 1 , 2 ] }').output().command(started=0).usage()
     rollout.raw('{ "timestamp": "2026-11-22T08:00:00.000Z", "type": "brand_new", "payload": { "a": [ 1, 2 ] } }')
     outside_strings = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", convert(rollout).stdout.replace(b"\n", b""))
     assert not re.search(rb"\s", outside_strings)
 
 
-def test_no_line_of_the_stream_is_cut_by_a_reader_that_splits_at_unicode_line_ends() -> None:
+def test_records_have_no_unicode_line_separators() -> None:
     text = "a\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029b\r\n"
     rollout = Rollout().user(text).call(arguments=compact({"t": text})).output(output=text).line("new", {"t": text})
     stream = convert(rollout).stdout.decode()
@@ -58,26 +58,26 @@ def test_text_is_kept(written: bytes, read: str) -> None:
     assert message_of(USER % written) == read
 
 
-def test_invalid_bytes_hash_as_the_character_they_become() -> None:
+def test_invalid_bytes_are_hashed_as_replacement_characters() -> None:
     [step] = convert(USER % b"a\xffb").steps
     assert step["event_id"] == event_id(step["timestamp"], "a\ufffdb", "user")
 
 
-def test_a_surrogate_pair_split_over_two_parts_is_hashed_as_two() -> None:
+def test_surrogates_in_separate_parts_are_hashed_separately() -> None:
     parts = b'a\\ud83d"},{"type":"input_text","text":"\\ude00b'
     [step] = convert(USER % parts).steps
     assert step["message"] == "a😀b"
     assert step["event_id"] == event_id(step["timestamp"], "a??b", "user")
 
 
-def test_a_surrogate_inside_arguments_survives() -> None:
+def test_a_lone_surrogate_in_arguments_is_kept() -> None:
     line = Rollout().call(arguments='{"a":"\\ud83d"}').lines[0]
     assert b'\\"\\\\ud83d\\"' in line
     [step] = convert(line + b"\n").steps
     assert step["tool_calls"][0]["arguments"] == {"a": "\ud83d"}
 
 
-SAME_LINE = {
+EQUIVALENT_LINES = {
     "other order": (
         b'{"payload":{"content":[{"text":"hi","type":"input_text"}],"role":"user","type":"message"},'
         b'"type":"response_item","timestamp":"2026-11-22T07:00:00.000Z"}\n'
@@ -94,7 +94,7 @@ SAME_LINE = {
         b'{"\\u0074imestamp":"2026-11-22T07:00:00.000Z","typ\\u0065":"response\\u005fitem","payload":{"type":'
         b'"mess\\u0061ge","r\\u006fle":"user","content":[{"type":"input_text","text":"hi"}]}}\n'
     ),
-    "names twice: the last wins": (
+    "duplicate names: the last wins": (
         b'{"type":"world_state","timestamp":"1999","payload":[],"timestamp":"2026-11-22T07:00:00.000Z",'
         b'"type":"response_item","payload":{"type":"reasoning","role":"assistant","type":"message","content":1,'
         b'"role":"user","content":[{"type":"x","text":"no","type":"input_text","text":"hi"}]}}\n'
@@ -104,15 +104,15 @@ SAME_LINE = {
 }
 
 
-@pytest.mark.parametrize("line", SAME_LINE.values(), ids=list(SAME_LINE))
-def test_the_same_line_however_it_is_written(line: bytes) -> None:
+@pytest.mark.parametrize("line", EQUIVALENT_LINES.values(), ids=list(EQUIVALENT_LINES))
+def test_equivalent_lines_give_the_same_records(line: bytes) -> None:
     conversion = convert(line)
     assert conversion.records == convert(USER % b"hi").records
     assert conversion.summary.malformed == 0
 
 
-def everything() -> Rollout:
-    """A line of every kind that says something."""
+def all_kinds() -> Rollout:
+    """Returns a rollout with every kind of line that becomes a record."""
     image = {"type": "input_image", "image_url": PNG_URL}
     base = {"thread_id": uuid7(1), "end_ordinal_exclusive": 9, "end_byte_offset": 30000}
     return (
@@ -143,7 +143,7 @@ def everything() -> Rollout:
 
 
 def escaped(line: bytes) -> bytes:
-    """The line with every character of every string as ``\\uXXXX``."""
+    """Writes every character of every string as ``\\uXXXX``."""
 
     def escape(match: re.Match[bytes]) -> bytes:
         units = json.loads(match[0]).encode("utf-16-be")
@@ -153,14 +153,14 @@ def escaped(line: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("write", [escaped, lambda line: line.replace(b"/", b"\\/")], ids=["all", "slashes"])
-def test_escapes_of_what_needs_none_change_nothing(write: Callable[[bytes], bytes]) -> None:
-    plain = everything()
+def test_unnecessary_escapes_change_nothing(write: Callable[[bytes], bytes]) -> None:
+    plain = all_kinds()
     written = Rollout([write(line) for line in plain.lines])
     assert [json.loads(line) for line in written.lines] == [json.loads(line) for line in plain.lines]
     assert convert(written).records == convert(plain).records
 
 
-def test_an_image_in_folded_base64() -> None:
+def test_base64_of_an_image_may_be_wrapped() -> None:
     url = PNG_URL[:60] + "\r\n" + PNG_URL[60:]
     [step] = convert(Rollout().user_parts({"type": "input_image", "image_url": url})).steps
     assert step["extra"]["images"] == [{"media_type": "image/png", "size": PNG_BYTES}]
@@ -198,19 +198,19 @@ def test_a_malformed_line_is_skipped_and_counted(line: bytes) -> None:
     conversion = convert(USER % b"a" + line + b"\n" + (USER % b"b").replace(b"00.000Z", b"01.000Z"))
     assert [step["message"] for step in conversion.steps] == ["a", "b"]
     assert conversion.summary.malformed == 1
-    assert str(len(USER % b"a")) in conversion.stderr.rsplit("mngr-codex: ", 1)[0], "its byte offset is not told"
+    assert str(len(USER % b"a")) in conversion.stderr.rsplit("mngr-codex: ", 1)[0], "the message has no byte offset"
 
 
 @pytest.mark.parametrize("value", [b"NaN", b'"\\q"', b"01", b'"\x01"', b"[1,]", b"{}}"])
 @pytest.mark.parametrize("kind", [b"response_item", b"brand_new"])
-def test_a_value_that_is_skipped_must_be_valid_too(kind: bytes, value: bytes) -> None:
+def test_unused_values_must_be_valid(kind: bytes, value: bytes) -> None:
     line = (USER % b"hi").replace(b"response_item", kind).replace(b'"role"', b'"skipped":%s,"role"' % value)
     conversion = convert(line)
     assert (conversion.records, conversion.summary.malformed) == ([], 1)
 
 
-def test_a_line_that_gives_no_record_is_skipped_or_malformed() -> None:
-    """Whether it is read to its end is not said."""
+def test_an_invalid_line_without_a_record_is_skipped_or_malformed() -> None:
+    """It may not be read to its end."""
     summary = convert(b'{"timestamp":"2026-11-22T07:00:00.000Z","type":"world_state","payload":{"a":NaN}}\n').summary
     assert (summary.lines, summary.records) == (1, 0)
     assert summary.malformed + summary.count("world_state") == 1
@@ -218,7 +218,7 @@ def test_a_line_that_gives_no_record_is_skipped_or_malformed() -> None:
 
 @pytest.mark.parametrize("payload", [b"null", b"[]", b'"x"', b"1", b"{}"])
 @pytest.mark.parametrize("kind", [b"response_item", b"event_msg", b"turn_context", b"session_meta"])
-def test_a_payload_of_another_form_breaks_nothing(kind: bytes, payload: bytes) -> None:
+def test_a_payload_of_the_wrong_type_affects_no_other_line(kind: bytes, payload: bytes) -> None:
     data = b'{"timestamp":"2026-11-22T07:00:00.000Z","type":"%s","payload":%s}\n' % (kind, payload)
     conversion = convert(data + (USER % b"hi").replace(b"00.000Z", b"01.000Z"))
     assert conversion.steps[-1]["message"] == "hi"
@@ -231,10 +231,10 @@ def test_a_byte_order_mark_is_malformed() -> None:
     assert conversion.summary.malformed == 1
 
 
-def test_a_partial_line_at_the_end_is_not_a_line_yet() -> None:
-    whole = USER % b"a"
-    for half in (USER[:-1] % b"b", USER[:40], b"{", b"not json"):
-        conversion = convert(whole + half)
-        assert conversion.stdout == convert(whole).stdout
-        assert conversion.summary.partial_line == (len(half), len(whole))
+def test_a_partial_last_line_is_reported_and_not_converted() -> None:
+    complete = USER % b"a"
+    for partial in (USER[:-1] % b"b", USER[:40], b"{", b"not json"):
+        conversion = convert(complete + partial)
+        assert conversion.stdout == convert(complete).stdout
+        assert conversion.summary.partial_line == (len(partial), len(complete))
         assert conversion.summary.malformed == 0

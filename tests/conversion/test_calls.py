@@ -77,7 +77,7 @@ def test_arguments_are_the_parsed_object_or_the_raw_text(text: str, arguments: R
     assert arguments_of(Rollout().custom_call(input=text)) == arguments
 
 
-def test_arguments_that_are_no_string() -> None:
+def test_arguments_that_are_not_a_string() -> None:
     assert arguments_of(Rollout().call(arguments={"a": [1, {"b": "c"}]})) == {"a": [1, {"b": "c"}]}
     assert arguments_of(Rollout().call(arguments=[1, "é"])) == {"_raw": '[1,"\\u00e9"]'}
     assert arguments_of(Rollout().call(arguments=None)) == {"_raw": "null"}
@@ -91,7 +91,7 @@ def test_arguments_nested_too_deep_stay_text(depth: int, parsed: bool) -> None:
 
 
 @pytest.mark.parametrize(("digits", "parsed"), [(4300, True), (4301, False), (100_000, False)])
-def test_arguments_with_an_integer_that_python_does_not_read_stay_text(digits: int, parsed: bool) -> None:
+def test_arguments_with_an_integer_too_long_for_python_stay_text(digits: int, parsed: bool) -> None:
     for text in ('{"a":[-DIGITS]}', '{"a":"DIGITS","b":DIGITS}'):
         arguments = arguments_of(Rollout().call(arguments=text.replace("DIGITS", "7" * digits)))
         assert ("_raw" in arguments) is not parsed
@@ -99,7 +99,7 @@ def test_arguments_with_an_integer_that_python_does_not_read_stay_text(digits: i
     assert "_raw" not in arguments_of(Rollout().call(arguments='{"a":' + "7" * digits + ".5}"))
 
 
-def test_call_without_a_call_id_is_none() -> None:
+def test_call_without_a_call_id_gives_no_record() -> None:
     rollout = Rollout().item("function_call", name="f", arguments="{}").call(call_id="").output(call_id="")
     assert convert(rollout).records == []
 
@@ -142,7 +142,7 @@ def test_output_is_an_observation_of_its_call() -> None:
         (True, "true"),
     ],
 )
-def test_output_is_text_whatever_its_form(output: Any, content: str) -> None:
+def test_output_of_any_type_becomes_text(output: Any, content: str) -> None:
     rollout = Rollout().call().output(output=output)
     [observation] = convert(rollout).observations
     assert observation["results"][0]["content"] == content
@@ -154,7 +154,7 @@ def test_output_without_an_output_field_is_empty() -> None:
     assert result["content"] == ""
 
 
-def test_output_is_never_cut() -> None:
+def test_long_output_is_not_truncated() -> None:
     text = "0123456789abcdef" * 20_000
     [result] = convert(Rollout().call().output(output=text)).results
     assert result["content"] == text
@@ -167,7 +167,7 @@ def test_custom_output_is_an_observation() -> None:
     assert result["extra"]["tool_name"] == "apply_patch"
 
 
-def test_output_of_a_call_that_was_never_seen() -> None:
+def test_output_of_an_unknown_call() -> None:
     [result] = convert(Rollout().output("call_0", "late")).results
     assert result == {
         "source_call_id": "call_0",
@@ -176,7 +176,7 @@ def test_output_of_a_call_that_was_never_seen() -> None:
     }
 
 
-def test_raw_arguments_are_one_line_of_the_stream() -> None:
+def test_arguments_with_line_breaks_stay_on_one_line() -> None:
     stream = convert(Rollout().call(arguments='{\n "a": 1,\r\n\t"b": [\n]}')).stdout
     assert stream.count(b"\n") == 2
     assert json.loads(stream.splitlines()[1])["tool_calls"][0]["arguments"] == {"a": 1, "b": []}

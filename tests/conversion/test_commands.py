@@ -1,4 +1,4 @@
-"""Commands: which call ran each one, and where its record stands."""
+"""Commands: the call that ran each one, and the position of its record."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.support.rollout_builder import START_MS, Rollout, turn, uuid7
 
 
 def commands(rollout: Rollout, *arguments: str) -> list[tuple[str, str]]:
-    """(owning call, rule) of each command record."""
+    """Returns the owning call and the rule of each command record."""
     return [
         (result["source_call_id"], result["extra"]["command_execution"]["attribution"])
         for result in convert(rollout, *arguments).results
@@ -19,13 +19,13 @@ def commands(rollout: Rollout, *arguments: str) -> list[tuple[str, str]]:
 
 
 def command_of(**item: Any) -> Record:
-    """The `command_execution` of one command."""
+    """Converts one command, and returns its `command_execution`."""
     rollout = turn().call("call_1").command(started=4000, **item).output("call_1").usage()
     execution: Record = convert(rollout).results[-1]["extra"]["command_execution"]
     return execution
 
 
-def test_the_record() -> None:
+def test_command_record() -> None:
     rollout = turn().custom_call("call_1").command("exec-9", started=4500, exit_code=3, status="failed", at=5000)
     timestamp = rollout.timestamp
     rollout.custom_output("call_1", "said").usage()
@@ -92,7 +92,7 @@ def test_a_part_of_argv_that_is_nested_too_deep_stays_text(pair: str, depth: int
     assert argv == ["ls", deep if is_text else json.loads(deep), 1, []]
 
 
-def test_an_argv_beside_something_deep_is_kept() -> None:
+def test_argv_is_kept_next_to_a_deeply_nested_member() -> None:
     rollout = turn().call().command(started=4000, command=["ls", ["-l", {}]], more="DEEP").output().usage()
     conversion = convert(rollout.data.replace(b'"DEEP"', b"[" * 5000 + b"]" * 5000))
     assert conversion.results[-1]["extra"]["command_execution"]["argv"] == ["ls", ["-l", {}]]
@@ -115,7 +115,7 @@ def test_an_argv_beside_something_deep_is_kept() -> None:
         ({"aggregated_output": "a\x00\x1b[0m漢"}, {"output": "a\x00\x1b[0m漢"}),
     ],
 )
-def test_fields_of_every_form(item: Record, fields: Record) -> None:
+def test_optional_fields(item: Record, fields: Record) -> None:
     execution = command_of(**item)
     assert {name: execution[name] for name in fields} == fields
 
@@ -128,7 +128,7 @@ def test_output_is_cut_at_16000_characters(length: int) -> None:
     assert execution.get("output_length") == (length if length > 16_000 else None)
 
 
-def test_the_record_stands_after_its_calls_output() -> None:
+def test_the_record_follows_the_output_of_its_call() -> None:
     rollout = turn().call("call_1").call("call_2").command("exec-1", started=4000).output("call_2").output("call_1")
     rollout.command("exec-2", started=4000).usage()
     results = convert(rollout).results
@@ -160,7 +160,7 @@ def test_named_in_program() -> None:
     assert commands(rollout.custom_output("call_1").custom_output("call_2").usage()) == [("call_1", "named_in_program")]
 
 
-def test_named_in_program_as_json_writes_it() -> None:
+def test_named_in_program_with_json_escapes() -> None:
     command = 'echo "é"\n'
     rollout = turn().call("call_1", arguments=json.dumps({"cmd": command}), at=10_000)
     rollout.call("call_2", arguments='{"cmd":"ls"}', at=11_000)
@@ -256,7 +256,7 @@ def test_a_wait_on_another_cell_collects_nothing() -> None:
     ids=["turn_aborted", "task_complete", "task_started", "session_meta"],
 )
 @pytest.mark.parametrize("arguments", [(), ("--partial",)], ids=["complete", "partial"])
-def test_a_command_of_a_call_that_never_answers_comes_at_the_end_of_the_turn(
+def test_a_command_of_a_call_without_an_output_is_emitted_at_the_end_of_the_turn(
     end: Any, arguments: tuple[str, ...]
 ) -> None:
     rollout = end(turn().call("call_1").command(started=4000)).user("next")
@@ -264,18 +264,18 @@ def test_a_command_of_a_call_that_never_answers_comes_at_the_end_of_the_turn(
     assert [record["type"] for record in convert(rollout).records[2:4]] == ["step", "observation"]
 
 
-def test_a_command_of_a_call_that_never_answers_comes_when_the_input_is_complete() -> None:
+def test_a_command_of_a_call_without_an_output_is_emitted_at_the_end_of_the_input() -> None:
     rollout = Rollout().meta().user("go").call("call_1").command(started=2000)
     assert commands(rollout) == [("call_1", "running_program")]
     assert commands(rollout, "--partial") == []
 
 
-def test_a_command_after_the_end_of_its_turn_comes_at_once() -> None:
+def test_a_command_after_the_end_of_its_turn_is_emitted_immediately() -> None:
     rollout = turn().call("call_1").output("call_1", "aborted by user").usage().aborted().command(started=4000)
     assert commands(rollout, "--partial") == [("call_1", "running_program")]
 
 
-def test_a_late_output_still_comes_after_a_command_that_was_let_go() -> None:
+def test_a_late_output_follows_an_emitted_command() -> None:
     rollout = turn().call("call_1").command(started=4000).aborted().output("call_1", "late")
     results = convert(rollout).results
     assert [result["content"] for result in results if "command_execution" not in result["extra"]] == ["late"]
@@ -294,7 +294,7 @@ def test_a_late_output_still_comes_after_a_command_that_was_let_go() -> None:
     ],
     ids=["no call", "before every call", "no call that starts commands", "no start"],
 )
-def test_a_command_that_no_call_can_own_is_a_system_step(rollout: Rollout) -> None:
+def test_a_command_without_an_owning_call_is_a_system_step(rollout: Rollout) -> None:
     conversion = convert(rollout)
     assert commands(rollout) == []
     [step] = [step for step in conversion.steps if step["source"] == "system"]

@@ -1,4 +1,4 @@
-"""The header: the first record of a stream, and only there when there is another one."""
+"""The header is the first record of a stream that has any other record."""
 
 from tests.support.program import EMITTER, convert, header_id
 from tests.support.rollout_builder import Rollout, turn

@@ -1,4 +1,4 @@
-"""Event ids: a pure function of the bytes, and never given twice."""
+"""Event ids depend only on the bytes of the input, and are unique."""
 
 import re
 from collections.abc import Callable
@@ -12,11 +12,11 @@ SHAPE = re.compile(r"evt-[0-9a-f]{32}-(user|system|assistant|reasoning|tool_resu
 
 
 def ids(rollout: Rollout) -> list[str]:
-    """The ids of all records but the header."""
+    """Returns the ids of all records but the header."""
     return [record["event_id"] for record in convert(rollout).records[1:]]
 
 
-def test_only_the_first_1024_characters_count() -> None:
+def test_only_the_first_1024_characters_are_hashed() -> None:
     text = "漢😀" * 512
     rollout = Rollout().user(text + "tail")
     assert ids(rollout) == [event_id(rollout.timestamp, text, "user")]
@@ -41,7 +41,7 @@ def test_a_lone_surrogate_is_hashed_as_a_question_mark() -> None:
     ],
     ids=["user", "assistant", "message and call", "calls", "outputs", "long outputs", "long messages"],
 )
-def test_an_id_that_was_given_is_not_given_again(twice: Callable[[Rollout], Rollout]) -> None:
+def test_ids_are_unique(twice: Callable[[Rollout], Rollout]) -> None:
     first, second = ids(twice(Rollout()))[-2:]
     assert first != second
     assert SHAPE.fullmatch(first)
@@ -49,19 +49,19 @@ def test_an_id_that_was_given_is_not_given_again(twice: Callable[[Rollout], Roll
     assert first.rsplit("-", 1)[1] == second.rsplit("-", 1)[1]
 
 
-def test_the_first_of_two_keeps_the_plain_id() -> None:
+def test_the_first_of_two_equal_records_has_the_plain_id() -> None:
     rollout = Rollout().user("same", at=9000).user("same", at=9000)
     assert ids(rollout)[0] == event_id(rollout.timestamp, "same", "user")
 
 
-def test_the_later_one_hashes_its_byte_offset() -> None:
+def test_the_second_of_two_equal_records_hashes_its_byte_offset() -> None:
     plain = ids(Rollout().user("same", at=9000).user("same", at=9000))
     moved = ids(Rollout().user("same", at=9000).raw("").user("same", at=9000))
     assert plain[0] == moved[0]
     assert plain[1] != moved[1]
 
 
-def test_the_same_text_at_another_time_keeps_the_plain_id() -> None:
+def test_the_same_text_with_another_timestamp_has_the_plain_id() -> None:
     rollout = Rollout().user("same").user("same")
     assert ids(rollout) == [event_id(f"2026-11-22T07:00:0{n}.000Z", "same", "user") for n in (0, 1)]
 
@@ -69,7 +69,7 @@ def test_the_same_text_at_another_time_keeps_the_plain_id() -> None:
 @pytest.mark.parametrize(
     "written", ["", '"timestamp":null,', '"timestamp":"",', '"timestamp":"yesterday",', '"timestamp":1795330800,']
 )
-def test_a_line_without_a_timestamp_takes_the_last_one(written: str) -> None:
+def test_a_line_without_a_timestamp_gets_the_previous_one(written: str) -> None:
     first, second = Rollout().user("one").user("x").lines
     second = second.replace(b'"timestamp":"2026-11-22T07:00:01.000Z",', written.encode())
     one, taken = convert(Rollout([first, second])).steps
@@ -90,14 +90,14 @@ def test_a_first_line_without_a_timestamp() -> None:
     "timestamp",
     ["2026-11-22T07:00:05Z", "2026-11-22T07:00:05.123456Z", "2026-11-22T08:00:05+01:00", "2026-11-22T07:00:05"],
 )
-def test_a_timestamp_stays_as_it_is_written(timestamp: str) -> None:
+def test_timestamps_are_copied_verbatim(timestamp: str) -> None:
     line = Rollout().user("x").lines[0].replace(b"2026-11-22T07:00:00.000Z", timestamp.encode())
     [step] = convert(Rollout([line])).steps
     assert step["timestamp"] == timestamp
     assert step["event_id"] == event_id(timestamp, "x", "user")
 
 
-def test_a_timestamp_that_goes_back_is_kept_and_hashes_the_offset() -> None:
+def test_a_record_with_an_earlier_timestamp_hashes_its_byte_offset() -> None:
     rollout = Rollout().user("one", at=5000).user("two", at=1000).user("two", at=1000).user("three", at=5000)
     steps = convert(rollout).steps
     assert [step["timestamp"][17:-1] for step in steps] == ["05.000", "01.000", "01.000", "05.000"]
@@ -107,12 +107,12 @@ def test_a_timestamp_that_goes_back_is_kept_and_hashes_the_offset() -> None:
     assert len({step["event_id"] for step in steps}) == 4
 
 
-def test_a_timestamp_that_goes_back_to_a_record_of_then() -> None:
+def test_an_earlier_timestamp_of_an_equal_record_gives_another_id() -> None:
     rollout = Rollout().user("same", at=1000).user("other", at=5000).user("same", at=1000)
     assert len(set(ids(rollout))) == 3
 
 
-def test_ten_thousand_records_of_one_instant() -> None:
+def test_ten_thousand_records_with_one_timestamp() -> None:
     rollout = Rollout()
     for number in range(5000):
         rollout.user(f"message {number}", at=1000).user(f"message {number}", at=1000)
@@ -120,7 +120,7 @@ def test_ten_thousand_records_of_one_instant() -> None:
     assert len(given) == len(set(given)) == 10_000
 
 
-def test_2048_ids_of_one_instant_are_remembered() -> None:
+def test_2048_ids_of_one_timestamp_are_remembered() -> None:
     rollout = Rollout()
     for number in range(2100):
         rollout.user(f"message {number}", at=1000)
@@ -128,7 +128,7 @@ def test_2048_ids_of_one_instant_are_remembered() -> None:
     assert [given == own for given, own in zip(ids(rollout), plain, strict=True)] == [True] * 2048 + [False] * 52
 
 
-def test_every_id_has_its_form() -> None:
+def test_format_of_ids() -> None:
     rollout = (
         turn()
         .assistant("a")

@@ -1,4 +1,4 @@
-"""Images: their media type and size, never their bytes."""
+"""Images: records have their media type and size, but not their bytes."""
 
 import base64
 
@@ -57,5 +57,5 @@ def test_image_in_an_output() -> None:
     assert PNG_BASE64.encode() not in conversion.stdout
 
 
-def test_no_images_no_extra() -> None:
+def test_steps_without_images_have_no_extra() -> None:
     assert "extra" not in convert(Rollout().user("hi")).steps[0]

@@ -20,7 +20,7 @@ def test_user_message() -> None:
     ]
 
 
-def test_user_message_takes_input_text_parts_only() -> None:
+def test_user_message_has_input_text_parts_only() -> None:
     rollout = Rollout().user_parts(
         {"type": "input_text", "text": "a"},
         {"type": "output_text", "text": "b"},
@@ -31,7 +31,7 @@ def test_user_message_takes_input_text_parts_only() -> None:
     assert [step["message"] for step in convert(rollout).steps] == ["ac"]
 
 
-def test_user_message_without_text_is_none() -> None:
+def test_user_message_without_text_gives_no_record() -> None:
     assert convert(Rollout().user("").user()).steps == []
 
 
@@ -61,7 +61,7 @@ def test_injected_context_is_a_system_step(text: str) -> None:
         "<turn_aborted>\nThe user interrupted the previous turn on purpose.\n</turn_aborted>",
     ],
 )
-def test_what_only_looks_like_injected_context_is_the_users(text: str) -> None:
+def test_text_that_resembles_injected_context_is_a_user_step(text: str) -> None:
     assert [step["source"] for step in convert(Rollout().user(text)).steps] == ["user"]
 
 
@@ -79,7 +79,7 @@ def test_assistant_message() -> None:
     ]
 
 
-def test_assistant_message_without_text_is_none() -> None:
+def test_assistant_message_without_text_gives_no_record() -> None:
     empty = Rollout().assistant("").item("message", role="assistant", content=[{"type": "refusal", "refusal": "no"}])
     assert convert(empty).steps == []
 
@@ -100,11 +100,11 @@ def test_reasoning_joins_summary_then_content() -> None:
     ]
 
 
-def test_reasoning_that_is_only_encrypted_is_none() -> None:
+def test_encrypted_reasoning_gives_no_record() -> None:
     assert convert(Rollout().reasoning()).steps == []
 
 
-def test_model_and_effort_are_of_the_newest_turn_context() -> None:
+def test_model_and_effort_are_those_of_the_latest_turn_context() -> None:
     rollout = (
         Rollout()
         .context(model="gpt-5.5", effort="high")
@@ -140,7 +140,7 @@ def test_agent_steps_before_any_turn_context_have_no_model() -> None:
     assert not {"model_name", "reasoning_effort"} & set(step)
 
 
-def test_order_is_that_of_the_rollout() -> None:
+def test_records_have_the_order_of_the_rollout() -> None:
     rollout = turn().assistant("first").call("call_1").call("call_2").output("call_2", "b").output("call_1", "a")
     records = convert(rollout.usage().assistant("last").usage()).records[2:]
     assert [record["type"] for record in records] == ["step"] * 3 + ["observation"] * 2 + ["step"]

@@ -1,4 +1,4 @@
-"""Token counts: each on the last agent step of its inference, and the sum is the session's total."""
+"""Token counts are in the last agent step of their inference, and add up to the session's total."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.support.rollout_builder import Rollout, turn, uuid7
 
 
 def prompt_tokens(rollout: Rollout | bytes) -> list[int | None]:
-    """The prompt tokens of each agent step, in order."""
+    """Returns the prompt tokens of each agent step."""
     steps = [step for step in convert(rollout).steps if step["source"] == "agent"]
     return [step.get("metrics", {}).get("prompt_tokens") for step in steps]
 
@@ -46,30 +46,30 @@ def test_all_fields() -> None:
         ),
     ],
 )
-def test_fields_that_are_missing(usage: Record, metrics: Record) -> None:
+def test_missing_fields(usage: Record, metrics: Record) -> None:
     assert convert(turn().assistant("done").token_count({"total_tokens": 5}, usage)).steps[-1]["metrics"] == metrics
 
 
 @pytest.mark.parametrize("last", [None, {}, {"total_tokens": 9}, "none", [1]])
-def test_a_count_that_says_nothing_is_never_a_zero(last: Any) -> None:
+def test_an_empty_count_gives_no_metrics(last: Any) -> None:
     step = convert(turn().assistant("done").token_count({"total_tokens": 5}, last)).steps[-1]
     assert step["source"] == "agent"
     assert "metrics" not in step
 
 
-def test_last_step_of_the_inference_is_measured() -> None:
+def test_the_last_step_of_an_inference_has_its_metrics() -> None:
     rollout = turn().reasoning("hm").assistant("so").call("call_1").call("call_2").output("call_1").output("call_2")
     assert prompt_tokens(rollout.usage(100).assistant("done").usage(200)) == [None, None, None, 100, 200]
 
 
-def test_a_repeated_count_says_nothing() -> None:
+def test_a_repeated_count_is_ignored() -> None:
     rollout = turn().assistant("one").usage(100)
     last = {"input_tokens": 100, "output_tokens": 5, "cached_input_tokens": 10, "total_tokens": 105}
     rollout.reasoning("two").token_count(rollout.total, last).assistant("three").usage(50)
     assert prompt_tokens(rollout) == [100, None, 50]
 
 
-def test_a_repeat_is_told_by_the_total_whatever_the_order_of_its_fields() -> None:
+def test_a_repeated_count_is_detected_by_its_total() -> None:
     rollout = turn().assistant("one").usage(100).assistant("two")
     rollout.token_count(dict(reversed(rollout.total.items())), {"input_tokens": 3})
     assert prompt_tokens(rollout) == [100, None]
@@ -103,7 +103,7 @@ def test_a_count_without_info_closes_the_inference() -> None:
     ],
     ids=["user", "injected", "turn_context", "turn_aborted", "task_complete", "error", "task_started", "session_meta"],
 )
-def test_what_ends_the_window(boundary: Any) -> None:
+def test_lines_that_end_an_inference(boundary: Any) -> None:
     rollout = turn().assistant("one")
     assert prompt_tokens(boundary(rollout).usage(100)) == [None]
 
@@ -145,7 +145,7 @@ def test_what_ends_the_window(boundary: Any) -> None:
         "command",
     ],
 )
-def test_what_does_not_end_the_window(inside: Any) -> None:
+def test_lines_that_do_not_end_an_inference(inside: Any) -> None:
     rollout = turn().call()
     assert prompt_tokens(inside(rollout).usage(100)) == [100]
 
@@ -154,14 +154,14 @@ def test_a_count_before_any_agent_step_is_dropped() -> None:
     assert prompt_tokens(turn().usage(100).assistant("one").usage(50)) == [50]
 
 
-def test_metrics_stand_where_they_belong_among_later_records() -> None:
+def test_metrics_are_added_to_a_step_before_later_records() -> None:
     rollout = turn().call("call_1").output("call_1", "a").command(started=4000, at=6000).usage(100)
     records = convert(rollout.user("next")).records
     assert [record["type"] for record in records] == ["header", "step", "step", "observation", "observation", "step"]
     assert records[2]["metrics"]["prompt_tokens"] == 100
 
 
-def test_the_sum_is_the_sessions_total_with_every_kind_of_step_in_the_window() -> None:
+def test_metrics_add_up_with_every_kind_of_step() -> None:
     rollout = turn()
     rollout.assistant("a").item("web_search_call", id="ws", action={"query": "q"}).usage(10)
     rollout.item("tool_search_call", call_id="ts", arguments={}).item("tool_search_output", call_id="ts", tools=[])

@@ -1,4 +1,4 @@
-"""Tool calls beyond functions: web search, local shell, image generation, tool search, and later kinds."""
+"""Other tool calls than functions: web search, local shell, image generation, tool search, and unknown kinds."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def test_web_search_call() -> None:
     assert call_of(rollout) == {"tool_call_id": "ws_1", "function_name": "web_search", "arguments": action}
 
 
-def test_web_search_call_without_any_id_takes_its_steps_event_id() -> None:
+def test_web_search_call_without_an_id_gets_the_event_id_of_its_step() -> None:
     rollout = Rollout().item("web_search_call", status="completed", action={"type": "search", "query": "q"})
     [step] = convert(rollout).steps
     assert step["tool_calls"][0]["tool_call_id"] == step["event_id"]
@@ -70,26 +70,28 @@ def test_image_generation_call_has_no_image_bytes() -> None:
     assert step["extra"]["images"] == [{"media_type": "image/png", "size": PNG_BYTES}]
 
 
-def test_image_generation_call_keeps_all_that_it_says() -> None:
-    said: dict[str, Any] = {"action": "generate", "size": "1024x1024", "revised_prompt": "a dot"}
-    conversion = convert(turn().item("image_generation_call", id="ig_1", status="completed", **said, result=PNG_BASE64))
+def test_image_generation_call_keeps_its_parameters() -> None:
+    parameters: dict[str, Any] = {"action": "generate", "size": "1024x1024", "revised_prompt": "a dot"}
+    conversion = convert(
+        turn().item("image_generation_call", id="ig_1", status="completed", **parameters, result=PNG_BASE64)
+    )
     assert PNG_BASE64.encode() not in conversion.stdout
     step = conversion.steps[-1]
-    assert step["tool_calls"][0]["arguments"] == said
+    assert step["tool_calls"][0]["arguments"] == parameters
     assert step["extra"] == {"images": [{"media_type": "image/png", "size": PNG_BYTES}]}
 
 
-def test_what_stands_beside_arguments_is_kept() -> None:
-    beside: dict[str, Any] = {"server_label": "lab", "output": "done", "n": [1, {"é": None}]}
+def test_other_members_of_a_call_are_kept() -> None:
+    others: dict[str, Any] = {"server_label": "lab", "output": "done", "n": [1, {"é": None}]}
     rollout = turn().item(
-        "mcp_call", id="mcp_1", status="completed", name="echo", arguments='{"a":1}', error=None, **beside
+        "mcp_call", id="mcp_1", status="completed", name="echo", arguments='{"a":1}', error=None, **others
     )
     step = convert(rollout).steps[-1]
     assert step["tool_calls"] == [{"tool_call_id": "mcp_1", "function_name": "echo", "arguments": {"a": 1}}]
-    assert step["extra"] == {"codex": beside}
+    assert step["extra"] == {"codex": others}
 
 
-def test_very_much_beside_arguments_is_cut() -> None:
+def test_a_long_member_of_a_call_is_truncated() -> None:
     step = convert(turn().item("mcp_call", id="mcp_1", arguments="{}", output="x" * 20_000)).steps[-1]
     assert step["extra"] == {"codex": {"output": '"' + "x" * 15_999, "output_length": 20_002}}
 
@@ -122,7 +124,7 @@ def test_tool_search_call_and_its_output() -> None:
     }
 
 
-def test_call_id_goes_before_the_items_id() -> None:
+def test_call_id_is_preferred_to_the_items_id() -> None:
     call = call_of(turn().item("tool_search_call", id="tsc_1", call_id="call_2", arguments={}))
     assert call["tool_call_id"] == "call_2"
 
@@ -147,7 +149,7 @@ def test_call_id_goes_before_the_items_id() -> None:
         ({"arguments": "{}", "x": 1}, "future_tool", {}),
     ],
 )
-def test_a_later_kind_of_call(payload: dict[str, Any], name: str, arguments: Record) -> None:
+def test_an_unknown_kind_of_call(payload: dict[str, Any], name: str, arguments: Record) -> None:
     rollout = turn().item("future_tool_call", call_id="call_5", **payload)
     assert call_of(rollout) == {"tool_call_id": "call_5", "function_name": name, "arguments": arguments}
 
@@ -163,7 +165,7 @@ def test_a_later_kind_of_call(payload: dict[str, Any], name: str, arguments: Rec
         ({"id": "fto_1", "status": "completed", "x": [1], "y": "é"}, '{"x":[1],"y":"\\u00e9"}'),
     ],
 )
-def test_a_later_kind_of_output(payload: dict[str, Any], content: str) -> None:
+def test_an_unknown_kind_of_output(payload: dict[str, Any], content: str) -> None:
     rollout = turn().item("future_tool_call", call_id="call_5", arguments="{}")
     [result] = convert(rollout.item("future_tool_output", call_id="call_5", **payload).usage()).results
     assert result == {
@@ -173,7 +175,7 @@ def test_a_later_kind_of_output(payload: dict[str, Any], content: str) -> None:
     }
 
 
-def test_a_call_beyond_functions_takes_the_metrics_of_its_inference() -> None:
+def test_other_calls_get_the_metrics_of_their_inference() -> None:
     rollout = turn().assistant("I will search.").item("web_search_call", id="ws_1", action={"query": "q"}).usage(321)
     said, searched = convert(rollout).steps[1:]
     assert "metrics" not in said

@@ -1,4 +1,4 @@
-"""Lines that give no record: a named list, each counted."""
+"""Known lines that give no record: the program counts each kind."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ DISPLAY_EVENTS = [
 ]
 
 
-#: (name in the summary, type, payload) of every kind that is left out.
+#: (name in the summary, type, payload) of every kind that is skipped.
 KINDS: list[tuple[str, str, dict[str, Any]]] = [
     *((f"event_msg/{name}", "event_msg", {"type": name, "message": "x"}) for name in DISPLAY_EVENTS),
     *(
@@ -55,13 +55,13 @@ KINDS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "kind", "payload"), KINDS, ids=[name for name, _, _ in KINDS])
-def test_skipped_and_counted(name: str, kind: str, payload: dict[str, Any]) -> None:
+def test_known_kinds_without_a_record_are_counted(name: str, kind: str, payload: dict[str, Any]) -> None:
     conversion = convert(Rollout().user("before").line(kind, payload).line(kind, payload).user("after"))
     assert [step["message"] for step in conversion.steps] == ["before", "after"]
     assert conversion.summary.count(name) == 2
 
 
-def test_session_meta_is_skipped_and_counted() -> None:
+def test_session_meta_is_counted() -> None:
     conversion = convert(Rollout().meta(uuid7(1)).user("before").meta(uuid7(7)).user("after"))
     assert [step["message"] for step in conversion.steps] == ["before", "after"]
     assert conversion.summary.count("session_meta") == 2
@@ -77,12 +77,12 @@ def test_the_summary_is_the_last_line_on_stderr() -> None:
     assert summary.partial_line is None
 
 
-def test_the_summary_of_nothing() -> None:
+def test_the_summary_of_an_empty_input() -> None:
     summary = convert(b"").summary
     assert (summary.lines, summary.records, summary.malformed, summary.skipped) == (0, 0, 0, {})
 
 
-def test_kinds_that_became_records_are_not_skipped() -> None:
+def test_converted_kinds_are_not_counted_as_skipped() -> None:
     rollout = turn().assistant("a").call().output().command(started=0).usage().line("compacted", {"message": "m"})
     skipped = convert(rollout.aborted()).summary.skipped
     records = ["compacted", "event_msg/turn_aborted", "event_msg/item_completed/CommandExecution"]

@@ -1,4 +1,4 @@
-"""What became of the session itself: messages between agents, compactions, ends of turns, new files, unknown kinds."""
+"""System steps: messages between agents, compactions, ends of turns, new files, unknown kinds."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.support.rollout_builder import PNG_BYTES, PNG_URL, Rollout, compact, 
 
 
 def last_step(rollout: Rollout) -> Record:
-    """The last step, which must be a system step that says something in one line."""
+    """Returns the last step, which must be a system step with a message of one line."""
     step = convert(rollout).steps[-1]
     assert step["source"] == "system"
     assert step["event_id"].endswith("-system")
@@ -47,7 +47,7 @@ def test_agent_message() -> None:
         ([], ""),
     ],
 )
-def test_agent_message_whatever_its_form(content: Any, message: str) -> None:
+def test_agent_message_with_content_of_any_type(content: Any, message: str) -> None:
     rollout = turn().item("agent_message", author="/root", recipient=None, content=content)
     step = convert(rollout).steps[-1]
     assert (step["source"], step["message"]) == ("system", message)
@@ -88,7 +88,7 @@ def test_task_complete_with_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
         ("mock 400", ": mock 400."),
         ("{mock} [400]\nand more", ": {mock} [400]."),
@@ -101,20 +101,20 @@ def test_task_complete_with_an_error() -> None:
         (True, "."),
     ],
 )
-def test_the_words_of_an_error(error: Any, words: str) -> None:
+def test_message_of_an_error(error: Any, text: str) -> None:
     step = last_step(turn().complete(uuid7(2), error=error))
-    assert step["message"] == f"The turn ended with an error{words}"
+    assert step["message"] == f"The turn ended with an error{text}"
     assert step["extra"]["codex"]["error"] == error
 
 
-def test_the_words_of_an_error_under_an_escaped_name() -> None:
+def test_message_of_an_error_with_an_escaped_name() -> None:
     [line] = Rollout().complete(uuid7(2), error={"message": "mock 400"}).lines
     written = Rollout([line.replace(b'"message"', b'"m\\u0065ssage"')])
     assert convert(written).records == convert(Rollout([line])).records
 
 
 @pytest.mark.parametrize("payload", [{}, {"error": None}, {"last_agent_message": "done"}])
-def test_task_complete_without_an_error_is_none(payload: dict[str, Any]) -> None:
+def test_task_complete_without_an_error_gives_no_record(payload: dict[str, Any]) -> None:
     conversion = convert(turn().complete(uuid7(2), **payload))
     assert [step["source"] for step in conversion.steps] == ["user"]
     assert conversion.summary.count("event_msg/task_complete") == 1
@@ -125,7 +125,7 @@ def test_thread_rolled_back() -> None:
     assert step["extra"] == {"codex": {"type": "thread_rolled_back", "num_turns": 3}}
 
 
-def test_file_that_begins_by_a_fork() -> None:
+def test_rollout_that_begins_with_a_fork() -> None:
     base = {"thread_id": uuid7(1), "end_ordinal_exclusive": 14, "end_byte_offset": 39936}
     rollout = Rollout().meta(uuid7(5), ordinal=14, forked_from_id=uuid7(1), history_base=base)
     step = last_step(rollout)
@@ -139,14 +139,14 @@ def test_file_that_begins_by_a_fork() -> None:
     }
 
 
-def test_file_that_begins_by_a_backtrack() -> None:
+def test_rollout_that_begins_with_a_backtrack() -> None:
     base = {"thread_id": uuid7(1), "end_ordinal_exclusive": 9, "end_byte_offset": 30000}
     step = last_step(Rollout().meta(uuid7(1), ordinal=9, history_base=base))
     codex = step["extra"]["codex"]
     assert (codex["type"], codex["thread_id"], codex["end_ordinal_exclusive"]) == ("backtrack", uuid7(1), 9)
 
 
-def test_a_plain_start_is_none() -> None:
+def test_an_ordinary_start_gives_no_record() -> None:
     assert convert(Rollout().meta().started().context()).records == []
 
 
@@ -190,7 +190,7 @@ def test_an_unknown_kind_is_kept(kind: str, payload: Any, codex: Record) -> None
 
 
 @pytest.mark.parametrize(("excess", "cut"), [(0, False), (1, True), (50_000, True)])
-def test_an_unknown_payload_over_16000_characters_is_cut(excess: int, cut: bool) -> None:
+def test_an_unknown_payload_over_16000_characters_is_truncated(excess: int, cut: bool) -> None:
     frame = len(compact({"type": "big", "text": ""}))
     payload = {"type": "big", "text": "漢" * (16_000 + excess - frame)}
     text = compact(payload)

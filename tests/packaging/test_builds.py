@@ -1,4 +1,4 @@
-"""Source distribution, wheel and editable install. All but the first compile, so they run by `make test-packaging`."""
+"""Source distribution, wheel and editable install. `make test-packaging` also runs those that compile."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.test_installed import ELF_MAGIC, ROOT, workspace_version
+from tests.support.project import ELF_MAGIC, ROOT, workspace_version
 
 BUILD_SDIST = """
 import sys
@@ -44,7 +44,7 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> None:
-    """Runs a command that finds maturin beside this Python, and keeps what cargo builds for the next time."""
+    """Runs a command with this Python's maturin, and a target folder that later runs reuse."""
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -54,7 +54,7 @@ def run(*command: str | Path, cwd: Path | None = None) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_sdist_holds_what_a_build_needs_and_no_junk(sdist: Path) -> None:
+def test_sdist_has_all_sources_and_no_build_products(sdist: Path) -> None:
     top = f"mngr_codex-{workspace_version()}"
     assert sdist.name == f"{top}.tar.gz"
     with tarfile.open(sdist) as archive:
@@ -70,7 +70,7 @@ def test_sdist_holds_what_a_build_needs_and_no_junk(sdist: Path) -> None:
 
 
 @compiles
-def test_wheel_from_sdist(wheel: Path) -> None:
+def test_wheel_has_the_package_and_the_program(wheel: Path) -> None:
     version = workspace_version()
     assert wheel.name.startswith(f"mngr_codex-{version}-cp312-abi3-")
     assert wheel.stat().st_size <= WHEEL_BYTES

@@ -1,18 +1,15 @@
-"""What an install puts where; `make test` installs the wheel."""
+"""The installed package: version, dependencies, program and stub."""
 
 import os
 import subprocess
 import sys
-import tomllib
 from importlib.metadata import Distribution, distribution
-from pathlib import Path
 
 import pytest
 
 from tests.support.program import program
+from tests.support.project import ELF_MAGIC, workspace_version
 
-ROOT = Path(__file__).parents[2]
-ELF_MAGIC = b"\x7fELF"
 ELF_INTERPRETER_HEADER = 3
 
 
@@ -21,11 +18,7 @@ def installed() -> Distribution:
     return distribution("mngr-codex")
 
 
-def workspace_version() -> str:
-    return str(tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"])
-
-
-def asks_for_interpreter(executable: bytes) -> bool:
+def is_dynamic(executable: bytes) -> bool:
     """Whether a 64-bit little-endian ELF file names a dynamic loader, which a static one does not."""
     table = int.from_bytes(executable[32:40], "little")
     size, count = (int.from_bytes(executable[at : at + 2], "little") for at in (54, 56))
@@ -33,13 +26,13 @@ def asks_for_interpreter(executable: bytes) -> bool:
     return ELF_INTERPRETER_HEADER in kinds
 
 
-def test_one_version_everywhere(installed: Distribution) -> None:
-    said = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert said.split() == ["mngr-codex", installed.version]
+def test_program_package_and_workspace_have_one_version(installed: Distribution) -> None:
+    printed = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert printed.split() == ["mngr-codex", installed.version]
     assert installed.version == workspace_version()
 
 
-def test_needs_orjson_and_nothing_else(installed: Distribution) -> None:
+def test_orjson_is_the_only_dependency(installed: Distribution) -> None:
     assert installed.requires == ["orjson>=3.10"]
     assert installed.metadata["Requires-Python"] == ">=3.12"
 
@@ -52,7 +45,7 @@ def test_wheel_is_for_the_stable_abi(installed: Distribution) -> None:
     assert all(tag.startswith("cp312-abi3-") for tag in tags)
 
 
-def test_program_can_be_executed() -> None:
+def test_program_is_executable() -> None:
     assert os.access(program(), os.X_OK)
 
 
@@ -60,7 +53,7 @@ def test_program_can_be_executed() -> None:
 def test_program_is_native_and_static() -> None:
     executable = program().read_bytes()
     assert executable.startswith(ELF_MAGIC)
-    assert not asks_for_interpreter(executable)
+    assert not is_dynamic(executable)
 
 
 def test_stub_and_typing_marker_are_installed(installed: Distribution) -> None:

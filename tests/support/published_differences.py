@@ -1,7 +1,7 @@
-"""What may differ between our stream and the published converter's, by name, and nothing else.
+"""The named differences between our stream and the published converter's.
 
-`published_view` takes from our stream what only we write. `reconcile` evens out, for one pair of records, what we write
-differently. Both note in `used` which difference they met, so that a test can tell that every one of them is needed.
+`published_view` removes the records that only we write. `reconcile` removes the differences within a pair of records.
+Both add the names of the differences they find to `used`, so that a test can check that each one occurs.
 """
 
 import copy
@@ -13,13 +13,13 @@ from typing import Any
 from tests.support.program import Record
 from tests.support.recordings import parse
 
-#: Calls that the published converter knows; it leaves out all others.
+#: Calls that the published converter knows. It skips all others.
 _PUBLISHED_CALLS = ("function_call", "custom_tool_call")
 
-#: What answers them; the published converter leaves out all other outputs, whether their call stands there or not.
+#: The outputs of these calls. The published converter skips all other outputs.
 _PUBLISHED_OUTPUTS = tuple(f"{call}_output" for call in _PUBLISHED_CALLS)
 
-#: Lines after which a turn is over.
+#: Lines that end a turn.
 _TURN_ENDS = ("task_complete", "turn_aborted", "task_started", "session_meta")
 
 _IMAGE_PART = re.compile(r'\{"type":"input_image"[^{}]*\}')
@@ -27,20 +27,20 @@ _IMAGE_PART = re.compile(r'\{"type":"input_image"[^{}]*\}')
 
 @dataclass
 class Rollout:
-    """What the rules must know of the input."""
+    """The properties of the input that the rules need."""
 
     kinds: list[str]
-    """`type`, or `payload.type` of an event or a response item, of each line."""
+    """The kind of each line: its `type`, or `payload.type` of an event or a response item."""
     timestamps: list[str]
-    further_call_ids: set[str]
-    """Ids of calls that the published converter does not know, told by the calls and by their outputs."""
+    other_call_ids: set[str]
+    """Ids of the calls and outputs that the published converter does not know."""
     usages: list[tuple[int, int] | None]
-    """Input and output tokens of each line that is a token count."""
+    """Input and output tokens of each line, if it is a token count."""
     used: set[str] = field(default_factory=set)
-    """The differences that were met."""
+    """The names of the differences that were found."""
 
     def line_of(self, record: Record) -> int:
-        """The first line that has a record's timestamp."""
+        """Returns the index of the first line with a record's timestamp."""
         return self.timestamps.index(record["timestamp"])
 
 
@@ -54,17 +54,17 @@ def read_rollout(lines: Iterable[bytes]) -> Rollout:
         last = (payload.get("info") or {}).get("last_token_usage") if kind == "token_count" else None
         rollout.usages.append((last["input_tokens"], last["output_tokens"]) if last else None)
         if kind.endswith(("_call", "_output")) and kind not in (*_PUBLISHED_CALLS, *_PUBLISHED_OUTPUTS):
-            rollout.further_call_ids.add(str(payload.get("call_id") or payload.get("id")))
+            rollout.other_call_ids.add(str(payload.get("call_id") or payload.get("id")))
     return rollout
 
 
 @dataclass
 class View:
-    """Our stream as the published converter would have written it."""
+    """Our stream without the records that only we write."""
 
     records: list[Record]
     moved_metrics: dict[int, list[Record]]
-    """Metrics of calls that were taken out, by the position of the agent step before each one."""
+    """Metrics of removed calls, by the position of the agent step before each call."""
 
 
 def published_view(records: list[Record], rollout: Rollout) -> View:
@@ -101,15 +101,15 @@ def _is_unowned_command(record: Record, rollout: Rollout, answered: set[str]) ->
     return record.get("source") == "system" and "command_execution" in record.get("extra", {})
 
 
-def _is_further_call(record: Record, rollout: Rollout, answered: set[str]) -> bool:
+def _is_other_call(record: Record, rollout: Rollout, answered: set[str]) -> bool:
     calls = record.get("tool_calls", [])
     return any(
-        call["tool_call_id"] in rollout.further_call_ids or call["tool_call_id"] == record["event_id"] for call in calls
+        call["tool_call_id"] in rollout.other_call_ids or call["tool_call_id"] == record["event_id"] for call in calls
     )
 
 
-def _is_further_output(record: Record, rollout: Rollout, answered: set[str]) -> bool:
-    return any(result["source_call_id"] in rollout.further_call_ids for result in record.get("results", []))
+def _is_other_output(record: Record, rollout: Rollout, answered: set[str]) -> bool:
+    return any(result["source_call_id"] in rollout.other_call_ids for result in record.get("results", []))
 
 
 def _is_unanswered_command(record: Record, rollout: Rollout, answered: set[str]) -> bool:
@@ -123,43 +123,43 @@ def _is_message_of_images(record: Record, rollout: Rollout, answered: set[str]) 
     return record.get("source") == "user" and record["message"] == ""
 
 
-#: Records that only we write: name and how to tell one.
+#: Records that only we write: the name of the difference, and whether a record is one.
 _ONLY_OURS: dict[str, Callable[[Record, Rollout, set[str]], bool]] = {
     "a step about the session (compaction, end of a turn, new file, unknown kind)": _is_session_step,
     "a message between agents": _is_agent_message,
-    "a command that no call owns": _is_unowned_command,
-    "a call beyond functions": _is_further_call,
-    "the output of a call beyond functions": _is_further_output,
-    "a command of a call that never answered": _is_unanswered_command,
+    "a command without an owning call": _is_unowned_command,
+    "another call than a function's": _is_other_call,
+    "the output of another call than a function's": _is_other_output,
+    "a command of a call without an output": _is_unanswered_command,
     "a user message of images only": _is_message_of_images,
 }
 
 
 def reconcile(position: int, ours: Record, theirs: Record, view: View, rollout: Rollout, earlier: set[str]) -> None:
-    """Takes the known differences out of a pair of records, in place; `earlier` holds the published ids before them."""
-    for name, even_out in _IN_A_RECORD.items():
+    """Removes the named differences from a pair of records. `earlier` has the published ids before it."""
+    for name, equalize in _IN_A_RECORD.items():
         before = copy.deepcopy((ours, theirs))
-        even_out(position, ours, theirs, view, rollout, earlier)
+        equalize(position, ours, theirs, view, rollout, earlier)
         if before != (ours, theirs):
             rollout.used.add(name)
 
 
 def _copied_history(position: int, ours: Record, theirs: Record, *_: Any) -> None:
-    for place in [ours, *(result["extra"] for result in ours.get("results", []))]:
-        if place.pop("is_copied_context", False) and "metrics" not in ours:
+    for holder in [ours, *(result["extra"] for result in ours.get("results", []))]:
+        if holder.pop("is_copied_context", False) and "metrics" not in ours:
             theirs.pop("metrics", None)
 
 
-def _metrics_on_a_further_call(position: int, ours: Record, theirs: Record, view: View, *_: Any) -> None:
+def _metrics_in_another_call(position: int, ours: Record, theirs: Record, view: View, *_: Any) -> None:
     moved = view.moved_metrics.get(position, [])
     if "metrics" not in ours and theirs.get("metrics") in moved:
         moved.remove(theirs.pop("metrics"))
 
 
-def _let_go_before_its_count(
+def _released_before_its_count(
     position: int, ours: Record, theirs: Record, view: View, rollout: Rollout, earlier: set[str]
 ) -> None:
-    """A step that was let go when its turn ended, or while nothing had told of usage, is never measured later."""
+    """A step that was released at the end of its turn, or before any line about usage, never gets metrics."""
     if "metrics" in ours or "metrics" not in theirs:
         return
     usage = (theirs["metrics"]["prompt_tokens"], theirs["metrics"]["completion_tokens"])
@@ -183,28 +183,28 @@ def _repeated_id(position: int, ours: Record, theirs: Record, view: View, rollou
         theirs["event_id"] = ours["event_id"]
 
 
-#: What we write differently in a record: name and how to even it out.
+#: Differences within a record: the name, and a function that removes the difference.
 _IN_A_RECORD: dict[str, Callable[..., None]] = {
     "copied history is marked and not measured": _copied_history,
-    "metrics stand on a call beyond functions": _metrics_on_a_further_call,
-    "what was let go is never measured": _let_go_before_its_count,
+    "metrics are in another call than a function's": _metrics_in_another_call,
+    "released steps have no metrics": _released_before_its_count,
     "images are described": _images,
-    "a repeated id is told apart": _repeated_id,
+    "repeated ids are made unique": _repeated_id,
 }
 
-#: A stream may be longer or shorter than the published one, by this rule.
-HOLDS_DIFFERENTLY = "what is held back ends with the turn, and waits behind a call beyond functions"
+#: The reason why a stream may be longer or shorter than the published one.
+HOLDS_DIFFERENTLY = "steps are held until the end of the turn, and after another call than a function's"
 
-#: The header comes with the first record, whichever that is.
+#: We write the header before the first record of any kind.
 HEADER_OF_OURS = "a header before records that only we write"
 
 ALL = frozenset({*_ONLY_OURS, *_IN_A_RECORD, HOLDS_DIFFERENTLY, HEADER_OF_OURS})
 
 
 def difference(ours: list[Record], published: list[Record], unheld: list[Record], rollout: Rollout) -> str | None:
-    """What differs beyond the known differences, or None.
+    """Returns a description of the first difference without a name, or `None`.
 
-    `published` is the published stream, `unheld` the same with nothing held back.
+    `published` is the published stream, and `unheld` the same stream without held steps.
     """
     view = published_view(ours, rollout)
     earlier: set[str] = set()
@@ -225,9 +225,9 @@ def _held_differently(length: int, published: list[Record], unheld: list[Record]
         return None
     first = unheld[min(length, len(published))]
     later = rollout.kinds[rollout.line_of(first) if first["type"] != "header" else 0 :]
-    further = [kind for kind in later if kind.endswith("_call") and kind not in _PUBLISHED_CALLS]
+    others = [kind for kind in later if kind.endswith("_call") and kind not in _PUBLISHED_CALLS]
     turn_over = [kind for kind in later if kind in _TURN_ENDS]
-    if further or (turn_over and length > len(published)):
+    if others or (turn_over and length > len(published)):
         rollout.used.add(HOLDS_DIFFERENTLY)
         return None
     return f"{length} records, the published stream has {len(published)}; the first that only one has: {first}"

@@ -1,40 +1,40 @@
-"""Hand-made rollouts, line by line, shaped as codex writes them."""
+"""Builds rollouts line by line, in the format of Codex."""
 
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-#: Milliseconds since the epoch of the first line of every hand-made rollout.
+#: The time of the first line of every handmade rollout, in milliseconds since the epoch.
 START_MS = 1_795_330_800_000
 
-#: One black pixel as a PNG file, base64; 70 bytes decoded.
+#: A PNG file of one black pixel in base64.
 PNG_BASE64 = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PNG_BYTES = 70
 PNG_URL = f"data:image/png;base64,{PNG_BASE64}"
 
 
 def iso(ms: int) -> str:
-    """The timestamp of a line written ``ms`` milliseconds after the start."""
+    """Returns the timestamp of a line written ``ms`` milliseconds after the start."""
     moment = datetime.fromtimestamp((START_MS + ms) / 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{(START_MS + ms) % 1000:03}Z"
 
 
 def uuid7(number: int) -> str:
-    """A UUIDv7 that sorts by ``number``."""
+    """Returns a version 7 UUID; they sort by ``number``."""
     return f"01a20218-{number:04x}-7000-8000-00000000beef"
 
 
 def compact(value: Any) -> str:
-    """JSON as codex writes it: no spaces, raw UTF-8."""
+    """Returns JSON as Codex writes it: without spaces, and with unescaped UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass
 class Rollout:
-    """A rollout under construction; every method adds one line and gives the rollout back.
+    """A rollout under construction. Most methods append one line and return the rollout.
 
-    A line comes one second after the one before, unless ``at`` says when, in milliseconds since the start.
+    A line is written one second after the previous one, or ``at`` milliseconds after the start.
     """
 
     lines: list[bytes] = field(default_factory=list)
@@ -43,43 +43,43 @@ class Rollout:
 
     @property
     def data(self) -> bytes:
-        """The whole rollout, a newline after every line."""
+        """The content of the file, with a newline after every line."""
         return b"".join(line + b"\n" for line in self.lines)
 
     @property
     def size(self) -> int:
-        """The byte offset at which the next line will begin."""
+        """The size in bytes, which is the offset of the next line."""
         return len(self.data)
 
     @property
     def timestamp(self) -> str:
-        """The timestamp of the newest line."""
+        """The timestamp of the last line."""
         return iso(self.clock)
 
     def raw(self, line: bytes | str) -> Self:
-        """A line as it stands."""
+        """Appends a verbatim line."""
         self.lines.append(line.encode() if isinstance(line, str) else line)
         return self
 
     def line(self, kind: str, payload: Any, *, at: int | None = None, **envelope: Any) -> Self:
-        """Any line; ``envelope`` overrides or adds fields beside ``type`` and ``payload``, ``None`` leaves one out."""
+        """Appends any line. ``envelope`` sets other fields than ``type`` and ``payload``; ``None`` omits one."""
         self.clock = self.clock + 1000 if at is None else at
         fields = {"timestamp": self.timestamp, **envelope, "type": kind, "payload": payload}
         return self.raw(compact({name: value for name, value in fields.items() if value is not None}))
 
     def item(self, kind: str, *, at: int | None = None, ordinal: int | None = None, **payload: Any) -> Self:
-        """A ``response_item``."""
+        """Appends a ``response_item``."""
         return self.line("response_item", {"type": kind, **payload}, at=at, ordinal=ordinal)
 
     def event(self, kind: str, *, at: int | None = None, ordinal: int | None = None, **payload: Any) -> Self:
-        """An ``event_msg``."""
+        """Appends an ``event_msg``."""
         return self.line("event_msg", {"type": kind, **payload}, at=at, ordinal=ordinal)
 
     def meta(self, thread_id: str = uuid7(1), *, ordinal: int | None = None, **payload: Any) -> Self:
         return self.line("session_meta", {"id": thread_id, "cli_version": "0.169.0", **payload}, ordinal=ordinal)
 
     def context(self, turn_id: str = uuid7(2), model: str = "gpt-5.5", **payload: Any) -> Self:
-        """A ``turn_context``."""
+        """Appends a ``turn_context``."""
         ordinal = payload.pop("ordinal", None)
         return self.line("turn_context", {"turn_id": turn_id, "model": model, **payload}, ordinal=ordinal)
 
@@ -121,7 +121,7 @@ class Rollout:
         at: int | None = None,
         ordinal: int | None = None,
     ) -> Self:
-        """A ``function_call``."""
+        """Appends a ``function_call``."""
         return self.item("function_call", name=name, arguments=arguments, call_id=call_id, at=at, ordinal=ordinal)
 
     def custom_call(
@@ -132,14 +132,14 @@ class Rollout:
     def output(
         self, call_id: str = "call_1", output: Any = "ok", *, at: int | None = None, ordinal: int | None = None
     ) -> Self:
-        """A ``function_call_output``."""
+        """Appends a ``function_call_output``."""
         return self.item("function_call_output", call_id=call_id, output=output, at=at, ordinal=ordinal)
 
     def custom_output(self, call_id: str = "call_1", output: Any = "ok", *, at: int | None = None) -> Self:
         return self.item("custom_tool_call_output", call_id=call_id, output=output, at=at)
 
     def usage(self, input_tokens: int = 100, *, ordinal: int | None = None, **last: int) -> Self:
-        """A ``token_count`` of one inference; the session's total grows by it."""
+        """Appends a ``token_count`` of one inference, and adds it to the session's total."""
         last = {"input_tokens": input_tokens, "cached_input_tokens": 10, "output_tokens": 5} | last
         last.setdefault("total_tokens", last["input_tokens"] + last["output_tokens"])
         self.total = {name: self.total.get(name, 0) + last.get(name, 0) for name in self.total | last}
@@ -162,7 +162,7 @@ class Rollout:
         ordinal: int | None = None,
         **item: Any,
     ) -> Self:
-        """An ``item_completed`` of a CommandExecution; ``started`` is in milliseconds since the start."""
+        """Appends an ``item_completed`` of a CommandExecution. ``started`` is in milliseconds since the start."""
         when = self.clock if started is None else started
         item = {
             "type": "CommandExecution",
@@ -187,5 +187,5 @@ class Rollout:
 
 
 def turn() -> Rollout:
-    """A rollout in which a user's turn has begun."""
+    """Returns a rollout in which a user's turn has begun."""
     return Rollout().meta().started().context().user("go")

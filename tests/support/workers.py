@@ -1,6 +1,7 @@
-"""Long-lived helpers in other environments: the published converter, and mngr with its validators.
+"""Workers in other Python environments: the published converter, and mngr with its validators.
 
-Each is a script in `tests/support/worker_scripts/` that answers one JSON line on stdout for each JSON line on stdin.
+Each worker is a script in `tests/support/worker_scripts/`. It reads requests from stdin and writes an answer to stdout for
+each, as JSON on one line.
 """
 
 import json
@@ -17,28 +18,28 @@ SCRIPTS = Path(__file__).with_name("worker_scripts")
 
 
 class Worker:
-    """A foreign interpreter that runs one script for a whole test session."""
+    """A script in another environment, which runs during the whole test session."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
 
     def ask(self, **request: Any) -> Any:
-        """Sends one request and gives the answer."""
+        """Sends a request and returns the answer."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, f"the worker ended with status {self._process.wait()}"
+        assert answer, f"the worker exited with status {self._process.wait()}"
         return json.loads(answer)
 
 
 @contextmanager
 def worker(script: str, variable: str) -> Iterator[Worker]:
-    """Starts a script under the interpreter that an environment variable names."""
+    """Starts a script with the interpreter that an environment variable names."""
     interpreter = os.environ.get(variable)
     if not interpreter:
-        pytest.fail(f"{variable} is not set: run the tests with `make test`, which sets up what they compare with")
+        pytest.fail(f"{variable} is not set: `make test` creates the environment and sets the variable")
     process = subprocess.Popen([interpreter, SCRIPTS / script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         yield Worker(process)

@@ -1,8 +1,8 @@
-"""Has mngr run an agent's transcript scripts, as it does when it destroys the agent.
+"""Runs an agent's transcript scripts as mngr does when it destroys the agent.
 
 Request: {"host_dir", "agent_id", "scripts": {name: content}, "path"}. Answer: [[script, outcome, error]]. The scripts
-are provisioned where mngr has them. Only the host is a stand-in: it runs mngr's commands on this machine, with "path"
-as their PATH.
+are provisioned to mngr's path. Only the host is a fake: it runs mngr's commands on this machine, with "path" as their
+PATH.
 """
 
 import json

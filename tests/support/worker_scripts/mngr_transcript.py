@@ -1,7 +1,7 @@
-"""Shows a common transcript as `mngr transcript` does, by mngr's own functions.
+"""Shows a common transcript with the functions of `mngr transcript`.
 
 Request: {"paths" (the oldest first), "roles", "head", "tail", "format", "agent" (type and id)}. Answer: {"shown"}, or
-{"error"} where mngr refuses. Between the files and these functions mngr itself only decodes and joins.
+{"error"} if mngr refuses. mngr itself only decodes and joins the files before it calls these functions.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
-"""Judges a common transcript by mngr's record schema, mngr's document builder and harbor's validator.
+"""Validates a common transcript with mngr's record schema, mngr's document builder and harbor's validator.
 
 Request: {"path"}. Answer: {"read": records, "invalid": [line and problem], "warnings": [text], "errors": [text],
-"final_metrics": {…}}. "read" is how many records mngr itself found in the stream.
+"final_metrics": {…}}. "read" is the number of records that mngr found in the stream.
 """
 
 import json
@@ -19,7 +19,7 @@ _ENRICHMENT = TrajectoryEnrichment(
 )
 
 
-def judge(content: str) -> dict[str, Any]:
+def validate(content: str) -> dict[str, Any]:
     answer: dict[str, Any] = {"read": 0, "invalid": [], "warnings": [], "errors": [], "final_metrics": None}
     for number, line in enumerate(content.split("\n")[:-1], start=1):
         problem = validate_common_transcript_record(json.loads(line))
@@ -44,7 +44,7 @@ def judge(content: str) -> dict[str, Any]:
 def main() -> None:
     for line in sys.stdin:
         content = Path(json.loads(line)["path"]).read_bytes().decode()
-        print(json.dumps(judge(content)), flush=True)
+        print(json.dumps(validate(content)), flush=True)
 
 
 if __name__ == "__main__":

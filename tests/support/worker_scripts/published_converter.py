@@ -1,6 +1,6 @@
-"""Runs the published converter; its environment holds `imbue-mngr-codex`.
+"""Runs the published converter of `imbue-mngr-codex`.
 
-Request: {"input", "output", "agent_id", "complete"}. Answer: {"error": text or null}. The output is made anew.
+Request: {"input", "output", "agent_id", "complete"}. Answer: {"error": text or null}. The output is replaced.
 """
 
 import json
@@ -19,7 +19,7 @@ def main() -> None:
         Path(request["output"]).unlink(missing_ok=True)
         try:
             converter["convert"](request["input"], request["output"], request["agent_id"], request["complete"])
-        except Exception as error:  # what it cannot convert is an answer too
+        except Exception as error:  # the error is part of the answer
             print(json.dumps({"error": repr(error)}), flush=True)
         else:
             print(json.dumps({"error": None}), flush=True)

@@ -1,4 +1,4 @@
-"""The published converter and ours over the same rollouts: one stream, but for the differences that have a name."""
+"""Our converter and the published one give the same stream, except for named differences."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +16,12 @@ from tests.support.workers import Worker
 
 AGENT_ID = "agent-1"
 
-#: A line that ends every window, so that nothing before it is held back.
+#: A line that releases all held steps.
 RELEASE = Rollout().user("release", at=10**10).data
 
 
 class Judge:
-    """Compares our stream with the published one, and gathers which named differences it met."""
+    """Compares our stream with the published one, and collects the named differences that occur."""
 
     def __init__(self, published: Worker, folder: Path) -> None:
         self._published = published
@@ -38,14 +38,14 @@ class Judge:
         return parse_records(self._output.read_bytes()) if self._output.exists() else []
 
     def difference(self, lines: Iterable[bytes], *, complete: bool) -> str | None:
-        """What differs beyond the named differences, or None."""
+        """Returns a description of the first difference without a name, or `None`."""
         lines = list(lines)
         data = b"".join(lines)
         rollout = differences.read_rollout(lines)
         published = self.published_stream(data, complete=complete)
         unheld = self.published_stream(data + RELEASE, complete=True)[:-1]
         if len(unheld) == 1:
-            unheld = []  # the header alone: it came with the released line
+            unheld = []  # only the header, which belongs to the releasing line
         self._input.write_bytes(data)
         mngr_codex.convert(self._input, self._output, agent_id=AGENT_ID, partial=not complete)
         ours = parse_records(self._output.read_bytes())
@@ -61,37 +61,39 @@ def judge(published: Worker, tmp_path_factory: pytest.TempPathFactory) -> Judge:
 
 @pytest.mark.parametrize("complete", [True, False], ids=["complete", "partial"])
 @pytest.mark.parametrize("path", all_recordings(), ids=name)
-def test_recorded_rollouts(judge: Judge, path: Path, complete: bool) -> None:
+def test_recorded_rollouts_agree(judge: Judge, path: Path, complete: bool) -> None:
     assert judge.difference(lines_of(path), complete=complete) is None
 
 
 @pytest.mark.parametrize("path", recordings(), ids=name)
-def test_rollouts_that_are_still_being_written(judge: Judge, path: Path) -> None:
+def test_every_prefix_of_a_rollout_agrees(judge: Judge, path: Path) -> None:
     lines = lines_of(path)
     for end in range(1, len(lines)):
         for complete in (True, False):
             assert judge.difference(lines[:end], complete=complete) is None, f"after {end} lines, {complete=}"
 
 
-HAND_MADE = {
-    "a command that no call owns": turn().command(started=0).assistant("done").usage(),
-    "a command of a call that never answered": turn().call().command(started=4000).aborted().user("next"),
+DIFFERENT = {
+    "a command without an owning call": turn().command(started=0).assistant("done").usage(),
+    "a command of a call without an output": turn().call().command(started=4000).aborted().user("next"),
     "a header before records that only we write": Rollout().line("brand_new_line", {}),
     "a user message of images only": turn().user_parts({"type": "input_image", "image_url": PNG_URL}),
-    "a repeated id is told apart": turn().output("call_1", "", at=9000).output("call_2", "", at=9000).user("next"),
-    "what was let go is never measured": turn().assistant("one").complete().usage(),
-    "what is held back ends with the turn, and waits behind a call beyond functions": turn().assistant("one").aborted(),
+    "repeated ids are made unique": turn().output("call_1", "", at=9000).output("call_2", "", at=9000).user("next"),
+    "released steps have no metrics": turn().assistant("one").complete().usage(),
+    "steps are held until the end of the turn, and after another call than a function's": turn()
+    .assistant("one")
+    .aborted(),
 }
 
 
 @pytest.mark.parametrize("complete", [True, False], ids=["complete", "partial"])
-@pytest.mark.parametrize("difference", HAND_MADE)
-def test_differences_that_no_recording_has(judge: Judge, difference: str, complete: bool) -> None:
-    lines = [line + b"\n" for line in HAND_MADE[difference].lines]
+@pytest.mark.parametrize("difference", DIFFERENT)
+def test_differences_that_no_recording_shows(judge: Judge, difference: str, complete: bool) -> None:
+    lines = [line + b"\n" for line in DIFFERENT[difference].lines]
     assert judge.difference(lines, complete=complete) is None
 
 
-SAME = {
+IDENTICAL = {
     "every published row": (
         turn()
         .user("<environment_context></environment_context>")
@@ -121,40 +123,40 @@ SAME = {
 
 
 @pytest.mark.parametrize("complete", [True, False], ids=["complete", "partial"])
-@pytest.mark.parametrize("name_of_rollout", SAME)
-def test_hand_made_rollouts_give_the_very_same_stream(judge: Judge, name_of_rollout: str, complete: bool) -> None:
-    data = SAME[name_of_rollout].data
+@pytest.mark.parametrize("name_of_rollout", IDENTICAL)
+def test_handmade_rollouts_give_identical_streams(judge: Judge, name_of_rollout: str, complete: bool) -> None:
+    data = IDENTICAL[name_of_rollout].data
     ours = convert(data, "--agent-id", AGENT_ID, *([] if complete else ["--partial"])).records
     assert ours == judge.published_stream(data, complete=complete)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(choice=st.data(), complete=st.booleans())
-def test_rollouts_with_lines_taken_out(judge: Judge, choice: st.DataObject, complete: bool) -> None:
+def test_rollouts_with_random_lines_removed_agree(judge: Judge, choice: st.DataObject, complete: bool) -> None:
     lines = lines_of(choice.draw(st.sampled_from(recordings())))
     kept = choice.draw(st.lists(st.booleans(), min_size=len(lines) - 1, max_size=len(lines) - 1))
     thinned = [lines[0], *(line for line, keep in zip(lines[1:], kept, strict=True) if keep)]
     assert judge.difference(thinned, complete=complete) is None
 
 
-def test_every_named_difference_is_needed(judge: Judge) -> None:
+def test_every_named_difference_occurs(judge: Judge) -> None:
     for path in recordings():
         judge.difference(lines_of(path), complete=True)
-    for rollout in HAND_MADE.values():
+    for rollout in DIFFERENT.values():
         judge.difference([line + b"\n" for line in rollout.lines], complete=True)
     assert judge.used == differences.ALL
 
 
-def test_partial_line_at_the_end_is_only_the_published_converters(judge: Judge) -> None:
-    whole = turn().data
-    half = turn().assistant("done").data.removeprefix(whole)[:-1]
-    assert convert(whole + half).stdout == convert(whole).stdout
-    assert len(judge.published_stream(whole + half, complete=True)) == 1 + len(convert(whole).records)
+def test_only_the_published_converter_reads_a_partial_last_line(judge: Judge) -> None:
+    complete = turn().data
+    partial = turn().assistant("done").data.removeprefix(complete)[:-1]
+    assert convert(complete + partial).stdout == convert(complete).stdout
+    assert len(judge.published_stream(complete + partial, complete=True)) == 1 + len(convert(complete).records)
 
 
 @pytest.mark.parametrize("path", recordings()[:1], ids=name)
-def test_the_judge_sees_a_change(judge: Judge, path: Path) -> None:
-    """The comparison itself: a stream of the published converter equals itself, and any change to it is found."""
+def test_the_comparison_detects_any_change(judge: Judge, path: Path) -> None:
+    """The published stream agrees with itself, and any change to it is reported."""
     data = b"".join(lines_of(path))
     rollout = differences.read_rollout(lines_of(path))
     published = judge.published_stream(data, complete=True)
