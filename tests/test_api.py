@@ -331,5 +331,5 @@ class TestTail:
         (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n" * 20)
         with pytest.raises(ValueError, match="neither a rollout nor a common transcript"):
             mngr_codex.tail(tmp_path / "picture", 1)
-        with pytest.raises(ValueError, match="-1 records"):
+        with pytest.raises(ValueError, match="n must not be negative: -1"):
             mngr_codex.tail(tmp_path / "picture", -1)
