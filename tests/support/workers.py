@@ -1,7 +1,7 @@
 """Workers in other Python environments: the published converter, and mngr with its validators.
 
-Each worker is a script in `tests/support/worker_scripts/`. It reads requests from stdin and writes an answer to stdout for
-each, as JSON on one line.
+Each worker is a script in `tests/support/worker_scripts/`. It reads requests from stdin, and writes
+an answer to each of them to stdout, all as JSON on one line.
 """
 
 import json

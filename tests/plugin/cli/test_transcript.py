@@ -285,7 +285,7 @@ def test_two_agents_with_the_same_name(machine: Machine) -> None:
     assert json.loads(machine.same_output(OTHER_ID, "--format", "json")) == records("tools.jsonl")
 
 
-def test_an_agent_named_like_anothers_id(machine: Machine) -> None:
+def test_an_agent_named_like_the_id_of_another_one(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"), name=OTHER_ID)
     machine.agent(recorded("tools.jsonl"), name="other", agent_id=OTHER_ID)
     assert json.loads(machine.same_output(OTHER_ID, "--format", "json")) == records("tools.jsonl")

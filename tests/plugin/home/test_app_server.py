@@ -34,7 +34,7 @@ def repository(tmp_path: Path, home: Path) -> Path:
     return repository
 
 
-def test_a_repositorys_hooks_are_listed_before_consent_without_leaving_files(
+def test_hooks_of_a_repository_are_listed_before_consent_without_leaving_files(
     host: object, codex: str, repository: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"
@@ -52,7 +52,7 @@ def test_a_repositorys_hooks_are_listed_before_consent_without_leaving_files(
     assert list(scratch.iterdir()) == []
 
 
-def test_a_worktrees_hooks_have_the_hashes_of_the_repositorys(
+def test_hooks_of_a_worktree_have_the_hashes_of_its_repository(
     host: object, codex: str, repository: Path, tmp_path: Path
 ) -> None:
     worktree = tmp_path / "worktree"

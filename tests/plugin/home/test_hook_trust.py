@@ -37,7 +37,7 @@ def test_own_hooks_are_trusted_by_their_hashes() -> None:
     assert trust.problem is None and trust.notice is None
 
 
-def test_a_repositorys_hook_is_disabled_with_a_notice() -> None:
+def test_a_hook_of_a_repository_is_disabled_with_a_notice() -> None:
     trust = decided(*OWN_HOOKS, REPOSITORY_HOOK)
     assert trust.state[REPOSITORY_HOOK.key] == {"trusted_hash": REPOSITORY_HOOK.current_hash, "enabled": False}
     assert trust.disabled == (REPOSITORY_HOOK,)
@@ -46,7 +46,7 @@ def test_a_repositorys_hook_is_disabled_with_a_notice() -> None:
 
 
 @pytest.mark.parametrize("consent", [{"trusts_repository": True}, {"consented_hashes": {REPOSITORY_HOOK.current_hash}}])
-def test_a_repositorys_hook_runs_with_consent(consent: dict[str, object]) -> None:
+def test_a_hook_of_a_repository_runs_with_consent(consent: dict[str, object]) -> None:
     trust = decided(*OWN_HOOKS, REPOSITORY_HOOK, **consent)
     assert trust.state[REPOSITORY_HOOK.key] == {"trusted_hash": REPOSITORY_HOOK.current_hash}
     assert trust.trusted == (REPOSITORY_HOOK,) and trust.notice is None
@@ -65,7 +65,7 @@ def test_the_users_own_hook_runs_if_their_codex_trusts_it() -> None:
     assert trust.notice is not None and "trust_repo_hooks" not in trust.notice
 
 
-def test_the_users_trusted_hashes_do_not_apply_to_a_repositorys_hook() -> None:
+def test_the_users_trusted_hashes_do_not_apply_to_a_hook_of_a_repository() -> None:
     assert decided(*OWN_HOOKS, REPOSITORY_HOOK, user_hashes={REPOSITORY_HOOK.current_hash}).disabled == (
         REPOSITORY_HOOK,
     )
