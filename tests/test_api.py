@@ -202,7 +202,7 @@ def test_a_common_transcript_is_refused(source: Path, tmp_path: Path) -> None:
     transcript, output = tmp_path / "transcript.jsonl", tmp_path / "output.jsonl"
     mngr_codex.convert(source, transcript)
     for read in (lambda: mngr_codex.convert(transcript, output), lambda: list(mngr_codex.iter_records(transcript))):
-        with pytest.raises(ValueError, match="a common transcript already"):
+        with pytest.raises(ValueError, match="already a common transcript"):
             read()
     assert not output.exists()
 

@@ -63,7 +63,7 @@ class TestContent:
         lines = "".join(f"{json.dumps(record, separators=separators)}\n" for record in records).encode()
         before = files(output.parent)
         conversion = run("convert", "-", "--output", output, stdin=lines)
-        assert conversion.status == 1 and "a common transcript already" in conversion.stderr
+        assert conversion.status == 1 and "already a common transcript" in conversion.stderr
         assert files(output.parent) == before
 
     @pytest.mark.parametrize("data", [b"", b"\n", b" \t\r\n\n", turn().lines[0] + b"\n", b"{"])

@@ -206,7 +206,10 @@ fn explain(error: &ConvertError, input: &Path, output: &str, unchanged: &str) ->
             }
             format!("cannot write {output}: {}{unchanged}", streams::explain(error))
         }
-        ConvertError::Output(error) => format!("{error}{unchanged}"),
+        ConvertError::Output(error) => format!("{error}{unchanged}\nhint: choose another folder with TMPDIR=FOLDER"),
+        ConvertError::IsTranscript => {
+            format!("{from}: {error}{unchanged}\nhint: Codex keeps rollouts in ~/.codex/sessions")
+        }
         ConvertError::Input(LineError::TooLong { .. }) => {
             format!("{from}: {error}{unchanged}\nhint: raise the limit with --max-line BYTES")
         }

@@ -8,6 +8,7 @@ use mngr_codex_core::convert::{
     BatchConverter, ConvertError, End, Options, OutputError, Summary, convert as convert_input, temporary_folder,
 };
 use mngr_codex_core::files::atomic_write::AtomicFile;
+use mngr_codex_core::files::file_error::FileError;
 use mngr_codex_core::files::lock::LockError;
 use mngr_codex_core::follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
 use mngr_codex_core::follow::{FollowError, Followed};
@@ -425,9 +426,9 @@ fn missing(path: &Path) -> PyErr {
 }
 
 /// Returns the exception for held-back records that cannot be stored.
-fn waiting_error(error: &io::Error) -> PyErr {
-    let doing = "cannot store held-back records in the temporary folder (set TMPDIR to use another one): ";
-    system_error_while(doing, error, &temporary_folder())
+fn waiting_error(error: &FileError) -> PyErr {
+    let doing = format!("cannot {} (set TMPDIR to use another one): ", error.operation);
+    system_error_while(&doing, &error.source, &error.path)
 }
 
 /// Returns the exception that Python itself would raise for this I/O error, with the path.
@@ -463,6 +464,10 @@ fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr
         }
         ConvertError::Input(LineError::Read { source: error, .. }) if WindowTooLarge::is_in(error) => {
             let advice = "decompress it first: zstd -d --long=31";
+            PyValueError::new_err(format!("{}: {error}; {advice}", source.display()))
+        }
+        ConvertError::IsTranscript => {
+            let advice = "Codex keeps rollouts in ~/.codex/sessions";
             PyValueError::new_err(format!("{}: {error}; {advice}", source.display()))
         }
         error => PyValueError::new_err(format!("{}: {error}", source.display())),

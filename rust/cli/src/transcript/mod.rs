@@ -586,7 +586,11 @@ fn cannot_read(path: &Path, error: &io::Error) -> Failure {
 }
 
 fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
-    Failure::Message(format!("{}: {error}", shown(path)))
+    let hint = match error {
+        ConvertError::Output(_) => "\nhint: choose another folder with TMPDIR=FOLDER",
+        _ => "",
+    };
+    Failure::Message(format!("{}: {error}{hint}", shown(path)))
 }
 
 fn retired(path: &Path, offset: ByteOffset) -> Failure {

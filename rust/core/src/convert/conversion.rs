@@ -38,7 +38,7 @@ pub enum ConvertError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// The input is a common transcript.
-    #[error("it is a common transcript already, and no rollout; Codex keeps rollouts under ~/.codex/sessions")]
+    #[error("the input is already a common transcript, not a rollout")]
     IsTranscript,
     /// The caller stopped the conversion.
     #[error("stopped")]

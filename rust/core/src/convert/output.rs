@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
+use crate::files::file_error::FileError;
+
 /// Released records are written when there are this many bytes of them.
 const WRITE_SIZE: usize = 64 << 10;
 
@@ -24,14 +26,18 @@ const STEP_END: &[u8] = b"}\n";
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// The sink failed.
-    #[error("writing failed: {0}")]
+    #[error("cannot write the transcript: {0}")]
     Sink(io::Error),
-    /// The temporary file for waiting records failed.
-    #[error(
-        "records that must wait cannot be kept in the temporary folder {folder}: {0}; name another folder with TMPDIR=FOLDER",
-        folder = temporary_folder().display()
-    )]
-    Waiting(io::Error),
+    /// A temporary file for held-back records failed.
+    #[error(transparent)]
+    Waiting(FileError),
+}
+
+impl OutputError {
+    /// Returns the error for a temporary file that failed.
+    pub(crate) fn waiting(source: io::Error) -> Self {
+        Self::Waiting(FileError::on("store held-back records in the temporary folder", &temporary_folder())(source))
+    }
 }
 
 /// Returns the directory for large amounts of waiting records: `TMPDIR`, or the system's temporary directory.
@@ -148,10 +154,10 @@ impl<W: Write> Output<W> {
                     let moved = spill.file.write_all(&rest[..position]);
                     spill.length += position as u64;
                     rest.drain(..position);
-                    self.record_failure(moved.map_err(OutputError::Waiting));
+                    self.record_failure(moved.map_err(OutputError::waiting));
                 }
                 let result = self.write_spill(spill, waiting.metrics, metrics);
-                self.record_failure(result.map_err(OutputError::Waiting));
+                self.record_failure(result.map_err(OutputError::waiting));
                 self.push(&rest);
             }
         }
@@ -220,7 +226,7 @@ impl<W: Write> Output<W> {
             self.write_to_sink(piece);
         } else if self.waiting.is_some() && self.buffer.len() + piece.len() > MAX_WAITING_BYTES {
             let result = self.spill(piece);
-            self.record_failure(result.map_err(OutputError::Waiting));
+            self.record_failure(result.map_err(OutputError::waiting));
         } else {
             self.buffer.extend_from_slice(piece);
         }

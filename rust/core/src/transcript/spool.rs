@@ -20,7 +20,7 @@ pub fn spool(
     options: &Options,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(Stream, Summary), ConvertError> {
-    let kept = |error: io::Error| ConvertError::Output(OutputError::Waiting(error));
+    let kept = |error: io::Error| ConvertError::Output(OutputError::waiting(error));
     let mut file = tempfile::tempfile_in(temporary_folder()).map_err(kept)?;
     let summary = convert(input, &file, options, progress).map_err(|error| match error {
         ConvertError::Output(OutputError::Sink(error)) => kept(error),
