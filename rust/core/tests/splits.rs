@@ -4,9 +4,7 @@
 mod chance;
 mod rollouts;
 
-use mngr_codex_core::convert::attribution::Reread;
-use mngr_codex_core::convert::command;
-use mngr_codex_core::convert::{Checkpoint, Converter, End};
+use mngr_codex_core::convert::{Checkpoint, Converter, End, Reread, program_text};
 use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::lines::Lines;
 use proptest::prelude::*;
@@ -22,7 +20,7 @@ impl Reread for Input<'_> {
     fn program_text(&mut self, line: ByteOffset, text: &mut Vec<u8>) {
         let from = usize::try_from(line.0).expect("small");
         let line = lines_of(&self.0[from..])[0];
-        text.extend(command::program_text(line.strip_suffix(b"\n").unwrap_or(line)).unwrap_or_default());
+        text.extend(program_text(line.strip_suffix(b"\n").unwrap_or(line)).unwrap_or_default());
     }
 }
 

@@ -13,11 +13,11 @@ use super::record::Push;
 
 /// The deepest nesting of arguments that is written as JSON. Deeper ones stay text, because readers of records (orjson,
 /// Python's `json`) fail at about 1,000 levels.
-pub const MAX_DEPTH: usize = 200;
+pub(crate) const MAX_DEPTH: usize = 200;
 
 /// The arguments of a call.
 #[derive(Default)]
-pub struct Invocation {
+pub(crate) struct Invocation {
     /// The arguments as decoded text, for event ids and for finding commands in programs. Padding follows after
     /// `length` bytes.
     decoded: Vec<u8>,
@@ -45,7 +45,7 @@ enum ArgumentsForm {
 
 impl Invocation {
     /// Reads the value of `arguments` or `input`. A missing value counts as empty text.
-    pub fn read(&mut self, text: Text<'_>, value: Option<&Value>) {
+    pub(crate) fn read(&mut self, text: Text<'_>, value: Option<&Value>) {
         self.decoded.clear();
         match value {
             None => {}
@@ -80,8 +80,8 @@ impl Invocation {
 
     /// Reads the arguments of a call that is neither a `function_call` nor a `custom_tool_call`.
     ///
-    /// Returns the single member that holds them. If there is none, reads all members except framing and `image`.
-    pub fn read_other_call<'t>(
+    /// Returns the single member that holds them. Without such a member, reads all members except framing and `image`.
+    pub(crate) fn read_other_call<'t>(
         &mut self,
         text: Text<'_>,
         tape: &'t Tape,
@@ -98,7 +98,7 @@ impl Invocation {
     }
 
     /// Reads the members of `payload` that are not `excluded`, as an object.
-    pub fn read_members(
+    pub(crate) fn read_members(
         &mut self,
         text: Text<'_>,
         tape: &Tape,
@@ -138,12 +138,12 @@ impl Invocation {
 
     /// Returns the arguments as text. If they are not an object, text beyond [`MAX_PROGRAM_TEXT`] may be missing.
     #[must_use]
-    pub fn text(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &[u8] {
         &self.decoded[..self.length]
     }
 
     /// Returns the first `limit` characters of the text, as hashed by an event id.
-    pub fn hashed<'a>(&'a self, limit: usize, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    pub(crate) fn hashed<'a>(&'a self, limit: usize, buffer: &'a mut Vec<u8>) -> &'a [u8] {
         let text = self.text();
         if self.is_ascii || text.is_empty() {
             return &text[..text.len().min(limit)];
@@ -155,13 +155,13 @@ impl Invocation {
 
     /// Returns the arguments as a value and the text that contains it, if they are an object.
     #[must_use]
-    pub fn object(&self) -> Option<(Text<'_>, &Value)> {
+    pub(crate) fn object(&self) -> Option<(Text<'_>, &Value)> {
         (self.form == ArgumentsForm::Object).then(|| (Text::new(&self.decoded, self.length), self.tape.root()))
     }
 
     /// Returns the member `cell_id` as text.
     #[must_use]
-    pub fn cell_id(&self) -> Option<Name> {
+    pub(crate) fn cell_id(&self) -> Option<Name> {
         if self.form != ArgumentsForm::Object {
             return None;
         }
@@ -173,7 +173,7 @@ impl Invocation {
 
     /// Appends the arguments as an object. `value` is the value that they were read from, if any; a string is quoted
     /// unchanged.
-    pub fn push(&self, text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
+    pub(crate) fn push(&self, text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
         match self.form {
             ArgumentsForm::None => out.push(b"{}"),
             ArgumentsForm::Object => {
@@ -209,7 +209,7 @@ impl Invocation {
 /// Returns the single member that holds the arguments of a call. A member `action` counts only if no other member
 /// describes the call.
 #[must_use]
-pub fn arguments_of_other_call<'t>(
+pub(crate) fn arguments_of_other_call<'t>(
     text: Text<'_>,
     tape: &'t Tape,
     payload: &Value,
@@ -225,7 +225,7 @@ pub fn arguments_of_other_call<'t>(
 
 /// Returns whether a member does not describe the call: framing, the generated `image`, or a `null`.
 #[must_use]
-pub fn is_skipped(value: &Value, name: &[u8], image: Option<&Value>) -> bool {
+pub(crate) fn is_skipped(value: &Value, name: &[u8], image: Option<&Value>) -> bool {
     is_framing(value, name)
         || (value.key == Key::Result && image.is_some())
         || (value.kind == Kind::Null && matches!(value.key, Key::Arguments | Key::Input | Key::Action))
@@ -233,11 +233,11 @@ pub fn is_skipped(value: &Value, name: &[u8], image: Option<&Value>) -> bool {
 
 /// Returns whether a member of a response item is framing.
 #[must_use]
-pub fn is_framing(value: &Value, name: &[u8]) -> bool {
+pub(crate) fn is_framing(value: &Value, name: &[u8]) -> bool {
     matches!(value.key, Key::Type | Key::Id | Key::CallId | Key::Status | Key::Name) || is_internal_metadata(name)
 }
 
-/// Returns whether a member has one of the names that Codex uses for internal metadata.
+/// Returns whether a member is named like the internal metadata of Codex.
 fn is_internal_metadata(name: &[u8]) -> bool {
     let mut decoded = Vec::new();
     let name = if name.contains(&b'\\') {

@@ -15,8 +15,8 @@ use crate::rollout::{
 
 use super::call_filter::CallFilter;
 
-/// The number of programs that are remembered. A command that started before all of them belongs to the oldest that can
-/// own it.
+/// The number of programs that are remembered. A command that started before all of them belongs to the oldest one
+/// that can own it.
 const MAX_PROGRAMS: usize = 192;
 
 /// The total size of the remembered programs' ids, in bytes. Programs are forgotten beyond it.
@@ -26,14 +26,14 @@ const MAX_ID_BYTES: usize = 16 << 10;
 const MAX_CELL_ID_BYTES: usize = 64;
 
 /// The number of bytes of program text that are remembered. The oldest are dropped first.
-pub const MAX_PROGRAM_TEXT: usize = 1 << 20;
+pub(crate) const MAX_PROGRAM_TEXT: usize = 1 << 20;
 
 /// The number of cells, and of waits for cells, that are remembered.
 const MAX_CELLS: usize = 32;
 
 /// The rule that attributed a command to its call; a record's `attribution`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// Exactly one program was running when the command started.
     RunningProgram,
     /// Several were running, and exactly one contains the command in its text.
@@ -51,7 +51,7 @@ pub enum Rule {
 impl Rule {
     /// Returns the rule's name in a record.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::RunningProgram => "running_program",
             Self::NamedInProgram => "named_in_program",
@@ -65,7 +65,7 @@ impl Rule {
 
 /// Returns whether a tool starts commands.
 #[must_use]
-pub fn starts_commands(tool: &[u8]) -> bool {
+pub(crate) fn starts_commands(tool: &[u8]) -> bool {
     matches!(tool, b"exec" | b"exec_command" | b"shell" | b"shell_command" | b"local_shell")
 }
 
@@ -116,7 +116,7 @@ impl Span {
 
 /// The call that a command belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The call.
     pub call: CallId,
     /// The rule that found it.
@@ -134,7 +134,7 @@ pub trait Reread {
 
 /// The programs that later commands can belong to.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct Programs {
+pub(crate) struct Programs {
     /// The programs in the order of their calls. `spans` and `filter` have the same order. They are separate because
     /// they are searched often.
     calls: VecDeque<Program>,
@@ -157,7 +157,14 @@ pub struct Programs {
 
 impl Programs {
     /// Adds a call that runs a program.
-    pub fn add_call(&mut self, call: CallId, started: Option<i64>, turn: &TurnId, text: &[u8], line: ByteOffset) {
+    pub(crate) fn add_call(
+        &mut self,
+        call: CallId,
+        started: Option<i64>,
+        turn: &TurnId,
+        text: &[u8],
+        line: ByteOffset,
+    ) {
         let text_start = self.text_end;
         self.keep_text(text);
         let text = (text_start, text.len() as u64);
@@ -180,7 +187,7 @@ impl Programs {
     }
 
     /// Adds a call that waits for a cell.
-    pub fn add_wait(&mut self, call: CallId, cell: Name) {
+    pub(crate) fn add_wait(&mut self, call: CallId, cell: Name) {
         if self.wait_filter.may_contain(&call) {
             self.waits.retain(|(known, _)| *known != call);
         }
@@ -189,7 +196,7 @@ impl Programs {
     }
 
     /// Adds a call's output. It ends the program, unless the program continues in `cell`.
-    pub fn add_output(&mut self, call: &CallId, at: Option<i64>, cell: Option<Name>) {
+    pub(crate) fn add_output(&mut self, call: &CallId, at: Option<i64>, cell: Option<Name>) {
         let finished = at.unwrap_or(NEVER);
         let continues = cell.is_some();
         if let Some(position) = self.position(call) {
@@ -218,7 +225,7 @@ impl Programs {
     }
 
     /// Ends the turn: commands no longer wait for outputs that have not been read by now.
-    pub fn settle_all(&mut self) {
+    pub(crate) fn settle_all(&mut self) {
         for program in &mut self.calls {
             program.is_settled = true;
         }
@@ -226,7 +233,7 @@ impl Programs {
 
     /// Returns the call that a command belongs to. The command started at `started` in `turn`. `command` appends its
     /// decoded command line to `buffer`; it is called only if the line is needed.
-    pub fn owner(
+    pub(crate) fn owner(
         &self,
         started: i64,
         command: impl FnOnce(&mut Vec<u8>),

@@ -96,7 +96,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_call_that_is_there_is_never_missed(
+        fn a_call_in_the_queue_is_always_found(
             changes in prop::collection::vec((any::<bool>(), "[a-z]{0,3}|call_[0-9]{30,60}", any::<prop::sample::Index>()), 0..80),
         ) {
             let (mut calls, mut buckets): (Vec<CallId>, CallFilter) = (Vec::new(), CallFilter::default());
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn hardly_any_other_call_seems_to_be_there() {
+    fn few_other_calls_are_reported() {
         let id = |number: usize| CallId(Name::new(format!("call_{number:024}").as_bytes(), false));
         let calls: Vec<CallId> = (0..192).map(id).collect();
         let buckets: CallFilter = calls.iter().collect();

@@ -18,7 +18,7 @@ const MAX_OUTPUT_CHARACTERS: usize = 16_000;
 const SCRIPT_OPTIONS: [&[u8]; 4] = [b"-c", b"-lc", b"-ic", b"-lic"];
 
 /// A `CommandExecution` item, and the members of its line.
-pub struct CommandExecution<'t> {
+pub(crate) struct CommandExecution<'t> {
     item: &'t Value,
     members: Members<'t>,
     argv: Option<&'t Value>,
@@ -31,7 +31,7 @@ pub struct CommandExecution<'t> {
 impl<'t> CommandExecution<'t> {
     /// Reads a command from the payload of a scanned line.
     #[must_use]
-    pub fn read(text: Text<'_>, tape: &'t Tape, payload: &Members<'t>) -> Option<Self> {
+    pub(crate) fn read(text: Text<'_>, tape: &'t Tape, payload: &Members<'t>) -> Option<Self> {
         let item = payload.get(Key::Item)?;
         let members = Members::of(tape, item);
         let argv = members.get(Key::Command).filter(|argv| argv.kind == Kind::Array);
@@ -50,12 +50,12 @@ impl<'t> CommandExecution<'t> {
 
     /// Returns `started_at_ms`, in milliseconds since 1970.
     #[must_use]
-    pub fn started(&self, text: Text<'_>) -> Option<i64> {
+    pub(crate) fn started(&self, text: Text<'_>) -> Option<i64> {
         crate::rollout::envelope::integer(text, self.started?)
     }
 
     /// Appends the text that the event id hashes: the item's id, or the entire item if it has no id.
-    pub fn push_hashed_text(&self, text: Text<'_>, limit: usize, out: &mut Vec<u8>) {
+    pub(crate) fn push_hashed_text(&self, text: Text<'_>, limit: usize, out: &mut Vec<u8>) {
         match self.members.get(Key::Id).and_then(as_string).filter(|id| id.start < id.end) {
             Some(id) => {
                 string::decode_prefix(id.raw(text), limit, out);
@@ -70,7 +70,7 @@ impl<'t> CommandExecution<'t> {
     }
 
     /// Appends the command as one decoded shell command line. Stops after more than `limit` bytes.
-    pub fn push_line(&self, text: Text<'_>, tape: &Tape, limit: usize, out: &mut Vec<u8>) {
+    pub(crate) fn push_line(&self, text: Text<'_>, tape: &Tape, limit: usize, out: &mut Vec<u8>) {
         self.stream_line(text, tape, &mut |piece| {
             out.extend_from_slice(piece);
             out.len() <= limit
@@ -95,7 +95,7 @@ impl<'t> CommandExecution<'t> {
     }
 
     /// Appends the result's `extra`, without its closing brace.
-    pub fn push_extra(&self, text: Text<'_>, tape: &Tape, rule: Option<Rule>, out: &mut impl Push) {
+    pub(crate) fn push_extra(&self, text: Text<'_>, tape: &Tape, rule: Option<Rule>, out: &mut impl Push) {
         out.push(b"\"extra\":{\"tool_name\":\"command_execution\",\"command_execution\":{\"cmd\":\"");
         if let Some(script) = self.script {
             out.push(script.raw(text));

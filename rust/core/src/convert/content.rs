@@ -31,7 +31,7 @@ enum PieceForm {
 
 /// A text in parts, and its images. It is reused between lines to avoid allocations.
 #[derive(Default)]
-pub struct Body {
+pub(crate) struct Body {
     pieces: Vec<Piece>,
     /// The positions of the images' URLs, and which characters these strings contain.
     images: Vec<(u32, u32, Content)>,
@@ -39,7 +39,7 @@ pub struct Body {
 
 impl Body {
     /// Reads a message: the text is the joined text of the parts of type `wanted`.
-    pub fn read_message(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>, wanted: &str) {
+    pub(crate) fn read_message(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>, wanted: &str) {
         self.clear();
         let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
             return;
@@ -57,7 +57,7 @@ impl Body {
 
     /// Reads a message between agents: a text, or parts whose texts are joined. Any other value is dumped as JSON, and
     /// encrypted parts are skipped.
-    pub fn read_any_text(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>) {
+    pub(crate) fn read_any_text(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>) {
         self.clear();
         match content {
             Some(content) if content.kind == Kind::Array => {
@@ -78,7 +78,7 @@ impl Body {
     }
 
     /// Reads reasoning: the texts of `summary`, then of `content`, except empty ones.
-    pub fn read_reasoning(&mut self, tape: &Tape, payload: &Value) {
+    pub(crate) fn read_reasoning(&mut self, tape: &Tape, payload: &Value) {
         self.clear();
         for key in [Key::Summary, Key::Content] {
             let Some(list) = member(tape, payload, key).filter(|list| list.kind == Kind::Array) else {
@@ -96,7 +96,7 @@ impl Body {
     }
 
     /// Reads an output: a text, or parts whose texts are joined. A part without text is dumped as JSON.
-    pub fn read_output(&mut self, tape: &Tape, output: Option<&Value>) {
+    pub(crate) fn read_output(&mut self, tape: &Tape, output: Option<&Value>) {
         self.clear();
         let Some(output) = output else { return };
         match output.kind {
@@ -113,7 +113,7 @@ impl Body {
     }
 
     /// Reads any value, and dumps it as JSON.
-    pub fn read_dumped(&mut self, value: &Value) {
+    pub(crate) fn read_dumped(&mut self, value: &Value) {
         self.clear();
         self.add_dumped(value);
     }
@@ -163,20 +163,20 @@ impl Body {
 
     /// Returns whether there is neither text nor an image.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.images.is_empty()
             && self.pieces.iter().all(|piece| matches!(piece.form, PieceForm::Plain(_)) && piece.start == piece.end)
     }
 
     /// Returns whether there are images.
     #[must_use]
-    pub fn has_images(&self) -> bool {
+    pub(crate) fn has_images(&self) -> bool {
         !self.images.is_empty()
     }
 
     /// Returns the text as hashed by an event id: its first characters, decoded, with `separator` between the parts.
-    /// `has_image_text` says whether images count as text, as they do in outputs.
-    pub fn hashed<'a>(
+    /// With `has_image_text`, images count as text, as they do in outputs.
+    pub(crate) fn hashed<'a>(
         &self,
         text: Text<'a>,
         separator: &[u8],
@@ -217,7 +217,7 @@ impl Body {
     }
 
     /// Appends the text as the content of a JSON string, with the escaped `separator` between the parts.
-    pub fn push_text(&self, text: Text<'_>, separator: &[u8], out: &mut impl Push) {
+    pub(crate) fn push_text(&self, text: Text<'_>, separator: &[u8], out: &mut impl Push) {
         for (index, piece) in self.pieces.iter().enumerate() {
             if index > 0 {
                 out.push(separator);
@@ -232,7 +232,7 @@ impl Body {
     }
 
     /// Appends the list of images, each with its media type and size in bytes, or its URL.
-    pub fn push_images(&self, text: Text<'_>, out: &mut impl Push) {
+    pub(crate) fn push_images(&self, text: Text<'_>, out: &mut impl Push) {
         out.push(b"[");
         for (index, (start, end, content)) in self.images.iter().enumerate() {
             if index > 0 {
@@ -247,7 +247,7 @@ impl Body {
     /// Returns whether the text is context that Codex injects in the user's role. `hashed` is the text's beginning, as
     /// returned by [`Body::hashed`].
     #[must_use]
-    pub fn is_injected_context(&self, text: Text<'_>, hashed: &[u8]) -> bool {
+    pub(crate) fn is_injected_context(&self, text: Text<'_>, hashed: &[u8]) -> bool {
         let mut opening = Vec::new();
         let mut start = trim_python_start(hashed);
         if start.len() < MAX_OPENING_BYTES && hashed.len() >= HASHED_CHARACTERS {
@@ -304,7 +304,7 @@ const MAX_OPENING_BYTES: usize = AGENTS_OPENING.len();
 
 /// Strips the leading white space that Python's `str.lstrip` strips.
 #[must_use]
-pub fn trim_python_start(text: &[u8]) -> &[u8] {
+pub(crate) fn trim_python_start(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while let Some(first) = rest.first() {
         if first.is_ascii() {
@@ -328,7 +328,7 @@ pub fn trim_python_start(text: &[u8]) -> &[u8] {
 }
 
 /// Appends a value, dumped as JSON, as the content of a JSON string.
-pub fn push_dumped(raw: &[u8], out: &mut impl Push) {
+pub(crate) fn push_dumped(raw: &[u8], out: &mut impl Push) {
     let mut escaped = Vec::new();
     dump(raw, false, &mut |dumped| {
         escaped.clear();
@@ -389,7 +389,7 @@ pub(crate) fn generated_image<'t>(tool: &[u8], tape: &'t Tape, payload: &Value) 
 
 /// Returns the base64 text in a JSON string, decoded.
 #[must_use]
-pub fn base64_of<'a>(text: Text<'a>, value: &Value) -> Cow<'a, [u8]> {
+pub(crate) fn base64_of<'a>(text: Text<'a>, value: &Value) -> Cow<'a, [u8]> {
     if !value.content.has_escape() {
         return Cow::Borrowed(value.raw(text));
     }
@@ -401,14 +401,14 @@ pub fn base64_of<'a>(text: Text<'a>, value: &Value) -> Cow<'a, [u8]> {
 
 /// Returns the number of bytes that base64 text encodes.
 #[must_use]
-pub fn base64_size(body: &[u8]) -> usize {
+pub(crate) fn base64_size(body: &[u8]) -> usize {
     let digits = body.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     digits * 3 / 4
 }
 
 /// Returns an image's media type, detected from the beginning of its base64 text.
 #[must_use]
-pub fn base64_media_type(body: &[u8]) -> &'static str {
+pub(crate) fn base64_media_type(body: &[u8]) -> &'static str {
     match body {
         [b'i', b'V', b'B', b'O', b'R', ..] => "image/png",
         [b'/', b'9', b'j', b'/', ..] => "image/jpeg",

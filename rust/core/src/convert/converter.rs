@@ -1,4 +1,4 @@
-//! Decides what each kind of rollout line does to the transcript, and keeps the state between two lines.
+//! Decides which records each kind of rollout line becomes, and keeps the state between two lines.
 //!
 //! The converter takes complete lines in order and hands records to a [`RecordWriter`]. It reads no clock and no file.
 
@@ -64,7 +64,7 @@ struct State {
     programs: Programs,
 }
 
-/// The complete state between two lines, apart from records that are held back. The order is that of the saved state.
+/// The state between two lines, without held-back records, in the order in which it is serialized.
 type SavedState = (Framing, State, IssuedIds, CopiedContext, Name);
 
 /// A position between two lines from which a conversion can resume.
@@ -152,7 +152,7 @@ impl RolloutItem<'_> {
         self.name(Key::TurnId).map(TurnId).unwrap_or_default()
     }
 
-    /// Returns the turn that the line names, or an empty id if there is none or it is too long to be remembered.
+    /// Returns the turn that the line names, or an empty id if that is missing or too long to be remembered.
     fn bounded_turn(&self) -> TurnId {
         self.bounded_name(Key::TurnId).map(TurnId).unwrap_or_default()
     }
@@ -594,7 +594,7 @@ impl<W: Write> Converter<W> {
         let owner = command.started(item.text).and_then(|started| {
             let buffer = &mut self.scratch.hashed;
             buffer.clear();
-            // No program text can contain a command line that is longer than all of them together.
+            // No program text can contain a command line that is longer than all texts together.
             let line = |buffer: &mut Vec<u8>| command.push_line(item.text, item.tape, MAX_PROGRAM_TEXT, buffer);
             self.state.programs.owner(started, line, buffer, &item.turn(), reread)
         });

@@ -9,7 +9,7 @@ use crate::rollout::ids::{ThreadId, TurnId};
 
 /// The members of a `session_meta` line that matter for copied history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionMeta {
+pub(crate) struct SessionMeta {
     /// `id`
     pub thread: ThreadId,
     /// `forked_from_id`
@@ -20,7 +20,7 @@ pub struct SessionMeta {
 
 /// The meaning of a `session_meta` line at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionMetaKind {
+pub(crate) enum SessionMetaKind {
     /// Another rollout begins.
     NewRollout,
     /// Copied history begins.
@@ -29,7 +29,7 @@ pub enum SessionMetaKind {
 
 /// Tracks whether the current line is copied history.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct CopiedContext {
+pub(crate) struct CopiedContext {
     own_thread: ThreadId,
     /// The thread that was forked, whose copied `session_meta` may be next.
     forked_from: Option<ThreadId>,
@@ -39,7 +39,7 @@ pub struct CopiedContext {
 /// The end of copied history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Extent {
-    /// There is no copied history, or it has ended.
+    /// No copied history, or it has ended.
     #[default]
     None,
     /// Lines with a lower ordinal are copied.
@@ -50,7 +50,7 @@ enum Extent {
 
 impl CopiedContext {
     /// Applies a `session_meta` line and returns its meaning.
-    pub fn session_meta(&mut self, meta: SessionMeta) -> SessionMetaKind {
+    pub(crate) fn session_meta(&mut self, meta: SessionMeta) -> SessionMetaKind {
         let is_copy = self.forked_from.as_ref().is_some_and(|forked_from| *forked_from == meta.thread);
         self.forked_from = meta.forked_from;
         if is_copy {
@@ -65,7 +65,7 @@ impl CopiedContext {
     }
 
     /// Applies a line that begins or continues a turn.
-    pub fn begin_turn(&mut self, turn: &TurnId) {
+    pub(crate) fn begin_turn(&mut self, turn: &TurnId) {
         if self.extent == Extent::UntilOwnTurn && turn.is_later_than(&self.own_thread) == Some(true) {
             self.extent = Extent::None;
         }
@@ -73,7 +73,7 @@ impl CopiedContext {
 
     /// Returns whether a line with this ordinal is copied.
     #[must_use]
-    pub fn covers(&self, ordinal: Option<u64>) -> bool {
+    pub(crate) fn covers(&self, ordinal: Option<u64>) -> bool {
         match self.extent {
             Extent::None => false,
             Extent::UntilOrdinal(own) => ordinal.is_some_and(|ordinal| ordinal < own),

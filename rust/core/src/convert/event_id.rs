@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::rollout::{ByteOffset, ids::Name, timestamp::Nanos};
 
 /// The number of characters of an item's text that its id depends on.
-pub const HASHED_CHARACTERS: usize = 1024;
+pub(crate) const HASHED_CHARACTERS: usize = 1024;
 
 /// The number of ids of one timestamp that are remembered. The ids of further items with that timestamp also hash their
 /// offset.
@@ -18,7 +18,7 @@ const MINUTE_TIMESTAMP_BYTES: usize = 16;
 
 /// The kind of record, which is the last part of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdKind {
+pub(crate) enum IdKind {
     /// A user's message.
     User,
     /// A step of the system.
@@ -36,7 +36,7 @@ pub enum IdKind {
 impl IdKind {
     /// Returns the kind's name in an id.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::System => "system",
@@ -62,12 +62,12 @@ static HEX: [[u8; 2]; 256] = {
 
 /// The first 16 bytes of a SHA-256 hash, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest16([u8; 16]);
+pub(crate) struct Digest16([u8; 16]);
 
 impl Digest16 {
     /// Hashes the concatenation of `parts`.
     #[must_use]
-    pub fn of(parts: &[&[u8]]) -> Self {
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {
             hasher.update(part);
@@ -79,7 +79,7 @@ impl Digest16 {
 
     /// Returns the hexadecimal digits.
     #[must_use]
-    pub fn hex(self) -> [u8; 32] {
+    pub(crate) fn hex(self) -> [u8; 32] {
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
             pair.copy_from_slice(&HEX[usize::from(byte)]);
@@ -89,7 +89,7 @@ impl Digest16 {
 
     /// Returns an event id without its last part.
     #[must_use]
-    pub fn event_id(self) -> [u8; 37] {
+    pub(crate) fn event_id(self) -> [u8; 37] {
         let mut id = *b"evt-................................-";
         id[4..36].copy_from_slice(&self.hex());
         id
@@ -97,18 +97,18 @@ impl Digest16 {
 
     /// Returns the first eight bytes as a number.
     #[must_use]
-    pub fn number(self) -> u64 {
+    pub(crate) fn number(self) -> u64 {
         self.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
-/// Issues ids and remembers those that a later item could repeat.
+/// Issues ids, and remembers the ones that a later item could repeat.
 ///
 /// An id depends on its line's timestamp, so only ids of the same timestamp can be equal. Timestamps of Codex never
 /// decrease (in 11,038 recorded lines of 0.64 to 0.169), so it is enough to remember the ids of the latest one. If a
 /// timestamp decreases, has no seconds or is missing, the id also hashes the line's offset, which makes it unique.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct IssuedIds {
+pub(crate) struct IssuedIds {
     newest: Option<Newest>,
 }
 
@@ -123,7 +123,7 @@ struct Newest {
 impl IssuedIds {
     /// Issues the id of the item at `offset`. `timestamp` is the timestamp as written, and its value. `text` is decoded
     /// and cut to [`HASHED_CHARACTERS`].
-    pub fn issue(
+    pub(crate) fn issue(
         &mut self,
         timestamp: Option<(&[u8], Nanos)>,
         text: &[u8],

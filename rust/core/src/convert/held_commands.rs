@@ -7,10 +7,10 @@ use crate::rollout::ids::{CallId, Name};
 use super::event_id::Digest16;
 
 /// The maximum total size of the waiting records, in bytes.
-pub const MAX_HELD_BYTES: usize = 4 << 20;
+pub(crate) const MAX_HELD_BYTES: usize = 4 << 20;
 
 /// The record of a command that waits for its call's output.
-pub struct HeldCommand {
+pub(crate) struct HeldCommand {
     /// The call that owns the command.
     pub owner: CallId,
     /// The hash in the event id.
@@ -35,7 +35,7 @@ const MAX_UNINDEXED: usize = 24;
 
 /// A queue of commands, from which the oldest can be taken, or the oldest of one call.
 #[derive(Default)]
-pub struct HeldCommands {
+pub(crate) struct HeldCommands {
     unindexed: VecDeque<HeldCommand>,
     /// All commands, if there are more than [`MAX_UNINDEXED`].
     index: Option<Box<Index>>,
@@ -45,12 +45,12 @@ pub struct HeldCommands {
 impl HeldCommands {
     /// Returns whether no command waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.unindexed.is_empty() && self.index.is_none()
     }
 
     /// Adds a command to the end of the queue.
-    pub fn push(&mut self, held: HeldCommand) {
+    pub(crate) fn push(&mut self, held: HeldCommand) {
         self.bytes += held.size();
         if let Some(index) = &mut self.index {
             index.push(held);
@@ -64,12 +64,12 @@ impl HeldCommands {
     }
 
     /// Removes the oldest command if the queue exceeds [`MAX_HELD_BYTES`].
-    pub fn pop_excess(&mut self) -> Option<HeldCommand> {
+    pub(crate) fn pop_excess(&mut self) -> Option<HeldCommand> {
         if self.bytes <= MAX_HELD_BYTES { None } else { self.pop() }
     }
 
     /// Removes the oldest command.
-    pub fn pop(&mut self) -> Option<HeldCommand> {
+    pub(crate) fn pop(&mut self) -> Option<HeldCommand> {
         let held = match &mut self.index {
             Some(index) => index.pop(),
             None => self.unindexed.pop_front(),
@@ -78,7 +78,7 @@ impl HeldCommands {
     }
 
     /// Removes the oldest command of one call.
-    pub fn pop_of(&mut self, call: &CallId) -> Option<HeldCommand> {
+    pub(crate) fn pop_of(&mut self, call: &CallId) -> Option<HeldCommand> {
         let held = match &mut self.index {
             Some(index) => index.pop_of(call),
             None => self
@@ -155,7 +155,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
         #[test]
-        fn it_is_a_list_searched_from_its_beginning(
+        fn the_queue_behaves_like_a_list_that_is_searched_from_its_start(
             steps in prop::collection::vec((0_usize..7, 0_usize..4, 0_usize..300_000), 0..150),
         ) {
             let (mut queue, mut list) = (HeldCommands::default(), Vec::new());

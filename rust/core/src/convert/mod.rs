@@ -16,24 +16,26 @@
 //! * [`record_writer`]: writes records; [`record`]: their JSON framing; [`output`]: holds records back
 //! * [`summary`]: counts of a conversion
 
-pub mod arguments;
-pub mod attribution;
-pub mod call_filter;
-pub mod command;
-pub mod content;
-pub mod conversion;
-pub mod converter;
-pub mod copied;
-pub mod event_id;
-pub mod held_commands;
-pub mod notice;
-pub mod open_calls;
-pub mod output;
-pub mod record;
-pub mod record_writer;
-pub mod summary;
-pub mod usage;
+pub(crate) mod arguments;
+pub(crate) mod attribution;
+pub(crate) mod call_filter;
+pub(crate) mod command;
+pub(crate) mod content;
+pub(crate) mod conversion;
+pub(crate) mod converter;
+pub(crate) mod copied;
+pub(crate) mod event_id;
+pub(crate) mod held_commands;
+pub(crate) mod notice;
+pub(crate) mod open_calls;
+pub(crate) mod output;
+pub(crate) mod record;
+pub(crate) mod record_writer;
+pub(crate) mod summary;
+pub(crate) mod usage;
 
+pub use attribution::Reread;
+pub use command::program_text;
 pub use conversion::{BatchConverter, ConvertError, IncrementalConverter, Options, convert};
 pub use converter::{Checkpoint, Converter, End};
 pub use output::{OutputError, temporary_folder};

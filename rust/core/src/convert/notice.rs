@@ -20,7 +20,7 @@ pub(crate) const UNOWNED_COMMAND: &[u8] = b"A command ran that belongs to no cal
 
 /// A notice, in pieces of JSON.
 #[derive(Default)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// The message, as the content of a JSON string.
     pub message: Vec<u8>,
     /// The members of `extra.codex`.
@@ -61,14 +61,14 @@ impl Notice {
     }
 
     /// Describes `compacted`. The summary is kept, the history that it replaces is not.
-    pub fn compacted(&mut self, tape: &Tape, payload: &Value) {
+    pub(crate) fn compacted(&mut self, tape: &Tape, payload: &Value) {
         self.start("The conversation so far was compacted into a summary.", "compacted");
         // The summary is never cut, because it replaces everything before it.
         self.full_message = member(tape, payload, Key::Message).and_then(as_string).copied();
     }
 
     /// Describes `turn_aborted`.
-    pub fn turn_aborted(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
+    pub(crate) fn turn_aborted(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
         self.start("The turn was aborted", "turn_aborted");
         let reason = member(tape, payload, Key::Reason);
         self.end_message_with(text, reason);
@@ -77,7 +77,7 @@ impl Notice {
     }
 
     /// Describes `task_complete` with an error. Returns `None` if there is no error.
-    pub fn turn_failed(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) -> Option<()> {
+    pub(crate) fn turn_failed(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) -> Option<()> {
         let error = member(tape, payload, Key::Error).filter(|error| error.kind != Kind::Null)?;
         self.start("The turn ended with an error", "task_complete");
         let whole = error.token(text);
@@ -89,7 +89,7 @@ impl Notice {
     }
 
     /// Describes `thread_rolled_back`.
-    pub fn rolled_back(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
+    pub(crate) fn rolled_back(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) {
         let turns = member(tape, payload, Key::NumTurns);
         let count = turns.and_then(|turns| crate::rollout::envelope::integer(text, turns));
         let message = match count {
@@ -103,7 +103,7 @@ impl Notice {
 
     /// Describes a file that continues another one from some position (`history_base`), or that begins with a copy of
     /// it. Returns `None` for any other `session_meta`.
-    pub fn new_file(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) -> Option<()> {
+    pub(crate) fn new_file(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) -> Option<()> {
         let base = member(tape, payload, Key::HistoryBase).filter(|base| base.kind == Kind::Object);
         let forked_from = member(tape, payload, Key::ForkedFromId).and_then(as_string);
         let thread = member(tape, payload, Key::Id).and_then(as_string);
@@ -127,7 +127,7 @@ impl Notice {
     }
 
     /// Describes a line of an unknown kind.
-    pub fn unknown(&mut self, text: Text<'_>, envelope: &Envelope<'_, '_>) {
+    pub(crate) fn unknown(&mut self, text: Text<'_>, envelope: &Envelope<'_, '_>) {
         self.message.clear();
         self.message.extend_from_slice(b"Codex wrote an item of a kind that is not known here");
         self.full_message = None;
@@ -154,7 +154,7 @@ impl Notice {
     }
 
     /// Collects the members of a call's item that are not `is_skipped`. Returns whether there are any.
-    pub fn extra_members(
+    pub(crate) fn extra_members(
         &mut self,
         text: Text<'_>,
         tape: &Tape,

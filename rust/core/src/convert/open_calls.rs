@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 8 << 10;
 
 /// The calls that await their output, in the order of their lines.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct OpenCalls {
+pub(crate) struct OpenCalls {
     calls: VecDeque<OpenCall>,
     filter: CallFilter,
     /// The total size of their ids and names, in bytes.
@@ -26,7 +26,7 @@ pub struct OpenCalls {
 struct OpenCall {
     call: CallId,
     tool: Name,
-    /// The window in which the call's step awaits its token counts, if an output is to be expected.
+    /// The window in which the call's step awaits its token counts, if an output is expected.
     window: Option<u64>,
 }
 
@@ -38,7 +38,7 @@ impl OpenCall {
 
 impl OpenCalls {
     /// Adds a call. A repeated call id keeps its position.
-    pub fn insert(&mut self, call: &CallId, tool: &Name, window: Option<u64>) {
+    pub(crate) fn insert(&mut self, call: &CallId, tool: &Name, window: Option<u64>) {
         let open = OpenCall { call: call.clone(), tool: tool.clone(), window };
         self.bytes += open.bytes();
         if let Some(position) = self.position(call) {
@@ -54,14 +54,14 @@ impl OpenCalls {
     }
 
     /// Removes a call that has been answered. Returns the name of its tool, if the call is known.
-    pub fn remove(&mut self, call: &CallId) -> Option<Name> {
+    pub(crate) fn remove(&mut self, call: &CallId) -> Option<Name> {
         let position = self.position(call)?;
         self.remove_at(position).map(|open| open.tool)
     }
 
     /// Returns whether a call of `window` awaits its output.
     #[must_use]
-    pub fn is_awaited_in(&self, window: u64) -> bool {
+    pub(crate) fn is_awaited_in(&self, window: u64) -> bool {
         self.calls.iter().any(|open| open.window == Some(window))
     }
 

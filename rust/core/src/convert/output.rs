@@ -1,7 +1,7 @@
 //! A buffered writer that can hold back the end of the output.
 //!
 //! At most one step waits for its token counts at a time, and everything after it waits with it. When the counts are
-//! known, they are inserted into the step, and all of it is released.
+//! known, they are inserted into the step, and everything is released.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -46,10 +46,10 @@ pub fn temporary_folder() -> PathBuf {
     std::env::temp_dir()
 }
 
-/// A buffer in front of a sink that can hold back its end.
+/// A buffered sink that can hold back the end of the output.
 ///
 /// The first error is kept for [`Output::check`]. After it, nothing more is written.
-pub struct Output<W> {
+pub(crate) struct Output<W> {
     sink: W,
     buffer: Vec<u8>,
     /// The number of bytes that have been released and have left the buffer.
@@ -78,14 +78,14 @@ struct Spill {
 
 impl<W: Write> Output<W> {
     /// Returns an output that skips the first `suppressed` bytes.
-    pub fn new(sink: W, suppressed: u64) -> Self {
+    pub(crate) fn new(sink: W, suppressed: u64) -> Self {
         let buffer = Vec::with_capacity(WRITE_SIZE + WRITE_SIZE / 4);
         Self { sink, buffer, written: 0, suppressed, waiting: None, failure: None, has_failed: false }
     }
 
     /// Appends a piece of a record.
     #[inline]
-    pub fn push(&mut self, piece: &[u8]) {
+    pub(crate) fn push(&mut self, piece: &[u8]) {
         if self.buffer.capacity() - self.buffer.len() < piece.len() {
             self.make_room(piece);
         } else {
@@ -95,7 +95,7 @@ impl<W: Write> Output<W> {
 
     /// Ends a record, and writes the buffer if it is full.
     #[inline]
-    pub fn end_record(&mut self) {
+    pub(crate) fn end_record(&mut self) {
         if self.waiting.is_none() && self.buffer.len() >= WRITE_SIZE {
             // An incomplete block stays in the buffer.
             let excess = (self.written + self.buffer.len() as u64) % BLOCK;
@@ -104,12 +104,12 @@ impl<W: Write> Output<W> {
     }
 
     /// Holds back everything that is pushed after this.
-    pub fn begin_waiting(&mut self) {
+    pub(crate) fn begin_waiting(&mut self) {
         self.waiting = Some(Waiting { start: self.buffer.len(), metrics: 0, spill: None });
     }
 
     /// Ends the step that awaits its metrics.
-    pub fn end_waiting_step(&mut self) {
+    pub(crate) fn end_waiting_step(&mut self) {
         if let Some(waiting) = &mut self.waiting {
             let length = waiting.spill.as_ref().map_or(0, |spill| spill.length);
             // The end of the step may be in the file.
@@ -119,22 +119,22 @@ impl<W: Write> Output<W> {
     }
 
     /// Returns whether records wait.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
     /// Returns the number of bytes released so far, including suppressed ones.
-    pub fn released(&self) -> u64 {
+    pub(crate) fn released(&self) -> u64 {
         self.written + self.releasable() as u64
     }
 
     /// Returns the number of bytes at the start that are not written, because an earlier run released them.
-    pub fn suppressed(&self) -> u64 {
+    pub(crate) fn suppressed(&self) -> u64 {
         self.suppressed
     }
 
     /// Releases the waiting records, with `metrics` in the step that awaited them.
-    pub fn release(&mut self, metrics: &[u8]) {
+    pub(crate) fn release(&mut self, metrics: &[u8]) {
         let Some(waiting) = self.waiting.take() else {
             return;
         };
@@ -165,7 +165,7 @@ impl<W: Write> Output<W> {
     }
 
     /// Discards the waiting records.
-    pub fn discard_waiting(&mut self) {
+    pub(crate) fn discard_waiting(&mut self) {
         if let Some(waiting) = self.waiting.take() {
             self.buffer.truncate(waiting.start);
         }
@@ -177,7 +177,7 @@ impl<W: Write> Output<W> {
     ///
     /// Returns the first error of the sink ([`OutputError::Sink`]) or of the temporary file ([`OutputError::Waiting`]),
     /// unless it was returned before.
-    pub fn flush(&mut self) -> Result<(), OutputError> {
+    pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
         self.write_prefix(self.releasable());
         self.check()?;
         if self.has_failed { Ok(()) } else { self.sink.flush().map_err(OutputError::Sink) }
@@ -190,17 +190,17 @@ impl<W: Write> Output<W> {
     /// Returns the first error of the sink ([`OutputError::Sink`]) or of the temporary file ([`OutputError::Waiting`]),
     /// unless it was returned before.
     #[inline]
-    pub fn check(&mut self) -> Result<(), OutputError> {
+    pub(crate) fn check(&mut self) -> Result<(), OutputError> {
         self.failure.take().map_or(Ok(()), Err)
     }
 
     /// Returns the sink.
-    pub fn sink(&self) -> &W {
+    pub(crate) fn sink(&self) -> &W {
         &self.sink
     }
 
     /// Returns the sink.
-    pub fn sink_mut(&mut self) -> &mut W {
+    pub(crate) fn sink_mut(&mut self) -> &mut W {
         &mut self.sink
     }
 

@@ -4,13 +4,13 @@ use super::event_id::{Digest16, IdKind};
 use super::output::Output;
 
 /// The `emitter` of each record.
-pub const EMITTER: &str = "codex/common_transcript";
+pub(crate) const EMITTER: &str = "codex/common_transcript";
 
 /// The revision of ATIF that the records follow. mngr 0.3.0 requires this one.
-pub const SCHEMA_VERSION: &str = "ATIF-v1.7";
+pub(crate) const SCHEMA_VERSION: &str = "ATIF-v1.7";
 
 /// A target for pieces of a record.
-pub trait Push {
+pub(crate) trait Push {
     /// Appends a piece.
     fn push(&mut self, piece: &[u8]);
 }
@@ -31,7 +31,7 @@ impl<W: std::io::Write> Push for Output<W> {
 
 /// The source of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepSource {
+pub(crate) enum StepSource {
     /// The user.
     User,
     /// Codex itself.
@@ -53,7 +53,7 @@ impl StepSource {
 
 /// The id and the time of a record.
 #[derive(Clone, Copy)]
-pub struct Origin<'a> {
+pub(crate) struct Origin<'a> {
     /// The hash in the event id.
     pub digest: Digest16,
     /// The last part of the event id.
@@ -64,14 +64,14 @@ pub struct Origin<'a> {
 
 impl Origin<'_> {
     /// Appends the event id.
-    pub fn push_id(&self, out: &mut impl Push) {
+    pub(crate) fn push_id(&self, out: &mut impl Push) {
         out.push(&self.digest.event_id());
         out.push(self.kind.name().as_bytes());
     }
 }
 
 /// Appends the header of an agent's transcript.
-pub fn push_header(out: &mut impl Push, agent_id: &[u8]) {
+pub(crate) fn push_header(out: &mut impl Push, agent_id: &[u8]) {
     let digest = Digest16::of(&[agent_id, b":", EMITTER.as_bytes()]);
     out.push(b"{\"type\":\"header\",\"event_id\":\"header-");
     out.push(&digest.hex());
@@ -81,7 +81,7 @@ pub fn push_header(out: &mut impl Push, agent_id: &[u8]) {
 }
 
 /// Appends the beginning of a step, up to the opening quote of its message.
-pub fn open_step(out: &mut impl Push, origin: &Origin<'_>, source: StepSource) {
+pub(crate) fn open_step(out: &mut impl Push, origin: &Origin<'_>, source: StepSource) {
     out.push(b"{\"type\":\"step\",\"event_id\":\"");
     push_origin(out, origin);
     out.push(source.opening());
@@ -95,7 +95,7 @@ fn push_origin(out: &mut impl Push, origin: &Origin<'_>) {
 }
 
 /// Appends the end of a step.
-pub fn close_step(out: &mut impl Push, is_copied: bool) {
+pub(crate) fn close_step(out: &mut impl Push, is_copied: bool) {
     if is_copied {
         out.push(b",\"is_copied_context\":true");
     }
@@ -103,7 +103,7 @@ pub fn close_step(out: &mut impl Push, is_copied: bool) {
 }
 
 /// Appends the beginning of an observation with one result, up to the opening quote of its content. `call` is escaped.
-pub fn open_observation(out: &mut impl Push, origin: &Origin<'_>, call: &[u8]) {
+pub(crate) fn open_observation(out: &mut impl Push, origin: &Origin<'_>, call: &[u8]) {
     out.push(b"{\"type\":\"observation\",\"event_id\":\"");
     push_origin(out, origin);
     out.push(b"\",\"results\":[{\"source_call_id\":\"");
@@ -112,7 +112,7 @@ pub fn open_observation(out: &mut impl Push, origin: &Origin<'_>, call: &[u8]) {
 }
 
 /// Appends the end of an observation, after one or more members of its result's `extra`.
-pub fn close_observation(out: &mut impl Push, is_copied: bool) {
+pub(crate) fn close_observation(out: &mut impl Push, is_copied: bool) {
     if is_copied {
         out.push(b",\"is_copied_context\":true");
     }

@@ -103,7 +103,13 @@ pub(crate) struct RecordWriter<W> {
 
 impl<W: Write> RecordWriter<W> {
     /// Returns a writer for the transcript of `agent_id`, in the given state.
-    pub fn new(agent_id: &str, framing: Framing, issued_ids: IssuedIds, timestamp: Name, output: Output<W>) -> Self {
+    pub(crate) fn new(
+        agent_id: &str,
+        framing: Framing,
+        issued_ids: IssuedIds,
+        timestamp: Name,
+        output: Output<W>,
+    ) -> Self {
         Self {
             agent_id: agent_id.as_bytes().to_vec(),
             settings: framing.settings(),
@@ -118,28 +124,28 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Returns the state that [`Self::new`] takes.
-    pub fn state(&self) -> (&Framing, &IssuedIds, &Name) {
+    pub(crate) fn state(&self) -> (&Framing, &IssuedIds, &Name) {
         (&self.framing, &self.issued_ids, &self.timestamp)
     }
 
     /// Returns the number of records written, including the header.
-    pub fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         self.records
     }
 
     /// Sets the timestamp of the following records.
     #[inline]
-    pub fn set_timestamp(&mut self, timestamp: &[u8]) {
+    pub(crate) fn set_timestamp(&mut self, timestamp: &[u8]) {
         self.timestamp.assign(timestamp);
     }
 
     /// Returns the timestamp of the following records.
-    pub fn timestamp(&self) -> &Name {
+    pub(crate) fn timestamp(&self) -> &Name {
         &self.timestamp
     }
 
     /// Sets the effort of the following agent steps, and their model if one is given.
-    pub fn set_settings(&mut self, model: Option<Name>, effort: Name) {
+    pub(crate) fn set_settings(&mut self, model: Option<Name>, effort: Name) {
         if let Some(model) = model {
             self.framing.model = model;
         }
@@ -150,25 +156,25 @@ impl<W: Write> RecordWriter<W> {
     // ---- Holding records back ----
 
     /// Starts holding back all following records, until [`Self::release`].
-    pub fn begin_waiting(&mut self) {
+    pub(crate) fn begin_waiting(&mut self) {
         self.waiting_records = 0;
         self.output.begin_waiting();
     }
 
     /// Returns whether records are held back.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.output.is_waiting()
     }
 
     /// Releases the records that are held back, if any, with `metrics` in the step that begins them.
-    pub fn release(&mut self, metrics: &[u8]) {
+    pub(crate) fn release(&mut self, metrics: &[u8]) {
         if self.output.is_waiting() {
             self.output.release(metrics);
         }
     }
 
     /// Discards the records that are held back, if any.
-    pub fn discard_waiting(&mut self) {
+    pub(crate) fn discard_waiting(&mut self) {
         if self.output.is_waiting() {
             self.output.discard_waiting();
             self.records -= self.waiting_records;
@@ -176,12 +182,12 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Returns the output, to inspect it.
-    pub fn output(&self) -> &Output<W> {
+    pub(crate) fn output(&self) -> &Output<W> {
         &self.output
     }
 
     /// Returns the output, to access its sink.
-    pub fn output_mut(&mut self) -> &mut Output<W> {
+    pub(crate) fn output_mut(&mut self) -> &mut Output<W> {
         &mut self.output
     }
 
@@ -190,14 +196,14 @@ impl<W: Write> RecordWriter<W> {
     /// # Errors
     ///
     /// Returns the first error of the sink or of the temporary file, unless it was returned before.
-    pub fn flush(&mut self) -> Result<(), OutputError> {
+    pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
         self.output.flush()
     }
 
     // ---- Steps ----
 
     /// Writes a message in the user's role: a step of the user, or of the system if Codex injected it.
-    pub fn user_message(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
+    pub(crate) fn user_message(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
         let hashed = body.hashed(text, b"", false, &mut self.hashed);
         let (kind, source) = if body.is_injected_context(text, hashed) {
             (IdKind::System, StepSource::System)
@@ -213,7 +219,7 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Writes a message of the agent.
-    pub fn assistant_message(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
+    pub(crate) fn assistant_message(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
         let digest = self.issue_body_id(line, text, body, b"", IdKind::Assistant);
         self.open_step(digest, IdKind::Assistant, StepSource::Agent);
         body.push_text(text, b"", &mut self.output);
@@ -224,7 +230,7 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Writes the agent's reasoning.
-    pub fn reasoning(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
+    pub(crate) fn reasoning(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
         const SEPARATOR: &[u8] = br"\n\n";
         let digest = self.issue_body_id(line, text, body, SEPARATOR, IdKind::Reasoning);
         self.open_step(digest, IdKind::Reasoning, StepSource::Agent);
@@ -237,7 +243,7 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Writes a message between agents.
-    pub fn agent_message(
+    pub(crate) fn agent_message(
         &mut self,
         line: &LineOrigin<'_>,
         text: Text<'_>,
@@ -262,7 +268,7 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Writes a tool call.
-    pub fn call(&mut self, line: &LineOrigin<'_>, step: &CallStep<'_>) {
+    pub(crate) fn call(&mut self, line: &LineOrigin<'_>, step: &CallStep<'_>) {
         let hashed = step.invocation.hashed(HASHED_CHARACTERS, &mut self.hashed);
         let digest = self.issued_ids.issue(line.timestamp, hashed, IdKind::Assistant, line.offset);
         self.open_step(digest, IdKind::Assistant, StepSource::Agent);
@@ -287,7 +293,7 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Writes a notice.
-    pub fn notice(&mut self, line: &LineOrigin<'_>, text: Text<'_>, notice: &Notice) {
+    pub(crate) fn notice(&mut self, line: &LineOrigin<'_>, text: Text<'_>, notice: &Notice) {
         self.hashed.clear();
         string::decode_prefix(&notice.message, HASHED_CHARACTERS, &mut self.hashed);
         let digest = self.issued_ids.issue(line.timestamp, &self.hashed, IdKind::System, line.offset);
@@ -307,7 +313,7 @@ impl<W: Write> RecordWriter<W> {
     // ---- Observations ----
 
     /// Writes the output of a call to `tool`. `hashed` is the beginning of its text, as returned by [`Body::hashed`].
-    pub fn output_of(
+    pub(crate) fn output_of(
         &mut self,
         line: &LineOrigin<'_>,
         text: Text<'_>,
@@ -334,7 +340,7 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Issues the id of a command. Commands get their ids in line order, even if their records are written later.
-    pub fn issue_command_id(
+    pub(crate) fn issue_command_id(
         &mut self,
         line: &LineOrigin<'_>,
         text: Text<'_>,
@@ -348,7 +354,7 @@ impl<W: Write> RecordWriter<W> {
     /// Writes a command: as an observation of the call that owns it, or as a step of the system if no call does.
     ///
     /// `push_extra` appends the `extra` member, without its closing brace.
-    pub fn command(
+    pub(crate) fn command(
         &mut self,
         command: &CommandRecord<'_>,
         owner: Option<&CallId>,
@@ -357,18 +363,16 @@ impl<W: Write> RecordWriter<W> {
         self.begin_record();
         let timestamp = or_epoch(command.timestamp);
         let origin = Origin { digest: command.digest, kind: IdKind::CommandExecution, timestamp };
-        match owner {
-            Some(call) => record::open_observation(&mut self.output, &origin, call.0.as_bytes()),
-            None => {
-                record::open_step(&mut self.output, &origin, StepSource::System);
-                self.output.push(UNOWNED_COMMAND);
-            }
-        }
-        self.output.push(b"\",");
-        push_extra(&mut self.output);
-        if owner.is_some() {
+        if let Some(call) = owner {
+            record::open_observation(&mut self.output, &origin, call.0.as_bytes());
+            self.output.push(b"\",");
+            push_extra(&mut self.output);
             record::close_observation(&mut self.output, command.is_copied);
         } else {
+            record::open_step(&mut self.output, &origin, StepSource::System);
+            self.output.push(UNOWNED_COMMAND);
+            self.output.push(b"\",");
+            push_extra(&mut self.output);
             self.output.push(b"}");
             record::close_step(&mut self.output, command.is_copied);
         }

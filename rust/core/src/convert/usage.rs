@@ -8,7 +8,7 @@ use crate::rollout::envelope::member;
 ///
 /// Two are equal if the objects are equal as Python dicts, whatever the order of their members.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct TotalUsage {
+pub(crate) struct TotalUsage {
     members: u64,
     /// A sum over the members of hashes of their keys and values.
     hash: u64,
@@ -17,7 +17,7 @@ pub struct TotalUsage {
 impl TotalUsage {
     /// Hashes the totals in an object. Returns `None` for any other value.
     #[must_use]
-    pub fn of(text: Text<'_>, tape: &Tape, usage: &Value) -> Option<Self> {
+    pub(crate) fn of(text: Text<'_>, tape: &Tape, usage: &Value) -> Option<Self> {
         if usage.kind != Kind::Object {
             return None;
         }
@@ -44,7 +44,7 @@ fn mix(bytes: &[u8]) -> u64 {
 /// counts that make metrics.
 ///
 /// `prompt_tokens` includes the cached tokens, as `input_tokens` of Codex does.
-pub fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>) -> bool {
+pub(crate) fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>) -> bool {
     let Some(usage) = member(tape, info, Key::LastTokenUsage).filter(|usage| usage.kind == Kind::Object) else {
         return false;
     };

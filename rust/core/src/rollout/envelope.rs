@@ -9,7 +9,7 @@ use crate::json::{Key, Kind, Tape, Text, Value};
 
 /// The members of a line before its payload, read without parsing the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head<'a> {
+pub(crate) struct Head<'a> {
     /// `timestamp` as written, and its value.
     pub timestamp: (&'a [u8], Nanos),
     /// `ordinal`.
@@ -22,7 +22,7 @@ pub struct Head<'a> {
 
 /// The members of a line's object. Of a repeated key, the last counts. Strings are in the form that [`word`] returns.
 #[derive(Default)]
-pub struct Envelope<'a, 't> {
+pub(crate) struct Envelope<'a, 't> {
     /// `timestamp`, if it is a string.
     pub timestamp: Option<Cow<'a, [u8]>>,
     /// `ordinal`, if it is an unsigned 64-bit number.
@@ -42,7 +42,7 @@ impl<'a, 't> Envelope<'a, 't> {
     /// not begin at the line's start.
     #[must_use]
     #[inline(always)]
-    pub fn of(text: Text<'a>, tape: &'t Tape, head: Option<&Head<'a>>) -> Self {
+    pub(crate) fn of(text: Text<'a>, tape: &'t Tape, head: Option<&Head<'a>>) -> Self {
         let mut envelope = Self::default();
         if let Some(head) = head {
             envelope.timestamp = Some(Cow::Borrowed(head.timestamp.0));
@@ -68,7 +68,7 @@ impl<'a, 't> Envelope<'a, 't> {
 
 /// The members of an object by their keys. Of a repeated key, the last counts.
 #[derive(Clone, Copy)]
-pub struct Members<'t> {
+pub(crate) struct Members<'t> {
     tape: Option<&'t Tape>,
     /// The members' positions on the tape. 0 marks a missing member, because it is the position of the outermost value.
     places: [u32; Key::COUNT],
@@ -84,7 +84,7 @@ impl<'t> Members<'t> {
     /// Indexes the members of a value. A value that is not an object has none.
     #[must_use]
     #[inline(always)]
-    pub fn of(tape: &'t Tape, object: &Value) -> Self {
+    pub(crate) fn of(tape: &'t Tape, object: &Value) -> Self {
         let mut members = Self { tape: Some(tape), ..Self::default() };
         if object.kind == Kind::Object {
             for value in tape.children(object) {
@@ -97,7 +97,7 @@ impl<'t> Members<'t> {
     /// Returns the member with this key.
     #[must_use]
     #[inline]
-    pub fn get(&self, key: Key) -> Option<&'t Value> {
+    pub(crate) fn get(&self, key: Key) -> Option<&'t Value> {
         match self.places[key as usize] {
             0 => None,
             place => self.tape.map(|tape| tape.value(place)),
@@ -107,7 +107,7 @@ impl<'t> Members<'t> {
 
 /// Returns the last member of `object` with this key. Faster than [`Members`] for one or two keys.
 #[must_use]
-pub fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value> {
+pub(crate) fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value> {
     if object.kind != Kind::Object {
         return None;
     }
@@ -116,7 +116,7 @@ pub fn member<'t>(tape: &'t Tape, object: &Value, key: Key) -> Option<&'t Value>
 
 /// Returns the value if it is a string.
 #[must_use]
-pub fn string(value: &Value) -> Option<&Value> {
+pub(crate) fn string(value: &Value) -> Option<&Value> {
     (value.kind == Kind::String).then_some(value)
 }
 
@@ -124,7 +124,7 @@ pub fn string(value: &Value) -> Option<&Value> {
 /// value.
 #[must_use]
 #[inline]
-pub fn word<'a>(text: Text<'a>, value: &Value) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn word<'a>(text: Text<'a>, value: &Value) -> Option<Cow<'a, [u8]>> {
     let raw = string(value)?.raw(text);
     Some(if value.content.has_escape() {
         Cow::Owned(Name::new(raw, true).as_bytes().to_vec())
@@ -135,7 +135,7 @@ pub fn word<'a>(text: Text<'a>, value: &Value) -> Option<Cow<'a, [u8]>> {
 
 /// Returns the value if it is an unsigned 64-bit number.
 #[must_use]
-pub fn unsigned(text: Text<'_>, value: &Value) -> Option<u64> {
+pub(crate) fn unsigned(text: Text<'_>, value: &Value) -> Option<u64> {
     if value.kind != Kind::Integer {
         return None;
     }
@@ -146,7 +146,7 @@ pub fn unsigned(text: Text<'_>, value: &Value) -> Option<u64> {
 
 /// Returns the value if it is an integer. One beyond 64 bits becomes the nearest number within them.
 #[must_use]
-pub fn integer(text: Text<'_>, value: &Value) -> Option<i64> {
+pub(crate) fn integer(text: Text<'_>, value: &Value) -> Option<i64> {
     if value.kind != Kind::Integer {
         return None;
     }

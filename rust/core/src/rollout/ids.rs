@@ -54,7 +54,7 @@ impl Default for Name {
 }
 
 impl Name {
-    /// Creates a name from the content of a JSON string. `has_escape` says whether the content has any escapes.
+    /// Creates a name from the content of a JSON string. `has_escape` must be true if the content has any escapes.
     #[must_use]
     pub fn new(content: &[u8], has_escape: bool) -> Self {
         if has_escape {

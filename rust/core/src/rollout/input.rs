@@ -76,7 +76,7 @@ impl Input {
         Ok(Self { reader: Box::new(whole), size: Some(0), is_compressed })
     }
 
-    /// Returns whether the bytes come from a compressed file. Such a file does not grow.
+    /// Returns whether the file is compressed. Such a file does not grow.
     #[must_use]
     pub fn is_compressed(&self) -> bool {
         self.is_compressed

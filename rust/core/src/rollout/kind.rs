@@ -11,7 +11,7 @@ use super::envelope::{Envelope, member, word};
 
 /// The kind of a line, by `type` and `payload.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineKind<'a> {
+pub(crate) enum LineKind<'a> {
     /// `session_meta`: the beginning of a file, or of history copied into it.
     SessionMeta,
     /// `turn_context`: the model and effort of the turn.
@@ -46,7 +46,7 @@ pub enum LineKind<'a> {
     ThreadRolledBack,
     /// `event_msg`/`item_completed` of a `CommandExecution`.
     CommandExecution,
-    /// A kind on one of the lists below.
+    /// A kind that becomes no record, by one of the lists below.
     Skipped,
     /// A kind on no list, or a line without a type.
     Other,
@@ -54,7 +54,7 @@ pub enum LineKind<'a> {
 
 /// The role of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// `user`, also for context that Codex injects.
     User,
     /// `assistant`.
@@ -65,25 +65,25 @@ pub enum Role {
     Other,
 }
 
-/// Defines a list of words, and a function that checks whether a word is in it.
+/// Defines a function that checks whether a word is in a list, and the list itself for tests.
 macro_rules! list {
-    ($(#[$doc:meta])+ $list:ident, $is_listed:ident: $($word:literal)+) => {
+    ($(#[$doc:meta])+ $is_listed:ident, $list:ident: $($word:literal)+) => {
         $(#[$doc])+
-        pub const $list: &[&[u8]] = &[$($word),+];
-
-        #[doc = concat!("Whether a word is one of [`", stringify!($list), "`].")]
         #[must_use]
         #[inline]
-        pub fn $is_listed(word: &[u8]) -> bool {
+        pub(crate) fn $is_listed(word: &[u8]) -> bool {
             // This compares only words of the same length.
             matches!(word, $($word)|+)
         }
+
+        #[cfg(test)]
+        pub(crate) const $list: &[&[u8]] = &[$($word),+];
     };
 }
 
 list! {
-    /// Lines for Codex's own bookkeeping.
-    BOOKKEEPING, is_bookkeeping:
+    /// Returns whether lines of this type are Codex's own bookkeeping.
+    is_bookkeeping, BOOKKEEPING:
     b"inter_agent_communication_metadata"
     b"retained_context"
     b"token_usage_record"
@@ -91,8 +91,9 @@ list! {
 }
 
 list! {
-    /// Response items that are not part of the conversation. Compaction is described by its `compacted` line.
-    BOOKKEEPING_ITEMS, is_bookkeeping_item:
+    /// Returns whether response items of this type are not part of the conversation. Compaction is described by its
+    /// `compacted` line.
+    is_bookkeeping_item, BOOKKEEPING_ITEMS:
     b"additional_tools"
     b"compaction"
     b"compaction_summary"
@@ -102,8 +103,8 @@ list! {
 }
 
 list! {
-    /// Events that repeat the contents of a response item or of another line, for display.
-    DISPLAY_EVENTS, is_display_event:
+    /// Returns whether events of this type repeat the contents of a response item or of another line, for display.
+    is_display_event, DISPLAY_EVENTS:
     b"agent_message"
     b"agent_reasoning"
     b"agent_reasoning_raw_content"
@@ -125,7 +126,7 @@ list! {
 impl<'a> LineKind<'a> {
     /// Returns the kind of a scanned line.
     #[must_use]
-    pub fn of(text: Text<'_>, tape: &Tape, envelope: &'a Envelope<'_, '_>) -> Self {
+    pub(crate) fn of(text: Text<'_>, tape: &Tape, envelope: &'a Envelope<'_, '_>) -> Self {
         let Some(kind) = envelope.kind.as_deref() else { return Self::Other };
         let payload_kind = envelope.payload_kind.as_deref().unwrap_or_default();
         match kind {
@@ -186,7 +187,7 @@ fn is_command(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>) -> bool 
 
 /// Returns the type of the item of an `item_completed` line.
 #[must_use]
-pub fn item_kind<'a>(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn item_kind<'a>(text: Text<'a>, tape: &Tape, envelope: &Envelope<'_, '_>) -> Option<Cow<'a, [u8]>> {
     let item = envelope.members.get(Key::Item)?;
     member(tape, item, Key::Type).and_then(|kind| word(text, kind))
 }

@@ -3,17 +3,17 @@
 //! * [`input`]: the bytes of a file, a compressed file or standard input
 //! * [`lines`]: lines and their offsets
 //! * [`envelope`]: a line's timestamp, ordinal, type and payload
-//! * [`kind`]: kinds of lines, and those that become no record
+//! * [`kind`]: kinds of lines, and the kinds that become no record
 //! * [`ids`]: ids of threads, turns and calls
 //! * [`probe`]: reads the envelope and the kind of most lines without parsing them
 //! * [`timestamp`]: ISO 8601 timestamps
 
-pub mod envelope;
-pub mod ids;
+pub(crate) mod envelope;
+pub(crate) mod ids;
 pub mod input;
-pub mod kind;
+pub(crate) mod kind;
 pub mod lines;
-pub mod probe;
+pub(crate) mod probe;
 pub mod timestamp;
 
 /// A position in a rollout, in bytes from its start. In a compressed rollout, it is a position in the decompressed

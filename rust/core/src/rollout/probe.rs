@@ -23,7 +23,7 @@ const UUID: usize = 36;
 /// Reads the members of a line before its payload. Returns `None` if the line has another form.
 #[must_use]
 #[inline]
-pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>> {
+pub(crate) fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>> {
     let rest = line.strip_prefix(OPENING)?;
     let (stamp, rest) = rest.split_first_chunk::<TIMESTAMP>()?;
     let nanos = clock.read(stamp)?;
@@ -49,7 +49,7 @@ pub fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<Head<'a>
 }
 
 /// The parts of the name of a kind that becomes no record.
-pub type KindName<'a> = [&'a [u8]; 3];
+pub(crate) type KindName<'a> = [&'a [u8]; 3];
 
 /// Returns the kind of a line if it becomes no record.
 ///
@@ -58,7 +58,7 @@ pub type KindName<'a> = [&'a [u8]; 3];
 /// here. Inside a string, such a beginning would be escaped.
 #[must_use]
 #[inline]
-pub fn skipped_kind<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<KindName<'a>> {
+pub(crate) fn skipped_kind<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<KindName<'a>> {
     static BEGINNING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OPENING));
     if has_control || line.last() != Some(&b'}') {
         return None;

@@ -2,13 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The rules as they are program, over all that ever happened.
+/// A direct implementation of the rules, which remembers everything.
 #[derive(Clone, Debug, Default)]
 struct Reference {
     programs: Vec<ReferenceProgram>,
-    /// Of a cell, whose program goes on in it.
+    /// Pairs of a cell and the call whose program continues in it.
     cells: Vec<(u8, u8)>,
-    /// Of a call that waits, for which cell.
+    /// Pairs of a waiting call and the cell that it waits for.
     waits: Vec<(u8, u8)>,
 }
 
@@ -97,7 +97,7 @@ impl Reference {
     }
 }
 
-/// A text as it stands in JSON of ASCII.
+/// Returns a text escaped for ASCII JSON.
 fn json_escaped(text: &str) -> String {
     let quoted = serde_json::to_string(text).expect("a string");
     let ascii = |character: char| {
@@ -121,7 +121,7 @@ const COMMANDS: &[&str] = &[
     "cat /srv/lab/a/rather/long/path/to/see/why.txt",
 ];
 
-/// What happens at one line.
+/// An event in a line.
 #[derive(Clone, Debug)]
 enum Event {
     Called {
@@ -140,7 +140,7 @@ enum Event {
         cell: Option<u8>,
     },
     SettleAll,
-    /// The state is saved and read again, without the texts.
+    /// The state is saved and restored, without the texts.
     Restored,
     Command {
         started: i64,
@@ -174,7 +174,7 @@ fn call_id(number: u8) -> CallId {
     CallId(name("call", number))
 }
 
-/// The turn of a number; of 0 that which is not known.
+/// Returns the turn with this number. Turn 0 is unknown.
 fn turn_id(number: u8) -> TurnId {
     if number == 0 { TurnId::default() } else { TurnId(name("turn", number)) }
 }
@@ -199,7 +199,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
-    fn a_command_belongs_to_the_call_that_the_rules_give(events in events()) {
+    fn the_owner_of_a_command_follows_the_rules(events in events()) {
         let (mut programs, mut reference, mut lines) = (Programs::default(), Reference::default(), Lines::default());
         for event in &events {
             match event {
@@ -240,10 +240,10 @@ proptest! {
     }
 
     #[test]
-    fn a_text_is_found_wherever_it_stands(text in "[ab]{0,300}", from in any::<prop::sample::Index>(), wanted in "[ab]{1,60}") {
+    fn a_text_is_found_at_any_position(text in "[ab]{0,300}", from in any::<prop::sample::Index>(), wanted in "[ab]{1,60}") {
         let is_in = |text: &[u8], wanted: &[u8]| text.windows(wanted.len()).any(|window| window == wanted);
         prop_assert_eq!(contains(text.as_bytes(), wanted.as_bytes()), is_in(text.as_bytes(), wanted.as_bytes()));
-        // A long one whose beginning comes often.
+        // A long text whose beginning occurs often.
         let often = format!("{}{text}", "ab".repeat(80));
         let wanted = [&b"ab".repeat(13), wanted.as_bytes()].concat();
         prop_assert_eq!(contains(often.as_bytes(), &wanted), is_in(often.as_bytes(), &wanted));
@@ -256,7 +256,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn whatever_comes_memory_has_its_bounds(
+    fn memory_is_bounded_for_any_input(
         seeds in prop::collection::vec((0_usize..6, any::<u16>(), 0_usize..10), 200..400),
     ) {
         let mut programs = Programs::default();
@@ -291,7 +291,7 @@ proptest! {
     }
 }
 
-/// The owner of a command `ls` that started at `started`.
+/// Returns the owner of a command `ls` that started at `started`.
 fn owner_of_ls(programs: &Programs, started: i64, reread: &mut dyn Reread) -> Option<(CallId, Rule)> {
     let line = |buffer: &mut Vec<u8>| buffer.extend_from_slice(b"ls");
     let owner = programs.owner(started, line, &mut Vec::new(), &TurnId::default(), reread);
@@ -299,7 +299,7 @@ fn owner_of_ls(programs: &Programs, started: i64, reread: &mut dyn Reread) -> Op
 }
 
 #[test]
-fn of_too_many_programs_those_that_ended_are_forgotten_first() {
+fn programs_that_have_ended_are_forgotten_first() {
     let mut programs = Programs::default();
     programs.add_call(call_id(0), Some(0), &TurnId::default(), b"", ByteOffset(0));
     for number in 0..5000 {
@@ -312,12 +312,12 @@ fn of_too_many_programs_those_that_ended_are_forgotten_first() {
 }
 
 #[test]
-fn a_text_is_asked_for_as_far_back_as_the_limit_and_no_further() {
+fn texts_are_searched_up_to_the_limit() {
     let limit = MAX_PROGRAM_TEXT;
-    for (behind, rule) in [(limit - 2, Rule::NamedInProgram), (limit - 1, Rule::LatestRunningProgram)] {
+    for (later, rule) in [(limit - 2, Rule::NamedInProgram), (limit - 1, Rule::LatestRunningProgram)] {
         for is_restored in [false, true] {
             let mut programs = Programs::default();
-            let mut lines = Lines(vec!["ls".to_owned(), "x".repeat(behind)]);
+            let mut lines = Lines(vec!["ls".to_owned(), "x".repeat(later)]);
             for (number, text) in lines.0.iter().enumerate() {
                 let number = u8::try_from(number).expect("small");
                 let line = ByteOffset(u64::from(number));
@@ -327,18 +327,18 @@ fn a_text_is_asked_for_as_far_back_as_the_limit_and_no_further() {
                 programs = restored(&programs);
             }
             let owner = owner_of_ls(&programs, 5, &mut lines).expect("two run");
-            assert_eq!(owner.1, rule, "{behind} bytes behind it, {is_restored}");
+            assert_eq!(owner.1, rule, "{later} later bytes, restored: {is_restored}");
         }
     }
 }
 
 #[test]
-fn texts_are_kept_as_far_back_as_they_are_asked_for() {
-    /// What is kept needs not be read again.
+fn texts_that_are_searched_are_kept() {
+    /// A [`Reread`] that fails the test: kept texts are not read again.
     struct Never;
     impl Reread for Never {
         fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {
-            panic!("read again");
+            panic!("a kept text was read again");
         }
     }
     let filler = vec![b'x'; 30_000];
@@ -350,7 +350,7 @@ fn texts_are_kept_as_far_back_as_they_are_asked_for() {
             let call = CallId(Name::new(format!("call_{call}").as_bytes(), false));
             programs.add_call(call, started, &TurnId::default(), text, ByteOffset(0));
         };
-        // Of all these two run: one that names the command, and one far behind it.
+        // Two of these programs run: one that contains the command, and one much later.
         for _ in 0..before {
             add_call(None, &filler);
         }
@@ -360,12 +360,12 @@ fn texts_are_kept_as_far_back_as_they_are_asked_for() {
         }
         add_call(Some(0), b"other");
         let owner = owner_of_ls(&programs, 5, &mut Never);
-        assert_eq!(owner.map(|(_, rule)| rule), Some(Rule::NamedInProgram), "behind {before} texts");
+        assert_eq!(owner.map(|(_, rule)| rule), Some(Rule::NamedInProgram), "after {before} texts");
     }
 }
 
 #[test]
-fn a_text_over_the_limit_names_nothing() {
+fn a_text_over_the_limit_is_not_searched() {
     let mut programs = Programs::default();
     let text = "ls ".repeat(400_000);
     programs.add_call(call_id(0), Some(0), &TurnId::default(), text.as_bytes(), ByteOffset(0));

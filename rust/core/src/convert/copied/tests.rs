@@ -1,7 +1,7 @@
 use super::*;
 use crate::rollout::ids::Name;
 
-/// An id that sorts by `number`, of version 7.
+/// Returns a UUID of version 7. They sort by `number`.
 fn uuid(number: u32) -> Name {
     Name::new(format!("01a20218-{number:04x}-7000-8000-00000000beef").as_bytes(), false)
 }
@@ -25,33 +25,33 @@ fn nothing_is_copied_before_the_first_session_meta() {
 }
 
 #[test]
-fn a_session_of_its_own_copies_nothing() {
+fn a_session_without_a_copied_session_meta_copies_nothing() {
     let mut copied = CopiedContext::default();
     assert_eq!(copied.session_meta(meta(5, None, None)), SessionMetaKind::NewRollout);
     assert!(!copied.covers(None) && !copied.covers(Some(0)));
-    // A fork whose file holds the new lines only.
+    // A fork whose file contains only the new lines.
     assert_eq!(copied.session_meta(meta(6, Some(5), None)), SessionMetaKind::NewRollout);
     assert!(!copied.covers(None) && !copied.covers(Some(0)));
 }
 
 #[test]
-fn lines_below_the_ordinal_that_the_session_meta_names_are_copied() {
+fn lines_below_the_ordinal_in_the_session_meta_are_copied() {
     let mut copied = CopiedContext::default();
     assert_eq!(copied.session_meta(meta(5, None, Some(12))), SessionMetaKind::NewRollout);
     assert!(copied.covers(Some(0)) && copied.covers(Some(11)));
     assert!(!copied.covers(Some(12)) && !copied.covers(Some(u64::MAX)) && !copied.covers(None));
-    // No turn ends that.
+    // Turns do not end this kind of copied history.
     copied.begin_turn(&turn(9));
     assert!(copied.covers(Some(11)));
 }
 
 #[test]
-fn a_copied_session_meta_heads_copied_history_until_a_turn_of_its_own() {
+fn history_after_a_copied_session_meta_ends_with_a_turn_of_the_own_thread() {
     let mut copied = CopiedContext::default();
     assert_eq!(copied.session_meta(meta(5, Some(3), None)), SessionMetaKind::NewRollout);
     assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::CopiedHistory);
     assert!(copied.covers(None) && copied.covers(Some(0)) && copied.covers(Some(u64::MAX)));
-    // Turns of before the thread was made, or that do not tell, go on with the copy.
+    // Turns older than the thread, and ids without a time, do not end the copied history.
     for earlier in [turn(2), turn(5), TurnId::default(), TurnId(Name::new(b"turn-9", false))] {
         copied.begin_turn(&earlier);
         assert!(copied.covers(None));
@@ -63,13 +63,13 @@ fn a_copied_session_meta_heads_copied_history_until_a_turn_of_its_own() {
 }
 
 #[test]
-fn copied_history_may_be_a_copy_itself() {
+fn copied_history_can_contain_copied_history() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), None));
     assert_eq!(copied.session_meta(meta(3, Some(2), None)), SessionMetaKind::CopiedHistory);
     assert_eq!(copied.session_meta(meta(2, None, None)), SessionMetaKind::CopiedHistory);
     assert!(copied.covers(None));
-    // The own thread is still the file's.
+    // The file's own thread is still the first one.
     copied.begin_turn(&turn(4));
     assert!(copied.covers(None));
     copied.begin_turn(&turn(6));
@@ -77,7 +77,7 @@ fn copied_history_may_be_a_copy_itself() {
 }
 
 #[test]
-fn an_ordinal_that_was_told_outlasts_a_copied_session_meta() {
+fn a_copied_session_meta_does_not_change_the_ordinal() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), Some(4)));
     assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::CopiedHistory);
@@ -92,12 +92,12 @@ fn any_other_session_meta_begins_another_rollout() {
     assert!(copied.covers(None));
     assert_eq!(copied.session_meta(meta(8, None, None)), SessionMetaKind::NewRollout);
     assert!(!copied.covers(None));
-    // What the one before was forked from means nothing any more.
+    // The fork of the previous rollout no longer matters.
     assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::NewRollout);
 }
 
 #[test]
-fn a_saved_context_goes_on_as_it_was() {
+fn a_restored_context_continues() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), None));
     copied.session_meta(meta(3, Some(2), None));

@@ -7,7 +7,7 @@ use crate::rollout::timestamp;
 
 const NOW: &str = "2026-11-22T07:12:04.790Z";
 
-/// Gives the id of an item that was written at `time`.
+/// Issues the id of an item with this timestamp.
 fn issue(issued: &mut IssuedIds, time: Option<&str>, text: &str, kind: IdKind, offset: u64) -> String {
     let time = time.map(|time| (time.as_bytes(), timestamp::parse(time.as_bytes()).unwrap_or_default()));
     let digest = issued.issue(time, text.as_bytes(), kind, ByteOffset(offset));
@@ -23,10 +23,10 @@ const KINDS: &[IdKind] =
 
 proptest! {
     #[test]
-    fn no_id_is_given_twice(
+    fn no_id_is_issued_twice(
         items in prop::collection::vec((0_usize..7, 0_usize..3, prop::sample::select(KINDS), any::<bool>()), 0..80),
     ) {
-        // The second and the third are one instant.
+        // The second and the third timestamp are the same instant.
         let times = [
             Some("2026-11-22T07:12:03.000Z"),
             Some(NOW),
@@ -49,19 +49,19 @@ proptest! {
 }
 
 #[test]
-fn the_first_item_of_a_text_gets_the_published_id_and_the_later_one_hashes_its_place() {
+fn the_first_item_has_the_published_id_and_a_repeated_one_hashes_its_offset() {
     let mut issued = IssuedIds::default();
     let first = issue(&mut issued, Some(NOW), "hello", IdKind::User, 0);
     assert_eq!(first, "evt-9b7efdbfdf1e02f40f8988c4f4be828e-user");
     let later = issue(&mut issued, Some(NOW), "hello", IdKind::User, 400);
     assert_eq!(later, "evt-f12d5a12aa0d06e2efdc7ba0423f35d7-user");
-    // Of another kind it is another id by its last part.
+    // The same item of another kind has another id because of the last part.
     let other = issue(&mut issued, Some(NOW), "hello", IdKind::System, 500);
     assert_eq!(other, first.replace("user", "system"));
 }
 
 #[test]
-fn equal_lines_of_later_times_need_no_place() {
+fn equal_lines_with_later_timestamps_do_not_hash_their_offset() {
     let mut issued = IssuedIds::default();
     for time in ["2026-11-22T07:12:04.790Z", "2026-11-22T07:12:04.791Z", "2026-11-22T07:12:05Z"] {
         let mut fresh = IssuedIds::default();
@@ -71,7 +71,7 @@ fn equal_lines_of_later_times_need_no_place() {
 }
 
 #[test]
-fn a_time_that_goes_back_or_is_missing_hashes_the_place() {
+fn ids_with_a_decreasing_or_missing_timestamp_hash_the_offset() {
     let mut issued = IssuedIds::default();
     issue(&mut issued, Some(NOW), "now", IdKind::User, 0);
     for time in [Some("2026-11-22T07:12:04.789Z"), None] {
@@ -81,27 +81,27 @@ fn a_time_that_goes_back_or_is_missing_hashes_the_place() {
         }
         assert_eq!(ids.len(), 4);
         let mut fresh = IssuedIds::default();
-        let unplaced = issue(&mut fresh, Some("2026-11-22T07:12:04.789Z"), "hello", IdKind::User, 0);
-        assert!(!ids.contains(&unplaced));
+        let plain = issue(&mut fresh, Some("2026-11-22T07:12:04.789Z"), "hello", IdKind::User, 0);
+        assert!(!ids.contains(&plain));
     }
-    // What was issued at the newest time is still known.
+    // Ids of the latest timestamp are still remembered.
     let mut fresh = IssuedIds::default();
-    let unplaced = issue(&mut fresh, Some(NOW), "now", IdKind::User, 9);
-    assert_ne!(issue(&mut issued, Some(NOW), "now", IdKind::User, 9), unplaced);
+    let plain = issue(&mut fresh, Some(NOW), "now", IdKind::User, 9);
+    assert_ne!(issue(&mut issued, Some(NOW), "now", IdKind::User, 9), plain);
 }
 
 #[test]
-fn no_text_can_be_taken_for_a_place() {
+fn a_text_cannot_imitate_an_offset() {
     let mut issued = IssuedIds::default();
     issue(&mut issued, Some(NOW), "hi", IdKind::User, 0);
-    let placed = issue(&mut issued, Some(NOW), "hi", IdKind::User, 400);
+    let with_offset = issue(&mut issued, Some(NOW), "hi", IdKind::User, 400);
     for text in ["hi@400", "hi\u{ff}400", "hi400", "hi:400"] {
-        assert_ne!(issue(&mut issued, Some(NOW), text, IdKind::User, 800), placed);
+        assert_ne!(issue(&mut issued, Some(NOW), text, IdKind::User, 800), with_offset);
     }
 }
 
 #[test]
-fn a_text_that_goes_on_with_the_timestamp_is_told_apart() {
+fn a_text_cannot_imitate_the_rest_of_a_timestamp() {
     let mut issued = IssuedIds::default();
     let short = issue(&mut issued, Some("2026-11-22T07:12"), "04.790Z:hi", IdKind::User, 0);
     let again = issue(&mut issued, Some("2026-11-22T07:12"), "04.790Z:hi", IdKind::User, 400);
@@ -111,18 +111,18 @@ fn a_text_that_goes_on_with_the_timestamp_is_told_apart() {
 }
 
 #[test]
-fn of_very_many_items_of_one_time_those_beyond_the_limit_hash_their_place() {
+fn items_beyond_the_limit_of_one_timestamp_hash_their_offset() {
     let mut issued = IssuedIds::default();
     let mut ids = HashSet::new();
     for number in 0..MAX_REMEMBERED + 100 {
         let text = number.to_string();
         let mut fresh = IssuedIds::default();
-        let unplaced = issue(&mut fresh, Some(NOW), &text, IdKind::User, 0);
+        let plain = issue(&mut fresh, Some(NOW), &text, IdKind::User, 0);
         let id = issue(&mut issued, Some(NOW), &text, IdKind::User, number as u64);
-        assert_eq!(id == unplaced, number < MAX_REMEMBERED, "item {number}");
+        assert_eq!(id == plain, number < MAX_REMEMBERED, "item {number}");
         ids.insert(id);
     }
-    // All of them once more.
+    // All items again.
     for number in 0..MAX_REMEMBERED + 100 {
         ids.insert(issue(&mut issued, Some(NOW), &number.to_string(), IdKind::User, 10_000 + number as u64));
     }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What an output must do: bytes that were let go, and those that wait with the place of the metrics among them.
+/// A model of an output: the released bytes, and the waiting bytes with the position of the metrics.
 #[derive(Default)]
 struct Model {
     written: Vec<u8>,
@@ -15,31 +15,31 @@ impl Model {
     }
 
     fn end_waiting_step(&mut self) {
-        if let Some((waiting, hole)) = &mut self.waiting {
-            *hole = waiting.len() - STEP_END.len();
+        if let Some((waiting, metrics_at)) = &mut self.waiting {
+            *metrics_at = waiting.len() - STEP_END.len();
         }
     }
 
     fn release(&mut self, metrics: &[u8]) {
-        if let Some((waiting, hole)) = self.waiting.take() {
-            self.written.extend([&waiting[..hole], metrics, &waiting[hole..]].concat());
+        if let Some((waiting, metrics_at)) = self.waiting.take() {
+            self.written.extend([&waiting[..metrics_at], metrics, &waiting[metrics_at..]].concat());
         }
     }
 }
 
-/// What is done to an output; the sizes are of pieces, which are told apart by their first bytes.
+/// An action on an output. Pieces have a size, and begin with a number that makes them different.
 #[derive(Clone, Debug)]
 enum Action {
-    /// Pieces of a record that waits with the step before it, or does not wait.
+    /// Pieces of a record. It waits if a step waits.
     Record(Vec<Size>),
-    /// A step that waits, in place of the one before it.
+    /// A step that waits, after the release of the previous one.
     WaitingStep(Vec<Size>),
     Release(usize),
-    Withdraw,
+    Discard,
     Flush,
 }
 
-/// A piece's size: so many bytes, or so many more or fewer than the buffer has room for.
+/// The size of a piece: a number of bytes, or a difference from the free space in the buffer.
 #[derive(Clone, Copy, Debug)]
 enum Size {
     Bytes(usize),
@@ -65,17 +65,17 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => prop_oneof![Just(0), 1_usize..300].prop_map(Action::Release),
         1 => Just(Action::Flush),
     ];
-    // Withdrawing is the end of an input, and needs no more weight than that.
-    (prop::collection::vec(action, 1..14), any::<bool>()).prop_map(|(mut actions, is_withdrawn)| {
-        if is_withdrawn {
-            actions.push(Action::Withdraw);
+    // Records are only discarded at the end of an input.
+    (prop::collection::vec(action, 1..14), any::<bool>()).prop_map(|(mut actions, is_discarded)| {
+        if is_discarded {
+            actions.push(Action::Discard);
         }
         actions.push(Action::Flush);
         actions
     })
 }
 
-/// An output and its model, which are told the same.
+/// An output and its model, which receive the same actions.
 struct Pair<W> {
     output: Output<W>,
     model: Model,
@@ -138,7 +138,7 @@ impl<W: Write> Pair<W> {
                 self.end_waiting_step();
             }
             Action::Release(length) => self.release(&vec![b'm'; *length]),
-            Action::Withdraw => {
+            Action::Discard => {
                 self.output.discard_waiting();
                 self.model.waiting = None;
             }
@@ -151,8 +151,8 @@ impl<W: Write> Pair<W> {
     }
 }
 
-/// What the first `suppressed` bytes leave of `bytes`.
-fn behind(bytes: &[u8], suppressed: u64) -> &[u8] {
+/// Returns `bytes` without the first `suppressed` bytes.
+fn without_suppressed(bytes: &[u8], suppressed: u64) -> &[u8] {
     bytes.get(usize::try_from(suppressed).unwrap_or(usize::MAX)..).unwrap_or_default()
 }
 
@@ -160,7 +160,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_let_go_comes_out_in_order_and_what_waits_does_not(
+    fn released_records_are_written_in_order_and_waiting_ones_are_not(
         actions in actions(),
         suppressed in prop_oneof![3 => Just(0_u64), 2 => 0_u64..3000, 1 => 0_u64..8 << 20],
     ) {
@@ -168,14 +168,14 @@ proptest! {
         for action in &actions {
             pair.act(action);
             let Pair { output, model, .. } = &mut pair;
-            prop_assert!(behind(&model.written, suppressed).starts_with(output.sink_mut()));
+            prop_assert!(without_suppressed(&model.written, suppressed).starts_with(output.sink_mut()));
             prop_assert!(output.buffer.len() <= MAX_WAITING_BYTES + WRITE_SIZE + WRITE_SIZE / 4 + (6 << 20));
         }
-        prop_assert!(behind(&pair.model.written, suppressed) == pair.output.sink_mut());
+        prop_assert!(without_suppressed(&pair.model.written, suppressed) == pair.output.sink_mut());
     }
 
     #[test]
-    fn the_first_error_is_told_once_and_nothing_is_written_after_it(actions in actions(), room in 0_u64..4 << 20) {
+    fn the_first_error_is_returned_once_and_nothing_is_written_after_it(actions in actions(), room in 0_u64..4 << 20) {
         let mut pair = Pair::new(Failing { room, taken: Vec::new(), has_failed: false }, 0);
         let mut errors = 0;
         for action in &actions {
@@ -195,7 +195,8 @@ proptest! {
     }
 }
 
-/// Takes as many bytes as it has room for, a part of a write too, then fails once, and must not be asked again.
+/// A sink that accepts `room` bytes, possibly in partial writes, and fails once. It must not be called again after
+/// that.
 struct Failing {
     room: u64,
     taken: Vec<u8>,
@@ -221,13 +222,13 @@ impl Write for Failing {
     }
 }
 
-/// Whether waiting records are in a temporary file.
+/// Returns whether waiting records are in a temporary file.
 fn is_spilled<W>(output: &Output<W>) -> bool {
     output.waiting.as_ref().is_some_and(|waiting| waiting.spill.is_some())
 }
 
 #[test]
-fn many_waiting_records_are_kept_in_a_file_and_come_back_byte_by_byte() {
+fn many_waiting_records_are_kept_in_a_file_and_written_unchanged() {
     let mut pair = Pair::new(Vec::new(), 0);
     pair.act(&Action::Record(vec![Size::Bytes(1000)]));
     pair.act(&Action::WaitingStep(vec![Size::Bytes(10)]));
@@ -246,8 +247,8 @@ fn many_waiting_records_are_kept_in_a_file_and_come_back_byte_by_byte() {
 }
 
 #[test]
-fn metrics_find_their_step_wherever_the_file_begins() {
-    // The step ends so many bytes before or behind the place where it is moved to the file.
+fn metrics_are_inserted_into_their_step_in_the_buffer_and_in_the_file() {
+    // The step ends `room` bytes after the point at which it is moved to the file.
     for room in -4..=4 {
         for spilled_before in [false, true] {
             let mut pair = Pair::new(Vec::new(), 0);
@@ -271,12 +272,12 @@ fn metrics_find_their_step_wherever_the_file_begins() {
 }
 
 #[test]
-fn withdrawn_records_leave_nothing_behind() {
+fn discarded_records_are_not_written() {
     for size in [10, 10 << 20] {
         let mut pair = Pair::new(Vec::new(), 0);
         pair.act(&Action::Record(vec![Size::Bytes(100)]));
         pair.act(&Action::WaitingStep(vec![Size::Bytes(size), Size::Bytes(10)]));
-        pair.act(&Action::Withdraw);
+        pair.act(&Action::Discard);
         pair.act(&Action::Record(vec![Size::Bytes(100)]));
         pair.act(&Action::Flush);
         assert_eq!(pair.output.sink_mut().len(), 200);
@@ -285,7 +286,7 @@ fn withdrawn_records_leave_nothing_behind() {
 }
 
 #[test]
-fn a_record_is_written_without_waiting_for_the_end() {
+fn records_are_written_before_the_end_of_the_input() {
     let mut output = Output::new(Vec::new(), 0);
     for _ in 0..100 {
         output.push(&[b'r'; 10_000]);
@@ -296,7 +297,7 @@ fn a_record_is_written_without_waiting_for_the_end() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_once_and_its_records_are_dropped() {
+fn a_temporary_file_that_fails_is_reported_once_and_its_records_are_dropped() {
     let mut output = Output::new(Vec::new(), 0);
     output.push(b"before\n");
     output.begin_waiting();
@@ -313,7 +314,7 @@ fn a_file_that_cannot_be_written_is_told_once_and_its_records_are_dropped() {
     let expected = format!("cannot store held-back records in the temporary folder {}: ", temporary_folder().display());
     assert!(error.to_string().starts_with(&expected), "{error}");
     output.release(b"metrics");
-    output.push(b"behind\n");
+    output.push(b"after\n");
     output.end_record();
     assert!(output.check().is_ok());
     assert!(output.flush().is_ok());

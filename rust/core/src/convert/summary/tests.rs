@@ -40,13 +40,13 @@ fn names_from_the_input_are_bounded_and_all_lines_are_counted() {
     assert_eq!(summary.skipped.iter().map(|(_, count)| count).sum::<u64>(), 4000);
     assert!(summary.skipped.iter().all(|(name, _)| name.len() <= 3 * (MAX_NAME_BYTES + 3)));
     assert_eq!(summary.skipped.last(), Some(&("others".to_owned(), 2 * (2000 - MAX_KINDS as u64))));
-    // Those with a name of their own are still counted under it.
+    // Kinds that already have a name are still counted under it.
     summary.add_skipped([b"event_msg", b"0", "ä".repeat(40).as_bytes()]);
     assert_eq!(summary.skipped[0].1, 3);
 }
 
 #[test]
-fn names_that_differ_in_their_middle_only_are_told_apart() {
+fn names_that_differ_only_in_their_middle_are_counted_separately() {
     let mut summary = Summary::default();
     for middle in ["one", "two", "one"] {
         summary.add_skipped([b"event_msg", format!("beginning_{middle}_and_its_end").as_bytes(), b""]);
@@ -57,7 +57,7 @@ fn names_that_differ_in_their_middle_only_are_told_apart() {
 }
 
 #[test]
-fn of_many_malformed_lines_the_first_are_kept_and_all_are_counted() {
+fn the_first_malformed_lines_are_kept_and_all_are_counted() {
     let mut summary = Summary::default();
     for number in 0..100 {
         summary.add_malformed(MalformedLine { offset: ByteOffset(number), at: 0, reason: "reason" });
@@ -68,15 +68,15 @@ fn of_many_malformed_lines_the_first_are_kept_and_all_are_counted() {
 }
 
 #[test]
-fn it_is_told_in_one_line() {
+fn it_is_displayed_in_one_line() {
     let mut summary = Summary { lines: 31, records: 12, malformed: 1, ..Summary::default() };
     assert_eq!(summary.to_string(), "31 lines read, 12 records written, 1 lines malformed");
     summary.add_skipped([b"world_state", b"", b""]);
     summary.add_skipped([b"event_msg", b"item_completed", b"Plan"]);
     summary.add_skipped([b"world_state", b"", b""]);
-    let told = "31 lines read, 12 records written, 1 lines malformed; \
+    let displayed = "31 lines read, 12 records written, 1 lines malformed; \
                 skipped: world_state 2, event_msg/item_completed/Plan 1";
-    assert_eq!(summary.to_string(), told);
+    assert_eq!(summary.to_string(), displayed);
     summary.partial_line = Some((ByteOffset(400), 7));
-    assert_eq!(summary.to_string(), format!("{told}; partial line of 7 bytes at offset 400 skipped"));
+    assert_eq!(summary.to_string(), format!("{displayed}; partial line of 7 bytes at offset 400 skipped"));
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Texts around the length up to which none is allocated, that often differ in one byte only.
+/// Pairs of texts around the maximum inline length, which often differ in only one byte.
 fn texts() -> impl Strategy<Value = (String, String)> {
     let length = prop_oneof![0..4_usize, INLINE_BYTES - 2..INLINE_BYTES + 3, 1..100_usize];
     let change = (any::<prop::sample::Index>(), "[a-z]");
@@ -25,7 +25,7 @@ fn name(text: &str) -> Name {
 
 proptest! {
     #[test]
-    fn names_are_equal_where_their_texts_are((one, other) in texts()) {
+    fn names_are_equal_if_their_texts_are((one, other) in texts()) {
         prop_assert_eq!(name(&one) == name(&other), one == other);
         let both: HashSet<Name> = [name(&one), name(&other)].into();
         prop_assert_eq!(both.len() == 1, one == other);
@@ -34,7 +34,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_that_was_assigned_is_as_one_that_is_new((one, other) in texts()) {
+    fn an_assigned_name_equals_a_new_one((one, other) in texts()) {
         let mut assigned = name(&one);
         assigned.assign(other.as_bytes());
         prop_assert_eq!(&assigned, &name(&other));

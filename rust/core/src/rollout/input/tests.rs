@@ -4,7 +4,7 @@ use super::*;
 
 const TEXT: &[u8] = b"{\"type\":\"a line\"}\n";
 
-/// What an input reads of `bytes`.
+/// Reads all bytes of an input.
 fn read(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     Input::from_reader(Cursor::new(bytes))?.read_to_end(&mut text)?;
@@ -16,7 +16,7 @@ fn compressed() -> Vec<u8> {
 }
 
 #[test]
-fn an_input_that_begins_with_a_frame_to_be_passed_over_is_compressed() {
+fn an_input_that_begins_with_a_skippable_frame_is_compressed() {
     for number in 0..16 {
         let mut bytes = vec![0x50 + number, 0x2A, 0x4D, 0x18, 3, 0, 0, 0, b'a', b'b', b'c'];
         bytes.extend(compressed());
@@ -28,7 +28,7 @@ fn an_input_that_begins_with_a_frame_to_be_passed_over_is_compressed() {
 }
 
 #[test]
-fn a_window_that_is_too_large_is_told_apart() {
+fn a_window_that_is_too_large_has_its_own_error() {
     let mut encoder = zstd::Encoder::new(Vec::new(), 3).expect("can be made");
     encoder.window_log(ZSTD_WINDOW_LOG_MAX + 1).expect("is allowed");
     encoder.write_all(TEXT).expect("can be written");
@@ -38,9 +38,9 @@ fn a_window_that_is_too_large_is_told_apart() {
 }
 
 #[test]
-fn a_damaged_file_is_called_so() {
-    let whole = compressed();
-    let error = read(whole[..whole.len() - 1].to_owned()).expect_err("cut short");
+fn a_damaged_file_is_reported_as_damaged() {
+    let complete = compressed();
+    let error = read(complete[..complete.len() - 1].to_owned()).expect_err("cut short");
     assert!(error.to_string().contains("cut short"), "{error}");
     assert!(!WindowTooLarge::is_in(&error));
 }

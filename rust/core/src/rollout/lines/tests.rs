@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Gives bytes in pieces of the given sizes, again and again; a piece of size 0 is an interrupted read.
+/// A reader that returns pieces of the given sizes, repeatedly. A size of 0 is an interrupted read.
 struct Piecewise {
     bytes: Vec<u8>,
     at: usize,
@@ -34,26 +34,27 @@ impl Read for Piecewise {
     }
 }
 
-/// A line and its offset.
-type Placed<'a> = (u64, &'a [u8]);
+/// An offset and a line.
+type OffsetLine<'a> = (u64, &'a [u8]);
 
-/// What an input's lines are, and what stands behind the last newline.
-fn expected(bytes: &[u8]) -> (Vec<Placed<'_>>, Placed<'_>) {
+/// Returns the lines of an input, and the bytes after the last newline.
+fn expected(bytes: &[u8]) -> (Vec<OffsetLine<'_>>, OffsetLine<'_>) {
     let mut offset = 0;
-    let mut lines: Vec<Placed<'_>> = Vec::new();
+    let mut lines: Vec<OffsetLine<'_>> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n') {
         lines.push((offset, line));
         offset += line.len() as u64 + 1;
     }
-    let half = lines.pop().expect("split gives one piece at least");
-    (lines, half)
+    let partial = lines.pop().expect("split gives one piece at least");
+    (lines, partial)
 }
 
-/// Reads all lines and compares them with `expected`; the first line over `limit` must be the end, with its offset.
+/// Reads all lines and compares them with `expected`. The first line longer than `limit` must be an error with its
+/// offset.
 fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
     let mut lines = Lines::new(Piecewise::new(bytes.to_vec(), sizes), limit);
-    let (whole, half) = expected(bytes);
-    for (offset, wanted) in whole {
+    let (complete, partial) = expected(bytes);
+    for (offset, wanted) in complete {
         let progress = lines.bytes_read();
         match lines.next_line() {
             Ok(Some(line)) => {
@@ -71,9 +72,9 @@ fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
                 }
             }
             Ok(None) => panic!("the line at {offset} is missing"),
-            Err(LineError::TooLong { offset: at, limit: told }) => {
+            Err(LineError::TooLong { offset: at, limit: reported }) => {
                 assert!(wanted.len() > limit);
-                assert_eq!((at, told), (ByteOffset(offset), limit));
+                assert_eq!((at, reported), (ByteOffset(offset), limit));
                 assert!(matches!(lines.next_line(), Err(LineError::TooLong { .. })));
                 return;
             }
@@ -81,7 +82,7 @@ fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
         }
         assert!((progress..=bytes.len() as u64).contains(&lines.bytes_read()));
     }
-    let (offset, wanted) = half;
+    let (offset, wanted) = partial;
     match lines.next_line() {
         Ok(None) => {
             assert!(wanted.len() <= limit);
@@ -100,12 +101,12 @@ fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
 
 fn sizes() -> impl Strategy<Value = Vec<usize>> {
     let size = prop_oneof![1 => Just(0_usize), 4 => 1_usize..20, 2 => 1000_usize..400_000];
-    // An input that is only ever interrupted would never end.
+    // An input whose reads are always interrupted would never end.
     prop::collection::vec(size, 0..6)
         .prop_filter("progress", |sizes| sizes.is_empty() || sizes.iter().any(|size| *size > 0))
 }
 
-/// Large lines in few words: how each begins, and its length.
+/// A compact description of large lines: the beginning and the length of each.
 #[derive(Clone, Debug)]
 struct Large {
     lines: Vec<(&'static str, usize)>,
@@ -144,7 +145,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn lines_are_what_newlines_end_however_the_bytes_come(
+    fn newlines_end_lines_for_any_sizes_of_reads(
         pieces in prop::collection::vec(prop_oneof![Just("\n"), Just("{"), Just("\r\n"), Just("\0"), Just("line")], 0..60),
         bytes in any::<Vec<u8>>(),
         sizes in sizes(),
@@ -155,14 +156,14 @@ proptest! {
     }
 
     #[test]
-    fn resumed_lines_have_the_offsets_of_the_whole_input(bytes in "[a\n]{0,40}", from in any::<prop::sample::Index>()) {
-        let (whole, half) = expected(bytes.as_bytes());
-        let starts: Vec<u64> = whole.iter().map(|(offset, _)| *offset).chain([half.0]).collect();
+    fn resumed_lines_have_their_offsets_in_the_complete_input(bytes in "[a\n]{0,40}", from in any::<prop::sample::Index>()) {
+        let (complete, partial) = expected(bytes.as_bytes());
+        let starts: Vec<u64> = complete.iter().map(|(offset, _)| *offset).chain([partial.0]).collect();
         let place = from.index(starts.len());
         let start = usize::try_from(starts[place]).expect("small");
         let reader = Piecewise::new(bytes.as_bytes()[start..].to_vec(), &[3]);
         let mut lines = Lines::starting_at(reader, ByteOffset(starts[place]), 100);
-        for (offset, wanted) in &whole[place..] {
+        for (offset, wanted) in &complete[place..] {
             let line = lines.next_line().expect("no error").expect("a line");
             prop_assert_eq!((line.offset, line.text.bytes()), (ByteOffset(*offset), *wanted));
         }
@@ -171,14 +172,14 @@ proptest! {
     }
 
     #[test]
-    fn what_is_appended_after_the_end_goes_on_with_the_partial_line(
+    fn appended_bytes_continue_the_partial_line(
         parts in prop::collection::vec("[{a\n]{0,12}", 1..8),
         sizes in sizes(),
     ) {
         let parts: VecDeque<Vec<u8>> = parts.into_iter().map(String::into_bytes).collect();
-        let whole: Vec<u8> = parts.iter().flatten().copied().collect();
+        let complete: Vec<u8> = parts.iter().flatten().copied().collect();
         let mut lines = Lines::new(Growing { parts, present: Piecewise::new(Vec::new(), &sizes) }, 1000);
-        let (wanted, half) = expected(&whole);
+        let (wanted, partial) = expected(&complete);
         let mut given = Vec::new();
         while !lines.reader.is_over() {
             while let Some(line) = lines.next_line().expect("no error") {
@@ -186,7 +187,7 @@ proptest! {
             }
         }
         prop_assert_eq!(given, wanted.into_iter().map(|(at, line)| (at, line.to_vec())).collect::<Vec<_>>());
-        prop_assert_eq!(lines.partial_line(), (!half.1.is_empty()).then_some((ByteOffset(half.0), half.1.len() as u64)));
+        prop_assert_eq!(lines.partial_line(), (!partial.1.is_empty()).then_some((ByteOffset(partial.0), partial.1.len() as u64)));
     }
 }
 
@@ -194,7 +195,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn large_lines_are_read_however_the_bytes_come(
+    fn large_lines_are_read_for_any_sizes_of_reads(
         large in large(),
         sizes in prop::collection::vec(prop_oneof![Just(usize::MAX), Just(CHUNK - 1), 100_000..700_000_usize], 1..4),
         limit in prop::sample::select(&[usize::MAX, 3 * LARGE, LARGE + 1, LARGE, LARGE - 1, 600_000, CHUNK][..]),
@@ -203,7 +204,7 @@ proptest! {
     }
 }
 
-/// An input that ends after each part, and goes on with the next.
+/// A reader that reports the end of the input after each part.
 struct Growing {
     parts: VecDeque<Vec<u8>>,
     present: Piecewise,
@@ -249,7 +250,7 @@ fn the_limit_counts_the_bytes_before_the_newline() {
 }
 
 #[test]
-fn lines_that_are_not_kept_have_the_same_limit() {
+fn lines_that_are_not_kept_completely_have_the_same_limit() {
     for beginning in ["x", " ", "{"] {
         for length in 3 * LARGE - 1..=3 * LARGE + 1 {
             let line = format!("{beginning}{}", if beginning == " " { " " } else { "." }.repeat(length - 1));
@@ -261,7 +262,7 @@ fn lines_that_are_not_kept_have_the_same_limit() {
 }
 
 #[test]
-fn a_line_too_long_is_told_with_its_offset() {
+fn a_line_that_is_too_long_is_reported_with_its_offset() {
     let mut lines = Lines::new(&b"ok\n0123456789\n"[..], 9);
     assert!(lines.next_line().expect("no error").is_some());
     let error = lines.next_line().err().expect("too long").to_string();
@@ -269,7 +270,7 @@ fn a_line_too_long_is_told_with_its_offset() {
 }
 
 #[test]
-fn a_failing_read_is_told_with_how_far_the_input_was_read() {
+fn a_failed_read_is_reported_with_its_offset() {
     struct Failing<'a>(&'a [u8], bool);
     impl Read for Failing<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -290,13 +291,13 @@ fn a_failing_read_is_told_with_how_far_the_input_was_read() {
         }
         other => panic!("{:?}", other.map(|line| line.map(|line| line.offset))),
     }
-    // Nothing was lost by it.
+    // The failed read lost nothing.
     assert!(lines.next_line().expect("the end").is_none());
     assert_eq!(lines.partial_line(), Some((ByteOffset(5), 4)));
 }
 
 #[test]
-fn a_large_line_of_junk_is_not_kept() {
+fn a_large_line_without_an_object_is_not_kept_completely() {
     const LENGTH: u64 = 64 << 20;
     for junk in [b'x', b' ', 0] {
         let reader = b"first\n".chain(io::repeat(junk).take(LENGTH)).chain(&b"\n{}\n"[..]);
@@ -313,7 +314,7 @@ fn a_large_line_of_junk_is_not_kept() {
 }
 
 #[test]
-fn an_object_behind_much_white_space_is_an_object() {
+fn an_object_after_much_white_space_is_kept() {
     let reader = io::repeat(b' ').take(3 << 20).chain(&b"{\"a\":1}\n{}\n"[..]);
     let mut lines = Lines::new(reader, DEFAULT_LINE_LIMIT);
     let line = lines.next_line().expect("no error").expect("a line");
@@ -323,7 +324,7 @@ fn an_object_behind_much_white_space_is_an_object() {
 }
 
 #[test]
-fn a_partial_line_of_junk_is_told_with_its_whole_length() {
+fn a_partial_line_without_an_object_has_its_complete_length() {
     let mut lines = Lines::new(b"a\n".chain(io::repeat(b'x').take(5 << 20)), DEFAULT_LINE_LIMIT);
     assert!(lines.next_line().expect("no error").is_some());
     assert!(lines.next_line().expect("no error").is_none());
@@ -332,7 +333,7 @@ fn a_partial_line_of_junk_is_told_with_its_whole_length() {
 }
 
 #[test]
-fn the_memory_of_a_large_line_is_given_back() {
+fn the_memory_of_a_large_line_is_freed() {
     const LENGTH: u64 = 32 << 20;
     let small = "{}\n".repeat(CHUNK);
     let reader = b"{".chain(io::repeat(b'x').take(LENGTH)).chain(&b"\n"[..]).chain(small.as_bytes());
@@ -348,7 +349,7 @@ fn the_memory_of_a_large_line_is_given_back() {
 }
 
 #[test]
-fn what_is_behind_a_line_can_be_read_as_its_padding() {
+fn the_bytes_after_a_line_are_valid_padding() {
     let mut lines = Lines::new(Piecewise::new(b"{}\n[]\n\n{\"a\":1}\n".to_vec(), &[1]), 100);
     let mut tape = crate::json::Tape::default();
     let mut scanned = Vec::new();

@@ -5,7 +5,7 @@ use super::super::kind::{self, BOOKKEEPING, BOOKKEEPING_ITEMS, DISPLAY_EVENTS, i
 use super::*;
 use crate::json::{Tape, Text, scan};
 
-/// Lines in codex's form and near it.
+/// Lines in Codex's usual form and in similar forms.
 fn line() -> impl Strategy<Value = String> {
     let timestamp =
         prop_oneof![8 => Just("2026-11-22T07:12:04.790Z"), 1 => Just("2026-11-22T07:12:04Z"), 1 => Just("")];
@@ -55,7 +55,7 @@ fn line() -> impl Strategy<Value = String> {
     })
 }
 
-/// Static words as text.
+/// Returns static words as text.
 fn texts(words: &'static [&'static [u8]]) -> impl Iterator<Item = &'static str> {
     words.iter().map(|word| std::str::from_utf8(word).expect("ASCII"))
 }
@@ -64,7 +64,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn a_head_is_what_a_scan_of_the_line_finds(line in line(), cut in any::<prop::sample::Index>()) {
+    fn a_head_equals_the_envelope_of_the_scanned_line(line in line(), cut in any::<prop::sample::Index>()) {
         let mut clock = timestamp::Clock::default();
         let found = head(line.as_bytes(), &mut clock);
         let mut padded = line.clone().into_bytes();
@@ -78,18 +78,18 @@ proptest! {
             prop_assert_eq!(Some(found.kind), envelope.kind.as_deref());
             prop_assert_eq!(Some(found.payload), envelope.payload.map(|payload| payload.start as usize));
         } else {
-            // Only these forms are left to the scanner.
+            // The scanner is needed only for these forms.
             let is_plain = line.contains("04.790Z") && !line.contains("\"payload\":\"payload\"")
                 && (!line.contains("ordinal") || line.contains("ordinal\":0") || line.contains("ordinal\":17") || line.contains("9999999999999999999"))
                 && !line.contains("e\\u0076ent_msg");
             prop_assert!(!is_plain, "{}", line);
         }
-        // A line that was cut has a head or not, but ends nothing.
+        // Reading the head of a cut line does not panic.
         let _ = head(&line.as_bytes()[..cut.index(line.len())], &mut clock);
     }
 
     #[test]
-    fn a_line_that_is_told_without_a_scan_is_told_the_same_by_one(line in line()) {
+    fn a_line_skipped_without_a_scan_has_the_same_kind_in_a_scan(line in line()) {
         let mut padded = line.clone().into_bytes();
         let (text, mut tape) = (Text::pad(&mut padded), Tape::default());
         prop_assert!(scan(text, &mut tape).is_ok());
@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn a_line_that_was_cut_is_never_told_without_a_scan() {
+fn a_cut_line_is_never_skipped_without_a_scan() {
     let line = "{\"timestamp\":\"2026-11-22T07:12:04.790Z\",\"type\":\"event_msg\",\"payload\":{\"type\":\"user_message\",\"message\":\"a\"}}";
     let mut clock = timestamp::Clock::default();
     let mut is_skipped = |line: &[u8]| {
@@ -123,7 +123,7 @@ fn a_line_that_was_cut_is_never_told_without_a_scan() {
 }
 
 #[test]
-fn a_line_that_the_next_one_runs_into_is_never_told_without_a_scan() {
+fn a_line_merged_with_the_next_is_never_skipped_without_a_scan() {
     let next =
         "{\"timestamp\":\"2026-11-22T07:12:04.791Z\",\"type\":\"event_msg\",\"payload\":{\"type\":\"user_message\"}}";
     let line = next.replace("\"}}", "\",\"message\":\"a \\\"b\\\" c\",\"n\":[1,{\"x\":null}]}}");
@@ -135,6 +135,6 @@ fn a_line_that_the_next_one_runs_into_is_never_told_without_a_scan() {
     for end in 1..line.len() {
         assert!(!is_skipped(&format!("{}{next}", &line[..end])), "torn at {end}");
     }
-    // In a string it is no beginning.
+    // Inside a string, the beginning of a line is escaped.
     assert!(is_skipped(&line.replace("a \\\"b", &next.replace('"', "\\\""))));
 }

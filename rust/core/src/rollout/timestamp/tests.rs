@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A day's number and its date, counted on day by day from 1970-01-01.
+/// Returns every day's number and date, counted from 1970-01-01.
 fn calendar() -> impl Iterator<Item = (i64, (i64, i64, i64))> {
     let mut date = (1970, 1, 1);
     (0..).map(move |number| {
@@ -21,7 +21,7 @@ fn calendar() -> impl Iterator<Item = (i64, (i64, i64, i64))> {
 
 proptest! {
     #[test]
-    fn every_part_counts_what_it_is_worth(
+    fn every_part_is_parsed(
         day in 0_i64..100_000,
         (hour, minute, second, nanos) in (0_i64..24, 0_i64..60, 0_i64..60, 0_i64..1_000_000_000),
         digits in 1_usize..=9,
@@ -44,7 +44,7 @@ proptest! {
     }
 
     #[test]
-    fn the_clock_reads_any_sequence_as_parse_does(
+    fn the_clock_parses_any_sequence_like_parse(
         texts in prop::collection::vec(
             "(2026-1[12]-2[12]|2026-02-(28|29)|0000-01-01)[T ](07:1[23]|24:00):([0-6][0-9])[.,][0-9]{2}[0-9x][Z0]",
             1..20,
@@ -53,28 +53,28 @@ proptest! {
         let mut clock = Clock::default();
         for text in texts {
             let Ok(exact) = <&[u8; 24]>::try_from(text.as_bytes()) else { continue };
-            // The clock knows one form only.
-            let is_of_codex = text.as_bytes()[19] == b'.' && text.ends_with('Z');
-            prop_assert_eq!(clock.read(exact), parse(text.as_bytes()).filter(|_| is_of_codex), "{}", text);
+            // The clock accepts only one form.
+            let has_the_form_of_codex = text.as_bytes()[19] == b'.' && text.ends_with('Z');
+            prop_assert_eq!(clock.read(exact), parse(text.as_bytes()).filter(|_| has_the_form_of_codex), "{}", text);
         }
     }
 
     #[test]
-    fn arbitrary_bytes_are_no_timestamp(bytes in any::<Vec<u8>>(), text in "[0-9TZ:. +-]{0,15}", exact in any::<[u8; 24]>()) {
+    fn arbitrary_bytes_are_not_a_timestamp(bytes in any::<Vec<u8>>(), text in "[0-9TZ:. +-]{0,15}", exact in any::<[u8; 24]>()) {
         prop_assert_eq!(parse(&bytes), None);
         prop_assert_eq!(parse(text.as_bytes()), None);
         prop_assert_eq!(Clock::default().read(&exact), None);
     }
 
     #[test]
-    fn milliseconds_are_the_nearest(nanos in any::<i64>()) {
+    fn milliseconds_are_rounded_to_the_nearest(nanos in any::<i64>()) {
         let away = i128::from(millis(i128::from(nanos))) * 1_000_000 - i128::from(nanos);
         prop_assert!(away.abs() <= 500_000);
     }
 }
 
 #[test]
-fn known_instants() {
+fn known_timestamps_are_parsed() {
     assert_eq!(parse(b"1970-01-01T00:00:00Z"), Some(0));
     assert_eq!(parse(b"2026-11-22T07:12:04.790Z"), Some(1_795_331_524_790_000_000));
     assert_eq!(parse(b"2026-11-22T07:12:04.790+00:00"), Some(1_795_331_524_790_000_000));
@@ -86,7 +86,7 @@ fn known_instants() {
 }
 
 #[test]
-fn what_is_no_timestamp() {
+fn invalid_timestamps_are_refused() {
     for text in [
         "",
         "yesterday",
@@ -114,7 +114,7 @@ fn what_is_no_timestamp() {
 }
 
 #[test]
-fn the_clock_reads_what_parse_reads() {
+fn the_clock_parses_known_timestamps_like_parse() {
     let mut clock = Clock::default();
     for text in [
         b"2026-11-22T07:12:04.790Z",
@@ -132,7 +132,7 @@ fn the_clock_reads_what_parse_reads() {
 }
 
 #[test]
-fn milliseconds_round_half_to_even() {
+fn halves_are_rounded_to_the_even_millisecond() {
     assert_eq!(millis(1_500_000), 2);
     assert_eq!(millis(2_500_000), 2);
     assert_eq!(millis(2_500_001), 3);
