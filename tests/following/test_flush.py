@@ -220,7 +220,7 @@ def test_a_transcript_that_cannot_be_written_is_logged_and_the_turn_ends(turn: F
     transcript.mkdir()
     turn.agent.hook("stop")
     assert not turn.agent.is_active
-    turn.agent.assert_logged("transcripts before a turn's end", str(transcript))
+    turn.agent.assert_logged("cannot update the transcripts before the end of a turn", str(transcript))
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ fn follow(watcher: &mut Watcher, with: Option<Pid>) -> Result<(), String> {
     let resets = watcher.resets().map_err(|error| error.to_string())?;
     let others: Vec<_> = [stop.as_fd()].into_iter().chain(codex.as_ref().map(AsFd::as_fd)).collect();
     loop {
-        if watcher.turn(&others).map_err(|error| error.to_string())?.is_some() {
+        if watcher.update_and_wait(&others).map_err(|error| error.to_string())?.is_some() {
             break;
         }
     }
@@ -103,7 +103,7 @@ fn follow(watcher: &mut Watcher, with: Option<Pid>) -> Result<(), String> {
     let Some(codex) = codex.filter(|codex| has_ended(codex, GRACE)) else { return Ok(()) };
     drop(codex);
     last(watcher)?;
-    watcher.close(resets).map_err(|error| error.to_string())
+    watcher.close_turns(resets).map_err(|error| error.to_string())
 }
 
 /// Whether the process of a descriptor has ended, or does so within this time.

@@ -11,7 +11,7 @@ use mngr_codex_core::files::atomic_write::AtomicFile;
 use mngr_codex_core::files::file_error::FileError;
 use mngr_codex_core::files::lock::LockError;
 use mngr_codex_core::follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
-use mngr_codex_core::follow::{FollowError, Followed};
+use mngr_codex_core::follow::{FollowError, PassSummary};
 use mngr_codex_core::lifecycle::marker::{self, MarkerError};
 use mngr_codex_core::lifecycle::report::{Report, Turn};
 use mngr_codex_core::lifecycle::store::StoreError;
@@ -198,7 +198,7 @@ fn may_exceed_64_bits(json: &[u8]) -> bool {
 #[pyclass(frozen, eq, module = "mngr_codex")]
 #[derive(PartialEq)]
 struct FollowSummary {
-    followed: Followed,
+    followed: PassSummary,
 }
 
 #[pymethods]
@@ -216,7 +216,7 @@ impl FollowSummary {
     }
 
     fn __repr__(&self) -> String {
-        let Followed { raw_bytes, common_bytes, .. } = self.followed;
+        let PassSummary { raw_bytes, common_bytes, .. } = self.followed;
         format!("<FollowSummary: {raw_bytes} bytes raw, {common_bytes} bytes common>")
     }
 }
@@ -397,7 +397,8 @@ fn open_state_dir(path: &Path) -> PyResult<StateDir> {
 fn watch_error(error: WatchError, state_dir: &Path) -> PyErr {
     match error {
         WatchError::Follow(
-            FollowError::Io { path, source } | FollowError::Lock { path, source: LockError::Io(source) },
+            FollowError::File(FileError { path, source, .. })
+            | FollowError::Lock { path, source: LockError::Io(source) },
         ) => system_error(&source, &path),
         WatchError::Follow(error @ FollowError::Lock { source: LockError::Held(_), .. }) => {
             PyTimeoutError::new_err(error.to_string())

@@ -1,8 +1,8 @@
-//! How far following came, on disk, under one lock.
+//! The progress of following, on disk and protected by a lock.
 //!
-//! One file holds two places for the checkpoint, and a third for the intent of the step that is under way: which bytes of
-//! which source are being appended. A step writes its intent, appends, and writes the checkpoint, whose number makes
-//! the intent void.
+//! One file holds two slots for the checkpoint, followed by the intent of the current step: which bytes of which rollout
+//! are being appended. A step writes its intent, appends, and writes the checkpoint. The number of the new checkpoint
+//! makes the intent obsolete.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::Source;
+use super::rollout_file::FollowedRollout;
 use crate::convert::Checkpoint as Conversion;
 use crate::files::checksummed;
+use crate::files::fingerprint::Fingerprint;
 use crate::files::lock::{self, LockError};
 use crate::files::open;
 use crate::files::positional::{read_at, write_all_at};
@@ -20,140 +21,141 @@ use crate::files::regular::FileId;
 use crate::files::slots::Form;
 use crate::state_dir::StateDir;
 
-/// The form of the checkpoint in its file. Tests copy that file often.
+/// The layout of the checkpoint's file. Tests use a smaller one, because they copy the file often.
 const FORM: Form = Form { version: 1, second: if cfg!(test) { 128 << 10 } else { 4 << 20 }, first_read: 16 << 10 };
 
-/// Where the intent stands, in bytes: behind the two places.
+/// The offset of the intent, after the two slots.
 pub(super) const INTENT: u64 = 2 * FORM.second;
 
-/// Bytes of an intent at the most.
-const MOST_INTENT: usize = 256;
+/// The maximum length of an intent in bytes.
+const MAX_INTENT: usize = 256;
 
-/// How far following came.
+/// The progress of following.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// Bytes of the list of rollouts that were taken in.
+pub(super) struct Checkpoint {
+    /// The number of bytes of the rollout list that have been processed.
     pub listed: u64,
-    /// The rollout that is current, by its place among the sources.
+    /// The index of the current rollout.
     pub current: Option<u32>,
     /// The rollouts.
-    pub sources: Vec<Source>,
+    pub rollouts: Vec<FollowedRollout>,
     /// The raw transcript.
     pub raw: Extent,
     /// The common transcript.
     pub common: Extent,
-    /// The conversion from the one to the other; none where nothing was converted.
+    /// The state of the conversion; `None` if there is no common transcript.
     pub conversion: Option<Conversion>,
 }
 
-/// What a file is to be like up to a place.
+/// The expected length of a transcript, and the hash of its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extent {
-    /// Its bytes.
+pub(super) struct Extent {
+    /// The length in bytes.
     pub length: u64,
-    /// The hash of the last of them.
-    pub end: [u8; 16],
+    /// The hash of the last bytes.
+    pub end: Fingerprint,
 }
 
-/// What a step is about to do.
+/// The action of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Intent {
-    /// Append to the raw transcript.
+pub(super) enum Intent {
+    /// Append bytes of a rollout to the raw transcript.
     Append {
-        /// The source, by its place.
-        source: u32,
-        /// Where the first byte stands in it.
+        /// The index of the rollout.
+        rollout: u32,
+        /// The offset of the first byte in the rollout.
         from: u64,
-        /// Where the last one ends.
+        /// The offset after the last byte.
         to: u64,
     },
-    /// Let go all records that wait.
+    /// Emit all records that wait for their token counts.
     Release,
 }
 
-/// What was found on disk.
+/// The content of the checkpoint's file.
 #[derive(Debug, Default)]
-pub struct Found {
-    /// The checkpoint's number, 0 where there is none.
+pub(super) struct LoadedCheckpoint {
+    /// The number of the checkpoint; 0 if there is none.
     pub number: u64,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// The step that was not completed.
+    /// The action of a step that was not completed.
     pub intent: Option<Intent>,
-    /// Whether there is something that is no checkpoint, or of another version.
-    pub is_broken: bool,
+    /// Whether the file holds a damaged checkpoint or one of another version.
+    pub is_damaged: bool,
 }
 
-/// The checkpoint's file, locked.
-pub struct Locked {
+/// The checkpoint's file. The process holds its lock as long as it is open.
+pub(super) struct CheckpointFile {
     file: File,
 }
 
-impl Locked {
-    /// Locks the file, which is made where it is missing; waits no longer than `timeout`.
+impl CheckpointFile {
+    /// Opens and locks the file, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// [`LockError`]
+    /// Returns a [`LockError`] if the file cannot be opened, or another process holds the lock until `timeout` has passed.
     pub fn open(dir: &StateDir, timeout: Duration) -> Result<Self, LockError> {
         let path = dir.following();
         loop {
             let mut options = open::options();
             let file = open::open_or_make(dir, &path, options.read(true).write(true).create(true).truncate(false))?;
             lock::exclusive_in_turn(&file, &dir.following_queue(), timeout)?;
-            // Someone may have removed it meanwhile: then this is the lock of nobody.
-            let (locked, there) = (file.metadata()?, fs::metadata(&path));
-            if there.is_ok_and(|there| FileId::from(&there) == FileId::from(&locked)) {
+            // If the file was removed meanwhile, other processes would lock a new one.
+            let (locked, found) = (file.metadata()?, fs::metadata(&path));
+            if found.is_ok_and(|found| FileId::from(&found) == FileId::from(&locked)) {
                 return Ok(Self { file });
             }
         }
     }
 
-    /// Which file it is, and the number of the checkpoint in it: the same as long as nobody else wrote one.
+    /// Returns the identity of the file and the number of its checkpoint. They stay the same until another process writes
+    /// a checkpoint.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if the file cannot be read.
     pub fn stamp(&self) -> io::Result<(FileId, u64)> {
         Ok((FileId::from(&self.file.metadata()?), FORM.number(&self.file)?))
     }
 
-    /// Reads what is there.
+    /// Reads the checkpoint and the intent.
     ///
     /// # Errors
     ///
-    /// What the system says.
-    pub fn read(&self) -> io::Result<Found> {
+    /// Returns an error if the file cannot be read.
+    pub fn read(&self) -> io::Result<LoadedCheckpoint> {
         let found = FORM.read::<Checkpoint>(&self.file)?;
         if found.number == 0 {
-            return Ok(Found { is_broken: found.is_broken, ..Found::default() });
+            return Ok(LoadedCheckpoint { is_damaged: found.is_broken, ..LoadedCheckpoint::default() });
         }
-        let mut bytes = [0; MOST_INTENT];
+        let mut bytes = [0; MAX_INTENT];
         let length = read_at(&self.file, &mut bytes, INTENT)?;
         let intent = bytes[..length].split_first().and_then(|(size, rest)| {
             let sealed = rest.get(..usize::from(*size))?;
             let (number, intent) = checksummed::open::<(u64, Intent)>(FORM.version, sealed).ok()?;
             (number == found.number).then_some(intent)
         });
-        Ok(Found { number: found.number, checkpoint: found.state, intent, is_broken: false })
+        Ok(LoadedCheckpoint { number: found.number, checkpoint: found.state, intent, is_damaged: false })
     }
 
-    /// Says what the step behind checkpoint `number` is about to append.
+    /// Writes the intent of the step that follows checkpoint `number`.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if the file cannot be written.
     pub fn write_intent(&self, number: u64, intent: Intent) -> io::Result<()> {
         let sealed = checksummed::seal(FORM.version, &(number, intent));
         let size = u8::try_from(sealed.len()).map_err(io::Error::other)?;
         write_all_at(&self.file, &[&[size], &sealed[..]].concat(), INTENT)
     }
 
-    /// Writes the checkpoint with this number.
+    /// Writes `checkpoint` with this number.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if the file cannot be written.
     pub fn write(&self, number: u64, checkpoint: &Checkpoint) -> io::Result<()> {
         FORM.write(&self.file, number, checkpoint, false)
     }

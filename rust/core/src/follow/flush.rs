@@ -1,25 +1,28 @@
-//! What a hook does that ends a turn: it brings the transcripts up to date, if that takes no time to speak of.
+//! The brief pass of a hook that ends a turn. It brings the transcripts up to date before the agent shows WAITING, if that
+//! takes little time.
 
 use std::time::{Duration, Instant};
 
-use super::pass::{FollowError, Follower, Until};
+use super::error::FollowError;
+use super::pass::{Follower, PassOptions};
 use crate::event_log::{Level, log};
 use crate::files::lock::LockError;
 use crate::state_dir::StateDir;
 
-/// How long a hook goes on, where nobody says otherwise. Codex waits for its hooks.
+/// The default duration of the pass. Codex waits for its hooks.
 pub const BUDGET: Duration = Duration::from_millis(50);
 
-/// Makes one brief pass, which ends within `budget` but for the step that it is at; what is left then, or where another
-/// makes one all that time, is a watcher's. What fails is said in the log.
+/// Makes one brief pass, which ends within `budget`, apart from the step that it is in. The watcher does what remains, also
+/// if another process holds the lock all that time. Errors are logged.
 pub fn flush(dir: &StateDir, budget: Duration) {
     if !dir.transcript_paths().exists() && !dir.transcript_path().exists() {
         return;
     }
-    let until = Until { deadline: Some(Instant::now() + budget), is_final: false, is_brief: true };
-    match Follower::new(dir.clone()).pass(until, budget, None) {
+    let options = PassOptions { deadline: Some(Instant::now() + budget), is_final: false, is_brief: true };
+    match Follower::new(dir.clone()).pass(options, budget, None) {
         Ok(_) | Err(FollowError::NoStateDir(_) | FollowError::Lock { source: LockError::Held(_), .. }) => {}
-        // There may be no place for a log, and nobody to be told.
-        Err(error) => drop(log(dir, Level::Error, &format!("transcripts before a turn's end: {error}"))),
+        Err(error) => {
+            let _ = log(dir, Level::Error, &format!("cannot update the transcripts before the end of a turn: {error}"));
+        }
     }
 }

@@ -1,20 +1,33 @@
-//! Following: each byte of the agent's rollouts once into the raw transcript, and from there into the common one.
+//! Following: each byte of the agent's rollouts is copied once to the raw transcript, and converted from there into the
+//! common one.
 //!
-//! * [`pass`]: one pass over what is there, step by step
-//! * [`flush`]: a brief one, before a hook says that a turn is over
-//! * [`checkpoint`]: how far it came, on disk
-//! * [`source`]: rollouts: where they are, whether they are what they were, how far their whole lines go
-//! * [`transcripts`]: the two files that are appended to
-//! * [`watcher`]: passes over the transcripts and the marker, again and again
-//! * [`watches`]: waiting until there is something new
-//! * [`known_lines`]: which lines are in the raw transcript, where a source or the checkpoint is not what it was
+//! * [`watcher`]: updates the transcripts and the marker whenever something changes
+//! * [`pass`]: one pass over the rollouts
+//! * [`flush`]: the brief pass of a hook that ends a turn
+//! * [`step`]: one step of a pass: append, convert, write the checkpoint
+//! * [`recovery`]: completing what an interrupted process has left, after a kill or a full disk
+//! * [`resync`]: comparing rollouts that were rewritten with the raw transcript, line by line
+//! * [`known_lines`]: the lines of the raw transcript, for that comparison
+//! * [`conversion`]: converting the raw transcript
+//! * [`checkpoint`]: the progress of following, on disk
+//! * [`rollout_list`]: the list of rollouts that hooks write
+//! * [`rollout_file`]: finding a rollout, checking whether it has changed, and finding its complete lines
+//! * [`transcripts`]: the two append-only files
+//! * [`error`]: why a pass fails
 
-pub mod checkpoint;
+pub(crate) mod checkpoint;
+pub(crate) mod conversion;
+pub(crate) mod error;
 pub mod flush;
-pub mod known_lines;
+pub(crate) mod known_lines;
 pub mod pass;
-pub mod source;
-pub mod transcripts;
+pub(crate) mod recovery;
+pub(crate) mod resync;
+pub(crate) mod rollout_file;
+pub(crate) mod rollout_list;
+pub(crate) mod step;
+pub(crate) mod transcripts;
 pub mod watcher;
 
-pub use pass::{FollowError, Followed, Follower, Until};
+pub use error::FollowError;
+pub use pass::{Follower, PassOptions, PassSummary};

@@ -1,4 +1,4 @@
-//! The two files that are appended to.
+//! The raw and the common transcript: append-only files that can be completed after an interruption.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,96 +11,96 @@ use crate::files::positional::{after_last_newline, read_at, write_all_at};
 use crate::files::regular::FileId;
 use crate::state_dir::StateDir;
 
-/// Bytes that are compared at a time.
+/// The number of bytes that are compared at a time.
 const CHUNK: usize = 64 << 10;
 
-/// A file that only ever grows. What stands behind the place where it is to go on is taken to be what is written next, by
-/// one who was stopped: it is compared, and cut from where it differs.
-pub struct Transcript {
+/// An append-only file.
+///
+/// The file may be longer than the position at which writing continues, because an interrupted process has written more
+/// than its checkpoint says. These unverified bytes are compared with the bytes that are written next. They are cut where
+/// they differ.
+pub(super) struct Transcript {
     file: File,
-    /// Where the next byte goes.
+    /// The offset of the next byte to write.
     length: u64,
-    /// Where what was found ends.
-    found: u64,
-    /// Whether some of it was cut because it differed.
-    is_cut: bool,
+    /// The length of the file.
+    file_length: u64,
+    /// Whether unverified bytes were cut because they differed.
+    was_cut: bool,
 }
 
 impl Transcript {
-    /// Opens or makes a file of the state dir, and its folder.
+    /// Opens a file of the state directory, and creates it and its folder if they do not exist. All of its bytes are
+    /// unverified.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if the file cannot be opened or created.
     pub fn open(dir: &StateDir, path: &Path) -> io::Result<Self> {
         let mut options = open::options();
         let file = open::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false))?;
-        let found = file.metadata()?.len();
-        Ok(Self { file, length: 0, found, is_cut: false })
+        let file_length = file.metadata()?.len();
+        Ok(Self { file, length: 0, file_length, was_cut: false })
     }
 
-    /// Whether the file is there, as it was opened, and holds what was written and nothing else.
-    #[must_use]
-    pub fn is_as_left(&self, path: &Path) -> bool {
-        let (Ok(open), Ok(there)) = (self.file.metadata(), fs::metadata(path)) else { return false };
-        FileId::from(&open) == FileId::from(&there) && there.len() == self.length
+    /// Returns whether `path` is still this file, and its length is that of the bytes that were written.
+    pub fn is_unchanged(&self, path: &Path) -> bool {
+        let (Ok(open), Ok(found)) = (self.file.metadata(), fs::metadata(path)) else { return false };
+        FileId::from(&open) == FileId::from(&found) && found.len() == self.length
     }
 
-    /// Goes on behind `extent`; `false` where the file is not like that.
+    /// Continues after `extent`. Returns `false` if the file does not match it.
     ///
     /// # Errors
     ///
-    /// What the system says.
-    pub fn go_on_behind(&mut self, extent: Extent) -> io::Result<bool> {
-        if self.found < extent.length || self.extent_at(extent.length)? != extent {
+    /// Returns an error if the file cannot be read.
+    pub fn resume_at(&mut self, extent: Extent) -> io::Result<bool> {
+        if self.file_length < extent.length || self.extent_at(extent.length)? != extent {
             return Ok(false);
         }
         self.length = extent.length;
         Ok(true)
     }
 
-    /// The file.
-    #[must_use]
+    /// Returns the file.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Where the next byte goes.
-    #[must_use]
+    /// Returns the offset of the next byte to write.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// How many bytes stand behind that.
-    #[must_use]
-    pub fn left_over(&self) -> u64 {
-        self.found.saturating_sub(self.length)
+    /// Returns the number of unverified bytes, which follow that offset.
+    pub fn unverified(&self) -> u64 {
+        self.file_length.saturating_sub(self.length)
     }
 
-    /// Whether something was cut because it was not what was to be written, told once.
-    pub fn take_cut(&mut self) -> bool {
-        std::mem::take(&mut self.is_cut)
+    /// Returns whether unverified bytes were cut because they differed, and resets that.
+    pub fn take_was_cut(&mut self) -> bool {
+        std::mem::take(&mut self.was_cut)
     }
 
-    /// Whether `bytes` stand behind where it goes on.
+    /// Returns whether the unverified bytes begin with `bytes`.
     ///
     /// # Errors
     ///
-    /// What the system says.
-    pub fn stands_next(&self, bytes: &[u8]) -> io::Result<bool> {
-        Ok(self.same(bytes)? == bytes.len())
+    /// Returns an error if the file cannot be read.
+    pub fn continues_with(&self, bytes: &[u8]) -> io::Result<bool> {
+        Ok(self.matching(bytes)? == bytes.len())
     }
 
-    /// Goes on from an earlier place.
-    pub fn go_back_to(&mut self, length: u64) {
+    /// Continues at the earlier offset `length`. The bytes after it become unverified.
+    pub fn rewind_to(&mut self, length: u64) {
         self.length = self.length.min(length);
     }
 
-    /// What the file is like up to where it goes on.
+    /// Returns the length and the hash of the end of the bytes that were written.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if the file cannot be read.
     pub fn extent(&self) -> io::Result<Extent> {
         self.extent_at(self.length)
     }
@@ -109,76 +109,72 @@ impl Transcript {
         Ok(Extent { length, end: fingerprint::before(&self.file, length)? })
     }
 
-    /// Takes in `count` bytes that stand behind where it goes on.
-    pub fn pass_over(&mut self, count: u64) {
-        self.length = (self.length + count).min(self.found.max(self.length));
+    /// Keeps `count` unverified bytes as if they had been written now.
+    pub fn advance(&mut self, count: u64) {
+        self.length = (self.length + count).min(self.file_length.max(self.length));
     }
 
-    /// Cuts what stands behind where it goes on.
-    ///
-    /// # Errors
-    ///
-    /// What the system says.
-    pub fn cut(&mut self) -> io::Result<()> {
+    fn cut_unverified(&mut self) -> io::Result<()> {
         self.file.set_len(self.length)?;
-        self.found = self.length;
+        self.file_length = self.length;
         Ok(())
     }
 
-    /// Takes in the whole lines that stand behind where it goes on, and cuts the half one.
+    /// Keeps the complete lines of the unverified bytes, and cuts the partial line after them.
     ///
     /// # Errors
     ///
-    /// What the system says.
-    pub fn keep_whole_lines(&mut self) -> io::Result<()> {
-        self.length = after_last_newline(&self.file, self.length..self.found)?.unwrap_or(self.length);
-        if self.left_over() > 0 { self.cut() } else { Ok(()) }
+    /// Returns an error if the file cannot be read or truncated.
+    pub fn keep_complete_lines(&mut self) -> io::Result<()> {
+        self.length = after_last_newline(&self.file, self.length..self.file_length)?.unwrap_or(self.length);
+        if self.unverified() > 0 { self.cut_unverified() } else { Ok(()) }
     }
 
-    /// Cuts the half line at the end of the file, which was appended behind `start`: the disk may have been full.
+    /// Cuts a partial line at the end of the file that was appended after the offset `start`, for example because the disk
+    /// was full.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if the file cannot be read or truncated.
     pub fn cut_partial_line(&mut self, start: u64) -> io::Result<()> {
-        self.found = self.file.metadata()?.len();
-        self.go_back_to(start);
-        self.keep_whole_lines()
+        self.file_length = self.file.metadata()?.len();
+        self.rewind_to(start);
+        self.keep_complete_lines()
     }
 
-    /// How many bytes, of those that stand behind where it goes on, are the beginning of `bytes`.
-    fn same(&self, bytes: &[u8]) -> io::Result<usize> {
-        let there = usize::try_from(self.left_over()).unwrap_or(usize::MAX).min(bytes.len());
-        let mut chunk = vec![0; CHUNK.min(there)];
-        let mut same = 0;
-        while same < there {
-            let wanted = CHUNK.min(there - same);
-            let count = read_at(&self.file, &mut chunk[..wanted], self.length + same as u64)?;
-            let differing = chunk[..count].iter().zip(&bytes[same..]).position(|(one, other)| one != other);
-            same += differing.unwrap_or(count);
-            if differing.is_some() || count == 0 {
+    /// Returns the length of the common prefix of the unverified bytes and `bytes`.
+    fn matching(&self, bytes: &[u8]) -> io::Result<usize> {
+        let unverified = usize::try_from(self.unverified()).unwrap_or(usize::MAX).min(bytes.len());
+        let mut chunk = vec![0; CHUNK.min(unverified)];
+        let mut matching = 0;
+        while matching < unverified {
+            let wanted = CHUNK.min(unverified - matching);
+            let count = read_at(&self.file, &mut chunk[..wanted], self.length + matching as u64)?;
+            let difference = chunk[..count].iter().zip(&bytes[matching..]).position(|(found, byte)| found != byte);
+            matching += difference.unwrap_or(count);
+            if difference.is_some() || count == 0 {
                 break;
             }
         }
-        Ok(same)
+        Ok(matching)
     }
 }
 
 impl Write for Transcript {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.left_over() == 0 {
+        if self.unverified() == 0 {
             write_all_at(&self.file, bytes, self.length)?;
             self.length += bytes.len() as u64;
-            self.found = self.length;
+            self.file_length = self.length;
             return Ok(bytes.len());
         }
-        let same = self.same(bytes)?;
-        self.length += same as u64;
-        if same < bytes.len() && self.left_over() > 0 {
-            self.cut()?;
-            self.is_cut = true;
+        let matching = self.matching(bytes)?;
+        self.length += matching as u64;
+        if matching < bytes.len() && self.unverified() > 0 {
+            self.cut_unverified()?;
+            self.was_cut = true;
         }
-        Ok(if same == 0 && !bytes.is_empty() { self.write(bytes)? } else { same })
+        Ok(if matching == 0 && !bytes.is_empty() { self.write(bytes)? } else { matching })
     }
 
     fn flush(&mut self) -> io::Result<()> {

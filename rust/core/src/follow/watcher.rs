@@ -1,4 +1,4 @@
-//! Following without end: the transcripts and the marker are brought up to date whenever something has changed.
+//! The watcher: updates the transcripts and the marker of an agent whenever something changes.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -8,8 +8,9 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::pass::{FollowError, Followed, Follower, Until};
-use super::source::Opened;
+use super::error::FollowError;
+use super::pass::{Follower, PassOptions, PassSummary};
+use super::rollout_file::RolloutFile;
 use crate::event_log::{Level, log};
 use crate::files::lock::{self, LockError};
 use crate::lifecycle::marker::{self, MarkerError};
@@ -18,35 +19,35 @@ use crate::lifecycle::state::State;
 use crate::state_dir::StateDir;
 use crate::watch::{WakeUp, WatchUnavailable, Watched, Watches};
 
-/// How long a pass goes on before it lets others have the lock: a hook that ends a turn, say.
+/// How long a pass holds the lock before it lets other processes have it, such as a hook that ends a turn.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// How long a pass waits for another one, where nobody says otherwise.
+/// How long a pass waits for the pass of another process by default.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a watcher that has more to do lets others go first.
-const PATIENCE_WITH_OTHERS: Duration = Duration::from_millis(100);
+/// How long the watcher lets other processes have the lock between two slices.
+const YIELD_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long it waits before it looks whether it is to go on.
-const PATIENCE_AT_ONCE: Duration = Duration::from_millis(50);
+/// How long the watcher waits for the lock before it checks whether to continue.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Bytes of a pass that are many.
-const LARGE: u64 = 1 << 20;
+/// The number of new bytes after which a pass counts as large.
+const LARGE_PASS: u64 = 1 << 20;
 
-/// Why following cannot go on.
+/// Why following stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// The transcripts could not be brought up to date.
+    /// The transcripts could not be updated.
     #[error(transparent)]
     Follow(#[from] FollowError),
-    /// The marker could not.
+    /// The marker could not be updated.
     #[error(transparent)]
     Marker(#[from] MarkerError),
-    /// The caller wanted no more.
-    #[error("it was stopped")]
+    /// The caller stopped it.
+    #[error("stopped by the caller")]
     Stopped,
-    /// The system cannot wait.
-    #[error("waiting for changes failed: {0}")]
+    /// Waiting for changes failed.
+    #[error("cannot wait for changes: {0}")]
     Wait(#[from] io::Error),
 }
 
@@ -55,163 +56,167 @@ pub struct Watcher {
     dir: StateDir,
     follower: Follower,
     watches: Watches,
-    /// Why files are looked at every so often, as far as that was said.
-    told: Option<WatchUnavailable>,
+    /// The last reason for polling that was logged.
+    logged: Option<WatchUnavailable>,
 }
 
 impl Watcher {
-    /// One who follows the agent whose state dir this is.
+    /// Returns a watcher of the agent with this state directory.
     #[must_use]
     pub fn new(dir: StateDir) -> Self {
-        Self { follower: Follower::new(dir.clone()), dir, watches: Watches::default(), told: None }
+        Self { follower: Follower::new(dir.clone()), dir, watches: Watches::default(), logged: None }
     }
 
-    /// Brings transcripts and marker up to date; waits for others that do no longer than `timeout`.
+    /// Updates the transcripts and the marker. Waits for other processes that do the same, but no longer than `timeout`.
+    /// If `is_final` is set, the rollouts are taken as complete: no record is held back.
     ///
     /// # Errors
     ///
-    /// [`WatchError`]; what could be done was done.
-    pub fn once(&mut self, is_final: bool, timeout: Duration) -> Result<Followed, WatchError> {
+    /// Returns [`WatchError::Follow`] if the transcripts cannot be updated, and [`WatchError::Marker`] if the marker
+    /// cannot. If only one of them fails, the other is updated.
+    pub fn once(&mut self, is_final: bool, timeout: Duration) -> Result<PassSummary, WatchError> {
         self.once_while(is_final, timeout, &mut || true)
     }
 
-    /// As [`Watcher::once`], for as long as `goes_on` says so; it is asked some fifty times a second.
+    /// Like [`Watcher::once`], but stops when `should_continue` returns `false`. It is called about 50 times a second.
     ///
     /// # Errors
     ///
-    /// [`WatchError`]; what could be done was done.
+    /// Returns [`WatchError::Stopped`] if `should_continue` returned `false`, and the errors of [`Watcher::once`].
     pub fn once_while(
         &mut self,
         is_final: bool,
         timeout: Duration,
-        goes_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Followed, WatchError> {
-        let mut all = Followed::default();
-        // A rollout that a hook names behind the pass is copied by another one.
+        should_continue: &mut dyn FnMut() -> bool,
+    ) -> Result<PassSummary, WatchError> {
+        let mut total = PassSummary::default();
+        // A second pass copies a rollout that a hook has added to the list after the first one.
         for is_last in [false, true] {
-            let mut hearing = marker::listen(&self.dir).unwrap_or_default();
-            let followed = match self.follow(is_final, timeout, goes_on, hearing.as_mut()) {
+            let mut listener = marker::listen(&self.dir).unwrap_or_default();
+            let passed = match self.copy_in_slices(is_final, timeout, should_continue, listener.as_mut()) {
                 Err(error @ (WatchError::Stopped | WatchError::Follow(FollowError::NoStateDir(_)))) => {
                     return Err(error);
                 }
-                followed => followed,
+                passed => passed,
             };
-            // The transcripts first: who sees that the agent waits finds its last words. But a disk that is full is no
-            // reason to show an agent at work that waits.
-            let is_done = followed.is_ok();
-            let is_unknown = Cell::new(false);
+            // The transcripts are updated first, so that an agent's last message is in them when it shows WAITING. But if
+            // the disk is full, an agent that waits must not show RUNNING forever, so the marker is updated anyway.
+            let has_copied = passed.is_ok();
+            let has_unknown = Cell::new(false);
             let copied = |path: &Path| {
                 let copied = self.follower.copied(path);
-                is_unknown.set(is_unknown.get() || copied.is_none());
-                copied.or((!is_last).then_some(0)).filter(|_| is_done)
+                has_unknown.set(has_unknown.get() || copied.is_none());
+                copied.or((!is_last).then_some(0)).filter(|_| has_copied)
             };
-            marker::follow(&self.dir, hearing.filter(|_| is_done), &copied)?;
-            let followed = followed?;
-            all.raw_bytes += followed.raw_bytes;
-            all.common_bytes += followed.common_bytes;
-            if !is_unknown.get() {
+            marker::follow(&self.dir, listener.filter(|_| has_copied), &copied)?;
+            let passed = passed?;
+            total.raw_bytes += passed.raw_bytes;
+            total.common_bytes += passed.common_bytes;
+            if !has_unknown.get() {
                 break;
             }
         }
-        Ok(all)
+        Ok(total)
     }
 
-    /// How often the marker was reset, by which [`Watcher::close`] knows the codex that is there now.
+    /// Returns how often the marker has been reset. [`Watcher::close_turns`] uses it to identify the current Codex process.
     ///
     /// # Errors
     ///
-    /// [`WatchError::Marker`]
+    /// Returns [`WatchError::Marker`] if the lifecycle state cannot be read.
     pub fn resets(&self) -> Result<u64, WatchError> {
         Ok(marker::read(&self.dir)?.resets)
     }
 
-    /// Ends the turns that a codex left open when it ended, unless another one was started since there were that many
-    /// `resets`.
+    /// Closes the turns that Codex left open when it exited. Does nothing if the marker has been reset more than `resets`
+    /// times, because another Codex was started then.
     ///
     /// # Errors
     ///
-    /// [`WatchError::Marker`]
-    pub fn close(&self, resets: u64) -> Result<(), WatchError> {
+    /// Returns [`WatchError::Marker`] if the lifecycle state cannot be read or written.
+    pub fn close_turns(&self, resets: u64) -> Result<(), WatchError> {
         Ok(marker::reset_after(&self.dir, resets)?)
     }
 
-    /// All that is there, slice by slice.
-    fn follow(
+    /// Copies everything, and lets other processes have the lock after each slice.
+    fn copy_in_slices(
         &mut self,
         is_final: bool,
         timeout: Duration,
-        goes_on: &mut dyn FnMut() -> bool,
-        mut hearing: Option<&mut LineListener>,
-    ) -> Result<Followed, WatchError> {
-        let mut all = Followed::default();
+        should_continue: &mut dyn FnMut() -> bool,
+        mut listener: Option<&mut LineListener>,
+    ) -> Result<PassSummary, WatchError> {
+        let mut total = PassSummary::default();
         let mut waiting_since = Instant::now();
-        while goes_on() {
+        while should_continue() {
             let deadline = Some(Instant::now() + SLICE);
-            let left = timeout.saturating_sub(waiting_since.elapsed());
-            let until = Until { deadline, is_final, is_brief: false };
-            let followed = match self.follower.pass(until, left.min(PATIENCE_AT_ONCE), hearing.as_deref_mut()) {
+            let remaining = timeout.saturating_sub(waiting_since.elapsed());
+            let options = PassOptions { deadline, is_final, is_brief: false };
+            let passed = self.follower.pass(options, remaining.min(LOCK_POLL_INTERVAL), listener.as_deref_mut());
+            let passed = match passed {
                 Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < timeout => {
                     continue;
                 }
                 Err(FollowError::Lock { path, source: LockError::Held(_) }) => {
                     return Err(FollowError::Lock { path, source: LockError::Held(timeout) }.into());
                 }
-                followed => followed?,
+                passed => passed?,
             };
-            all.raw_bytes += followed.raw_bytes;
-            all.common_bytes += followed.common_bytes;
-            if !followed.is_cut_short {
-                return Ok(all);
+            total.raw_bytes += passed.raw_bytes;
+            total.common_bytes += passed.common_bytes;
+            if !passed.is_incomplete {
+                return Ok(total);
             }
-            lock::let_others(&self.dir.following_queue(), PATIENCE_WITH_OTHERS);
+            lock::let_others(&self.dir.following_queue(), YIELD_TIMEOUT);
             waiting_since = Instant::now();
         }
         Err(WatchError::Stopped)
     }
 
-    /// Brings all up to date, then waits until there is something new or one of `others` is readable; gives which, by its
-    /// place. What fails is said in the log, and tried again with the next change.
+    /// Updates the transcripts and the marker, then waits for a change or until one of `others` is readable. Returns the
+    /// index of the readable descriptor, or `None` for a change. Errors of the update are logged; the update is tried again
+    /// after the next change.
     ///
     /// # Errors
     ///
-    /// [`WatchError::Wait`], and [`FollowError::NoStateDir`] where the agent is gone.
-    pub fn turn(&mut self, others: &[BorrowedFd<'_>]) -> Result<Option<usize>, WatchError> {
-        // What changes from here on is told, so nothing is missed between a look and the wait.
+    /// Returns [`FollowError::NoStateDir`] if the agent has been removed, and [`WatchError::Wait`] if waiting fails.
+    pub fn update_and_wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<Option<usize>, WatchError> {
+        // Watch before the update, so that no change between the update and the wait is missed.
         let state = marker::read(&self.dir).unwrap_or_default();
-        self.watches.set(self.wanted(&state));
-        self.say_untold();
+        self.watches.set(self.targets(&state));
+        self.log_unavailable();
         match self.once(false, LOCK_TIMEOUT) {
             Err(WatchError::Follow(error @ FollowError::NoStateDir(_))) => return Err(error.into()),
             Err(error) => drop(log(&self.dir, Level::Error, &format!("watch: {error}"))),
-            Ok(followed) if followed.raw_bytes > LARGE => {
-                // Large lines took memory that a watcher with nothing to do need not keep.
+            Ok(passed) if passed.raw_bytes > LARGE_PASS => {
+                // Long lines need memory that an idle watcher should not keep.
                 self.follower = Follower::new(self.dir.clone());
                 release_memory();
                 return Ok(None);
             }
             Ok(_) => {}
         }
-        // Rollouts and subagents that were not known before.
+        // The update may have found new rollouts and subagents.
         let state = marker::read(&self.dir).unwrap_or_default();
-        let wanted = self.wanted(&state);
-        if self.watches.set(wanted) {
+        let targets = self.targets(&state);
+        if self.watches.set(targets) {
             return Ok(None);
         }
-        // What went away before it was watched is not told of.
+        // The directory may have been removed before it was watched.
         if !self.dir.path().is_dir() {
             return Err(FollowError::NoStateDir(self.dir.path().to_owned()).into());
         }
         match self.watches.wait(others)? {
             WakeUp::Change => Ok(None),
-            WakeUp::Ready(place) => Ok(Some(place)),
+            WakeUp::Ready(index) => Ok(Some(index)),
         }
     }
 
-    /// What is to be watched: what hooks write, and the rollouts that may go on.
-    fn wanted(&self, state: &State) -> Vec<Watched> {
+    /// Returns what to watch: the files that hooks write, and the rollouts that may grow.
+    fn targets(&self, state: &State) -> Vec<Watched> {
         let dir = &self.dir;
         let name = |path: PathBuf| path.file_name().map(OsStr::to_owned).unwrap_or_default();
-        let mut wanted = vec![
+        let mut targets = vec![
             Watched::Names(dir.path().to_owned(), name(dir.transcript_path())),
             Watched::Names(dir.path().to_owned(), name(dir.subagents())),
             Watched::Names(dir.path().to_owned(), name(dir.root_active())),
@@ -221,43 +226,43 @@ impl Watcher {
         let subagents = state.in_flight().map(|subagent| &subagent.thread.rollout);
         let threads = [&state.root.rollout].into_iter().chain(subagents).filter(|rollout| !rollout.is_empty());
         let mut seen = HashSet::new();
-        for path in self.follower.rollouts().chain(threads.map(Path::new)) {
+        for path in self.follower.growing_rollouts().chain(threads.map(Path::new)) {
             if !seen.insert(path.to_owned()) {
                 continue;
             }
-            let there = Opened::find(path).map_or_else(|_| path.to_owned(), |opened| opened.path);
-            wanted.extend(coming(path));
-            wanted.push(Watched::File(there));
+            let found = RolloutFile::find(path).map_or_else(|_| path.to_owned(), |rollout| rollout.path);
+            targets.extend(creation_of(path));
+            targets.push(Watched::File(found));
         }
-        wanted
+        targets
     }
 
-    /// Says in the log, once, where changes cannot be told.
-    fn say_untold(&mut self) {
-        let untold = self.watches.untold().cloned();
-        if untold != self.told {
-            if let Some(untold) = &untold {
-                let message = format!("watch: {untold}; files are looked at every so often instead");
+    /// Logs once why files are polled instead of watched.
+    fn log_unavailable(&mut self) {
+        let unavailable = self.watches.unavailable().cloned();
+        if unavailable != self.logged {
+            if let Some(unavailable) = &unavailable {
+                let message = format!("watch: {unavailable}; polling the files instead");
                 let _ = log(&self.dir, Level::Warning, &message);
             }
-            self.told = untold;
+            self.logged = unavailable;
         }
     }
 }
 
-/// That a rollout comes: its name in its folder, or the first folder on the way there that is missing.
-fn coming(path: &Path) -> Option<Watched> {
+/// Returns what to watch for the creation of a rollout: its name in its folder, or the first missing folder of its path.
+fn creation_of(path: &Path) -> Option<Watched> {
     let folder = path.parent()?;
-    let there = folder.ancestors().find(|folder| folder.is_dir())?;
-    let missing = folder.strip_prefix(there).ok().and_then(|rest| rest.iter().next());
+    let existing = folder.ancestors().find(|folder| folder.is_dir())?;
+    let missing = folder.strip_prefix(existing).ok().and_then(|rest| rest.iter().next());
     let name = missing.or(path.file_stem()).unwrap_or_default();
-    Some(Watched::Names(there.to_owned(), name.to_owned()))
+    Some(Watched::Names(existing.to_owned(), name.to_owned()))
 }
 
-/// Gives memory that is free back to the system, which glibc alone keeps.
+/// Returns free memory to the system. glibc would keep it.
 fn release_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes no pointer, and other threads may use the allocator meanwhile (malloc_trim(3): MT-Safe).
+    // SAFETY: `malloc_trim` takes no pointer, and may run while other threads use the allocator (malloc_trim(3): MT-Safe).
     unsafe {
         libc::malloc_trim(0);
     }

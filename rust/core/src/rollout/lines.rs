@@ -113,6 +113,11 @@ impl<R: Read> Lines<R> {
         Self { max_kept: max, ..self }
     }
 
+    /// Returns the reader, so that more input can be added to it.
+    pub(crate) fn reader_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
     /// Returns the next line, or `None` at the current end of the input.
     ///
     /// # Errors

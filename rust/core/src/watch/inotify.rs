@@ -54,7 +54,7 @@ pub struct Watches {
     /// The wishes that the kernel took, by the number that it gave each file or folder.
     taken: HashMap<i32, Vec<Taken>>,
     wanted: Vec<Watched>,
-    untold: Option<WatchUnavailable>,
+    unavailable: Option<WatchUnavailable>,
 }
 
 /// A wish that the kernel took.
@@ -76,11 +76,11 @@ impl Watches {
         if wanted == self.wanted && wanted.iter().all(|watched| self.is_taken(watched)) {
             return false;
         }
-        self.untold = wanted.iter().find_map(|watched| shared(watched.path()));
+        self.unavailable = wanted.iter().find_map(|watched| shared(watched.path()));
         self.wanted = wanted;
         let before = self.taken.clone();
         if let Err(error) = self.take() {
-            self.untold = Some(WatchUnavailable::Limit(std::io::Error::from(error).to_string()));
+            self.unavailable = Some(WatchUnavailable::Limit(std::io::Error::from(error).to_string()));
         }
         let was_taken = |number: &i32, watched: &Watched| {
             before.get(number).is_some_and(|before| before.iter().any(|taken| taken.watched == *watched))
@@ -92,7 +92,7 @@ impl Watches {
     fn is_taken(&self, watched: &Watched) -> bool {
         let there = identity(watched.path());
         let is_it = |taken: &Taken| taken.watched == *watched && taken.identity == there;
-        there.is_none() || self.untold.is_some() || self.taken.values().flatten().any(is_it)
+        there.is_none() || self.unavailable.is_some() || self.taken.values().flatten().any(is_it)
     }
 
     fn take(&mut self) -> Result<(), Errno> {
@@ -124,8 +124,8 @@ impl Watches {
 
     /// Why files are looked at every so often, where they are.
     #[must_use]
-    pub fn untold(&self) -> Option<&WatchUnavailable> {
-        self.untold.as_ref()
+    pub fn unavailable(&self) -> Option<&WatchUnavailable> {
+        self.unavailable.as_ref()
     }
 
     /// Waits for a change, for one of `others` to be readable, or until it is time to look in any case.
@@ -135,7 +135,7 @@ impl Watches {
     /// What the system says.
     pub fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<WakeUp> {
         let longest =
-            if self.untold.is_some() || self.inotify.is_none() { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
+            if self.unavailable.is_some() || self.inotify.is_none() { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
         loop {
             let inotify = self.inotify.as_ref().map(AsFd::as_fd);
             let descriptors: Vec<BorrowedFd<'_>> = others.iter().copied().chain(inotify).collect();

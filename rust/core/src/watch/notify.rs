@@ -23,7 +23,7 @@ const FALLBACK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Watches {
     system: Option<System>,
     wanted: Vec<Watched>,
-    untold: Option<WatchUnavailable>,
+    unavailable: Option<WatchUnavailable>,
 }
 
 /// What the system tells, in a thread of its own.
@@ -82,11 +82,11 @@ impl Watches {
         let before = std::mem::replace(&mut self.wanted, wanted);
         match self.watch() {
             Ok(has_new_folder) => {
-                self.untold = None;
+                self.unavailable = None;
                 has_new_folder || self.wanted.iter().any(|watched| !before.contains(watched))
             }
             Err(error) => {
-                self.untold = Some(WatchUnavailable::System(error.to_string()));
+                self.unavailable = Some(WatchUnavailable::System(error.to_string()));
                 false
             }
         }
@@ -126,8 +126,8 @@ impl Watches {
 
     /// Why files are looked at every so often, where they are.
     #[must_use]
-    pub fn untold(&self) -> Option<&WatchUnavailable> {
-        self.untold.as_ref()
+    pub fn unavailable(&self) -> Option<&WatchUnavailable> {
+        self.unavailable.as_ref()
     }
 
     /// Waits for a change, for one of `others` to be readable, or until it is time to look in any case.
@@ -137,7 +137,7 @@ impl Watches {
     /// What the system says.
     pub fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<WakeUp> {
         let longest =
-            if self.untold.is_some() || self.system.is_none() { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
+            if self.unavailable.is_some() || self.system.is_none() { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
         let told = self.system.as_ref().map(|system| system.told.as_fd());
         let descriptors: Vec<BorrowedFd<'_>> = others.iter().copied().chain(told).collect();
         match wait_for(&descriptors, longest)? {

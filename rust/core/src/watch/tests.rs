@@ -21,7 +21,7 @@ impl Place {
         fs::write(&file, "a\n").expect("can be written");
         let mut place = Self { folder, file, watches: Watches::default() };
         assert!(place.watch(), "all of it is new");
-        assert_eq!(place.watches.untold(), None);
+        assert_eq!(place.watches.unavailable(), None);
         assert!(!place.is_told());
         place
     }

@@ -1,14 +1,20 @@
 //! Random schedules of what codex, users and accidents do, against what must be true after each pass.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use tempfile::TempDir;
 
 use super::*;
-use crate::convert::Converter;
+use crate::convert::attribution::Reread;
+use crate::convert::{Converter, End};
 use crate::files::positional;
+use crate::rollout::ByteOffset;
+use crate::rollout::lines::Lines;
 
 /// What happens.
 #[derive(Clone, Debug)]
@@ -305,20 +311,20 @@ impl World {
         self.check(is_final);
     }
 
-    fn pass(&mut self, who: Who, is_final: bool) -> Result<Followed, FollowError> {
+    fn pass(&mut self, who: Who, is_final: bool) -> Result<PassSummary, FollowError> {
         let dir = self.dir();
         if who == Who::New {
             self.followers.clear();
         }
         let follower = self.followers.entry(who == Who::Second).or_insert_with(|| Follower::new(dir));
-        follower.pass(Until { is_final, ..Until::default() }, Duration::ZERO, None)
+        follower.pass(PassOptions { is_final, ..PassOptions::default() }, Duration::ZERO, None)
     }
 
     /// Makes a brief pass, which may leave all as it is.
     fn flush(&mut self) {
         let before = self.transcripts();
-        let until = Until { is_brief: true, ..Until::default() };
-        Follower::new(self.dir()).pass(until, Duration::ZERO, None).expect("a pass");
+        let options = PassOptions { is_brief: true, ..PassOptions::default() };
+        Follower::new(self.dir()).pass(options, Duration::ZERO, None).expect("a pass");
         let (raw, common) = self.transcripts();
         if (&raw, &common) == (&before.0, &before.1) {
             return;
@@ -332,7 +338,7 @@ impl World {
     fn follow_on_a_full_disk(&mut self, who: Who, bytes: usize) {
         match positional::full::after(bytes, || self.pass(who, false)) {
             Ok(_) => self.check(false),
-            Err(FollowError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+            Err(FollowError::File(FileError { source, .. })) if source.kind() == io::ErrorKind::StorageFull => {
                 let (raw, common) = self.transcripts();
                 self.check_lines(&raw, &common);
                 assert!(converted(&raw).starts_with(&common), "there is more in the common transcript");

@@ -1,4 +1,5 @@
-//! Rollouts as sources: where they are, whether they are what they were, how far their whole lines go.
+//! The files of rollouts: finding one that was moved or compressed, checking whether it still begins with the bytes that
+//! were copied, and finding its complete lines.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -12,74 +13,75 @@ use crate::files::regular::{FileId, open_regular};
 use crate::rollout::input::Input;
 use serde::{Deserialize, Serialize};
 
-/// Bytes that are looked through at a time for the end of a line.
+/// The number of bytes that the search for a newline reads at a time.
 const CHUNK: usize = 64 << 10;
 
-/// The folder beside `sessions` that codex moves archived rollouts to (0.163, 0.169).
+/// The folder next to `sessions` into which Codex moves archived rollouts (0.163, 0.169).
 const ARCHIVE: &str = "archived_sessions";
 
-/// A rollout, as far as it was copied.
+/// A rollout in the checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// Its path as the hooks name it; it may have moved.
+pub(super) struct FollowedRollout {
+    /// The path in the hooks' list. The file may have been moved or compressed since.
     pub path: String,
-    /// What was copied; none where it is not known what of it was.
-    pub copied: Option<Copied>,
+    /// The bytes that have been copied; `None` if they are not known.
+    pub copied: Option<CopiedPrefix>,
 }
 
-/// What was copied of a source.
+/// The beginning of a rollout that has been copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Copied {
-    /// How many bytes from its start, decompressed ones where it is compressed.
+pub(super) struct CopiedPrefix {
+    /// The length in bytes, after decompression.
     pub length: u64,
-    /// The hash of the first of them.
+    /// The hash of the first bytes.
     pub start: Fingerprint,
-    /// The hash of the last of them.
+    /// The hash of the last bytes.
     pub end: Fingerprint,
 }
 
-/// What a path holds, to see that nothing has changed since.
+/// The metadata of a file that change with its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub(super) struct FileStamp {
     id: FileId,
     size: u64,
     changed: (i64, i64),
 }
 
-impl Stamp {
-    /// What stands at `path`.
+impl FileStamp {
+    /// Returns the stamp of the file at `path`.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if the metadata cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::from(&metadata))
     }
 }
 
-impl From<&Metadata> for Stamp {
+impl From<&Metadata> for FileStamp {
     fn from(metadata: &Metadata) -> Self {
         Self { id: FileId::from(metadata), size: metadata.size(), changed: (metadata.ctime(), metadata.ctime_nsec()) }
     }
 }
 
-/// A source that was opened.
-pub struct Opened {
-    /// Where it is.
+/// An open rollout.
+pub(super) struct RolloutFile {
+    /// The path at which it was found.
     pub path: PathBuf,
     file: File,
-    /// Whether its bytes are to be had from its start alone.
+    /// Whether it is compressed, and so can only be read from its start.
     pub is_compressed: bool,
-    /// What it was when it was opened.
-    pub stamp: Stamp,
+    /// Its stamp when it was opened.
+    pub stamp: FileStamp,
 }
 
-impl Opened {
-    /// Opens the rollout that hooks name `path`: there, in the archive, or compressed.
+impl RolloutFile {
+    /// Opens the rollout with this path: there, in the archive, or compressed in either folder.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] where it is nowhere; what the system says.
+    /// Returns [`io::ErrorKind::NotFound`] if it is in none of these places, and an error if it cannot be opened or is not
+    /// a regular file.
     pub fn find(path: &Path) -> io::Result<Self> {
         let with_zst = |path: &Path| {
             let mut path = path.as_os_str().to_owned();
@@ -87,9 +89,10 @@ impl Opened {
             PathBuf::from(path)
         };
         let archived = archived(path);
-        let places = [Some(path.to_owned()), archived.clone(), Some(with_zst(path)), archived.as_deref().map(with_zst)];
-        for place in places.into_iter().flatten() {
-            match Self::open(&place) {
+        let candidates =
+            [Some(path.to_owned()), archived.clone(), Some(with_zst(path)), archived.as_deref().map(with_zst)];
+        for candidate in candidates.into_iter().flatten() {
+            match Self::open(&candidate) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 opened => return opened,
             }
@@ -99,16 +102,16 @@ impl Opened {
 
     fn open(path: &Path) -> io::Result<Self> {
         let file = open_regular(path)?;
-        let stamp = Stamp::from(&file.metadata()?);
+        let stamp = FileStamp::from(&file.metadata()?);
         let is_compressed = path.extension() == Some(OsStr::new("zst"));
         Ok(Self { path: path.to_owned(), file, is_compressed, stamp })
     }
 
-    /// Its bytes from `from` on.
+    /// Returns a reader of the bytes from the offset `from`.
     ///
     /// # Errors
     ///
-    /// What the system says, and that a compressed file is broken.
+    /// Returns an error if the file cannot be read, or is compressed and damaged.
     pub fn read_from(&self, from: u64) -> io::Result<Box<dyn Read + '_>> {
         if self.is_compressed {
             let mut input = Input::open(&self.path)?;
@@ -118,33 +121,33 @@ impl Opened {
         Ok(Box::new(PositionalReader::new(&self.file, from)))
     }
 
-    /// Whether it begins with what was copied.
+    /// Returns whether the rollout still begins with the copied bytes. Compares their first and last bytes only.
     ///
     /// # Errors
     ///
-    /// What the system says, and that a compressed file is broken.
-    pub fn begins_with(&self, copied: &Copied) -> io::Result<bool> {
+    /// Returns an error if the file cannot be read, or is compressed and damaged.
+    pub fn begins_with(&self, copied: &CopiedPrefix) -> io::Result<bool> {
         if copied.length == 0 {
             return Ok(true);
         }
         if !self.is_compressed && self.stamp.size < copied.length {
             return Ok(false);
         }
-        Ok(self.copied_until(copied.length)?.as_ref() == Some(copied))
+        Ok(self.prefix(copied.length)?.as_ref() == Some(copied))
     }
 
-    /// What is said of it once its first `length` bytes were copied; `None` where it has not as many.
+    /// Returns the description of the first `length` bytes, or `None` if the rollout is shorter.
     ///
     /// # Errors
     ///
-    /// What the system says, and that a compressed file is broken.
-    pub fn copied_until(&self, length: u64) -> io::Result<Option<Copied>> {
+    /// Returns an error if the file cannot be read, or is compressed and damaged.
+    pub fn prefix(&self, length: u64) -> io::Result<Option<CopiedPrefix>> {
         let hashed = length.min(HASHED);
         let (mut start, mut end) = (Vec::new(), Vec::new());
         if self.is_compressed {
             let mut input = Input::open(&self.path)?;
             input.by_ref().take(hashed).read_to_end(&mut start)?;
-            // The end may begin inside the start.
+            // The two ranges may overlap.
             let between = (length - hashed).saturating_sub(hashed);
             io::copy(&mut input.by_ref().take(between), &mut io::sink())?;
             end.extend_from_slice(
@@ -158,17 +161,17 @@ impl Opened {
                 bytes.truncate(count);
             }
         }
-        let is_whole = start.len() as u64 == hashed && end.len() as u64 == hashed;
-        Ok(is_whole.then(|| Copied { length, start: hash(&start), end: hash(&end) }))
+        let is_complete = start.len() as u64 == hashed && end.len() as u64 == hashed;
+        Ok(is_complete.then(|| CopiedPrefix { length, start: hash(&start), end: hash(&end) }))
     }
 
-    /// The hash of the last bytes of an unfinished line that starts at `from`, as far as `until`; `None` where there are not
-    /// as many, and of a compressed file.
+    /// Returns the hash of the last bytes of the partial line `from..until`. Returns `None` if the file is shorter or
+    /// compressed.
     ///
     /// # Errors
     ///
-    /// What the system says.
-    pub fn unfinished(&self, from: u64, until: u64) -> io::Result<Option<Fingerprint>> {
+    /// Returns an error if the file cannot be read.
+    pub fn partial_line_end(&self, from: u64, until: u64) -> io::Result<Option<Fingerprint>> {
         let length = until.saturating_sub(from).min(HASHED);
         if self.is_compressed || length == 0 {
             return Ok(None);
@@ -178,22 +181,24 @@ impl Opened {
         Ok((count == bytes.len()).then(|| hash(&bytes)))
     }
 
-    /// Where the whole lines end that a step from `from` on copies: at `step` bytes at the most, or at the end of the
-    /// first line; `None` where no line ends. No line ends between `from` and `searched`, which is moved on.
+    /// Returns the end of the complete lines that a step copies from the offset `from`: at most `step` bytes, or the first
+    /// line if that is longer. Returns `None` if there is no complete line.
+    ///
+    /// There must be no newline between `from` and `searched`, which is advanced to the end of the search.
     ///
     /// # Errors
     ///
-    /// What the system says, and that a compressed file is broken.
-    pub fn whole_lines(&self, from: u64, searched: &mut u64, step: u64) -> io::Result<Option<u64>> {
+    /// Returns an error if the file cannot be read, or is compressed and damaged.
+    pub fn complete_lines(&self, from: u64, searched: &mut u64, step: u64) -> io::Result<Option<u64>> {
         *searched = from.max(*searched);
         if self.is_compressed {
-            return self.whole_lines_streamed(from, searched, step);
+            return self.complete_lines_streamed(from, searched, step);
         }
         let size = self.file.metadata()?.size();
-        // Back from the end, so that little is read where much is new.
+        // Backwards from the end, so that little is read even if much is new.
         let bound = size.min(from.saturating_add(step));
         match after_last_newline(&self.file, *searched..bound) {
-            // It has been cut meanwhile, which the next pass finds out.
+            // The file was truncated meanwhile. The next pass handles that.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Ok(None) => {}
             end => return end,
@@ -213,7 +218,7 @@ impl Opened {
         Ok(None)
     }
 
-    fn whole_lines_streamed(&self, from: u64, searched: &mut u64, step: u64) -> io::Result<Option<u64>> {
+    fn complete_lines_streamed(&self, from: u64, searched: &mut u64, step: u64) -> io::Result<Option<u64>> {
         let mut input = self.read_from(*searched)?;
         let mut chunk = vec![0; CHUNK];
         let mut found = None;
@@ -229,7 +234,7 @@ impl Opened {
     }
 }
 
-/// Where codex moves a rollout that is archived: out of `sessions/YYYY/MM/DD`.
+/// Returns the path to which Codex moves the rollout if it archives it: out of `sessions/YYYY/MM/DD`.
 fn archived(path: &Path) -> Option<PathBuf> {
     let sessions = path.ancestors().nth(4)?;
     (sessions.file_name() == Some(OsStr::new("sessions")))
