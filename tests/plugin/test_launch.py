@@ -1,4 +1,4 @@
-"""The script that starts Codex, run with stand-ins for Codex and the native program."""
+"""The script that starts Codex, run with a fake Codex and a fake native program."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def start(state: Path, *arguments: str, has_program: bool = True) -> dict[str, list[str]]:
-    """Runs the launcher; returns the arguments of the stand-ins and the output on standard error."""
+    """Runs the launcher; returns the arguments of the fake programs and the output on standard error."""
     log = state / "log"
     log_call = f'printf "%s\\n" "$(basename "$0") $*" >>"{log}"\n'
     codex = state / "codex-of-the-user"

@@ -1,6 +1,6 @@
 """The mngr plugin: hook implementations and nothing else.
 
-mngr loads this module for every command, so each hook imports what it needs when it runs.
+mngr loads this module for every command, so hooks import other modules only when they run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lets a new agent resume an existing session: another agent's, a destroyed agent's, or one of the user's own."""
+"""Lets a new agent resume an existing session: of another agent, of a destroyed agent, or of the user."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Session:
     folder: Path
     """The ``sessions`` or ``archived_sessions`` folder that contains it."""
     files: tuple[Path, ...]
-    """Its rollouts, the current one last. The rollouts of the sessions that it was forked from come first."""
+    """Its rollouts, preceded by the rollouts of the sessions that it was forked from. The current one is last."""
 
 
 def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext, agent_class: type[HasSessionAdoptionMixin]) -> None:
@@ -117,7 +117,7 @@ def find(name: str, mngr_ctx: MngrContext) -> Session:
     """Finds a session on this machine.
 
     Args:
-        name: Its id, or the path of one of its rollouts.
+        name: Its id, or the path of a rollout.
         mngr_ctx: mngr's context.
 
     Raises:
@@ -202,7 +202,7 @@ def _rollouts(folder: Path, session: str) -> list[Path]:
 
 
 def _history(rollout: Path, folder: Path) -> list[Path]:
-    """Returns the rollouts that a forked session continues, each after those that it continues itself.
+    """Returns the rollouts that a forked session continues, oldest first.
 
     Raises:
         UserInputError: A rollout names an invalid session, or the rollouts continue each other in a circle.

@@ -45,7 +45,7 @@ class CodexAgent(
     HasAutoInstallMixin,
     CliBackedAgentMixin,
 ):
-    """A Codex TUI in a tmux pane, whose hooks and watcher report to mngr what it is doing."""
+    """A Codex TUI in a tmux pane, whose hooks and watcher report its state to mngr."""
 
     # -- the command
 
@@ -83,7 +83,7 @@ class CodexAgent(
     # -- provisioning
 
     def provision(self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
-        """Installs on the host what the agent needs there."""
+        """Installs the agent's files on the host."""
         from mngr_codex.plugin import provisioning
 
         request = provisioning.ProvisioningRequest.from_options(
@@ -114,7 +114,7 @@ class CodexAgent(
         self.preserve_session_state(host)
 
     def preserve_session_state(self, host: OnlineHostInterface) -> None:
-        """Copies transcripts and sessions to the folder in which mngr keeps those of destroyed agents."""
+        """Copies transcripts and sessions to mngr's folder of destroyed agents."""
         from mngr_codex.plugin import preservation
 
         preservation.preserve(self, host)

@@ -1,6 +1,6 @@
 """Detects other plugins that provide the agent type ``codex``, such as ``imbue-mngr-codex``.
 
-mngr silently uses one of them.
+mngr silently uses only one plugin per agent type.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Provider:
 
 
 def providers(pm: pluggy.PluginManager) -> list[Provider]:
-    """Returns the enabled plugins that provide the agent type; the one that mngr uses comes first.
+    """Returns the enabled plugins that provide the agent type. mngr uses the first.
 
     Args:
         pm: mngr's plugin manager.
     """
     distributions = {id(plugin): distribution.project_name for plugin, distribution in pm.list_plugin_distinfo()}
     found = []
-    # mngr uses the first of these: the plugin registered earliest, or one that asks to be called last.
+    # mngr uses the first one: the plugin registered earliest, or a plugin that asks to be called last.
     for implementation in pm.hook.register_agent_type.get_hookimpls():
         registration = implementation.function()
         if isinstance(registration, tuple) and registration and registration[0] == AGENT_TYPE:
@@ -54,7 +54,7 @@ def providers(pm: pluggy.PluginManager) -> list[Provider]:
 
 
 def warning(pm: pluggy.PluginManager) -> str | None:
-    """Returns a warning if several plugins provide the agent type, with the one that mngr uses and how to choose.
+    """Returns a warning if several plugins provide the agent type, with the plugin that mngr uses and how to choose.
 
     Args:
         pm: mngr's plugin manager.

@@ -42,7 +42,7 @@ def session_id(state_dir: Path) -> str | None:
 def model(state_dir: Path) -> str | None:
     """Returns the model in the agent's ``config.toml``, to which Codex also writes the user's choice."""
     settings = _read(state_dir / paths.CODEX_HOME / "config.toml") or ""
-    # Top-level settings come before all tables.
+    # Top-level settings precede all tables.
     found = _MODEL.search(f"\n{settings}".partition("\n[")[0])
     try:
         written = tomllib.loads(found[0])["model"] if found else None

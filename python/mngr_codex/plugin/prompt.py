@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def confirm(question: str) -> bool:
-    """Asks a question on standard error and returns the answer; the default is no.
+    """Asks a question on standard error and returns the answer, by default False.
 
     Args:
         question: The question; its last line is the prompt.

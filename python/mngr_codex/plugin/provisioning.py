@@ -113,7 +113,7 @@ def check(
 
 
 def provision(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx: MngrContext) -> None:
-    """Installs on the host what an agent needs there: the native program, Codex's home, the launcher and the scripts.
+    """Installs an agent's files on the host: the native program, Codex's home, the launcher and the scripts.
 
     Args:
         host: The agent's host.
@@ -131,7 +131,7 @@ def provision(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx:
 
 
 def _install_program(host: OnlineHostInterface, request: ProvisioningRequest) -> Path | None:
-    """Writes the native program to the host, and returns its path; None if there is none for the host."""
+    """Writes the native program to the host, and returns its path; None if the host has none."""
     found = program_for(host, request.config.program_wheels)
     if found.content is None:
         logger.warning("{}", found.problem)

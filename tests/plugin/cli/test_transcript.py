@@ -468,7 +468,7 @@ def test_with_other_hosts_mngrs_log_decides_whether_an_agent_is_local(machine: M
 
 
 def test_a_renamed_agent_of_another_host_is_not_a_candidate(machine: Machine) -> None:
-    """The quick search cannot tell, so mngr reads its log."""
+    """The quick search is inconclusive, so mngr reads its log."""
     machine.settings(*REMOTE)
     machine.agent(recorded("plain.jsonl"))
     log_of(machine, (OTHER_ID, "t", "ssh"), (OTHER_ID, "renamed", "ssh"), (ID, "t", "local"))
@@ -553,7 +553,7 @@ def test_follow_by_default(machine: Machine) -> None:
 
 
 def shown_in_a_terminal(machine: Machine, *arguments: str) -> str:
-    """Returns what a terminal shows, without colours."""
+    """Returns the output in a terminal, without colours."""
     mngr = Path(sys.executable).with_name("mngr")
     controlling, terminal = pty.openpty()
     environment = {**machine.environment, "TERM": "xterm"}

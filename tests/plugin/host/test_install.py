@@ -15,7 +15,7 @@ from mngr_codex.plugin.host.install import ensure_installed, install_command
 
 
 class Machine:
-    """A PATH that contains only what a test adds, with a home of its own."""
+    """A PATH with only the programs that a test adds, and a separate home."""
 
     def __init__(self, folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bin, self.log, self.home = folder / "bin", folder / "log", home

@@ -51,7 +51,7 @@ def test_the_policy_decides(local: bool, interactive: bool, yes: bool) -> None:
 
 
 class Codex:
-    """A stand-in for Codex that logs its arguments, and whose updates can fail."""
+    """A fake Codex that logs its arguments, and whose updates can fail."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.log, self.program, self.home = folder / "log", folder / "codex", home

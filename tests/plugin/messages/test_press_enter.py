@@ -1,4 +1,4 @@
-"""The script that presses Enter, with a stand-in for tmux that shows given screens."""
+"""The script that presses Enter, with a fake tmux that shows given screens."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Sending messages, with stand-ins for tmux and for mngr's agent."""
+"""Sending messages, with a fake tmux and a fake agent."""
 
 from __future__ import annotations
 

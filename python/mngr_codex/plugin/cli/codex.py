@@ -69,7 +69,7 @@ def with_state_dir(arguments: Sequence[str]) -> list[str]:
     """Replaces ``--agent NAME`` by ``--state-dir DIR`` at the end of the options.
 
     Raises:
-        click.UsageError: There is no local agent with the name.
+        click.UsageError: No local agent has the name.
     """
     words = iter(arguments)
     kept: list[str] = []

@@ -99,7 +99,7 @@ def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
         names: The agents to check; all if empty.
 
     Raises:
-        UserInputError: There is no local codex agent with one of the names.
+        UserInputError: A name does not belong to a local codex agent.
     """
     host = get_provider_instance(LOCAL_PROVIDER_NAME, mngr_ctx).get_host(HostName("localhost"))
     assert isinstance(host, OnlineHostInterface), "the local host is always online"
@@ -267,7 +267,7 @@ def _session(state_dir: Path, name: str) -> Finding | None:
 
 
 def _terminal(agent: CodexAgent, name: str) -> Finding | None:
-    """Returns the dialog that takes all of Codex's input, if there is one."""
+    """Returns the dialog that blocks Codex's input, if any."""
     try:
         dialog = read_screen(agent, agent._send_target_arg(agent.tmux_target)).dialog
     except SendMessageError as error:

@@ -190,7 +190,7 @@ def _plan(ctx: click.Context) -> Plan:
 
     from mngr_codex.plugin.host.program import own_program
 
-    # Checks that need no settings come first, since they rule out most calls.
+    # Checks without settings are first, since they rule out most calls.
     _check_options(ctx.params)
     target = _plain_target(ctx.params["target"])
     program = own_program()
@@ -335,7 +335,7 @@ def _agent(
         accepts_unlisted: Whether the agent may be missing in mngr's discovery log.
 
     Raises:
-        NotHandled: There is no such agent, or the target could refer to another agent.
+        NotHandled: The agent does not exist, or the target could refer to another agent.
     """
     from imbue.mngr.config.agent_config_registry import resolve_agent_type
     from imbue.mngr.primitives import AgentId, AgentTypeName

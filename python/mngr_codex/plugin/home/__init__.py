@@ -1,1 +1,1 @@
-"""An agent's CODEX_HOME: what the plugin writes there, and whose hooks and directories are trusted."""
+"""An agent's CODEX_HOME: its files, its trusted hooks and its trusted directories."""

@@ -37,7 +37,7 @@ class Hook:
     command: str
     """The command that it runs. Empty for hooks that are not commands."""
     source: str
-    """Where it comes from: ``user``, ``project``, ``plugin``, or a kind that an administrator manages."""
+    """Its origin: ``user``, ``project``, ``plugin``, or a kind that an administrator manages."""
     source_path: str
     """The file that defines it."""
     current_hash: str
@@ -47,7 +47,7 @@ class Hook:
 
     @property
     def is_from_repository(self) -> bool:
-        """Whether it comes with the agent's work directory. A hook from an unknown source counts as such."""
+        """Whether it belongs to the agent's work directory. A hook from an unknown source counts as such."""
         return not self.is_managed and self.source not in {"user", "plugin", "sessionFlags"}
 
     def __str__(self) -> str:
@@ -73,15 +73,15 @@ class CodexReport:
 
     @property
     def repository_hooks(self) -> tuple[Hook, ...]:
-        """The hooks that come with the agent's work directory."""
+        """The hooks of the agent's work directory."""
         return tuple(hook for hook in self.hooks or () if hook.is_from_repository)
 
 
 def query_codex(host: OnlineHostInterface, *, command: str, codex_home: Path, work_dir: Path) -> CodexReport:
     """Asks Codex for the hooks of an agent and for the models that it would replace.
 
-    ``config.toml`` and ``hooks.json`` must exist by then: Codex lists what it finds there, and the hooks of a directory
-    only if the directory is trusted. Takes 0.1-0.4 s and does not use the network.
+    ``config.toml`` and ``hooks.json`` must exist by then: Codex lists the hooks in these files, and the hooks of a
+    directory only if the directory is trusted. Takes 0.1-0.4 s and does not use the network.
 
     Args:
         host: The host that runs Codex.
@@ -234,7 +234,7 @@ def _hook(listed: Any) -> Hook:
 
 
 def text_of(table: Any, key: str) -> str:
-    """Returns the string at a key; the empty string if there is none."""
+    """Returns the string at a key; an empty string if it is missing."""
     value = table.get(key) if isinstance(table, dict) else None
     return value if isinstance(value, str) else ""
 

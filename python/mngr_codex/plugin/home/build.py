@@ -1,6 +1,6 @@
 """Builds an agent's ``CODEX_HOME``: its directory, its settings, its hooks and their trust.
 
-Every agent has a home of its own, so that nothing it does changes ``~/.codex``, which is only read.
+Every agent has a separate home, so that it cannot change ``~/.codex``, which is only read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class CodexHomeRequest:
     work_dir: Path
     """The agent's work directory, which the home will trust. The user must have consented to that."""
     program: Path | None
-    """The path of the native program on the host, which the hooks call; None if there is none for this host."""
+    """The path of the native program on the host, which the hooks call; None if this host has none."""
     command: str
     """The ``command`` setting, as a shell would run it."""
     settings: Mapping[str, Any]

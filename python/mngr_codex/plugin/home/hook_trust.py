@@ -41,7 +41,7 @@ class HookTrust:
 
     @property
     def notice(self) -> str | None:
-        """A notice for the user about disabled hooks; None if there are none."""
+        """A notice for the user about disabled hooks; None without any."""
         if not self.disabled:
             return None
         lines = ["These hooks are disabled for this agent:", *(f"  {hook}" for hook in self.disabled)]

@@ -1,4 +1,4 @@
-"""The ``hooks.json`` of an agent: the plugin's own hooks, and those that the user has set up."""
+"""The ``hooks.json`` of an agent: the plugin's hooks and the user's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOOKS = {
 does not know."""
 
 TIMEOUT_SECONDS = 60
-"""How long Codex lets one of the plugin's hooks run. A hook takes milliseconds; Codex's own limit is ten minutes."""
+"""How long Codex lets a hook of the plugin run. A hook takes milliseconds; Codex's own limit is ten minutes."""
 
 # Codex warns the user if a hook of these events asks for more (seen on 0.163).
 _MAXIMUM_TIMEOUT_SECONDS = {"SessionEnd": 3, "Interrupt": 3}

@@ -9,7 +9,7 @@ def cached_upgrades(cache: str | None) -> dict[str, str]:
     """Returns the replacement that Codex offers for each outdated model.
 
     Args:
-        cache: The text of ``models_cache.json``, or None if there is no such file. Malformed entries are ignored.
+        cache: The text of ``models_cache.json``, or None if the file does not exist. Malformed entries are ignored.
     """
     try:
         content = json.loads(cache or "null")

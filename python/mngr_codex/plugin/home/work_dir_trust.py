@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentPolicy:
-    """Whether the user can be asked, and what they have consented to in advance."""
+    """Whether the user can be asked, and any consent given in advance."""
 
     is_interactive: bool
     """Whether there is a terminal to ask in."""
@@ -69,7 +69,7 @@ def decide(
 
     Args:
         folder: The directory, as the user names it.
-        policy: Whether the user can be asked, and what they have consented to in advance.
+        policy: Whether the user can be asked, and any consent given in advance.
         is_trusted_by_user: Whether the user's own Codex trusts the directory.
         query: Returns the hooks of the directory. Called only if the result matters.
         ask: Asks the user a yes-or-no question.
@@ -162,7 +162,7 @@ def obtain(
 
     Args:
         host: The host with the directory.
-        policy: Whether the user can be asked, and what they have consented to in advance.
+        policy: Whether the user can be asked, and any consent given in advance.
         command: The ``command`` setting, as a shell would run it; Codex is asked for the directory's hooks.
         folder: The directory that the agent will work in, or that its worktree or copy is created from.
         ask: Asks the user a yes-or-no question.

@@ -49,9 +49,9 @@ class Program:
     """The native program for a host."""
 
     content: bytes | None = None
-    """The program; None if there is none for the host."""
+    """The program; None if the host has none."""
     problem: str | None = None
-    """Why there is none, what does not work without it, and what to do."""
+    """The reason for a missing program, the consequences, and a hint."""
 
 
 class WheelError(Exception):

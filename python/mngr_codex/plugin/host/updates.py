@@ -1,4 +1,4 @@
-"""Checks for newer versions of Codex, and updates it if the settings or the user say so.
+"""Checks for newer versions of Codex, and updates it if the settings or the user ask for it.
 
 The check does not use the network, and a failure never blocks an agent.
 """

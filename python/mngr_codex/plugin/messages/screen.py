@@ -56,7 +56,7 @@ _DIALOGS = (
 
 @dataclass(frozen=True)
 class Screen:
-    """What Codex's terminal shows, as far as sending messages depends on it."""
+    """The parts of Codex's screen that sending messages depends on."""
 
     is_codex: bool
     """Whether Codex runs there, and not a shell."""
@@ -132,7 +132,7 @@ def _line_above_composer(text: str) -> str:
 
 
 def _is_loading(lines: list[str]) -> bool:
-    """Returns whether Codex is still loading, although its composer is visible: the lines after its banner say so."""
+    """Returns whether Codex is still loading, although its composer is visible. The lines after its banner show it."""
     banner = next((number for number, line in reversed([*enumerate(lines)]) if _BANNER in line), None)
     return banner is not None and any(
         re.search(r"(?:^|: ) *loading\b", line) for line in lines[banner + 1 : banner + 5]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imbue.mngr.agents.base_agent import BaseAgent
 
 COMMAND_SECONDS = 5
-"""How long to wait for the effect of one of Codex's own commands."""
+"""How long to wait for the effect of a Codex command."""
 _SHOWN_SECONDS = 10
 _HEAD_LENGTH = 20
 _ENDING_LENGTH = 200
@@ -141,7 +141,7 @@ def _private_files(agent: BaseAgent[Any]) -> Iterator[None]:
 def _write_private(agent: BaseAgent[Any], path: str, text: str) -> str:
     """Writes a file that only the user can read, and returns its path on the host.
 
-    Its folder is private as well, so that nobody can read the file before its mode is set. It is written in place, so
+    Its folder is private as well, so the file cannot be read before its mode is set. It is written in place, so
     that a failed write leaves no other file.
     """
     file = agent._get_agent_dir() / path
@@ -169,7 +169,7 @@ def _press_enter(
         agent: The agent.
         target: Its tmux pane.
         text: The message.
-        is_command: Whether Codex may run it as one of its own commands.
+        is_command: Whether Codex may run it as a Codex command.
         seconds: How long to wait for the confirmation.
         is_answered: Whether an approval request was answered although its marker still exists.
     """

@@ -1,4 +1,4 @@
-"""The text of a message as it is typed, and how it is found in a rollout."""
+"""The typed text of a message, and the pattern by which a rollout contains it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAXIMUM_PATTERN_LENGTH = 400
 _WORD_JOINER = "\u2060"
 # Codex completes the last word if it names a file or a skill.
 _COMPLETED_WORD = re.compile(r"(?:^|\s)[@$]\S*\Z")
-# Codex runs these as commands of its own, or reports that it does not recognize them.
+# Codex runs these as commands, or reports that it does not recognize them.
 _SLASH_COMMAND = re.compile(r"/[^\s/]+(?=\s|$)")
 # Codex attaches the image instead of the text if a message is the path of an image.
 _IMAGE = re.compile(r".*\.(?:png|jpe?g|gif|webp|bmp)['\"]?", re.IGNORECASE)
@@ -36,12 +36,12 @@ def as_typed(text: str) -> str:
 
 
 def is_slash_command(text: str) -> bool:
-    """Returns whether Codex may run a message as one of its own commands."""
+    """Returns whether Codex may run a message as a command."""
     return _SLASH_COMMAND.match(text) is not None
 
 
 def rollout_pattern(text: str) -> str:
-    """Returns the text by which a rollout's line with this message is found: its beginning, or all of a short message.
+    """Returns a text that a rollout's line with this message contains: its beginning, or all of a short message.
 
     For the path of an image, a second line contains the pattern for the attached image.
     """
