@@ -39,6 +39,19 @@ def test_a_missing_agent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.exit_code == 2 and "mngr codex marker show --agent NAME" in ran.output
 
 
+@pytest.mark.parametrize("content", [None, b"\x7fELF nonsense"], ids=["missing", "broken"])
+def test_a_program_that_cannot_run_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    program = tmp_path / "mngr-codex"
+    if content is not None:
+        program.write_bytes(content)
+        program.chmod(0o755)
+    monkeypatch.setattr("mngr_codex.plugin.host.program.own_program", lambda: program)
+    ran = CliRunner().invoke(codex, ["convert", "x"])
+    assert ran.exit_code == 1 and f"cannot run {program}: " in ran.output
+
+
 def test_the_commands() -> None:
     assert sorted(codex.commands) == ["convert", "doctor", "marker", "transcript", "watch"]
     assert all(command.get_short_help_str() for command in codex.commands.values())
