@@ -215,11 +215,11 @@ pub(crate) fn arguments_of_other_call<'t>(
     payload: &Value,
     image: Option<&Value>,
 ) -> Option<&'t Value> {
-    let is_there = |value: &&Value| value.kind != Kind::Null;
-    let given = |key| member(tape, payload, key).filter(is_there);
+    let is_present = |value: &&Value| value.kind != Kind::Null;
+    let given = |key| member(tape, payload, key).filter(is_present);
     given(Key::Arguments).or_else(|| given(Key::Input)).or_else(|| {
-        let is_more = |value: &Value| value.key != Key::Action && !is_skipped(value, value.key_name(text), image);
-        given(Key::Action).filter(|_| !tape.children(payload).filter(is_there).any(is_more))
+        let is_other = |value: &Value| value.key != Key::Action && !is_skipped(value, value.key_name(text), image);
+        given(Key::Action).filter(|_| !tape.children(payload).filter(is_present).any(is_other))
     })
 }
 

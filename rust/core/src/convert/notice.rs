@@ -80,9 +80,9 @@ impl Notice {
     pub(crate) fn turn_failed(&mut self, text: Text<'_>, tape: &Tape, payload: &Value) -> Option<()> {
         let error = member(tape, payload, Key::Error).filter(|error| error.kind != Kind::Null)?;
         self.start("The turn ended with an error", "task_complete");
-        let whole = error.token(text);
-        let message = crate::json::dump::Members::of(whole).filter(|(key, _)| is_named(key, b"message")).last();
-        self.end_message_with_token(message.map_or(whole, |(_, message)| message));
+        let error_json = error.token(text);
+        let message = crate::json::dump::Members::of(error_json).filter(|(key, _)| is_named(key, b"message")).last();
+        self.end_message_with_token(message.map_or(error_json, |(_, message)| message));
         self.add("turn_id", text, member(tape, payload, Key::TurnId));
         self.add("error", text, Some(error));
         Some(())
@@ -121,8 +121,8 @@ impl Notice {
         }
         self.add("thread_id", text, thread);
         self.add("forked_from_id", text, forked_from.or(base_thread));
-        let place = base.and_then(|base| member(tape, base, Key::EndOrdinalExclusive));
-        self.add("end_ordinal_exclusive", text, place);
+        let end = base.and_then(|base| member(tape, base, Key::EndOrdinalExclusive));
+        self.add("end_ordinal_exclusive", text, end);
         Some(())
     }
 
@@ -135,8 +135,8 @@ impl Notice {
         let cut = |kind: &[u8]| string::cut(kind, MAX_MESSAGE_CHARACTERS).to_vec();
         let kinds: Vec<Vec<u8>> =
             [&envelope.kind, &envelope.payload_kind].into_iter().flatten().map(|kind| cut(kind)).collect();
-        for (place, kind) in kinds.iter().enumerate() {
-            self.message.extend_from_slice(if place == 0 { b": " } else { b"/" });
+        for (index, kind) in kinds.iter().enumerate() {
+            self.message.extend_from_slice(if index == 0 { b": " } else { b"/" });
             self.message.extend_from_slice(kind);
         }
         self.message.push(b'.');
@@ -236,8 +236,9 @@ impl BoundedJson {
         // White space in a value that is cut is kept, so that only its beginning must be read.
         let beginning = &json[..json.len().min(4 * MAX_VALUE_CHARACTERS)];
         let mut kept: String = String::from_utf8_lossy(beginning).chars().take(MAX_VALUE_CHARACTERS).collect();
-        if let Some(whole) = kept.strip_suffix(char::REPLACEMENT_CHARACTER).filter(|_| json.len() > beginning.len()) {
-            kept.truncate(whole.len());
+        if let Some(complete) = kept.strip_suffix(char::REPLACEMENT_CHARACTER).filter(|_| json.len() > beginning.len())
+        {
+            kept.truncate(complete.len());
         }
         let mut token = vec![b'"'];
         string::escape(kept.as_bytes(), &mut token);

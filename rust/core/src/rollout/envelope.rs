@@ -71,12 +71,12 @@ impl<'a, 't> Envelope<'a, 't> {
 pub(crate) struct Members<'t> {
     tape: Option<&'t Tape>,
     /// The members' positions on the tape. 0 marks a missing member, because it is the position of the outermost value.
-    places: [u32; Key::COUNT],
+    positions: [u32; Key::COUNT],
 }
 
 impl Default for Members<'_> {
     fn default() -> Self {
-        Self { tape: None, places: [0; Key::COUNT] }
+        Self { tape: None, positions: [0; Key::COUNT] }
     }
 }
 
@@ -88,7 +88,7 @@ impl<'t> Members<'t> {
         let mut members = Self { tape: Some(tape), ..Self::default() };
         if object.kind == Kind::Object {
             for value in tape.children(object) {
-                members.places[value.key as usize] = value.place();
+                members.positions[value.key as usize] = value.place();
             }
         }
         members
@@ -98,9 +98,9 @@ impl<'t> Members<'t> {
     #[must_use]
     #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&'t Value> {
-        match self.places[key as usize] {
+        match self.positions[key as usize] {
             0 => None,
-            place => self.tape.map(|tape| tape.value(place)),
+            position => self.tape.map(|tape| tape.value(position)),
         }
     }
 }

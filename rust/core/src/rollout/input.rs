@@ -67,13 +67,13 @@ impl Input {
         let mut head = Vec::with_capacity(ZSTD_MAGIC.len());
         reader.by_ref().take(ZSTD_MAGIC.len() as u64).read_to_end(&mut head)?;
         let is_compressed = head == ZSTD_MAGIC || is_skippable(&head);
-        let whole = Cursor::new(head).chain(reader);
+        let complete = Cursor::new(head).chain(reader);
         if is_compressed {
-            let mut decoder = zstd::stream::read::Decoder::new(whole)?;
+            let mut decoder = zstd::stream::read::Decoder::new(complete)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
             return Ok(Self { reader: Box::new(Decompressed(decoder)), size: None, is_compressed });
         }
-        Ok(Self { reader: Box::new(whole), size: Some(0), is_compressed })
+        Ok(Self { reader: Box::new(complete), size: Some(0), is_compressed })
     }
 
     /// Returns whether the file is compressed. Such a file does not grow.

@@ -86,9 +86,9 @@ impl Clock {
 /// Rounds to the nearest millisecond, and halves to the even one, as Python's `round` does.
 #[must_use]
 pub fn millis(nanos: Nanos) -> i64 {
-    let (whole, rest) = (nanos.div_euclid(1_000_000), nanos.rem_euclid(1_000_000));
-    let up = rest > 500_000 || (rest == 500_000 && whole % 2 != 0);
-    i64::try_from(whole + i128::from(up)).unwrap_or(i64::MAX)
+    let (milliseconds, rest) = (nanos.div_euclid(1_000_000), nanos.rem_euclid(1_000_000));
+    let up = rest > 500_000 || (rest == 500_000 && milliseconds % 2 != 0);
+    i64::try_from(milliseconds + i128::from(up)).unwrap_or(i64::MAX)
 }
 
 fn byte(rest: &mut &[u8], wanted: u8) -> Option<()> {

@@ -38,12 +38,12 @@ proptest! {
         ];
         let mut issued = IssuedIds::default();
         let mut ids = HashSet::new();
-        for (place, (time, text, kind, is_restored)) in items.iter().enumerate() {
+        for (index, (time, text, kind, is_restored)) in items.iter().enumerate() {
             if *is_restored {
                 issued = restored(&issued);
             }
-            let id = issue(&mut issued, times[*time], ["", "a", "b"][*text], *kind, 100 * place as u64);
-            prop_assert!(ids.insert(id), "item {} of {:?}", place, items);
+            let id = issue(&mut issued, times[*time], ["", "a", "b"][*text], *kind, 100 * index as u64);
+            prop_assert!(ids.insert(id), "item {} of {:?}", index, items);
         }
     }
 }

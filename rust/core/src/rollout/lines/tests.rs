@@ -21,7 +21,7 @@ impl Piecewise {
 
 impl Read for Piecewise {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        assert!(!buffer.is_empty(), "a read for no bytes looks like the end");
+        assert!(!buffer.is_empty(), "a read of zero bytes would mean the end");
         let size = self.sizes.get(self.turn % self.sizes.len().max(1)).copied().unwrap_or(usize::MAX);
         self.turn += 1;
         if size == 0 {
@@ -116,12 +116,12 @@ struct Large {
 impl Large {
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for (place, (beginning, length)) in self.lines.iter().enumerate() {
+        for (index, (beginning, length)) in self.lines.iter().enumerate() {
             let start = bytes.len();
             bytes.extend_from_slice(beginning.as_bytes());
             let rest = if beginning.trim().is_empty() { b' ' } else { b'.' };
             bytes.resize(start + length.max(&beginning.len()), rest);
-            if self.is_ended || place + 1 < self.lines.len() {
+            if self.is_ended || index + 1 < self.lines.len() {
                 bytes.push(b'\n');
             }
         }
@@ -159,11 +159,11 @@ proptest! {
     fn resumed_lines_have_their_offsets_in_the_complete_input(bytes in "[a\n]{0,40}", from in any::<prop::sample::Index>()) {
         let (complete, partial) = expected(bytes.as_bytes());
         let starts: Vec<u64> = complete.iter().map(|(offset, _)| *offset).chain([partial.0]).collect();
-        let place = from.index(starts.len());
-        let start = usize::try_from(starts[place]).expect("small");
+        let index = from.index(starts.len());
+        let start = usize::try_from(starts[index]).expect("small");
         let reader = Piecewise::new(bytes.as_bytes()[start..].to_vec(), &[3]);
-        let mut lines = Lines::starting_at(reader, ByteOffset(starts[place]), 100);
-        for (offset, wanted) in &complete[place..] {
+        let mut lines = Lines::starting_at(reader, ByteOffset(starts[index]), 100);
+        for (offset, wanted) in &complete[index..] {
             let line = lines.next_line().expect("no error").expect("a line");
             prop_assert_eq!((line.offset, line.text.bytes()), (ByteOffset(*offset), *wanted));
         }
