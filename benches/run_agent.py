@@ -207,7 +207,7 @@ class Bench:
             agent.press("Escape")
             self.results.after_esc.append(_wait_for_waiting(agent) - pressed)
             # Codex returns the message of an interrupted turn that did nothing yet to the composer.
-            until(lambda: "Never said" not in agent.pane(), what="the pane")
+            until(lambda: "Never said" not in agent.pane(), description="the pane")
 
     def _log_hooks(self, agent: Agent) -> Path:
         """Replaces the program that the agent's hooks run with a script that logs its start time."""

@@ -12,7 +12,7 @@ import pytest
 from tests.support.isolation import Isolation
 from tests.support.workers import Worker, worker
 
-# Before any other code of the tests runs, also that of fixtures and of modules under collection.
+# This runs before any test module is imported.
 _isolation = Isolation()
 _isolation.start()
 

@@ -1,4 +1,4 @@
-"""The tests run with a stand-in home, see `tests/support/isolation.py`."""
+"""Tests run with a temporary home, see `tests/support/isolation.py`."""
 
 import os
 import pwd
@@ -10,14 +10,14 @@ import pytest
 from tests.support.isolation import CLEARED, Isolation
 
 
-def test_the_suite_runs_with_an_empty_home() -> None:
+def test_tests_run_with_an_empty_home() -> None:
     home = Path.home()
     assert home != Path(pwd.getpwuid(os.getuid()).pw_dir)
     assert not any(home.iterdir())
     assert not [name for name in CLEARED if name in os.environ]
 
 
-def test_programs_of_the_tests_see_the_stand_in_home() -> None:
+def test_programs_inherit_the_temporary_home() -> None:
     shown = subprocess.run(["sh", "-c", "echo ~"], capture_output=True, text=True, check=True).stdout
     assert shown == f"{Path.home()}\n"
 

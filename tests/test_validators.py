@@ -119,7 +119,7 @@ def test_handmade_rollouts_are_valid(mngr: Worker, tmp_path: Path, rollout: Roll
 
 
 def counts_from_zero(path: Path) -> bool:
-    """Whether a session's total is that of its own file.
+    """Whether a session's total includes only its own file.
 
     A fork starts with the total of its origin, and a subagent with copied history has lines of its parent.
     """

@@ -1,4 +1,4 @@
-"""Fixtures of the tests with real mngr and real codex."""
+"""Fixtures of the tests with the real mngr and the real Codex."""
 
 import importlib.util
 import os
@@ -14,14 +14,14 @@ from tests.support.machine import Machine, MakeMachine, mngr_server
 from tests.support.rule_based_model import Model
 
 VARIABLE = "MNGR_CODEX_CODEX"
-SEVERAL = "MNGR_CODEX_CODEXES"
+VARIABLE_FOR_SEVERAL = "MNGR_CODEX_CODEXES"
 
 
 def codexes() -> dict[str, str]:
-    """The codexes to test with, by version: `make test` names one, and one from npm where that is there."""
-    if several := os.environ.get(SEVERAL):
+    """Returns the paths of the Codex versions to test with, by name."""
+    if several := os.environ.get(VARIABLE_FOR_SEVERAL):
         return dict(each.split("=", 1) for each in several.split())
-    return {"given": os.environ.get(VARIABLE, "")}
+    return {"codex": os.environ.get(VARIABLE, "")}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,15 +32,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def codex(request: pytest.FixtureRequest) -> Path:
-    """A codex."""
+    """The path of a real Codex."""
     if not request.param:
-        pytest.skip(f"{VARIABLE} names no codex: `make test` sets it")
+        pytest.skip(f"{VARIABLE} is not set (`make test` sets it)")
     return Path(request.param)
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short name: sockets in it, of tmux too, must have paths of no more than 107 bytes."""
+    """A folder with a short name, because the path of a socket is limited to 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="mc-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
@@ -54,21 +54,19 @@ def model() -> Iterator[Model]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Path]:
-    """What runs mngr's commands."""
+    """The socket of a server that runs mngr commands."""
     with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as path:
         yield path
 
 
 @pytest.fixture
 def make_machine(codex: Path, folder: Path, model: Model, request: pytest.FixtureRequest) -> Iterator[MakeMachine]:
-    """Makes a machine with settings of the agent type."""
+    """Creates machines with settings of the agent type."""
     for needed in ("tmux", "git", "rsync"):
         if not shutil.which(needed):
-            pytest.skip(
-                f"there is no {needed}, without which mngr runs no agents. On Debian and Ubuntu: apt install {needed}"
-            )
+            pytest.skip(f"{needed}, which mngr needs to run agents, is not installed (apt install {needed})")
     if not importlib.util.find_spec("imbue.mngr"):
-        pytest.skip("mngr is not installed here: `make test` installs it")
+        pytest.skip("mngr is not installed in this environment (`make test` installs it)")
     server: Path = request.getfixturevalue("server")
     machines: list[Machine] = []
 
@@ -85,5 +83,5 @@ def make_machine(codex: Path, folder: Path, model: Model, request: pytest.Fixtur
 
 @pytest.fixture
 def machine(make_machine: MakeMachine) -> Machine:
-    """A machine with nothing special about it."""
+    """A machine with default settings."""
     return make_machine()

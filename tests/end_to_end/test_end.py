@@ -1,4 +1,4 @@
-"""Agents that are renamed, cloned, destroyed, and what is left of them."""
+"""Agents that are destroyed, adopted, cloned, renamed or archived."""
 
 import json
 from functools import partial
@@ -17,29 +17,31 @@ def has_answered(agent: Agent, answer: str) -> bool:
 
 
 def talk(agent: Agent, *messages: str) -> str:
-    """Sends messages, one turn each; gives the session's id."""
+    """Sends messages, one turn each, and returns the id of the session."""
     for message in messages:
         agent.message(message)
         answer = f"You said: {message}"
-        until(partial(has_answered, agent, answer), what="the answer")
-    until(lambda: not agent.is_active, what="WAITING")
+        until(partial(has_answered, agent, answer), description="the answer")
+    agent.wait()
     return (agent.state / "codex_root_session").read_text().strip()
 
 
 def preserved(machine: Machine, name: str) -> Path:
-    """The folder in which mngr keeps a destroyed agent."""
+    """Returns the folder in which mngr preserves a destroyed agent."""
     (folder,) = (machine.home / ".mngr" / "preserved").glob(f"{name}*")
     return folder
 
 
-def test_destroyed_and_preserved(machine: Machine, model: Model) -> None:
-    """Transcripts, session and pointers outlive the agent."""
+def test_a_destroyed_agent_is_preserved_and_can_be_adopted(machine: Machine, model: Model) -> None:
+    """mngr keeps its transcripts, session and pointers."""
     agent = machine.create()
     session = talk(agent, "Remember the number 7.", "And the colour blue.")
     records = agent.records()
     machine.mngr("destroy", "t", "--force")
     assert not agent.state.exists()
-    until(lambda: not agent.codex_pids() and not agent.watcher_pids(), what="the end of all processes", seconds=5)
+    until(
+        lambda: not agent.codex_pids() and not agent.watcher_pids(), description="the end of all processes", seconds=5
+    )
     kept = preserved(machine, "t")
     assert kept.stat().st_mode & 0o077 == 0
     manifest = json.loads((kept / "manifest.json").read_text())
@@ -58,7 +60,7 @@ def test_destroyed_and_preserved(machine: Machine, model: Model) -> None:
 
 
 def test_a_session_of_the_user_is_adopted(machine: Machine, model: Model) -> None:
-    """It is copied from ~/.codex, which stays as it is."""
+    """It is copied from `~/.codex`, which is not changed."""
     first = machine.create("first")
     session = talk(first, "Remember the number 7.")
     (rollout,) = (first.state / "plugin/codex/home/sessions").rglob("rollout-*")
@@ -73,7 +75,7 @@ def test_a_session_of_the_user_is_adopted(machine: Machine, model: Model) -> Non
     assert own.read_bytes() == before
 
 
-def test_a_session_that_is_not_there(machine: Machine) -> None:
+def test_adopting_a_missing_session_creates_no_agent(machine: Machine) -> None:
     refused = machine.mngr(
         "create", "t", "codex", "--yes", "--no-connect", "--adopt", "00000000-0000-7000-8000-000000000000", status=None
     )
@@ -82,7 +84,7 @@ def test_a_session_that_is_not_there(machine: Machine) -> None:
     assert machine.agent_dirs() == []
 
 
-def test_a_clone_goes_on_where_its_original_was(machine: Machine, model: Model) -> None:
+def test_a_clone_continues_a_copy_of_the_session(machine: Machine, model: Model) -> None:
     agent = machine.create("first")
     talk(agent, "Remember the number 7.")
     machine.mngr("clone", "first", "second", "--type", "codex", "--yes", "--no-connect")
@@ -94,7 +96,7 @@ def test_a_clone_goes_on_where_its_original_was(machine: Machine, model: Model) 
     assert "Which number?" not in json.dumps(asked_last)
 
 
-def test_a_renamed_agent_goes_on(machine: Machine) -> None:
+def test_a_renamed_agent_takes_messages(machine: Machine) -> None:
     agent = machine.create("first")
     talk(agent, "Before.")
     machine.mngr("rename", "first", "second")
@@ -103,7 +105,7 @@ def test_a_renamed_agent_goes_on(machine: Machine) -> None:
     assert renamed.listed["state"] == "WAITING"
 
 
-def test_an_archived_agent_comes_back(machine: Machine, model: Model) -> None:
+def test_an_archived_agent_can_be_restarted(machine: Machine, model: Model) -> None:
     agent = machine.create()
     talk(agent, "Remember the number 7.")
     machine.mngr("archive", "t")
@@ -112,8 +114,7 @@ def test_an_archived_agent_comes_back(machine: Machine, model: Model) -> None:
     assert has_context(model, "Remember the number 7.", "Which number?")
 
 
-def test_events_and_observe(machine: Machine) -> None:
-    """Other commands of mngr's take the agent for one of theirs."""
+def test_mngr_event_finds_the_common_transcript(machine: Machine) -> None:
     agent = machine.create()
     talk(agent, "Hello.")
     source = "codex/common_transcript"

@@ -1,4 +1,4 @@
-"""Messages arrive as they were sent, or are told not to have arrived."""
+"""Messages arrive unchanged, or the sender gets an error."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from mngr_codex.plugin.messages.screen import Screen
-from tests.support.machine import Agent, Json, Machine, until
+from tests.support.machine import Json, Machine, until
 from tests.support.rule_based_model import Model, asked, runs, says
 
 pytestmark = pytest.mark.slow
@@ -16,31 +16,30 @@ HUNDRED_KILOBYTES = "".join(f"{number:05} some text, ünïcödé too.\n" for num
 
 
 def received(model: Model) -> list[str]:
-    """What users said, as the model was asked; codex asks for titles on its own."""
+    """Returns the user messages that the model received, without Codex's own requests for a title."""
     texts = [asked(request) for request in model.requests]
     return [text for text in texts if not text.startswith("Generate a concise")]
 
 
 def assert_received(model: Model, message: str) -> None:
-    """The model was last asked this: codex writes a message down before it asks."""
-    until(lambda: [text.strip() for text in received(model)[-1:]] == [message], what=f"the question {message[:80]!r}")
+    """Waits until the model's latest request has this message."""
+    until(
+        lambda: [text.strip() for text in received(model)[-1:]] == [message],
+        description=f"the question {message[:80]!r}",
+    )
 
 
-def waits(agent: Agent) -> None:
-    until(lambda: not agent.is_active, what="WAITING", seconds=30)
-
-
-def test_every_kind_of_message_arrives_as_it_was_sent(machine: Machine, model: Model) -> None:
+def test_every_kind_of_message_arrives_unchanged(machine: Machine, model: Model) -> None:
     agent = machine.create()
     messages = [
         "One line.",
         "y",
         "line\n" * 200,
         HUNDRED_KILOBYTES,
-        "/etc/hosts is no command",
+        "/etc/hosts is not a command",
         "/nosuch command\nin two lines",
         "1. first\n2. second",
-        "- a dash in front",
+        "- a leading dash",
         'ünïcödé 😀 中文 "quoted" and \\n with a backslash',
         "Please look at @README.md",
         "two\nlines and @READ",
@@ -59,47 +58,47 @@ def test_every_kind_of_message_arrives_as_it_was_sent(machine: Machine, model: M
     for message in messages:
         agent.message(message)
         assert_received(model, message.strip())
-        waits(agent)
-    said = [record["message"] for record in agent.records() if record.get("source") == "user"]
-    assert [message.strip() for message in said] == [message.strip() for message in messages]
+        agent.wait()
+    recorded = [record["message"] for record in agent.records() if record.get("source") == "user"]
+    assert [message.strip() for message in recorded] == [message.strip() for message in messages]
 
 
 def test_a_leading_exclamation_mark_runs_no_command(machine: Machine, model: Model) -> None:
-    """Codex would run what follows as the user's own command, outside of its sandbox."""
+    """Codex would run it as the user's own command, outside of its sandbox."""
     agent = machine.create()
     made = machine.folder / "made"
     agent.message(f"!touch {made}")
-    waits(agent)
+    agent.wait()
     assert received(model)[-1].endswith(f"!touch {made}")
     assert not made.exists()
 
 
-def test_commands_of_codex(machine: Machine, model: Model) -> None:
-    """Those that codex knows are run; that one has opened a dialog is told."""
+def test_commands_of_codex_are_run(machine: Machine, model: Model) -> None:
+    """If one opens a dialog, the sender gets a warning."""
     agent = machine.create()
     agent.message("Say something.")
-    waits(agent)
+    agent.wait()
     agent.message("/compact")
-    until(lambda: "CHECKPOINT" in received(model)[-1], what="the compaction")
-    waits(agent)
+    until(lambda: "CHECKPOINT" in received(model)[-1], description="the compaction")
+    agent.wait()
     opened = agent.message("/model", status=7)
     assert "opened a menu" in opened.stderr
     refused = agent.message("Are you there?", status=1)
     assert "so it can't take messages" in refused.stderr
     agent.press("Escape")
-    until(lambda: "Select" not in agent.pane(), what="the end of the dialog")
+    until(lambda: "Select" not in agent.pane(), description="the end of the dialog")
     agent.message("Are you there?")
     assert_received(model, "Are you there?")
-    waits(agent)
+    agent.wait()
     agent.message("/quit")
-    until(lambda: agent.listed["state"] == "DONE", what="the end of codex")
+    until(lambda: agent.listed["state"] == "DONE", description="the exit of Codex")
     assert "not running" in agent.message("Still there?", status=1).stderr
 
 
-def test_what_a_command_opens_is_told_and_gets_no_key(machine: Machine, model: Model) -> None:
+def test_nothing_is_typed_into_a_dialog_that_a_command_opens(machine: Machine, model: Model) -> None:
     agent = machine.create()
     for command in ("/theme", "/experimental"):
-        # Not every version knows all of them.
+        # Some versions of Codex lack these commands.
         opened = machine.mngr("message", "t", "-m", command, status=None)
         if "opened a menu" not in opened.stderr:
             assert_received(model, command)
@@ -107,16 +106,16 @@ def test_what_a_command_opens_is_told_and_gets_no_key(machine: Machine, model: M
         assert opened.status == 7
         assert "so it can't take messages" in agent.message("Are you there?", status=1).stderr
         agent.press("Escape")
-        until(lambda: Screen.parse("codex", agent.pane()).dialog is None, what="the end of the dialog")
+        until(lambda: Screen.parse("codex", agent.pane()).dialog is None, description="the end of the dialog")
     assert "theme" not in tomllib.loads((agent.state / "plugin/codex/home/config.toml").read_text()).get("tui", {})
     agent.message("Are you there?")
     assert_received(model, "Are you there?")
 
 
-def test_a_side_conversation_leaves_the_session(machine: Machine, model: Model) -> None:
+def test_a_side_conversation_does_not_change_the_session(machine: Machine, model: Model) -> None:
     agent = machine.create()
     agent.message("Remember apples.")
-    waits(agent)
+    agent.wait()
     session = (agent.state / "codex_root_session").read_text()
     opened = machine.mngr("message", "t", "-m", "/btw", status=None)
     if opened.status == 0:
@@ -126,13 +125,13 @@ def test_a_side_conversation_leaves_the_session(machine: Machine, model: Model) 
     assert "a side conversation, which is not in the transcript" in refused.stderr
     assert "hint: close it with" in refused.stderr
     agent.press("-l", "What is this?")
-    until(lambda: "What is this?" in agent.pane(), what="the question")
+    until(lambda: "What is this?" in agent.pane(), description="the question")
     agent.press("Enter")
     assert_received(model, "What is this?")
-    until(lambda: "You said: What is this?" in agent.pane(), what="the answer")
-    waits(agent)
+    until(lambda: "You said: What is this?" in agent.pane(), description="the answer")
+    agent.wait()
     agent.press("C-c")
-    until(lambda: "Side from" not in agent.pane(), what="the session")
+    until(lambda: "Side from" not in agent.pane(), description="the end of the side conversation")
     assert (agent.state / "codex_root_session").read_text() == session
     machine.mngr("stop", "t")
     machine.mngr("start", "t")
@@ -142,8 +141,8 @@ def test_a_side_conversation_leaves_the_session(machine: Machine, model: Model) 
     assert "Remember apples." in json.dumps(question)
 
 
-def test_an_image_arrives(machine: Machine, model: Model) -> None:
-    """Codex attaches it in place of its path, where the model takes images (not on 0.169)."""
+def test_the_path_of_an_image_attaches_it(machine: Machine, model: Model) -> None:
+    """Codex replaces the path by the image if the model accepts images, except on 0.169."""
     agent = machine.create()
     image = machine.folder / "dot.png"
     image.write_bytes(
@@ -153,27 +152,27 @@ def test_an_image_arrives(machine: Machine, model: Model) -> None:
     )
     agent.message(str(image))
 
-    def has_come(request: Json) -> bool:
+    def has_image(request: Json) -> bool:
         return "input_image" in json.dumps(request) or asked(request).strip() == str(image)
 
-    until(lambda: any(has_come(request) for request in model.requests), what="the image or its path")
+    until(lambda: any(has_image(request) for request in model.requests), description="the image or its path")
 
 
-def test_nothing_is_added_to_a_draft_of_the_user(machine: Machine, model: Model) -> None:
+def test_nothing_is_typed_into_a_draft_of_the_user(machine: Machine, model: Model) -> None:
     agent = machine.create()
     agent.press("-l", "I was about to say")
-    until(lambda: "about to say" in agent.pane(), what="the draft")
+    until(lambda: "about to say" in agent.pane(), description="the draft")
     refused = agent.message("Something else.", status=1)
     assert "I was about to say" in refused.stderr
     assert "Something else" not in agent.pane()
     agent.press("C-u")
-    until(lambda: "about to say" not in agent.pane(), what="the end of the draft")
+    until(lambda: "about to say" not in agent.pane(), description="the end of the draft")
     agent.message("Something else.")
     assert_received(model, "Something else.")
 
 
 def test_nothing_is_typed_into_the_review_of_hooks(machine: Machine) -> None:
-    """It comes up when a hook has changed since it was trusted, some time after the composer."""
+    """Codex shows it some time after the composer, if a hook has changed since it was trusted."""
     agent = machine.create()
     machine.mngr("stop", "t")
     hooks = agent.state / "plugin/codex/home/hooks.json"
@@ -181,15 +180,14 @@ def test_nothing_is_typed_into_the_review_of_hooks(machine: Machine) -> None:
     changed["hooks"]["Stop"].append({"hooks": [{"type": "command", "command": "true"}]})
     hooks.write_text(json.dumps(changed))
     machine.mngr("start", "t")
-    until(lambda: "Hooks need review" in agent.pane(), what="the review")
+    until(lambda: "Hooks need review" in agent.pane(), description="the review")
     before = agent.pane()
     refused = agent.message("Are you there?", status=1)
     assert "its hook review" in refused.stderr
     assert agent.pane() == before
 
 
-def test_a_message_that_codex_does_not_take_is_an_error(machine: Machine, model: Model) -> None:
-    """A hook of the user's that blocks the prompt."""
+def test_a_message_that_a_hook_blocks_is_an_error(machine: Machine, model: Model) -> None:
     hooks = {"UserPromptSubmit": [{"hooks": [{"type": "command", "command": "echo no >&2; exit 2"}]}]}
     agent = machine.create()
     machine.mngr("stop", "t")
@@ -204,12 +202,11 @@ def test_a_message_that_codex_does_not_take_is_an_error(machine: Machine, model:
     assert received(model) == []
 
 
-def test_a_message_that_waits_for_a_long_call(machine: Machine, model: Model) -> None:
-    """Codex shows that it holds it."""
+def test_a_message_queued_during_a_long_call_gives_a_warning(machine: Machine, model: Model) -> None:
     model.on("slowly", runs("sleep 8"), says("Not steered."))
     agent = machine.create()
     agent.message("Do it slowly.")
     machine.write_settings(message_confirmation_seconds=3)
     queued = agent.message("Turn left instead.")
     assert "Codex has queued the message" in queued.stderr
-    until(lambda: received(model)[-1] == "Turn left instead.", what="the message", seconds=20)
+    until(lambda: received(model)[-1] == "Turn left instead.", description="the message", seconds=20)

@@ -1,4 +1,4 @@
-"""An agent on another host, which is this machine over ssh: it has no Python, and none of the user's files."""
+"""An agent on another host, which is this machine over ssh, without Python and without the user's files."""
 
 import getpass
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 class Remote:
-    """An ssh server on loopback, and the home and PATH that who logs in there has."""
+    """An ssh server on loopback, with its own home and PATH for logins."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -30,8 +30,8 @@ class Remote:
         binaries = self.folder / "bin"
         for each in (self.home / ".codex", binaries, self.folder / "tmux"):
             each.mkdir(parents=True)
-        for place in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
-            for program in Path(place).glob("*"):
+        for directory in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+            for program in Path(directory).glob("*"):
                 link = binaries / program.name
                 if not program.name.startswith(("python", "codex", "mngr")) and not link.is_symlink():
                     link.symlink_to(program)
@@ -58,7 +58,7 @@ class Remote:
         )
 
     def settings(self) -> str:
-        """What mngr's settings have of this host."""
+        """Returns the settings of mngr for this host."""
         return (
             f'\n[providers.there]\nbackend = "ssh"\nhost_dir = "{self.host_dir}"\n'
             f'[providers.there.hosts.remote]\naddress = "127.0.0.1"\nport = {self.port}\nuser = "{getpass.getuser()}"\n'
@@ -66,19 +66,19 @@ class Remote:
         )
 
     def agent(self, name: str = "t") -> Agent:
-        """The agent there."""
+        """Returns the only agent on the host."""
         (state,) = (self.host_dir / "agents").glob("*")
         return Agent(self.machine, name, state)
 
 
 @pytest.fixture
 def remote(make_machine: MakeMachine) -> Iterator[Remote]:
-    """The other host, running."""
+    """The other host, with its ssh server running."""
     server = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
     if server is None:
-        pytest.skip("there is no sshd to be the other host. On Debian and Ubuntu: apt install openssh-server")
+        pytest.skip("sshd is not installed (apt install openssh-server)")
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where the server of a root user insists on it
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it if it runs as root
     machine = make_machine()
     made = Remote(machine)
     settings = machine.profile / "settings.toml"
@@ -88,11 +88,11 @@ def remote(make_machine: MakeMachine) -> Iterator[Remote]:
         running = subprocess.Popen([server, "-D", "-e", "-f", made.config], stderr=log)
     try:
 
-        def answers() -> bool:
+        def is_listening() -> bool:
             with socket.socket() as connection:
                 return connection.connect_ex(("127.0.0.1", made.port)) == 0
 
-        until(answers, what="the ssh server", seconds=10)
+        until(is_listening, description="the ssh server", seconds=10)
         yield made
     finally:
         for state in (made.host_dir / "agents").glob("*"):
@@ -102,8 +102,8 @@ def remote(make_machine: MakeMachine) -> Iterator[Remote]:
         running.wait()
 
 
-def test_a_host_without_python(remote: Remote, model: Model) -> None:
-    """Everything of an agent's life goes over ssh, and the program runs there."""
+def test_an_agent_runs_on_a_host_without_python(remote: Remote, model: Model) -> None:
+    """All commands go over ssh, and the program runs on the host."""
     machine = remote.machine
     assert not shutil.which("python3", path=remote.environment["PATH"])
     model.on("slowly", runs("sleep 3"), says("Slow, but done."))
@@ -111,14 +111,14 @@ def test_a_host_without_python(remote: Remote, model: Model) -> None:
     agent = remote.agent()
     machine.mngr("message", "t", "-m", "Do it slowly.")
     assert machine.listed()["t"]["state"] == "RUNNING"
-    until(lambda: not agent.is_active, what="WAITING")
+    agent.wait()
     listed = machine.listed()["t"]
     assert (listed["state"], listed["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "END_OF_TURN")
     assert agent.answers()[-1] == "Slow, but done."
     machine.mngr("stop", "t")
     machine.mngr("start", "t")
     machine.mngr("message", "t", "-m", "And now?")
-    until(lambda: agent.answers()[-1] == "You said: And now?", what="the answer")
+    until(lambda: agent.answers()[-1] == "You said: And now?", description="the answer")
     # mngr destroys the agent, and then fails to destroy the host of its ssh provider.
     machine.mngr("destroy", "t", "--force", status=None)
     assert not agent.state.exists()
@@ -126,8 +126,8 @@ def test_a_host_without_python(remote: Remote, model: Model) -> None:
     assert list((kept / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))
 
 
-def test_a_host_of_another_kind(remote: Remote) -> None:
-    """The agent runs, and a notice says what it runs without."""
+def test_an_agent_runs_without_the_program_on_an_unknown_platform(remote: Remote) -> None:
+    """A notice names the platform."""
     uname = Path(remote.environment["PATH"]) / "uname"
     uname.unlink()
     uname.write_text('#!/bin/sh\n[ "$*" = -sm ] && echo "FreeBSD amd64" || exec /usr/bin/uname "$@"\n')

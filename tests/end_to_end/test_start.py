@@ -1,4 +1,4 @@
-"""Agents that cannot be made, or whose codex does not come up."""
+"""Agents that cannot be created, or whose Codex does not start; and the doctor."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"command": "nowhere/codex"}, "cannot find nowhere/codex on the host"),
         ({"sandbox_mode": "none"}, "'read-only', 'workspace-write' or 'danger-full-access'"),
@@ -23,35 +23,35 @@ pytestmark = pytest.mark.slow
     ],
 )
 def test_an_agent_that_cannot_be_created_leaves_nothing(
-    make_machine: MakeMachine, settings: dict[str, object], said: str
+    make_machine: MakeMachine, settings: dict[str, object], message: str
 ) -> None:
     machine = make_machine(**settings)
     refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
     assert refused.status != 0
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert machine.agent_dirs() == []
 
 
-def test_wrong_settings_are_in_nobodys_way_but_an_agents(make_machine: MakeMachine) -> None:
-    """mngr reads them with each command, also with the one that mends them."""
+def test_invalid_settings_only_prevent_the_creation_of_agents(make_machine: MakeMachine) -> None:
+    """mngr reads them for every command, including the one that fixes them."""
     machine = make_machine(sandbox_mode="none")
     assert json.loads(machine.mngr("list", "--format", "json").stdout)["agents"] == []
     refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
     assert refused.status != 0 and "[agent_types.codex]" in refused.stderr and "mngr config path" in refused.stderr
-    told = json.loads(machine.mngr("codex", "doctor", "--format", "json", status=1).stdout)
-    assert [finding["what"] for finding in wrong(told)] == ["settings"]
+    findings = json.loads(machine.mngr("codex", "doctor", "--format", "json", status=1).stdout)
+    assert [finding["what"] for finding in wrong(findings)] == ["settings"]
     settings = machine.profile / "settings.toml"
     thinker = '[agent_types.thinker]\nparent_type = "codex"\nsandbox_mode = "some"\n'
     settings.write_text(f"{settings.read_text()}\n{thinker}")
-    told = json.loads(machine.mngr("codex", "doctor", "--format", "json", status=1).stdout)
-    assert ["thinker" in finding["said"] for finding in wrong(told)] == [False, True]
+    findings = json.loads(machine.mngr("codex", "doctor", "--format", "json", status=1).stdout)
+    assert ["thinker" in finding["said"] for finding in wrong(findings)] == [False, True]
     machine.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "read-only")
     agent = machine.create()
     machine.mngr("config", "set", "--scope", "user", "agent_types.codex.sandbox_mode", "none")
     agent.message("Are you there?")
 
 
-def test_a_setting_that_codex_does_not_take_is_named(machine: Machine) -> None:
+def test_a_setting_that_codex_refuses_is_named(machine: Machine) -> None:
     (machine.home / ".codex" / "config.toml").write_text("model_reasoning_effort = 7\n")
     refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
     assert refused.status != 0
@@ -60,8 +60,8 @@ def test_a_setting_that_codex_does_not_take_is_named(machine: Machine) -> None:
     assert machine.agent_dirs() == []
 
 
-def test_a_codex_that_ends_at_once(machine: Machine) -> None:
-    """mngr tells what it said, and takes the agent away again."""
+def test_the_error_of_a_codex_that_exits_immediately_is_shown(machine: Machine) -> None:
+    """mngr removes the agent."""
     refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", "--", "--no-such-option", status=None)
     assert refused.status != 0
     assert "Codex exited immediately" in refused.stderr
@@ -69,9 +69,11 @@ def test_a_codex_that_ends_at_once(machine: Machine) -> None:
     assert machine.agent_dirs() == []
 
 
-@pytest.mark.parametrize("line", ['sleep 1; exec "$0.real" "$@"', '"$0.real" "$@"'], ids=["late", "beside"])
-def test_a_script_that_runs_codex(machine: Machine, model: Model, line: str) -> None:
-    """As version managers have it: for tmux its name is that of a shell."""
+@pytest.mark.parametrize(
+    "line", ['sleep 1; exec "$0.real" "$@"', '"$0.real" "$@"'], ids=["exec after a second", "child process"]
+)
+def test_codex_may_be_a_shell_script(machine: Machine, model: Model, line: str) -> None:
+    """Version managers install such scripts. tmux shows the name of a shell for them."""
     codex = machine.folder / "bin" / "codex"
     real = codex.with_name("codex.real")
     codex.rename(real)
@@ -79,11 +81,11 @@ def test_a_script_that_runs_codex(machine: Machine, model: Model, line: str) -> 
     codex.chmod(0o755)
     agent = machine.create()
     agent.message("Are you there?")
-    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
 
 
-def test_without_a_login(make_machine: MakeMachine) -> None:
-    """The agent is made with a word on `codex login`; a later login counts for it."""
+def test_an_agent_can_be_created_before_the_login(make_machine: MakeMachine) -> None:
+    """A notice names `codex login`, and the agent uses a later login."""
     provider = {"requires_openai_auth": True}
     machine = make_machine(config_overrides={"model_providers": {"scripted": provider}})
     login = machine.home / ".codex" / "auth.json"
@@ -92,18 +94,18 @@ def test_without_a_login(make_machine: MakeMachine) -> None:
     created = machine.mngr("create", "t", "codex", "--yes", "--no-connect")
     assert "codex login" in created.stderr
     agent = machine.agent("t")
-    until(lambda: "Sign in" in agent.pane(), what="the login screen")
+    until(lambda: "Sign in" in agent.pane(), description="the login screen")
     refused = agent.message("Are you there?", status=1)
     assert "codex login" in refused.stderr
     login.write_text(text)
     machine.mngr("stop", "t")
     machine.mngr("start", "t")
     agent.message("Are you there?")
-    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
 
 
-def test_a_first_message_without_a_login(make_machine: MakeMachine) -> None:
-    """Is refused, though codex shows its composer before its login; and nobody begins to log in."""
+def test_a_first_message_without_a_login_is_refused(make_machine: MakeMachine) -> None:
+    """Codex shows its composer before its login screen. Nothing may be typed into either."""
     machine = make_machine(config_overrides={"model_providers": {"scripted": {"requires_openai_auth": True}}})
     (machine.home / ".codex" / "auth.json").unlink()
     message = ("--message", "Are you there?")
@@ -114,14 +116,14 @@ def test_a_first_message_without_a_login(make_machine: MakeMachine) -> None:
     assert "Codex is showing its login screen" in machine.mngr("codex", "doctor", "t", status=1).stdout
 
 
-def test_an_agent_type_of_the_users_own(machine: Machine) -> None:
+def test_an_agent_type_derived_from_codex_works(machine: Machine) -> None:
     settings = machine.profile / "settings.toml"
     own = '[agent_types.thinker]\nparent_type = "codex"\nmodel_reasoning_effort = "high"\n'
     settings.write_text(f"{settings.read_text()}\n{own}")
     machine.mngr("create", "t", "thinker", "--yes", "--no-connect")
     agent = machine.agent("t")
     agent.message("Are you there?")
-    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
     assert 'model_reasoning_effort = "high"' in (agent.state / "plugin/codex/home/config.toml").read_text()
     machine.mngr("destroy", "t", "--force")
     (kept,) = (machine.home / ".mngr" / "preserved").glob("t*")
@@ -129,12 +131,12 @@ def test_an_agent_type_of_the_users_own(machine: Machine) -> None:
 
 
 def wrong(findings: Iterable[Json]) -> list[Json]:
-    """What the doctor found wrong, but for limits of this machine."""
+    """Returns the problems that the doctor found, except for limits of this machine."""
     return [finding for finding in findings if finding["is_wrong"] and not finding["what"].startswith("inotify")]
 
 
-def test_the_doctor(machine: Machine) -> None:
-    """It finds nothing wrong with an agent that is well, and says what to do for one that is not."""
+def test_the_doctor_reports_problems_of_agents(machine: Machine) -> None:
+    """It reports none for a healthy agent."""
     agent = machine.create()
     findings = json.loads(machine.mngr("codex", "doctor", "--format", "json").stdout)
     assert not wrong(findings)
@@ -143,36 +145,36 @@ def test_the_doctor(machine: Machine) -> None:
         machine.kill(pid)
     hooks = agent.state / "plugin/codex/home/hooks.json"
     hooks.write_text(hooks.read_text().replace("hook stop", "hook stop "))
-    told = machine.mngr("codex", "doctor", "t", status=1).stdout
-    assert "mngr stop t && mngr start t" in told
-    assert "hooks" in told
+    report = machine.mngr("codex", "doctor", "t", status=1).stdout
+    assert "mngr stop t && mngr start t" in report
+    assert "hooks" in report
     damaged = agent.state.with_name("agent-damaged") / "data.json"
     damaged.parent.mkdir()
     damaged.write_text("{")
-    told = machine.mngr("codex", "doctor", status=1).stdout
-    assert f"cannot read {damaged}" in told
+    report = machine.mngr("codex", "doctor", status=1).stdout
+    assert f"cannot read {damaged}" in report
 
 
-def test_the_doctor_names_what_helps(machine: Machine) -> None:
+def test_the_doctor_names_remedies(machine: Machine) -> None:
     agent = machine.create()
     agent.message("Are you there?")
     machine.mngr("stop", "t")
 
-    def remedies(what: str) -> list[str]:
+    def remedies(subject: str) -> list[str]:
         lines = machine.mngr("codex", "doctor", "--format", "jsonl", status=1).stdout.splitlines()
         found = wrong(map(json.loads, lines))
-        assert {finding["what"] for finding in found} == {what}, found
+        assert {finding["what"] for finding in found} == {subject}, found
         return [finding["remedy"] for finding in found]
 
     (rollout,) = (agent.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl")
-    whole = rollout.read_bytes()
+    content = rollout.read_bytes()
     rollout.write_bytes(b"")
     assert f"remove {rollout}" in remedies("session")[0]
-    rollout.write_bytes(whole)
-    for path, what in (("plugin/codex/home/hooks.json", "hooks"), ("commands/codex", "launcher")):
+    rollout.write_bytes(content)
+    for path, subject in (("plugin/codex/home/hooks.json", "hooks"), ("commands/codex", "launcher")):
         file = agent.state / path
         file.rename(file.with_name("away"))
-        assert remedies(what) == ["mngr create t codex --reuse --update"]
+        assert remedies(subject) == ["mngr create t codex --reuse --update"]
         file.with_name("away").rename(file)
     codex = machine.folder / "bin" / "codex"
     codex.rename(codex.with_name("away"))
@@ -181,8 +183,8 @@ def test_the_doctor_names_what_helps(machine: Machine) -> None:
     assert "change `command`" in remedies("codex")[0]
 
 
-def test_the_doctor_finds_a_marker_that_nobody_took_back(machine: Machine, model: Model) -> None:
-    model.on("slowly", runs("sleep 30"), says("Never said."))
+def test_the_doctor_finds_a_marker_left_by_a_crash(machine: Machine, model: Model) -> None:
+    model.on("slowly", runs("sleep 30"), says("Too late."))
     agent = machine.create()
     agent.message("Do it slowly.")
     machine.kill_agents()

@@ -1,4 +1,4 @@
-"""Nothing is trusted that nobody has agreed to."""
+"""Nothing is trusted without consent."""
 
 import json
 import os
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes | str]]:
-    """All that is in a folder: modes, contents, and where links go."""
+    """Returns the mode and the content or link target of everything in a folder."""
     found: dict[str, tuple[int, bytes | str]] = {}
     for path in sorted(folder.rglob("*")):
         mode = path.lstat().st_mode
@@ -29,7 +29,7 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes | str]]:
 
 
 def add_hooks(machine: Machine) -> Path:
-    """Gives the repository hooks of its own; the file that they would make."""
+    """Adds hooks to the repository, and returns the file that they create."""
     made = machine.folder / "hook-ran"
     hooks = {
         event: [{"hooks": [{"type": "command", "command": f"touch {made}"}]}] for event in ("Stop", "UserPromptSubmit")
@@ -43,29 +43,29 @@ def add_hooks(machine: Machine) -> Path:
 
 
 def answer(machine: Machine, *answers: str) -> tuple[int, str]:
-    """Runs `mngr create` in a terminal, and types these answers to its questions; its status and what it showed."""
+    """Runs `mngr create` in a terminal and answers its questions; returns its status and output."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(machine.repository)
         program = Path(sys.executable).with_name("mngr")
         os.execve(program, [str(program), "create", "t", "codex", "--no-connect"], machine.environment)
     shown = b""
-    left = list(answers)
+    remaining = list(answers)
     while True:
         try:
             shown += os.read(terminal, 4096)
         except OSError:
             break
-        if left and shown.rstrip().endswith(b"[y/N]:"):
-            os.write(terminal, f"{left.pop(0)}\n".encode())
+        if remaining and shown.rstrip().endswith(b"[y/N]:"):
+            os.write(terminal, f"{remaining.pop(0)}\n".encode())
             shown += b"\n"
     os.close(terminal)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return status, shown.decode(errors="replace").replace("\r", "")
 
 
-def test_unattended_without_consent(machine: Machine) -> None:
-    """It is refused with the ways out, and nothing is left."""
+def test_without_a_terminal_or_consent_no_agent_is_created(machine: Machine) -> None:
+    """The error names the ways to consent, and no file remains."""
     machine.mngr("list")
     before = {
         name: entry for name, entry in tree(machine.home).items() if "events" not in name and "completion" not in name
@@ -82,37 +82,37 @@ def test_unattended_without_consent(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", ["auto_dismiss_dialogs", "auto_dismiss_dialogs_at_startup"])
-def test_consent_by_a_setting(make_machine: MakeMachine, name: str) -> None:
+def test_a_setting_can_give_consent(make_machine: MakeMachine, name: str) -> None:
     machine = make_machine(**{name: True})
     machine.mngr("create", "t", "codex", "--no-connect")
     agent = machine.agent("t")
     agent.message("Are you there?")
-    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
 
 
-def test_no_hook_of_the_repository_runs_with_yes(machine: Machine) -> None:
-    """They are switched off without a dialog, and a notice names them and the setting."""
+def test_yes_does_not_consent_to_hooks_of_the_repository(machine: Machine) -> None:
+    """They are disabled without a dialog, and a notice names them and the setting."""
     made = add_hooks(machine)
     created = machine.mngr("create", "t", "codex", "--yes", "--no-connect")
     assert f"touch {made}" in created.stderr
     assert "trust_repo_hooks" in created.stderr
     agent = machine.agent("t")
     agent.message("Are you there?")
-    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
-    until(lambda: not agent.is_active, what="WAITING")
+    until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
+    agent.wait()
     assert not made.exists()
 
 
-def test_hooks_of_the_repository_run_where_settings_trust_them(make_machine: MakeMachine) -> None:
+def test_a_setting_can_trust_hooks_of_the_repository(make_machine: MakeMachine) -> None:
     machine = make_machine(trust_repo_hooks=True)
     made = add_hooks(machine)
     agent = machine.create()
     agent.message("Are you there?")
-    until(made.exists, what="the hook")
+    until(made.exists, description="the hook")
 
 
-def test_attended(machine: Machine) -> None:
-    """The folder is asked for first; the hooks are listed by command and asked for apart."""
+def test_folder_and_hooks_are_asked_about_separately(machine: Machine) -> None:
+    """The first question is about the folder. The second one lists the hooks by command."""
     made = add_hooks(machine)
     status, shown = answer(machine, "y", "n")
     assert status == 0, shown
@@ -120,19 +120,19 @@ def test_attended(machine: Machine) -> None:
     assert shown.count("[y/N]") == 2
     agent = machine.agent("t")
     agent.message("Are you there?")
-    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
     assert not made.exists()
 
 
-def test_attended_with_hooks(machine: Machine) -> None:
+def test_hooks_run_after_consent(machine: Machine) -> None:
     made = add_hooks(machine)
     status, shown = answer(machine, "y", "y")
     assert status == 0, shown
     machine.agent("t").message("Are you there?")
-    until(made.exists, what="the hook")
+    until(made.exists, description="the hook")
 
 
-def test_attended_and_refused(machine: Machine) -> None:
+def test_no_agent_is_created_without_consent_to_the_folder(machine: Machine) -> None:
     add_hooks(machine)
     status, shown = answer(machine, "n")
     assert status != 0
@@ -140,8 +140,8 @@ def test_attended_and_refused(machine: Machine) -> None:
     assert machine.agent_dirs() == []
 
 
-def test_the_home_of_the_user_stays_as_it_is(machine: Machine) -> None:
-    """From creation to destruction nothing in it changes but mngr's own folder."""
+def test_the_users_home_is_not_changed(machine: Machine) -> None:
+    """From creation to destruction only mngr's own folder in it changes."""
     (machine.home / ".codex" / "config.toml").write_text('# Mine.\nmodel = "gpt-5.5"\n')
     (machine.home / ".codex" / "AGENTS.md").write_text("Be brief.\n")
     (machine.home / ".codex" / "prompts").mkdir()
@@ -152,7 +152,7 @@ def test_the_home_of_the_user_stays_as_it_is(machine: Machine) -> None:
     before = of_the_user()
     agent = machine.create()
     agent.message("Are you there?")
-    until(lambda: agent.answers() == ["You said: Are you there?"], what="the answer")
+    until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
     machine.mngr("stop", "t")
     machine.mngr("start", "t")
     machine.mngr("destroy", "t", "--force")

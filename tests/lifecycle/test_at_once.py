@@ -115,7 +115,7 @@ class TestStorms:
             ]:  # fmt: skip
                 hooks = {child: (event, agent.child_payload(event, child, turn)) for child, turn in children.items()}
                 killed = storm(agent, list(hooks.values()), kills)
-                # Any hook completes what a killed hook has begun.
+                # Any hook completes the changes of a killed hook.
                 agent.hook("session-end")
                 sure = {child for child, hook in hooks.items() if hook not in killed}
                 assert {child for child in sure if child in agent.subagents} == sure & after
@@ -334,7 +334,7 @@ def killer(agent: Agent, tracing: None) -> Killer:
 def test_a_hook_killed_at_any_system_call_leaves_a_valid_state(
     agent: Agent, killer: Killer, hooks: Callable[[Agent], list[Hook]], deferred: int
 ) -> None:
-    """Each file has its content from before or after the hook, and the next hook makes all of them agree."""
+    """Each file has its content from before or after the hook, and after the next hook the files agree."""
     *before, killed = hooks(agent)
     if deferred and not before:
         return

@@ -18,7 +18,7 @@ FILES = [
 
 
 def run_hooks(agent: Agent) -> None:
-    """Runs hooks that write all of these files. Each must succeed."""
+    """Runs hooks that write each of these files. Every hook must succeed."""
     agent.begin_turn()
     agent.hook("user-prompt-submit")
     child = agent.new_id()

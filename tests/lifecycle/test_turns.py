@@ -1,4 +1,4 @@
-"""Rules of the marker that recordings do not cover, or cover in one of several cases only."""
+"""Rules of the marker, including cases that no recording covers."""
 
 from pathlib import Path
 
@@ -363,7 +363,7 @@ class TestPointers:
         assert prompted.state_file("codex_root_session") == prompted.session_id
 
     def test_a_backtrack_continues_the_session_in_another_file(self, agent: Agent) -> None:
-        """The next turn closes what was open in the first file."""
+        """The next turn closes open turns of the first file."""
         self.begin(agent)
         first = agent.rollout
         agent.rollout = agent.rollout_path(f"{agent.session_id}_{agent.new_id()}")

@@ -1,4 +1,4 @@
-"""The real codex TUI in a tmux server of the test's own."""
+"""The TUI of the real Codex, in a tmux server that only the test uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = 30
 
 
 class Screen:
-    """What a terminal shows."""
+    """The screen of a terminal in tmux."""
 
     def __init__(self, session: str) -> None:
         self._session = session
@@ -23,11 +23,11 @@ class Screen:
             ["tmux", "capture-pane", "-p", "-t", self._session], capture_output=True, text=True, check=True
         ).stdout
 
-    def until(self, look: Callable[[str], bool]) -> str:
-        """Waits until the screen shows what is looked for, and gives what it shows."""
+    def until(self, condition: Callable[[str], bool]) -> str:
+        """Polls until the condition is true for the text on the screen, and returns the text."""
         end = time.monotonic() + SECONDS
-        while not look(text := self.text()):
-            assert time.monotonic() < end, f"not shown within {SECONDS} s:\n{text}"
+        while not condition(text := self.text()):
+            assert time.monotonic() < end, f"timed out after {SECONDS} s:\n{text}"
             time.sleep(0.05)
         return text
 
@@ -37,7 +37,7 @@ class Screen:
 
 @contextmanager
 def tui(codex: str, folder: Path, environment: Mapping[str, str], *arguments: str) -> Iterator[Screen]:
-    """Runs codex in a folder, with these variables beside those of the test, until the block ends."""
+    """Runs Codex in a folder until the block ends, with these additional environment variables."""
     assert os.environ.get("TMUX_TMPDIR"), "the user's own tmux server must not be used"
     session = f"tui-{time.monotonic_ns()}"
     variables = [f"{name}={value}" for name, value in environment.items()]

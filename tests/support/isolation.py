@@ -1,7 +1,7 @@
 """Keeps a test session away from the files of the user who runs it.
 
-The whole session has a stand-in home, which is empty and must stay empty. Tests that need files in a home make one of
-their own. The user's real home is never read, so the tests neither slow down nor fail because of what is in it.
+All tests run with a temporary home, which is empty and must stay empty. A test that needs files in a home creates its
+own. The user's real home is never read, so its size and its changes do not affect the tests.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-#: Variables that would lead a program to the user's own files, agents, tmux server or account.
+#: Variables that name files, agents, the tmux server or the account of the user.
 CLEARED = (
     "CODEX_HOME",
     "GIT_CONFIG_GLOBAL",
@@ -26,7 +26,7 @@ CLEARED = (
     "XDG_STATE_HOME",
 )
 
-#: Tools that find their installation or their downloads through HOME, and the variables that name these folders.
+#: Variables that name the folders of tools, and their defaults in the home.
 TOOL_FOLDERS = {
     "CARGO_HOME": ".cargo",
     "PIP_CACHE_DIR": "Library/Caches/pip" if sys.platform == "darwin" else ".cache/pip",
@@ -37,7 +37,7 @@ TOOL_FOLDERS = {
 
 
 class Isolation:
-    """The stand-in home of a test session, from `start` to `end`."""
+    """The temporary home of a test session."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mngr-codex-tests-"))
@@ -47,7 +47,7 @@ class Isolation:
         self.tmux.mkdir()
 
     def start(self) -> None:
-        """Changes the environment of this process, which all processes of the tests inherit."""
+        """Changes the environment of this process, which the tests' processes inherit."""
         user_home = Path.home()
         for name, folder in TOOL_FOLDERS.items():
             if (user_home / folder).is_dir():
@@ -58,11 +58,11 @@ class Isolation:
         os.environ["TMUX_TMPDIR"] = str(self.tmux)
 
     def end(self) -> None:
-        """Removes the stand-in home."""
+        """Removes the temporary home."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def check(self) -> None:
-        """Fails if something was written to the stand-in home, and empties it for the next test."""
+        """Raises an error if the temporary home is not empty, and empties it for the next test."""
         if not any(self.home.iterdir()):
             return
         written = sorted(str(path.relative_to(self.home)) for path in self.home.rglob("*"))

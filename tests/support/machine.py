@@ -31,14 +31,14 @@ class CommandResult:
     stderr: str
 
 
-def until[T](condition: Callable[[], T], *, what: str, seconds: float = SECONDS) -> T:
+def until[T](condition: Callable[[], T], *, description: str, seconds: float = SECONDS) -> T:
     """Polls until the condition is true, and returns its value."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"timed out after {seconds} s waiting for {what}"
+        assert time.monotonic() < end, f"timed out after {seconds} s waiting for {description}"
         time.sleep(0.03)
 
 
@@ -60,7 +60,7 @@ def mngr_server(folder: Path) -> Iterator[Path]:
             with socket.socket(socket.AF_UNIX) as connection:
                 return connection.connect_ex(str(path)) == 0
 
-        until(is_listening, what="the server of mngr commands")
+        until(is_listening, description="the server of mngr commands")
         yield path
     finally:
         server.kill()
@@ -230,8 +230,8 @@ class Machine:
         where = folder or self.repository
         ran = run_mngr(self._server, where, *arguments, environment=self.environment, outputs=outputs)
         if status is not None:
-            what = f"mngr {' '.join(arguments)} exited with {ran.status}"
-            assert ran.status == status, f"{what}:\n{ran.stdout}\n{ran.stderr}"
+            command = f"mngr {' '.join(arguments)} exited with {ran.status}"
+            assert ran.status == status, f"{command}:\n{ran.stdout}\n{ran.stderr}"
         return ran
 
     def create(self, name: str = "t", *arguments: str, status: int = 0) -> Agent:
@@ -270,7 +270,7 @@ class Agent:
 
     @property
     def is_active(self) -> bool:
-        """Whether the marker says that the agent is RUNNING."""
+        """Whether the marker shows that the agent is RUNNING."""
         return (self.state / "active").exists()
 
     @property
@@ -281,6 +281,10 @@ class Agent:
     def message(self, text: str, *, status: int = 0) -> CommandResult:
         """Sends a message with `mngr message`."""
         return self.machine.mngr("message", self.name, "-m", text, status=status)
+
+    def wait(self, seconds: float = 30) -> None:
+        """Waits until the marker shows that the agent is WAITING."""
+        until(lambda: not self.is_active, description="WAITING", seconds=seconds)
 
     def records(self) -> list[Json]:
         """Returns the records that `mngr transcript` prints."""

@@ -1,10 +1,10 @@
-"""Runs mngr's commands in forks of a process that has imported mngr once.
+"""Runs mngr commands in forks of a process that has imported mngr once.
 
     python mngr_server.py SOCKET
 
-Of each connection one line is read, `{"arguments": [...], "environment": {...}, "folder": "...", "stdout": "...",
-"stderr": "...", "prelude": "..."}`, and the exit status is written when the command has ended. The prelude is Python
-that runs before it. A command takes 0.2 s this way, and 1.5 s with an mngr of its own.
+Each connection sends one line, `{"arguments": [...], "environment": {...}, "folder": "...", "stdout": "...", "stderr":
+"...", "prelude": "..."}`, and receives the exit status when the command has ended. The prelude is Python code that runs
+before the command. A command takes 0.2 s this way, and 1.5 s in a new process.
 """
 
 import contextlib
@@ -36,17 +36,17 @@ def serve(path: str) -> None:
 def run(connection: socket.socket) -> int:
     with connection.makefile() as lines:
         line = lines.readline()
-    if not line:  # who looks whether the server is there
+    if not line:  # a check whether the server is running
         return 0
-    # A command may become another program, and then tells nothing of its end itself.
+    # A command may replace itself by another program, so another process waits for its end.
     if (command := os.fork()) == 0:
-        os._exit(obey(json.loads(line)))
+        os._exit(run_command(json.loads(line)))
     _, how = os.waitpid(command, 0)
     connection.sendall(f"{os.waitstatus_to_exitcode(how)}\n".encode())
     return 0
 
 
-def obey(request: dict[str, Any]) -> int:
+def run_command(request: dict[str, Any]) -> int:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])

@@ -1,6 +1,6 @@
 """Runs a command, and prints its exit status and its peak memory in KiB.
 
-This needs a small process of its own, because the kernel counts the parent's size at the fork as the child's.
+A separate small process is needed, because the kernel counts the size of the parent at the fork as the child's.
 """
 
 import os

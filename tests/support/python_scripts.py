@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def run_python(code: str, *arguments: Path) -> str:
-    """Runs a script, and returns what it prints."""
+    """Runs a script, and returns its output."""
     command: list[str | Path] = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
 

@@ -1,4 +1,4 @@
-"""A scripted model that answers by what it is asked, whoever asks first."""
+"""A scripted model whose answers depend on the message, for tests with several agents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripted_model import Answer, Json, Response, ScriptedModel, function_call,
 
 
 def asked(request: Json) -> str:
-    """The last message of a user in a request: of the person, or of the agent above."""
+    """Returns the last user message in a request, from the person or the parent agent."""
     for item in reversed(request.get("input", [])):
         if item.get("type", "message") == "message" and item.get("role") == "user":
             text = "".join(str(part.get("text", "")) for part in item.get("content", []))
@@ -22,17 +22,17 @@ def asked(request: Json) -> str:
 
 
 def runs(command: str) -> Answer:
-    """The model calls the shell."""
+    """Returns an answer that runs a shell command."""
     return lambda request: Response([shell_call(request, command)])
 
 
 def says(text: str) -> Response:
-    """The model answers."""
+    """Returns an answer with a text."""
     return Response([message(text)])
 
 
 def spawns(task: str, then: str) -> Answer:
-    """The model gives a task to a subagent, and answers without waiting for it."""
+    """Returns an answer that spawns a subagent and does not wait for it."""
 
     def answer(request: Json) -> Response:
         if any(item.get("name") == "spawn_agent" for item in request["input"]):
@@ -52,7 +52,7 @@ def spawns(task: str, then: str) -> Answer:
 
 
 def _offered(tools: Iterable[Json], space: str | None = None) -> Iterator[tuple[str, str | None]]:
-    """The name of each tool that a request offers, with the namespace that it is in."""
+    """Yields the name of each offered tool, with its namespace."""
     for tool in tools:
         if isinstance(tool.get("tools"), list):
             yield from _offered(tool["tools"], tool["name"] if tool.get("type") == "namespace" else space)
@@ -61,21 +61,18 @@ def _offered(tools: Iterable[Json], space: str | None = None) -> Iterator[tuple[
 
 
 class Model(ScriptedModel):
-    """Answers each request by the first rule whose word is in the last message, else with `You said: …`.
-
-    A rule is an answer, or answers to be given one after the other.
-    """
+    """Answers each request with the first rule whose word is in the last message, or else with `You said: …`."""
 
     def __init__(self) -> None:
         super().__init__()
         self._rules: dict[str, list[Answer]] = {}
 
     def on(self, word: str, *answers: Answer) -> None:
-        """Adds a rule. The last answer is given again and again."""
+        """Adds a rule with answers to successive requests. The last one is repeated."""
         self._rules[word] = list(answers)
 
     def scripted(self, request: Json, number: int) -> Answer | None:
-        """The answer of the first rule that fits."""
+        """Returns the answer of the first matching rule."""
         text = asked(request)
         for word, answers in self._rules.items():
             if word in text:
@@ -93,6 +90,6 @@ def user_messages(request: Json) -> list[str]:
 
 
 def has_context(model: Model, *messages: str) -> bool:
-    """Whether the latest request that asks the last of these messages has all of them in it."""
+    """Whether the latest request with the last message also has the others."""
     request = next(each for each in reversed(model.requests) if asked(each) == messages[-1])
     return all(message in user_messages(request) for message in messages)

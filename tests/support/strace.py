@@ -1,4 +1,4 @@
-"""Runs the program under strace, lists its system calls, and kills it at any of them."""
+"""Lists the program's system calls with strace, and kills it at any of them."""
 
 import re
 import signal

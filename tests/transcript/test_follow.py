@@ -1,4 +1,4 @@
-"""`mngr-codex transcript --follow` shows new records as they are written."""
+"""`mngr-codex transcript --follow` shows new records immediately."""
 
 import json
 import os

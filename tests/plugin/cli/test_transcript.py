@@ -705,12 +705,12 @@ def test_following(machine: Machine) -> None:
         try:
             file.parent.mkdir(parents=True)
             file.write_bytes(lines[0])
-            until(lambda: shown.read_bytes() == lines[0], what="the first record")
+            until(lambda: shown.read_bytes() == lines[0], description="the first record")
             with file.open("ab") as more:
                 more.write(b"".join(lines[1:5]))
-            until(lambda: shown.read_bytes() == b"".join(lines[:5]), what="the added records")
+            until(lambda: shown.read_bytes() == b"".join(lines[:5]), description="the added records")
             running.send_signal(signal.SIGINT)
-            until(lambda: running.poll() is not None, what="the end")
+            until(lambda: running.poll() is not None, description="the end")
         finally:
             running.kill()
     assert shown.read_bytes() == b"".join(lines[:5])
