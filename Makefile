@@ -91,7 +91,7 @@ test-packaging: $(MAIN)/installed ## Slow: test clean builds of the sdist, the w
 
 .PHONY: torture
 torture: toolchain $(MAIN)/installed ## Very slow (an hour): stress-test following with 100,000 random schedules
-	MNGR_CODEX_SECONDS_AT_ONCE=60 $(call python,$(MAIN)) -m pytest tests/following/test_at_once.py
+	MNGR_CODEX_SECONDS_AT_ONCE=60 $(call python,$(MAIN)) -m pytest tests/following/test_concurrency.py
 	MNGR_CODEX_SCHEDULES=100000 cargo test --release --package mngr-codex-core --locked --lib follow::pass
 
 # The last two commands use tools that `make` does not install. CI runs both, and also checks for security advisories,

@@ -1,15 +1,22 @@
 """A fake agent: a state directory, and the hooks and rollouts that Codex would run and write for it."""
 
+import fcntl
 import json
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.support.program import Completed, program, run
 
 STATE_DIR_VARIABLE = "MNGR_AGENT_STATE_DIR"
+
+
+#: An event and its payload.
+type Hook = tuple[str, bytes]
 
 
 class Ids:
@@ -118,6 +125,13 @@ class Agent:
         with rollout.open("ab") as file:
             record = {"timestamp": at, "type": line, "payload": {"type": kind, "turn_id": turn}}
             file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the lock of the agent's state in this process."""
+        with (self.state / "plugin/mngr_codex/lifecycle").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @property
     def is_active(self) -> bool:

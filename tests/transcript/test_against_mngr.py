@@ -127,44 +127,44 @@ def extra(value: str) -> str:
 
 ODD: dict[str, str | bytes] = {
     "empty": "",
-    "header alone": f"{HEADER}\n",
+    "only a header": f"{HEADER}\n",
     "blank lines": f"\n{HEADER}\n\n  \n{step('one')}\n\t\n",
     "CRLF": f"{HEADER}\r\n{step('one')}\r\n",
-    "no JSON": f'{HEADER}\nno JSON\n{step("one")}\n{{"type":"step"\n',
-    "torn": f"{HEADER}\n{step('one')}\n" + '{"type":"st',
-    "whole without its end": f"{HEADER}\n{step('one')}\n{step('two')}",
+    "invalid JSON": f'{HEADER}\nno JSON\n{step("one")}\n{{"type":"step"\n',
+    "partial last line": f"{HEADER}\n{step('one')}\n" + '{"type":"st',
+    "complete last line without a newline": f"{HEADER}\n{step('one')}\n{step('two')}",
     "an array": f"{HEADER}\n[1]\n{step('one')}\n",
-    "a retired record": f'{HEADER}\n{{"type":"user_message","content":"x"}}\n',
-    "another type": f'{HEADER}\n{{"type":"other","a":1}}\n{{"a":1}}\n{{"type":7}}\n',
+    "an outdated record type": f'{HEADER}\n{{"type":"user_message","content":"x"}}\n',
+    "unknown types": f'{HEADER}\n{{"type":"other","a":1}}\n{{"a":1}}\n{{"type":7}}\n',
     "no source": f'{HEADER}\n{{"type":"step"}}\n{{"type":"step","source":null}}\n{{"type":"step","source":"user"}}\n',
-    "not ASCII": f"{HEADER}\n{step('M')}\n".replace("M", "h\u00e9 \u6f22 \U0001f600"),
-    "bad UTF-8": f"{HEADER}\n{step('M')}\n".encode().replace(b"M", b"\xff\xe2\x82 \xed\xa0\x80"),
-    "half a pair": f"{HEADER}\n{extra(chr(34) + chr(92) + 'ud800' + chr(34))}\n",
-    "line ends of Unicode": f"{HEADER}\n{step('M')}\n{step('b')}\n".replace("M", "a\u2028b"),
-    "a next line": f"{HEADER}\n{step('M')}\n{step('b')}\n".replace("M", "a\u0085b"),
-    "a paragraph": f"{HEADER}\n{step('M')}\n{step('b')}\n".replace("M", "a\u2029b"),
+    "non-ASCII text": f"{HEADER}\n{step('M')}\n".replace("M", "h\u00e9 \u6f22 \U0001f600"),
+    "invalid UTF-8": f"{HEADER}\n{step('M')}\n".encode().replace(b"M", b"\xff\xe2\x82 \xed\xa0\x80"),
+    "a lone surrogate": f"{HEADER}\n{extra(chr(34) + chr(92) + 'ud800' + chr(34))}\n",
+    "a line separator": f"{HEADER}\n{step('M')}\n{step('b')}\n".replace("M", "a\u2028b"),
+    "a next-line character": f"{HEADER}\n{step('M')}\n{step('b')}\n".replace("M", "a\u0085b"),
+    "a paragraph separator": f"{HEADER}\n{step('M')}\n{step('b')}\n".replace("M", "a\u2029b"),
     "floats": f"{HEADER}\n{extra('[1.0,1e5,-0.0,1.10,5e-324,123456789012345678.0,0.1e-6,1e16,1e22]')}\n",
     "integers": f"{HEADER}\n{extra('[12345678901234567890123456789,-0,9223372036854775808]')}\n",
-    "no number": f"{HEADER}\n{extra('[01]')}\n",
-    "a name twice": f'{HEADER}\n{{"type":"other","type":"step","source":"user","source":"agent","a":1,"a":2}}\n',
+    "an invalid number": f"{HEADER}\n{extra('[01]')}\n",
+    "duplicate names": f'{HEADER}\n{{"type":"other","type":"step","source":"user","source":"agent","a":1,"a":2}}\n',
     "escapes": f"{HEADER}\n" + extra(r'"\u0041\/\b\f\n\r\t\"\\\u00e9\ud83d\ude00\u007f"') + "\n",
     "an escaped name": f"{HEADER}\n" + step("m").replace("type", "t\\u0079pe").replace("source", "sourc\\u0065") + "\n",
-    "nothing in it": f"{HEADER}\n" + extra('{"a":[],"b":{},"c":[[]],"d":""}') + "\n",
+    "empty values": f"{HEADER}\n" + extra('{"a":[],"b":{},"c":[[]],"d":""}') + "\n",
     "white space": f'{HEADER}\n {{ "type" : "step" ,\t"source" : "user", "a" : [ 1 , {{ "b" : 2 }} ] }} \n',
     "two headers": f"{HEADER}\n{step('one')}\n{HEADER}\n",
     "a control character": f"{HEADER}\n".encode() + b'{"type":"step","source":"user","message":"a\x01b"}\n',
-    "a mark of byte order": b"\xef\xbb\xbf" + f"{HEADER}\n{step('one')}\n".encode(),
+    "a byte order mark": b"\xef\xbb\xbf" + f"{HEADER}\n{step('one')}\n".encode(),
 }
 
 
 #: Streams whose documents the program leaves to mngr.
 LEFT = {
-    "half a pair",
-    "a number as text",
-    "an extra that is framing's",
-    "line ends of Unicode",
-    "a next line",
-    "a paragraph",
+    "a lone surrogate",
+    "a number in a string",
+    "an extra with the names of framing members",
+    "a line separator",
+    "a next-line character",
+    "a paragraph separator",
 }
 
 
@@ -198,16 +198,16 @@ def gave(*numbers: int | None) -> str:
 
 
 DOCUMENTS: dict[str, list[str]] = {
-    "results in another order": [
+    "results in another order than calls": [
         step("a", source="agent", tool_calls=[call(1), call(2)]),
         step("b"),
         gave(2),
         gave(1),
     ],
-    "a result of no call": [step("a", source="agent"), gave(7)],
+    "a result of an unknown call": [step("a", source="agent"), gave(7)],
     "a result before any step": [gave(7), step("a")],
-    "a result without a call": [step("a", source="agent", tool_calls=[call(1)]), gave(None)],
-    "the same call twice": [
+    "a result without a call id": [step("a", source="agent", tool_calls=[call(1)]), gave(None)],
+    "duplicate calls": [
         step("a", source="agent", tool_calls=[call(1)]),
         step("b", source="agent", tool_calls=[call(1)]),
         gave(1),
@@ -220,20 +220,20 @@ DOCUMENTS: dict[str, list[str]] = {
         ),
         step("b", source="agent", metrics={"prompt_tokens": 7, "cost_usd": 0.2, "extra": {"x": [1]}}),
     ],
-    "a wrong member": [step("a", unknown=1)],
-    "a wrong value": [step("a", source="agent", tool_calls={"a": 1})],
-    "a member that is not the user's": [step("a", tool_calls=[call(1)])],
-    "a number as text": [step("a", source="agent", metrics={"prompt_tokens": "5"})],
+    "an unknown member": [step("a", unknown=1)],
+    "a value of the wrong type": [step("a", source="agent", tool_calls={"a": 1})],
+    "tool calls of a user": [step("a", tool_calls=[call(1)])],
+    "a number in a string": [step("a", source="agent", metrics={"prompt_tokens": "5"})],
     "parts": [json.dumps({**json.loads(step("a")), "message": [{"type": "text", "text": "t"}]})],
     "reasoning": [
         step("a", source="agent", reasoning_content="r", reasoning_effort="high", model_name="m", llm_call_count=1)
     ],
-    "copied": [
+    "copied history": [
         step("a", is_copied_context=True),
         step("b", source="system", observation={"results": [{"content": "x"}]}),
     ],
-    "an extra that is framing's": [step("a", extra={"event_id": "mine", "z": None, "b": {"c": 1.50}})],
-    "a time that is none": [step("a").replace("2026-01-01T12:30:00.000Z", "yesterday")],
+    "an extra with the names of framing members": [step("a", extra={"event_id": "mine", "z": None, "b": {"c": 1.50}})],
+    "an invalid timestamp": [step("a").replace("2026-01-01T12:30:00.000Z", "yesterday")],
 }
 
 
