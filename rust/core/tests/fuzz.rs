@@ -1,9 +1,10 @@
-//! Any bytes at all: nothing panics, memory has its bounds, and what comes out is a transcript.
+//! Converts arbitrary bytes: nothing panics, memory is bounded, and the output is a transcript.
 //!
-//! The inputs of `tests/corpus` come first, then made ones: a fixed number, the same ones each time, or for as long
-//! as `MNGR_CODEX_FUZZ_SECONDS` says, other ones each time. `MNGR_CODEX_FUZZ_SEED` makes one input again.
+//! The tests use the inputs in `tests/corpus`, followed by a fixed number of generated inputs, which are the same in every
+//! run. With `MNGR_CODEX_FUZZ_SECONDS` they generate different inputs for that many seconds instead. With
+//! `MNGR_CODEX_FUZZ_SEED` they generate the one input with that seed.
 
-mod chance;
+mod random_inputs;
 mod records;
 mod rollouts;
 
@@ -11,94 +12,96 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{self, Cursor, Read, Write};
 
-use chance::{Random, corpus, fuzz, input};
 use mngr_codex_core::convert::{ConvertError, End, Options, convert};
 use mngr_codex_core::rollout::input::Input;
 use mngr_codex_core::rollout::lines::{LineError, Lines};
+use random_inputs::{Random, corpus, fuzz, input};
 use serde_json::{Value, json};
 
 // ---- memory ----
 
-/// The system's allocator, counting what each thread holds.
+/// The system's allocator, which counts the bytes that each thread has allocated.
 struct Counting;
 
 #[global_allocator]
-static HEAP: Counting = Counting;
+static ALLOCATOR: Counting = Counting;
 
 thread_local! {
-    /// Bytes that are held, the most that were, and whether they are counted.
-    static HELD: Cell<(isize, isize, bool)> = const { Cell::new((0, 0, true)) };
+    /// The bytes that are allocated, their highest number so far, and whether allocations are counted.
+    static ALLOCATED: Cell<(isize, isize, bool)> = const { Cell::new((0, 0, true)) };
 }
 
-fn count(more: usize, less: usize) {
-    let _ = HELD.try_with(|cell| {
-        let (held, most, is_counted) = cell.get();
+fn count(allocated: usize, freed: usize) {
+    let _ = ALLOCATED.try_with(|cell| {
+        let (bytes, highest, is_counted) = cell.get();
         if is_counted {
-            let held = held + more.cast_signed() - less.cast_signed();
-            cell.set((held, most.max(held), true));
+            let bytes = bytes + allocated.cast_signed() - freed.cast_signed();
+            cell.set((bytes, highest.max(bytes), true));
         }
     });
 }
 
-// SAFETY: all is handed to the system's allocator as it is.
+// SAFETY: All calls are passed to the system's allocator without changes, and counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
-        // SAFETY: the caller's promise.
+        // SAFETY: The caller upholds the contract of this method, which is the same as that of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
-        // SAFETY: the caller's promise.
+        // SAFETY: The caller upholds the contract of this method, which is the same as that of the system's allocator.
         unsafe { System.alloc_zeroed(layout) }
     }
 
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         count(0, layout.size());
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(place, layout) }
+        // SAFETY: The caller upholds the contract of this method, which is the same as that of the system's allocator.
+        unsafe { System.dealloc(memory, layout) }
     }
 
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size, layout.size());
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(place, layout, size) }
+        // SAFETY: The caller upholds the contract of this method, which is the same as that of the system's allocator.
+        unsafe { System.realloc(memory, layout, size) }
     }
 }
 
-/// The most bytes that `run` holds at a time on this thread, beyond what was held before.
+/// Runs `run` and returns the peak of the bytes that it allocates on this thread.
 fn peak(run: impl FnOnce()) -> usize {
-    let before = HELD.with(|cell| {
-        let (held, _, is_counted) = cell.get();
-        cell.set((held, held, is_counted));
-        held
+    let before = ALLOCATED.with(|cell| {
+        let (bytes, _, is_counted) = cell.get();
+        cell.set((bytes, bytes, is_counted));
+        bytes
     });
     run();
-    (HELD.get().1 - before).cast_unsigned()
+    (ALLOCATED.get().1 - before).cast_unsigned()
 }
 
-/// Runs what is the test's own: its memory is not counted.
+/// Runs code of the test itself, whose memory is not counted.
 fn uncounted<T>(run: impl FnOnce() -> T) -> T {
-    let was = HELD.get().2;
-    HELD.with(|cell| cell.set((cell.get().0, cell.get().1, false)));
+    let was_counted = ALLOCATED.get().2;
+    ALLOCATED.with(|cell| cell.set((cell.get().0, cell.get().1, false)));
     let result = run();
-    HELD.with(|cell| cell.set((cell.get().0, cell.get().1, was)));
+    ALLOCATED.with(|cell| cell.set((cell.get().0, cell.get().1, was_counted)));
     result
 }
 
-/// What a conversion may hold: a fixed part, and so many times the longest line. A text is held three times at the
-/// most. The worst is invalid UTF-8, which triples, inside a value that is dumped, which takes some copies, each in a
+/// The memory that a conversion may always allocate.
+const FIXED_BYTES: usize = 16 << 20;
+
+/// How many times the length of the longest line it may allocate in addition. A text is in memory at most three times. The
+/// worst case is invalid UTF-8, which triples in length, in a value that is dumped. This takes several copies, each in a
 /// vector that grows by doubling.
-const FIXED: usize = 16 << 20;
-const MOST_COPIES: usize = 24;
+const MAX_COPIES: usize = 24;
 
 // ---- the first target: conversion ----
 
-/// Keeps what is written, without its memory being counted.
-struct Kept(Vec<u8>);
+/// An output whose memory is not counted.
+struct Output(Vec<u8>);
 
-impl Write for Kept {
+impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         uncounted(|| self.0.extend_from_slice(bytes));
         Ok(bytes.len())
@@ -113,47 +116,47 @@ fn longest_line(input: &[u8]) -> usize {
     input.split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap_or(0)
 }
 
-/// Converts an input and checks what was held meanwhile: at most so many times the longest line, and a fixed part.
-fn check_held(input: &[u8], copies: usize) {
+/// Converts an input and checks that it allocates at most `copies` times the longest line in addition to the fixed part.
+fn check_memory(input: &[u8], copies: usize) {
     let options = Options::default();
-    let mut kept = Kept(Vec::new());
-    let most = peak(|| drop(convert(input, &mut kept, &options, &mut |_| true)));
-    let bound = FIXED + copies * longest_line(input);
-    assert!(most <= bound, "{most} bytes held of {bound}: {}", String::from_utf8_lossy(&input[..300]));
-    uncounted(|| drop(kept));
+    let mut output = Output(Vec::new());
+    let bytes = peak(|| drop(convert(input, &mut output, &options, &mut |_| true)));
+    let limit = FIXED_BYTES + copies * longest_line(input);
+    assert!(bytes <= limit, "{bytes} bytes allocated, limit {limit}: {}", String::from_utf8_lossy(&input[..300]));
+    uncounted(|| drop(output));
 }
 
-/// Converts an input in every way and checks what comes.
+/// Converts an input with every kind of end and checks the transcripts.
 fn check_conversion(input: &[u8], line_limit: usize) {
     let mut shorter: Vec<u8> = Vec::new();
     for end in [End::Partial, End::Complete, End::Final] {
         let options = Options { agent_id: "agent".to_owned(), end, line_limit };
-        let mut kept = Kept(Vec::new());
+        let mut output = Output(Vec::new());
         let mut result = None;
-        let most = peak(|| result = Some(convert(input, &mut kept, &options, &mut |_| true)));
-        let bound = FIXED + MOST_COPIES * longest_line(input);
-        assert!(most <= bound, "{most} bytes held of {bound}");
+        let bytes = peak(|| result = Some(convert(input, &mut output, &options, &mut |_| true)));
+        let limit = FIXED_BYTES + MAX_COPIES * longest_line(input);
+        assert!(bytes <= limit, "{bytes} bytes allocated, limit {limit}");
         match result.expect("a result") {
             Ok(summary) => {
                 let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count() as u64 - 1;
                 assert_eq!(summary.lines, lines(input));
-                assert_eq!(summary.records, lines(&kept.0));
-                let half = input.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) as u64;
-                assert_eq!(summary.partial_line.map_or(0, |(_, length)| length), half);
+                assert_eq!(summary.records, lines(&output.0));
+                let partial = input.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) as u64;
+                assert_eq!(summary.partial_line.map_or(0, |(_, length)| length), partial);
             }
             Err(ConvertError::Input(LineError::TooLong { .. })) => assert!(longest_line(input) > line_limit),
             Err(error) => panic!("{error}"),
         }
         uncounted(|| {
-            records::check_transcript(&kept.0);
-            assert!(kept.0.starts_with(&shorter), "{end:?} goes on from what ends sooner");
-            shorter = kept.0;
+            records::check_transcript(&output.0);
+            assert!(output.0.starts_with(&shorter), "{end:?} must begin with the records of the ends before");
+            shorter = output.0;
         });
     }
 }
 
 #[test]
-fn any_bytes_become_a_transcript() {
+fn arbitrary_bytes_are_converted_to_a_valid_transcript() {
     for (name, bytes) in corpus() {
         println!("{name}");
         check_conversion(&bytes, usize::MAX);
@@ -166,13 +169,13 @@ fn any_bytes_become_a_transcript() {
 }
 
 #[test]
-fn a_long_text_is_held_three_times_at_the_most() {
+fn a_long_text_is_in_memory_at_most_three_times() {
     const LENGTH: usize = 6 << 20;
     let line = |kind: &str, payload: Value| {
         json!({"timestamp": rollouts::iso(0), "type": kind, "payload": payload}).to_string()
     };
     let item = |payload: Value| line("response_item", payload);
-    let shapes = [
+    let templates = [
         item(json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "TEXT"}]})),
         item(json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "TEXT"}]})),
         item(json!({"type": "function_call", "name": "exec", "call_id": "c", "arguments": "TEXT"})),
@@ -181,19 +184,19 @@ fn a_long_text_is_held_three_times_at_the_most() {
         line("brand_new_line", json!({"text": "TEXT"})),
         "TEXT".to_owned(),
     ];
-    for shape in &shapes {
+    for template in &templates {
         for piece in ["x", "\\n", "é"] {
-            // Usage is reported, so the steps wait, and are too long to wait in memory.
+            // Token counts are expected, so the steps wait for them. The steps are too long to wait in memory.
             let context = line("turn_context", json!({"model": "gpt"}));
             let text = piece.repeat(LENGTH / piece.len());
-            check_held(&format!("{context}\n{}\n", shape.replace("TEXT", &text)).into_bytes(), 3);
+            check_memory(&format!("{context}\n{}\n", template.replace("TEXT", &text)).into_bytes(), 3);
         }
     }
 }
 
 // ---- the second target: compressed input ----
 
-/// Gives bytes in pieces, with interruptions.
+/// A reader that returns its bytes in pieces and is interrupted at times.
 struct Piecewise {
     bytes: Cursor<Vec<u8>>,
     random: Random,
@@ -211,18 +214,18 @@ impl Read for Piecewise {
     }
 }
 
-/// Reads all lines there are; gives how many and their bytes, and whether the end was reached.
+/// Reads all lines. Returns their bytes, and whether the end was reached without an error.
 fn read_lines(bytes: Vec<u8>, line_limit: usize, seed: u64) -> (Vec<u8>, bool) {
     let mut text = Vec::new();
     let mut longest = 0;
-    let mut is_whole = false;
+    let mut is_complete = false;
     let mut reader = Some(Piecewise { bytes: Cursor::new(bytes), random: Random::new(seed) });
-    let most = peak(|| {
+    let allocated = peak(|| {
         let Ok(input) = Input::from_reader(reader.take().expect("a reader")) else { return };
         let mut lines = Lines::new(input, line_limit);
         while let Ok(line) = lines.next_line() {
             let Some(line) = line else {
-                is_whole = true;
+                is_complete = true;
                 longest =
                     longest.max(lines.partial_line().map_or(0, |(_, length)| usize::try_from(length).unwrap_or(0)));
                 break;
@@ -238,18 +241,18 @@ fn read_lines(bytes: Vec<u8>, line_limit: usize, seed: u64) -> (Vec<u8>, bool) {
             });
         }
     });
-    let bound = FIXED + 3 * longest.max(line_limit.min(1 << 20));
-    assert!(most <= bound, "{most} bytes held of {bound}");
-    (text, is_whole)
+    let limit = FIXED_BYTES + 3 * longest.max(line_limit.min(1 << 20));
+    assert!(allocated <= limit, "{allocated} bytes allocated, limit {limit}");
+    (text, is_complete)
 }
 
 #[test]
-fn any_bytes_can_be_read_as_a_compressed_rollout() {
+fn arbitrary_bytes_can_be_read_as_a_compressed_rollout() {
     for (_, bytes) in corpus() {
         read_lines(bytes.clone(), usize::MAX, 1);
-        let packed = zstd::encode_all(&bytes[..], 3).expect("can be compressed");
-        let (text, is_whole) = read_lines(packed, usize::MAX, 1);
-        assert!(is_whole && bytes.starts_with(&text));
+        let packed = zstd::encode_all(&bytes[..], 3).expect("compression cannot fail");
+        let (text, is_complete) = read_lines(packed, usize::MAX, 1);
+        assert!(is_complete && bytes.starts_with(&text));
     }
     fuzz(500, |random| {
         let mut bytes = match random.below(4) {
@@ -257,20 +260,20 @@ fn any_bytes_can_be_read_as_a_compressed_rollout() {
             1 => vec![*random.pick(b" \n{x"); random.below(200_000)],
             _ => input(random),
         };
-        let mut packed = zstd::encode_all(&bytes[..], *random.pick(&[1, 3, 9])).expect("can be compressed");
+        let mut packed = zstd::encode_all(&bytes[..], *random.pick(&[1, 3, 9])).expect("compression cannot fail");
         if random.one_in(3) {
-            // Frames may follow each other, and ones that are passed over stand between them.
+            // Frames may follow each other, with skippable frames between them.
             packed.extend([0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
-            packed.extend(zstd::encode_all(&b"{}\nhalf"[..], 1).expect("can be compressed"));
+            packed.extend(zstd::encode_all(&b"{}\nhalf"[..], 1).expect("compression cannot fail"));
             bytes.extend(b"{}\nhalf");
         }
         let seed = random.number();
-        let (text, is_whole) = read_lines(packed.clone(), usize::MAX, seed);
-        assert!(is_whole);
+        let (text, is_complete) = read_lines(packed.clone(), usize::MAX, seed);
+        assert!(is_complete);
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         assert_eq!(text.len(), end);
         assert!(longest_line(&bytes) > 1 << 20 || text == bytes[..end]);
-        // A frame that was cut or damaged.
+        // The frame is truncated or damaged.
         if random.one_in(2) {
             packed.truncate(random.below(packed.len()));
         }

@@ -1,7 +1,7 @@
-//! A conversion that was left off and goes on from a checkpoint gives the bytes that one pass over all gives, and what
-//! was let go stays as it is however the input grows.
+//! A conversion that is interrupted and resumed from a checkpoint writes the same bytes as an uninterrupted one. Records
+//! that were released do not change when the input grows.
 
-mod chance;
+mod random_inputs;
 mod rollouts;
 
 use mngr_codex_core::convert::{Checkpoint, Converter, End, Reread, program_text};
@@ -10,10 +10,10 @@ use mngr_codex_core::rollout::lines::Lines;
 use proptest::prelude::*;
 use rollouts::{Rollout, lines_of, recordings};
 
-/// What a checkpoint's state must stay below, in bytes.
-const MOST_STATE: usize = 64 << 10;
+/// The size that the state of a checkpoint must not reach, in bytes.
+const MAX_STATE_BYTES: usize = 64 << 10;
 
-/// Gives programs' texts out of the whole input.
+/// Reads the texts of programs from the complete input.
 struct Input<'a>(&'a [u8]);
 
 impl Reread for Input<'_> {
@@ -24,22 +24,22 @@ impl Reread for Input<'_> {
     }
 }
 
-/// A conversion under way that can be left off and taken up again at every line.
+/// A running conversion that can be interrupted and resumed after every line.
 struct Run<'a> {
     input: &'a [u8],
     converter: Converter<Vec<u8>>,
-    /// Where the next line starts that the converter is given.
+    /// The offset of the next line for the converter.
     at: usize,
-    /// All that was let go, by this converter and those before it.
-    given: Vec<u8>,
+    /// The records that this converter and the ones before it have released.
+    released: Vec<u8>,
 }
 
 impl<'a> Run<'a> {
     fn new(input: &'a [u8]) -> Self {
-        Self { input, converter: Converter::new("agent", Vec::new()), at: 0, given: Vec::new() }
+        Self { input, converter: Converter::new("agent", Vec::new()), at: 0, released: Vec::new() }
     }
 
-    /// Feeds lines until `end` of the input; `between` is called before each line and behind the last.
+    /// Converts the lines up to offset `end`. Calls `between` before each line and after the last.
     fn feed(&mut self, end: usize, mut between: impl FnMut(&mut Converter<Vec<u8>>)) {
         let mut lines = Lines::starting_at(&self.input[self.at..end], ByteOffset(self.at as u64), usize::MAX);
         between(&mut self.converter);
@@ -50,16 +50,16 @@ impl<'a> Run<'a> {
         self.at = end;
     }
 
-    /// What is let go goes out, and this is where to go on.
-    fn leave_off(&mut self) -> Checkpoint {
+    /// Takes the released records and returns a checkpoint.
+    fn interrupt(&mut self) -> Checkpoint {
         let checkpoint = self.converter.checkpoint();
-        self.given.extend(self.converter.take_records().expect("no error"));
-        assert!(checkpoint.state.len() < MOST_STATE, "{} bytes", checkpoint.state.len());
+        self.released.extend(self.converter.take_records().expect("no error"));
+        assert!(checkpoint.state.len() < MAX_STATE_BYTES, "{} bytes", checkpoint.state.len());
         checkpoint
     }
 
-    /// Goes on with another converter.
-    fn take_up(&mut self, checkpoint: &Checkpoint) {
+    /// Continues from a checkpoint with a new converter.
+    fn resume(&mut self, checkpoint: &Checkpoint) {
         self.converter = Converter::restore("agent", checkpoint, Vec::new()).expect("a state of this version");
         self.at = usize::try_from(checkpoint.resume_at.0).expect("small");
     }
@@ -67,15 +67,15 @@ impl<'a> Run<'a> {
     fn finish(mut self, end: End) -> Vec<u8> {
         self.feed(self.input.len(), |_| {});
         self.converter.finish(end).expect("no error");
-        self.given.extend(self.converter.take_records().expect("no error"));
-        self.given
+        self.released.extend(self.converter.take_records().expect("no error"));
+        self.released
     }
 }
 
 const ENDS: [End; 3] = [End::Partial, End::Complete, End::Final];
 
-/// One pass over all.
-fn whole(input: &[u8], end: End) -> Vec<u8> {
+/// Converts all of the input without interruption.
+fn uninterrupted(input: &[u8], end: End) -> Vec<u8> {
     Run::new(input).finish(end)
 }
 
@@ -83,8 +83,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Where lines end, the start too.
-fn places(input: &[u8]) -> Vec<usize> {
+/// Returns 0 and the offsets after each line.
+fn boundaries(input: &[u8]) -> Vec<usize> {
     let ends = lines_of(input).into_iter().scan(0, |at, line| {
         *at += line.len();
         Some(*at)
@@ -92,59 +92,69 @@ fn places(input: &[u8]) -> Vec<usize> {
     [0].into_iter().chain(ends).collect()
 }
 
-/// Leaves off at every line: each time with another converter to the end, and once with another one for every line.
+/// Interrupts at every line. After each interruption, another converter converts the rest. In addition, one conversion
+/// resumes with another converter at every line.
 fn check_every_split(name: &str, input: &[u8]) {
-    let wanted = ENDS.map(|end| whole(input, end));
-    let places = places(input);
+    let expected = ENDS.map(|end| uninterrupted(input, end));
+    let boundaries = boundaries(input);
     let mut run = Run::new(input);
     let mut chain = Run::new(input);
-    let mut link = chain.leave_off();
-    for (number, place) in places.iter().enumerate() {
-        run.feed(*place, |_| {});
-        let checkpoint = run.leave_off();
-        assert!(wanted[0].starts_with(&run.given), "{name}: at line {number} more was let go than in the end");
+    let mut link = chain.interrupt();
+    for (number, boundary) in boundaries.iter().enumerate() {
+        run.feed(*boundary, |_| {});
+        let checkpoint = run.interrupt();
+        assert!(
+            expected[0].starts_with(&run.released),
+            "{name}: the records released at line {number} are not the first ones"
+        );
         let mut other = Run::new(input);
-        other.given.clone_from(&run.given);
-        other.take_up(&checkpoint);
+        other.released.clone_from(&run.released);
+        other.resume(&checkpoint);
         let end = number % 3;
-        let given = other.finish(ENDS[end]);
-        assert!(given == wanted[end], "{name}: left off at line {number}\n{}\n{}", text(&given), text(&wanted[end]));
-        chain.take_up(&link);
-        // A place to go on from holds too where no line, or only some, have been given again.
-        let again = places[..number].iter().filter(|place| **place > chain.at).count();
+        let released = other.finish(ENDS[end]);
+        assert!(
+            released == expected[end],
+            "{name}: interrupted at line {number}\n{}\n{}",
+            text(&released),
+            text(&expected[end])
+        );
+        chain.resume(&link);
+        // A checkpoint is also valid if none or only some of the lines after it have been converted again.
+        let again = boundaries[..number].iter().filter(|boundary| **boundary > chain.at).count();
         if number % 2 == 0 {
-            chain.feed(places[number - again.div_ceil(2)], |converter| drop(converter.checkpoint()));
+            chain.feed(boundaries[number - again.div_ceil(2)], |converter| drop(converter.checkpoint()));
         }
         if number % 3 == 0 {
-            let early = chain.leave_off();
-            chain.take_up(&early);
+            let early = chain.interrupt();
+            chain.resume(&early);
         }
-        chain.feed(*place, |_| {});
-        link = chain.leave_off();
-        assert!(chain.given == run.given, "{name}: a converter for every line, at line {number}");
+        chain.feed(*boundary, |_| {});
+        link = chain.interrupt();
+        assert!(chain.released == run.released, "{name}: a converter for every line, at line {number}");
     }
-    for (end, wanted) in ENDS.into_iter().zip(&wanted) {
+    for (end, expected) in ENDS.into_iter().zip(&expected) {
         let mut last = Run::new(input);
-        last.given.clone_from(&chain.given);
-        last.take_up(&link);
-        assert!(last.finish(end) == *wanted, "{name}: a converter for every line, {end:?}");
+        last.released.clone_from(&chain.released);
+        last.resume(&link);
+        assert!(last.finish(end) == *expected, "{name}: a converter for every line, {end:?}");
     }
 }
 
-/// The output of every shorter input that may still grow begins the longer one's, and the complete one's.
+/// Checks that the output for each part of the input, which may still grow, is a prefix of the next one's and of the complete
+/// one's.
 fn check_prefixes(name: &str, input: &[u8]) {
-    let complete = whole(input, End::Complete);
-    assert!(whole(input, End::Final).starts_with(&complete), "{name}: complete and final");
+    let complete = uninterrupted(input, End::Complete);
+    assert!(uninterrupted(input, End::Final).starts_with(&complete), "{name}: complete and final");
     let mut shorter = Vec::new();
-    for place in places(input) {
-        let longer = whole(&input[..place], End::Partial);
-        assert!(longer.starts_with(&shorter), "{name}: at byte {place}");
+    for boundary in boundaries(input) {
+        let longer = uninterrupted(&input[..boundary], End::Partial);
+        assert!(longer.starts_with(&shorter), "{name}: at byte {boundary}");
         shorter = longer;
     }
     assert!(complete.starts_with(&shorter), "{name}: complete");
 }
 
-/// Runs a check of all recordings on two threads.
+/// Runs `check` for all recordings, on two threads.
 fn for_all_recordings(check: fn(&str, &[u8])) {
     let recordings = recordings();
     std::thread::scope(|scope| {
@@ -155,16 +165,16 @@ fn for_all_recordings(check: fn(&str, &[u8])) {
 }
 
 #[test]
-fn recordings_can_be_left_off_at_every_line() {
+fn recordings_can_be_interrupted_at_every_line() {
     for_all_recordings(check_every_split);
 }
 
 #[test]
-fn what_was_let_go_of_recordings_stays() {
+fn released_records_of_recordings_never_change() {
     for_all_recordings(check_prefixes);
 }
 
-/// A line of a hand-made rollout; calls, turns and texts are few, so that they meet.
+/// A line of a built rollout. There are few calls, turns and texts, so that lines refer to each other.
 #[derive(Clone, Debug)]
 enum Step {
     Meta(u32, Option<u32>),
@@ -225,13 +235,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Steps, each with the milliseconds that pass before it: now and then none, or time goes back.
+/// Returns steps, each with the milliseconds since the step before. Sometimes these are 0 or negative.
 fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
     let pause = prop_oneof![6 => 1_i64..1500, 3 => Just(0), 1 => -1500_i64..0];
     prop::collection::vec((pause, step()), 0..40)
 }
 
-/// Recorded lines of moderate length.
+/// Returns the recorded lines of moderate length.
 fn pool() -> &'static [Vec<u8>] {
     static POOL: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
     POOL.get_or_init(|| {
@@ -248,7 +258,7 @@ fn rollout_of(steps: &[(i64, Step)]) -> Vec<u8> {
     let mut rollout = Rollout::default();
     for (pause, step) in steps {
         rollout.after(*pause);
-        let said = |cell: &Option<usize>| match cell {
+        let output = |cell: &Option<usize>| match cell {
             Some(cell) => format!("Script running with cell ID {cell}\nOutput:\n"),
             None => "done".to_owned(),
         };
@@ -269,7 +279,7 @@ fn rollout_of(steps: &[(i64, Step)]) -> Vec<u8> {
                 rollout.program(CALLS[*call], &named.join("\n"))
             }
             Step::Wait(call, cell) => rollout.call(CALLS[*call], "wait", &format!("{{\"cell_id\":\"{cell}\"}}")),
-            Step::Output(call, cell) => rollout.output(CALLS[*call], &said(cell)),
+            Step::Output(call, cell) => rollout.output(CALLS[*call], &output(cell)),
             Step::Command(item, turn, ago, command) => {
                 rollout.command(&format!("exec-{item}"), *turn, *ago, COMMANDS[*command])
             }
@@ -288,58 +298,61 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 3000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_lines_can_be_left_off_at_every_line(steps in steps()) {
-        check_every_split("hand-made", &rollout_of(&steps));
+    fn built_rollouts_can_be_interrupted_at_every_line(steps in steps()) {
+        check_every_split("built", &rollout_of(&steps));
     }
 
     #[test]
-    fn any_lines_can_be_left_off_here_and_there(steps in steps(), splits in prop::collection::vec((0_usize..6, any::<bool>()), 1..40)) {
+    fn built_rollouts_can_be_interrupted_at_some_lines(
+        steps in steps(),
+        splits in prop::collection::vec((0_usize..6, any::<bool>()), 1..40),
+    ) {
         let input = rollout_of(&steps);
-        let places = places(&input);
+        let boundaries = boundaries(&input);
         for end in ENDS {
             let mut run = Run::new(&input);
-            let (mut place, mut is_asked) = (0, false);
-            for (more, is_asked_next) in splits.iter().cycle() {
-                if place + 1 >= places.len() {
+            let (mut line, mut takes_checkpoints) = (0, false);
+            for (lines, takes_checkpoints_next) in splits.iter().cycle() {
+                if line + 1 >= boundaries.len() {
                     break;
                 }
-                // The checkpoints that are not used may be taken or not.
-                place = (place + more).min(places.len() - 1);
-                run.feed(places[place], |converter| if is_asked { drop(converter.checkpoint()) });
-                let checkpoint = run.leave_off();
-                run.take_up(&checkpoint);
-                is_asked = *is_asked_next;
-                place += usize::from(*more == 0);
+                // Taking checkpoints without using them must not change anything.
+                line = (line + lines).min(boundaries.len() - 1);
+                run.feed(boundaries[line], |converter| if takes_checkpoints { drop(converter.checkpoint()) });
+                let checkpoint = run.interrupt();
+                run.resume(&checkpoint);
+                takes_checkpoints = *takes_checkpoints_next;
+                line += usize::from(*lines == 0);
             }
-            let given = run.finish(end);
-            let wanted = whole(&input, end);
-            prop_assert!(given == wanted, "{end:?}\n{}\n{}", text(&given), text(&wanted));
+            let released = run.finish(end);
+            let expected = uninterrupted(&input, end);
+            prop_assert!(released == expected, "{end:?}\n{}\n{}", text(&released), text(&expected));
         }
     }
 
     #[test]
-    fn what_was_let_go_of_any_lines_stays(steps in steps()) {
-        check_prefixes("hand-made", &rollout_of(&steps));
+    fn released_records_of_built_rollouts_never_change(steps in steps()) {
+        check_prefixes("built", &rollout_of(&steps));
     }
 }
 
 #[test]
-fn made_inputs_can_be_left_off_at_every_line() {
-    for (name, bytes) in chance::corpus() {
+fn random_inputs_can_be_interrupted_at_every_line() {
+    for (name, bytes) in random_inputs::corpus() {
         check_every_split(&name, &bytes);
         check_prefixes(&name, &bytes);
     }
-    chance::fuzz(60, |random| {
-        let input = chance::input(random);
+    random_inputs::fuzz(60, |random| {
+        let input = random_inputs::input(random);
         if input.len() < 1 << 20 {
-            check_every_split("made", &input);
-            check_prefixes("made", &input);
+            check_every_split("random", &input);
+            check_prefixes("random", &input);
         }
     });
 }
 
 #[test]
-fn lines_without_an_envelope_change_nothing_for_those_with_one() {
+fn lines_without_an_envelope_do_not_affect_lines_with_one() {
     let bare = |number: u32| {
         format!(
             "{{\"type\":\"message\",\"role\":\"user\",\"content\":[{{\"type\":\"input_text\",\"text\":\"{number}\"}}]}}"
@@ -358,13 +371,13 @@ fn lines_without_an_envelope_change_nothing_for_those_with_one() {
         });
         let input = lines.map(|line| line + "\n").collect::<String>().into_bytes();
         check_every_split("bare lines", &input);
-        let users = text(&whole(&input, End::Complete)).matches("\"source\":\"user\"").count();
+        let users = text(&uninterrupted(&input, End::Complete)).matches("\"source\":\"user\"").count();
         assert_eq!(users, order.iter().filter(|kind| **kind == 1).count());
     }
 }
 
 #[test]
-fn rollouts_one_after_the_other_can_be_left_off_at_every_line() {
+fn concatenated_rollouts_can_be_interrupted_at_every_line() {
     let recordings = recordings();
     let pick = |name: &str| {
         let (_, bytes) = recordings.iter().find(|(path, _)| path.ends_with(name)).expect("a recording");
@@ -378,22 +391,22 @@ fn rollouts_one_after_the_other_can_be_left_off_at_every_line() {
     }
 }
 
-/// Leaves off at these lines, each time with another converter to the end.
+/// Interrupts at these lines. After each interruption, another converter converts the rest.
 fn check_splits(input: &[u8], lines: impl IntoIterator<Item = usize>) {
-    let (wanted, places) = (whole(input, End::Final), places(input));
+    let (expected, boundaries) = (uninterrupted(input, End::Final), boundaries(input));
     let mut run = Run::new(input);
     for line in lines {
-        run.feed(places[line], |_| {});
-        let checkpoint = run.leave_off();
+        run.feed(boundaries[line], |_| {});
+        let checkpoint = run.interrupt();
         let mut other = Run::new(input);
-        other.given.clone_from(&run.given);
-        other.take_up(&checkpoint);
-        assert!(other.finish(End::Final) == wanted, "left off at line {line}");
+        other.released.clone_from(&run.released);
+        other.resume(&checkpoint);
+        assert!(other.finish(End::Final) == expected, "interrupted at line {line}");
     }
 }
 
 #[test]
-fn what_waits_may_be_too_much_for_memory_when_it_is_left_off() {
+fn a_conversion_can_be_interrupted_while_waiting_records_exceed_memory() {
     let mut rollout = Rollout::default();
     rollout.context(2).after(10).user("go").after(10);
     for number in 0..3 {
@@ -407,41 +420,41 @@ fn what_waits_may_be_too_much_for_memory_when_it_is_left_off() {
 }
 
 #[test]
-fn commands_that_wait_may_be_too_many_when_they_are_left_off() {
+fn a_conversion_can_be_interrupted_while_waiting_commands_exceed_their_limit() {
     let mut rollout = Rollout::default();
     rollout.after(10).program("call_a", "ls").after(10);
     for number in 0..70 {
         rollout.command(&format!("exec-{number}"), 2, 5, &"x".repeat(40_000));
     }
     rollout.output("call_a", "done");
-    // A record holds the command twice, so these come to more than may wait.
-    let text = text(&whole(&rollout.bytes, End::Final));
+    // A record contains the command twice, so the records exceed the limit for waiting commands.
+    let text = text(&uninterrupted(&rollout.bytes, End::Final));
     let unowned = text.matches("belongs to no call").count();
-    assert!((1..70).contains(&unowned), "{unowned} commands came without their call");
+    assert!((1..70).contains(&unowned), "{unowned} commands without their call");
     check_splits(&rollout.bytes, [2, 50, 60, 71]);
 }
 
 #[test]
-fn a_step_whose_call_has_no_output_is_held_back_until_the_very_end() {
+fn a_step_whose_call_has_no_output_is_held_back_until_the_final_end() {
     let mut rollout = Rollout::default();
     rollout.context(2).after(10).user("go").after(10).call("call_a", "exec", "{}");
-    let steps = |end| text(&whole(&rollout.bytes, end)).matches("\"type\":\"step\"").count();
+    let steps = |end| text(&uninterrupted(&rollout.bytes, end)).matches("\"type\":\"step\"").count();
     assert_eq!(ENDS.map(steps), [1, 1, 2]);
     rollout.after(10).output("call_a", "done");
-    let steps = |end| text(&whole(&rollout.bytes, end)).matches("\"type\":\"step\"").count();
+    let steps = |end| text(&uninterrupted(&rollout.bytes, end)).matches("\"type\":\"step\"").count();
     assert_eq!(ENDS.map(steps), [1, 2, 2]);
 }
 
-/// The words of `attribution` in a transcript, in order.
+/// Returns the values of `attribution` in a transcript, in order.
 fn attributions(transcript: &[u8]) -> Vec<String> {
     let text = text(transcript);
-    let words =
+    let values =
         text.split("\"attribution\":\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default().to_owned());
-    words.collect()
+    values.collect()
 }
 
 #[test]
-fn a_command_is_named_by_a_program_from_before_the_checkpoint() {
+fn a_command_is_found_in_a_program_from_before_the_checkpoint() {
     let mut rollout = Rollout::default();
     rollout.meta(1, None).after(10).user("go").after(10);
     rollout.program("call_a", "run(\"make one\")").after(10).program("call_b", "run('make two')").after(10);
@@ -451,13 +464,13 @@ fn a_command_is_named_by_a_program_from_before_the_checkpoint() {
         .output("call_b", "Script running with cell ID 2");
     rollout.after(100).command("exec-1", 9, 50, "make two").after(10).command("exec-2", 9, 50, "make one");
     rollout.after(10).command("exec-3", 9, 50, "make three");
-    let wanted = whole(&rollout.bytes, End::Final);
-    assert_eq!(attributions(&wanted), ["named_in_program", "named_in_program", "latest_running_program"]);
+    let transcript = uninterrupted(&rollout.bytes, End::Final);
+    assert_eq!(attributions(&transcript), ["named_in_program", "named_in_program", "latest_running_program"]);
     check_every_split("named", &rollout.bytes);
 }
 
 #[test]
-fn a_programs_text_is_found_again_in_every_form_of_its_line() {
+fn the_text_of_a_program_is_read_again_from_every_form_of_its_line() {
     let stamp = "\"timestamp\":\"2026-11-22T07:00:00.000Z\"";
     let call = |payload: &str| format!("{{{stamp},\"type\":\"response_item\",\"payload\":{{{payload}}}}}").into_bytes();
     let shell = "\"type\":\"local_shell_call\",\"call_id\":\"call_a\"";
@@ -488,7 +501,7 @@ fn a_programs_text_is_found_again_in_every_form_of_its_line() {
             for is_damaged in [false, true] {
                 let mut line = form.clone();
                 if is_damaged {
-                    // Invalid UTF-8 in the place of a letter.
+                    // Invalid UTF-8 replaces the word.
                     let Some(at) = line.windows(3).position(|window| window == b"one") else { continue };
                     line.splice(at..at + 3, [0xff]);
                 }
@@ -502,30 +515,31 @@ fn a_programs_text_is_found_again_in_every_form_of_its_line() {
 }
 
 #[test]
-fn a_line_of_junk_that_is_not_kept_is_passed_over_whole() {
+fn a_long_line_that_is_not_json_is_skipped_completely() {
     let mut rollout = Rollout::default();
     rollout.meta(1, None).after(10).user("before").after(10);
-    // Its end would be a line of its own, for one who went on in its middle.
+    // The end of the line would be a valid line if the conversion resumed in the middle.
     let mut tail = Rollout::default();
     tail.user("inside");
     rollout.raw(&[&vec![b'x'; 3 << 20], &b"\n".repeat(0)[..], &tail.bytes[..tail.bytes.len() - 1]].concat());
-    rollout.after(10).user("behind");
+    rollout.after(10).user("after");
     check_every_split("junk", &rollout.bytes);
 }
 
 #[test]
-fn a_state_that_is_damaged_or_of_another_version_is_refused() {
+fn a_damaged_state_or_one_of_another_version_is_rejected() {
     let mut rollout = Rollout::default();
     rollout.meta(1, None).context(2).after(10).program("call_a", "ls").after(10).program("call_b", "ls").usage(true);
     let mut run = Run::new(&rollout.bytes);
     run.feed(rollout.bytes.len(), |_| {});
-    let whole = run.leave_off();
-    let restored = |state: Vec<u8>| Converter::restore("agent", &Checkpoint { state, ..whole.clone() }, Vec::new());
-    assert!(restored(whole.state.clone()).is_ok());
-    for at in 0..whole.state.len() {
-        assert!(restored(whole.state[..at].to_vec()).is_err());
+    let checkpoint = run.interrupt();
+    let restored =
+        |state: Vec<u8>| Converter::restore("agent", &Checkpoint { state, ..checkpoint.clone() }, Vec::new());
+    assert!(restored(checkpoint.state.clone()).is_ok());
+    for at in 0..checkpoint.state.len() {
+        assert!(restored(checkpoint.state[..at].to_vec()).is_err());
         for bit in 0..8 {
-            let mut state = whole.state.clone();
+            let mut state = checkpoint.state.clone();
             state[at] ^= 1 << bit;
             assert!(restored(state).is_err(), "bit {bit} of byte {at}");
         }
@@ -536,24 +550,24 @@ fn a_state_that_is_damaged_or_of_another_version_is_refused() {
 
 // ---- the size of the state ----
 
-/// Feeds an input and asks for the state at every so many lines.
+/// Converts an input and takes a checkpoint every `every` lines.
 fn check_states(name: &str, input: &[u8], every: usize) {
     let mut run = Run::new(input);
-    let mut given = 0;
+    let mut lines = 0;
     let mut largest = 0;
     run.feed(input.len(), |converter| {
-        given += 1;
-        if given % every == 0 {
+        lines += 1;
+        if lines % every == 0 {
             largest = largest.max(converter.checkpoint().state.len());
         }
     });
     let checkpoint = run.converter.checkpoint();
     largest = largest.max(checkpoint.state.len());
-    assert!(largest < MOST_STATE, "{name}: {largest} bytes");
+    assert!(largest < MAX_STATE_BYTES, "{name}: {largest} bytes");
     let mut restored = Run::new(input);
-    restored.given.extend(run.converter.take_records().expect("no error"));
-    restored.take_up(&checkpoint);
-    assert!(restored.finish(End::Final) == whole(input, End::Final), "{name}");
+    restored.released.extend(run.converter.take_records().expect("no error"));
+    restored.resume(&checkpoint);
+    assert!(restored.finish(End::Final) == uninterrupted(input, End::Final), "{name}");
 }
 
 #[test]
@@ -584,7 +598,7 @@ fn the_state_is_small_after_a_flood_at_one_timestamp() {
 }
 
 #[test]
-fn the_state_is_small_whatever_names_are_long() {
+fn the_state_is_small_if_names_are_long() {
     let long = "n".repeat(100_000);
     let mut rollout = Rollout::default();
     for key in ["turn_id", "model", "effort"] {
@@ -605,7 +619,7 @@ fn the_state_is_small_whatever_names_are_long() {
 }
 
 #[test]
-fn the_state_is_small_when_all_that_is_remembered_is_full() {
+fn the_state_is_small_if_all_its_lists_are_full() {
     let mut rollout = Rollout::default();
     let long = |letter: &str| letter.repeat(512);
     rollout.line("session_meta", &serde_json::json!({"id": long("i"), "forked_from_id": long("f")}));
@@ -617,7 +631,7 @@ fn the_state_is_small_when_all_that_is_remembered_is_full() {
         rollout.after(1).call(&call, "wait", &format!("{{\"cell_id\":\"{cell}\"}}"));
     }
     for number in 0..200 {
-        // As long as ids of calls may be for all programs to be remembered.
+        // With longer ids of calls, not all programs would be remembered.
         rollout.after(1).program(&format!("call_{number:043}"), &"text".repeat(3000));
     }
     for number in 0..128 {
@@ -628,7 +642,7 @@ fn the_state_is_small_when_all_that_is_remembered_is_full() {
     for number in 0..2100 {
         rollout.user(&format!("number {number}"));
     }
-    // Far behind in a large file, where all offsets are large.
+    // All offsets are large, as in a large file.
     let mut lines = Lines::starting_at(&rollout.bytes[..], ByteOffset(1 << 40), usize::MAX);
     let mut converter = Converter::new("agent", Vec::new());
     let mut largest = 0;
@@ -636,5 +650,5 @@ fn the_state_is_small_when_all_that_is_remembered_is_full() {
         converter.line(line, &mut Input(&[])).expect("no error");
         largest = largest.max(converter.checkpoint().state.len());
     }
-    assert!((60_000..MOST_STATE).contains(&largest), "{largest} bytes");
+    assert!((60_000..MAX_STATE_BYTES).contains(&largest), "{largest} bytes");
 }

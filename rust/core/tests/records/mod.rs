@@ -1,4 +1,4 @@
-//! What every common transcript must be, whatever it was made from: the schema of mngr's records, read strictly.
+//! Checks that a common transcript conforms to mngr's record schema. Unknown members are errors.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,7 +7,7 @@ use mngr_codex_core::rollout::timestamp;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// An object of any members.
+/// An object with any members.
 struct Object;
 
 impl<'de> Deserialize<'de> for Object {
@@ -29,7 +29,7 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Any record; which members must be there is told by its type.
+/// A record of any type. [`check`] checks which members the type has.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
@@ -52,11 +52,7 @@ struct Record {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    dead_code,
-    clippy::struct_field_names,
-    reason = "the names are mngr's; that they can be read is what is checked"
-)]
+#[expect(dead_code, clippy::struct_field_names, reason = "the names are mngr's, and the fields are only deserialized")]
 struct ToolCall {
     tool_call_id: String,
     function_name: String,
@@ -65,7 +61,7 @@ struct ToolCall {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "that they can be read is what is checked")]
+#[expect(dead_code, reason = "the fields are only deserialized")]
 struct Metrics {
     prompt_tokens: IgnoredAny,
     completion_tokens: IgnoredAny,
@@ -75,31 +71,31 @@ struct Metrics {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "that they can be read is what is checked")]
+#[expect(dead_code, reason = "the fields are only deserialized")]
 struct Outcome {
     source_call_id: String,
     content: String,
     extra: Object,
 }
 
-/// Containers of a record may be nested this deep; its readers give up at about 1,000.
-const MOST_DEPTH: usize = 210;
+/// How deep the containers of a record may be nested. Readers support about 1,000 levels.
+const MAX_DEPTH: usize = 210;
 
-/// Checks a transcript; an empty one is one too.
+/// Checks a transcript, which may be empty.
 pub fn check_transcript(transcript: &[u8]) {
-    let text = std::str::from_utf8(transcript).expect("a transcript is UTF-8");
-    assert!(text.is_empty() || text.ends_with('\n'), "a transcript ends with a line");
-    assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}']), "a record is one line for every reader");
+    let text = std::str::from_utf8(transcript).expect("a transcript must be UTF-8");
+    assert!(text.is_empty() || text.ends_with('\n'), "a transcript must end with a newline");
+    assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}']), "a record must be one line for every reader");
     let mut ids = HashSet::new();
-    for (place, line) in text.split_terminator('\n').enumerate() {
-        assert!(!line.bytes().any(|byte| byte < b' '), "no control characters: {line}");
-        assert!(depth(line) <= MOST_DEPTH, "nested too deep: {} levels", depth(line));
+    for (index, line) in text.split_terminator('\n').enumerate() {
+        assert!(!line.bytes().any(|byte| byte < b' '), "control character: {line}");
+        assert!(depth(line) <= MAX_DEPTH, "nested too deep: {} levels", depth(line));
         let record: Record =
             serde_json::from_str(&without_surrogates(line)).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(record.emitter, "codex/common_transcript");
-        assert_eq!(record.r#type == "header", place == 0, "a header stands first and nowhere else: {line}");
+        assert_eq!(record.r#type == "header", index == 0, "only the first record is a header: {line}");
         check(&record, line);
-        assert!(ids.insert(record.event_id), "an id given twice: {line}");
+        assert!(ids.insert(record.event_id), "duplicate id: {line}");
     }
 }
 
@@ -131,13 +127,13 @@ fn check(record: &Record, line: &str) {
         id.is_some_and(|(hash, kind)| is_hash(hash) && kinds.iter().any(|known| kind == format!("-{known}"))),
         "{line}"
     );
-    let is_agents = record.source.as_deref() == Some("agent");
-    let has_agents_members = record.model_name.is_some()
+    let is_agent_step = record.source.as_deref() == Some("agent");
+    let has_agent_members = record.model_name.is_some()
         || record.reasoning_effort.is_some()
         || record.reasoning_content.is_some()
         || record.tool_calls.is_some()
         || record.metrics.is_some();
-    assert!(is_agents || !has_agents_members, "{line}");
+    assert!(is_agent_step || !has_agent_members, "{line}");
     assert!(is_step || (record.is_copied_context.is_none() && record.extra.is_none()), "{line}");
     assert!(record.schema_version.is_none() && record.is_copied_context != Some(false), "{line}");
     assert!(record.results.as_ref().is_none_or(|results| results.len() == 1), "{line}");
@@ -147,7 +143,7 @@ fn is_hash(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// How deep the containers of valid JSON are nested.
+/// Returns how deep the containers of valid JSON are nested.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut is_inside, mut is_escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {
@@ -166,7 +162,7 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// JSON in which no escape of a surrogate is left: those without a partner are valid JSON, but no Rust text.
+/// Replaces the escapes of surrogates in JSON. Unpaired ones are valid JSON, but cannot be read into a Rust string.
 fn without_surrogates(json: &str) -> String {
     let mut rest = json;
     let mut out = String::with_capacity(json.len());

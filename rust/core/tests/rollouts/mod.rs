@@ -1,22 +1,22 @@
-//! Rollouts to convert: the recorded ones, and hand-made lines in codex's form.
+//! Rollouts to convert: recorded ones, and ones that are built line by line in Codex's format.
 
-#![allow(dead_code, reason = "each test takes what it needs")]
+#![allow(dead_code, reason = "not every test uses all of them")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// Milliseconds since 1970 of the first hand-made line.
+/// The time of the first line that is built, in milliseconds since 1970.
 pub const START_MS: i64 = 1_795_330_800_000;
 
-/// Every recorded rollout that is not compressed, with its name.
+/// Returns all recorded rollouts that are not compressed, with their paths.
 pub fn recordings() -> Vec<(String, Vec<u8>)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
     let mut paths = Vec::new();
     collect(&root, &mut paths);
     paths.sort();
-    assert!(paths.len() > 50, "recordings are missing in {}", root.display());
+    assert!(paths.len() > 50, "too few recordings in {}", root.display());
     let read = |path: PathBuf| (path.display().to_string(), fs::read(&path).expect("a recording"));
     paths.into_iter().map(read).collect()
 }
@@ -32,22 +32,22 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// The lines of a rollout, each with its newline.
+/// Returns the lines of a rollout, each with its newline.
 pub fn lines_of(rollout: &[u8]) -> Vec<&[u8]> {
     rollout.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// Writes lines one after the other, each so many milliseconds after the one before.
+/// Builds a rollout line by line.
 #[derive(Default)]
 pub struct Rollout {
     pub bytes: Vec<u8>,
-    /// Milliseconds since the start.
+    /// The time of the next line, in milliseconds after [`START_MS`].
     pub clock: i64,
     tokens: u64,
 }
 
 impl Rollout {
-    /// A line as it stands.
+    /// Adds a line without changes.
     pub fn raw(&mut self, line: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(line);
         self.bytes.push(b'\n');
@@ -67,6 +67,7 @@ impl Rollout {
         self.line("event_msg", payload)
     }
 
+    /// Moves the time of the next line by so many milliseconds.
     pub fn after(&mut self, milliseconds: i64) -> &mut Self {
         self.clock += milliseconds;
         self
@@ -135,7 +136,7 @@ impl Rollout {
         self.item(&payload)
     }
 
-    /// A command that started so many milliseconds before now.
+    /// Adds a command that started `ago` milliseconds before the line.
     pub fn command(&mut self, item: &str, turn: u32, ago: i64, script: &str) -> &mut Self {
         let started = START_MS + self.clock - ago;
         self.event(&json!({
@@ -149,7 +150,7 @@ impl Rollout {
         }))
     }
 
-    /// A `token_count` of an inference, or the last one again.
+    /// Adds the `token_count` of a new inference, or the last one again.
     pub fn usage(&mut self, is_new: bool) -> &mut Self {
         self.tokens += u64::from(is_new);
         let last = json!({"input_tokens": 100 + self.tokens, "cached_input_tokens": 10, "output_tokens": 5});
@@ -158,17 +159,17 @@ impl Rollout {
     }
 }
 
-/// The timestamp of a line written so many milliseconds after the start.
+/// Returns the timestamp of a line `milliseconds` after [`START_MS`].
 pub fn iso(milliseconds: i64) -> String {
     // The start is 2026-11-22T07:00:00Z.
     let (seconds, millis) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) + 7 * 3600);
     let (days, second) = (days + second / 86_400, second % 86_400);
-    assert!((-21..=8).contains(&days), "hand-made rollouts stay in one month");
+    assert!((-21..=8).contains(&days), "built rollouts must stay in one month");
     format!("2026-11-{:02}T{:02}:{:02}:{:02}.{millis:03}Z", 22 + days, second / 3600, second / 60 % 60, second % 60)
 }
 
-/// A UUID of version 7 that sorts by `number`.
+/// Returns a UUID of version 7. UUIDs sort by their numbers.
 pub fn uuid(number: u32) -> String {
     format!("01a20218-{number:04x}-7000-8000-00000000beef")
 }

@@ -1,6 +1,6 @@
-//! Inputs made by chance: recorded and hand-made lines, changed in their structure and byte by byte.
+//! Random inputs: lines of recordings and of the corpus, with random changes to their values and bytes.
 
-#![allow(dead_code, reason = "each test takes what it needs")]
+#![allow(dead_code, reason = "not every test uses all of them")]
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::rollouts;
 
-/// Numbers that are all told by a seed (xorshift64*).
+/// A generator of random numbers that are determined by a seed (xorshift64*).
 pub struct Random(u64);
 
 impl Random {
@@ -26,7 +26,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// A number below `end`, or 0.
+    /// Returns a number below `end`, or 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.number() >> 33).unwrap_or(0) % end.max(1)
     }
@@ -35,7 +35,7 @@ impl Random {
         self.number().to_be_bytes()[0]
     }
 
-    /// Whether one of so many cases has come.
+    /// Returns `true` once in `cases` times, on average.
     pub fn one_in(&mut self, cases: usize) -> bool {
         self.below(cases) == 0
     }
@@ -44,28 +44,28 @@ impl Random {
         &from[self.below(from.len())]
     }
 
-    pub fn bytes(&mut self, most: usize) -> Vec<u8> {
-        let length = self.below(most);
+    pub fn bytes(&mut self, limit: usize) -> Vec<u8> {
+        let length = self.below(limit);
         (0..length).map(|_| self.byte()).collect()
     }
 }
 
-/// Says how to make an input again when its test fails.
-struct Told(u64);
+/// Prints how to generate the input again if its test panics.
+struct SeedHint(u64);
 
-impl Drop for Told {
+impl Drop for SeedHint {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the input is made again with MNGR_CODEX_FUZZ_SEED={}", self.0);
+            eprintln!("MNGR_CODEX_FUZZ_SEED={} generates this input again", self.0);
         }
     }
 }
 
-/// Runs a target with the inputs that the environment asks for.
+/// Runs `target` with as many seeds as the environment variables request, or with `cases` of them.
 pub fn fuzz(cases: u64, mut target: impl FnMut(&mut Random)) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let mut run = |seed: u64| {
-        let _told = Told(seed);
+        let _hint = SeedHint(seed);
         target(&mut Random::new(seed));
     };
     if let Some(seed) = number("MNGR_CODEX_FUZZ_SEED") {
@@ -74,18 +74,18 @@ pub fn fuzz(cases: u64, mut target: impl FnMut(&mut Random)) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_nanos());
         let first = u64::try_from(now % (1 << 62)).unwrap_or(0);
         let start = Instant::now();
-        let mut made = 0;
+        let mut count = 0;
         while start.elapsed() < Duration::from_secs(seconds) {
-            run(first + made);
-            made += 1;
+            run(first + count);
+            count += 1;
         }
-        println!("{made} inputs from seed {first} on");
+        println!("{count} inputs, first seed {first}");
     } else {
         (0..cases).for_each(run);
     }
 }
 
-/// The hand-made inputs, with their names.
+/// Returns the inputs in `tests/corpus`, with their paths.
 pub fn corpus() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut paths: Vec<_> =
@@ -95,17 +95,22 @@ pub fn corpus() -> Vec<(String, Vec<u8>)> {
     paths.into_iter().map(|path| (path.display().to_string(), fs::read(&path).expect("an input"))).collect()
 }
 
-/// Lines to begin with: recorded ones, those of the corpus, and hand-made ones. Short ones are the more by far.
+/// Returns the lines that are changed: those of the recordings, of the corpus and of a built rollout. Most are short.
 fn pool() -> &'static [Vec<u8>] {
     static POOL: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     POOL.get_or_init(|| {
-        let mut made = rollouts::Rollout::default();
-        made.meta(2, Some(1)).context(3).user("go").call("call_a", "wait", "{\"cell_id\":1}").program("call_b", "ls()");
-        made.output("call_b", "Script running with cell ID 1").output("call_a", "done").command("exec-1", 3, 0, "ls");
-        made.search(None).usage(true).usage(false).failed(3).aborted(3).complete(3).started(4).reasoning("so");
+        let mut built = rollouts::Rollout::default();
+        built
+            .meta(2, Some(1))
+            .context(3)
+            .user("go")
+            .call("call_a", "wait", "{\"cell_id\":1}")
+            .program("call_b", "ls()");
+        built.output("call_b", "Script running with cell ID 1").output("call_a", "done").command("exec-1", 3, 0, "ls");
+        built.search(None).usage(true).usage(false).failed(3).aborted(3).complete(3).started(4).reasoning("so");
         let recorded = rollouts::recordings().into_iter().chain(corpus()).map(|(_, bytes)| bytes);
         let mut lines: Vec<Vec<u8>> = recorded
-            .chain([made.bytes])
+            .chain([built.bytes])
             .flat_map(|bytes| rollouts::lines_of(&bytes).into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
             .map(|line| line.strip_suffix(b"\n").unwrap_or(&line).to_vec())
             .collect();
@@ -120,7 +125,7 @@ fn pool() -> &'static [Vec<u8>] {
     })
 }
 
-/// Names that mean something somewhere.
+/// Keys with a meaning in some kind of line.
 const NAMES: &[&str] = &[
     "type",
     "payload",
@@ -175,7 +180,7 @@ const NAMES: &[&str] = &[
     "internal_chat_message_metadata_passthrough",
 ];
 
-/// Words that stand under such names.
+/// Values of such keys.
 const WORDS: &[&str] = &[
     "response_item",
     "event_msg",
@@ -254,13 +259,13 @@ fn value(random: &mut Random) -> Value {
     }
 }
 
-/// Changes one value somewhere inside.
-fn change(random: &mut Random, inside: &mut Value) {
+/// Changes one value somewhere in `tree`.
+fn change(random: &mut Random, tree: &mut Value) {
     if random.one_in(6) {
-        *inside = value(random);
+        *tree = value(random);
         return;
     }
-    match inside {
+    match tree {
         Value::Object(members) if !members.is_empty() => {
             let name = members.keys().nth(random.below(members.len())).cloned().unwrap_or_default();
             match random.below(8) {
@@ -274,18 +279,18 @@ fn change(random: &mut Random, inside: &mut Value) {
             }
         }
         Value::Array(elements) if !elements.is_empty() => {
-            let place = random.below(elements.len());
+            let index = random.below(elements.len());
             match random.below(6) {
-                0 => drop(elements.remove(place)),
-                1 => elements.insert(place, value(random)),
-                _ => change(random, &mut elements[place]),
+                0 => drop(elements.remove(index)),
+                1 => elements.insert(index, value(random)),
+                _ => change(random, &mut elements[index]),
             }
         }
-        _ => *inside = value(random),
+        _ => *tree = value(random),
     }
 }
 
-/// Pieces of JSON that no tree holds: put in anywhere, they may make a line malformed.
+/// Pieces of JSON that are inserted at any offset, and may make a line malformed.
 const PIECES: &[&[u8]] = &[
     b"\\ud83d",
     b"\\uDE00",
@@ -318,7 +323,8 @@ const PIECES: &[&[u8]] = &[
     b"12345678901234567890123456789012345678901",
 ];
 
-fn harm(random: &mut Random, bytes: &mut Vec<u8>) {
+/// Changes bytes at up to four offsets.
+fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     for _ in 0..=random.below(3) {
         let at = random.below(bytes.len() + 1);
         match random.below(6) {
@@ -334,9 +340,9 @@ fn harm(random: &mut Random, bytes: &mut Vec<u8>) {
                 bytes.extend_from_within(at..end);
             }
             _ => {
-                // Behind a colon or a comma, where it has the best chance to fit.
-                let places: Vec<usize> = (0..bytes.len()).filter(|at| b":,\"".contains(&bytes[*at])).collect();
-                let at = if places.is_empty() { at } else { *random.pick(&places) + 1 };
+                // After a colon, a comma or a quote, the line most likely stays valid.
+                let offsets: Vec<usize> = (0..bytes.len()).filter(|at| b":,\"".contains(&bytes[*at])).collect();
+                let at = if offsets.is_empty() { at } else { *random.pick(&offsets) + 1 };
                 let depth = if random.one_in(4) { random.below(3000) } else { 0 };
                 let deep = [b"[".repeat(depth), b"]".repeat(depth)].concat();
                 let piece = if deep.is_empty() { random.pick(PIECES) } else { &deep[..] };
@@ -346,7 +352,7 @@ fn harm(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
-/// A line made from one of the pool.
+/// Returns a line of the pool, usually with changes.
 fn line(random: &mut Random) -> Vec<u8> {
     let mut line = random.pick(pool()).clone();
     if random.one_in(3) {
@@ -359,7 +365,7 @@ fn line(random: &mut Random) -> Vec<u8> {
             if !tree.is_object() {
                 break;
             }
-            // The kinds of lines are most of what decides.
+            // The converter's behavior depends mostly on the types.
             match random.below(8) {
                 0 => tree["type"] = json!(random.pick(WORDS)),
                 1 if tree["payload"].is_object() => tree["payload"]["type"] = json!(random.pick(WORDS)),
@@ -369,12 +375,12 @@ fn line(random: &mut Random) -> Vec<u8> {
         line = tree.to_string().into_bytes();
     }
     if random.one_in(3) {
-        harm(random, &mut line);
+        damage(random, &mut line);
     }
     line
 }
 
-/// A whole input.
+/// Returns a complete input.
 pub fn input(random: &mut Random) -> Vec<u8> {
     if random.one_in(8) {
         return random.bytes(3000);
@@ -388,7 +394,7 @@ pub fn input(random: &mut Random) -> Vec<u8> {
         earlier.push(line);
     }
     if random.one_in(100) {
-        // A line larger than all buffers, of the kind that waits, or of junk.
+        // The line is larger than all buffers. It is a step, which waits for its token counts, or not JSON.
         let length = (1 << 20) + random.below(7 << 20);
         let beginning: &[u8] = if random.one_in(2) {
             b"{\"type\":\"response_item\",\"payload\":{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\""
