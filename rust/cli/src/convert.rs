@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use mngr_codex_core::convert::{ConvertError, End, Options, OutputError, Summary, convert};
 use mngr_codex_core::files::atomic_write::{self, AtomicFile};
-use mngr_codex_core::json::NO_OBJECT;
+use mngr_codex_core::json::NOT_AN_OBJECT;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::locate::shown;
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(summary) => {
             let mut notes = Vec::new();
             for line in &summary.malformed_lines {
-                let why = if line.reason == NO_OBJECT { String::new() } else { format!(": {}", line.reason) };
+                let why = if line.reason == NOT_AN_OBJECT { String::new() } else { format!(": {}", line.reason) };
                 notes.push(format!(
                     "{}: the line at byte {} is not a JSON object{why} (byte {} of the line); skipped",
                     name(&arguments.input),

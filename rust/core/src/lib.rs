@@ -12,6 +12,8 @@
 //!
 //! This library knows neither Python nor the command line, and prints nothing.
 
+#![deny(unsafe_code)]
+
 pub mod convert;
 pub mod event_log;
 pub mod files;

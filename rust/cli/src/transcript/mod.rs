@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::convert::{BatchConverter, ConvertError, MalformedLine, Options};
-use mngr_codex_core::json::{NO_OBJECT, Tape, Text};
+use mngr_codex_core::json::{NOT_AN_OBJECT, Tape, Text};
 use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::input::Input;
 use mngr_codex_core::rollout::lines::Lines;
@@ -360,7 +360,7 @@ impl Viewer<'_> {
         out: &mut Output,
     ) -> Result<(), Failure> {
         let path = stream.path(line.place.segment);
-        if self.arguments.as_mngr && mngr_codex_core::json::string::has_line_end(line.text.bytes()) {
+        if self.arguments.as_mngr && mngr_codex_core::json::string::has_line_break(line.text.bytes()) {
             // mngr splits lines at these characters too (Python's `str.splitlines`) and finds no record in the parts.
             self.notes.add(|| {
                 format!("{}: the line at byte {} is several lines for mngr; skipped", shown(path), line.place.offset)
@@ -399,7 +399,7 @@ impl Viewer<'_> {
             Ok(record) => record.kind(),
             Err(malformed) => {
                 let is_other_json = || serde_json::from_slice::<serde::de::IgnoredAny>(text.bytes()).is_ok();
-                if self.arguments.as_mngr && malformed.why == NO_OBJECT && is_other_json() {
+                if self.arguments.as_mngr && malformed.why == NOT_AN_OBJECT && is_other_json() {
                     return Err(Skipped::NoObject);
                 }
                 return Err(Skipped::Malformed { why: malformed.why, at: malformed.at });
@@ -485,7 +485,7 @@ impl Viewer<'_> {
 
     fn note_malformed(&mut self, path: &Path, offset: ByteOffset, why: &str, at: usize) {
         self.notes.add(|| {
-            let why = if why == NO_OBJECT { String::new() } else { format!(": {why}") };
+            let why = if why == NOT_AN_OBJECT { String::new() } else { format!(": {why}") };
             format!(
                 "{}: the line at byte {offset} is not a JSON object{why} (byte {at} of the line); skipped",
                 shown(path)

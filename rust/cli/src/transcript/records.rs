@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use mngr_codex_core::json::Text;
 use mngr_codex_core::json::dump::{dump, dump_indented};
-use mngr_codex_core::json::string::in_utf8;
+use mngr_codex_core::json::string::replace_invalid_utf8;
 
 use crate::human::{Human, Style};
 
@@ -49,7 +49,7 @@ impl Records {
     /// Writes a record, which must be a JSON object.
     pub fn push(&mut self, record: Text<'_>, out: &mut dyn Write) -> io::Result<()> {
         let buffer = &mut self.buffer;
-        let line = in_utf8(record.bytes().trim_ascii(), &mut self.repaired);
+        let line = replace_invalid_utf8(record.bytes().trim_ascii(), &mut self.repaired);
         match &mut self.format {
             RecordFormat::Human(human) => human.record(record, buffer),
             RecordFormat::Line => {

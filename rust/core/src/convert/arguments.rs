@@ -1,9 +1,8 @@
 //! The arguments of a call: a JSON object, or the raw text if they are not an object.
 
-use crate::json::dump::{compact_unescaped, compacted, dump};
+use crate::json::dump::{compact_chunks, compact_unescaped, dump};
 use crate::json::number::has_unreadable_integer;
-use crate::json::scan::Kind;
-use crate::json::{Key, Shapes, Tape, Text, Value, scan_alike, string};
+use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::member;
 use crate::rollout::ids::Name;
 
@@ -26,8 +25,6 @@ pub(crate) struct Invocation {
     is_ascii: bool,
     /// The values of the object, if the text is one.
     tape: Tape,
-    /// The forms of earlier objects, for the scanner.
-    shapes: Shapes,
     form: ArgumentsForm,
 }
 
@@ -50,7 +47,7 @@ impl Invocation {
         match value {
             None => {}
             Some(value) if value.kind == Kind::String && value.raw(text).len() > MAX_PROGRAM_TEXT => {
-                for stretch in string::stretches(value.raw(text)) {
+                for stretch in string::chunks(value.raw(text)) {
                     string::decode(stretch, &mut self.decoded);
                     // If the text is not an object, only its beginning is needed.
                     let first = trim_python_start(&self.decoded).first();
@@ -126,7 +123,7 @@ impl Invocation {
         self.form = if is_text && trim_python_start(&self.decoded).is_empty() {
             ArgumentsForm::None
         } else if (is_text || is_object) && self.decoded.trim_ascii_start().first() == Some(&b'{') {
-            let scanned = scan_alike(Text::pad(&mut self.decoded), 0, &mut self.shapes, &mut self.tape);
+            let scanned = scan(Text::pad(&mut self.decoded), &mut self.tape);
             let is_readable = scanned.is_ok()
                 && self.tape.depth() <= MAX_DEPTH
                 && !has_unreadable_integer(&self.decoded[..self.length]);
@@ -180,7 +177,7 @@ impl Invocation {
                 let may_have_specials = value.is_none_or(|value| value.content.has_unicode_escape());
                 if self.tape.has_blank() || may_have_specials {
                     let mut escaped = Vec::new();
-                    for piece in compacted(self.text()) {
+                    for piece in compact_chunks(self.text()) {
                         escaped.clear();
                         string::escape_specials(piece, &mut escaped);
                         out.push(&escaped);

@@ -1,6 +1,6 @@
 //! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
 
-use crate::json::dump::{Sink, compact, compacted, depth, dump};
+use crate::json::dump::{Sink, compact, compact_chunks, depth, dump};
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string, word};
@@ -110,7 +110,7 @@ impl<'t> CommandExecution<'t> {
             Some(argv) if tape.depth() > MAX_DEPTH || has_unreadable_integer(argv.raw(text)) => {
                 push_readable_argv(text, tape, argv, out);
             }
-            Some(argv) if tape.has_blank() => compacted(argv.raw(text)).for_each(|piece| out.push(piece)),
+            Some(argv) if tape.has_blank() => compact_chunks(argv.raw(text)).for_each(|piece| out.push(piece)),
             Some(argv) => out.push(argv.raw(text)),
             None => out.push(b"[]"),
         }
@@ -236,7 +236,7 @@ fn percent_decode(path: &[u8]) -> Vec<u8> {
 /// Passes the decoded text of a JSON string to `sink` in pieces. Returns `false` if `sink` did.
 fn stream_decoded(content: &[u8], sink: &mut Sink<'_>) -> bool {
     let mut buffer = Vec::new();
-    string::stretches(content).all(|stretch| {
+    string::chunks(content).all(|stretch| {
         buffer.clear();
         string::decode(stretch, &mut buffer);
         sink(&buffer)

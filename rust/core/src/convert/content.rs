@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::dump::{Sink, dump};
-use crate::json::scan::Content;
-use crate::json::{Key, Kind, Tape, Text, Value, string};
+use crate::json::{Content, Key, Kind, Tape, Text, Value, string};
 
 use super::event_id::HASHED_CHARACTERS;
 use super::record::Push;
@@ -281,7 +280,7 @@ impl Body {
     fn decode_in_pieces(&self, text: Text<'_>, sink: &mut Sink<'_>) {
         let mut decoded = Vec::new();
         for piece in self.pieces.iter().filter(|piece| matches!(piece.form, PieceForm::Plain(_))) {
-            for stretch in string::stretches(text.span(piece.start, piece.end)) {
+            for stretch in string::chunks(text.span(piece.start, piece.end)) {
                 decoded.clear();
                 string::decode(stretch, &mut decoded);
                 if !sink(&decoded) {

@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use crate::files::checksummed;
-use crate::json::{Key, Kind, Malformed, Shapes, Tape, Text, Value, scan, scan_alike, string};
+use crate::json::{Key, Kind, Malformed, Tape, Text, Value, scan, scan_from_payload, string};
 use crate::rollout::ByteOffset;
 use crate::rollout::envelope::{Envelope, Head, Members, member, string as as_string, unsigned};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
@@ -104,8 +104,6 @@ pub struct Converter<W> {
     anchor: Checkpoint,
     /// The number of bytes that the output had released at that point.
     anchor_released: u64,
-    /// The forms of earlier lines, for the scanner.
-    shapes: Shapes,
     scratch: Scratch,
 }
 
@@ -214,7 +212,6 @@ impl<W: Write> Converter<W> {
             offset,
             anchor: Checkpoint { resume_at: offset, skip: 0, state: Vec::new() },
             anchor_released: 0,
-            shapes: Shapes::default(),
             scratch: Scratch::default(),
         };
         converter.anchor.state = converter.save();
@@ -266,7 +263,7 @@ impl<W: Write> Converter<W> {
         }
         let mut tape = std::mem::take(&mut self.scratch.tape);
         let payload = head.as_ref().map_or(0, |head| head.payload);
-        match scan_alike(line.text, payload, &mut self.shapes, &mut tape) {
+        match scan_from_payload(line.text, payload, &mut tape) {
             Ok(()) if tape.has_non_ascii() && needs_repair(line.text.bytes()) => {
                 let mut repaired = std::mem::take(&mut self.scratch.repaired);
                 repair(line.text.bytes(), &mut repaired);
@@ -761,18 +758,18 @@ impl Converter<Vec<u8>> {
 
 /// Returns whether a line contains invalid UTF-8, or characters that some readers of the transcript take for line ends.
 fn needs_repair(line: &[u8]) -> bool {
-    simdutf8::basic::from_utf8(line).is_err() || string::has_line_end(line)
+    simdutf8::basic::from_utf8(line).is_err() || string::has_line_break(line)
 }
 
 /// Copies a line, with invalid UTF-8 replaced by U+FFFD and with characters that end lines escaped.
 fn repair(line: &[u8], repaired: &mut Vec<u8>) {
     repaired.clear();
     if simdutf8::basic::from_utf8(line).is_ok() {
-        string::escape_line_ends(line, repaired);
+        string::escape_line_breaks(line, repaired);
         return;
     }
     for chunk in line.utf8_chunks() {
-        string::escape_line_ends(chunk.valid().as_bytes(), repaired);
+        string::escape_line_breaks(chunk.valid().as_bytes(), repaired);
         if !chunk.invalid().is_empty() {
             repaired.extend_from_slice("\u{FFFD}".as_bytes());
         }

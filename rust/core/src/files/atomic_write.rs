@@ -153,6 +153,8 @@ const MOST_LINKS: usize = 40;
 
 /// The descriptor of this process that a path names (`/proc/self/fd/1`, and `/dev/fd/1` where that is no link).
 #[cfg(unix)]
+// A descriptor is known only by its number here.
+#[allow(unsafe_code)]
 fn descriptor(path: &Path) -> io::Result<Option<File>> {
     use std::os::fd::BorrowedFd;
     let number =

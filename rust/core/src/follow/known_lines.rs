@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-use crate::json::{Key, Shapes, Tape, Text, scan_alike};
+use crate::json::{Key, Tape, Text, scan};
 use crate::rollout::lines::Lines;
 
 /// A multiset of lines, stored as hashes.
@@ -16,7 +16,6 @@ use crate::rollout::lines::Lines;
 pub(super) struct KnownLines {
     counts: HashMap<[u8; 16], u32>,
     tape: Tape,
-    shapes: Shapes,
 }
 
 impl KnownLines {
@@ -47,7 +46,7 @@ impl KnownLines {
 
     fn hash(&mut self, line: Text<'_>) -> [u8; 16] {
         let mut hasher = Sha256::new();
-        if scan_alike(line, 0, &mut self.shapes, &mut self.tape).is_ok() {
+        if scan(line, &mut self.tape).is_ok() {
             for key in [Key::Timestamp, Key::Type, Key::Payload] {
                 let value = self.tape.children(self.tape.root()).filter(|value| value.key == key).last();
                 hasher.update(value.map_or(&b"\n"[..], |value| value.token(line)));

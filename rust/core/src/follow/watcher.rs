@@ -260,6 +260,8 @@ fn creation_of(path: &Path) -> Option<Watched> {
 }
 
 /// Returns free memory to the system. glibc would keep it.
+// `malloc_trim` is a C function.
+#[allow(unsafe_code)]
 fn release_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `malloc_trim` takes no pointer, and may run while other threads use the allocator (malloc_trim(3): MT-Safe).

@@ -1,21 +1,25 @@
-//! What stands between the quotes of a JSON string: decoded, counted, cut, escaped.
+//! The contents of JSON strings, which are the bytes between the quotes: decoding, counting, cutting and escaping.
 //!
-//! Rollouts can hold escapes of surrogates without their partner (codex keeps them in tool arguments, seen on 0.138
-//! to 0.169). Decoded text therefore is WTF-8: UTF-8 in which such a surrogate stands as the three bytes that its
-//! number would have. [`escape`] turns it back into `\udXXX`.
+//! Rollouts can contain escapes of unpaired surrogates: Codex keeps them in tool arguments (seen in 0.138 to 0.169). So
+//! decoded text is WTF-8, which is UTF-8 that encodes an unpaired surrogate as three bytes, like any other code point.
+//! [`escape`] turns it back into `\udXXX`.
 
-use super::block::{Block, Instructions, Portable, below, escapes};
+// Decoding loads blocks from raw pointers, and writes them to the spare capacity of a `Vec`.
+#![allow(unsafe_code)]
 
-/// One character of a string's content.
+use super::block::{Block, escapes, first_lanes};
+use super::dispatch::{Instructions, dispatch};
+
+/// One character of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     /// A Unicode character.
     Char(char),
-    /// A surrogate without a partner, 0xD800 to 0xDFFF.
+    /// An unpaired surrogate, 0xD800 to 0xDFFF.
     Lone(u16),
 }
 
-/// Reads the four digits at `at`; 0 where there are none, which the scanner has excluded.
+/// Returns the value of the four hexadecimal digits at `at`. The scanner has checked that they are digits.
 fn hex4(content: &[u8], at: usize) -> u16 {
     content.get(at..at + 4).into_iter().flatten().fold(0, |number, digit| {
         let digit = (*digit as char).to_digit(16).unwrap_or(0);
@@ -23,7 +27,7 @@ fn hex4(content: &[u8], at: usize) -> u16 {
     })
 }
 
-/// The character of the escape whose backslash is at `at`, and the escape's length.
+/// Returns the character of the escape with its backslash at `at`, and the length of the escape.
 fn unescape(content: &[u8], at: usize) -> (Unit, usize) {
     let simple = |byte: u8| (Unit::Char(byte as char), 2);
     match content.get(at + 1) {
@@ -47,7 +51,7 @@ fn unescape(content: &[u8], at: usize) -> (Unit, usize) {
     }
 }
 
-/// Appends a character in WTF-8.
+/// Appends a character as WTF-8.
 fn push(out: &mut Vec<u8>, unit: Unit) {
     match unit {
         Unit::Char(character) if character.is_ascii() => out.push(character as u8),
@@ -59,92 +63,76 @@ fn push(out: &mut Vec<u8>, unit: Unit) {
     }
 }
 
-/// Appends the text that `content` stands for, as WTF-8.
+/// Appends the decoded `content` to `out`, as WTF-8.
 pub fn decode(content: &[u8], out: &mut Vec<u8>) {
-    decode_some(content, usize::MAX, Lone::Kept, out);
+    decode_up_to(content, usize::MAX, LoneSurrogates::Keep, out);
 }
 
-/// Appends at most `limit` characters of the text that `content` stands for, with `?` for a lone surrogate; gives
-/// how many characters that were.
+/// Appends at most `limit` characters of the decoded `content` to `out`, with `?` for each unpaired surrogate. Returns how
+/// many characters it appended.
 ///
-/// This is what an event id hashes: Python's `text[:limit].encode("utf-8", "replace")`.
+/// Event ids hash this prefix. In Python it is `text[:limit].encode("utf-8", "replace")`.
 pub fn decode_prefix(content: &[u8], limit: usize, out: &mut Vec<u8>) -> usize {
-    decode_some(content, limit, Lone::Replaced, out)
+    decode_up_to(content, limit, LoneSurrogates::Replace, out)
 }
 
-/// What becomes of a surrogate without a partner.
+/// How unpaired surrogates are decoded.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Lone {
-    /// It stands in the text as WTF-8 has it.
-    Kept,
-    /// A question mark stands for it.
-    Replaced,
+enum LoneSurrogates {
+    /// To three bytes of WTF-8.
+    Keep,
+    /// To a question mark.
+    Replace,
 }
 
-/// Appends at most `limit` characters of what `content` stands for; gives how many.
-fn decode_some(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
-    match Instructions::best() {
-        // SAFETY: `Instructions::best` asked the processor for each of the features.
-        #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => unsafe { decode_avx512(content, limit, lone, out) },
-        // SAFETY: the same.
-        #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 => unsafe { decode_avx2(content, limit, lone, out) },
-        // SAFETY: the portable block needs no feature.
-        _ => unsafe { decode_blocks::<Portable>(content, limit, lone, out) },
-    }
+/// Appends at most `limit` characters of the decoded `content`. Returns how many it appended.
+fn decode_up_to(content: &[u8], limit: usize, lone: LoneSurrogates, out: &mut Vec<u8>) -> usize {
+    decode_with(Instructions::best(), content, limit, lone, out)
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn decode_avx512(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
-    // SAFETY: this function is entered only where the features are there.
-    unsafe { decode_blocks::<super::block::Avx512>(content, limit, lone, out) }
+dispatch! {
+    fn decode_with(content: &[u8], limit: usize, lone: LoneSurrogates, out: &mut Vec<u8>) -> usize = decode_in;
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn decode_avx2(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
-    // SAFETY: this function is entered only where the features are there.
-    unsafe { decode_blocks::<super::block::Avx2>(content, limit, lone, out) }
-}
-
-/// Decodes block by block: what stands before the first backslash of a block is copied at once, and behind it too where
-/// the processor can leave bytes out.
+/// Decodes block by block. The bytes of a block before the first backslash are copied together. If the processor can leave
+/// out bytes, so are the others.
 ///
 /// # Safety
 ///
 /// The processor must have the instructions of `B`.
 #[inline(always)]
-unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
+unsafe fn decode_in<B: Block>(content: &[u8], limit: usize, lone: LoneSurrogates, out: &mut Vec<u8>) -> usize {
     let mut left = limit;
     let mut at = 0;
-    // Decoded text is never longer than its content.
+    // The decoded text is never longer than the content.
     out.reserve(content.len().min(limit.saturating_mul(4)) + B::LANES);
     while left > 0 && at < content.len() {
         let length = (content.len() - at).min(B::LANES);
-        // Of bytes that are no UTF-8 there can be more than four for a character.
+        // In invalid UTF-8, a character can have more than four bytes.
         out.reserve(B::LANES);
-        // SAFETY: `length` bytes are left from `at` on, and room for a block was reserved.
+        // SAFETY: `length` is at least 1 and at most `B::LANES`, and `length` bytes of `content` are left from `at` on. Capacity
+        // for a block was reserved after the end of `out`. `set_len` adds no more than the bytes of a block that were written:
+        // `store` writes all of them, and `write_unescaped` those that are not in `escaping`. The caller guarantees the
+        // instructions.
         unsafe {
             let start = content.as_ptr().add(at);
             let block = if length == B::LANES { B::load(start) } else { B::load_part(start, length) };
             let end = out.as_mut_ptr().add(out.len());
             let backslashes = block.equal(b'\\');
-            // The bytes that are kept, of them those that begin a character, and how much of the block that is.
-            let mut taken = (backslashes.trailing_zeros() as usize).min(length);
-            let mut kept = below(taken);
+            // `consumed` bytes of the block are decoded in this round. The bytes in `kept` are part of the decoded text.
+            let mut consumed = (backslashes.trailing_zeros() as usize).min(length);
+            let mut kept = first_lanes(consumed);
             let mut is_written = backslashes == 0;
             if is_written {
                 block.store(end);
             } else {
                 let (escaping, escaped) = escapes::<B>(backslashes, &mut 0);
-                // An escape that the block's end cuts in two is left to the next block.
+                // An escape that the end of the block cuts in two is decoded with the next block.
                 let cut = escaping >> (length - 1) & 1;
                 is_written = (length == B::LANES || cut == 0) && block.write_unescaped(escaping, escaped, end);
                 if is_written {
-                    taken = length - usize::from(cut != 0);
-                    kept = !escaping & below(length);
+                    consumed = length - usize::from(cut != 0);
+                    kept = !escaping & first_lanes(length);
                 } else {
                     block.store(end);
                 }
@@ -152,12 +140,12 @@ unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out:
             let beginnings = kept & !block.continuation();
             let characters = beginnings.count_ones() as usize;
             if characters > left {
-                let kept = kept & below(place_of(beginnings, left));
+                let kept = kept & first_lanes(nth_set_bit(beginnings, left));
                 out.set_len(out.len() + kept.count_ones() as usize);
                 return limit;
             }
             out.set_len(out.len() + kept.count_ones() as usize);
-            at += taken;
+            at += consumed;
             left -= characters;
             if !is_written && left > 0 {
                 at += push_escape(content, at, lone, out);
@@ -165,7 +153,7 @@ unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out:
             }
         }
     }
-    // The last block may have ended inside the last character.
+    // The last block may have ended inside a character.
     while at < content.len() && is_continuation(content[at]) {
         out.push(content[at]);
         at += 1;
@@ -173,24 +161,24 @@ unsafe fn decode_blocks<B: Block>(content: &[u8], limit: usize, lone: Lone, out:
     limit - left
 }
 
-/// The place of the set bit of `mask` that has `before` set ones below it; there is one.
-fn place_of(mut mask: u64, before: usize) -> usize {
-    for _ in 0..before {
+/// Returns the index of the set bit of `mask` that has `lower` set bits below it. There must be one.
+fn nth_set_bit(mut mask: u64, lower: usize) -> usize {
+    for _ in 0..lower {
         mask &= mask - 1;
     }
     mask.trailing_zeros() as usize
 }
 
-/// Appends the character of the escape whose backslash is at `at`; gives the escape's length.
+/// Appends the character of the escape with its backslash at `at`. Returns the length of the escape.
 #[inline(always)]
-fn push_escape(content: &[u8], at: usize, lone: Lone, out: &mut Vec<u8>) -> usize {
+fn push_escape(content: &[u8], at: usize, lone: LoneSurrogates, out: &mut Vec<u8>) -> usize {
     let simple = match content.get(at + 1) {
         Some(b'n') => b'\n',
         Some(b't') => b'\t',
         Some(quoted @ (b'"' | b'\\' | b'/')) => *quoted,
         _ => {
             let (unit, length) = unescape(content, at);
-            let is_replaced = lone == Lone::Replaced && matches!(unit, Unit::Lone(_));
+            let is_replaced = lone == LoneSurrogates::Replace && matches!(unit, Unit::Lone(_));
             push(out, if is_replaced { Unit::Char('?') } else { unit });
             return length;
         }
@@ -199,7 +187,7 @@ fn push_escape(content: &[u8], at: usize, lone: Lone, out: &mut Vec<u8>) -> usiz
     2
 }
 
-/// Appends at most `limit` characters of WTF-8 `text`, with `?` for a lone surrogate.
+/// Appends at most `limit` characters of WTF-8 `text` to `out`, with `?` for each unpaired surrogate.
 pub fn prefix_of_decoded(text: &[u8], limit: usize, out: &mut Vec<u8>) {
     let mut left = limit;
     // A character is at most 4 bytes.
@@ -214,7 +202,7 @@ pub fn prefix_of_decoded(text: &[u8], limit: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The length in bytes of the first `limit` characters of `text`, which has no escapes, and how many those are.
+/// Returns the length in bytes of the first `limit` characters of `text`, which has no escapes, and their number.
 fn prefix(text: &[u8], limit: usize) -> (usize, usize) {
     let characters = count_unescaped(text);
     if characters <= limit {
@@ -228,17 +216,17 @@ fn prefix(text: &[u8], limit: usize) -> (usize, usize) {
     (end.unwrap_or(text.len()), limit)
 }
 
-/// Whether a byte goes on with a character that began before it.
+/// Returns whether a byte is part of a UTF-8 character but not its first byte.
 fn is_continuation(byte: u8) -> bool {
     byte & 0xC0 == 0x80
 }
 
-/// The characters of a text without escapes.
+/// Returns the number of characters of a text without escapes.
 fn count_unescaped(text: &[u8]) -> usize {
     text.iter().filter(|byte| !is_continuation(**byte)).count()
 }
 
-/// The characters that `content` stands for.
+/// Returns the number of characters of the decoded `content`.
 #[must_use]
 pub fn count(content: &[u8]) -> usize {
     let mut characters = 0;
@@ -250,7 +238,7 @@ pub fn count(content: &[u8]) -> usize {
     characters + count_unescaped(rest)
 }
 
-/// The part of `content` that stands for its first `limit` characters; no escape is cut in two.
+/// Returns the part of `content` that decodes to its first `limit` characters.
 #[must_use]
 pub fn cut(content: &[u8], limit: usize) -> &[u8] {
     let mut taken = 0;
@@ -269,7 +257,7 @@ pub fn cut(content: &[u8], limit: usize) -> &[u8] {
     &content[..end]
 }
 
-/// Goes over WTF-8 `text` in pieces of plain UTF-8, each with the lone surrogate behind it, if there is one.
+/// Splits WTF-8 `text` into pieces of UTF-8, each with the unpaired surrogate that follows it, if any.
 fn pieces(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<u16>)> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -284,10 +272,8 @@ fn pieces(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<u16>)> {
     })
 }
 
-/// Where the next character stands in UTF-8 `text` that ends a line for Python's `str.splitlines`, with its number and
-/// its length in bytes. The others that do (U+000A to U+000D, U+001C to U+001E) are control characters, which JSON
-/// always escapes.
-fn next_line_end(text: &[u8]) -> Option<(usize, u16, usize)> {
+/// Finds the first U+0085, U+2028 or U+2029 in UTF-8 `text`. Returns its offset, its code point and its length in bytes.
+fn next_line_break(text: &[u8]) -> Option<(usize, u16, usize)> {
     let mut from = 0;
     while let Some(found) = memchr::memchr2(0xC2, 0xE2, &text[from..]) {
         let at = from + found;
@@ -300,17 +286,20 @@ fn next_line_end(text: &[u8]) -> Option<(usize, u16, usize)> {
     None
 }
 
-/// Whether UTF-8 `text` holds a character that ends a line for Python's `str.splitlines` and that JSON leaves as it is:
-/// U+0085, U+2028 or U+2029. mngr 0.3.0 splits transcripts so.
+/// Returns whether UTF-8 JSON contains an unescaped character that ends a line for Python's `str.splitlines`: U+0085, U+2028
+/// or U+2029.
+///
+/// mngr 0.3.0 splits transcripts with `splitlines`. The other characters that end lines for it are control characters
+/// (U+000A to U+000D, U+001C to U+001E), which JSON always escapes.
 #[must_use]
-pub fn has_line_end(text: &[u8]) -> bool {
-    next_line_end(text).is_some()
+pub fn has_line_break(text: &[u8]) -> bool {
+    next_line_break(text).is_some()
 }
 
-/// Appends valid JSON, or the content of a JSON string, with these characters escaped.
-pub fn escape_line_ends(text: &[u8], out: &mut Vec<u8>) {
+/// Appends valid JSON, or the content of a JSON string, with the characters of [`has_line_break`] escaped.
+pub fn escape_line_breaks(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
-    while let Some((at, number, length)) = next_line_end(rest) {
+    while let Some((at, number, length)) = next_line_break(rest) {
         out.extend_from_slice(&rest[..at]);
         escape_number(number, out);
         rest = &rest[at + length..];
@@ -318,25 +307,25 @@ pub fn escape_line_ends(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// Appends WTF-8 `text` as the content of a JSON string, on one line for every reader.
+/// Appends WTF-8 `text` as the content of a JSON string, without any character that ends a line for some reader.
 pub fn escape(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
         let mut from = 0;
         for (at, byte) in piece.iter().enumerate() {
             if *byte < 0x20 || *byte == b'"' || *byte == b'\\' {
-                escape_line_ends(&piece[from..at], out);
+                escape_line_breaks(&piece[from..at], out);
                 escape_ascii(*byte, out);
                 from = at + 1;
             }
         }
-        escape_line_ends(&piece[from..], out);
+        escape_line_breaks(&piece[from..], out);
         if let Some(surrogate) = lone {
             escape_number(surrogate, out);
         }
     }
 }
 
-/// Appends the shortest escape of an ASCII character that needs one.
+/// Appends the shortest escape of an ASCII character.
 fn escape_ascii(byte: u8, out: &mut Vec<u8>) {
     match byte {
         b'"' => out.extend_from_slice(b"\\\""),
@@ -359,7 +348,7 @@ fn escape_number(number: u16, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends WTF-8 `text` as Python's `json.dumps` writes a string's content: ASCII only.
+/// Appends WTF-8 `text` as the content of a JSON string, ASCII only, like Python's `json.dumps`.
 pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
         let mut rest = piece;
@@ -385,60 +374,60 @@ pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends WTF-8 JSON with its surrogates as `\udXXX` and what ends lines escaped.
+/// Appends WTF-8 JSON with the unpaired surrogates and the characters of [`has_line_break`] escaped.
 pub fn escape_specials(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
-        escape_line_ends(piece, out);
+        escape_line_breaks(piece, out);
         if let Some(surrogate) = lone {
             escape_number(surrogate, out);
         }
     }
 }
 
-/// How much of a long string is worked on at a time, in bytes.
-const STRETCH: usize = 64 << 10;
+/// The size of the chunks of a long string, in bytes.
+const CHUNK_BYTES: usize = 64 << 10;
 
-/// Goes over a string's content in stretches, so that a long one need not be held twice: no character and no escape is
-/// cut in two.
-pub fn stretches(content: &[u8]) -> impl Iterator<Item = &[u8]> {
-    stretches_of(STRETCH, content)
+/// Splits the content of a string into chunks, so that a long string need not be in memory twice. No character and no escape
+/// is cut in two.
+pub fn chunks(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    chunks_of(CHUNK_BYTES, content)
 }
 
-/// As [`stretches`], of at most `longest` bytes, which must be as many as the longest escape has.
-fn stretches_of(longest: usize, content: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Does the same as [`chunks`], with chunks of at most `longest` bytes. The longest escape, of 12 bytes, must fit.
+fn chunks_of(longest: usize, content: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = content;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let (stretch, behind) = rest.split_at(stretch_end(longest, rest));
-        rest = behind;
-        Some(stretch)
+        let chunk;
+        (chunk, rest) = rest.split_at(chunk_length(longest, rest));
+        Some(chunk)
     })
 }
 
-/// Where the first stretch of a string's content ends.
-fn stretch_end(longest: usize, content: &[u8]) -> usize {
+/// Returns the length of the first chunk of a string's content.
+fn chunk_length(longest: usize, content: &[u8]) -> usize {
     if content.len() <= longest {
         return content.len();
     }
     let mut end = 0;
     while let Some(found) = memchr::memchr(b'\\', &content[end..longest]) {
         let escape = end + found;
-        let behind = escape + unescape(content, escape).1;
-        if behind > longest {
+        let escape_end = escape + unescape(content, escape).1;
+        if escape_end > longest {
             return escape;
         }
-        end = behind;
+        end = escape_end;
     }
-    // A character is at most four bytes.
+    // A character has at most four bytes.
     let characters = (longest - 3..=longest).rev().find(|end| !is_continuation(content[*end]));
     characters.unwrap_or(longest).max(end)
 }
 
-/// A text with the bytes that are no UTF-8 replaced (U+FFFD, as Python's `errors="replace"` has it); `repaired` holds it
-/// where there are such.
-pub fn in_utf8<'a>(text: &'a [u8], repaired: &'a mut Vec<u8>) -> &'a [u8] {
+/// Returns `text` with invalid UTF-8 replaced by U+FFFD, like Python's `errors="replace"`. If anything is replaced, the
+/// result is in `repaired`.
+pub fn replace_invalid_utf8<'a>(text: &'a [u8], repaired: &'a mut Vec<u8>) -> &'a [u8] {
     if simdutf8::basic::from_utf8(text).is_ok() {
         return text;
     }

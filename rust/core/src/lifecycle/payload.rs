@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 
-use crate::json::block::find_quote;
+use crate::json::walk::{Piece, PieceKind, Walker};
 use crate::json::{Key, Kind, Malformed, Tape, Text, scan, string};
 use crate::rollout::envelope::Members;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
@@ -171,32 +171,21 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-/// A JSON object without its long strings, which become empty ones, and without what is nested in it, for which zeros
-/// stand.
+/// A JSON object whose long strings are replaced by empty ones, and whose nested containers are replaced by zeros.
 #[derive(Default)]
 struct Shortened {
     bytes: Vec<u8>,
     depth: usize,
-    place: Place,
-}
-
-/// What the next byte is part of.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
-    /// No string.
-    #[default]
-    Outside,
-    /// A string that is kept so far; what of it is kept starts at `start`.
-    String { start: usize, is_escaped: bool },
-    /// A string that is left out.
-    LeftOut { is_escaped: bool },
+    walker: Walker,
+    /// The offset in `bytes` of the content of a string that is kept so far; `None` outside strings.
+    string_start: Option<usize>,
 }
 
 impl Shortened {
-    fn push(&mut self, chunk: &[u8]) -> Result<(), PayloadError> {
-        let mut at = 0;
-        while at < chunk.len() {
-            at += self.push_some(&chunk[at..]);
+    /// Appends the next chunk of the payload.
+    fn push(&mut self, mut chunk: &[u8]) -> Result<(), PayloadError> {
+        while let Some(piece) = self.walker.next(&mut chunk) {
+            self.push_piece(piece);
             if self.bytes.len() > MOST_KEPT {
                 return Err(PayloadError::TooLarge);
             }
@@ -204,60 +193,49 @@ impl Shortened {
         Ok(())
     }
 
-    /// Takes the beginning of `rest`, which is not empty; gives how much that is.
-    fn push_some(&mut self, rest: &[u8]) -> usize {
-        let (Place::String { is_escaped, .. } | Place::LeftOut { is_escaped }) = &mut self.place else {
-            self.push_outside(rest[0]);
-            return 1;
-        };
-        let quote = find_quote(rest, is_escaped);
-        let length = quote.unwrap_or(rest.len());
-        self.keep(&rest[..length]);
-        if quote.is_none() {
-            return length;
-        }
-        if self.depth <= 1 {
-            self.bytes.push(b'"');
-        }
-        self.place = Place::Outside;
-        length + 1
-    }
-
-    /// Keeps more of a string, or leaves all of it out.
-    fn keep(&mut self, bytes: &[u8]) {
-        let Place::String { start, is_escaped } = self.place else { return };
-        if self.bytes.len() - start + bytes.len() > LONGEST_STRING {
-            self.bytes.truncate(start);
-            self.place = Place::LeftOut { is_escaped };
-        } else {
-            self.bytes.extend_from_slice(bytes);
-        }
-    }
-
-    /// Takes a byte outside strings.
-    fn push_outside(&mut self, byte: u8) {
-        let mut is_kept = self.depth <= 1;
-        match byte {
-            b'{' | b'[' => {
+    fn push_piece(&mut self, piece: Piece<'_>) {
+        let is_kept = self.depth <= 1;
+        match piece.kind {
+            PieceKind::Open => {
                 self.depth += 1;
-                if self.depth == 2 {
-                    self.bytes.push(b'0');
+                match self.depth {
+                    1 => self.bytes.extend_from_slice(piece.bytes),
+                    2 => self.bytes.push(b'0'),
+                    _ => {}
                 }
-                is_kept = self.depth == 1;
             }
-            b'}' | b']' => {
-                is_kept = self.depth <= 1;
+            PieceKind::Close => {
+                if is_kept {
+                    self.bytes.extend_from_slice(piece.bytes);
+                }
                 self.depth = self.depth.saturating_sub(1);
+            }
+            PieceKind::String { starts, ends } if is_kept => {
+                if starts {
+                    self.bytes.push(b'"');
+                    self.string_start = Some(self.bytes.len());
+                }
+                self.push_content(&piece.bytes[usize::from(starts)..piece.bytes.len() - usize::from(ends)]);
+                if ends {
+                    self.bytes.push(b'"');
+                    self.string_start = None;
+                }
+            }
+            PieceKind::Separator | PieceKind::Blank | PieceKind::Scalar if is_kept => {
+                self.bytes.extend_from_slice(piece.bytes);
             }
             _ => {}
         }
-        if is_kept {
-            self.bytes.push(byte);
-        }
-        if byte == b'"' {
-            let start = self.bytes.len();
-            self.place =
-                if is_kept { Place::String { start, is_escaped: false } } else { Place::LeftOut { is_escaped: false } };
+    }
+
+    /// Appends more of a string's content, or removes all of it if the string is too long.
+    fn push_content(&mut self, content: &[u8]) {
+        let Some(start) = self.string_start else { return };
+        if self.bytes.len() - start + content.len() > LONGEST_STRING {
+            self.bytes.truncate(start);
+            self.string_start = None;
+        } else {
+            self.bytes.extend_from_slice(content);
         }
     }
 }

@@ -88,7 +88,7 @@ impl<'t> Members<'t> {
         let mut members = Self { tape: Some(tape), ..Self::default() };
         if object.kind == Kind::Object {
             for value in tape.children(object) {
-                members.positions[value.key as usize] = value.place();
+                members.positions[value.key as usize] = value.index();
             }
         }
         members

@@ -3,8 +3,7 @@
 use std::io::{ErrorKind, Read};
 
 use super::ByteOffset;
-use crate::json::Text;
-use crate::json::block::{self, PADDING};
+use crate::json::{PADDING, Text, find_control};
 
 /// The default maximum line length: 1 GiB.
 pub const DEFAULT_LINE_LIMIT: usize = 1 << 30;
@@ -150,7 +149,7 @@ impl<R: Read> Lines<R> {
         loop {
             // In a rollout line, the first control character is the newline at its end.
             let rest = &self.buffer[self.searched..self.end];
-            let found = if self.has_control { memchr::memchr(b'\n', rest) } else { block::find_control(rest) };
+            let found = if self.has_control { memchr::memchr(b'\n', rest) } else { find_control(rest) };
             match found {
                 Some(found) if self.buffer[self.searched + found] == b'\n' => return Ok(Some(self.searched + found)),
                 Some(found) => {

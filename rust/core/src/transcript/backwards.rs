@@ -4,8 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use crate::files::positional::after_last_newline;
-use crate::json::Text;
-use crate::json::block::PADDING;
+use crate::json::{PADDING, Text};
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::LineError;
 

@@ -8,7 +8,7 @@ use super::spool::spool;
 use super::{Place, ReadError, Record, Selection, Stream, Window};
 use crate::convert::{ConvertError, Options};
 use crate::json::Tape;
-use crate::json::string::in_utf8;
+use crate::json::string::replace_invalid_utf8;
 use crate::rollout::input::Input;
 
 /// Why they cannot be had.
@@ -72,7 +72,7 @@ pub fn tail(path: &Path, count: u64, progress: &mut dyn FnMut(u64) -> bool) -> R
     let (mut tape, mut repaired) = (Tape::default(), Vec::new());
     while let Some(line) = lines.next_line()? {
         if Record::read(line.text, &mut tape).is_ok() {
-            records.extend_from_slice(in_utf8(line.text.bytes().trim_ascii(), &mut repaired));
+            records.extend_from_slice(replace_invalid_utf8(line.text.bytes().trim_ascii(), &mut repaired));
             records.push(b'\n');
         }
     }

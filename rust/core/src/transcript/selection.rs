@@ -54,7 +54,7 @@ impl Selection {
         let mut first = None;
         while found < wanted {
             let Some(line) = lines.previous_line()? else { return Ok(None) };
-            if self.is_python && string::has_line_end(line.text.bytes()) {
+            if self.is_python && string::has_line_break(line.text.bytes()) {
                 continue;
             }
             if Record::read(line.text, &mut tape).is_ok_and(|record| self.takes(record.kind())) {

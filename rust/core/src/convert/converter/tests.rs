@@ -1,5 +1,5 @@
 use super::*;
-use crate::json::NO_OBJECT;
+use crate::json::NOT_AN_OBJECT;
 
 /// A [`Reread`] for inputs without programs.
 struct NoPrograms;
@@ -19,5 +19,5 @@ fn a_repaired_line_that_the_scanner_refuses_is_counted_as_malformed() {
     );
     let summary = converter.into_summary();
     assert_eq!((summary.malformed, summary.records), (1, 0));
-    assert_eq!(summary.malformed_lines, [MalformedLine { offset: ByteOffset(7), at: 0, reason: NO_OBJECT }]);
+    assert_eq!(summary.malformed_lines, [MalformedLine { offset: ByteOffset(7), at: 0, reason: NOT_AN_OBJECT }]);
 }

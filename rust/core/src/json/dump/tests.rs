@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 
 #[test]
-fn escapes_that_need_not_be_are_taken_away() {
+fn unnecessary_escapes_are_removed() {
     let mut out = Vec::new();
     compact_unescaped(br#" { "\u0061\/" : [ "\n\u000a\"\u00e9\ud83d" , -1.0e5 , "" ] } "#, &mut out);
     assert_eq!(String::from_utf8_lossy(&out), r#"{"a/":["\n\n\"é\ud83d",-1.0e5,""]}"#);
@@ -18,10 +18,10 @@ fn dumped(json: &str, sort_keys: bool) -> String {
         out.extend_from_slice(piece);
         true
     });
-    String::from_utf8(out).expect("a dump is ASCII where its numbers are")
+    String::from_utf8(out).expect("a dump is ASCII")
 }
 
-/// What Python writes of a value: compact, ASCII only.
+/// Writes a value as Python does: compact, ASCII only.
 fn of_python(value: &Value, sort_keys: bool, out: &mut String) {
     match value {
         Value::String(text) => {
@@ -32,15 +32,15 @@ fn of_python(value: &Value, sort_keys: bool, out: &mut String) {
                 } else {
                     let units = character.encode_utf16(&mut [0; 2]).to_vec();
                     for unit in units {
-                        write!(out, "\\u{unit:04x}").expect("a string takes all");
+                        write!(out, "\\u{unit:04x}").expect("writing to a string cannot fail");
                     }
                 }
             }
         }
         Value::Array(elements) => {
             out.push('[');
-            for (place, element) in elements.iter().enumerate() {
-                out.push_str(if place > 0 { "," } else { "" });
+            for (index, element) in elements.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
                 of_python(element, sort_keys, out);
             }
             out.push(']');
@@ -51,8 +51,8 @@ fn of_python(value: &Value, sort_keys: bool, out: &mut String) {
                 members.sort_by_key(|(name, _)| *name);
             }
             out.push('{');
-            for (place, (name, member)) in members.into_iter().enumerate() {
-                out.push_str(if place > 0 { "," } else { "" });
+            for (index, (name, member)) in members.into_iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
                 of_python(&Value::String(name.clone()), false, out);
                 out.push(':');
                 of_python(member, sort_keys, out);
@@ -63,7 +63,7 @@ fn of_python(value: &Value, sort_keys: bool, out: &mut String) {
     }
 }
 
-/// A value with white space between its tokens; no two members of an object have one name.
+/// A value with white space between its tokens.
 fn value() -> impl Strategy<Value = String> {
     let string = "[ !#-\\[\\]-~äß漢😀\u{7f}]{0,8}(\\\\(n|t|\"|\\\\|/|u00e9|u0041|u0000|ud83d\\\\ude00))?";
     let string = string.prop_map(|content| format!("\"{content}\""));
@@ -82,7 +82,7 @@ fn value() -> impl Strategy<Value = String> {
     })
 }
 
-/// JSON without the white space between its tokens, byte by byte.
+/// Removes the white space between the tokens, character by character.
 fn without_blanks(json: &str) -> String {
     let (mut is_inside, mut is_escaped) = (false, false);
     let keep = |character: &char| {
@@ -99,34 +99,34 @@ fn without_blanks(json: &str) -> String {
 
 proptest! {
     #[test]
-    fn a_dump_is_what_python_writes(json in value(), sort_keys in any::<bool>()) {
-        // Of a repeated name the first place and the last value count, for serde_json's ordered maps as for Python's.
+    fn a_dump_is_the_same_as_in_python(json in value(), sort_keys in any::<bool>()) {
+        // A repeated key keeps its first position and its last value in serde_json's ordered maps, as in Python's.
         let parsed: Value = serde_json::from_str(&json).expect("valid");
-        let mut wanted = String::new();
-        of_python(&parsed, sort_keys, &mut wanted);
-        prop_assert_eq!(dumped(&json, sort_keys), wanted);
+        let mut expected = String::new();
+        of_python(&parsed, sort_keys, &mut expected);
+        prop_assert_eq!(dumped(&json, sort_keys), expected);
     }
 
     #[test]
-    fn a_dump_stops_when_no_more_is_wanted(json in value(), calls in 1_usize..20) {
+    fn a_dump_stops_if_the_sink_wants_no_more(json in value(), calls in 1_usize..20) {
         let mut left = calls;
-        let is_whole = dump(json.as_bytes(), false, &mut |_| {
+        let is_complete = dump(json.as_bytes(), false, &mut |_| {
             assert!(left > 0, "called again");
             left -= 1;
             left > 0
         });
-        prop_assert_eq!(is_whole, left > 0);
+        prop_assert_eq!(is_complete, left > 0);
     }
 
     #[test]
-    fn compact_json_is_the_same_without_its_white_space(json in value()) {
+    fn compact_json_differs_only_in_white_space(json in value()) {
         let mut written = Vec::new();
         compact(json.as_bytes(), &mut written);
         prop_assert_eq!(String::from_utf8(written).expect("UTF-8"), without_blanks(&json));
     }
 
     #[test]
-    fn members_are_those_of_another_parser(json in value()) {
+    fn members_are_the_same_as_in_another_parser(json in value()) {
         let members: Vec<(&[u8], &[u8])> = Members::of(json.as_bytes()).collect();
         let parse = |token: &[u8]| serde_json::from_slice::<Value>(token).expect("valid");
         match parse(json.as_bytes()) {
@@ -148,8 +148,8 @@ proptest! {
 }
 
 #[test]
-fn floats_are_written_as_python_repeats_them() {
-    for (json, wanted) in [
+fn floats_are_written_like_pythons_repr() {
+    for (json, expected) in [
         ("0.0", "0.0"),
         ("-0.0", "-0.0"),
         ("0.1", "0.1"),
@@ -174,9 +174,9 @@ fn floats_are_written_as_python_repeats_them() {
         ("9007199254740993.0", "9007199254740992.0"),
         ("2.5e-05", "2.5e-05"),
     ] {
-        assert_eq!(dumped(json, false), wanted, "{json}");
+        assert_eq!(dumped(json, false), expected, "{json}");
     }
-    // What Python reads as infinity has no other form in JSON.
+    // Python reads this as infinity, which JSON cannot express.
     assert_eq!(dumped("1e999", false), "1e999");
 }
 
@@ -189,18 +189,18 @@ fn integers_keep_all_their_digits() {
 }
 
 #[test]
-fn a_repeated_key_keeps_its_first_place_and_its_last_value() {
+fn a_repeated_key_keeps_its_first_position_and_its_last_value() {
     assert_eq!(dumped(r#"{"a": 1, "b": 2, "\u0061": 3}"#, false), r#"{"a":3,"b":2}"#);
     assert_eq!(dumped(r#"{"b": 1, "a": 2, "b": 3}"#, true), r#"{"a":2,"b":3}"#);
 }
 
 #[test]
-fn surrogates_without_a_partner_stay_escapes() {
+fn unpaired_surrogates_stay_escaped() {
     assert_eq!(dumped(r#""\uD83D x \ude00""#, false), r#""\ud83d x \ude00""#);
 }
 
 #[test]
-fn what_is_nested_too_deep_or_has_too_many_members_is_still_written() {
+fn values_beyond_the_limits_are_written_without_changes() {
     let deep = format!("{}\"ä\"{}", "[".repeat(200), "]".repeat(200));
     let mut out = Vec::new();
     dump(deep.as_bytes(), false, &mut |piece| {
@@ -214,16 +214,16 @@ fn what_is_nested_too_deep_or_has_too_many_members_is_still_written() {
 }
 
 #[test]
-fn a_long_string_comes_in_pieces() {
+fn a_long_string_is_written_in_pieces() {
     let text = format!("\"{}\\u00e9\"", "ab\\n\u{e9}\\ud83d\\ude00\\ud83d".repeat(20_000));
-    let (mut whole, mut longest) = (String::new(), 0);
+    let (mut written, mut longest) = (String::new(), 0);
     dump(text.as_bytes(), false, &mut |piece| {
         longest = longest.max(piece.len());
-        whole.push_str(std::str::from_utf8(piece).expect("ASCII"));
+        written.push_str(std::str::from_utf8(piece).expect("ASCII"));
         true
     });
-    assert_eq!(whole, format!("\"{}\\u00e9\"", "ab\\n\\u00e9\\ud83d\\ude00\\ud83d".repeat(20_000)));
-    assert!(longest < 8 * LONG, "{longest}");
+    assert_eq!(written, format!("\"{}\\u00e9\"", "ab\\n\\u00e9\\ud83d\\ude00\\ud83d".repeat(20_000)));
+    assert!(longest < 8 * CHUNK_BYTES, "{longest}");
     let mut calls = 0;
     dump(text.as_bytes(), false, &mut |_| {
         calls += 1;
@@ -233,10 +233,10 @@ fn a_long_string_comes_in_pieces() {
 }
 
 #[test]
-fn an_indented_dump_is_pythons() {
+fn an_indented_dump_is_the_same_as_in_python() {
     let mut out = Vec::new();
     dump_indented(br#"{"a":[],"b":{},"c":[1,{"d":"\u00e9",  "c":1e3}],"a":[null]}"#, 1, &mut out);
-    // json.dumps({"x": …}, indent=2) of Python 3.12, but for what stands around it.
+    // The value of "x" in json.dumps({"x": …}, indent=2) of Python 3.12.
     let expected = "{\n    \"a\": [\n      null\n    ],\n    \"b\": {},\n    \"c\": [\n      1,\n      {\n        \
                     \"d\": \"\\u00e9\",\n        \"c\": 1000.0\n      }\n    ]\n  }";
     assert_eq!(String::from_utf8_lossy(&out), expected);

@@ -3,7 +3,7 @@ use serde::de::IgnoredAny;
 
 use super::*;
 
-/// What the grammar says of a text, read byte by byte as RFC 8259 has it.
+/// A parser of RFC 8259's grammar that reads byte by byte. The scanner must agree with it.
 struct Model<'a> {
     text: &'a [u8],
     at: usize,
@@ -13,7 +13,7 @@ struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// Reads a text that must be one object; gives the place of the first byte that does not fit.
+    /// Reads a text, which must be one object. Returns the offset of the first wrong byte if it is not.
     fn read(text: &'a [u8]) -> Result<Self, usize> {
         let mut model = Self { text, at: 0, depth: 0, deepest: 0, has_blank: false };
         model.blank();
@@ -29,9 +29,9 @@ impl<'a> Model<'a> {
         self.text.get(self.at).copied()
     }
 
-    /// Steps over `wanted`.
-    fn take(&mut self, wanted: u8) -> Result<(), usize> {
-        if self.byte() == Some(wanted) {
+    /// Reads one byte, which must be `expected`.
+    fn take(&mut self, expected: u8) -> Result<(), usize> {
+        if self.byte() == Some(expected) {
             self.at += 1;
             Ok(())
         } else {
@@ -124,7 +124,7 @@ impl<'a> Model<'a> {
     }
 
     fn number(&mut self) -> Result<(), usize> {
-        // Either a minus or nothing.
+        // The minus is optional.
         let _ = self.take(b'-');
         if self.take(b'0').is_err() {
             self.digits()?;
@@ -149,37 +149,9 @@ impl<'a> Model<'a> {
     }
 }
 
-pub type Implementation = unsafe fn(Text<'_>, usize, Option<&mut Shapes>, &mut Tape) -> Result<(), Malformed>;
-
-unsafe fn scan_portable(
-    text: Text<'_>,
-    payload: usize,
-    shapes: Option<&mut Shapes>,
-    tape: &mut Tape,
-) -> Result<(), Malformed> {
-    // SAFETY: the portable block needs no feature.
-    unsafe { Scanner::<Portable>::run(text, payload, shapes, tape) }
-}
-
-/// All that this processor can run.
-pub fn implementations() -> Vec<Implementation> {
-    let mut implementations: Vec<Implementation> = vec![scan_portable];
-    #[cfg(target_arch = "x86_64")]
-    {
-        // A processor with AVX-512 has AVX2 as well.
-        if Instructions::best() != Instructions::Portable {
-            implementations.push(scan_avx2);
-        }
-        if Instructions::best() == Instructions::Avx512 {
-            implementations.push(scan_avx512);
-        }
-    }
-    implementations
-}
-
-/// A value and what it holds, without its place on the tape.
+/// A value and the recorded values in it, without indexes.
 #[derive(Debug, PartialEq)]
-pub struct Tree {
+struct Tree {
     key: Key,
     kind: Kind,
     content: Content,
@@ -188,7 +160,7 @@ pub struct Tree {
     children: Vec<Tree>,
 }
 
-pub fn tree(tape: &Tape, value: &Value) -> Tree {
+fn tree(tape: &Tape, value: &Value) -> Tree {
     Tree {
         key: value.key,
         kind: value.kind,
@@ -199,22 +171,18 @@ pub fn tree(tape: &Tape, value: &Value) -> Tree {
     }
 }
 
-/// Scans `json` with every implementation; they must agree on all that they say.
-fn scan_everywhere(json: &[u8]) -> Result<(Tree, Tape), Malformed> {
-    // Behind a text may stand anything, and no more than the padding.
+/// Scans `json` with every implementation. All must return the same.
+fn scan_with_all(json: &[u8]) -> Result<(Tree, Tape), Malformed> {
+    // The padding may contain any bytes, and nothing follows it.
     let mut buffer = [json, b"\n"].concat();
-    buffer.extend(b"\"\\u12\\\"}],:\xff1".iter().cycle().take(crate::json::block::PADDING));
+    buffer.extend(b"\"\\u12\\\"}],:\xff1".iter().cycle().take(PADDING));
     let text = Text::new(&buffer, json.len());
     let mut first = None;
-    for run in implementations() {
-        // What an earlier text left behind must not show.
+    for instructions in Instructions::all() {
+        // The tape of an earlier text must not change the result.
         let (mut tape, mut earlier) = (Tape::default(), b"{ \"payload\":{\"content\":[[{\"\xC3\xA9\":[".to_vec());
-        // SAFETY: the processor was asked for the features.
-        let result = unsafe {
-            let _ = run(Text::pad(&mut earlier), 0, None, &mut tape);
-            run(text, 0, None, &mut tape)
-        };
-        let result = result.map(|()| (tree(&tape, tape.root()), tape));
+        let _ = scan_with(instructions, Text::pad(&mut earlier), 0, &mut tape);
+        let result = scan_with(instructions, text, 0, &mut tape).map(|()| (tree(&tape, tape.root()), tape));
         match (&first, &result) {
             (None, _) => first = Some(result),
             (Some(Ok((first_tree, first_tape))), Ok((tree, tape))) => {
@@ -231,12 +199,12 @@ fn scan_everywhere(json: &[u8]) -> Result<(Tree, Tape), Malformed> {
     first.expect("one implementation")
 }
 
-/// Scans `json`; all implementations, the model and `serde_json` must agree on whether it is an object.
+/// Scans `json`. All implementations, the model and `serde_json` must agree on whether it is an object.
 ///
-/// `serde_json` skips what it ignores without judging surrogates or UTF-8, so there is nothing on which the two may
-/// differ but that it takes values other than objects.
+/// `serde_json` does not check surrogates or UTF-8 in values that it ignores. So the only difference is that it accepts
+/// values other than objects.
 fn check(json: &[u8]) -> Result<(Tree, Tape), Malformed> {
-    let scanned = scan_everywhere(json);
+    let scanned = scan_with_all(json);
     match (Model::read(json), &scanned) {
         (Ok(model), Ok((tree, tape))) => {
             assert_eq!((tape.depth(), tape.has_blank()), (model.deepest, model.has_blank));
@@ -244,7 +212,7 @@ fn check(json: &[u8]) -> Result<(Tree, Tape), Malformed> {
             assert_eq!((tree.kind, tree.key), (Kind::Object, Key::Other));
         }
         (Err(at), Err(malformed)) => assert_eq!(at, malformed.at, "{}", malformed.why),
-        (model, _) => panic!("the model says {:?}, the scanner {:?}", model.map(|model| model.at), scanned.err()),
+        (model, _) => panic!("the model returns {:?}, the scanner {:?}", model.map(|model| model.at), scanned.err()),
     }
     let starts_as_object = json.iter().find(|byte| !b" \t\r\n".contains(byte)) == Some(&b'{');
     assert_eq!(scanned.is_ok(), starts_as_object && serde_json::from_slice::<IgnoredAny>(json).is_ok());
@@ -257,7 +225,7 @@ fn blank() -> impl Strategy<Value = String> {
     prop_oneof![8 => Just(String::new()), 2 => "[ \t\r\n]{1,3}", 1 => "[ \t\r\n]{60,70}"]
 }
 
-/// A string without lone surrogates where it `is_paired`.
+/// A string. If `is_paired`, it has no unpaired surrogates.
 fn string(is_paired: bool) -> impl Strategy<Value = String> {
     let lone = if is_paired { "" } else { "\\uDfFf" };
     let piece = prop_oneof![
@@ -275,7 +243,7 @@ fn number() -> impl Strategy<Value = String> {
     "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?"
 }
 
-/// Names that readers ask for, in several spellings, and others.
+/// Known keys, some with escapes, and others.
 fn key() -> impl Strategy<Value = String> {
     const KNOWN: &[&str] = &[
         "payload",
@@ -321,62 +289,62 @@ fn value(is_paired: bool) -> impl Strategy<Value = String> {
 }
 
 /// A valid text.
-pub fn text(is_paired: bool) -> impl Strategy<Value = String> {
+fn text(is_paired: bool) -> impl Strategy<Value = String> {
     (blank(), object(value(is_paired), 0..6), blank(), 0_usize..40).prop_map(|(before, object, after, deeper)| {
         let (open, close) = ("{\"payload\":[".repeat(deeper), "]}".repeat(deeper));
         before + &open + &object + &close + &after
     })
 }
 
-/// A small harm done to a text.
+/// A small change to a text, which may make it invalid.
 #[derive(Clone, Debug)]
-pub enum Harm {
+enum Damage {
     Flip(prop::sample::Index, u8),
-    Put(prop::sample::Index, u8),
+    Insert(prop::sample::Index, u8),
     Delete(prop::sample::Index, usize),
     Repeat(prop::sample::Index, usize),
     Truncate(prop::sample::Index),
 }
 
-/// A byte, most often one that means something in JSON.
+/// A byte, usually one that has a meaning in JSON.
 fn byte() -> impl Strategy<Value = u8> {
     let special = b"\"\"\"\\\\\\{}[],:-+.eE019tfnu \t\r\n\x00\x1f\x7f\x80\xff";
     prop_oneof![6 => prop::sample::select(&special[..]), 1 => any::<u8>()]
 }
 
-pub fn harm() -> impl Strategy<Value = Harm> {
+fn damage() -> impl Strategy<Value = Damage> {
     let place = any::<prop::sample::Index>;
     prop_oneof![
-        (place(), byte()).prop_map(|(at, byte)| Harm::Flip(at, byte)),
-        (place(), byte()).prop_map(|(at, byte)| Harm::Put(at, byte)),
-        (place(), 1_usize..4).prop_map(|(at, count)| Harm::Delete(at, count)),
-        (place(), 1_usize..80).prop_map(|(at, count)| Harm::Repeat(at, count)),
-        place().prop_map(Harm::Truncate),
+        (place(), byte()).prop_map(|(at, byte)| Damage::Flip(at, byte)),
+        (place(), byte()).prop_map(|(at, byte)| Damage::Insert(at, byte)),
+        (place(), 1_usize..4).prop_map(|(at, count)| Damage::Delete(at, count)),
+        (place(), 1_usize..80).prop_map(|(at, count)| Damage::Repeat(at, count)),
+        place().prop_map(Damage::Truncate),
     ]
 }
 
-pub fn harmed(mut text: Vec<u8>, harms: &[Harm]) -> Vec<u8> {
-    for harm in harms {
+fn damaged(mut text: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
+    for damage in damages {
         if text.is_empty() {
             break;
         }
-        match harm {
-            Harm::Flip(at, byte) => {
+        match damage {
+            Damage::Flip(at, byte) => {
                 let at = at.index(text.len());
                 text[at] = *byte;
             }
-            Harm::Put(at, byte) => text.insert(at.index(text.len()), *byte),
-            Harm::Delete(at, count) => {
+            Damage::Insert(at, byte) => text.insert(at.index(text.len()), *byte),
+            Damage::Delete(at, count) => {
                 let at = at.index(text.len());
                 let end = text.len().min(at + count);
                 text.drain(at..end);
             }
-            Harm::Repeat(at, count) => {
+            Damage::Repeat(at, count) => {
                 let at = at.index(text.len());
                 let piece = text[at..text.len().min(at + count)].to_vec();
                 text.splice(at..at, piece);
             }
-            Harm::Truncate(at) => text.truncate(at.index(text.len())),
+            Damage::Truncate(at) => text.truncate(at.index(text.len())),
         }
     }
     text
@@ -391,15 +359,18 @@ proptest! {
     }
 
     #[test]
-    fn harmed_texts_are_judged_as_the_grammar_has_it(
+    fn damaged_texts_are_valid_only_if_the_grammar_allows_them(
         json in text(false),
-        harms in prop::collection::vec(harm(), 1..4),
+        damages in prop::collection::vec(damage(), 1..4),
     ) {
-        let _ = check(&harmed(json.into_bytes(), &harms));
+        let _ = check(&damaged(json.into_bytes(), &damages));
     }
 
     #[test]
-    fn arbitrary_bytes_are_judged_as_the_grammar_has_it(bytes in prop::collection::vec(byte(), 0..200), rest in any::<Vec<u8>>()) {
+    fn arbitrary_bytes_are_valid_only_if_the_grammar_allows_them(
+        bytes in prop::collection::vec(byte(), 0..200),
+        rest in any::<Vec<u8>>(),
+    ) {
         let _ = check(&bytes);
         let _ = check(&[b"{\"", &bytes[..]].concat());
         let _ = check(&[b"{\"a\":", &bytes[..]].concat());
@@ -407,7 +378,7 @@ proptest! {
     }
 
     #[test]
-    fn recorded_values_are_those_of_another_parser(json in text(true)) {
+    fn recorded_values_are_the_same_as_in_another_parser(json in text(true)) {
         let (_, tape) = check(json.as_bytes()).expect("valid");
         let parsed: serde_json::Value = serde_json::from_str(&json).expect("valid");
         let mut padded = json.clone().into_bytes();
@@ -415,24 +386,23 @@ proptest! {
     }
 
     #[test]
-    fn a_scan_from_the_payload_records_what_a_whole_scan_does(
+    fn a_scan_from_the_payload_records_the_same_as_a_complete_scan(
         payload in object(value(false), 0..6),
-        behind in prop::collection::vec((key(), value(false)), 0..4),
-        harms in prop::collection::vec(harm(), 0..2),
+        following in prop::collection::vec((key(), value(false)), 0..4),
+        damages in prop::collection::vec(damage(), 0..2),
     ) {
         let head = "{\"timestamp\":\"2026-11-22T07:12:04.790Z\",\"ordinal\":7,\"type\":\"event_msg\",\"payload\":";
-        let behind = behind.iter().map(|(key, value)| format!(",{key}:{value}")).collect::<Vec<_>>().concat();
-        let rest = harmed(format!("{payload}{behind}}}").into_bytes(), &harms);
+        let following = following.iter().map(|(key, value)| format!(",{key}:{value}")).collect::<Vec<_>>().concat();
+        let rest = damaged(format!("{payload}{following}}}").into_bytes(), &damages);
         let line = [head.as_bytes(), &rest].concat();
         let whole = check(&line);
         let mut padded = line.clone();
         let text = Text::pad(&mut padded);
-        for run in implementations() {
+        for instructions in Instructions::all() {
             let mut tape = Tape::default();
-            // SAFETY: the processor was asked for the features.
-            let result = unsafe { run(text, head.len(), None, &mut tape) };
+            let result = scan_with(instructions, text, head.len(), &mut tape);
             match (&whole, result) {
-                // Where harm made it no object, nobody scans from there.
+                // Nobody scans from the payload if it is not an object.
                 _ if rest.first() != Some(&b'{') => {}
                 (Ok((whole, whole_tape)), Ok(())) => {
                     let members = tree(&tape, tape.root()).children;
@@ -452,7 +422,7 @@ proptest! {
     }
 }
 
-/// Compares a recorded value with what `serde_json` makes of it.
+/// Compares a recorded value with the one that `serde_json` parsed.
 fn assert_same(text: Text<'_>, tape: &Tape, value: &Value, parsed: &serde_json::Value) {
     use serde_json::Value as Parsed;
     let again: Parsed = serde_json::from_slice(value.token(text)).expect("a value's token is valid");
@@ -484,7 +454,7 @@ fn assert_same(text: Text<'_>, tape: &Tape, value: &Value, parsed: &serde_json::
             }
             assert_eq!(seen.len(), members.len());
             for (name, parsed) in members {
-                // Of a repeated key the last counts.
+                // For a repeated key, `serde_json` has the last value.
                 let of_name = |child: &&Value| {
                     let quoted = [b"\"", child.key_name(text), b"\""].concat();
                     serde_json::from_slice::<String>(&quoted).expect("a key's name is valid") == *name
@@ -505,14 +475,14 @@ fn assert_same(text: Text<'_>, tape: &Tape, value: &Value, parsed: &serde_json::
         }
         (kind, parsed) => panic!("{kind:?} for {parsed}"),
     }
-    let is_looked_into = matches!(value.kind, Kind::Object | Kind::Array) && value.key.is_entered();
-    assert!(value.is_entered || !is_looked_into || tape.depth() > 12);
+    let should_be_entered = matches!(value.kind, Kind::Object | Kind::Array) && value.key.is_entered();
+    assert!(value.is_entered || !should_be_entered || tape.depth() > MAX_RECORDED_DEPTH);
 }
 
 // ---- edges ----
 
 #[test]
-fn strings_end_rightly_wherever_they_stand_in_a_block() {
+fn the_end_of_a_string_is_found_at_every_offset_of_a_block() {
     for start in 0..65 {
         for length in 0..=140 {
             let content = "x".repeat(length);
@@ -527,10 +497,10 @@ fn strings_end_rightly_wherever_they_stand_in_a_block() {
 }
 
 #[test]
-fn runs_of_backslashes_are_read_across_blocks() {
+fn runs_of_backslashes_may_cross_blocks() {
     for before in 0..140 {
         for run in 0..12 {
-            let json = |behind: &str| format!("{{\"k\":\"{}{}{behind}", "x".repeat(before), "\\".repeat(run));
+            let json = |rest: &str| format!("{{\"k\":\"{}{}{rest}", "x".repeat(before), "\\".repeat(run));
             let ends = run % 2 == 0;
             assert_eq!(check(json("\"}").as_bytes()).is_ok(), ends);
             assert_eq!(check(json("\",\"id\":\"\\\"\"}").as_bytes()).is_ok(), ends);
@@ -544,7 +514,7 @@ fn runs_of_backslashes_are_read_across_blocks() {
 }
 
 #[test]
-fn every_byte_is_judged_at_every_place_of_a_block() {
+fn every_byte_is_checked_at_every_offset_of_a_block() {
     for before in [0, 1, 6, 7, 8, 55, 56, 57, 63, 64, 65] {
         for byte in 0..=255 {
             for escape in [&b""[..], b"\\"] {
@@ -556,7 +526,7 @@ fn every_byte_is_judged_at_every_place_of_a_block() {
 }
 
 #[test]
-fn numbers_are_read_in_all_their_forms() {
+fn all_forms_of_numbers_are_accepted_and_no_others() {
     let number = |text: &str| check(format!("{{\"k\":{text}}}").as_bytes()).map(|(tree, _)| tree.children[0].kind);
     for integer in ["0", "-0", "1", "-1", "10", "9007199254740993", "123456789012345678901234567890"] {
         assert_eq!(number(integer), Ok(Kind::Integer), "{integer}");
@@ -570,35 +540,35 @@ fn numbers_are_read_in_all_their_forms() {
 }
 
 #[test]
-fn surrogates_need_no_partner() {
+fn surrogates_may_be_unpaired() {
     for content in ["\\ud83d", "\\ude00", "\\ude00\\ud83d", "\\ud83d\\ud83d", "\\uD83Dx", "\\ud83d\\n"] {
         assert!(check(format!("{{\"k\":\"{content}\"}}").as_bytes()).is_ok(), "{content}");
     }
 }
 
 #[test]
-fn utf_8_is_not_judged() {
+fn invalid_utf_8_is_accepted_in_strings() {
     assert!(check(b"{\"k\":\"\xff\xc3\xed\xa0\x80\x80\"}").expect("valid").1.has_non_ascii());
     assert!(check(b"{\"k\":\xff}").is_err());
     assert!(check(b"\xef\xbb\xbf{}").is_err());
 }
 
 #[test]
-fn ten_thousand_levels_are_fine() {
+fn ten_thousand_levels_are_accepted() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("{\"payload\":", "}"), ("[{\"content\" : [", "]}]")] {
         let json = format!("{{\"payload\":{}0{}}}", open.repeat(10_000), close.repeat(10_000));
         let levels = open.matches(['[', '{']).count();
-        let (_, tape) = scan_everywhere(json.as_bytes()).expect("valid");
+        let (_, tape) = scan_with_all(json.as_bytes()).expect("valid");
         assert_eq!(tape.depth(), 1 + levels * 10_000);
         assert!(serde_json::from_str::<IgnoredAny>(&json).is_ok());
-        // A bracket of the other kind, deep inside.
+        // The innermost closing bracket is of the other kind.
         let swapped = json.replacen(&format!("0{close}"), if close.starts_with(']') { "0}" } else { "0]" }, 1);
-        assert_eq!(scan_everywhere(swapped.as_bytes()).err().expect("invalid").at, json.find('0').expect("a zero") + 1);
+        assert_eq!(scan_with_all(swapped.as_bytes()).err().expect("invalid").at, json.find('0').expect("a zero") + 1);
     }
 }
 
 #[test]
-fn deeper_than_the_limit_is_an_error() {
+fn nesting_deeper_than_the_limit_is_an_error() {
     let mut json = b"{\"a\":".to_vec();
     json.resize(json.len() + MAX_DEPTH, b'[');
     let mut tape = Tape::default();
@@ -607,40 +577,40 @@ fn deeper_than_the_limit_is_an_error() {
 }
 
 #[test]
-fn of_a_container_with_more_values_than_the_limit_only_the_extent_is_kept() {
-    // The object, the array and the string behind it are values too.
+fn only_the_extent_is_recorded_of_a_container_with_more_values_than_the_limit() {
+    // The object, the array and the string after it are values too.
     let json = |elements: usize| format!("{{\"content\":[{}\"\\n\"],\"id\":\"x\"}}", "0,".repeat(elements - 1));
-    let (tree, _) = scan_everywhere(json(MAX_VALUES - 3).as_bytes()).expect("valid");
+    let (tree, _) = scan_with_all(json(MAX_VALUES - 3).as_bytes()).expect("valid");
     assert_eq!(tree.children[0].children.len(), MAX_VALUES - 3);
     assert_eq!(tree.children.len(), 2);
     for elements in [MAX_VALUES - 1, MAX_VALUES, 3 * MAX_VALUES] {
         let json = json(elements);
-        let (tree, tape) = scan_everywhere(json.as_bytes()).expect("valid");
+        let (tree, tape) = scan_with_all(json.as_bytes()).expect("valid");
         assert_eq!(tree.children.len(), 2);
         assert!(tree.children[0].children.is_empty());
         let content = tape.children(tape.root()).next().expect("two members");
         assert!(!tape.is_entered(content));
         assert_eq!((content.start, content.end as usize), (11, json.len() - ",\"id\":\"x\"}".len()));
     }
-    // The object itself has too many members, the last of them its payload.
+    // The object itself has too many members. The payload is the last of them.
     let members = "\"a\":\"\\\\\",".repeat(MAX_VALUES);
     let json = format!("{{{members}\"payload\":{{\"id\":[1]}}}}");
-    let (tree, tape) = scan_everywhere(json.as_bytes()).expect("valid");
+    let (tree, tape) = scan_with_all(json.as_bytes()).expect("valid");
     assert!(tree.children.is_empty() && !tape.is_entered(tape.root()));
     assert_eq!(tape.root().end as usize, json.len());
-    // What is not looked into is not recorded, and what is wrong is found wherever it stands.
-    assert!(scan_everywhere(json.replace("content", "other").as_bytes()).is_ok());
-    let error = scan_everywhere(json.replace("[1]", "[1}").as_bytes()).err().expect("invalid");
+    // Values in containers that are not entered do not count. All of the text is checked.
+    assert!(scan_with_all(json.replace("content", "other").as_bytes()).is_ok());
+    let error = scan_with_all(json.replace("[1]", "[1}").as_bytes()).err().expect("invalid");
     assert_eq!(error.at, json.len() - 3);
 }
 
 #[test]
-fn a_payload_with_more_values_than_the_limit_is_left_as_it_is() {
+fn only_the_extent_is_recorded_of_a_payload_with_more_values_than_the_limit() {
     let head = "{\"timestamp\":\"t\",\"payload\":";
     let mut json = format!("{head}{{{}\"b\":[{{}},\"\\\"\"]}}}}", "\"a\":1,".repeat(MAX_VALUES)).into_bytes();
     let length = json.len();
     let mut tape = Tape::default();
-    scan_alike(Text::pad(&mut json), head.len(), &mut Shapes::default(), &mut tape).expect("valid");
+    scan_from_payload(Text::pad(&mut json), head.len(), &mut tape).expect("valid");
     let payload = tape.children(tape.root()).next().expect("one member");
     assert!(!tape.is_entered(payload));
     assert_eq!((payload.key, payload.start as usize, payload.end as usize), (Key::Payload, head.len(), length - 1));

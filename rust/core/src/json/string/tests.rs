@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The characters that content stands for, one at a time: what the fast ways are compared with.
+/// Decodes content into its characters, one at a time. The fast functions must agree with it.
 fn units(content: &[u8]) -> Vec<Vec<u8>> {
     let mut units = Vec::new();
     let mut at = 0;
@@ -22,7 +22,7 @@ fn units(content: &[u8]) -> Vec<Vec<u8>> {
     units
 }
 
-/// Content of valid strings, dense in everything that is special, and long enough for several blocks.
+/// Contents of valid strings with many special characters, long enough for several blocks.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => "[ -!#-\\[\\]-~]{0,70}",
@@ -42,7 +42,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn decoding_is_character_by_character(content in content()) {
+    fn decoding_in_blocks_is_the_same_as_by_character(content in content()) {
         let mut decoded = Vec::new();
         decode(&content, &mut decoded);
         prop_assert_eq!(decoded, units(&content).concat());
@@ -89,40 +89,35 @@ proptest! {
 
     #[test]
     fn every_implementation_decodes_the_same(content in content(), limit in 0_usize..2000) {
-        let (mut portable, mut best) = (Vec::new(), Vec::new());
-        // SAFETY: the portable block needs no instructions of its own.
-        let counted = unsafe { decode_blocks::<Portable>(&content, limit, Lone::Replaced, &mut portable) };
-        prop_assert_eq!(decode_prefix(&content, limit, &mut best), counted);
-        prop_assert_eq!(&best, &portable);
-        #[cfg(target_arch = "x86_64")]
-        if Instructions::best() != Instructions::Portable {
-            best.clear();
-            // SAFETY: a processor with AVX-512 has AVX2 as well.
-            prop_assert_eq!(unsafe { decode_avx2(&content, limit, Lone::Replaced, &mut best) }, counted);
-            prop_assert_eq!(&best, &portable);
+        let mut expected = Vec::new();
+        let characters = decode_prefix(&content, limit, &mut expected);
+        for instructions in Instructions::all() {
+            let mut decoded = Vec::new();
+            let counted = decode_with(instructions, &content, limit, LoneSurrogates::Replace, &mut decoded);
+            prop_assert_eq!((counted, &decoded), (characters, &expected), "{:?}", instructions);
         }
     }
 }
 
 proptest! {
     #[test]
-    fn stretches_end_between_characters_and_are_as_long_as_may_be(content in content(), longest in 12_usize..100) {
-        let stretches: Vec<&[u8]> = stretches_of(longest, &content).collect();
-        prop_assert_eq!(stretches.concat(), content.clone());
+    fn chunks_end_between_characters_and_are_as_long_as_possible(content in content(), longest in 12_usize..100) {
+        let chunks: Vec<&[u8]> = chunks_of(longest, &content).collect();
+        prop_assert_eq!(chunks.concat(), content.clone());
         let (mut one_by_one, mut all) = (Vec::new(), Vec::new());
-        for (place, stretch) in stretches.iter().enumerate() {
-            prop_assert!(!stretch.is_empty() && stretch.len() <= longest);
-            decode(stretch, &mut one_by_one);
-            // What comes next had no room.
-            let next = stretches.get(place + 1).map_or(0, |next| beginning(next));
-            prop_assert!(next == 0 || stretch.len() + next > longest);
+        for (index, chunk) in chunks.iter().enumerate() {
+            prop_assert!(!chunk.is_empty() && chunk.len() <= longest);
+            decode(chunk, &mut one_by_one);
+            // The next character had no room.
+            let next = chunks.get(index + 1).map_or(0, |next| beginning(next));
+            prop_assert!(next == 0 || chunk.len() + next > longest);
         }
         decode(&content, &mut all);
         prop_assert_eq!(one_by_one, all);
     }
 }
 
-/// The length of the first escape or character.
+/// Returns the length of the first escape or character.
 fn beginning(content: &[u8]) -> usize {
     match content[0] {
         b'\\' => unescape(content, 0).1,
@@ -131,7 +126,7 @@ fn beginning(content: &[u8]) -> usize {
 }
 
 #[test]
-fn surrogates_keep_apart_or_pair_up() {
+fn only_paired_surrogates_are_combined() {
     let decoded = |content: &str| {
         let mut out = Vec::new();
         decode(content.as_bytes(), &mut out);
@@ -146,7 +141,7 @@ fn surrogates_keep_apart_or_pair_up() {
 }
 
 #[test]
-fn what_is_no_utf_8_is_decoded_within_its_room() {
+fn decoded_invalid_utf_8_is_not_longer_than_its_content() {
     for (byte, limit) in [(0x80, 1), (0x80, 1024), (0xBF, 0), (0xFF, 1024), (0xC3, usize::MAX / 3)] {
         let content = vec![byte; 100_000];
         let mut out = Vec::new();

@@ -9,7 +9,7 @@ use super::{About, AtifError, Built, Form};
 use crate::convert::record::SCHEMA_VERSION;
 use crate::json::Tape;
 use crate::json::dump::{Members, python_float};
-use crate::json::string::in_utf8;
+use crate::json::string::replace_invalid_utf8;
 use crate::transcript::record::{Record, RecordKind};
 use crate::transcript::stream::{Place, ReadError, Stream};
 
@@ -54,7 +54,7 @@ pub fn write(
         let own = results.iter().take_while(|result| result.step == number).count();
         let (own, others) = results.split_at(own);
         results = others;
-        document.step(number, in_utf8(line.text.bytes().trim_ascii(), &mut repaired), own)?;
+        document.step(number, replace_invalid_utf8(line.text.bytes().trim_ascii(), &mut repaired), own)?;
         number += 1;
         if document.pen.out.len() >= ENOUGH {
             out.write_all(&document.pen.out).map_err(AtifError::Write)?;
@@ -180,7 +180,7 @@ impl<'s> Document<'s> {
         self.pen.open(b'[');
         for attached in results {
             let result = self.later.bytes(attached.place(), attached.length as usize)?;
-            let result = in_utf8(result, &mut self.repaired);
+            let result = replace_invalid_utf8(result, &mut self.repaired);
             self.pen.element();
             if write_result(&mut self.pen, result, attached.is_unmatched).is_none() {
                 return Err(self.changed());

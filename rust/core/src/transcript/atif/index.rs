@@ -12,7 +12,7 @@ use super::schema::{
 use super::{AtifError, Form};
 use crate::json::dump::Members;
 use crate::json::number::has_unreadable_integer;
-use crate::json::{NO_OBJECT, Tape, string};
+use crate::json::{NOT_AN_OBJECT, Tape, string};
 use crate::rollout::ByteOffset;
 use crate::rollout::timestamp;
 use crate::transcript::locate::shown;
@@ -152,12 +152,12 @@ fn each_record(
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        if form == Form::AsMngr && string::has_line_end(bytes) {
+        if form == Form::AsMngr && string::has_line_break(bytes) {
             return Err(fails(stream, form, line.place, &Wrong::unusual("mngr takes it for several lines")));
         }
         match Record::read(line.text, &mut tape) {
             Ok(record) => act(line.place, &record)?,
-            Err(malformed) if malformed.why == NO_OBJECT && is_json(bytes) => {
+            Err(malformed) if malformed.why == NOT_AN_OBJECT && is_json(bytes) => {
                 return Err(fails(stream, form, line.place, &Wrong::new("it is no JSON object")));
             }
             Err(_) if line.is_torn => passed_over.is_torn = true,
