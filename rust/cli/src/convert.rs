@@ -208,7 +208,7 @@ fn explain(error: &ConvertError, input: &Path, output: &str, unchanged: &str) ->
         }
         ConvertError::Output(error) => format!("{error}{unchanged}\nhint: choose another folder with TMPDIR=FOLDER"),
         ConvertError::IsTranscript => {
-            format!("{from}: {error}{unchanged}\nhint: Codex keeps rollouts in ~/.codex/sessions")
+            format!("{from}: {error}{unchanged}\nhint: Codex keeps its rollouts under ~/.codex/sessions")
         }
         ConvertError::Input(LineError::TooLong { .. }) => {
             format!("{from}: {error}{unchanged}\nhint: raise the limit with --max-line BYTES")

@@ -468,7 +468,7 @@ fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr
             PyValueError::new_err(format!("{}: {error}; {advice}", source.display()))
         }
         ConvertError::IsTranscript => {
-            let advice = "Codex keeps rollouts in ~/.codex/sessions";
+            let advice = "Codex keeps its rollouts under ~/.codex/sessions";
             PyValueError::new_err(format!("{}: {error}; {advice}", source.display()))
         }
         error => PyValueError::new_err(format!("{}: {error}", source.display())),

@@ -19,7 +19,7 @@ use super::call_filter::CallFilter;
 /// that can own it.
 const MAX_PROGRAMS: usize = 192;
 
-/// The total size of the remembered programs' ids, in bytes. Programs are forgotten beyond it.
+/// The maximum total size of the remembered programs' ids, in bytes. Programs are forgotten beyond it.
 const MAX_ID_BYTES: usize = 16 << 10;
 
 /// The longest id of a cell, or of a call that waits for one, that is remembered, in bytes.

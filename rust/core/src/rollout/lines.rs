@@ -66,7 +66,7 @@ pub struct Line<'a> {
 /// * The memory is one chunk, or the size of the largest recent line if that is larger.
 pub struct Lines<R> {
     reader: R,
-    /// `buffer[start..end]` has been read but not returned. It is followed by [`PADDING`] and one bytes.
+    /// `buffer[start..end]` has been read but not returned. At least one byte and [`PADDING`] follow it.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
