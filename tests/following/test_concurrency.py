@@ -112,7 +112,7 @@ def test_transcripts_are_complete_without_duplicates(followed: FollowedAgent) ->
     assert len(ids) > SECONDS
     # All hooks name one rollout. Nothing was logged but events deferred because of the lock.
     assert set(agent.rollouts) == {str(rollout)}
-    assert all("put off" in line["message"] for line in agent.log), agent.log
+    assert all("queued for the next hook" in line["message"] for line in agent.log), agent.log
 
 
 def hooks_of(agent: Agent, event: str, members: dict[str, Any]) -> Callable[[], None]:

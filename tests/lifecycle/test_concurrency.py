@@ -48,7 +48,7 @@ def storm(agent: Agent, hooks: list[Hook], kills: random.Random | None = None) -
 
 def assert_only_deferred(agent: Agent) -> None:
     """Checks that nothing was logged but deferred events, which a busy machine causes."""
-    assert all("put off" in line["message"] for line in agent.log)
+    assert all("queued for the next hook" in line["message"] for line in agent.log)
 
 
 class TestStorms:
@@ -154,7 +154,8 @@ class TestLock:
             begun = time.monotonic()
             prompted.hook("stop")
             assert time.monotonic() - begun < 1
-            prompted.assert_logged("hook stop", "lock", "put off")
+            lock = prompted.state / "plugin/mngr_codex/lifecycle"
+            prompted.assert_logged(f"hook stop: could not acquire the lifecycle lock {lock} within 500 ms", "queued")
             assert prompted.is_active
         prompted.hook("post-model-request")
         assert not prompted.is_active

@@ -45,7 +45,7 @@ class TestShow:
                 "agent_id": None,
                 "turn_id": agent.turn_id,
                 "phase": "open",
-                "evidence": "a hook says that it was prompted",
+                "evidence": "hook: prompt submitted",
                 "transcript_path": str(agent.rollout),
                 "is_transcript_there": True,
             },
@@ -55,14 +55,14 @@ class TestShow:
             "RUNNING",
             f"  session {agent.session_id}",
             f"  root: turn {agent.turn_id} open",
-            f"    since {since}: a hook says that it was prompted",
+            f"    since {since} (hook: prompt submitted)",
             f"    rollout {agent.rollout}",
         ]
 
     def test_a_missing_rollout_is_shown(self, agent: Agent) -> None:
         agent.begin_turn()
         agent.hook("user-prompt-submit")
-        assert f"    rollout {agent.rollout} (not there: hooks alone count)\n" in agent.marker("show").stdout.decode()
+        assert f"    rollout {agent.rollout} (missing: only hooks count)\n" in agent.marker("show").stdout.decode()
         agent.rollout.parent.mkdir(parents=True)
         agent.rollout.with_suffix(".jsonl.zst").touch()
         assert agent.report()["root"]["is_transcript_there"]
@@ -77,14 +77,14 @@ class TestShow:
         assert report["is_permission_awaited"]
         assert [(it["agent_id"], it["turn_id"], it["phase"]) for it in report["subagents"]] == [(child, turn, "open")]
         text = agent.marker("show").stdout.decode()
-        assert "  codex waits for an approval\n" in text
+        assert "  Codex is waiting for an approval\n" in text
         assert f"  subagent {child}: turn {turn} open\n" in text
 
     @pytest.mark.parametrize(
         ("ending", "phase", "evidence"),
         [
-            ("stop", "stopped", "a hook says that it stopped"),
-            ("interrupt", "over", "a hook says that it is over"),
+            ("stop", "stopped", "hook: turn stopped"),
+            ("interrupt", "over", "hook: turn ended"),
         ],
     )
     def test_the_reason_of_a_turns_end_is_shown(self, agent: Agent, ending: str, phase: str, evidence: str) -> None:
@@ -98,7 +98,7 @@ class TestShow:
     def test_a_wrong_marker_is_shown_and_kept(self, agent: Agent) -> None:
         (agent.state / "active").touch()
         assert agent.report()["is_marker_there"]
-        assert b"`active` is there: `mngr-codex marker recompute` mends it\n" in agent.marker("show").stdout
+        assert b"`active` exists; `mngr-codex marker recompute` removes it\n" in agent.marker("show").stdout
         assert agent.is_active, "`marker show` changed the marker"
 
     def test_show_creates_no_file(self, agent: Agent) -> None:
@@ -153,7 +153,7 @@ class TestRecompute:
         agent.hook("user-prompt-submit")
         agent.write_line("turn_aborted", agent.turn_id)
         report = agent.report("recompute")
-        assert (report["state"], report["root"]["evidence"]) == ("WAITING", "the rollout says that it is over")
+        assert (report["state"], report["root"]["evidence"]) == ("WAITING", "rollout: turn ended")
         assert not agent.is_active
 
     def test_damaged_state_without_a_rollout_is_recreated_by_the_next_hook(self, agent: Agent) -> None:
@@ -282,7 +282,7 @@ class TestFailures:
     def test_a_missing_state_dir_is_an_error(self, command: str, tmp_path: Path) -> None:
         done = run("marker", command, "--state-dir", tmp_path / "none")
         assert (done.status, done.stdout) == (1, b"")
-        assert f"there is no state dir at {tmp_path / 'none'}" in done.stderr
+        assert f"no state directory at {tmp_path / 'none'}" in done.stderr
         assert not (tmp_path / "none").exists()
 
     @pytest.mark.parametrize("command", COMMANDS)

@@ -1,81 +1,135 @@
-//! `mngr-codex hook`: one run of one of codex's hooks.
+//! `mngr-codex hook`: handles one event of Codex's hooks.
 
+use std::any::Any;
 use std::ffi::{OsStr, OsString};
-use std::panic;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use mngr_codex_core::event_log::{Level, log};
 use mngr_codex_core::follow::flush::{BUDGET, flush};
-use mngr_codex_core::lifecycle::hook::{Event, Run};
+use mngr_codex_core::lifecycle::error::MarkerError;
+use mngr_codex_core::lifecycle::hook::{HookEvent, HookRun};
 use mngr_codex_core::lifecycle::marker;
 use mngr_codex_core::state_dir::StateDir;
 
 use crate::state_dir;
 use crate::streams::StandardInput;
 
-/// Take in one hook of codex: its payload on standard input
+/// Handle one Codex hook event (payload on standard input)
 ///
-/// Always ends with 0 and writes nothing to standard output, whatever it gets: codex must not wait or fail because of
-/// it. What goes wrong stands in the log of the agent, under events/logs in its state dir.
+/// Always exits 0 and prints nothing on standard output, so that Codex neither waits nor fails because of it. Errors are
+/// logged in events/logs in the agent's state directory.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Which hook, in kebab-case: session-start, session-end, user-prompt-submit, pre-model-request,
-    /// post-model-request, pre-tool-use, permission-request, post-tool-use, pre-compact, post-compact, subagent-start,
-    /// subagent-stop, stop, interrupt
+    /// The event: session-start, session-end, user-prompt-submit, pre-model-request, post-model-request, pre-tool-use,
+    /// permission-request, post-tool-use, pre-compact, post-compact, subagent-start, subagent-stop, stop, interrupt
     event: OsString,
 
-    /// The agent's state dir; without it `$MNGR_AGENT_STATE_DIR`, which mngr sets for all that an agent runs
+    /// The agent's state directory (default: `$MNGR_AGENT_STATE_DIR`, which mngr sets for an agent's processes)
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
-    /// How long stop and session-end bring the transcripts up to date before they say that the turn is over, in
-    /// milliseconds; what is not done by then is left to the watcher
+    /// How long stop and session-end update the transcripts before they end the turn, in milliseconds; the watcher
+    /// completes the rest
     #[arg(long, value_name = "MS", default_value_t = 50)]
     flush_budget: u64,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) {
-    take(&arguments.event, arguments.state_dir.clone(), Duration::from_millis(arguments.flush_budget));
+    handle(&arguments.event, arguments.state_dir.clone(), Duration::from_millis(arguments.flush_budget));
 }
 
-/// Runs `hook EVENT`, read off a command line that has nothing else; whether it was one. Codex waits for its hooks:
-/// this spares them the reading of all that a command line can hold.
+/// Runs the command if the command line is `hook EVENT` without options, and returns whether it is. Codex waits for its
+/// hooks, and this path avoids the cost of a complete command-line parser.
 pub fn run_plain(arguments: &[OsString]) -> bool {
     match arguments {
         [_, command, event] if command == "hook" && !event.as_encoded_bytes().starts_with(b"-") => {
-            take(event, None, BUDGET);
+            handle(event, None, BUDGET);
         }
         _ => return false,
     }
     true
 }
 
-/// Says what came of arguments that are no hook's: help, or on standard error what is wrong with them. Codex must not
-/// fail because of it.
-pub fn tell(told: &clap::Error) -> ExitCode {
-    // Nobody may be listening.
-    let _ = told.print();
+/// Prints the help, or the error of a wrong command line. Exits 0 even then, so that Codex does not fail because of it.
+pub fn print_parse_result(result: &clap::Error) -> ExitCode {
+    // Standard error may be closed.
+    let _ = result.print();
     ExitCode::SUCCESS
 }
 
-fn take(event: &OsStr, dir: Option<PathBuf>, flush_budget: Duration) {
-    // Beyond a limit of file sizes a write is to fail, and not to end the hook.
-    // SAFETY: no handler is set, and no other thread runs that could rely on the signal.
+fn handle(name: &OsStr, dir: Option<PathBuf>, flush_budget: Duration) {
+    // A write above the file size limit must fail instead of killing the hook.
+    // SAFETY: the signal is only ignored, so no handler runs, and no other thread exists that could rely on it.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let Some(dir) = state_dir::of(dir).map(StateDir::new) else { return };
-    match event.to_str().and_then(Event::named) {
+    let name = name.to_string_lossy();
+    let name = Name(&name);
+    without_panic(&dir, name, || match HookEvent::from_name(name.0) {
         Some(event) => {
-            let before = |run: &Run| {
-                if run.has_last_words() {
-                    // Whatever becomes of the transcripts, the turn is over. What panics says so on standard error.
-                    let _ = panic::catch_unwind(|| flush(&dir, flush_budget));
-                }
-            };
-            // What goes wrong is logged, and codex has no use for it.
-            drop(marker::run_hook(&dir, event, StandardInput, before));
+            if let Err(error) = handle_event(&dir, name, event, flush_budget) {
+                log(&dir, Level::Error, &format!("hook {name}: {error}"));
+            }
         }
-        None => marker::tell_unknown(&dir, &event.to_string_lossy()),
+        None => {
+            let known = HookEvent::ALL.map(|(name, _)| name).join(", ");
+            log(&dir, Level::Warning, &format!("hook {name}: no such event; the events are {known}"));
+        }
+    });
+}
+
+fn handle_event(dir: &StateDir, name: Name<'_>, event: HookEvent, flush_budget: Duration) -> Result<(), MarkerError> {
+    let run = HookRun::read(event, StandardInput)?;
+    if run.ends_root_turn() {
+        // The turn is over even if the transcripts cannot be updated.
+        without_panic(dir, name, || flush(dir, flush_budget));
+    }
+    marker::apply(dir, &run)
+}
+
+/// The event's name as given. Messages show only its beginning.
+#[derive(Clone, Copy)]
+struct Name<'n>(&'n str);
+
+impl std::fmt::Display for Name<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:.80}", self.0)
+    }
+}
+
+/// Runs `act`. If it panics, logs the panic and returns, because a hook must always exit 0.
+fn without_panic(dir: &StateDir, name: Name<'_>, act: impl FnOnce()) {
+    // Nothing that a panic could leave in an inconsistent state is used afterwards: all state is on disk.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(act)) {
+        let message = format!("hook {name}: internal error: {}", panic_message(&*panic));
+        // The cause of the panic may affect the log too.
+        let _ = catch_unwind(|| log(dir, Level::Error, &message));
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_logged_and_ends_nothing_else() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = StateDir::new(folder.path());
+        without_panic(&dir, Name("stop"), || panic!("no {}", "way"));
+        without_panic(&dir, Name("stop"), || panic!("second"));
+        let log = std::fs::read_to_string(dir.log()).expect("something was logged");
+        for message in ["hook stop: internal error: no way\"", "hook stop: internal error: second\""] {
+            assert!(log.contains(message), "{log}");
+        }
+        // Without a state directory there is no log.
+        without_panic(&StateDir::new(folder.path().join("none")), Name("stop"), || panic!("third"));
     }
 }

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let is_hook = arguments.get(1).is_some_and(|command| command == "hook");
     let Arguments { command } = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(response) => return if is_hook { hook::tell(&response) } else { print(&response) },
+        Err(response) => return if is_hook { hook::print_parse_result(&response) } else { print(&response) },
     };
     match command {
         Subcommands::Convert(arguments) => convert::run(&arguments),

@@ -1,58 +1,67 @@
-//! `mngr-codex marker`: the lifecycle's state, for people and programs.
+//! `mngr-codex marker`: shows, recomputes or resets the lifecycle state.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use mngr_codex_core::lifecycle::marker::{self, MarkerError};
+use mngr_codex_core::lifecycle::error::MarkerError;
+use mngr_codex_core::lifecycle::marker;
 use mngr_codex_core::lifecycle::report::Report;
 use mngr_codex_core::state_dir::StateDir;
 
+use crate::human;
 use crate::state_dir;
 use crate::streams::{complain, print};
 
-/// Show, recompute or reset what says whether the agent is at work
+/// Show, recompute or reset the working/waiting state
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  mngr-codex marker show --state-dir ~/.mngr/agents/AGENT_ID
+  mngr-codex marker show --json | jq -r .state";
+
 #[derive(clap::Subcommand)]
 enum Command {
     /// Show the state: RUNNING or WAITING, since when, and on what evidence
     Show(Options),
-    /// Bring the state up to what the rollouts hold now, make the marker files anew, and show it
+    /// Read the rollouts, recreate the marker files, and show the state
     Recompute(Options),
-    /// Clear what is open, as for a codex that starts anew; the session to resume stays
+    /// Close all open turns, before a Codex is started or after it was killed; the session can still be resumed
     Reset(Options),
 }
 
 #[derive(clap::Args)]
 struct Options {
-    /// The agent's state dir; without it `$MNGR_AGENT_STATE_DIR`, which mngr sets for all that an agent runs
+    /// The agent's state directory (default: `$MNGR_AGENT_STATE_DIR`, which mngr sets for an agent's processes)
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the command; gives 0, 1 where the system failed, 2 where no agent is named.
+/// Runs the command. Exits 1 if the state cannot be read or written, and 2 if no agent is given.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let (Command::Show(options) | Command::Recompute(options) | Command::Reset(options)) = &arguments.command;
     let Some(path) = state_dir::of(options.state_dir.clone()) else {
-        complain(format!("which agent? name its state dir with --state-dir, or set ${}", state_dir::VARIABLE));
+        complain(state_dir::MISSING);
         return ExitCode::from(2);
     };
-    let report = match act(&arguments.command, &StateDir::new(&path)) {
+    let report = match execute(&arguments.command, &StateDir::new(&path)) {
         Ok(report) => report,
         Err(error) => {
             complain(error);
             return ExitCode::FAILURE;
         }
     };
-    match print(&if options.json { report.to_json() } else { report.to_string() }) {
+    let text = if options.json { to_json(&report) } else { human::marker(&report) };
+    match print(&text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(error);
@@ -61,7 +70,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn act(command: &Command, dir: &StateDir) -> Result<Report, MarkerError> {
+fn to_json(report: &Report) -> String {
+    serde_json::to_string(report).unwrap_or_default() + "\n"
+}
+
+fn execute(command: &Command, dir: &StateDir) -> Result<Report, MarkerError> {
     let state = match command {
         Command::Show(_) => marker::read(dir)?,
         Command::Recompute(_) => marker::recompute(dir)?,

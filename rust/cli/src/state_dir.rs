@@ -1,11 +1,14 @@
-//! Which agent a command is for.
+//! The agent that a command is for.
 
 use std::path::PathBuf;
 
-/// Where mngr tells each process of an agent its state dir.
-pub const VARIABLE: &str = "MNGR_AGENT_STATE_DIR";
+/// The environment variable in which mngr passes the state directory to an agent's processes.
+const VARIABLE: &str = "MNGR_AGENT_STATE_DIR";
 
-/// The state dir that was named, or that of the agent which runs this program.
-pub fn of(named: Option<PathBuf>) -> Option<PathBuf> {
-    named.or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from)).filter(|dir| !dir.as_os_str().is_empty())
+/// The error message for a command without an agent.
+pub const MISSING: &str = "no agent given: use --state-dir DIR or set $MNGR_AGENT_STATE_DIR";
+
+/// Returns the state directory that was given, or else the one in the environment.
+pub fn of(given: Option<PathBuf>) -> Option<PathBuf> {
+    given.or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from)).filter(|dir| !dir.as_os_str().is_empty())
 }

@@ -55,7 +55,7 @@ fn process(text: &str) -> Result<Pid, String> {
 /// Runs the command; gives 0, 1 where the system failed, 2 where no agent is named.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let Some(path) = state_dir::of(arguments.state_dir.clone()) else {
-        complain(format!("which agent? name its state dir with --state-dir, or set ${}", state_dir::VARIABLE));
+        complain(state_dir::MISSING);
         return ExitCode::from(2);
     };
     let mut watcher = Watcher::new(StateDir::new(path));

@@ -14,6 +14,7 @@
 
 #![deny(unsafe_code)]
 
+mod clock;
 pub mod convert;
 pub mod event_log;
 pub mod files;

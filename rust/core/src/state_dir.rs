@@ -1,121 +1,127 @@
-//! The one list of paths in an agent's state dir. Names are fixed: mngr and other programs read them.
+//! The paths in an agent's state directory. mngr and other programs read these files, so the names must not change.
 
 use std::path::{Path, PathBuf};
 
-/// An agent's state dir.
+/// An agent's state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
 
 impl StateDir {
-    /// The state dir at `path`.
+    /// Returns the state directory at `path`, which need not exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// The folder itself.
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Empty; exists while the agent is at work.
+    /// Returns the path of an empty file that exists while the agent is running.
     #[must_use]
     pub fn active(&self) -> PathBuf {
         self.0.join("active")
     }
 
-    /// Exists while a root turn goes on; names its session and turn.
+    /// Returns the path of a file that exists during a root turn and names its session and turn.
     #[must_use]
     pub fn root_active(&self) -> PathBuf {
         self.0.join("codex_root_active")
     }
 
-    /// Holds one file for each subagent in flight.
+    /// Returns the path of a folder with one file for each subagent in flight.
     #[must_use]
     pub fn subagents(&self) -> PathBuf {
         self.0.join("codex_subagents")
     }
 
-    /// Exists while codex waits for an approval.
+    /// Returns the path of an empty file that exists while Codex waits for an approval.
     #[must_use]
     pub fn permissions_waiting(&self) -> PathBuf {
         self.0.join("permissions_waiting")
     }
 
-    /// The root's session id.
+    /// Returns the path of the file with the root's session id.
     #[must_use]
     pub fn root_session(&self) -> PathBuf {
         self.0.join("codex_root_session")
     }
 
-    /// The path of the root's present rollout.
+    /// Returns the path of the file with the path of the root's current rollout.
     #[must_use]
     pub fn transcript_path(&self) -> PathBuf {
         self.0.join("codex_transcript_path")
     }
 
-    /// The paths of all root rollouts, in the order in which they became current.
+    /// Returns the path of the file with the paths of all root rollouts, in the order in which they became current.
     #[must_use]
     pub fn transcript_paths(&self) -> PathBuf {
         self.0.join("codex_transcript_paths")
     }
 
-    /// What went wrong or was decided, as mngr logs events.
+    /// Returns the path of the log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.0.join("events/logs/mngr_codex/events.jsonl")
     }
 
-    /// The raw transcript: the bytes of the root's rollouts.
+    /// Returns the path of the previous log. A full log is renamed to it.
+    #[must_use]
+    pub fn previous_log(&self) -> PathBuf {
+        self.0.join("events/logs/mngr_codex/events.jsonl.1")
+    }
+
+    /// Returns the path of the raw transcript, which holds the bytes of the root's rollouts.
     #[must_use]
     pub fn raw_transcript(&self) -> PathBuf {
         self.0.join("logs/codex_transcript/events.jsonl")
     }
 
-    /// The common transcript.
+    /// Returns the path of the common transcript.
     #[must_use]
     pub fn common_transcript(&self) -> PathBuf {
         self.0.join("events/codex/common_transcript/events.jsonl")
     }
 
-    /// How far the rollouts were followed, and the lock of who follows them.
+    /// Returns the path of the file with the positions up to which rollouts were copied. Whoever copies locks it.
     #[must_use]
     pub fn following(&self) -> PathBuf {
         self.own().join("following")
     }
 
-    /// The lock of who waits for that lock.
+    /// Returns the path of the file that processes lock while they wait for the lock on [`Self::following`].
     #[must_use]
     pub fn following_queue(&self) -> PathBuf {
         self.own().join("following.queue")
     }
 
-    /// Where this is there no common transcript is made.
+    /// Returns the path of a file whose existence disables the common transcript.
     #[must_use]
     pub fn raw_only(&self) -> PathBuf {
         self.own().join("raw_only")
     }
 
-    /// What is ours alone.
+    /// Returns the path of the folder that is private to this program.
     #[must_use]
     pub fn own(&self) -> PathBuf {
         self.0.join("plugin/mngr_codex")
     }
 
-    /// The lifecycle's state, and its lock.
+    /// Returns the path of the lifecycle state, which is also the lifecycle lock.
     #[must_use]
     pub fn lifecycle(&self) -> PathBuf {
         self.own().join("lifecycle")
     }
 
-    /// Holds one file for each event whose hook could not get the lock in time.
+    /// Returns the path of a folder with one file for each hook run that could not acquire the lifecycle lock.
     #[must_use]
     pub fn lifecycle_pending(&self) -> PathBuf {
         self.own().join("lifecycle.pending")
     }
 
-    /// A file on its way to its place.
+    /// Returns the path of the temporary file for marker files: it is written, then renamed.
     #[must_use]
     pub fn unfinished(&self) -> PathBuf {
         self.own().join("unfinished")

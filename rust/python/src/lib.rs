@@ -12,9 +12,9 @@ use mngr_codex_core::files::file_error::FileError;
 use mngr_codex_core::files::lock::LockError;
 use mngr_codex_core::follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
 use mngr_codex_core::follow::{FollowError, PassSummary};
-use mngr_codex_core::lifecycle::marker::{self, MarkerError};
+use mngr_codex_core::lifecycle::error::{MarkerError, StoreError};
+use mngr_codex_core::lifecycle::marker;
 use mngr_codex_core::lifecycle::report::{Report, Turn};
-use mngr_codex_core::lifecycle::store::StoreError;
 use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::LineError;
 use mngr_codex_core::state_dir::StateDir;
@@ -396,13 +396,8 @@ fn open_state_dir(path: &Path) -> PyResult<StateDir> {
 
 fn watch_error(error: WatchError, state_dir: &Path) -> PyErr {
     match error {
-        WatchError::Follow(
-            FollowError::File(FileError { path, source, .. })
-            | FollowError::Lock { path, source: LockError::Io(source) },
-        ) => system_error(&source, &path),
-        WatchError::Follow(error @ FollowError::Lock { source: LockError::Held(_), .. }) => {
-            PyTimeoutError::new_err(error.to_string())
-        }
+        WatchError::Follow(FollowError::File(FileError { path, source, .. })) => system_error(&source, &path),
+        WatchError::Follow(FollowError::Lock(error)) => lock_error(error),
         WatchError::Follow(FollowError::Waiting(OutputError::Waiting(error))) => waiting_error(&error),
         WatchError::Follow(FollowError::NoStateDir(path)) => missing(&path),
         WatchError::Marker(error) => marker_error(error, state_dir),
@@ -412,12 +407,17 @@ fn watch_error(error: WatchError, state_dir: &Path) -> PyErr {
 
 fn marker_error(error: MarkerError, state_dir: &Path) -> PyErr {
     match error {
-        MarkerError::Store(StoreError::Io { path, source }) => system_error(&source, Path::new(&path)),
+        MarkerError::Store(StoreError::File(error)) => system_error(&error.source, &error.path),
         MarkerError::Store(StoreError::NoStateDir(_)) => missing(state_dir),
-        MarkerError::Store(error @ StoreError::Locked(_)) => {
-            PyTimeoutError::new_err(format!("{}: {error}", state_dir.display()))
-        }
+        MarkerError::Store(StoreError::Lock(error)) => lock_error(error),
         error => PyOSError::new_err(format!("{}: {error}", state_dir.display())),
+    }
+}
+
+fn lock_error(error: LockError) -> PyErr {
+    match error {
+        LockError::Timeout { .. } => PyTimeoutError::new_err(error.to_string()),
+        LockError::File(error) => system_error(&error.source, &error.path),
     }
 }
 

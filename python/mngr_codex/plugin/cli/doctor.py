@@ -284,7 +284,7 @@ def _describe(marker: dict[str, Any]) -> str:
     for turn in [marker.get("root"), *(marker.get("subagents") or [])]:
         if turn:
             thread = f"subagent {turn['agent_id']}" if turn.get("agent_id") else "main thread"
-            parts.append(f"{thread}: {turn.get('phase')} since {turn.get('since')} (source: {turn.get('evidence')})")
+            parts.append(f"{thread}: {turn.get('phase')} since {turn.get('since')} ({turn.get('evidence')})")
     return "; ".join(parts)
 
 

@@ -2,6 +2,7 @@
 //!
 //! * [`transcript`]: records as a conversation: who said what and when, which commands ran, and their output
 //! * [`command`]: commands and patches on one line
+//! * [`marker()`]: the state of an agent
 //! * [`json_object`]: members of a record, whatever their types
 //! * [`terminal`]: text from a session, made safe for a terminal
 //! * [`style`]: colours, and how much of a text is shown
@@ -9,10 +10,12 @@
 
 mod command;
 mod json_object;
+mod marker;
 mod style;
 mod terminal;
 mod transcript;
 mod units;
 
+pub use marker::marker;
 pub use style::Style;
 pub use transcript::Human;

@@ -195,7 +195,7 @@ impl<W: Write> Converter<W> {
     ///
     /// Returns [`StateError`] if the state has another version or is damaged.
     pub fn restore(agent_id: &str, checkpoint: &Checkpoint, sink: W) -> Result<Self, StateError> {
-        let state = checksummed::open(STATE_VERSION, &checkpoint.state)
+        let state = checksummed::decode(STATE_VERSION, &checkpoint.state)
             .map_err(|broken| StateError { version: broken.version })?;
         Ok(Self::with_state(agent_id, state, checkpoint.resume_at, Output::new(sink, checkpoint.skip)))
     }
@@ -221,7 +221,7 @@ impl<W: Write> Converter<W> {
     /// Serializes the state.
     fn save(&self) -> Vec<u8> {
         let (framing, issued_ids, timestamp) = self.writer.state();
-        checksummed::seal(STATE_VERSION, &(framing, &self.state, issued_ids, &self.copied, timestamp))
+        checksummed::encode(STATE_VERSION, &(framing, &self.state, issued_ids, &self.copied, timestamp))
     }
 
     /// Returns a checkpoint for the position between the last line and the next.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -10,15 +12,20 @@ fn folder() -> (TempDir, StateDir) {
     (folder, dir)
 }
 
-/// The log's lines, each of them JSON.
+/// Appends an entry with the current time.
+fn append(dir: &StateDir, level: Level, message: &str) -> io::Result<()> {
+    super::append(dir, level, message, SystemTime::now())
+}
+
+/// Returns the log's lines, each of which must be JSON.
 fn lines(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).expect("is there");
+    let text = fs::read_to_string(path).expect("it exists");
     assert!(text.is_empty() || text.ends_with('\n'));
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 #[test]
-fn a_line_has_the_form_of_mngrs_own_logs() {
+fn an_entry_has_the_format_of_mngrs_own_logs() {
     let now = UNIX_EPOCH + Duration::new(1_795_331_570, 678_000_009);
     let bytes = line(Level::Warning, "a \"word\"\nof ä", now);
     assert_eq!(memchr::memchr(b'\n', &bytes), Some(bytes.len() - 1));
@@ -34,7 +41,18 @@ fn a_line_has_the_form_of_mngrs_own_logs() {
 }
 
 #[test]
-fn levels_have_the_names_that_mngr_gives_them() {
+fn a_clock_before_1970_causes_no_panic_and_ids_stay_unique() {
+    let (_folder, dir) = folder();
+    for nanos in [1, 2] {
+        super::append(&dir, Level::Info, "early", UNIX_EPOCH - Duration::from_nanos(nanos)).expect("can be written");
+    }
+    let lines = lines(&dir.log());
+    assert_eq!(lines[0]["timestamp"], "1970-01-01T00:00:00.000000000Z");
+    assert_ne!(lines[0]["event_id"], lines[1]["event_id"]);
+}
+
+#[test]
+fn levels_have_loguru_names() {
     let names = [Level::Info, Level::Warning, Level::Error].map(|level| {
         let line: Value = serde_json::from_slice(&line(level, "", UNIX_EPOCH)).expect("JSON");
         line["level"].as_str().expect("text").to_owned()
@@ -43,10 +61,10 @@ fn levels_have_the_names_that_mngr_gives_them() {
 }
 
 #[test]
-fn lines_are_appended_with_ids_of_their_own() {
+fn entries_are_appended_with_unique_ids() {
     let (_folder, dir) = folder();
     for message in ["one", "two", "three"] {
-        log(&dir, Level::Info, message).expect("can be written");
+        append(&dir, Level::Info, message).expect("can be written");
     }
     let lines = lines(&dir.log());
     assert_eq!(lines.iter().map(|line| &line["message"]).collect::<Vec<_>>(), ["one", "two", "three"]);
@@ -54,71 +72,72 @@ fn lines_are_appended_with_ids_of_their_own() {
 }
 
 #[test]
-fn no_state_dir_is_made() {
+fn the_state_directory_is_not_created() {
     let (folder, _) = folder();
     let dir = StateDir::new(folder.path().join("none"));
-    assert_eq!(log(&dir, Level::Error, "x").expect_err("no place").kind(), io::ErrorKind::NotFound);
+    assert_eq!(append(&dir, Level::Error, "x").expect_err("there is no folder").kind(), io::ErrorKind::NotFound);
     assert!(!dir.path().exists());
 }
 
 #[test]
-fn a_log_that_cannot_be_written_is_an_error() {
+fn a_log_that_cannot_be_written_causes_an_error_that_log_ignores() {
     let (_folder, dir) = folder();
-    fs::create_dir_all(dir.log()).expect("can be made");
-    assert!(log(&dir, Level::Error, "x").is_err());
+    fs::create_dir_all(dir.log()).expect("can be created");
+    assert!(append(&dir, Level::Error, "x").is_err());
+    log(&dir, Level::Error, "x");
     let (_folder, dir) = self::folder();
     fs::write(dir.path().join("events"), "").expect("can be written");
-    assert!(log(&dir, Level::Error, "x").is_err());
+    assert!(append(&dir, Level::Error, "x").is_err());
 }
 
 #[test]
-fn a_full_log_becomes_the_one_before_and_there_are_never_more_than_two() {
+fn a_full_log_becomes_the_previous_one_and_there_are_never_more_than_two() {
     let (_folder, dir) = folder();
-    let before = dir.log().with_file_name("events.jsonl.1");
-    log(&dir, Level::Info, "first").expect("can be written");
-    let message = "x".repeat(LONGEST_MESSAGE);
-    let most = usize::try_from(MOST).expect("small") / LONGEST_MESSAGE + 2;
+    let before = dir.previous_log();
+    append(&dir, Level::Info, "first").expect("can be written");
+    let message = "x".repeat(MAX_MESSAGE);
+    let count = usize::try_from(MAX_SIZE).expect("small") / MAX_MESSAGE + 2;
     for round in 0..2 {
-        for _ in 0..most {
-            log(&dir, Level::Info, &message).expect("can be written");
-            let size = fs::metadata(dir.log()).expect("is there").len();
-            assert!(size <= MOST + LONGEST_MESSAGE as u64 + 500);
+        for _ in 0..count {
+            append(&dir, Level::Info, &message).expect("can be written");
+            let size = fs::metadata(dir.log()).expect("it exists").len();
+            assert!(size <= MAX_SIZE + MAX_MESSAGE as u64 + 500);
         }
         let lines = lines(&before);
         assert_eq!(lines[0]["message"] == "first", round == 0);
-        assert!(lines.len() > most / 2);
+        assert!(lines.len() > count / 2);
     }
     let folder = dir.log().parent().expect("a folder").to_path_buf();
     assert_eq!(fs::read_dir(folder).expect("a folder").count(), 2);
 }
 
 #[test]
-fn many_that_find_the_log_full_at_once_keep_the_old_one() {
+fn threads_that_find_the_log_full_at_the_same_time_keep_the_previous_one() {
     let (_folder, dir) = folder();
-    log(&dir, Level::Info, "first").expect("can be written");
+    append(&dir, Level::Info, "first").expect("can be written");
     for round in 0..20 {
-        let line = line(Level::Info, &"x".repeat(LONGEST_MESSAGE), SystemTime::now());
-        let full = line.repeat(usize::try_from(MOST).expect("small") / line.len() + 1);
+        let line = line(Level::Info, &"x".repeat(MAX_MESSAGE), SystemTime::now());
+        let full = line.repeat(usize::try_from(MAX_SIZE).expect("small") / line.len() + 1);
         fs::write(dir.log(), full).expect("can be written");
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| log(&dir, Level::Info, "x").expect("can be written"));
+                scope.spawn(|| append(&dir, Level::Info, "x").expect("can be written"));
             }
         });
-        let before = fs::metadata(dir.log().with_file_name("events.jsonl.1")).expect("is there").len();
-        assert!(before > MOST, "{round}: {before}");
+        let before = fs::metadata(dir.previous_log()).expect("it exists").len();
+        assert!(before > MAX_SIZE, "{round}: {before}");
     }
 }
 
 #[test]
-fn lines_of_many_at_once_are_whole() {
+fn entries_of_concurrent_threads_are_complete() {
     let (_folder, dir) = folder();
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let dir = &dir;
             scope.spawn(move || {
                 for number in 0..50 {
-                    log(dir, Level::Info, &format!("{thread} {number}")).expect("can be written");
+                    append(dir, Level::Info, &format!("{thread} {number}")).expect("can be written");
                 }
             });
         }
@@ -131,7 +150,7 @@ fn lines_of_many_at_once_are_whole() {
 
 proptest! {
     #[test]
-    fn a_message_is_cut_between_characters_and_otherwise_as_it_is(
+    fn a_long_message_is_truncated_between_characters(
         start in "\\PC{0,20}",
         repeated in prop::sample::select(&["x", "ä", "漢", "😀", "\n", "\"", "\u{1}"][..]),
         count in prop_oneof![0_usize..20, 900_usize..5000],
@@ -139,7 +158,7 @@ proptest! {
         let message = start + &repeated.repeat(count);
         let line: Value = serde_json::from_slice(&line(Level::Info, &message, UNIX_EPOCH)).expect("JSON");
         let found = line["message"].as_str().expect("text");
-        prop_assert!(message.starts_with(found) && found.len() <= LONGEST_MESSAGE);
-        prop_assert!(found == message || found.len() + 4 > LONGEST_MESSAGE);
+        prop_assert!(message.starts_with(found) && found.len() <= MAX_MESSAGE);
+        prop_assert!(found == message || found.len() + 4 > MAX_MESSAGE);
     }
 }

@@ -1,47 +1,52 @@
-//! The one way to write a file: whole or not at all.
+//! Atomic writes: a file is replaced as a whole or not at all. Nothing is flushed to the disk.
 //!
-//! The file is written without a name where the system can do that (Linux, `O_TMPFILE`), so that whatever ends the
-//! program leaves nothing behind; else beside its place under a name of its own. It gets its name when it is whole.
-//! Where an old file stands there, the new one has a name beside it for the instant between two calls of the system,
-//! since a link cannot replace a file: a program that is not to be stopped in that instant holds signals back meanwhile.
-//! It is not forced to the disk: after a power failure it can be made again.
+//! * [`AtomicFile`] replaces any file and leaves nothing behind if the program is killed.
+//! * [`replace`] replaces a small file with fewer system calls. Its callers share a temporary file, so they need a lock.
+//!
+//! If the system supports it (Linux, `O_TMPFILE`), an [`AtomicFile`] has no name until it is complete. Otherwise it has a
+//! temporary name next to its destination. A link cannot replace an existing file, so in that case even an unnamed file
+//! gets a temporary name for the instant between two system calls. A program that must not leave that name behind has to
+//! block signals during [`AtomicFile::commit`].
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::file_error::FileError;
+use super::open;
+
 /// A file that is being written.
 pub struct AtomicFile {
     target: PathBuf,
-    form: Form,
+    output: Output,
 }
 
-enum Form {
-    /// Without a name.
+enum Output {
+    /// A file without a name.
     #[cfg(target_os = "linux")]
     Unnamed(File),
-    /// Under a name beside its place; removed when dropped.
+    /// A file with a temporary name next to the target. It is removed when dropped.
     Named(tempfile::NamedTempFile),
-    /// The target is no regular file (a device, a pipe) or a descriptor: written as it is.
+    /// The target itself, because it is a device, a pipe or a descriptor.
     Direct(File),
 }
 
 impl AtomicFile {
-    /// Begins a file that is to stand at `path`. One that stands there keeps its permissions, and its owner where
-    /// that is allowed; a symbolic link stays, and the file comes to stand where it points. What is no regular file is written as it is: a device, a pipe, and a
-    /// descriptor of this process, such as `/dev/stdout`, whatever file it leads to.
+    /// Starts a new file for `path`. The new file gets the permissions of an existing one, and its owner if that is
+    /// permitted. If `path` is a symbolic link, the target of the link is replaced. A device, a pipe, or a descriptor of
+    /// this process such as `/dev/stdout` cannot be replaced and is written directly.
     ///
     /// # Errors
     ///
-    /// What the system says when no file can be made there; [`io::ErrorKind::IsADirectory`] for a folder.
+    /// Returns [`io::ErrorKind::IsADirectory`] if `path` is a folder, and an error if no file can be created there.
     pub fn create(path: &Path) -> io::Result<Self> {
         let target = match end_of_links(path)? {
-            Destination::Place(target) => target,
-            Destination::Descriptor(file) => return Ok(Self { target: path.to_owned(), form: Form::Direct(file) }),
+            Destination::Path(target) => target,
+            Destination::Descriptor(file) => return Ok(Self { target: path.to_owned(), output: Output::Direct(file) }),
         };
         let existing = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            // Among others: a link that the system does not let this user follow.
+            // For example a link that this user may not follow.
             result => Some(result?),
         };
         if names_a_folder(path) || existing.as_ref().is_some_and(fs::Metadata::is_dir) {
@@ -49,7 +54,7 @@ impl AtomicFile {
         }
         if existing.as_ref().is_some_and(|existing| !existing.is_file()) {
             let file = fs::OpenOptions::new().write(true).open(path)?;
-            return Ok(Self { target, form: Form::Direct(file) });
+            return Ok(Self { target, output: Output::Direct(file) });
         }
         let permissions = existing.as_ref().map(fs::Metadata::permissions);
         #[cfg(target_os = "linux")]
@@ -58,52 +63,52 @@ impl AtomicFile {
                 file.set_permissions(permissions)?;
             }
             keep_owner(&file, existing.as_ref());
-            return Ok(Self { target, form: Form::Unnamed(file) });
+            return Ok(Self { target, output: Output::Unnamed(file) });
         }
         let mut builder = tempfile::Builder::new();
         let named = builder.prefix(".").suffix(".tmp").permissions(permissions.unwrap_or_else(default_permissions));
         let named = named.tempfile_in(folder_of(&target))?;
         keep_owner(named.as_file(), existing.as_ref());
-        Ok(Self { target, form: Form::Named(named) })
+        Ok(Self { target, output: Output::Named(named) })
     }
 
-    /// Whether what is written stands in its place at once, because that is a device, a pipe or a descriptor.
+    /// Returns whether writes take effect immediately, because the target is a device, a pipe or a descriptor.
     #[must_use]
     pub fn is_direct(&self) -> bool {
-        matches!(self.form, Form::Direct(_))
+        matches!(self.output, Output::Direct(_))
     }
 
-    /// The name under which the file is written, where it has one that is to be removed if the program is stopped.
+    /// Returns the temporary name of the file, if it has one. It has to be removed if the program is stopped.
     #[must_use]
     pub fn temporary_path(&self) -> Option<&Path> {
-        match &self.form {
-            Form::Named(named) => Some(named.path()),
+        match &self.output {
+            Output::Named(named) => Some(named.path()),
             _ => None,
         }
     }
 
-    /// Puts the file in its place.
+    /// Replaces the target by the file.
     ///
     /// # Errors
     ///
-    /// What the system says when it cannot; then what stood there stays.
+    /// Returns an error if the target cannot be replaced. It is unchanged then.
     pub fn commit(self) -> io::Result<()> {
-        match self.form {
+        match self.output {
             #[cfg(target_os = "linux")]
-            Form::Unnamed(file) => name(&file, &self.target),
-            Form::Named(named) => named.persist(&self.target).map(drop).map_err(|error| error.error),
-            Form::Direct(_) => Ok(()),
+            Output::Unnamed(file) => add_name(&file, &self.target),
+            Output::Named(named) => named.persist(&self.target).map(drop).map_err(|error| error.error),
+            Output::Direct(_) => Ok(()),
         }
     }
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.form {
+        match &mut self.output {
             #[cfg(target_os = "linux")]
-            Form::Unnamed(file) => file.write(bytes),
-            Form::Named(named) => named.as_file_mut().write(bytes),
-            Form::Direct(file) => file.write(bytes),
+            Output::Unnamed(file) => file.write(bytes),
+            Output::Named(named) => named.as_file_mut().write(bytes),
+            Output::Direct(file) => file.write(bytes),
         }
     }
 
@@ -112,46 +117,64 @@ impl Write for AtomicFile {
     }
 }
 
-/// The folder in which a file at `path` is to stand, links followed.
+/// Replaces the file at `path`: writes `content` to the file `temporary`, then renames that. A killed program can leave
+/// `temporary` behind; the next call overwrites it. All callers with the same `temporary` must hold a common lock.
 ///
 /// # Errors
 ///
-/// What the system says of links that cannot be followed.
+/// Returns an error if the file cannot be written or renamed. The file at `path` is unchanged then.
+pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<(), FileError> {
+    let write = || open::options().write(true).create(true).truncate(true).open(temporary)?.write_all(content);
+    write()
+        .or_else(|_| {
+            // The temporary file may be a link or a pipe, which is not opened.
+            fs::remove_file(temporary)?;
+            write()
+        })
+        .map_err(FileError::on("write", temporary))?;
+    fs::rename(temporary, path).map_err(FileError::on("replace", path))
+}
+
+/// Returns the folder of the file that a write to `path` would replace, after following links.
+///
+/// # Errors
+///
+/// Returns an error if links cannot be followed.
 pub fn folder(path: &Path) -> io::Result<PathBuf> {
     match end_of_links(path)? {
-        Destination::Place(target) => Ok(folder_of(&target).to_owned()),
+        Destination::Path(target) => Ok(folder_of(&target).to_owned()),
         Destination::Descriptor(_) => Ok(folder_of(path).to_owned()),
     }
 }
 
-/// Where a path leads.
+/// The destination of a path.
 enum Destination {
-    /// To a descriptor of this process; this is a copy of it, with the same position in the file.
+    /// A duplicate of a descriptor of this process. It shares the position in the file with the original.
     Descriptor(File),
-    /// To a place in the file system that is no symbolic link; a file may stand there or not.
-    Place(PathBuf),
+    /// A path that is not a symbolic link. It need not exist.
+    Path(PathBuf),
 }
 
-/// Follows the symbolic links of a path, as opening it would.
+/// Follows the symbolic links of a path in the same way as opening it.
 fn end_of_links(path: &Path) -> io::Result<Destination> {
-    let mut place = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        if let Some(file) = descriptor(&place)? {
+    let mut current = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Some(file) = descriptor(&current)? {
             return Ok(Destination::Descriptor(file));
         }
-        match fs::read_link(&place) {
-            Ok(to) => place = folder_of(&place).join(to),
-            // No link, or nothing at all.
-            Err(_) => return Ok(Destination::Place(place)),
+        match fs::read_link(&current) {
+            Ok(target) => current = folder_of(&current).join(target),
+            // Not a link, or it does not exist.
+            Err(_) => return Ok(Destination::Path(current)),
         }
     }
     Err(io::Error::from(rustix::io::Errno::LOOP))
 }
 
-/// How many links may follow one another, as on Linux.
-const MOST_LINKS: usize = 40;
+/// The number of links that are followed, as on Linux.
+const MAX_LINKS: usize = 40;
 
-/// The descriptor of this process that a path names (`/proc/self/fd/1`, and `/dev/fd/1` where that is no link).
+/// Duplicates the descriptor of this process that a path names (`/proc/self/fd/1`, or `/dev/fd/1` if that is not a link).
 #[cfg(unix)]
 // A descriptor is known only by its number here.
 #[allow(unsafe_code)]
@@ -163,29 +186,30 @@ fn descriptor(path: &Path) -> io::Result<Option<File>> {
         return Ok(None);
     };
     let folder = fs::canonicalize(folder_of(path)).ok();
-    let is_one = |descriptors: &str| folder.is_some() && folder == fs::canonicalize(descriptors).ok();
-    if !(is_one("/proc/self/fd") || is_one("/dev/fd")) {
+    let is_in = |descriptors: &str| folder.is_some() && folder == fs::canonicalize(descriptors).ok();
+    if !(is_in("/proc/self/fd") || is_in("/dev/fd")) {
         return Ok(None);
     }
-    // Nothing stands there for a descriptor that is not open.
+    // The entry exists only if the descriptor is open.
     fs::symlink_metadata(path)?;
-    // SAFETY: it is open, as was just seen, and it is borrowed only to be copied. Whoever named it gave it to be used.
+    // SAFETY: a borrowed descriptor must stay open while it is borrowed. Its entry was just found, so it is open, and it is
+    // borrowed only to be duplicated here. This program closes no descriptor that a caller could name.
     let open = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(Some(File::from(open.try_clone_to_owned()?)))
 }
 
-/// Whether a path cannot be a file's for its last character.
+/// Returns whether a path can only name a folder, because it ends in a slash.
 fn names_a_folder(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
-/// The folder that a path names a file in.
+/// Returns the folder of a file.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Gives a file to the owner of the one that it replaces, where that is allowed: a user whose file root replaces is to
-/// read it as before.
+/// Gives a file to the owner of the file that it replaces, if that is permitted. A user can then still read a file that
+/// root has replaced.
 #[cfg(unix)]
 fn keep_owner(file: &File, existing: Option<&fs::Metadata>) {
     use std::os::unix::fs::{MetadataExt, fchown};
@@ -196,45 +220,46 @@ fn keep_owner(file: &File, existing: Option<&fs::Metadata>) {
     }
 }
 
-/// What a new file is allowed, less what the user's mask takes away.
+/// Returns the permissions of a new file, before the umask is applied.
 #[cfg(unix)]
 fn default_permissions() -> Permissions {
     use std::os::unix::fs::PermissionsExt;
     Permissions::from_mode(0o666)
 }
 
-/// Opens a file without a name in `folder`; `None` where the system cannot do that.
+/// Opens a file without a name in `folder`. Returns `None` if the system does not support that.
 #[cfg(target_os = "linux")]
 fn unnamed(folder: &Path) -> io::Result<Option<File>> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     use rustix::io::Errno;
-    // Without /proc it could not be given its name later.
+    // A name can only be added through /proc.
     if !Path::new("/proc/self/fd").exists() {
         return Ok(None);
     }
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
     match openat(CWD, folder, flags, Mode::from_raw_mode(0o666)) {
         Ok(file) => Ok(Some(File::from(file))),
-        // What file systems and kernels without such files say (open(2)).
+        // The errors of file systems and kernels that do not support it (open(2)).
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) if folder.is_dir() => Ok(None),
         Err(error) => Err(io::Error::from(error)),
     }
 }
 
-/// Gives an unnamed file its name, in place of what stands there.
+/// Gives an unnamed file the name `target`, replacing an existing file.
 #[cfg(target_os = "linux")]
-fn name(file: &File, target: &Path) -> io::Result<()> {
+fn add_name(file: &File, target: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, linkat};
     use std::os::fd::AsRawFd;
     let unnamed = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    let link = |place: &Path| linkat(CWD, &unnamed, CWD, place, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from);
+    let link = |name: &Path| linkat(CWD, &unnamed, CWD, name, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from);
     match link(target) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         result => return result,
     }
-    // A link cannot replace a file, a rename can.
-    let beside = tempfile::Builder::new().prefix(".").suffix(".tmp").make_in(folder_of(target), |place| link(place))?;
-    beside.into_temp_path().persist(target).map_err(|error| error.error)
+    // A rename can replace a file, a link cannot.
+    let temporary =
+        tempfile::Builder::new().prefix(".").suffix(".tmp").make_in(folder_of(target), |name| link(name))?;
+    temporary.into_temp_path().persist(target).map_err(|error| error.error)
 }
 
 #[cfg(test)]

@@ -1,42 +1,41 @@
-//! State in bytes that tell whether they are whole and of a version that is understood.
+//! State as bytes with a version and a checksum.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-/// Bytes of the check sum.
-const SUM: usize = 8;
+/// The length of the checksum, in bytes.
+const CHECKSUM: usize = 8;
 
-/// Sealed bytes that cannot be opened.
+/// Bytes that are damaged or of another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// The version that they say they are of, 0 where there are none.
-    pub version: u8,
+pub(crate) struct Unreadable {
+    /// The version in the first byte, or 0 if there are no bytes. Undamaged bytes are of this version.
+    pub(crate) version: u8,
 }
 
-/// Writes `state` as bytes of `version`.
-pub fn seal(version: u8, state: &impl Serialize) -> Vec<u8> {
+/// Encodes `state` as bytes of `version`.
+pub(crate) fn encode(version: u8, state: &impl Serialize) -> Vec<u8> {
     let bytes = postcard::to_extend(state, Vec::new()).unwrap_or_default();
-    [&[version], &sum(version, &bytes)[..], &bytes].concat()
+    [&[version], &checksum(version, &bytes)[..], &bytes].concat()
 }
 
-/// Reads bytes of `version` back.
+/// Decodes bytes of `version`.
 ///
 /// # Errors
 ///
-/// [`Broken`] where they are of another version, or damaged.
-pub fn open<T: DeserializeOwned>(version: u8, sealed: &[u8]) -> Result<T, Broken> {
-    let (found, rest) = sealed.split_first().unwrap_or((&0, &[]));
-    let broken = Broken { version: *found };
-    let (sum_found, bytes) = rest.split_first_chunk::<SUM>().ok_or(broken)?;
-    if *found != version || *sum_found != sum(version, bytes) {
-        return Err(broken);
+/// Returns [`Unreadable`] if the bytes are of another version or damaged.
+pub(crate) fn decode<T: DeserializeOwned>(version: u8, encoded: &[u8]) -> Result<T, Unreadable> {
+    let (found, rest) = encoded.split_first().unwrap_or((&0, &[]));
+    let unreadable = Unreadable { version: *found };
+    let (stored, bytes) = rest.split_first_chunk::<CHECKSUM>().ok_or(unreadable)?;
+    if *found != version || *stored != checksum(version, bytes) {
+        return Err(unreadable);
     }
-    postcard::from_bytes(bytes).map_err(|_| broken)
+    postcard::from_bytes(bytes).map_err(|_| unreadable)
 }
 
-/// What tells damaged bytes.
-fn sum(version: u8, bytes: &[u8]) -> [u8; SUM] {
+fn checksum(version: u8, bytes: &[u8]) -> [u8; CHECKSUM] {
     let digest = Sha256::new().chain_update([version]).chain_update(bytes).finalize();
     digest.first_chunk().copied().unwrap_or_default()
 }

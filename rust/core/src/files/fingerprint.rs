@@ -1,31 +1,30 @@
-//! Hashes that tell whether a file is what it was: of the last bytes before a place in it.
+//! Hashes that show whether a file has changed: of the last bytes before an offset.
 
 use std::fs::File;
 use std::io;
 
 use sha2::{Digest, Sha256};
 
-use crate::files::positional::read_at;
+use super::positional::read_at;
 
-/// A hash that tells other bytes.
+/// A hash of some bytes.
 pub type Fingerprint = [u8; 16];
 
-/// Bytes that are hashed at the most.
-pub const HASHED: u64 = 1024;
+/// The largest number of bytes that are hashed.
+pub(crate) const HASHED: u64 = 1024;
 
-/// The hash of these bytes.
-#[must_use]
-pub fn hash(bytes: &[u8]) -> Fingerprint {
+/// Returns the hash of `bytes`.
+pub(crate) fn hash(bytes: &[u8]) -> Fingerprint {
     Sha256::digest(bytes).first_chunk().copied().unwrap_or_default()
 }
 
-/// The hash of the last [`HASHED`] bytes before a place of a file, or of as many as there are.
+/// Returns the hash of the last [`HASHED`] bytes before `offset`, or of all bytes before it if there are fewer.
 ///
 /// # Errors
 ///
-/// What the system says.
-pub fn before(file: &File, place: u64) -> io::Result<Fingerprint> {
-    let mut bytes = vec![0; usize::try_from(place.min(HASHED)).unwrap_or(0)];
-    let count = read_at(file, &mut bytes, place.saturating_sub(HASHED))?;
+/// Returns an error if the file cannot be read.
+pub(crate) fn before(file: &File, offset: u64) -> io::Result<Fingerprint> {
+    let mut bytes = vec![0; usize::try_from(offset.min(HASHED)).unwrap_or(0)];
+    let count = read_at(file, &mut bytes, offset.saturating_sub(HASHED))?;
     Ok(hash(&bytes[..count]))
 }

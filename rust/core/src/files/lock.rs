@@ -1,79 +1,128 @@
-//! The one way to lock a file: by `flock`, which the kernel frees when its owner ends, however that comes.
+//! File locks based on `flock(2)`. The kernel releases them when the owning process exits.
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::files::open;
+use super::file_error::FileError;
+use super::open;
 
-/// How long a process sleeps at most before it asks for the lock again.
-const LONGEST_PAUSE: Duration = Duration::from_millis(4);
+/// The longest sleep between two attempts to acquire a lock.
+const MAX_PAUSE: Duration = Duration::from_millis(4);
 
-/// Why a lock was not to be had.
+/// Why a lock could not be acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process has had it for too long.
-    #[error("another process has had the lock for {0:?}")]
-    Held(Duration),
-    /// The system failed.
+    /// Another process held the lock until the timeout.
+    #[error("could not acquire the {resource} lock {} within {}", path.display(), with_unit(*timeout))]
+    Timeout {
+        /// What the lock protects, as an adjective: "lifecycle", "transcript".
+        resource: &'static str,
+        /// The lock's file.
+        path: PathBuf,
+        /// How long the process waited.
+        timeout: Duration,
+    },
+    /// The lock's file cannot be used.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    File(#[from] FileError),
 }
 
-/// Locks `file` for this process alone, or gives up after `timeout`. Closing the file unlocks it.
+/// Formats a duration as whole seconds if it is some, else as milliseconds.
+fn with_unit(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 && !duration.is_zero() {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
+}
+
+/// A file that is used as a lock, with its description for error messages.
+#[derive(Clone, Copy)]
+pub struct Lock<'f> {
+    /// The open file. Closing it releases the lock.
+    pub file: &'f File,
+    /// Its path.
+    pub path: &'f Path,
+    /// What the lock protects, as an adjective: "lifecycle", "transcript".
+    pub resource: &'static str,
+}
+
+impl Lock<'_> {
+    /// Acquires the lock for this process alone.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LockError::Timeout`] if another process holds the lock until `timeout` has passed, and
+    /// [`LockError::File`] if the file system does not support locks.
+    pub fn acquire(self, timeout: Duration) -> Result<(), LockError> {
+        let mut started = None;
+        // Owners hold a lock for about 50 microseconds. If many processes asked that often, they would slow the owner.
+        let mut pause = Duration::from_micros(200);
+        while !try_acquire(self.file).map_err(FileError::on("lock", self.path))? {
+            if started.get_or_insert_with(Instant::now).elapsed() >= timeout {
+                return Err(self.timed_out(timeout));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Acquires a lock whose owner releases it and takes it again in a loop. Waiting processes lock the file `queue` one
+    /// after the other, and the owner lets them go first with [`yield_to_queue`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`Lock::acquire`], and [`LockError::File`] if `queue` cannot be opened.
+    pub fn acquire_queued(self, queue: &Path, timeout: Duration) -> Result<(), LockError> {
+        match self.acquire(Duration::ZERO) {
+            Err(LockError::Timeout { .. }) if timeout > Duration::ZERO => {}
+            result => return result,
+        }
+        let started = Instant::now();
+        let queue_file = open::options().write(true).create(true).truncate(false).open(queue);
+        let queue_file = queue_file.map_err(FileError::on("open", queue))?;
+        Lock { file: &queue_file, path: queue, ..self }
+            .acquire(timeout)
+            .and_then(|()| self.acquire(timeout.saturating_sub(started.elapsed())))
+            .map_err(|error| match error {
+                LockError::Timeout { .. } => self.timed_out(timeout),
+                error @ LockError::File(_) => error,
+            })
+    }
+
+    fn timed_out(self, timeout: Duration) -> LockError {
+        LockError::Timeout { resource: self.resource, path: self.path.to_owned(), timeout }
+    }
+}
+
+/// Locks `file` for this process alone if no other process holds the lock; returns whether it did.
 ///
 /// # Errors
 ///
-/// [`LockError`]
-pub fn exclusive(file: &File, timeout: Duration) -> Result<(), LockError> {
-    let mut begun = None;
-    // Owners hold a lock for some 50 microseconds. Many that asked for it that often would keep the owner from its work.
-    let mut pause = Duration::from_micros(200);
+/// Returns an error if the file system does not support locks.
+pub fn try_acquire(file: &File) -> io::Result<bool> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) => {
-                let begun = *begun.get_or_insert_with(Instant::now);
-                if begun.elapsed() >= timeout {
-                    return Err(LockError::Held(timeout));
-                }
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
             Err(Errno::INTR) => {}
-            Err(error) => return Err(LockError::Io(error.into())),
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// As [`exclusive`], where an owner takes the lock again and again: who has to wait does so in the queue, one behind the
-/// other, and the owner lets them go first ([`let_others`]).
-///
-/// # Errors
-///
-/// [`LockError`]
-pub fn exclusive_in_turn(file: &File, queue: &Path, timeout: Duration) -> Result<(), LockError> {
-    match exclusive(file, Duration::ZERO) {
-        Err(LockError::Held(_)) if timeout > Duration::ZERO => {}
-        locked => return locked,
-    }
-    let begun = Instant::now();
-    let held = |error| if let LockError::Held(_) = error { LockError::Held(timeout) } else { error };
-    let queue = open::options().write(true).create(true).truncate(false).open(queue)?;
-    exclusive(&queue, timeout).map_err(held)?;
-    exclusive(file, timeout.saturating_sub(begun.elapsed())).map_err(held)
-}
-
-/// Waits until nobody is in the queue, but no longer than `timeout`; for one who has let go of the lock and will take it
-/// again.
-pub fn let_others(queue: &Path, timeout: Duration) {
-    // One that is not there or cannot be had keeps nobody waiting.
-    if let Ok(queue) = open::options().write(true).open(queue) {
-        let _ = exclusive(&queue, timeout);
+/// Waits until no process is in the queue, but no longer than `timeout`. For an owner that has released the lock and is
+/// about to take it again.
+pub fn yield_to_queue(queue: &Path, timeout: Duration) {
+    // A queue that does not exist or cannot be opened has no waiting processes.
+    if let Ok(file) = open::options().write(true).open(queue) {
+        let _ = Lock { file: &file, path: queue, resource: "queue" }.acquire(timeout);
     }
 }
 

@@ -1,5 +1,5 @@
-//! The one way to open the small files of a state dir for writing: no link is followed, so that nothing outside is written,
-//! and no pipe is waited for.
+//! Opening the small files of a state directory for writing, without following links and without waiting for pipes.
+//! A link could lead out of the directory, and opening a pipe could block.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,38 +10,38 @@ use rustix::fs::OFlags;
 
 use crate::state_dir::StateDir;
 
-/// Options to open such a file with.
-#[must_use]
-pub fn options() -> OpenOptions {
+/// Returns options that neither follow a link at the end of the path nor wait for the other end of a pipe.
+pub(crate) fn options() -> OpenOptions {
     let mut options = File::options();
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     options
 }
 
-/// Opens a file of the state dir; makes the folders on the way there, but never the state dir: one that is removed or
-/// moved away at this very moment is not to come again.
+/// Opens a file in the state directory. Creates missing folders in it, but never the state directory itself: it may have
+/// been removed or moved away a moment ago, and must not reappear.
 ///
 /// # Errors
 ///
-/// What the system says: that it was not found where there is no state dir.
-pub fn open_or_make(dir: &StateDir, path: &Path, options: &OpenOptions) -> io::Result<File> {
+/// Returns an error if the file cannot be opened or a folder cannot be created. It is of kind
+/// [`io::ErrorKind::NotFound`] if the state directory does not exist.
+pub(crate) fn open_or_create(dir: &StateDir, path: &Path, options: &OpenOptions) -> io::Result<File> {
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_folders(dir, path)?;
+            create_folders(dir, path)?;
             options.open(path)
         }
         opened => opened,
     }
 }
 
-fn make_folders(dir: &StateDir, path: &Path) -> io::Result<()> {
-    let below = path.parent().and_then(|folder| folder.strip_prefix(dir.path()).ok());
+fn create_folders(dir: &StateDir, path: &Path) -> io::Result<()> {
+    let relative = path.parent().and_then(|folder| folder.strip_prefix(dir.path()).ok());
     let mut folder = dir.path().to_owned();
-    for name in below.into_iter().flatten() {
+    for name in relative.into_iter().flatten() {
         folder.push(name);
         match fs::create_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made?,
+            created => created?,
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Bytes written at a place of a file. Tests can have the disk full.
+//! Reading and writing at an offset of a file. Tests can simulate a full disk.
 
 use std::borrow::Borrow;
 use std::fs::File;
@@ -6,25 +6,29 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// Writes all of `bytes` at a place of a file; where that fails, some may have been written.
+/// Writes all of `bytes` at `offset`.
 ///
 /// # Errors
 ///
-/// What the system says.
-pub fn write_all_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+/// Returns an error if the file cannot be written. Some of the bytes may have been written then.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(test)]
     if let Some(fitting) = full::fitting(bytes.len()) {
-        file.write_all_at(&bytes[..fitting], at)?;
+        file.write_all_at(&bytes[..fitting], offset)?;
         return Err(io::Error::from(io::ErrorKind::StorageFull));
     }
-    file.write_all_at(bytes, at)
+    file.write_all_at(bytes, offset)
 }
 
-/// Reads until `buffer` is full or the file ends; gives how much there was.
-pub fn read_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
+/// Reads from `offset` until `buffer` is full or the file ends. Returns the number of bytes that were read.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be read.
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
-        match file.read_at(&mut buffer[length..], start + length as u64) {
+        match file.read_at(&mut buffer[length..], offset + length as u64) {
             Ok(0) => break,
             Ok(count) => length += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -98,25 +102,25 @@ pub fn after_last_newline(file: &File, range: Range<u64>) -> io::Result<Option<u
     Ok(None)
 }
 
-/// A disk that is full, for this thread.
+/// A simulated full disk, for the current thread.
 #[cfg(test)]
-pub mod full {
+pub(crate) mod full {
     use std::cell::Cell;
 
     thread_local! {
-        /// The bytes that still fit.
+        /// The number of bytes that can still be written, if it is limited.
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
-    /// Does something while only so many bytes fit.
-    pub fn after<T>(bytes: usize, act: impl FnOnce() -> T) -> T {
+    /// Runs `act` on a disk that has room for `bytes` bytes.
+    pub(crate) fn after<T>(bytes: usize, act: impl FnOnce() -> T) -> T {
         LEFT.set(Some(bytes));
-        let done = act();
+        let result = act();
         LEFT.set(None);
-        done
+        result
     }
 
-    /// How many of so many bytes fit; none where all do.
+    /// Returns how many of `wanted` bytes can be written, or `None` if all can.
     pub(super) fn fitting(wanted: usize) -> Option<usize> {
         let left = LEFT.get()?;
         LEFT.set(Some(left.saturating_sub(wanted)));

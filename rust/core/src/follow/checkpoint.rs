@@ -13,19 +13,21 @@ use serde::{Deserialize, Serialize};
 use super::rollout_file::FollowedRollout;
 use crate::convert::Checkpoint as Conversion;
 use crate::files::checksummed;
+use crate::files::file_error::FileError;
 use crate::files::fingerprint::Fingerprint;
-use crate::files::lock::{self, LockError};
+use crate::files::lock::{Lock, LockError};
 use crate::files::open;
 use crate::files::positional::{read_at, write_all_at};
 use crate::files::regular::FileId;
-use crate::files::slots::Form;
+use crate::files::slots::Layout;
 use crate::state_dir::StateDir;
 
 /// The layout of the checkpoint's file. Tests use a smaller one, because they copy the file often.
-const FORM: Form = Form { version: 1, second: if cfg!(test) { 128 << 10 } else { 4 << 20 }, first_read: 16 << 10 };
+const LAYOUT: Layout =
+    Layout { version: 1, second: if cfg!(test) { 128 << 10 } else { 4 << 20 }, first_read: 16 << 10 };
 
 /// The offset of the intent, after the two slots.
-pub(super) const INTENT: u64 = 2 * FORM.second;
+pub(super) const INTENT: u64 = 2 * LAYOUT.second;
 
 /// The maximum length of an intent in bytes.
 const MAX_INTENT: usize = 256;
@@ -100,11 +102,13 @@ impl CheckpointFile {
         let path = dir.following();
         loop {
             let mut options = open::options();
-            let file = open::open_or_make(dir, &path, options.read(true).write(true).create(true).truncate(false))?;
-            lock::exclusive_in_turn(&file, &dir.following_queue(), timeout)?;
+            let file = open::open_or_create(dir, &path, options.read(true).write(true).create(true).truncate(false))
+                .map_err(FileError::on("open", &path))?;
+            let lock = Lock { file: &file, path: &path, resource: "transcript" };
+            lock.acquire_queued(&dir.following_queue(), timeout)?;
             // If the file was removed meanwhile, other processes would lock a new one.
-            let (locked, found) = (file.metadata()?, fs::metadata(&path));
-            if found.is_ok_and(|found| FileId::from(&found) == FileId::from(&locked)) {
+            let locked = file.metadata().map_err(FileError::on("read", &path))?;
+            if fs::metadata(&path).is_ok_and(|found| FileId::from(&found) == FileId::from(&locked)) {
                 return Ok(Self { file });
             }
         }
@@ -117,7 +121,7 @@ impl CheckpointFile {
     ///
     /// Returns an error if the file cannot be read.
     pub fn stamp(&self) -> io::Result<(FileId, u64)> {
-        Ok((FileId::from(&self.file.metadata()?), FORM.number(&self.file)?))
+        Ok((FileId::from(&self.file.metadata()?), LAYOUT.number(&self.file)?))
     }
 
     /// Reads the checkpoint and the intent.
@@ -126,15 +130,15 @@ impl CheckpointFile {
     ///
     /// Returns an error if the file cannot be read.
     pub fn read(&self) -> io::Result<LoadedCheckpoint> {
-        let found = FORM.read::<Checkpoint>(&self.file)?;
+        let found = LAYOUT.read::<Checkpoint>(&self.file)?;
         if found.number == 0 {
-            return Ok(LoadedCheckpoint { is_damaged: found.is_broken, ..LoadedCheckpoint::default() });
+            return Ok(LoadedCheckpoint { is_damaged: found.is_damaged, ..LoadedCheckpoint::default() });
         }
         let mut bytes = [0; MAX_INTENT];
         let length = read_at(&self.file, &mut bytes, INTENT)?;
         let intent = bytes[..length].split_first().and_then(|(size, rest)| {
-            let sealed = rest.get(..usize::from(*size))?;
-            let (number, intent) = checksummed::open::<(u64, Intent)>(FORM.version, sealed).ok()?;
+            let encoded = rest.get(..usize::from(*size))?;
+            let (number, intent) = checksummed::decode::<(u64, Intent)>(LAYOUT.version, encoded).ok()?;
             (number == found.number).then_some(intent)
         });
         Ok(LoadedCheckpoint { number: found.number, checkpoint: found.state, intent, is_damaged: false })
@@ -146,9 +150,9 @@ impl CheckpointFile {
     ///
     /// Returns an error if the file cannot be written.
     pub fn write_intent(&self, number: u64, intent: Intent) -> io::Result<()> {
-        let sealed = checksummed::seal(FORM.version, &(number, intent));
-        let size = u8::try_from(sealed.len()).map_err(io::Error::other)?;
-        write_all_at(&self.file, &[&[size], &sealed[..]].concat(), INTENT)
+        let encoded = checksummed::encode(LAYOUT.version, &(number, intent));
+        let size = u8::try_from(encoded.len()).map_err(io::Error::other)?;
+        write_all_at(&self.file, &[&[size], &encoded[..]].concat(), INTENT)
     }
 
     /// Writes `checkpoint` with this number.
@@ -157,6 +161,6 @@ impl CheckpointFile {
     ///
     /// Returns an error if the file cannot be written.
     pub fn write(&self, number: u64, checkpoint: &Checkpoint) -> io::Result<()> {
-        FORM.write(&self.file, number, checkpoint, false)
+        LAYOUT.write(&self.file, number, checkpoint, false)
     }
 }

@@ -14,13 +14,8 @@ pub enum FollowError {
     #[error("there is no state directory at {}", escaped(.0))]
     NoStateDir(PathBuf),
     /// The lock could not be acquired.
-    #[error("{path}: {source}")]
-    Lock {
-        /// The lock's file.
-        path: PathBuf,
-        /// Why the lock could not be acquired.
-        source: LockError,
-    },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -20,9 +20,9 @@ pub fn flush(dir: &StateDir, budget: Duration) {
     }
     let options = PassOptions { deadline: Some(Instant::now() + budget), is_final: false, is_brief: true };
     match Follower::new(dir.clone()).pass(options, budget, None) {
-        Ok(_) | Err(FollowError::NoStateDir(_) | FollowError::Lock { source: LockError::Held(_), .. }) => {}
+        Ok(_) | Err(FollowError::NoStateDir(_) | FollowError::Lock(LockError::Timeout { .. })) => {}
         Err(error) => {
-            let _ = log(dir, Level::Error, &format!("cannot update the transcripts before the end of a turn: {error}"));
+            log(dir, Level::Error, &format!("cannot update the transcripts before the end of a turn: {error}"));
         }
     }
 }

@@ -11,8 +11,8 @@ use super::recovery::recover;
 use super::resync::resync;
 use super::rollout_file::{CopiedPrefix, FileStamp, FollowedRollout};
 use super::rollout_list::{ListEntry, new_entries};
-use super::step::{FollowState, Searched, StepWriter, index, say};
-use crate::event_log::Level;
+use super::step::{FollowState, Searched, StepWriter, index};
+use crate::event_log::{Level, log};
 use crate::files::file_error::FileError;
 use crate::lifecycle::reconcile::LineListener;
 use crate::state_dir::StateDir;
@@ -103,8 +103,7 @@ impl Follower {
         if !self.dir.path().is_dir() {
             return Err(FollowError::NoStateDir(self.dir.path().to_owned()));
         }
-        let path = self.dir.following();
-        let file = CheckpointFile::open(&self.dir, timeout).map_err(|source| FollowError::Lock { path, source })?;
+        let file = CheckpointFile::open(&self.dir, timeout)?;
         let (dir, agent_id) = (&self.dir, &self.agent_id);
         let mut writer = match self.state.take().filter(|state| state.is_current(&file, dir)) {
             Some(state) => StepWriter { dir, file: &file, state, listener: None },
@@ -229,7 +228,7 @@ fn copy_rollout(writer: &mut StepWriter<'_>, rollout: u32, options: PassOptions)
             return Ok(false);
         }
         let message = format!("{} was rewritten; comparing it line by line", file.path.display());
-        say(writer.dir, Level::Info, &message);
+        log(writer.dir, Level::Info, &message);
         writer.set_copied(rollout, None);
         writer.state.searched.remove(&rollout);
         resync(writer)?;

@@ -12,9 +12,9 @@ use super::conversion;
 use super::error::FollowError;
 use super::rollout_file::{CopiedPrefix, FollowedRollout, RolloutFile};
 use super::rollout_list::all_paths;
-use super::step::{Chunk, FollowState, StepWriter, say};
+use super::step::{Chunk, FollowState, StepWriter};
 use super::transcripts::Transcript;
-use crate::event_log::Level;
+use crate::event_log::{Level, log};
 use crate::files::file_error::FileError;
 use crate::rollout::ByteOffset;
 use crate::state_dir::StateDir;
@@ -46,7 +46,7 @@ pub(super) fn recover<'p>(
         if !is_new {
             let problem = if found.number == 0 { "is missing or damaged" } else { "does not match the raw transcript" };
             let message = format!("the checkpoint {problem}; comparing the rollouts with the transcript line by line");
-            say(dir, Level::Warning, &message);
+            log(dir, Level::Warning, &message);
         }
         raw.keep_complete_lines().map_err(FileError::on("write", &raw_path))?;
         let paths = if raw.length() == 0 { Vec::new() } else { all_paths(dir) };
@@ -109,7 +109,7 @@ fn complete_append(writer: &mut StepWriter<'_>, index: u32, from: u64, to: u64) 
     writer.state.raw.rewind_to(start);
     writer.state.raw.keep_complete_lines().map_err(FileError::on("write", &path))?;
     writer.set_copied(index, None);
-    say(writer.dir, Level::Warning, "a rollout was rewritten while it was being copied; comparing it line by line");
+    log(writer.dir, Level::Warning, "a rollout was rewritten while it was being copied; comparing it line by line");
     Ok(())
 }
 

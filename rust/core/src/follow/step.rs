@@ -92,7 +92,7 @@ impl StepWriter<'_> {
             // Codex has not written it yet, or it was removed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                say(self.dir, Level::Warning, &FileError::on("read", Path::new(path))(error).to_string());
+                log(self.dir, Level::Warning, &FileError::on("read", Path::new(path))(error).to_string());
                 None
             }
         }
@@ -194,7 +194,7 @@ impl StepWriter<'_> {
         if self.state.common_mut().is_some_and(Transcript::take_was_cut) {
             let what = "the common transcript differed from the conversion of the raw transcript; \
                         it was cut there and written again";
-            say(self.dir, Level::Warning, what);
+            log(self.dir, Level::Warning, what);
         }
         Ok(())
     }
@@ -265,9 +265,4 @@ impl Read for Chunk {
 /// Returns an index as the checkpoint stores it. There are at most a few thousand rollouts.
 pub(super) fn index(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
-}
-
-/// Writes an entry to the log. Errors are ignored, because there is no other place to report them.
-pub(super) fn say(dir: &StateDir, level: Level, message: &str) {
-    let _ = log(dir, level, message);
 }

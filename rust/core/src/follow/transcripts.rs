@@ -38,7 +38,7 @@ impl Transcript {
     /// Returns an error if the file cannot be opened or created.
     pub fn open(dir: &StateDir, path: &Path) -> io::Result<Self> {
         let mut options = open::options();
-        let file = open::open_or_make(dir, path, options.read(true).write(true).create(true).truncate(false))?;
+        let file = open::open_or_create(dir, path, options.read(true).write(true).create(true).truncate(false))?;
         let file_length = file.metadata()?.len();
         Ok(Self { file, length: 0, file_length, was_cut: false })
     }

@@ -13,7 +13,8 @@ use super::pass::{Follower, PassOptions, PassSummary};
 use super::rollout_file::RolloutFile;
 use crate::event_log::{Level, log};
 use crate::files::lock::{self, LockError};
-use crate::lifecycle::marker::{self, MarkerError};
+use crate::lifecycle::error::MarkerError;
+use crate::lifecycle::marker;
 use crate::lifecycle::reconcile::LineListener;
 use crate::lifecycle::state::State;
 use crate::state_dir::StateDir;
@@ -108,7 +109,7 @@ impl Watcher {
                 has_unknown.set(has_unknown.get() || copied.is_none());
                 copied.or((!is_last).then_some(0)).filter(|_| has_copied)
             };
-            marker::follow(&self.dir, listener.filter(|_| has_copied), &copied)?;
+            marker::reconcile(&self.dir, listener.filter(|_| has_copied), &copied)?;
             let passed = passed?;
             total.raw_bytes += passed.raw_bytes;
             total.common_bytes += passed.common_bytes;
@@ -154,11 +155,9 @@ impl Watcher {
             let options = PassOptions { deadline, is_final, is_brief: false };
             let passed = self.follower.pass(options, remaining.min(LOCK_POLL_INTERVAL), listener.as_deref_mut());
             let passed = match passed {
-                Err(FollowError::Lock { source: LockError::Held(_), .. }) if waiting_since.elapsed() < timeout => {
-                    continue;
-                }
-                Err(FollowError::Lock { path, source: LockError::Held(_) }) => {
-                    return Err(FollowError::Lock { path, source: LockError::Held(timeout) }.into());
+                Err(FollowError::Lock(LockError::Timeout { .. })) if waiting_since.elapsed() < timeout => continue,
+                Err(FollowError::Lock(LockError::Timeout { resource, path, .. })) => {
+                    return Err(FollowError::Lock(LockError::Timeout { resource, path, timeout }).into());
                 }
                 passed => passed?,
             };
@@ -167,7 +166,7 @@ impl Watcher {
             if !passed.is_incomplete {
                 return Ok(total);
             }
-            lock::let_others(&self.dir.following_queue(), YIELD_TIMEOUT);
+            lock::yield_to_queue(&self.dir.following_queue(), YIELD_TIMEOUT);
             waiting_since = Instant::now();
         }
         Err(WatchError::Stopped)
@@ -187,7 +186,7 @@ impl Watcher {
         self.log_unavailable();
         match self.once(false, LOCK_TIMEOUT) {
             Err(WatchError::Follow(error @ FollowError::NoStateDir(_))) => return Err(error.into()),
-            Err(error) => drop(log(&self.dir, Level::Error, &format!("watch: {error}"))),
+            Err(error) => log(&self.dir, Level::Error, &format!("watch: {error}")),
             Ok(passed) if passed.raw_bytes > LARGE_PASS => {
                 // Long lines need memory that an idle watcher should not keep.
                 self.follower = Follower::new(self.dir.clone());
@@ -243,7 +242,7 @@ impl Watcher {
         if unavailable != self.logged {
             if let Some(unavailable) = &unavailable {
                 let message = format!("watch: {unavailable}; polling the files instead");
-                let _ = log(&self.dir, Level::Warning, &message);
+                log(&self.dir, Level::Warning, &message);
             }
             self.logged = unavailable;
         }

@@ -1,4 +1,4 @@
-//! Runs of hooks that could not get the lock: each is kept in a file of its own, for whoever gets the lock next.
+//! Hook runs that could not acquire the lock. Each is kept in its own file until the next owner of the lock applies it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,84 +7,90 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::files::atomic_write::AtomicFile;
 use crate::files::checksummed;
+use crate::files::file_error::FileError;
 use crate::state_dir::StateDir;
 
-use super::hook::Run;
+use super::hook::HookRun;
 use super::marker_files::{names_in, remove};
-use super::store::{FORM, StoreError, io_error};
 
-/// How often a run is put off into a folder that others remove. More than once is rare.
-const MOST_ATTEMPTS: u32 = 100;
+/// The version of the serialized form of a [`HookRun`].
+const VERSION: u8 = 3;
 
-/// Keeps a run whose hook could not get the lock, for whoever gets it next. Waits for nobody.
+/// The number of attempts to write into a folder that other processes remove. More than one is rarely needed.
+const MAX_ATTEMPTS: u32 = 100;
+
+/// Stores a run for the next owner of the lock, without waiting for anything.
 ///
 /// # Errors
 ///
-/// [`StoreError::Io`]
-pub fn put_off(dir: &StateDir, run: &Run) -> Result<(), StoreError> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
+/// Returns an error if the run cannot be written.
+pub(super) fn defer(dir: &StateDir, run: &HookRun) -> Result<(), FileError> {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
     let folder = dir.lifecycle_pending();
-    let (number, process) = (NUMBER.fetch_add(1, Ordering::Relaxed), std::process::id());
-    // Names sort by time.
+    let (number, process) = (COUNTER.fetch_add(1, Ordering::Relaxed), std::process::id());
+    // Sorting the names sorts the runs by time.
     let path = folder.join(format!("{:020}-{number:010}-{process}", run.at));
-    let sealed = checksummed::seal(FORM.version, run);
+    let bytes = checksummed::encode(VERSION, run);
     let mut attempts = 1;
     loop {
         match fs::create_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io_error(&folder)(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(FileError::on("create", &folder)(error));
+            }
             _ => {}
         }
         let written =
-            AtomicFile::create(&path).and_then(|mut file| file.write_all(&sealed).and_then(|()| file.commit()));
+            AtomicFile::create(&path).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.commit()));
         match written {
-            // Most likely who took the runs before has removed the folder; file systems have several errors for that.
-            Err(_) if attempts < MOST_ATTEMPTS => attempts += 1,
-            written => return written.map_err(io_error(&path)),
+            // Most likely the process that applied the earlier runs has removed the folder. The error differs between
+            // file systems.
+            Err(_) if attempts < MAX_ATTEMPTS => attempts += 1,
+            written => return written.map_err(FileError::on("write", &path)),
         }
     }
 }
 
-/// Runs that were put off and taken. Only who has the lock may.
-pub(super) struct Taken {
+/// The files of deferred runs that were read. Only the owner of the lock may read and remove them.
+pub(super) struct DeferredRuns {
     folder: PathBuf,
     files: Vec<PathBuf>,
 }
 
-impl Taken {
-    /// Reads the runs that were put off, in their order; `None` where there is no folder of them. What is damaged or
-    /// cannot be read is passed over: it is to keep no other event from being taken in.
-    pub(super) fn read(dir: &StateDir) -> Option<(Self, Vec<Run>)> {
+impl DeferredRuns {
+    /// Reads the deferred runs, oldest first. Returns `None` if their folder does not exist. Damaged and unreadable files
+    /// are skipped, so that they block no other event.
+    pub(super) fn read(dir: &StateDir) -> Option<(Self, Vec<HookRun>)> {
         let folder = dir.lifecycle_pending();
         let mut names = names_in(&folder).ok().flatten()?;
-        // What begins with a dot is being written.
+        // Names of unfinished files begin with a dot.
         names.retain(|name| !name.starts_with('.'));
         names.sort_unstable();
         let (mut runs, mut files) = (Vec::new(), Vec::new());
         for path in names.iter().map(|name| folder.join(name)) {
             let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
-            if is_file && let Ok(sealed) = fs::read(&path) {
-                runs.extend(checksummed::open::<Run>(FORM.version, &sealed));
+            if is_file && let Ok(bytes) = fs::read(&path) {
+                runs.extend(checksummed::decode::<HookRun>(VERSION, &bytes));
                 files.push(path);
             }
         }
         Some((Self { folder, files }, runs))
     }
 
-    /// Whether there were none.
+    /// Returns whether no files were found.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// Takes them away for good.
+    /// Removes the files.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`]
-    pub(super) fn remove(self) -> Result<(), StoreError> {
+    /// Returns an error if a file cannot be removed.
+    pub(super) fn remove(self) -> Result<(), FileError> {
         for path in &self.files {
             remove(path)?;
         }
-        // It stays where another run was put off meanwhile.
+        // If another run was deferred in the meantime, the folder is not empty and stays.
         let _ = fs::remove_dir(self.folder);
         Ok(())
     }

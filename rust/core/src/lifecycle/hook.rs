@@ -1,24 +1,27 @@
-//! What each hook of codex says: from its name and payload to changes of the state.
+//! Codex's hooks: from an event and its payload to changes of the state.
+
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::now_millis;
 use crate::rollout::ids::{ThreadId, TurnId};
 
-use super::payload::{Payload, PayloadError, refused};
-use super::state::{Sign, Source, State, Who};
+use super::payload::{Payload, PayloadError, invalid_id};
+use super::state::{Signal, SignalSource, State, ThreadKey};
 
-/// Codex's hook events (all that 0.138 to 0.169 have).
+/// Codex's hook events (all events of 0.138 to 0.169).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
-    /// `SessionStart`: with a session's first prompt, after a resume and a compaction.
+pub enum HookEvent {
+    /// `SessionStart`: with the first prompt of a session, after a resume, and after a compaction.
     SessionStart,
     /// `SessionEnd`
     SessionEnd,
-    /// `UserPromptSubmit`: also of a prompt while the turn goes on, and of a subagent's (v1).
+    /// `UserPromptSubmit`: also for a prompt during a turn, and for a subagent's prompt (v1).
     UserPromptSubmit,
-    /// `PreModelRequest`, from 0.169 on.
+    /// `PreModelRequest`, since 0.169.
     PreModelRequest,
-    /// `PostModelRequest`, from 0.169 on; may come after the turn's end.
+    /// `PostModelRequest`, since 0.169. It can follow the end of the turn.
     PostModelRequest,
     /// `PreToolUse`
     PreToolUse,
@@ -32,16 +35,16 @@ pub enum Event {
     PostCompact,
     /// `SubagentStart`
     SubagentStart,
-    /// `SubagentStop`; often missing.
+    /// `SubagentStop`. It is often missing.
     SubagentStop,
-    /// `Stop`; never after an interrupt or an error.
+    /// `Stop`. It never follows an interrupt or an error.
     Stop,
-    /// `Interrupt`, from 0.154 on.
+    /// `Interrupt`, since 0.154.
     Interrupt,
 }
 
-impl Event {
-    /// All events with their names on the command line.
+impl HookEvent {
+    /// All events, with their names in kebab-case.
     pub const ALL: [(&'static str, Self); 14] = [
         ("session-start", Self::SessionStart),
         ("session-end", Self::SessionEnd),
@@ -59,78 +62,81 @@ impl Event {
         ("interrupt", Self::Interrupt),
     ];
 
-    /// The event of this name, in kebab-case.
+    /// Returns the event with this name, in kebab-case.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, event)| *event)
     }
 
-    /// Its name in kebab-case.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, event)| *event == self).map_or("", |(name, _)| name)
-    }
-
-    /// What it says of its turn; `rollout_size` is the size of the turn's rollout, in bytes.
-    fn sign(self, rollout_size: u64) -> Option<Sign> {
+    /// Returns the signal that the event is for its turn. `rollout_size` is the size of the turn's rollout, in bytes.
+    fn signal(self, rollout_size: u64) -> Option<Signal> {
         match self {
-            Self::UserPromptSubmit => Some(Sign::Prompted),
-            Self::SubagentStart => Some(Sign::Began),
-            Self::PreModelRequest | Self::PreToolUse | Self::PostToolUse => Some(Sign::Lives),
-            Self::PermissionRequest => Some(Sign::Asks),
-            Self::Stop | Self::SubagentStop => Some(Sign::Stops { rollout_size }),
-            Self::Interrupt => Some(Sign::Ended),
+            Self::UserPromptSubmit => Some(Signal::Prompted),
+            Self::SubagentStart => Some(Signal::Began),
+            Self::PreModelRequest | Self::PreToolUse | Self::PostToolUse => Some(Signal::SignOfLife),
+            Self::PermissionRequest => Some(Signal::AskedForApproval),
+            Self::Stop | Self::SubagentStop => Some(Signal::Stopped { rollout_size }),
+            Self::Interrupt => Some(Signal::Ended),
             Self::SessionStart | Self::SessionEnd | Self::PostModelRequest | Self::PreCompact | Self::PostCompact => {
                 None
             }
         }
     }
 
-    /// Whether a root's event says which session and rollout are current from now on.
+    /// Returns whether an event of the root sets the current session and rollout.
     fn sets_session(self) -> bool {
         matches!(self, Self::SessionStart | Self::UserPromptSubmit)
     }
 }
 
-/// A hook's run, as far as it matters.
+/// One run of a hook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// Which hook.
-    pub event: Event,
+pub struct HookRun {
+    /// The event.
+    pub(super) event: HookEvent,
     /// The root's session.
-    pub session: ThreadId,
-    /// The subagent whose hook it is, if it is one's.
-    pub agent: Option<ThreadId>,
-    /// The turn; empty where none is named.
-    pub turn: TurnId,
-    /// The rollout of the event's own thread; empty where it is not known.
-    pub rollout: String,
-    /// The rollout's size, in bytes, where it matters.
-    pub rollout_size: u64,
-    /// When it ran, in milliseconds since 1970.
-    pub at: u64,
+    pub(super) session: ThreadId,
+    /// The subagent whose hook ran, or `None` for the root's.
+    pub(super) agent: Option<ThreadId>,
+    /// The turn. It is empty if the payload names none.
+    pub(super) turn: TurnId,
+    /// The path of the thread's rollout. It is empty if the payload names none.
+    pub(super) rollout: String,
+    /// The size of the rollout in bytes, for events that end a turn.
+    pub(super) rollout_size: u64,
+    /// The time of the run, in milliseconds since 1970.
+    pub(super) at: u64,
 }
 
-impl Run {
-    /// Puts together what is known of a run.
+impl HookRun {
+    /// Reads the payload of a hook that runs now.
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Id`] where a subagent's event does not say whose it is.
-    pub fn new(event: Event, payload: Payload, at: u64) -> Result<Self, PayloadError> {
-        if matches!(event, Event::SubagentStart | Event::SubagentStop) && payload.agent.is_none() {
-            return Err(refused("agent_id", b""));
+    /// Returns a [`PayloadError`] if the payload cannot be read or is not usable.
+    pub fn read(event: HookEvent, payload: impl Read) -> Result<Self, PayloadError> {
+        Self::new(event, Payload::read(payload)?, now_millis())
+    }
+
+    /// Returns the run of a hook with this payload.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PayloadError::Id`] if the payload of a subagent's event does not name the subagent.
+    pub(super) fn new(event: HookEvent, payload: Payload, at: u64) -> Result<Self, PayloadError> {
+        if matches!(event, HookEvent::SubagentStart | HookEvent::SubagentStop) && payload.agent.is_none() {
+            return Err(invalid_id("agent_id", b""));
         }
         let rollout = match event {
-            Event::SubagentStop => payload.agent_transcript,
+            HookEvent::SubagentStop => payload.agent_transcript,
             _ => payload.transcript,
         };
         let rollout = rollout.unwrap_or_default();
-        // Signals of life in the rollout are those beyond what it holds now.
-        let is_stop = matches!(event, Event::Stop | Event::SubagentStop);
+        // Lines after the present end of the rollout are signs of life.
+        let is_stop = matches!(event, HookEvent::Stop | HookEvent::SubagentStop);
         let rollout_size = match &rollout {
             _ if !is_stop => 0,
-            // Whatever some rollout holds, it cannot be told what of it is new.
+            // Nothing shows which lines of an unknown rollout are new.
             path if path.is_empty() => u64::MAX,
             path => rustix::fs::stat(path.as_str()).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)),
         };
@@ -138,48 +144,49 @@ impl Run {
         Ok(Self { event, session, agent, turn, rollout, rollout_size, at })
     }
 
-    /// Whose event it is.
-    #[must_use]
-    pub fn who(&self) -> Who {
-        self.agent.clone().map_or(Who::Root, Who::Subagent)
+    /// Returns the thread whose hook ran.
+    pub(super) fn thread(&self) -> ThreadKey {
+        self.agent.clone().map_or(ThreadKey::Root, ThreadKey::Subagent)
     }
 
-    /// Whether codex has written all of the root's answer by then: whoever sees that the agent waits looks for it.
+    /// Returns whether Codex has written the root's complete answer by now. The transcripts must have it before the agent
+    /// is shown as waiting.
     #[must_use]
-    pub fn has_last_words(&self) -> bool {
-        self.agent.is_none() && matches!(self.event, Event::Stop | Event::SessionEnd)
+    pub fn ends_root_turn(&self) -> bool {
+        self.agent.is_none() && matches!(self.event, HookEvent::Stop | HookEvent::SessionEnd)
     }
 
-    /// Takes it in.
-    pub fn apply(&self, state: &mut State) {
-        let who = self.who();
-        if state.is_nested(&self.session, &who) {
+    /// Applies the run to `state`.
+    pub(super) fn apply_to(&self, state: &mut State) {
+        let key = self.thread();
+        if state.is_nested(&self.session, &key) {
             state.add_nested(&self.session);
             return;
         }
-        // A side conversation (`/side`, `/btw`) has no rollout: it is shown beside the session that the agent goes on in.
-        if who == Who::Root && self.rollout.is_empty() && state.is_beside(&self.session) {
+        // A side conversation (`/side`, `/btw`) has no rollout, and the agent's session continues during it.
+        if key == ThreadKey::Root && self.rollout.is_empty() && state.is_side_conversation(&self.session) {
             return;
         }
-        // The end of a session that nothing is known of begins none.
-        let is_first = state.session.0.is_empty() && self.event != Event::SessionEnd;
-        if who == Who::Root && (self.event.sets_session() || is_first) {
+        // The end of an unknown session does not begin one.
+        let is_first = state.session.0.is_empty() && self.event != HookEvent::SessionEnd;
+        if key == ThreadKey::Root && (self.event.sets_session() || is_first) {
             state.set_session(&self.session);
             if !self.rollout.is_empty() {
                 state.root.set_rollout(&self.rollout);
             }
         }
-        // What comes late of a session that was left says nothing of the present one.
-        if who == Who::Root && self.session != state.session {
+        // Late events of a former session do not concern the current one.
+        if key == ThreadKey::Root && self.session != state.session {
             return;
         }
-        if let Some(sign) = self.event.sign(self.rollout_size) {
-            state.take(&who, &self.turn, sign, Source::Hook, self.at);
+        if let Some(signal) = self.event.signal(self.rollout_size) {
+            state.apply(&key, &self.turn, signal, SignalSource::Hook, self.at);
         }
-        // Where the prompt's hook was lost, the others of its turn name the rollout too: after a backtrack it is another.
+        // If the prompt's hook was lost, the other hooks of its turn name the rollout too. After a backtrack it is a
+        // different one.
         if !self.rollout.is_empty()
-            && let Some(thread) = state.thread_mut(&who)
-            && (who != Who::Root || (!self.turn.0.is_empty() && thread.turn == self.turn))
+            && let Some(thread) = state.thread_mut(&key)
+            && (key != ThreadKey::Root || (!self.turn.0.is_empty() && thread.turn == self.turn))
         {
             thread.set_rollout(&self.rollout);
         }

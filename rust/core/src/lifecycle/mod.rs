@@ -1,16 +1,19 @@
-//! Whether the agent is at work: what codex's hooks and rollouts say, and the marker files that tell others.
+//! Whether the agent is running, derived from Codex's hooks and rollouts, and the marker files that show it.
 //!
-//! * [`state`]: the state and its transitions, pure
-//! * [`hook`]: what each hook says
-//! * [`payload`]: what codex hands to a hook
-//! * [`healing`]: what a rollout's lines say
-//! * [`store`]: the state on disk, under one lock
-//! * `markers`: the marker files, which follow from the state
-//! * `put_off`: hook runs that could not get the lock
-//! * [`report`]: the state as people and programs read it
-//! * [`marker`]: hook runs, healing and reset as a whole
+//! * [`state`]: the state and its transitions: pure, without I/O
+//! * [`hook`]: turns an event and its payload into a signal for a turn
+//! * [`payload`]: reads a hook's payload in bounded memory
+//! * [`reconcile`]: turns the lines of a rollout into signals
+//! * `subagent_rollout`: finds the rollout of a subagent that no hook has named
+//! * `store`: the state on disk, and its lock
+//! * `marker_files`: the marker files, which are derived from the state
+//! * `deferred`: hook runs that could not acquire the lock
+//! * [`marker`]: complete operations: a hook run, reconciliation, a reset
+//! * [`report`]: the state as text and JSON for users and other programs
+//! * [`error`]: the errors of these operations
 
 mod deferred;
+pub mod error;
 pub mod hook;
 pub mod marker;
 mod marker_files;
@@ -18,4 +21,5 @@ pub mod payload;
 pub mod reconcile;
 pub mod report;
 pub mod state;
-pub mod store;
+mod store;
+mod subagent_rollout;

@@ -1,8 +1,8 @@
-//! What codex hands to a hook: one JSON object on standard input, of which a few members are wanted.
+//! The payload of a hook: one JSON object on standard input, of which a few members are used.
 //!
-//! A prompt or a tool's answer in it can be of any size. What is too long to be an id or a path is left out while
-//! reading; the rest goes to the one JSON scanner, so that escapes, repeated keys and copies of a key further inside
-//! mean what they mean everywhere.
+//! It can contain a prompt or a tool's output of any size. Strings that are too long to be an id or a path are skipped
+//! while reading. The JSON scanner then parses the rest, so that escapes, repeated keys and nested copies of a key are
+//! handled in the same way as everywhere.
 
 use std::io::{self, Read};
 
@@ -11,55 +11,54 @@ use crate::json::{Key, Kind, Malformed, Tape, Text, scan, string};
 use crate::rollout::envelope::Members;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
-/// Bytes that are asked for at first: more than most payloads have, and few fresh pages.
-const FIRST: usize = 8 << 10;
+/// The number of bytes that are read first: more than most payloads have, but only few memory pages.
+const FIRST_READ: usize = 8 << 10;
 
-/// Bytes that are asked for then, as many as a pipe holds (pipe(7)).
+/// The number of bytes of each later read: the capacity of a pipe (pipe(7)).
 const CHUNK: usize = 64 << 10;
 
-/// Strings of more than this many bytes are left out: longer than any path (`PATH_MAX` is 4,096 on Linux) escaped.
-const LONGEST_STRING: usize = 32 << 10;
+/// The length in bytes above which a string is skipped: no escaped path is longer (`PATH_MAX` is 4,096 on Linux).
+const MAX_STRING: usize = 32 << 10;
 
-/// What is left of a payload is never more than this many bytes.
-const MOST_KEPT: usize = 1 << 20;
+/// The largest shortened payload, in bytes.
+const MAX_KEPT: usize = 1 << 20;
 
-/// The members of a payload that say what happened where. Ids that could not name a file are refused: see
-/// [`PayloadError::Id`].
+/// The members of a payload that are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Payload {
+pub(super) struct Payload {
     /// `session_id`: the root's, also in a subagent's hooks.
-    pub session: ThreadId,
-    /// `turn_id`; empty where there is none.
-    pub turn: TurnId,
+    pub(super) session: ThreadId,
+    /// `turn_id`. It is empty if the member is missing.
+    pub(super) turn: TurnId,
     /// `agent_id`, in a subagent's hooks.
-    pub agent: Option<ThreadId>,
-    /// `transcript_path`; of `SubagentStop` the parent's.
-    pub transcript: Option<String>,
-    /// `agent_transcript_path`, in `SubagentStop`: the subagent's.
-    pub agent_transcript: Option<String>,
+    pub(super) agent: Option<ThreadId>,
+    /// `transcript_path`. In `SubagentStop` it is the parent's rollout.
+    pub(super) transcript: Option<String>,
+    /// `agent_transcript_path`, in `SubagentStop`: the subagent's rollout.
+    pub(super) agent_transcript: Option<String>,
 }
 
-/// Why a payload could not be taken.
+/// Why a payload is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
     /// Standard input could not be read.
-    #[error("standard input could not be read: {0}")]
+    #[error("cannot read standard input: {0}")]
     Read(#[from] io::Error),
-    /// It is no JSON object.
+    /// The payload is not a JSON object.
     #[error("the payload is not a JSON object: {} (byte {})", .0.why, .0.at)]
     Malformed(Malformed),
-    /// It names no session, so that nobody knows whose event it is.
+    /// The payload names no session, so the event cannot be attributed.
     #[error("the payload has no session_id")]
     NoSession,
-    /// It has more members than any payload of codex.
-    #[error("the payload has more than {MOST_KEPT} bytes beside its long texts")]
+    /// The payload has more members than any payload of Codex.
+    #[error("the payload has more than {MAX_KEPT} bytes apart from long strings")]
     TooLarge,
-    /// An id that could not name a file in a folder, or one that is missing.
-    #[error("the payload's {member} is missing or cannot be a file's name: {shown:?}")]
+    /// An id is missing or not usable as the name of a file.
+    #[error("the payload's {member} is missing or not usable as a file name: {shown:?}")]
     Id {
         /// The member's key.
         member: &'static str,
-        /// The beginning of what stands under it.
+        /// The beginning of its value.
         shown: String,
     },
 }
@@ -69,11 +68,11 @@ impl Payload {
     ///
     /// # Errors
     ///
-    /// [`PayloadError`]
-    pub fn read(mut input: impl Read) -> Result<Self, PayloadError> {
-        let mut chunk = vec![0; FIRST];
+    /// Returns a [`PayloadError`] if the payload cannot be read or is not usable.
+    pub(super) fn read(mut input: impl Read) -> Result<Self, PayloadError> {
+        let mut chunk = vec![0; FIRST_READ];
         let mut end = fill(&mut input, &mut chunk)?;
-        if end < FIRST {
+        if end < FIRST_READ {
             chunk.truncate(end);
             return Self::parse(chunk);
         }
@@ -87,7 +86,7 @@ impl Payload {
     }
 
     fn parse(mut bytes: Vec<u8>) -> Result<Self, PayloadError> {
-        // What the converter does with invalid UTF-8 too.
+        // The converter handles invalid UTF-8 in the same way.
         if let Err(error) = std::str::from_utf8(&bytes) {
             debug_assert!(error.valid_up_to() < bytes.len());
             bytes = String::from_utf8_lossy(&bytes).into_owned().into_bytes();
@@ -96,7 +95,7 @@ impl Payload {
         let text = Text::pad(&mut bytes);
         scan(text, &mut tape).map_err(PayloadError::Malformed)?;
         let members = Members::of(&tape, tape.root());
-        // The text under a key, and whether it has escapes; of a repeated key the last counts.
+        // Returns the string of a key, and whether it has escapes. If a key is repeated, the last one counts.
         let text_of = |key| {
             let value = members.get(key).filter(|value| value.kind == Kind::String);
             value.map(|value| (value.raw(text), value.content.has_escape()))
@@ -112,52 +111,52 @@ impl Payload {
     }
 }
 
-/// The longest name of a file (`NAME_MAX` on Linux), in bytes.
-const LONGEST_NAME: usize = 255;
+/// The length of the longest file name, in bytes (`NAME_MAX` on Linux).
+const MAX_NAME: usize = 255;
 
-/// An id that is a file's name.
+/// Returns an id that is usable as the name of a file.
 fn plain_name(member: &'static str, text: (&[u8], bool)) -> Result<Name, PayloadError> {
     let name = id(member, text)?;
-    // In its shortest escaped form a name with a backslash has a character that no id needs.
+    // Names are stored in their shortest escaped form, so a backslash stands for a character that ids do not need.
     let is_plain =
         !matches!(name.as_bytes(), b"" | b"." | b"..") && !name.as_bytes().iter().any(|byte| b"/\\".contains(byte));
-    if is_plain { Ok(name) } else { Err(refused(member, text.0)) }
+    if is_plain { Ok(name) } else { Err(invalid_id(member, text.0)) }
 }
 
-/// A thread's id from its text, if it is a file's name.
+/// Returns a thread's id, if `text` is usable as the name of a file.
 pub(super) fn thread_id(text: &str) -> Option<ThreadId> {
     let mut raw = Vec::new();
     string::escape(text.as_bytes(), &mut raw);
     plain_name("session_id", (&raw, true)).ok().map(ThreadId)
 }
 
-/// An id of a length that can be kept.
+/// Returns an id, if it is not too long.
 fn id(member: &'static str, (raw, has_escape): (&[u8], bool)) -> Result<Name, PayloadError> {
-    // An escape is of six bytes at the most, for a byte or more.
-    let name = (raw.len() <= 6 * LONGEST_NAME).then(|| Name::new(raw, has_escape));
-    name.filter(|name| name.as_bytes().len() <= LONGEST_NAME).ok_or_else(|| refused(member, raw))
+    // An escape has at most six bytes and stands for at least one byte.
+    let name = (raw.len() <= 6 * MAX_NAME).then(|| Name::new(raw, has_escape));
+    name.filter(|name| name.as_bytes().len() <= MAX_NAME).ok_or_else(|| invalid_id(member, raw))
 }
 
-/// What is said of an id that cannot be taken.
+/// Returns the error for an id that is not usable.
 #[cold]
-pub(super) fn refused(member: &'static str, raw: &[u8]) -> PayloadError {
+pub(super) fn invalid_id(member: &'static str, raw: &[u8]) -> PayloadError {
     PayloadError::Id { member, shown: String::from_utf8_lossy(string::cut(raw, 80)).into_owned() }
 }
 
-/// A path that is of use: see [`fit_path`].
+/// Returns the path in a JSON string, if it is usable.
 fn path(raw: &[u8]) -> Option<String> {
     let mut decoded = Vec::new();
     string::decode(raw, &mut decoded);
-    fit_path(String::from_utf8(decoded).ok()?)
+    usable_path(String::from_utf8(decoded).ok()?)
 }
 
-/// The path, if it is absolute and fits on a line of its own.
-pub(super) fn fit_path(path: String) -> Option<String> {
-    let is_fit = path.starts_with('/') && path.len() < 4096 && !path.contains(|character: char| character.is_control());
-    is_fit.then_some(path)
+/// Returns the path, if it is absolute and fits on one line.
+pub(super) fn usable_path(path: String) -> Option<String> {
+    let is_usable = path.starts_with('/') && path.len() < 4096 && !path.contains(char::is_control);
+    is_usable.then_some(path)
 }
 
-/// Reads until `buffer` is full or the input ends; gives how much there was.
+/// Reads until `buffer` is full or the input ends. Returns the number of bytes that were read.
 fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
@@ -186,7 +185,7 @@ impl Shortened {
     fn push(&mut self, mut chunk: &[u8]) -> Result<(), PayloadError> {
         while let Some(piece) = self.walker.next(&mut chunk) {
             self.push_piece(piece);
-            if self.bytes.len() > MOST_KEPT {
+            if self.bytes.len() > MAX_KEPT {
                 return Err(PayloadError::TooLarge);
             }
         }
@@ -231,7 +230,7 @@ impl Shortened {
     /// Appends more of a string's content, or removes all of it if the string is too long.
     fn push_content(&mut self, content: &[u8]) {
         let Some(start) = self.string_start else { return };
-        if self.bytes.len() - start + content.len() > LONGEST_STRING {
+        if self.bytes.len() - start + content.len() > MAX_STRING {
             self.bytes.truncate(start);
             self.string_start = None;
         } else {

@@ -1,5 +1,5 @@
-//! What a rollout's lines say of its thread's turns: the signs that no hook gives (interrupt, error turn, a killed or
-//! interrupted subagent, `/compact`).
+//! Signals in a rollout's lines. They show what no hook reports: an interrupt, a failed turn, a killed or interrupted
+//! subagent, `/compact`.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use memchr::memmem::Finder;
 
 use crate::files::fingerprint::{self, Fingerprint};
+use crate::files::regular::open_regular;
 use crate::json::{Key, Kind as JsonKind, Tape, Text, scan};
 use crate::rollout::ByteOffset;
 use crate::rollout::envelope::Envelope;
@@ -17,213 +18,215 @@ use crate::rollout::lines::Lines;
 use crate::rollout::probe;
 use crate::rollout::timestamp::Clock;
 
-use super::state::Sign;
+use super::state::Signal;
 
-/// Of a line of more bytes than this the middle is passed over. Lines that tell are of some 100 bytes; the largest are
-/// histories that a compaction has replaced.
-const MOST_KEPT: usize = 16 << 20;
+/// The length in bytes above which the middle of a line is skipped. Lines with signals have some 100 bytes. The longest
+/// lines are histories that a compaction has replaced.
+const MAX_KEPT: usize = 16 << 20;
 
-/// What was read of a rollout.
+/// The signals of a rollout's lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Signals {
-    /// What lines say, in their order: of the latest turn that any names, as of those before nothing matters; and that
-    /// another begins in front of it, where the ids do not tell.
-    pub signs: Vec<(TurnId, Sign)>,
-    /// The latest turn that the lines name as begun or ended.
-    pub latest: TurnId,
-    /// Where the last whole line ends, in bytes.
-    pub read: u64,
-    /// The hash of the last bytes before that place, where it is known.
-    pub read_end: Option<Fingerprint>,
-    /// Whether the rollout was written anew since it was read, so that this is what it says from its start.
-    pub is_anew: bool,
+pub(crate) struct Signals {
+    /// The signals in line order, for the latest turn only; earlier turns no longer matter. If the ids do not show that
+    /// the latest turn is later than another turn that begins before it, the first signal is that beginning.
+    pub(crate) signals: Vec<(TurnId, Signal)>,
+    /// The latest turn of which the lines show the beginning or the end.
+    pub(crate) latest: TurnId,
+    /// The offset of the end of the last complete line, in bytes.
+    pub(crate) read_offset: u64,
+    /// The hash of the bytes before that offset, if it is known.
+    pub(crate) read_fingerprint: Option<Fingerprint>,
+    /// Whether the rollout was rewritten since it was last read. If so, the signals are those from its start.
+    pub(crate) is_rewritten: bool,
 }
 
-/// What is known of a thread whose rollout is read.
+/// The part of a thread's state that is needed to read its rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub(crate) struct KnownThread {
     /// The thread.
-    pub thread: ThreadId,
+    pub(crate) thread: ThreadId,
     /// Its latest turn.
-    pub turn: TurnId,
-    /// Where that was stopped, the rollout's size then, in bytes: of lines behind it that only name the turn the last one
-    /// is told too.
-    pub stopped_at: Option<u64>,
-    /// Whether that turn begins in what was read of the rollout.
-    pub has_beginning: bool,
-    /// How much of the rollout was read, in bytes.
-    pub read: u64,
-    /// The hash of the last bytes of that, where it is known.
-    pub read_end: Option<Fingerprint>,
+    pub(crate) turn: TurnId,
+    /// If that turn was stopped, the size of the rollout at that time, in bytes. The last line after it that names the
+    /// turn is a signal.
+    pub(crate) stopped_at: Option<u64>,
+    /// Whether the beginning of that turn was read in the rollout.
+    pub(crate) has_read_beginning: bool,
+    /// The offset up to which the rollout was read, in bytes.
+    pub(crate) read_offset: u64,
+    /// The hash of the bytes before that offset, if it is known.
+    pub(crate) read_fingerprint: Option<Fingerprint>,
 }
 
-/// Reads what the lines of `rollout` that were not read yet say of a thread's turns, as far as the place `until`. A
-/// rollout that is shorter than what was read, or has other bytes before that place, was written anew, and is read from
-/// its start. One that codex compressed since is read as it was.
+/// Reads the signals of the new lines of `rollout` that end at `until` or before. A rollout that is shorter than before,
+/// or has other bytes before the known offset, was rewritten and is read from its start. A rollout that Codex has
+/// compressed since continues at the same offset.
 ///
 /// # Errors
 ///
-/// What the system says.
-pub fn read(rollout: &Path, known: &Known, until: u64) -> io::Result<Signals> {
-    let file = match open(rollout) {
+/// Returns an error if the rollout cannot be read.
+pub(crate) fn read(rollout: &Path, known: &KnownThread, until: u64) -> io::Result<Signals> {
+    let file = match open_regular(rollout) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return read_compressed(rollout, until, known),
         file => file?,
     };
     let size = file.metadata()?.len();
-    // One of the same size has nothing new.
-    let is_anew = match known.read_end {
-        Some(read_end) if size > known.read => fingerprint::before(&file, known.read)? != read_end,
-        _ => size < known.read,
+    // If the size is unchanged, there are no new lines, and the hash need not be checked.
+    let is_rewritten = match known.read_fingerprint {
+        Some(expected) if size > known.read_offset => fingerprint::before(&file, known.read_offset)? != expected,
+        _ => size < known.read_offset,
     };
-    let from = if is_anew { 0 } else { known.read };
-    let signs = read_file(&file, from, until, known)?;
-    let read_end = if signs.read == from { known.read_end } else { Some(fingerprint::before(&file, signs.read)?) };
-    Ok(Signals { read_end, is_anew, ..signs })
+    let from = if is_rewritten { 0 } else { known.read_offset };
+    let signals = read_file(&file, from, until, known)?;
+    let read_fingerprint = if signals.read_offset == from {
+        known.read_fingerprint
+    } else {
+        Some(fingerprint::before(&file, signals.read_offset)?)
+    };
+    Ok(Signals { read_fingerprint, is_rewritten, ..signals })
 }
 
-/// How large a rollout is, in bytes, and the hash of its end.
+/// Returns the size of a rollout in bytes, and the hash of its end.
 ///
 /// # Errors
 ///
-/// What the system says.
-pub fn size(rollout: &Path) -> io::Result<(u64, Fingerprint)> {
-    let file = open(rollout)?;
+/// Returns an error if the rollout cannot be read.
+pub(crate) fn size(rollout: &Path) -> io::Result<(u64, Fingerprint)> {
+    let file = open_regular(rollout)?;
     let size = file.metadata()?.len();
     Ok((size, fingerprint::before(&file, size)?))
 }
 
-/// As [`read`], but of no more than the last `most` bytes, which takes no time to speak of. Where that is not all that was
-/// not read yet, it is not told that more was read than before.
+/// Reads the signals of the new lines in the last `limit` bytes of `rollout`. The returned offset is the known one, so
+/// that a later call of [`read`] does not miss the lines before them.
 ///
 /// # Errors
 ///
-/// As those of [`read`]
-pub fn read_end(rollout: &Path, most: u64, known: &Known) -> io::Result<Signals> {
-    let signs = match open(rollout) {
-        // Of a compressed one the end cannot be had without all that is in front of it.
+/// Returns an error if the rollout cannot be read.
+pub(crate) fn read_end(rollout: &Path, limit: u64, known: &KnownThread) -> io::Result<Signals> {
+    let signals = match open_regular(rollout) {
+        // The end of a compressed rollout can only be reached through everything before it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            read_compressed(rollout, known.read.saturating_add(most), known)?
+            read_compressed(rollout, known.read_offset.saturating_add(limit), known)?
         }
         file => {
             let file = file?;
-            let end = file.metadata()?.len().saturating_sub(most);
-            if end <= known.read {
+            let start = file.metadata()?.len().saturating_sub(limit);
+            if start <= known.read_offset {
                 return read(rollout, known, u64::MAX);
             }
-            // The first line of the end is most likely the rest of one, which says nothing.
-            read_file(&file, end, u64::MAX, known)?
+            // The first line is most likely the rest of a line, which is not a signal.
+            read_file(&file, start, u64::MAX, known)?
         }
     };
-    Ok(Signals { read: known.read, read_end: known.read_end, is_anew: false, ..signs })
+    let KnownThread { read_offset, read_fingerprint, .. } = *known;
+    Ok(Signals { read_offset, read_fingerprint, is_rewritten: false, ..signals })
 }
 
-fn open(rollout: &Path) -> io::Result<File> {
-    // A pipe would make the open wait, a device the reading.
-    if !std::fs::metadata(rollout)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    File::open(rollout)
-}
-
-fn read_file(mut file: &File, from: u64, until: u64, known: &Known) -> io::Result<Signals> {
+fn read_file(mut file: &File, from: u64, until: u64, known: &KnownThread) -> io::Result<Signals> {
     file.seek(SeekFrom::Start(from))?;
     read_lines(file.take(until.saturating_sub(from)), from, known)
 }
 
-/// Codex (0.163, 0.169) can replace an idle rollout by `<its path>.zst`, and puts it back when the session is resumed. It
-/// is read as far as the place `until`.
-fn read_compressed(rollout: &Path, until: u64, known: &Known) -> io::Result<Signals> {
+/// Reads a compressed rollout up to the offset `until`. Codex (0.163, 0.169) can replace an idle rollout by
+/// `<its path>.zst`, and decompresses it again when the session is resumed.
+fn read_compressed(rollout: &Path, until: u64, known: &KnownThread) -> io::Result<Signals> {
     let mut path = rollout.as_os_str().to_owned();
     path.push(".zst");
-    open(Path::new(&path))?;
-    let decompressed = || Input::open(Path::new(&path)).map(|input| input.take(until.max(known.read)));
+    // `Input::open` also opens pipes, which could block.
+    open_regular(Path::new(&path))?;
+    let decompressed = || Input::open(Path::new(&path)).map(|input| input.take(until.max(known.read_offset)));
     let mut input = decompressed()?;
-    let skipped = io::copy(&mut input.by_ref().take(known.read), &mut io::sink())?;
-    if skipped < known.read {
-        return Ok(Signals { is_anew: true, ..read_lines(decompressed()?, 0, known)? });
+    let skipped = io::copy(&mut input.by_ref().take(known.read_offset), &mut io::sink())?;
+    if skipped < known.read_offset {
+        return Ok(Signals { is_rewritten: true, ..read_lines(decompressed()?, 0, known)? });
     }
-    let signs = read_lines(input, known.read, known)?;
-    let read_end = known.read_end.filter(|_| signs.read == known.read);
-    Ok(Signals { read_end, ..signs })
+    let signals = read_lines(input, known.read_offset, known)?;
+    let read_fingerprint = known.read_fingerprint.filter(|_| signals.read_offset == known.read_offset);
+    Ok(Signals { read_fingerprint, ..signals })
 }
 
-fn read_lines(input: impl Read, from: u64, known: &Known) -> io::Result<Signals> {
-    let mut reading = Reading::new(from, known);
-    let mut lines = Lines::starting_at(input, ByteOffset(from), usize::MAX).keeping(MOST_KEPT);
+fn read_lines(input: impl Read, from: u64, known: &KnownThread) -> io::Result<Signals> {
+    let mut scanner = SignalScanner::new(from, known);
+    let mut lines = Lines::starting_at(input, ByteOffset(from), usize::MAX).keeping(MAX_KEPT);
     while let Some(line) = lines.next_line()? {
-        reading.line(line.text, line.next.0);
+        scanner.line(line.text, line.next.0);
     }
-    Ok(reading.finish())
+    Ok(scanner.finish())
 }
 
-/// Hears a rollout's lines as somebody else reads them, so that they are not read twice.
+/// Collects the signals of lines that another module reads, so that they are not read twice.
 pub struct LineListener {
     path: PathBuf,
-    known: Known,
-    reading: Reading,
-    /// The hash of the last bytes before the place that was come to.
-    end: Option<Fingerprint>,
+    known: KnownThread,
+    scanner: SignalScanner,
+    /// The hash of the bytes before the current offset.
+    fingerprint: Option<Fingerprint>,
 }
 
 impl LineListener {
-    /// Hears the lines of `path` that are not known yet.
-    #[must_use]
-    pub fn new(path: PathBuf, known: Known) -> Self {
-        Self { path, reading: Reading::new(known.read, &known), end: known.read_end, known }
+    /// Returns a listener for the new lines of `path`.
+    pub(super) fn new(path: PathBuf, known: KnownThread) -> Self {
+        let scanner = SignalScanner::new(known.read_offset, &known);
+        Self { path, scanner, fingerprint: known.read_fingerprint, known }
     }
 
-    /// Whether the line behind so many bytes of `path`, which end in this hash, is the one to be heard next.
-    #[must_use]
-    pub fn is_at(&self, path: &Path, read: u64, end: Fingerprint) -> bool {
-        read == self.reading.found.read && (read == 0 || self.end == Some(end)) && path == self.path
+    /// Returns whether the next line that the listener expects is the one at `offset` of `path`, after bytes with this
+    /// hash.
+    pub(crate) fn is_at(&self, path: &Path, offset: u64, fingerprint: Fingerprint) -> bool {
+        offset == self.scanner.found.read_offset
+            && (offset == 0 || self.fingerprint == Some(fingerprint))
+            && path == self.path
     }
 
-    /// Hears the next line, which ends at `line_end`.
-    pub fn line(&mut self, text: Text<'_>, line_end: u64) {
-        self.reading.line(text, line_end);
+    /// Scans the next line, which ends at the offset `line_end`.
+    pub(crate) fn line(&mut self, text: Text<'_>, line_end: u64) {
+        self.scanner.line(text, line_end);
     }
 
-    /// Takes in what hash the lines that were heard end in.
-    pub fn pause(&mut self, end: Fingerprint) {
-        self.end = Some(end);
+    /// Sets the hash of the bytes before the current offset.
+    pub(crate) fn pause(&mut self, fingerprint: Fingerprint) {
+        self.fingerprint = Some(fingerprint);
     }
 
-    /// What the lines say, if they are those of `path` that are not known, as far as `known` goes.
-    pub(super) fn signs(self, path: &Path, known: &Known) -> Option<Signals> {
-        let is_wanted = path == self.path && *known == self.known && self.reading.found.read > known.read;
-        is_wanted.then(|| Signals { read_end: self.end, ..self.reading.finish() })
+    /// Returns the signals, if the lines are those of `path` that follow what is `known` now.
+    pub(super) fn signals(self, path: &Path, known: &KnownThread) -> Option<Signals> {
+        let is_current =
+            path == self.path && *known == self.known && self.scanner.found.read_offset > known.read_offset;
+        is_current.then(|| Signals { read_fingerprint: self.fingerprint, ..self.scanner.finish() })
     }
 }
 
-/// How a line names a turn: in JSON these bytes are a member, never part of a text.
-fn naming(turn: &TurnId) -> Option<Finder<'static>> {
+/// Returns a finder for the member with which a line names the turn. In JSON these bytes are never part of a string.
+fn name_finder(turn: &TurnId) -> Option<Finder<'static>> {
     let member = [b"\"turn_id\":\"", turn.0.as_bytes(), b"\""].concat();
     (!turn.0.is_empty()).then(|| Finder::new(&member).into_owned())
 }
 
-struct Reading {
+struct SignalScanner {
     thread: ThreadId,
-    /// What names the known turn, and from where on in the rollout that matters.
-    naming: Option<(Finder<'static>, u64)>,
+    /// The finder for the known turn's name, and the offset after which names are signals.
+    name_finder: Option<(Finder<'static>, u64)>,
     found: Signals,
-    /// Of the turns that begin in what was read the latest by its id.
+    /// The turn with the latest id among those whose beginning was read.
     begun: Option<TurnId>,
-    /// Whether the latest turn does.
-    has_beginning: bool,
-    /// Where the last line ends that names the latest turn, if that was not told yet.
+    /// Whether the beginning of the latest turn was read.
+    has_read_beginning: bool,
+    /// The end of the last line that names the latest turn, unless that signal was already added.
     named: Option<u64>,
     tape: Tape,
     clock: Clock,
 }
 
-impl Reading {
-    fn new(from: u64, known: &Known) -> Self {
+impl SignalScanner {
+    fn new(from: u64, known: &KnownThread) -> Self {
+        let has_read_beginning = known.has_read_beginning && from >= known.read_offset;
         Self {
             thread: known.thread.clone(),
-            naming: known.stopped_at.and_then(|size| Some((naming(&known.turn)?, size))),
-            found: Signals { latest: known.turn.clone(), read: from, ..Signals::default() },
-            begun: (known.has_beginning && from >= known.read).then(|| known.turn.clone()),
-            has_beginning: known.has_beginning && from >= known.read,
+            name_finder: known.stopped_at.and_then(|size| Some((name_finder(&known.turn)?, size))),
+            found: Signals { latest: known.turn.clone(), read_offset: from, ..Signals::default() },
+            begun: has_read_beginning.then(|| known.turn.clone()),
+            has_read_beginning,
             named: None,
             tape: Tape::default(),
             clock: Clock::default(),
@@ -236,76 +239,80 @@ impl Reading {
     }
 
     fn line(&mut self, text: Text<'_>, line_end: u64) {
-        self.found.read = line_end;
-        match self.sign(text) {
-            Some((turn, sign)) => {
-                // A copy stands in front of the thread's own turns.
-                let is_copied = !self.has_beginning && turn.is_later_than(&self.thread) == Some(false);
+        self.found.read_offset = line_end;
+        match self.signal(text) {
+            Some((turn, signal)) => {
+                // Copies of another thread's history precede the thread's own turns.
+                let is_copied = !self.has_read_beginning && turn.is_later_than(&self.thread) == Some(false);
                 let is_other = !turn.0.is_empty() && turn != self.found.latest;
-                // As the state takes it.
-                let is_earlier =
-                    if self.has_beginning { sign != Sign::Began } else { turn.is_earlier_than(&self.found.latest) };
+                // The same rule as in `Thread::apply`.
+                let is_earlier = if self.has_read_beginning {
+                    signal != Signal::Began
+                } else {
+                    turn.is_earlier_than(&self.found.latest)
+                };
                 if is_copied || (is_other && is_earlier) {
                     return;
                 }
                 if is_other {
                     self.begin_turn(&turn);
                 }
-                if sign == Sign::Began {
-                    self.has_beginning = true;
+                if signal == Signal::Began {
+                    self.has_read_beginning = true;
                     if self.begun.as_ref().is_none_or(|begun| !turn.is_earlier_than(begun)) {
                         self.begun = Some(turn.clone());
                     }
                 }
-                if !self.is_known(&turn, sign) {
+                if !self.is_redundant(&turn, signal) {
                     self.push_named();
-                    self.found.signs.push((turn, sign));
+                    self.found.signals.push((turn, signal));
                 }
             }
-            None if self.is_named(text, line_end) => self.named = Some(line_end),
+            None if self.names_stopped_turn(text, line_end) => self.named = Some(line_end),
             None => {}
         }
     }
 
-    /// Whether the line names the turn that was stopped, behind that.
-    fn is_named(&self, text: Text<'_>, line_end: u64) -> bool {
-        self.naming.as_ref().is_some_and(|(naming, size)| line_end > *size && naming.find(text.bytes()).is_some())
+    /// Returns whether the line names the stopped turn and ends after the size at which it was stopped.
+    fn names_stopped_turn(&self, text: Text<'_>, line_end: u64) -> bool {
+        let is_named = |(finder, size): &(Finder<'_>, u64)| line_end > *size && finder.find(text.bytes()).is_some();
+        self.name_finder.as_ref().is_some_and(is_named)
     }
 
-    /// Takes in that lines are about another turn from now on: what those before it said is of no matter, but that a
-    /// turn with a later id begins in front of it.
+    /// Makes `turn` the latest one and drops the signals of earlier turns, except for the beginning of a turn with a later
+    /// id.
     fn begin_turn(&mut self, turn: &TurnId) {
-        let in_front = self.begun.as_ref().filter(|begun| turn.is_earlier_than(begun));
-        self.found.signs = in_front.map(|begun| (begun.clone(), Sign::Began)).into_iter().collect();
+        let later_id = self.begun.as_ref().filter(|begun| turn.is_earlier_than(begun));
+        self.found.signals = later_id.map(|begun| (begun.clone(), Signal::Began)).into_iter().collect();
         self.found.latest = turn.clone();
-        self.has_beginning = false;
+        self.has_read_beginning = false;
         self.named = None;
-        self.naming = None;
+        self.name_finder = None;
     }
 
-    /// Whether the sign adds nothing to those before it: so there are never more than a few.
-    fn is_known(&self, turn: &TurnId, sign: Sign) -> bool {
-        let mut before = self.found.signs.iter().rev();
-        match sign {
-            // What was begun since the last time.
-            Sign::RolledBack => before
-                .find(|(_, sign)| matches!(sign, Sign::RolledBack | Sign::Began))
-                .is_some_and(|(_, known)| *known == sign),
-            _ => before.any(|(of, known)| (of, *known) == (turn, sign)),
+    /// Returns whether the signal adds nothing to the previous ones. This keeps the list short.
+    fn is_redundant(&self, turn: &TurnId, signal: Signal) -> bool {
+        let mut before = self.found.signals.iter().rev();
+        match signal {
+            // A rollback matters again once another turn has begun.
+            Signal::RolledBack => before
+                .find(|(_, known)| matches!(known, Signal::RolledBack | Signal::Began))
+                .is_some_and(|(_, known)| *known == signal),
+            _ => before.any(|(of, known)| (of, *known) == (turn, signal)),
         }
     }
 
     fn push_named(&mut self) {
         if let Some(line_end) = self.named.take() {
-            self.found.signs.push((self.found.latest.clone(), Sign::Named { line_end }));
+            self.found.signals.push((self.found.latest.clone(), Signal::Named { line_end }));
         }
     }
 
-    /// What a line says of a turn's beginning and end.
-    fn sign(&mut self, text: Text<'_>) -> Option<(TurnId, Sign)> {
+    /// Returns the beginning, end or rollback that a line reports, and its turn.
+    fn signal(&mut self, text: Text<'_>) -> Option<(TurnId, Signal)> {
         let head = probe::head(text.bytes(), &mut self.clock);
         if let Some(head) = &head
-            && (head.kind != b"event_msg" || !may_be_sign(&text.bytes()[head.payload..]))
+            && (head.kind != b"event_msg" || !may_be_signal(&text.bytes()[head.payload..]))
         {
             return None;
         }
@@ -314,23 +321,23 @@ impl Reading {
         if envelope.kind.as_deref() != Some(b"event_msg") {
             return None;
         }
-        let sign = match envelope.payload_kind.as_deref()? {
-            b"task_started" | b"turn_started" => Sign::Began,
-            b"task_complete" | b"turn_complete" | b"turn_aborted" => Sign::Ended,
-            b"thread_rolled_back" => return Some((TurnId::default(), Sign::RolledBack)),
+        let signal = match envelope.payload_kind.as_deref()? {
+            b"task_started" | b"turn_started" => Signal::Began,
+            b"task_complete" | b"turn_complete" | b"turn_aborted" => Signal::Ended,
+            b"thread_rolled_back" => return Some((TurnId::default(), Signal::RolledBack)),
             _ => return None,
         };
         let turn = envelope.members.get(Key::TurnId)?;
         let name = (turn.kind == JsonKind::String).then(|| Name::new(turn.raw(text), turn.content.has_escape()));
-        // Lines of versions whose turns have no ids (0.64) say nothing that can be told from older news.
-        name.filter(|name| !name.is_empty()).map(|name| (TurnId(name), sign))
+        // In versions without turn ids (0.64) late lines cannot be distinguished from new ones.
+        name.filter(|name| !name.is_empty()).map(|name| (TurnId(name), signal))
     }
 }
 
-/// Whether a payload, as codex writes it, may be one of those that tell.
-fn may_be_sign(payload: &[u8]) -> bool {
+/// Returns whether a payload, in the format that Codex writes, may be a signal.
+fn may_be_signal(payload: &[u8]) -> bool {
     match payload.strip_prefix(b"{\"type\":\"") {
-        Some(kind) => [&b"task_"[..], b"turn_", b"thread_rolled_back\""].iter().any(|sign| kind.starts_with(sign)),
+        Some(kind) => [&b"task_"[..], b"turn_", b"thread_rolled_back\""].iter().any(|start| kind.starts_with(start)),
         None => true,
     }
 }

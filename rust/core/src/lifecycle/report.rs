@@ -1,69 +1,61 @@
-//! The state as people and programs read it.
-
-use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+//! A report of the state for users and other programs.
 
 use serde::Serialize;
 
+use crate::clock::rfc3339_millis;
 use crate::rollout::ids::Name;
 use crate::state_dir::StateDir;
 
-use super::state::{Evidence, Phase, Sign, Source, State, Thread};
+use super::state::{Evidence, Phase, Signal, SignalSource, State, Thread};
 
-/// What `marker show` says.
+/// The state of an agent, with its reasons. Serializes to the documented JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// `RUNNING` or `WAITING`.
     pub state: &'static str,
-    /// Whether the file `active` is there; differs from `state` only where a hook was killed, until the next.
+    /// Whether the file `active` exists. It differs from `state` only after a hook was killed, until the next hook.
     pub is_marker_there: bool,
-    /// Whether codex waits for an approval.
+    /// Whether Codex waits for an approval.
     pub is_permission_awaited: bool,
-    /// The root's session.
+    /// The id of the root's session.
     pub session_id: Option<String>,
     /// The root's turn.
     pub root: Option<Turn>,
-    /// The subagents in flight.
+    /// The turns of the subagents in flight.
     pub subagents: Vec<Turn>,
 }
 
-/// A thread's latest turn.
+/// The latest turn of a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Turn {
-    /// The subagent's id; none for the root.
+    /// The subagent's id, or `None` for the root.
     pub agent_id: Option<String>,
     /// The turn's id.
     pub turn_id: Option<String>,
-    /// `open`, `stopped` (would end, unless a hook blocks that) or `over`.
+    /// `open`, `stopped` (about to end, unless a hook blocks that) or `over`.
     pub phase: &'static str,
-    /// Since when it is so, in ISO 8601.
+    /// The time at which the phase began, in ISO 8601.
     pub since: Option<String>,
-    /// What told so.
+    /// The signal that led to the phase, such as `hook: prompt submitted`.
     pub evidence: Option<String>,
-    /// The thread's rollout.
+    /// The path of the thread's rollout.
     pub transcript_path: Option<String>,
-    /// Whether that is there; codex may have compressed it.
+    /// Whether the rollout exists, compressed or not.
     pub is_transcript_there: bool,
 }
 
 impl Report {
-    /// Reads it off a state.
+    /// Returns the report of a state.
     #[must_use]
     pub fn new(state: &State, dir: &StateDir) -> Self {
         Self {
             state: if state.is_active() { "RUNNING" } else { "WAITING" },
             is_marker_there: dir.active().exists(),
-            is_permission_awaited: state.is_asking(),
+            is_permission_awaited: state.is_approval_pending(),
             session_id: text(&state.session.0),
             root: (state.root.phase != Phase::None).then(|| Turn::new(None, &state.root)),
             subagents: state.in_flight().map(|subagent| Turn::new(text(&subagent.id.0), &subagent.thread)).collect(),
         }
-    }
-
-    /// One JSON object and an end of line.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default() + "\n"
     }
 }
 
@@ -78,75 +70,54 @@ impl Turn {
                 Phase::Stopped { .. } => "stopped",
                 Phase::Over => "over",
             },
-            since: thread.evidence.map(|evidence| {
-                humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(evidence.at)).to_string()
-            }),
-            evidence: thread.evidence.map(|evidence| evidence.to_string()),
+            since: thread.evidence.map(|evidence| rfc3339_millis(evidence.at)),
+            evidence: thread.evidence.map(description),
             transcript_path: (!thread.rollout.is_empty()).then(|| thread.rollout.clone()),
-            is_transcript_there: is_there(&thread.rollout),
+            is_transcript_there: exists(&thread.rollout),
         }
     }
 }
 
-/// Whether a rollout is there, compressed or not; also where it cannot be known.
-fn is_there(rollout: &str) -> bool {
+/// Returns whether a rollout exists, compressed or not, or whether that cannot be determined.
+fn exists(rollout: &str) -> bool {
     [rollout.to_owned(), format!("{rollout}.zst")].iter().any(|path| std::fs::exists(path).unwrap_or(true))
 }
 
-/// An id as text; none where it is empty.
+/// Returns an id as text, or `None` if it is empty.
 fn text(name: &Name) -> Option<String> {
     (!name.is_empty()).then(|| String::from_utf8_lossy(name.as_bytes()).into_owned())
 }
 
-impl fmt::Display for Evidence {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match self.sign {
-            Sign::Prompted => "it was prompted",
-            Sign::Began => "it began",
-            Sign::Lives => "it goes on",
-            Sign::Asks => "it asks for an approval",
-            Sign::Stops { .. } => "it stopped",
-            Sign::Ended => "it is over",
-            Sign::Named { .. } => "it has more lines",
-            Sign::RolledBack => "it was taken back",
-        };
-        let source = match self.source {
-            Source::Hook => "a hook",
-            Source::Rollout => "the rollout",
-        };
-        write!(formatter, "{source} says that {sign}")
-    }
+fn description(evidence: Evidence) -> String {
+    let source = match evidence.source {
+        SignalSource::Hook => "hook",
+        SignalSource::Rollout => "rollout",
+    };
+    let signal = match evidence.signal {
+        Signal::Prompted => "prompt submitted",
+        Signal::Began => "turn began",
+        Signal::SignOfLife => "turn is running",
+        Signal::AskedForApproval => "approval requested",
+        Signal::Stopped { .. } => "turn stopped",
+        Signal::Ended => "turn ended",
+        Signal::Named { .. } => "more lines of the turn",
+        Signal::RolledBack => "turn rolled back",
+    };
+    format!("{source}: {signal}")
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "{}", self.state)?;
-        if self.is_marker_there != (self.state == "RUNNING") {
-            let there = if self.is_marker_there { "there" } else { "not there" };
-            writeln!(formatter, "  the file `active` is {there}: `mngr-codex marker recompute` mends it")?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_clock_should_show_is_reported_without_a_panic() {
+        let (source, signal) = (SignalSource::Hook, Signal::Ended);
+        for (at, since) in [(0, "1970-01-01T00:00:00.000Z"), (u64::MAX, "9999-12-31T23:59:59.999Z")] {
+            let mut thread = Thread::default();
+            thread.evidence = Some(Evidence { source, signal, at });
+            let turn = Turn::new(None, &thread);
+            assert_eq!((turn.since.as_deref(), turn.evidence.as_deref()), (Some(since), Some("hook: turn ended")));
         }
-        if self.is_permission_awaited {
-            writeln!(formatter, "  codex waits for an approval")?;
-        }
-        if let Some(session) = &self.session_id {
-            writeln!(formatter, "  session {session}")?;
-        }
-        for (name, turn) in
-            self.root.iter().map(|turn| ("root", turn)).chain(self.subagents.iter().map(|it| ("subagent", it)))
-        {
-            write!(formatter, "  {name}")?;
-            if let Some(id) = &turn.agent_id {
-                write!(formatter, " {id}")?;
-            }
-            writeln!(formatter, ": turn {} {}", turn.turn_id.as_deref().unwrap_or("without id"), turn.phase)?;
-            if let (Some(since), Some(evidence)) = (&turn.since, &turn.evidence) {
-                writeln!(formatter, "    since {since}: {evidence}")?;
-            }
-            if let Some(path) = &turn.transcript_path {
-                let note = if turn.is_transcript_there { "" } else { " (not there: hooks alone count)" };
-                writeln!(formatter, "    rollout {path}{note}")?;
-            }
-        }
-        Ok(())
     }
 }

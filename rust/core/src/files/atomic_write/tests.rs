@@ -26,25 +26,25 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 /// The ways in which a file is written on the systems that there are.
-const WAYS: [Way; 2] = [Way::OfThisSystem, Way::Named];
+const KINDS: [Kind; 2] = [Kind::Native, Kind::Named];
 
 #[derive(Clone, Copy)]
-enum Way {
-    OfThisSystem,
+enum Kind {
+    Native,
     Named,
 }
 
 /// Begins a file at `path`.
-fn begin(path: &Path, way: Way) -> AtomicFile {
-    let file = AtomicFile::create(path).expect("can be made");
-    match way {
-        Way::OfThisSystem => file,
-        Way::Named => {
+fn create(path: &Path, kind: Kind) -> AtomicFile {
+    let file = AtomicFile::create(path).expect("can be created");
+    match kind {
+        Kind::Native => file,
+        Kind::Named => {
             let permissions =
                 fs::metadata(path).map_or_else(|_| default_permissions(), |existing| existing.permissions());
             let mut builder = tempfile::Builder::new();
-            let named = builder.permissions(permissions).tempfile_in(folder_of(&file.target)).expect("can be made");
-            AtomicFile { target: file.target, form: Form::Named(named) }
+            let named = builder.permissions(permissions).tempfile_in(folder_of(&file.target)).expect("can be created");
+            AtomicFile { target: file.target, output: Output::Named(named) }
         }
     }
 }
@@ -53,14 +53,14 @@ fn begin(path: &Path, way: Way) -> AtomicFile {
 fn a_new_file_appears_whole_when_it_is_committed() {
     let folder = folder();
     let path = folder.path().join("new");
-    for way in WAYS {
-        let mut file = begin(&path, way);
+    for kind in KINDS {
+        let mut file = create(&path, kind);
         file.write_all(b"first, ").expect("can be written");
         file.write_all(b"second").expect("can be written");
         file.flush().expect("can be flushed");
         assert!(!path.exists());
-        file.commit().expect("can be put in its place");
-        assert_eq!(fs::read(&path).expect("is there"), b"first, second");
+        file.commit().expect("can be committed");
+        assert_eq!(fs::read(&path).expect("it exists"), b"first, second");
         assert_eq!(names(folder.path()), ["new"]);
         fs::remove_file(&path).expect("can be removed");
     }
@@ -72,7 +72,7 @@ fn a_new_file_has_the_permissions_of_any_new_file() {
     let other = folder.path().join("other");
     fs::write(&other, b"").expect("can be written");
     let path = folder.path().join("new");
-    AtomicFile::create(&path).expect("can be made").commit().expect("can be put in its place");
+    AtomicFile::create(&path).expect("can be created").commit().expect("can be committed");
     assert_eq!(mode(&path), mode(&other));
 }
 
@@ -83,12 +83,12 @@ fn a_replaced_file_keeps_its_permissions() {
     for wanted in [0o600, 0o640, 0o755, 0o444] {
         fs::write(&path, b"old").expect("can be written");
         set_mode(&path, wanted);
-        for way in WAYS {
-            let mut file = begin(&path, way);
+        for kind in KINDS {
+            let mut file = create(&path, kind);
             file.write_all(b"new").expect("can be written");
-            file.commit().expect("can be put in its place");
+            file.commit().expect("can be committed");
             assert_eq!(mode(&path), wanted);
-            assert_eq!(fs::read(&path).expect("is there"), b"new");
+            assert_eq!(fs::read(&path).expect("it exists"), b"new");
         }
         assert_eq!(names(folder.path()), ["old"]);
         fs::remove_file(&path).expect("can be removed");
@@ -102,30 +102,30 @@ fn a_reader_of_the_replaced_file_goes_on_reading_the_old_one() {
     let path = folder.path().join("file");
     fs::write(&path, b"old").expect("can be written");
     let mut reader = File::open(&path).expect("can be read");
-    let mut file = AtomicFile::create(&path).expect("can be made");
+    let mut file = AtomicFile::create(&path).expect("can be created");
     file.write_all(b"new").expect("can be written");
-    assert_eq!(fs::read(&path).expect("is there"), b"old");
-    file.commit().expect("can be put in its place");
+    assert_eq!(fs::read(&path).expect("it exists"), b"old");
+    file.commit().expect("can be committed");
     let mut read = String::new();
     reader.read_to_string(&mut read).expect("can be read");
-    assert_eq!((read.as_str(), &fs::read(&path).expect("is there")[..]), ("old", &b"new"[..]));
+    assert_eq!((read.as_str(), &fs::read(&path).expect("it exists")[..]), ("old", &b"new"[..]));
 }
 
 #[test]
 fn a_link_stays_and_what_it_points_to_is_replaced() {
     let folder = folder();
     let other = folder.path().join("other");
-    fs::create_dir(&other).expect("can be made");
+    fs::create_dir(&other).expect("can be created");
     let (target, link) = (other.join("target"), folder.path().join("link"));
     fs::write(&target, b"old").expect("can be written");
     set_mode(&target, 0o640);
-    symlink("other/target", &link).expect("can be made");
-    for way in WAYS {
-        let mut file = begin(&link, way);
+    symlink("other/target", &link).expect("can be created");
+    for kind in KINDS {
+        let mut file = create(&link, kind);
         file.write_all(b"new").expect("can be written");
-        file.commit().expect("can be put in its place");
-        assert!(fs::symlink_metadata(&link).expect("is there").is_symlink());
-        assert_eq!(fs::read(&target).expect("is there"), b"new");
+        file.commit().expect("can be committed");
+        assert!(fs::symlink_metadata(&link).expect("it exists").is_symlink());
+        assert_eq!(fs::read(&target).expect("it exists"), b"new");
         assert_eq!(mode(&target), 0o640);
         fs::write(&target, b"old").expect("can be written");
     }
@@ -135,16 +135,16 @@ fn a_link_stays_and_what_it_points_to_is_replaced() {
 #[test]
 fn a_link_to_nothing_stays_and_what_it_points_to_is_made() {
     let folder = folder();
-    fs::create_dir(folder.path().join("other")).expect("can be made");
+    fs::create_dir(folder.path().join("other")).expect("can be created");
     let (target, link) = (folder.path().join("other/target"), folder.path().join("link"));
-    symlink("other/second", &link).expect("can be made");
-    symlink("../other/target", folder.path().join("other/second")).expect("can be made");
-    for way in WAYS {
-        let mut file = begin(&link, way);
+    symlink("other/second", &link).expect("can be created");
+    symlink("../other/target", folder.path().join("other/second")).expect("can be created");
+    for kind in KINDS {
+        let mut file = create(&link, kind);
         file.write_all(b"new").expect("can be written");
-        file.commit().expect("can be put in its place");
-        assert!(fs::symlink_metadata(&link).expect("is there").is_symlink());
-        assert_eq!(fs::read(&target).expect("is there"), b"new");
+        file.commit().expect("can be committed");
+        assert!(fs::symlink_metadata(&link).expect("it exists").is_symlink());
+        assert_eq!(fs::read(&target).expect("it exists"), b"new");
         assert_eq!(names(&folder.path().join("other")), ["second", "target"]);
         fs::remove_file(&target).expect("can be removed");
     }
@@ -157,11 +157,11 @@ fn a_link_to_nothing_stays_and_what_it_points_to_is_made() {
 fn links_in_a_circle_are_an_error() {
     let folder = folder();
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));
-    symlink(&other, &one).expect("can be made");
-    symlink("one", &other).expect("can be made");
+    symlink(&other, &one).expect("can be created");
+    symlink("one", &other).expect("can be created");
     let error = AtomicFile::create(&one).err().expect("refused");
     assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::LOOP.raw_os_error()));
-    assert!(fs::symlink_metadata(&one).expect("is there").is_symlink());
+    assert!(fs::symlink_metadata(&one).expect("it exists").is_symlink());
 }
 
 #[test]
@@ -169,21 +169,21 @@ fn a_descriptor_of_a_file_is_written_where_it_stands() {
     use std::os::fd::AsRawFd;
     let folder = folder();
     let (path, link) = (folder.path().join("file"), folder.path().join("link"));
-    let mut opened = File::create(&path).expect("can be made");
+    let mut opened = File::create(&path).expect("can be created");
     opened.write_all(b"before, ").expect("can be written");
-    symlink(format!("/dev/fd/{}", opened.as_raw_fd()), &link).expect("can be made");
+    symlink(format!("/dev/fd/{}", opened.as_raw_fd()), &link).expect("can be created");
     for name in [PathBuf::from(format!("/dev/fd/{}", opened.as_raw_fd())), link] {
         let mut file = AtomicFile::create(&name).expect("can be opened");
-        assert!(matches!(file.form, Form::Direct(_)));
+        assert!(matches!(file.output, Output::Direct(_)));
         file.write_all(b"it, ").expect("can be written");
         file.commit().expect("nothing to be done");
     }
     opened.write_all(b"after").expect("can be written");
-    assert_eq!(fs::read(&path).expect("is there"), b"before, it, it, after");
+    assert_eq!(fs::read(&path).expect("it exists"), b"before, it, it, after");
     assert_eq!(names(folder.path()), ["file", "link"]);
     assert_eq!(AtomicFile::create(Path::new("/dev/fd/987654")).err().expect("refused").kind(), io::ErrorKind::NotFound);
     // A number alone is a name like any other.
-    AtomicFile::create(&folder.path().join("1")).expect("can be made").commit().expect("can be put in its place");
+    AtomicFile::create(&folder.path().join("1")).expect("can be created").commit().expect("can be committed");
     assert_eq!(names(folder.path()), ["1", "file", "link"]);
 }
 
@@ -195,15 +195,15 @@ fn nothing_is_left_of_a_file_that_is_dropped() {
         if let Some(old) = old {
             fs::write(&path, old).expect("can be written");
         }
-        for way in WAYS {
-            let mut file = begin(&path, way);
+        for kind in KINDS {
+            let mut file = create(&path, kind);
             file.write_all(b"new").expect("can be written");
-            assert_eq!(file.temporary_path().is_some(), matches!(file.form, Form::Named(_)));
+            assert_eq!(file.temporary_path().is_some(), matches!(file.output, Output::Named(_)));
             drop(file);
         }
         assert_eq!(names(folder.path()), old.map_or(vec![], |_| vec!["file"]));
     }
-    assert_eq!(fs::read(&path).expect("is there"), b"old");
+    assert_eq!(fs::read(&path).expect("it exists"), b"old");
 }
 
 #[test]
@@ -232,10 +232,10 @@ fn a_missing_folder_is_an_error_and_is_not_made() {
 #[test]
 fn a_device_is_written_as_it_is() {
     let mut file = AtomicFile::create(Path::new("/dev/null")).expect("can be opened");
-    assert!(matches!(file.form, Form::Direct(_)) && file.temporary_path().is_none());
+    assert!(matches!(file.output, Output::Direct(_)) && file.temporary_path().is_none());
     file.write_all(b"gone").expect("can be written");
     file.commit().expect("nothing to be done");
-    let device = fs::metadata("/dev/null").expect("is there");
+    let device = fs::metadata("/dev/null").expect("it exists");
     assert!(!device.is_file());
 }
 
@@ -243,16 +243,16 @@ fn a_device_is_written_as_it_is() {
 fn a_commit_that_fails_leaves_what_stood_there() {
     let outer = folder();
     let (before, behind) = (outer.path().join("before"), outer.path().join("behind"));
-    for way in WAYS {
-        fs::create_dir(&before).expect("can be made");
+    for kind in KINDS {
+        fs::create_dir(&before).expect("can be created");
         fs::write(before.join("file"), b"old").expect("can be written");
-        let mut file = begin(&before.join("file"), way);
+        let mut file = create(&before.join("file"), kind);
         file.write_all(b"new").expect("can be written");
         // The folder is moved away under it.
         fs::rename(&before, &behind).expect("can be moved");
         assert!(file.commit().is_err());
         assert!(!before.exists());
-        assert_eq!(fs::read(behind.join("file")).expect("is there"), b"old");
+        assert_eq!(fs::read(behind.join("file")).expect("it exists"), b"old");
         fs::remove_dir_all(&behind).expect("can be removed");
     }
 }
@@ -261,10 +261,10 @@ fn a_commit_that_fails_leaves_what_stood_there() {
 fn a_folder_that_came_between_stays_and_nothing_is_left_beside_it() {
     let folder = folder();
     let path = folder.path().join("file");
-    for way in WAYS {
-        let mut file = begin(&path, way);
+    for kind in KINDS {
+        let mut file = create(&path, kind);
         file.write_all(b"new").expect("can be written");
-        fs::create_dir(&path).expect("can be made");
+        fs::create_dir(&path).expect("can be created");
         fs::write(path.join("inner"), b"kept").expect("can be written");
         assert!(file.commit().is_err());
         assert_eq!(names(&path), ["inner"]);
@@ -277,12 +277,12 @@ fn a_folder_that_came_between_stays_and_nothing_is_left_beside_it() {
 fn of_two_files_for_one_place_the_later_commit_counts() {
     let folder = folder();
     let path = folder.path().join("file");
-    let mut files = WAYS.map(|way| begin(&path, way));
+    let mut files = KINDS.map(|kind| create(&path, kind));
     files[0].write_all(b"one").expect("can be written");
     files[1].write_all(b"two").expect("can be written");
     for (file, wanted) in files.into_iter().zip([b"one", b"two"]) {
-        file.commit().expect("can be put in its place");
-        assert_eq!(fs::read(&path).expect("is there"), wanted);
+        file.commit().expect("can be committed");
+        assert_eq!(fs::read(&path).expect("it exists"), wanted);
     }
     assert_eq!(names(folder.path()), ["file"]);
 }

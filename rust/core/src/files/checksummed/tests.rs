@@ -9,45 +9,49 @@ fn state() -> impl Strategy<Value = State> {
 }
 
 #[test]
-fn nothing_is_no_state() {
-    assert_eq!(open::<()>(1, b""), Err(Broken { version: 0 }));
-    assert_eq!(open::<()>(1, &[1; SUM]), Err(Broken { version: 1 }));
+fn too_few_bytes_are_unreadable() {
+    assert_eq!(decode::<()>(1, b""), Err(Unreadable { version: 0 }));
+    assert_eq!(decode::<()>(1, &[1; CHECKSUM]), Err(Unreadable { version: 1 }));
 }
 
 #[test]
-fn a_state_of_another_kind_is_broken() {
-    let sealed = seal(1, &7_u8);
-    assert_eq!(open::<u8>(1, &sealed), Ok(7));
-    assert_eq!(open::<String>(1, &sealed), Err(Broken { version: 1 }));
+fn a_state_of_another_type_is_unreadable() {
+    let encoded = encode(1, &7_u8);
+    assert_eq!(decode::<u8>(1, &encoded), Ok(7));
+    assert_eq!(decode::<String>(1, &encoded), Err(Unreadable { version: 1 }));
 }
 
 proptest! {
     #[test]
-    fn what_was_sealed_opens_again(state in state(), version in any::<u8>()) {
-        prop_assert_eq!(open::<State>(version, &seal(version, &state)), Ok(state));
+    fn encoded_states_are_decoded(state in state(), version in any::<u8>()) {
+        prop_assert_eq!(decode::<State>(version, &encode(version, &state)), Ok(state));
     }
 
     #[test]
-    fn another_version_is_told(state in state(), version in any::<u8>(), other in any::<u8>()) {
+    fn another_version_is_reported(state in state(), version in any::<u8>(), other in any::<u8>()) {
         prop_assume!(version != other);
-        prop_assert_eq!(open::<State>(other, &seal(version, &state)), Err(Broken { version }));
+        prop_assert_eq!(decode::<State>(other, &encode(version, &state)), Err(Unreadable { version }));
     }
 
     #[test]
-    fn harmed_or_cut_bytes_do_not_open(state in state(), at in any::<prop::sample::Index>(), harm in 1_u8..) {
-        let sealed = seal(1, &state);
-        let at = at.index(sealed.len());
-        prop_assert!(open::<State>(1, &sealed[..at]).is_err());
-        let mut harmed = sealed.clone();
-        harmed[at] ^= harm;
-        prop_assert!(open::<State>(1, &harmed).is_err());
-        // Nor do they where the version fits: it is under the seal.
-        prop_assert!(open::<State>(harmed[0], &harmed).is_err());
+    fn damaged_and_truncated_bytes_are_unreadable(
+        state in state(),
+        at in any::<prop::sample::Index>(),
+        flipped in 1_u8..,
+    ) {
+        let encoded = encode(1, &state);
+        let at = at.index(encoded.len());
+        prop_assert!(decode::<State>(1, &encoded[..at]).is_err());
+        let mut damaged = encoded.clone();
+        damaged[at] ^= flipped;
+        prop_assert!(decode::<State>(1, &damaged).is_err());
+        // The checksum covers the version, so that a damaged version is detected too.
+        prop_assert!(decode::<State>(damaged[0], &damaged).is_err());
     }
 
     #[test]
-    fn any_bytes_are_broken(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+    fn arbitrary_bytes_are_unreadable(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
         let version = bytes.first().copied().unwrap_or(0);
-        prop_assert_eq!(open::<State>(version, &bytes), Err(Broken { version }));
+        prop_assert_eq!(decode::<State>(version, &bytes), Err(Unreadable { version }));
     }
 }

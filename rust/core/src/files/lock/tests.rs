@@ -1,25 +1,37 @@
 use super::*;
 
+fn lock<'f>(file: &'f File, path: &'f Path) -> Lock<'f> {
+    Lock { file, path, resource: "test" }
+}
+
 #[test]
-fn a_lock_that_another_has_is_waited_for_and_given_up() {
+fn acquiring_a_held_lock_waits_until_it_is_released_or_the_timeout_has_passed() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    let open = || File::open(file.path()).expect("it is there");
+    let open = || File::open(file.path()).expect("it exists");
     let (one, other) = (open(), open());
-    exclusive(&one, Duration::ZERO).expect("nobody has it");
-    let timeout = Duration::from_millis(20);
-    assert!(matches!(exclusive(&other, timeout), Err(LockError::Held(waited)) if waited == timeout));
+    lock(&one, file.path()).acquire(Duration::ZERO).expect("it is free");
+    let result = lock(&other, file.path()).acquire(Duration::from_millis(20));
+    let message = format!("could not acquire the test lock {} within 20 ms", file.path().display());
+    assert_eq!(result.map_err(|error| error.to_string()), Err(message));
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            std::thread::sleep(timeout);
-            // Closing the file unlocks it.
+            std::thread::sleep(Duration::from_millis(20));
+            // Closing the file releases the lock.
             drop(one);
         });
-        exclusive(&other, Duration::from_secs(60)).expect("it comes free");
+        lock(&other, file.path()).acquire(Duration::from_secs(60)).expect("it is released");
     });
 }
 
 #[test]
-fn who_waits_in_the_queue_goes_before_an_owner_that_comes_again() {
+fn durations_in_messages_have_a_unit() {
+    for (millis, shown) in [(0, "0 ms"), (500, "500 ms"), (1500, "1500 ms"), (2000, "2 s"), (600_000, "600 s")] {
+        assert_eq!(with_unit(Duration::from_millis(millis)), shown);
+    }
+}
+
+#[test]
+fn queued_processes_acquire_the_lock_before_an_owner_that_takes_it_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, queue) = (folder.path().join("lock"), folder.path().join("queue"));
     let open = || File::options().write(true).create(true).truncate(false).open(&path).expect("can be opened");
@@ -28,15 +40,15 @@ fn who_waits_in_the_queue_goes_before_an_owner_that_comes_again() {
         let owner = scope.spawn(|| {
             while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
                 let file = open();
-                exclusive_in_turn(&file, &queue, Duration::from_secs(10)).expect("is let go");
+                lock(&file, &path).acquire_queued(&queue, Duration::from_secs(10)).expect("it is released");
                 std::thread::sleep(Duration::from_millis(20));
                 drop(file);
-                let_others(&queue, Duration::from_secs(10));
+                yield_to_queue(&queue, Duration::from_secs(10));
             }
         });
         for _ in 0..20 {
-            // The owner lets go of it once in this time, for microseconds.
-            exclusive_in_turn(&open(), &queue, Duration::from_secs(5)).expect("it is our turn");
+            // The owner releases it once in this time, for microseconds.
+            lock(&open(), &path).acquire_queued(&queue, Duration::from_secs(5)).expect("the owner yields");
         }
         is_done.store(true, std::sync::atomic::Ordering::Relaxed);
         owner.join().expect("no panic");
@@ -44,16 +56,20 @@ fn who_waits_in_the_queue_goes_before_an_owner_that_comes_again() {
 }
 
 #[test]
-fn a_lock_that_is_held_is_waited_for_no_longer_than_told_in_the_queue_too() {
+fn the_timeout_holds_in_the_queue_too() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, queue) = (folder.path().join("lock"), folder.path().join("queue"));
     let open = || File::options().write(true).create(true).truncate(false).open(&path).expect("can be opened");
     let held = open();
-    exclusive(&held, Duration::ZERO).expect("is free");
-    for timeout in [Duration::ZERO, Duration::from_millis(30)] {
-        let waited = exclusive_in_turn(&open(), &queue, timeout);
-        assert!(matches!(waited, Err(LockError::Held(told)) if told == timeout), "{waited:?}");
+    lock(&held, &path).acquire(Duration::ZERO).expect("it is free");
+    for limit in [Duration::ZERO, Duration::from_millis(30)] {
+        let result = lock(&open(), &path).acquire_queued(&queue, limit);
+        let is_expected = matches!(
+            &result,
+            Err(LockError::Timeout { path: locked, timeout, .. }) if *locked == path && *timeout == limit
+        );
+        assert!(is_expected, "{result:?}");
     }
-    let_others(&queue, Duration::ZERO);
-    let_others(&folder.path().join("none"), Duration::ZERO);
+    yield_to_queue(&queue, Duration::ZERO);
+    yield_to_queue(&folder.path().join("none"), Duration::ZERO);
 }

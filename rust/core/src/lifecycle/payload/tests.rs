@@ -241,7 +241,7 @@ fn long_texts_before_between_and_behind_what_is_wanted_are_passed_over() {
 
 #[test]
 fn strings_are_kept_up_to_the_limit_and_become_empty_beyond_it() {
-    for (length, is_kept) in [(LONGEST_STRING - 1, true), (LONGEST_STRING, true), (LONGEST_STRING + 1, false)] {
+    for (length, is_kept) in [(MAX_STRING - 1, true), (MAX_STRING, true), (MAX_STRING + 1, false)] {
         let json = format!("{{\"a\":\"{}\",\"b\":\"\\\\\"}}", "x".repeat(length));
         for sizes in [vec![json.len()], vec![1], vec![CHUNK, 7], vec![length, 1], vec![length + 6, 1], vec![length + 5]]
         {
@@ -270,13 +270,13 @@ fn what_is_nested_becomes_zeros() {
 
 #[test]
 fn a_payload_of_very_many_members_is_refused_and_memory_stays_bounded() {
-    let many = format!("{{{}\"session_id\":\"s\"}}", "\"key\":\"value\",".repeat(MOST_KEPT / 10));
+    let many = format!("{{{}\"session_id\":\"s\"}}", "\"key\":\"value\",".repeat(MAX_KEPT / 10));
     assert!(matches!(read(&many), Err(PayloadError::TooLarge)));
     let mut kept = Shortened::default();
     let mut refused = 0;
     for chunk in many.as_bytes().chunks(CHUNK) {
         refused += usize::from(kept.push(chunk).is_err());
-        assert!(kept.bytes.len() <= MOST_KEPT + CHUNK);
+        assert!(kept.bytes.len() <= MAX_KEPT + CHUNK);
     }
     assert!(refused > 0);
     // However much is nested or long, next to nothing is kept.
@@ -288,7 +288,7 @@ fn a_payload_of_very_many_members_is_refused_and_memory_stays_bounded() {
     kept.push(b"0],\"d\":\"").expect("small");
     for _ in 0..200 {
         kept.push(&[b'x'; 10_000]).expect("small");
-        assert!(kept.bytes.len() <= LONGEST_STRING + 100);
+        assert!(kept.bytes.len() <= MAX_STRING + 100);
     }
     kept.push(b"\"}").expect("small");
     assert_eq!(kept.bytes, b"{\"a\":0,\"d\":\"\"}");

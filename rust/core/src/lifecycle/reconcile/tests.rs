@@ -49,8 +49,14 @@ fn rolled_back() -> String {
 }
 
 /// A thread of which so much was read, and of whose latest turn, which was stopped at the rollout's start, no beginning.
-fn known(turn: &TurnId, read: u64) -> Known {
-    Known { thread: thread(THREAD), turn: turn.clone(), stopped_at: Some(0), read, ..Known::default() }
+fn known(turn: &TurnId, read_offset: u64) -> KnownThread {
+    KnownThread {
+        thread: thread(THREAD),
+        turn: turn.clone(),
+        stopped_at: Some(0),
+        read_offset,
+        ..KnownThread::default()
+    }
 }
 
 fn read_text(text: &str, turn: &TurnId) -> Signals {
@@ -58,22 +64,22 @@ fn read_text(text: &str, turn: &TurnId) -> Signals {
 }
 
 /// What lines say where no turn is known.
-fn signs(lines: &[&str]) -> Vec<(TurnId, Sign)> {
-    read_text(&lines.concat(), &TurnId::default()).signs
+fn signals(lines: &[&str]) -> Vec<(TurnId, Signal)> {
+    read_text(&lines.concat(), &TurnId::default()).signals
 }
 
 #[test]
 fn the_beginning_and_each_kind_of_end_are_told() {
-    for (kind, sign) in [
-        ("task_started", Sign::Began),
-        ("turn_started", Sign::Began),
-        ("task_complete", Sign::Ended),
-        ("turn_complete", Sign::Ended),
-        ("turn_aborted", Sign::Ended),
+    for (kind, signal) in [
+        ("task_started", Signal::Began),
+        ("turn_started", Signal::Began),
+        ("task_complete", Signal::Ended),
+        ("turn_complete", Signal::Ended),
+        ("turn_aborted", Signal::Ended),
     ] {
-        assert_eq!(signs(&[&event(kind, 6)]), [(turn(6), sign)]);
+        assert_eq!(signals(&[&event(kind, 6)]), [(turn(6), signal)]);
     }
-    assert_eq!(signs(&[&rolled_back()]), [(TurnId::default(), Sign::RolledBack)]);
+    assert_eq!(signals(&[&rolled_back()]), [(TurnId::default(), Signal::RolledBack)]);
 }
 
 #[test]
@@ -96,7 +102,7 @@ fn lines_in_other_forms_say_the_same() {
             &id[1..]
         ),
     ] {
-        assert_eq!(signs(&[&line, "\n"]), [(turn(6), Sign::Began)], "{line}");
+        assert_eq!(signals(&[&line, "\n"]), [(turn(6), Signal::Began)], "{line}");
     }
 }
 
@@ -118,32 +124,32 @@ fn lines_that_only_look_like_it_say_nothing() {
         began(6)[10..].to_owned(),
         "\n\n{}\nnull\n\"event_msg\"\n\0\n".to_owned(),
     ] {
-        assert_eq!(signs(&[&line]), [], "{line}");
+        assert_eq!(signals(&[&line]), [], "{line}");
     }
 }
 
 #[test]
 fn of_several_turns_the_latest_counts() {
-    let expected = [(turn(8), Sign::Began)];
-    assert_eq!(signs(&[&began(6), &ended(6), &began(7), &began(8)]), expected);
-    assert_eq!(signs(&[&began(8), &ended(7), &ended(6)]), expected);
+    let expected = [(turn(8), Signal::Began)];
+    assert_eq!(signals(&[&began(6), &ended(6), &began(7), &began(8)]), expected);
+    assert_eq!(signals(&[&began(8), &ended(7), &ended(6)]), expected);
     let found = read_text(&(began(6) + &ended(6)), &turn(7));
-    assert_eq!((found.signs.len(), found.latest), (0, turn(7)));
+    assert_eq!((found.signals.len(), found.latest), (0, turn(7)));
     assert_eq!(read_text(&began(8), &turn(7)).latest, turn(8));
 }
 
 #[test]
 fn a_turn_that_begins_behind_another_is_later_though_the_clock_was_put_back() {
-    let all = |numbers: &[u32]| numbers.iter().map(|number| (turn(*number), Sign::Began)).collect::<Vec<_>>();
-    assert_eq!(signs(&[&began(8), &began(6)]), all(&[8, 6]));
-    assert_eq!(signs(&[&began(8), &ended(8), &began(6), &ended(8), &began(7)]), all(&[8, 7]));
-    assert_eq!(signs(&[&began(8), &began(6), &began(9)]), all(&[9]));
+    let all = |numbers: &[u32]| numbers.iter().map(|number| (turn(*number), Signal::Began)).collect::<Vec<_>>();
+    assert_eq!(signals(&[&began(8), &began(6)]), all(&[8, 6]));
+    assert_eq!(signals(&[&began(8), &ended(8), &began(6), &ended(8), &began(7)]), all(&[8, 7]));
+    assert_eq!(signals(&[&began(8), &began(6), &began(9)]), all(&[9]));
     // Lines from before a turn that only a hook has told of yet.
-    assert_eq!(read_text(&(began(6) + &ended(6)), &turn(8)).signs, []);
-    assert_eq!(read_text(&(began(6) + &began(8) + &began(7)), &turn(8)).signs, all(&[8, 7]));
+    assert_eq!(read_text(&(began(6) + &ended(6)), &turn(8)).signals, []);
+    assert_eq!(read_text(&(began(6) + &began(8) + &began(7)), &turn(8)).signals, all(&[8, 7]));
     let read_behind = |read: u64, from: u64| {
-        let known = Known { has_beginning: true, ..known(&turn(8), read) };
-        read_lines(began(6).as_bytes(), from, &known).expect("can be read").signs
+        let known = KnownThread { has_read_beginning: true, ..known(&turn(8), read) };
+        read_lines(began(6).as_bytes(), from, &known).expect("can be read").signals
     };
     assert_eq!(read_behind(100, 100), all(&[8, 6]));
     // A file that was written anew.
@@ -152,39 +158,39 @@ fn a_turn_that_begins_behind_another_is_later_though_the_clock_was_put_back() {
 
 #[test]
 fn turns_from_before_the_thread_was_made_are_copies() {
-    assert_eq!(signs(&[&began(4), &ended(4), &event("turn_aborted", THREAD)]), []);
-    assert_eq!(signs(&[&began(6), &event("turn_aborted", 4)]), [(turn(6), Sign::Began)]);
+    assert_eq!(signals(&[&began(4), &ended(4), &event("turn_aborted", THREAD)]), []);
+    assert_eq!(signals(&[&began(6), &event("turn_aborted", 4)]), [(turn(6), Signal::Began)]);
     assert_eq!(read_text(&began(4), &TurnId::default()).latest, TurnId::default());
     // Behind a turn of the thread's own the clock was put back.
-    assert_eq!(signs(&[&began(6), &ended(6), &began(4)]), [(turn(6), Sign::Began), (turn(4), Sign::Began)]);
+    assert_eq!(signals(&[&began(6), &ended(6), &began(4)]), [(turn(6), Signal::Began), (turn(4), Signal::Began)]);
 }
 
 #[test]
 fn ids_that_do_not_tell_the_time_follow_in_the_order_of_their_lines() {
     let named = |kind: &str, id: &str| line("event_msg", kind, &format!(",\"turn_id\":\"{id}\""));
-    let found = signs(&[&named("task_started", "b"), &named("task_complete", "b"), &named("task_started", "a")]);
-    assert_eq!(found, [(TurnId(Name::new(b"a", false)), Sign::Began)]);
+    let found = signals(&[&named("task_started", "b"), &named("task_complete", "b"), &named("task_started", "a")]);
+    assert_eq!(found, [(TurnId(Name::new(b"a", false)), Signal::Began)]);
 }
 
 #[test]
 fn a_line_that_names_the_known_turn_is_told_with_its_end() {
     let text = naming(6) + &line("response_item", "message", "") + &naming(7);
     let end = |count: usize| text.lines().take(count).map(|line| line.len() as u64 + 1).sum::<u64>();
-    let named = |number, line_end| vec![(turn(number), Sign::Named { line_end })];
-    assert_eq!(read_text(&text, &turn(6)).signs, named(6, end(1)));
-    assert_eq!(read_text(&text, &turn(7)).signs, named(7, end(3)));
-    assert_eq!(read_text(&text, &TurnId::default()).signs, []);
+    let named = |number, line_end| vec![(turn(number), Signal::Named { line_end })];
+    assert_eq!(read_text(&text, &turn(6)).signals, named(6, end(1)));
+    assert_eq!(read_text(&text, &turn(7)).signals, named(7, end(3)));
+    assert_eq!(read_text(&text, &TurnId::default()).signals, []);
     // Of several the last counts.
-    assert_eq!(read_text(&(naming(6) + &text), &turn(6)).signs, named(6, naming(6).len() as u64 + end(1)));
+    assert_eq!(read_text(&(naming(6) + &text), &turn(6)).signals, named(6, naming(6).len() as u64 + end(1)));
     // What is in front of the stop is no news of it, and a turn that goes on needs none.
-    let stopped_at = |size| Known { stopped_at: size, ..known(&turn(6), 0) };
-    let signs = |known: &Known| read_lines(text.as_bytes(), 0, known).expect("can be read").signs;
-    assert_eq!(signs(&stopped_at(Some(end(1) - 1))), named(6, end(1)));
-    assert_eq!(signs(&stopped_at(Some(end(1)))), []);
-    assert_eq!(signs(&stopped_at(None)), []);
+    let stopped_at = |size| KnownThread { stopped_at: size, ..known(&turn(6), 0) };
+    let signals = |known: &KnownThread| read_lines(text.as_bytes(), 0, known).expect("can be read").signals;
+    assert_eq!(signals(&stopped_at(Some(end(1) - 1))), named(6, end(1)));
+    assert_eq!(signals(&stopped_at(Some(end(1)))), []);
+    assert_eq!(signals(&stopped_at(None)), []);
     // A text that holds the same bytes holds them escaped.
     let quoting = line("response_item", "message", &format!(",\"text\":\"\\\"turn_id\\\":\\\"{}\\\"\"", uuid(6)));
-    assert_eq!(read_text(&quoting, &turn(6)).signs, []);
+    assert_eq!(read_text(&quoting, &turn(6)).signals, []);
 }
 
 #[test]
@@ -193,13 +199,13 @@ fn what_names_a_turn_stands_between_its_beginning_and_its_end() {
     let ends: Vec<u64> =
         (1..=lines.len()).map(|count| lines[..count].iter().map(|line| line.len() as u64).sum()).collect();
     let expected = [
-        (turn(6), Sign::Began),
-        (turn(6), Sign::Named { line_end: ends[2] }),
-        (turn(6), Sign::Ended),
-        (turn(6), Sign::Named { line_end: ends[4] }),
+        (turn(6), Signal::Began),
+        (turn(6), Signal::Named { line_end: ends[2] }),
+        (turn(6), Signal::Ended),
+        (turn(6), Signal::Named { line_end: ends[4] }),
     ];
-    assert_eq!(read_text(&lines.concat(), &turn(6)).signs, expected);
-    assert_eq!(read_text(&lines.concat(), &TurnId::default()).signs, [expected[0].clone(), expected[2].clone()]);
+    assert_eq!(read_text(&lines.concat(), &turn(6)).signals, expected);
+    assert_eq!(read_text(&lines.concat(), &TurnId::default()).signals, [expected[0].clone(), expected[2].clone()]);
 }
 
 #[test]
@@ -208,10 +214,10 @@ fn a_torn_last_line_is_read_when_it_is_whole() {
     let first = began(6).len();
     for cut in first..text.len() {
         let found = read_text(&text[..cut], &TurnId::default());
-        assert_eq!((found.signs, found.read), (vec![(turn(6), Sign::Began)], first as u64));
+        assert_eq!((found.signals, found.read_offset), (vec![(turn(6), Signal::Began)], first as u64));
         let rest = &text.as_bytes()[first..];
         let found = read_lines(rest, first as u64, &known(&turn(6), first as u64)).expect("can be read");
-        assert_eq!((found.signs, found.read), (vec![(turn(6), Sign::Ended)], text.len() as u64));
+        assert_eq!((found.signals, found.read_offset), (vec![(turn(6), Signal::Ended)], text.len() as u64));
     }
 }
 
@@ -219,26 +225,26 @@ fn a_torn_last_line_is_read_when_it_is_whole() {
 fn only_what_is_behind_the_start_is_read_and_a_shorter_file_from_its_own() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all((began(6) + &ended(6) + &naming(6)).as_bytes()).expect("can be written");
-    let size = file.as_file().metadata().expect("is there").len();
+    let size = file.as_file().metadata().expect("it exists").len();
     let read_from = |from: u64| read(file.path(), &known(&turn(6), from), u64::MAX).expect("can be read");
     let first = began(6).len() as u64;
-    let behind = [(turn(6), Sign::Ended), (turn(6), Sign::Named { line_end: size })];
-    assert_eq!(read_from(first).signs, behind);
-    assert_eq!(read_from(first).read, size);
-    assert_eq!(read_from(size), Signals { latest: turn(6), read: size, ..Signals::default() });
-    assert_eq!(read_from(size + 1).signs, read_from(0).signs);
-    assert_eq!(read_from(u64::MAX).signs.len(), 3);
+    let behind = [(turn(6), Signal::Ended), (turn(6), Signal::Named { line_end: size })];
+    assert_eq!(read_from(first).signals, behind);
+    assert_eq!(read_from(first).read_offset, size);
+    assert_eq!(read_from(size), Signals { latest: turn(6), read_offset: size, ..Signals::default() });
+    assert_eq!(read_from(size + 1).signals, read_from(0).signals);
+    assert_eq!(read_from(u64::MAX).signals.len(), 3);
 }
 
 #[test]
 fn of_a_huge_line_only_the_beginning_and_the_end_are_looked_at() {
     let (head, tail) = (line("compacted", "x", ",\"message\":\"@\""), naming(6));
-    let (head, end) = head.split_once('@').expect("is there");
-    let size = MOST_KEPT as u64 * 3 + 12_345;
+    let (head, end) = head.split_once('@').expect("it exists");
+    let size = MAX_KEPT as u64 * 3 + 12_345;
     let input = head.as_bytes().chain(io::repeat(b'x').take(size)).chain(end.as_bytes()).chain(tail.as_bytes());
     let found = read_lines(input, 0, &known(&turn(6), 0)).expect("can be read");
     let whole = (head.len() + end.len() + tail.len()) as u64 + size;
-    assert_eq!((found.signs, found.read), (vec![(turn(6), Sign::Named { line_end: whole })], whole));
+    assert_eq!((found.signals, found.read_offset), (vec![(turn(6), Signal::Named { line_end: whole })], whole));
 }
 
 #[test]
@@ -248,15 +254,15 @@ fn of_a_large_file_the_end_is_read_where_there_is_no_time_for_more() {
     file.write_all(text.as_bytes()).expect("can be written");
     let size = text.len() as u64;
     let read_from = |from: u64, most: u64| read_end(file.path(), most, &known(&turn(6), from)).expect("can be read");
-    assert_eq!(read_from(0, size).signs, read_text(&text, &turn(6)).signs);
+    assert_eq!(read_from(0, size).signals, read_text(&text, &turn(6)).signals);
     let end = ended(7).len() as u64;
     // The rest of a line in front says nothing.
     for most in [end, end + 1, end + 50] {
         let found = read_from(3, most);
-        assert_eq!((found.signs, found.read), (vec![(turn(7), Sign::Ended)], 3));
+        assert_eq!((found.signals, found.read_offset), (vec![(turn(7), Signal::Ended)], 3));
     }
-    assert_eq!(read_from(3, end - 1).signs, []);
-    assert_eq!(read_from(size, size).signs, []);
+    assert_eq!(read_from(3, end - 1).signals, []);
+    assert_eq!(read_from(size, size).signals, []);
 }
 
 #[test]
@@ -268,12 +274,12 @@ fn a_rollout_that_was_compressed_says_what_it_said() {
     std::fs::write(folder.path().join("rollout.jsonl.zst"), compressed).expect("can be written");
     let read_from = |from: u64| read(&path, &known(&turn(6), from), u64::MAX).expect("can be read");
     assert_eq!(read_from(0), read_text(&text, &turn(6)));
-    assert_eq!(read_from(began(6).len() as u64).signs.len(), 2);
+    assert_eq!(read_from(began(6).len() as u64).signals.len(), 2);
     assert_eq!(
         read_from(text.len() as u64),
-        Signals { latest: turn(6), read: text.len() as u64, ..Signals::default() }
+        Signals { latest: turn(6), read_offset: text.len() as u64, ..Signals::default() }
     );
-    assert_eq!(read_from(text.len() as u64 + 1).read, text.len() as u64);
+    assert_eq!(read_from(text.len() as u64 + 1).read_offset, text.len() as u64);
     // Both can be there for a moment.
     std::fs::write(&path, began(7)).expect("can be written");
     assert_eq!(read_from(0).latest, turn(7));
@@ -284,10 +290,10 @@ fn what_is_no_regular_file_is_an_error_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let try_to_read = |path: &Path| read(path, &known(&turn(6), 0), u64::MAX).map_err(|error| error.kind());
     assert_eq!(try_to_read(&folder.path().join("none")), Err(io::ErrorKind::NotFound));
-    assert_eq!(try_to_read(folder.path()), Err(io::ErrorKind::Other));
+    assert_eq!(try_to_read(folder.path()), Err(io::ErrorKind::IsADirectory));
     assert_eq!(try_to_read(Path::new("/dev/zero")), Err(io::ErrorKind::Other));
     let pipe = folder.path().join("pipe");
-    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("can be made");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("can be created");
     assert_eq!(try_to_read(&pipe), Err(io::ErrorKind::Other));
 }
 
@@ -295,14 +301,14 @@ fn what_is_no_regular_file_is_an_error_at_once() {
 fn few_signs_are_kept_however_many_lines_there_are() {
     let back_and_forth = (began(6) + &rolled_back() + &naming(6)).repeat(50);
     let found = read_text(&(rolled_back() + &back_and_forth), &turn(6));
-    let kinds: Vec<Sign> = found.signs.iter().map(|(_, sign)| *sign).collect();
+    let kinds: Vec<Signal> = found.signals.iter().map(|(_, signal)| *signal).collect();
     // What was taken back before the turn's beginning is not the turn.
-    let Some((last @ Sign::Named { .. }, kinds)) = kinds.split_last() else { panic!("{kinds:?}") };
-    assert_eq!(kinds, [Sign::RolledBack, Sign::Began, Sign::RolledBack], "{last:?}");
-    assert!(signs(&[&(began(6) + &ended(6)).repeat(50)]).len() <= 3);
+    let Some((last @ Signal::Named { .. }, kinds)) = kinds.split_last() else { panic!("{kinds:?}") };
+    assert_eq!(kinds, [Signal::RolledBack, Signal::Began, Signal::RolledBack], "{last:?}");
+    assert!(signals(&[&(began(6) + &ended(6)).repeat(50)]).len() <= 3);
     let found = read_text(&(rolled_back() + &began(6) + &rolled_back()).repeat(20), &turn(6));
-    assert!(found.signs.len() <= 4);
-    assert_eq!(found.signs[0].1, Sign::RolledBack);
+    assert!(found.signals.len() <= 4);
+    assert_eq!(found.signals[0].1, Signal::RolledBack);
 }
 
 /// A piece of a rollout, and whether it may be harmful to later ones.
@@ -325,7 +331,7 @@ proptest! {
         mut pieces in prop::collection::vec(piece(), 0..20),
         cut in any::<prop::sample::Index>(),
     ) {
-        use crate::lifecycle::state::{Source, State, Who};
+        use crate::lifecycle::state::{SignalSource, State, ThreadKey};
         // No turn begins twice.
         let mut begun = std::collections::HashSet::new();
         pieces.retain(|piece| !piece.contains("task_started") || begun.insert(piece.clone()));
@@ -333,12 +339,12 @@ proptest! {
         let cut = cut.index(text.len() + 1);
         let take = |state: &mut State, from: usize, until: usize| {
             let read = from as u64;
-            let known = Known { has_beginning: state.root.has_beginning(), ..known(&state.root.turn, read) };
+            let known = KnownThread { has_read_beginning: state.root.has_read_beginning(), ..known(&state.root.turn, read) };
             let found = read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read");
-            for (turn, sign) in found.signs {
-                state.take(&Who::Root, &turn, sign, Source::Rollout, 0);
+            for (turn, signal) in found.signals {
+                state.apply(&ThreadKey::Root, &turn, signal, SignalSource::Rollout, 0);
             }
-            usize::try_from(found.read).expect("small")
+            usize::try_from(found.read_offset).expect("small")
         };
         let (mut whole, mut parts) = (State::default(), State::default());
         whole.set_session(&thread(THREAD));
@@ -357,7 +363,7 @@ proptest! {
         ends in prop::collection::vec(any::<bool>(), 6),
         cut in any::<prop::sample::Index>(),
     ) {
-        use crate::lifecycle::state::{Source, State, Who};
+        use crate::lifecycle::state::{SignalSource, State, ThreadKey};
         let turns = numbers.iter().zip(&ends).map(|(number, is_over)| {
             began(*number) + &naming(*number) + if *is_over { ended(*number) } else { String::new() }.as_str()
         });
@@ -368,9 +374,9 @@ proptest! {
         state.set_session(&thread(THREAD));
         for (from, until) in [(0, cut), (cut, text.len())] {
             let read = from as u64;
-            let known = Known { has_beginning: state.root.has_beginning(), ..known(&state.root.turn, read) };
-            for (turn, sign) in read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read").signs {
-                state.take(&Who::Root, &turn, sign, Source::Rollout, 0);
+            let known = KnownThread { has_read_beginning: state.root.has_read_beginning(), ..known(&state.root.turn, read) };
+            for (turn, signal) in read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read").signals {
+                state.apply(&ThreadKey::Root, &turn, signal, SignalSource::Rollout, 0);
             }
         }
         prop_assert_eq!(&state.root.turn, &turn(*numbers.last().expect("one")));
@@ -383,6 +389,6 @@ proptest! {
         let at = at.index(text.len() + 1);
         let text = [&text.as_bytes()[..at], &bytes, &text.as_bytes()[at..]].concat();
         let found = read_lines(&text[..], 0, &known(&turn(6), 0)).expect("can be read");
-        prop_assert!(found.read <= text.len() as u64 && found.signs.len() <= 8);
+        prop_assert!(found.read_offset <= text.len() as u64 && found.signals.len() <= 8);
     }
 }

@@ -12,11 +12,11 @@ fn turn(number: u32) -> TurnId {
     TurnId(uuid(number))
 }
 
-fn subagent(number: u32) -> Who {
-    Who::Subagent(ThreadId(uuid(number)))
+fn subagent(number: u32) -> ThreadKey {
+    ThreadKey::Subagent(ThreadId(uuid(number)))
 }
 
-const ROOT: Who = Who::Root;
+const ROOT: ThreadKey = ThreadKey::Root;
 
 /// A state whose root's session was made before any turn.
 fn state() -> State {
@@ -25,23 +25,23 @@ fn state() -> State {
 
 impl State {
     /// Takes in what hooks say, in their order.
-    fn hooks(&mut self, who: &Who, signs: &[(u32, Sign)]) -> &mut Self {
-        for (number, sign) in signs {
-            self.take(who, &turn(*number), *sign, Source::Hook, 0);
+    fn hooks(&mut self, key: &ThreadKey, signals: &[(u32, Signal)]) -> &mut Self {
+        for (number, signal) in signals {
+            self.apply(key, &turn(*number), *signal, SignalSource::Hook, 0);
         }
         self
     }
 
     /// Takes in what a rollout's lines say, in their order.
-    fn lines(&mut self, who: &Who, signs: &[(u32, Sign)]) -> &mut Self {
-        for (number, sign) in signs {
-            self.take(who, &turn(*number), *sign, Source::Rollout, 0);
+    fn lines(&mut self, key: &ThreadKey, signals: &[(u32, Signal)]) -> &mut Self {
+        for (number, signal) in signals {
+            self.apply(key, &turn(*number), *signal, SignalSource::Rollout, 0);
         }
         self
     }
 }
 
-const STOPS: Sign = Sign::Stops { rollout_size: 100 };
+const STOPS: Signal = Signal::Stopped { rollout_size: 100 };
 
 // ---- a root turn ----
 
@@ -49,23 +49,23 @@ const STOPS: Sign = Sign::Stops { rollout_size: 100 };
 fn a_turn_begins_with_its_prompt_and_is_over_with_its_stop() {
     let mut state = state();
     assert!(!state.is_active());
-    assert!(state.hooks(&ROOT, &[(1, Sign::Prompted)]).is_active());
+    assert!(state.hooks(&ROOT, &[(1, Signal::Prompted)]).is_active());
     assert!(!state.hooks(&ROOT, &[(1, STOPS)]).is_active());
-    assert!(state.hooks(&ROOT, &[(2, Sign::Prompted)]).is_active());
+    assert!(state.hooks(&ROOT, &[(2, Signal::Prompted)]).is_active());
 }
 
 #[test]
 fn a_turn_that_has_no_prompt_begins_and_ends_in_the_rollout() {
     let mut state = state();
-    assert!(state.lines(&ROOT, &[(1, Sign::Began)]).is_active());
-    assert!(!state.lines(&ROOT, &[(1, Sign::Ended)]).is_active());
+    assert!(state.lines(&ROOT, &[(1, Signal::Began)]).is_active());
+    assert!(!state.lines(&ROOT, &[(1, Signal::Ended)]).is_active());
 }
 
 #[test]
 fn a_stop_that_another_hook_blocked_is_no_end_at_the_next_sign_of_life() {
-    for life in [Sign::Lives, Sign::Prompted] {
+    for life in [Signal::SignOfLife, Signal::Prompted] {
         let mut state = state();
-        assert!(!state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]).is_active());
+        assert!(!state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]).is_active());
         assert!(state.hooks(&ROOT, &[(1, life)]).is_active());
         assert!(!state.hooks(&ROOT, &[(1, STOPS)]).is_active());
     }
@@ -74,37 +74,37 @@ fn a_stop_that_another_hook_blocked_is_no_end_at_the_next_sign_of_life() {
 #[test]
 fn lines_beyond_what_the_rollout_held_at_the_stop_are_signs_of_life_and_others_are_not() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]);
     // The news of its beginning, and of what stood there at the stop, may be read late.
-    assert!(!state.lines(&ROOT, &[(1, Sign::Began), (1, Sign::Named { line_end: 100 })]).is_active());
-    assert!(state.lines(&ROOT, &[(1, Sign::Named { line_end: 101 })]).is_active());
-    assert!(!state.hooks(&ROOT, &[(1, Sign::Stops { rollout_size: 150 })]).is_active());
-    assert!(!state.lines(&ROOT, &[(1, Sign::Named { line_end: 150 })]).is_active());
+    assert!(!state.lines(&ROOT, &[(1, Signal::Began), (1, Signal::Named { line_end: 100 })]).is_active());
+    assert!(state.lines(&ROOT, &[(1, Signal::Named { line_end: 101 })]).is_active());
+    assert!(!state.hooks(&ROOT, &[(1, Signal::Stopped { rollout_size: 150 })]).is_active());
+    assert!(!state.lines(&ROOT, &[(1, Signal::Named { line_end: 150 })]).is_active());
 }
 
 #[test]
 fn of_two_stops_the_one_that_saw_more_of_the_rollout_counts() {
     for sizes in [[100, 200], [200, 100]] {
         let mut state = state();
-        state.hooks(&ROOT, &[(1, Sign::Prompted)]);
-        state.hooks(&ROOT, &sizes.map(|rollout_size| (1, Sign::Stops { rollout_size })));
-        assert!(!state.lines(&ROOT, &[(1, Sign::Named { line_end: 200 })]).is_active());
-        assert!(state.lines(&ROOT, &[(1, Sign::Named { line_end: 201 })]).is_active());
+        state.hooks(&ROOT, &[(1, Signal::Prompted)]);
+        state.hooks(&ROOT, &sizes.map(|rollout_size| (1, Signal::Stopped { rollout_size })));
+        assert!(!state.lines(&ROOT, &[(1, Signal::Named { line_end: 200 })]).is_active());
+        assert!(state.lines(&ROOT, &[(1, Signal::Named { line_end: 201 })]).is_active());
     }
 }
 
 #[test]
 fn a_stop_whose_rollout_is_not_known_is_undone_by_hooks_alone() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Stops { rollout_size: u64::MAX })]);
-    assert!(!state.lines(&ROOT, &[(1, Sign::Named { line_end: 1 << 40 })]).is_active());
-    assert!(state.hooks(&ROOT, &[(1, Sign::Lives)]).is_active());
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::Stopped { rollout_size: u64::MAX })]);
+    assert!(!state.lines(&ROOT, &[(1, Signal::Named { line_end: 1 << 40 })]).is_active());
+    assert!(state.hooks(&ROOT, &[(1, Signal::SignOfLife)]).is_active());
 }
 
 #[test]
 fn a_prompt_while_the_turn_goes_on_is_of_that_turn() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Prompted)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::Prompted)]);
     assert!(!state.hooks(&ROOT, &[(1, STOPS)]).is_active());
 }
 
@@ -112,16 +112,25 @@ fn a_prompt_while_the_turn_goes_on_is_of_that_turn() {
 fn a_turn_that_was_interrupted_is_dead_for_good() {
     for is_line in [false, true] {
         let mut state = state();
-        state.hooks(&ROOT, &[(1, Sign::Prompted)]);
-        let ended = [(1, Sign::Ended)];
+        state.hooks(&ROOT, &[(1, Signal::Prompted)]);
+        let ended = [(1, Signal::Ended)];
         if is_line {
             state.lines(&ROOT, &ended)
         } else {
             state.hooks(&ROOT, &ended)
         };
         let over = state.clone();
-        state.hooks(&ROOT, &[(1, Sign::Lives), (1, Sign::Prompted), (1, Sign::Asks), (1, STOPS), (1, Sign::Lives)]);
-        state.lines(&ROOT, &[(1, Sign::Named { line_end: 1 << 40 }), (1, Sign::Began)]);
+        state.hooks(
+            &ROOT,
+            &[
+                (1, Signal::SignOfLife),
+                (1, Signal::Prompted),
+                (1, Signal::AskedForApproval),
+                (1, STOPS),
+                (1, Signal::SignOfLife),
+            ],
+        );
+        state.lines(&ROOT, &[(1, Signal::Named { line_end: 1 << 40 }), (1, Signal::Began)]);
         assert!(!state.is_active() && state.root.phase == over.root.phase && state.root.evidence == over.root.evidence);
     }
 }
@@ -129,41 +138,41 @@ fn a_turn_that_was_interrupted_is_dead_for_good() {
 #[test]
 fn an_interrupt_whose_prompt_comes_later_is_the_end_all_the_same() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Ended), (1, Sign::Prompted), (1, Sign::Lives)]);
+    state.hooks(&ROOT, &[(1, Signal::Ended), (1, Signal::Prompted), (1, Signal::SignOfLife)]);
     assert!(!state.is_active());
 }
 
 #[test]
 fn a_later_turn_ends_the_one_before_and_old_news_change_nothing() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted), (2, Sign::Prompted)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (2, Signal::Prompted)]);
     let before = state.clone();
-    state.hooks(&ROOT, &[(1, STOPS), (1, Sign::Ended), (1, Sign::Lives)]).lines(&ROOT, &[(1, Sign::Ended)]);
+    state.hooks(&ROOT, &[(1, STOPS), (1, Signal::Ended), (1, Signal::SignOfLife)]).lines(&ROOT, &[(1, Signal::Ended)]);
     assert_eq!(state, before);
-    assert!(!state.hooks(&ROOT, &[(2, STOPS), (1, Sign::Lives)]).is_active());
+    assert!(!state.hooks(&ROOT, &[(2, STOPS), (1, Signal::SignOfLife)]).is_active());
 }
 
 #[test]
 fn a_turn_that_begins_in_the_rollout_behind_the_latest_is_later_though_the_clock_was_put_back() {
     let mut state = state();
-    state.lines(&ROOT, &[(5, Sign::Began), (5, Sign::Ended)]);
-    assert!(!state.hooks(&ROOT, &[(3, Sign::Prompted)]).is_active());
-    assert!(state.lines(&ROOT, &[(3, Sign::Began)]).is_active());
+    state.lines(&ROOT, &[(5, Signal::Began), (5, Signal::Ended)]);
+    assert!(!state.hooks(&ROOT, &[(3, Signal::Prompted)]).is_active());
+    assert!(state.lines(&ROOT, &[(3, Signal::Began)]).is_active());
     assert!(!state.hooks(&ROOT, &[(3, STOPS)]).is_active());
     // Where the latest was told by a hook alone, its place is not known.
-    state.hooks(&ROOT, &[(7, Sign::Prompted), (7, STOPS)]);
-    assert!(!state.lines(&ROOT, &[(6, Sign::Began)]).is_active());
+    state.hooks(&ROOT, &[(7, Signal::Prompted), (7, STOPS)]);
+    assert!(!state.lines(&ROOT, &[(6, Signal::Began)]).is_active());
     // And what is read anew is no news.
-    state.lines(&ROOT, &[(7, Sign::Began)]);
-    state.root.forget_lines();
-    assert!(!state.lines(&ROOT, &[(6, Sign::Began)]).is_active());
+    state.lines(&ROOT, &[(7, Signal::Began)]);
+    state.root.reset_position();
+    assert!(!state.lines(&ROOT, &[(6, Signal::Began)]).is_active());
 }
 
 #[test]
 fn what_names_no_turn_speaks_of_the_latest() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
-    state.take(&ROOT, &TurnId::default(), STOPS, Source::Hook, 0);
+    state.hooks(&ROOT, &[(1, Signal::Prompted)]);
+    state.apply(&ROOT, &TurnId::default(), STOPS, SignalSource::Hook, 0);
     assert!(!state.is_active());
     assert_eq!(state.root.turn, turn(1));
 }
@@ -172,11 +181,11 @@ fn what_names_no_turn_speaks_of_the_latest() {
 fn turns_whose_ids_do_not_tell_which_is_later_follow_in_the_order_of_their_news() {
     let mut state = state();
     let [one, other] = ["one", "other"].map(|id| TurnId(Name::new(id.as_bytes(), false)));
-    state.take(&ROOT, &one, Sign::Prompted, Source::Hook, 0);
-    state.take(&ROOT, &one, Sign::Ended, Source::Hook, 0);
-    state.take(&ROOT, &other, Sign::Prompted, Source::Hook, 0);
+    state.apply(&ROOT, &one, Signal::Prompted, SignalSource::Hook, 0);
+    state.apply(&ROOT, &one, Signal::Ended, SignalSource::Hook, 0);
+    state.apply(&ROOT, &other, Signal::Prompted, SignalSource::Hook, 0);
     assert!(state.is_active() && state.root.turn == other);
-    state.take(&ROOT, &other, STOPS, Source::Hook, 0);
+    state.apply(&ROOT, &other, STOPS, SignalSource::Hook, 0);
     assert!(!state.is_active());
 }
 
@@ -184,29 +193,29 @@ fn turns_whose_ids_do_not_tell_which_is_later_follow_in_the_order_of_their_news(
 fn lines_that_only_name_a_turn_begin_none() {
     let mut state = state();
     let before = state.clone();
-    state.lines(&ROOT, &[(1, Sign::Named { line_end: 5 })]);
+    state.lines(&ROOT, &[(1, Signal::Named { line_end: 5 })]);
     assert_eq!(state, before);
-    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]).lines(&ROOT, &[(2, Sign::Named { line_end: 500 })]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]).lines(&ROOT, &[(2, Signal::Named { line_end: 500 })]);
     assert!(!state.is_active() && state.root.turn == turn(1));
 }
 
 #[test]
 fn turns_that_were_taken_back_are_over_if_their_beginning_was_read() {
     let mut state = state();
-    let back = |state: &mut State| state.take(&ROOT, &TurnId::default(), Sign::RolledBack, Source::Rollout, 0);
-    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+    let back = |state: &mut State| state.apply(&ROOT, &TurnId::default(), Signal::RolledBack, SignalSource::Rollout, 0);
+    state.hooks(&ROOT, &[(1, Signal::Prompted)]);
     // Some other turn was taken back: this one does not stand in the rollout yet.
     back(&mut state);
     assert!(state.is_active());
-    state.lines(&ROOT, &[(1, Sign::Began)]);
+    state.lines(&ROOT, &[(1, Signal::Began)]);
     back(&mut state);
     assert!(!state.is_active());
-    state.hooks(&ROOT, &[(2, Sign::Prompted)]);
+    state.hooks(&ROOT, &[(2, Signal::Prompted)]);
     back(&mut state);
     assert!(state.is_active());
     // The rollout is read anew: what it says of earlier is said again.
-    state.lines(&ROOT, &[(2, Sign::Began)]);
-    state.root.forget_lines();
+    state.lines(&ROOT, &[(2, Signal::Began)]);
+    state.root.reset_position();
     back(&mut state);
     assert!(state.is_active());
 }
@@ -215,7 +224,7 @@ fn turns_that_were_taken_back_are_over_if_their_beginning_was_read() {
 fn nothing_is_taken_back_where_nothing_was_begun() {
     let mut state = state();
     let before = state.clone();
-    state.take(&ROOT, &TurnId::default(), Sign::RolledBack, Source::Rollout, 0);
+    state.apply(&ROOT, &TurnId::default(), Signal::RolledBack, SignalSource::Rollout, 0);
     assert_eq!(state, before);
 }
 
@@ -223,26 +232,29 @@ fn nothing_is_taken_back_where_nothing_was_begun() {
 fn history_that_was_copied_from_another_thread_opens_and_ends_nothing() {
     let child = subagent(5);
     let mut state = state();
-    state.hooks(&ROOT, &[(4, Sign::Prompted)]).hooks(&child, &[(6, Sign::Began)]);
+    state.hooks(&ROOT, &[(4, Signal::Prompted)]).hooks(&child, &[(6, Signal::Began)]);
     let before = state.clone();
     // Turns from before the child was made are its parent's.
-    state.lines(&child, &[(4, Sign::Began), (4, Sign::Ended), (5, Sign::Began), (4, Sign::Named { line_end: 9 })]);
+    state.lines(
+        &child,
+        &[(4, Signal::Began), (4, Signal::Ended), (5, Signal::Began), (4, Signal::Named { line_end: 9 })],
+    );
     assert_eq!(state, before);
-    state.lines(&child, &[(6, Sign::Ended)]);
+    state.lines(&child, &[(6, Signal::Ended)]);
     assert!(state.root.is_open() && state.in_flight().next().is_none());
 }
 
 #[test]
 fn what_brought_a_turn_where_it_is_is_kept_until_it_goes_elsewhere() {
     let mut state = state();
-    let evidence = |source, sign, at| Some(Evidence { source, sign, at });
-    state.take(&ROOT, &turn(1), Sign::Prompted, Source::Hook, 10);
-    state.take(&ROOT, &turn(1), Sign::Began, Source::Rollout, 20);
-    state.take(&ROOT, &turn(1), Sign::Lives, Source::Hook, 30);
-    assert_eq!(state.root.evidence, evidence(Source::Hook, Sign::Prompted, 10));
-    state.take(&ROOT, &turn(1), Sign::Ended, Source::Rollout, 40);
-    state.take(&ROOT, &turn(1), Sign::Ended, Source::Hook, 50);
-    assert_eq!(state.root.evidence, evidence(Source::Rollout, Sign::Ended, 40));
+    let evidence = |source, signal, at| Some(Evidence { source, signal, at });
+    state.apply(&ROOT, &turn(1), Signal::Prompted, SignalSource::Hook, 10);
+    state.apply(&ROOT, &turn(1), Signal::Began, SignalSource::Rollout, 20);
+    state.apply(&ROOT, &turn(1), Signal::SignOfLife, SignalSource::Hook, 30);
+    assert_eq!(state.root.evidence, evidence(SignalSource::Hook, Signal::Prompted, 10));
+    state.apply(&ROOT, &turn(1), Signal::Ended, SignalSource::Rollout, 40);
+    state.apply(&ROOT, &turn(1), Signal::Ended, SignalSource::Hook, 50);
+    assert_eq!(state.root.evidence, evidence(SignalSource::Rollout, Signal::Ended, 40));
 }
 
 // ---- subagents ----
@@ -250,15 +262,15 @@ fn what_brought_a_turn_where_it_is_is_kept_until_it_goes_elsewhere() {
 #[test]
 fn a_subagent_is_in_flight_from_its_start_to_its_stop() {
     let mut state = state();
-    assert!(state.hooks(&subagent(5), &[(6, Sign::Began)]).is_active());
+    assert!(state.hooks(&subagent(5), &[(6, Signal::Began)]).is_active());
     assert!(!state.hooks(&subagent(5), &[(6, STOPS)]).is_active());
 }
 
 #[test]
 fn a_child_prompt_after_the_roots_stop_keeps_the_agent_at_work() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]);
-    assert!(state.hooks(&subagent(5), &[(6, Sign::Prompted)]).is_active());
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]);
+    assert!(state.hooks(&subagent(5), &[(6, Signal::Prompted)]).is_active());
     assert!(!state.root.is_open());
     assert!(!state.hooks(&subagent(5), &[(6, STOPS)]).is_active());
 }
@@ -266,7 +278,7 @@ fn a_child_prompt_after_the_roots_stop_keeps_the_agent_at_work() {
 #[test]
 fn a_stop_that_comes_before_the_start_is_the_end() {
     let mut state = state();
-    state.hooks(&subagent(5), &[(6, STOPS), (6, Sign::Began)]).lines(&subagent(5), &[(6, Sign::Began)]);
+    state.hooks(&subagent(5), &[(6, STOPS), (6, Signal::Began)]).lines(&subagent(5), &[(6, Signal::Began)]);
     assert!(!state.is_active());
 }
 
@@ -274,19 +286,19 @@ fn a_stop_that_comes_before_the_start_is_the_end() {
 fn a_later_turn_of_the_same_subagent_counts_again() {
     let child = subagent(5);
     let mut state = state();
-    state.hooks(&child, &[(6, Sign::Began), (6, STOPS)]);
-    assert!(state.lines(&child, &[(7, Sign::Began)]).is_active());
-    assert!(!state.lines(&child, &[(7, Sign::Ended)]).is_active());
-    assert!(state.hooks(&child, &[(8, Sign::Prompted)]).is_active());
+    state.hooks(&child, &[(6, Signal::Began), (6, STOPS)]);
+    assert!(state.lines(&child, &[(7, Signal::Began)]).is_active());
+    assert!(!state.lines(&child, &[(7, Signal::Ended)]).is_active());
+    assert!(state.hooks(&child, &[(8, Signal::Prompted)]).is_active());
     assert_eq!(state.subagents.len(), 1);
 }
 
 #[test]
 fn each_subagent_is_told_from_the_others_and_from_the_root() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
-    state.hooks(&subagent(5), &[(7, Sign::Began)]).hooks(&subagent(6), &[(8, Sign::Began)]);
-    state.hooks(&ROOT, &[(1, Sign::Ended)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted)]);
+    state.hooks(&subagent(5), &[(7, Signal::Began)]).hooks(&subagent(6), &[(8, Signal::Began)]);
+    state.hooks(&ROOT, &[(1, Signal::Ended)]);
     assert_eq!(state.in_flight().count(), 2);
     state.hooks(&subagent(5), &[(7, STOPS)]);
     assert_eq!(state.in_flight().map(|one| one.id.clone()).collect::<Vec<_>>(), [ThreadId(uuid(6))]);
@@ -295,62 +307,62 @@ fn each_subagent_is_told_from_the_others_and_from_the_root() {
 
 #[test]
 fn of_very_many_subagents_those_in_flight_are_kept() {
-    let most = u32::try_from(MOST_SUBAGENTS).expect("small");
+    let most = u32::try_from(MAX_SUBAGENTS).expect("small");
     let mut state = state();
-    state.hooks(&subagent(1), &[(1000, Sign::Began)]);
+    state.hooks(&subagent(1), &[(1000, Signal::Began)]);
     for number in 2..=most + 50 {
-        state.hooks(&subagent(number), &[(1000 + number, Sign::Began), (1000 + number, STOPS)]);
-        assert!(state.subagents.len() <= MOST_SUBAGENTS && state.is_active());
+        state.hooks(&subagent(number), &[(1000 + number, Signal::Began), (1000 + number, STOPS)]);
+        assert!(state.subagents.len() <= MAX_SUBAGENTS && state.is_active());
     }
     assert_eq!(state.in_flight().count(), 1);
     for number in 1000..1000 + 2 * most {
-        state.hooks(&subagent(number), &[(5000 + number, Sign::Began)]);
-        assert!(state.subagents.len() <= MOST_SUBAGENTS);
+        state.hooks(&subagent(number), &[(5000 + number, Signal::Began)]);
+        assert!(state.subagents.len() <= MAX_SUBAGENTS);
     }
     // The oldest go where all are in flight.
     assert_eq!(state.subagents.last().map(|last| &last.id), Some(&ThreadId(uuid(1000 + 2 * most - 1))));
-    assert_eq!(state.in_flight().count(), MOST_SUBAGENTS);
+    assert_eq!(state.in_flight().count(), MAX_SUBAGENTS);
 }
 
 // ---- approvals ----
 
 #[test]
 fn an_approval_is_awaited_until_the_turn_goes_on_or_ends() {
-    for after in [Sign::Lives, Sign::Prompted, STOPS, Sign::Ended] {
+    for after in [Signal::SignOfLife, Signal::Prompted, STOPS, Signal::Ended] {
         let mut state = state();
-        state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Asks)]);
-        assert!(state.is_asking() && state.is_active());
+        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::AskedForApproval)]);
+        assert!(state.is_approval_pending() && state.is_active());
         // What the rollout tells late is no answer.
-        state.lines(&ROOT, &[(1, Sign::Began), (1, Sign::Named { line_end: 1 })]);
-        assert!(state.is_asking());
-        assert!(!state.hooks(&ROOT, &[(1, after)]).is_asking(), "{after:?}");
+        state.lines(&ROOT, &[(1, Signal::Began), (1, Signal::Named { line_end: 1 })]);
+        assert!(state.is_approval_pending());
+        assert!(!state.hooks(&ROOT, &[(1, after)]).is_approval_pending(), "{after:?}");
     }
 }
 
 #[test]
 fn an_approval_of_an_earlier_turn_is_awaited_no_more() {
-    for after in [Sign::Began, Sign::Prompted, Sign::Lives] {
+    for after in [Signal::Began, Signal::Prompted, Signal::SignOfLife] {
         let mut state = state();
-        state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Asks), (2, after)]);
-        assert!(!state.is_asking() && state.is_active(), "{after:?}");
+        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::AskedForApproval), (2, after)]);
+        assert!(!state.is_approval_pending() && state.is_active(), "{after:?}");
     }
 }
 
 #[test]
 fn a_turn_that_stopped_or_is_over_asks_for_nothing() {
-    for end in [STOPS, Sign::Ended] {
+    for end in [STOPS, Signal::Ended] {
         let mut state = state();
-        state.hooks(&ROOT, &[(1, Sign::Prompted), (1, end), (1, Sign::Asks)]);
-        assert!(!state.is_asking() && !state.is_active());
+        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, end), (1, Signal::AskedForApproval)]);
+        assert!(!state.is_approval_pending() && !state.is_active());
     }
 }
 
 #[test]
 fn a_subagents_approval_is_awaited_though_the_root_goes_on() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted)]).hooks(&subagent(5), &[(6, Sign::Asks)]);
-    assert!(state.hooks(&ROOT, &[(1, Sign::Lives)]).is_asking());
-    assert!(!state.hooks(&subagent(5), &[(6, Sign::Lives)]).is_asking());
+    state.hooks(&ROOT, &[(1, Signal::Prompted)]).hooks(&subagent(5), &[(6, Signal::AskedForApproval)]);
+    assert!(state.hooks(&ROOT, &[(1, Signal::SignOfLife)]).is_approval_pending());
+    assert!(!state.hooks(&subagent(5), &[(6, Signal::SignOfLife)]).is_approval_pending());
 }
 
 // ---- sessions ----
@@ -358,19 +370,19 @@ fn a_subagents_approval_is_awaited_though_the_root_goes_on() {
 #[test]
 fn another_session_takes_the_place_of_a_turn_that_was_stopped() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, STOPS)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]);
     state.set_session(&ThreadId(uuid(2)));
     // The turn of the session before does not go on.
-    assert!(!state.hooks(&ROOT, &[(1, Sign::Lives)]).is_active());
-    assert!(state.hooks(&ROOT, &[(3, Sign::Prompted)]).is_active());
+    assert!(!state.hooks(&ROOT, &[(1, Signal::SignOfLife)]).is_active());
+    assert!(state.hooks(&ROOT, &[(3, Signal::Prompted)]).is_active());
 }
 
 #[test]
 fn a_session_inside_a_turn_of_the_roots_is_nested_and_stays_so() {
     let mut state = state();
-    let (other, who) = (ThreadId(uuid(9)), Who::Root);
+    let (other, who) = (ThreadId(uuid(9)), ThreadKey::Root);
     assert!(!state.is_nested(&other, &who));
-    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted)]);
     assert!(state.is_nested(&other, &who) && !state.has_nested(&other));
     assert!(!state.is_nested(&ThreadId(uuid(0)), &who));
     state.add_nested(&other);
@@ -384,7 +396,7 @@ fn a_session_that_was_the_roots_is_only_late_and_can_be_so_again() {
     let mut state = state();
     let [first, second] = [0, 9].map(|number| ThreadId(uuid(number)));
     state.set_session(&second);
-    state.hooks(&ROOT, &[(10, Sign::Prompted)]);
+    state.hooks(&ROOT, &[(10, Signal::Prompted)]);
     assert!(state.is_nested(&first, &ROOT));
     state.add_nested(&first);
     state.hooks(&ROOT, &[(10, STOPS)]);
@@ -404,9 +416,9 @@ fn another_session_has_another_rollout_or_none() {
 #[test]
 fn a_known_subagent_is_never_nested() {
     let mut state = state();
-    state.hooks(&subagent(5), &[(6, Sign::Began)]);
+    state.hooks(&subagent(5), &[(6, Signal::Began)]);
     state.set_session(&ThreadId(uuid(7)));
-    state.hooks(&ROOT, &[(8, Sign::Prompted)]);
+    state.hooks(&ROOT, &[(8, Signal::Prompted)]);
     assert!(!state.is_nested(&ThreadId(uuid(0)), &subagent(5)));
     // The session before goes on with its subagents, also those that are new.
     assert!(!state.is_nested(&ThreadId(uuid(0)), &subagent(6)));
@@ -421,7 +433,7 @@ fn no_more_than_32_nested_sessions_are_remembered_the_latest() {
         state.add_nested(&ThreadId(uuid(number)));
         state.add_nested(&ThreadId(uuid(number)));
     }
-    assert_eq!(state.nested.len(), MOST_SESSIONS);
+    assert_eq!(state.nested.len(), MAX_SESSIONS);
     assert!(state.has_nested(&ThreadId(uuid(40))) && state.has_nested(&ThreadId(uuid(9))));
     assert!(!state.has_nested(&ThreadId(uuid(8))));
 }
@@ -432,17 +444,21 @@ fn no_more_than_32_nested_sessions_are_remembered_the_latest() {
 fn a_reset_closes_all_and_old_news_open_nothing() {
     let mut state = state();
     state.root.set_rollout("/rollout");
-    state.hooks(&ROOT, &[(1, Sign::Prompted), (1, Sign::Asks)]).hooks(&subagent(5), &[(6, Sign::Began)]);
+    state
+        .hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::AskedForApproval)])
+        .hooks(&subagent(5), &[(6, Signal::Began)]);
     state.reset(&TurnId::default(), None);
-    assert!(!state.is_active() && !state.is_asking() && state.subagents.is_empty());
+    assert!(!state.is_active() && !state.is_approval_pending() && state.subagents.is_empty());
     assert_eq!((&state.session, &state.root.rollout[..]), (&ThreadId(uuid(0)), "/rollout"));
     let before = state.clone();
     for number in 1..=6 {
-        state.hooks(&ROOT, &[(number, Sign::Prompted), (number, Sign::Lives)]).lines(&ROOT, &[(number, Sign::Began)]);
-        state.hooks(&subagent(5), &[(number, Sign::Lives)]).lines(&subagent(5), &[(number, Sign::Began)]);
+        state
+            .hooks(&ROOT, &[(number, Signal::Prompted), (number, Signal::SignOfLife)])
+            .lines(&ROOT, &[(number, Signal::Began)]);
+        state.hooks(&subagent(5), &[(number, Signal::SignOfLife)]).lines(&subagent(5), &[(number, Signal::Began)]);
     }
     assert_eq!(state, before);
-    assert!(state.hooks(&ROOT, &[(7, Sign::Prompted)]).is_active());
+    assert!(state.hooks(&ROOT, &[(7, Signal::Prompted)]).is_active());
 }
 
 #[test]
@@ -450,33 +466,33 @@ fn a_turn_that_begins_behind_what_the_rollout_held_at_a_reset_counts_though_the_
     for is_read in [false, true] {
         let mut state = state();
         state.root.set_rollout("/rollout");
-        state.hooks(&ROOT, &[(5, Sign::Prompted)]);
+        state.hooks(&ROOT, &[(5, Signal::Prompted)]);
         state.reset(&turn(6), is_read.then_some((100, [7; 16])));
-        assert_eq!(state.root.read, if is_read { 100 } else { 0 });
-        assert_eq!(state.lines(&ROOT, &[(4, Sign::Began)]).is_active(), is_read);
-        assert_eq!(state.hooks(&ROOT, &[(4, STOPS), (4, Sign::Lives)]).is_active(), is_read);
+        assert_eq!(state.root.read_offset, if is_read { 100 } else { 0 });
+        assert_eq!(state.lines(&ROOT, &[(4, Signal::Began)]).is_active(), is_read);
+        assert_eq!(state.hooks(&ROOT, &[(4, STOPS), (4, Signal::SignOfLife)]).is_active(), is_read);
     }
 }
 
 #[test]
 fn turns_that_only_a_rollout_names_are_over_with_a_reset_too() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Sign::Prompted)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted)]);
     state.reset(&turn(3), None);
-    assert!(!state.hooks(&ROOT, &[(2, Sign::Prompted), (3, Sign::Prompted)]).is_active());
+    assert!(!state.hooks(&ROOT, &[(2, Signal::Prompted), (3, Signal::Prompted)]).is_active());
     // A later reset with less to go by takes nothing back.
     state.reset(&turn(2), None);
-    assert!(!state.hooks(&ROOT, &[(3, Sign::Prompted)]).is_active());
-    assert!(state.hooks(&ROOT, &[(4, Sign::Prompted)]).is_active());
+    assert!(!state.hooks(&ROOT, &[(3, Signal::Prompted)]).is_active());
+    assert!(state.hooks(&ROOT, &[(4, Signal::Prompted)]).is_active());
 }
 
 #[test]
 fn a_reset_of_turns_whose_ids_do_not_tell_the_time_ends_the_latest() {
     let mut state = state();
     let id = TurnId(Name::new(b"turn", false));
-    state.take(&ROOT, &id, Sign::Prompted, Source::Hook, 0);
+    state.apply(&ROOT, &id, Signal::Prompted, SignalSource::Hook, 0);
     state.reset(&TurnId::default(), None);
-    state.take(&ROOT, &id, Sign::Lives, Source::Hook, 0);
+    state.apply(&ROOT, &id, Signal::SignOfLife, SignalSource::Hook, 0);
     assert!(!state.is_active());
 }
 
@@ -485,7 +501,7 @@ fn a_reset_of_turns_whose_ids_do_not_tell_the_time_ends_the_latest() {
 /// Something that is told.
 #[derive(Clone, Debug)]
 enum Told {
-    News { thread: usize, turn: u32, sign: Sign, source: Source },
+    News { thread: usize, turn: u32, signal: Signal, source: SignalSource },
     Reset,
 }
 
@@ -496,7 +512,7 @@ struct Model {
 }
 
 /// What was told of one turn, in its order, as far as it can count.
-type News = Vec<(Sign, Source)>;
+type News = Vec<(Signal, SignalSource)>;
 
 impl Model {
     /// Turns up to this one are over.
@@ -510,8 +526,8 @@ impl Model {
     /// The latest turn of a thread that anything begins, ends or tells to go on; or that a reset made over.
     fn latest(&self, thread: usize, until: usize) -> u32 {
         let turns = self.told[..until].iter().filter_map(|told| match told {
-            Told::News { thread: of, turn, sign, source }
-                if *of == thread && is_own(thread, *turn, *source) && !is_of_others(*sign) =>
+            Told::News { thread: of, turn, signal, source }
+                if *of == thread && is_own(thread, *turn, *source) && !is_of_others(*signal) =>
             {
                 Some(*turn)
             }
@@ -527,54 +543,56 @@ impl Model {
             return News::new();
         }
         let own = self.told.iter().filter_map(|told| match told {
-            Told::News { thread: of, turn, sign, source }
-                if *of == thread && (*turn == latest || *sign == Sign::RolledBack) =>
+            Told::News { thread: of, turn, signal, source }
+                if *of == thread && (*turn == latest || *signal == Signal::RolledBack) =>
             {
-                Some((*sign, *source))
+                Some((*signal, *source))
             }
             _ => None,
         });
-        own.skip_while(|(sign, _)| is_of_others(*sign)).collect()
+        own.skip_while(|(signal, _)| is_of_others(*signal)).collect()
     }
 
     fn phase(&self, thread: usize) -> &'static str {
         let news = self.news(thread);
-        let began = news.iter().position(|news| *news == (Sign::Began, Source::Rollout));
-        let is_back = began.is_some_and(|began| news[began..].iter().any(|(sign, _)| *sign == Sign::RolledBack));
+        let began = news.iter().position(|news| *news == (Signal::Began, SignalSource::Rollout));
+        let is_back = began.is_some_and(|began| news[began..].iter().any(|(signal, _)| *signal == Signal::RolledBack));
         match () {
             () if news.is_empty() => "none",
-            () if is_back || news.iter().any(|(sign, _)| *sign == Sign::Ended) => "over",
+            () if is_back || news.iter().any(|(signal, _)| *signal == Signal::Ended) => "over",
             () if stopped_at(&news).is_some() => "stopped",
             () => "open",
         }
     }
 
-    fn is_asking(&self, thread: usize) -> bool {
+    fn is_approval_pending(&self, thread: usize) -> bool {
         let news = self.news(thread);
-        let asked = (0..news.len()).rfind(|at| news[*at].0 == Sign::Asks && stopped_at(&news[..*at]).is_none());
-        let is_answer = |sign: Sign| matches!(sign, Sign::Lives | Sign::Prompted | Sign::Stops { .. });
+        let asked =
+            (0..news.len()).rfind(|at| news[*at].0 == Signal::AskedForApproval && stopped_at(&news[..*at]).is_none());
+        let is_answer =
+            |signal: Signal| matches!(signal, Signal::SignOfLife | Signal::Prompted | Signal::Stopped { .. });
         self.phase(thread) == "open"
-            && asked.is_some_and(|asked| !news[asked..].iter().any(|(sign, _)| is_answer(*sign)))
+            && asked.is_some_and(|asked| !news[asked..].iter().any(|(signal, _)| is_answer(*signal)))
     }
 }
 
 /// Signals that make no turn known.
-fn is_of_others(sign: Sign) -> bool {
-    matches!(sign, Sign::Named { .. } | Sign::RolledBack)
+fn is_of_others(signal: Signal) -> bool {
+    matches!(signal, Signal::Named { .. } | Signal::RolledBack)
 }
 
 /// Whether a thread's own rollout, or a hook, would speak of its turn.
-fn is_own(thread: usize, turn: u32, source: Source) -> bool {
-    source == Source::Hook || turn > THREADS[thread]
+fn is_own(thread: usize, turn: u32, source: SignalSource) -> bool {
+    source == SignalSource::Hook || turn > THREADS[thread]
 }
 
-/// The size at which a turn was stopped, unless there was a sign of life since.
-fn stopped_at(news: &[(Sign, Source)]) -> Option<u64> {
+/// The size at which a turn was stopped, unless there was a signal of life since.
+fn stopped_at(news: &[(Signal, SignalSource)]) -> Option<u64> {
     let (last, before) = news.split_last()?;
     match (last.0, stopped_at(before)) {
-        (Sign::Lives | Sign::Prompted, _) => None,
-        (Sign::Stops { rollout_size }, size) => Some(rollout_size.max(size.unwrap_or(0))),
-        (Sign::Named { line_end }, size) => size.filter(|size| line_end <= *size),
+        (Signal::SignOfLife | Signal::Prompted, _) => None,
+        (Signal::Stopped { rollout_size }, size) => Some(rollout_size.max(size.unwrap_or(0))),
+        (Signal::Named { line_end }, size) => size.filter(|size| line_end <= *size),
         (_, size) => size,
     }
 }
@@ -582,30 +600,33 @@ fn stopped_at(news: &[(Sign, Source)]) -> Option<u64> {
 /// The numbers of the threads' ids: the root's, and two subagents'.
 const THREADS: [u32; 3] = [0, 3, 5];
 
-fn who(thread: usize) -> Who {
-    if thread == 0 { Who::Root } else { subagent(THREADS[thread]) }
+fn who(thread: usize) -> ThreadKey {
+    if thread == 0 { ThreadKey::Root } else { subagent(THREADS[thread]) }
 }
 
 fn told() -> impl Strategy<Value = Told> {
     let hook = prop_oneof![
-        3 => Just(Sign::Prompted),
-        1 => Just(Sign::Began),
-        3 => Just(Sign::Lives),
-        2 => Just(Sign::Asks),
-        3 => (0_u64..4).prop_map(|rollout_size| Sign::Stops { rollout_size }),
-        1 => Just(Sign::Ended),
+        3 => Just(Signal::Prompted),
+        1 => Just(Signal::Began),
+        3 => Just(Signal::SignOfLife),
+        2 => Just(Signal::AskedForApproval),
+        3 => (0_u64..4).prop_map(|rollout_size| Signal::Stopped { rollout_size }),
+        1 => Just(Signal::Ended),
     ];
     let line = prop_oneof![
-        3 => Just(Sign::Began),
-        1 => Just(Sign::Ended),
-        4 => (0_u64..6).prop_map(|line_end| Sign::Named { line_end }),
-        1 => Just(Sign::RolledBack),
+        3 => Just(Signal::Began),
+        1 => Just(Signal::Ended),
+        4 => (0_u64..6).prop_map(|line_end| Signal::Named { line_end }),
+        1 => Just(Signal::RolledBack),
     ];
-    let sign = prop_oneof![hook.prop_map(|sign| (sign, Source::Hook)), line.prop_map(|sign| (sign, Source::Rollout))];
-    let news = (0_usize..3, 1_u32..9, sign).prop_filter_map("a copy", |(thread, turn, (sign, source))| {
+    let signal = prop_oneof![
+        hook.prop_map(|signal| (signal, SignalSource::Hook)),
+        line.prop_map(|signal| (signal, SignalSource::Rollout))
+    ];
+    let news = (0_usize..3, 1_u32..9, signal).prop_filter_map("a copy", |(thread, turn, (signal, source))| {
         // Copies have a test of their own; a line that names a copied turn is as good as none.
-        let turn = if sign == Sign::RolledBack { 0 } else { turn };
-        (turn == 0 || is_own(thread, turn, source)).then_some(Told::News { thread, turn, sign, source })
+        let turn = if signal == Signal::RolledBack { 0 } else { turn };
+        (turn == 0 || is_own(thread, turn, source)).then_some(Told::News { thread, turn, signal, source })
     });
     prop_oneof![40 => news, 1 => Just(Told::Reset)]
 }
@@ -615,12 +636,12 @@ fn told() -> impl Strategy<Value = Told> {
 fn as_rollouts_tell(mut all: Vec<Told>) -> Vec<Told> {
     let mut begun = [None; THREADS.len()];
     all.retain(|told| match told {
-        Told::News { thread, turn, sign, source: Source::Rollout } if *turn > 0 => {
-            let is_so = match sign {
-                Sign::Began => begun[*thread] <= Some(*turn),
+        Told::News { thread, turn, signal, source: SignalSource::Rollout } if *turn > 0 => {
+            let is_so = match signal {
+                Signal::Began => begun[*thread] <= Some(*turn),
                 _ => begun[*thread].is_none_or(|begun| *turn <= begun),
             };
-            if is_so && *sign == Sign::Began {
+            if is_so && *signal == Signal::Began {
                 begun[*thread] = Some(*turn);
             }
             is_so
@@ -636,9 +657,9 @@ fn all_told(most: usize) -> impl Strategy<Value = Vec<Told>> {
 
 fn take(state: &mut State, told: &Told) {
     match told {
-        Told::News { thread, turn: number, sign, source } => {
+        Told::News { thread, turn: number, signal, source } => {
             let turn = if *number == 0 { TurnId::default() } else { turn(*number) };
-            state.take(&who(*thread), &turn, *sign, *source, 0);
+            state.apply(&who(*thread), &turn, *signal, *source, 0);
         }
         Told::Reset => state.reset(&TurnId::default(), None),
     }
@@ -661,8 +682,8 @@ proptest! {
             take(&mut state, &told);
             model.told.push(told);
             for thread in 0..THREADS.len() {
-                let found = state.thread_mut(&who(thread)).map_or(("none", false), |it| (phase(it), it.is_asking));
-                prop_assert_eq!(found, (model.phase(thread), model.is_asking(thread)), "thread {}", thread);
+                let found = state.thread_mut(&who(thread)).map_or(("none", false), |it| (phase(it), it.is_approval_pending));
+                prop_assert_eq!(found, (model.phase(thread), model.is_approval_pending(thread)), "thread {}", thread);
             }
         }
     }
@@ -731,7 +752,7 @@ proptest! {
         state.reset(&turn(8), None);
         let reset = state.clone();
         for told in after {
-            if !matches!(told, Told::News { sign: Sign::RolledBack, .. } | Told::Reset) {
+            if !matches!(told, Told::News { signal: Signal::RolledBack, .. } | Told::Reset) {
                 take(&mut state, &told);
             }
         }

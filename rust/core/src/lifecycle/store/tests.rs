@@ -8,10 +8,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::files::slots::{self, HEADER};
-use crate::lifecycle::deferred::put_off;
-use crate::lifecycle::hook::Event;
+use crate::lifecycle::deferred::defer;
+use crate::lifecycle::hook::HookEvent;
 use crate::lifecycle::marker_files::{names_in, remove};
-use crate::lifecycle::state::{Sign, Source, Thread, Who};
+use crate::lifecycle::state::{Signal, SignalSource, Thread, ThreadKey};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
 /// As long as a test may take.
@@ -33,32 +33,32 @@ fn open(turn: &str) -> State {
     let mut state = State::default();
     state.set_session(&ThreadId(name("session")));
     state.root.set_rollout("/c/rollout");
-    state.take(&Who::Root, &TurnId(name(turn)), Sign::Prompted, Source::Hook, 7);
+    state.apply(&ThreadKey::Root, &TurnId(name(turn)), Signal::Prompted, SignalSource::Hook, 7);
     state
 }
 
 /// The same once the turn is over.
 fn over(turn: &str) -> State {
     let mut state = open(turn);
-    state.take(&Who::Root, &TurnId(name(turn)), Sign::Ended, Source::Hook, 8);
+    state.apply(&ThreadKey::Root, &TurnId(name(turn)), Signal::Ended, SignalSource::Hook, 8);
     state
 }
 
 fn with_subagents(mut state: State, ids: &[&str]) -> State {
     for id in ids {
-        let who = Who::Subagent(ThreadId(name(id)));
-        state.take(&who, &TurnId(name("turn")), Sign::Began, Source::Hook, 9);
-        state.thread_mut(&who).expect("is there").set_rollout("/c/child");
+        let key = ThreadKey::Subagent(ThreadId(name(id)));
+        state.apply(&key, &TurnId(name("turn")), Signal::Began, SignalSource::Hook, 9);
+        state.thread_mut(&key).expect("it exists").set_rollout("/c/child");
     }
     state
 }
 
 fn save(dir: &StateDir, state: &State) {
-    Store::open(dir, LONG).expect("can be had").save(state.clone()).expect("can be saved");
+    Store::open(dir, LONG).expect("can be opened").save(state.clone()).expect("can be saved");
 }
 
 fn load(dir: &StateDir) -> State {
-    let store = Store::open(dir, LONG).expect("can be had");
+    let store = Store::open(dir, LONG).expect("can be opened");
     assert_eq!(store.damage(), None);
     store.state().clone()
 }
@@ -103,7 +103,7 @@ fn a_state_that_was_saved_is_there_again() {
 fn the_marker_files_say_what_the_state_is() {
     let (_folder, dir) = folder();
     let mut state = with_subagents(open("turn"), &["child"]);
-    state.take(&Who::Root, &TurnId::default(), Sign::Asks, Source::Hook, 9);
+    state.apply(&ThreadKey::Root, &TurnId::default(), Signal::AskedForApproval, SignalSource::Hook, 9);
     save(&dir, &state);
     assert_eq!(
         markers(&dir),
@@ -118,7 +118,7 @@ fn the_marker_files_say_what_the_state_is() {
         })
     );
     let child: Value =
-        serde_json::from_slice(&fs::read(dir.subagents().join("child")).expect("is there")).expect("JSON");
+        serde_json::from_slice(&fs::read(dir.subagents().join("child")).expect("it exists")).expect("JSON");
     assert_eq!(child, json!({"turn_id": "turn", "transcript_path": "/c/child"}));
     // What is needed to resume stays.
     save(&dir, &over("turn"));
@@ -134,11 +134,11 @@ fn the_marker_files_say_what_the_state_is() {
 fn quotes_in_a_path_are_escaped_in_a_subagents_file() {
     let (_folder, dir) = folder();
     let mut state = with_subagents(State::default(), &["child"]);
-    let who = Who::Subagent(ThreadId(name("child")));
-    state.thread_mut(&who).expect("is there").set_rollout("/a\"b\\cä");
+    let key = ThreadKey::Subagent(ThreadId(name("child")));
+    state.thread_mut(&key).expect("it exists").set_rollout("/a\"b\\cä");
     save(&dir, &state);
     let child: Value =
-        serde_json::from_slice(&fs::read(dir.subagents().join("child")).expect("is there")).expect("JSON");
+        serde_json::from_slice(&fs::read(dir.subagents().join("child")).expect("it exists")).expect("JSON");
     assert_eq!(child["transcript_path"], "/a\"b\\cä");
 }
 
@@ -160,10 +160,10 @@ fn a_state_that_is_the_same_is_not_written_again() {
     let state = with_subagents(open("1"), &["a"]);
     save(&dir, &state);
     let files = [dir.root_active(), dir.root_session(), dir.subagents().join("a"), dir.transcript_path()];
-    let inodes = || files.clone().map(|path| fs::metadata(path).expect("is there").ino());
-    let (before, bytes) = (inodes(), fs::read(dir.lifecycle()).expect("is there"));
+    let inodes = || files.clone().map(|path| fs::metadata(path).expect("it exists").ino());
+    let (before, bytes) = (inodes(), fs::read(dir.lifecycle()).expect("it exists"));
     save(&dir, &state);
-    assert_eq!((inodes(), fs::read(dir.lifecycle()).expect("is there")), (before, bytes));
+    assert_eq!((inodes(), fs::read(dir.lifecycle()).expect("it exists")), (before, bytes));
 }
 
 // ---- damage ----
@@ -182,13 +182,13 @@ fn saved(states: &[&State]) -> Vec<u8> {
     for state in states {
         save(&dir, state);
     }
-    fs::read(dir.lifecycle()).expect("is there")
+    fs::read(dir.lifecycle()).expect("it exists")
 }
 
 /// Where the place of the `number`th state starts and ends.
 fn place(bytes: &[u8], number: u64) -> std::ops::Range<usize> {
-    let start = usize::try_from(FORM.place_of(number)).expect("small");
-    let (_, found, size) = slots::split(*bytes[start..].first_chunk().expect("is there"));
+    let start = usize::try_from(LAYOUT.offset_of(number)).expect("small");
+    let (_, found, size) = slots::split(*bytes[start..].first_chunk().expect("it exists"));
     assert_eq!(found, number);
     start..start + HEADER + size
 }
@@ -227,7 +227,7 @@ fn a_file_that_was_cut_off_anywhere_leaves_a_whole_state_or_says_so() {
     let (one, other) = (place(&bytes, 1), place(&bytes, 2));
     for length in (0..=one.end).chain(other.start..other.end) {
         fs::write(dir.lifecycle(), &bytes[..length]).expect("can be written");
-        let mut store = Store::open(&dir, LONG).expect("can be had");
+        let mut store = Store::open(&dir, LONG).expect("can be opened");
         let expected = if length < one.end { with_session_alone(&first) } else { first.clone() };
         assert_eq!(store.state(), &expected, "{length}");
         assert_eq!(store.damage().is_some(), (HEADER..one.end).contains(&length), "{length}");
@@ -239,7 +239,7 @@ fn a_file_that_was_cut_off_anywhere_leaves_a_whole_state_or_says_so() {
 }
 
 #[test]
-fn a_harmed_byte_makes_a_place_of_no_use_and_all_marker_files_are_made_anew() {
+fn a_harmed_byte_makes_a_offset_of_no_use_and_all_marker_files_are_made_anew() {
     let (first, second) = (open("1"), with_subagents(over("2"), &["a"]));
     let bytes = saved(&[&first, &second]);
     let (_folder, dir) = folder();
@@ -252,10 +252,10 @@ fn a_harmed_byte_makes_a_place_of_no_use_and_all_marker_files_are_made_anew() {
         harmed[at] ^= 0x41;
         fs::write(dir.lifecycle(), &harmed).expect("can be written");
         for marker in [dir.active(), dir.root_active()] {
-            fs::remove_file(marker).expect("is there");
+            fs::remove_file(marker).expect("it exists");
         }
-        fs::write(dir.subagents().join("a"), "").or_else(|_| fs::create_dir(dir.subagents())).expect("can be made");
-        let mut store = Store::open(&dir, LONG).expect("can be had");
+        fs::write(dir.subagents().join("a"), "").or_else(|_| fs::create_dir(dir.subagents())).expect("can be created");
+        let mut store = Store::open(&dir, LONG).expect("can be opened");
         assert_eq!((store.state(), store.damage()), (&first, None), "{at}");
         store.save(first.clone()).expect("can be saved");
         drop(store);
@@ -263,7 +263,7 @@ fn a_harmed_byte_makes_a_place_of_no_use_and_all_marker_files_are_made_anew() {
         // With the other harmed as well there are the pointers left to go by.
         harmed[older.end - 1] ^= 1;
         fs::write(dir.lifecycle(), harmed).expect("can be written");
-        let mut store = Store::open(&dir, LONG).expect("can be had");
+        let mut store = Store::open(&dir, LONG).expect("can be opened");
         assert_eq!(store.state(), &with_session_alone(&first));
         assert!(store.damage().is_some());
         let lost = store.state().clone();
@@ -278,11 +278,11 @@ fn a_harmed_byte_makes_a_place_of_no_use_and_all_marker_files_are_made_anew() {
 fn a_state_of_another_version_is_not_understood() {
     let (_folder, dir) = folder();
     save(&dir, &open("1"));
-    let mut bytes = fs::read(dir.lifecycle()).expect("is there");
+    let mut bytes = fs::read(dir.lifecycle()).expect("it exists");
     let state = place(&bytes, 1).start + HEADER;
     bytes[state] += 1;
     fs::write(dir.lifecycle(), bytes).expect("can be written");
-    assert!(Store::open(&dir, LONG).expect("can be had").damage().is_some());
+    assert!(Store::open(&dir, LONG).expect("can be opened").damage().is_some());
 }
 
 #[test]
@@ -290,9 +290,9 @@ fn a_file_of_anything_else_is_damaged_and_written_anew() {
     for byte in [1, 7, 0xFF] {
         let (_folder, dir) = folder();
         save(&dir, &over("1"));
-        fs::write(dir.lifecycle(), vec![byte; usize::try_from(FORM.second).expect("small") + 5000])
+        fs::write(dir.lifecycle(), vec![byte; usize::try_from(LAYOUT.second).expect("small") + 5000])
             .expect("can be written");
-        let mut store = Store::open(&dir, LONG).expect("can be had");
+        let mut store = Store::open(&dir, LONG).expect("can be opened");
         assert!(store.damage().is_some() && store.state() == &with_session_alone(&over("1")));
         store.save(open("2")).expect("can be saved");
         drop(store);
@@ -325,8 +325,8 @@ fn what_was_killed_between_the_state_and_its_marker_files_is_made_up_for() {
         fs::write(dir.lifecycle(), with_note(&[before, after], 2)).expect("can be written");
         save(&dir, before);
         assert_eq!(markers(&dir), markers_of(before));
-        // The note is gone: who comes next makes nothing anew.
-        fs::remove_file(dir.root_session()).expect("is there");
+        // The note is gone: key comes next makes nothing anew.
+        fs::remove_file(dir.root_session()).expect("it exists");
         save(&dir, before);
         assert!(!dir.root_session().exists());
     }
@@ -340,14 +340,14 @@ fn saving_all_makes_what_was_lost_and_takes_away_what_does_not_belong() {
     let expected = markers(&dir);
     for path in [dir.active(), dir.root_active(), dir.root_session(), dir.transcript_path(), dir.subagents().join("a")]
     {
-        fs::remove_file(path).expect("is there");
+        fs::remove_file(path).expect("it exists");
     }
     for path in [dir.permissions_waiting(), dir.subagents().join("stranger")] {
         fs::write(path, "x").expect("can be written");
     }
     save(&dir, &state);
     assert_ne!(markers(&dir), expected);
-    Store::open(&dir, LONG).expect("can be had").save_all(state).expect("can be saved");
+    Store::open(&dir, LONG).expect("can be opened").save_all(state).expect("can be saved");
     assert_eq!(markers(&dir), expected);
 }
 
@@ -358,18 +358,18 @@ fn a_marker_file_that_cannot_be_made_keeps_none_of_the_others() {
     let (_folder, dir) = folder();
     for path in [dir.root_session(), dir.root_active(), dir.transcript_paths(), dir.active(), dir.subagents().join("b")]
     {
-        fs::create_dir_all(&path).expect("can be made");
-        let mut store = Store::open(&dir, LONG).expect("can be had");
+        fs::create_dir_all(&path).expect("can be created");
+        let mut store = Store::open(&dir, LONG).expect("can be opened");
         let saved = store.save_all(state.clone());
         drop(store);
-        let is_in_the_way = path != dir.subagents().join("b");
+        let is_blocked = path != dir.subagents().join("b");
         match saved {
-            Err(StoreError::Io { path: told, .. }) => assert!(is_in_the_way && told == path.display().to_string()),
-            saved => assert!(!is_in_the_way && saved.is_ok()),
+            Err(StoreError::File(error)) => assert!(is_blocked && error.path == path),
+            saved => assert!(!is_blocked && saved.is_ok()),
         }
         assert!(dir.active().exists() && dir.transcript_path().exists() && dir.subagents().join("a").exists());
         // It is told until it is mended.
-        assert_eq!(Store::open(&dir, LONG).expect("can be had").save(state.clone()).is_err(), is_in_the_way);
+        assert_eq!(Store::open(&dir, LONG).expect("can be opened").save(state.clone()).is_err(), is_blocked);
         fs::remove_dir(&path).expect("is empty");
         save(&dir, &state);
         assert_eq!(markers(&dir), expected);
@@ -389,16 +389,16 @@ fn states_of_any_size_that_may_be_are_kept() {
         state.add_nested(&ThreadId(name(&long(number, 255))));
     }
     for number in 0..256 {
-        let who = Who::Subagent(ThreadId(name(&long(number, 255))));
-        state.take(&who, &TurnId(name(&long(number, 255))), Sign::Began, Source::Hook, u64::MAX);
-        let thread = state.thread_mut(&who).expect("is there");
+        let key = ThreadKey::Subagent(ThreadId(name(&long(number, 255))));
+        state.apply(&key, &TurnId(name(&long(number, 255))), Signal::Began, SignalSource::Hook, u64::MAX);
+        let thread = state.thread_mut(&key).expect("it exists");
         thread.set_rollout(&format!("/{}", long(number, 4094)));
-        thread.read = u64::MAX;
+        thread.read_offset = u64::MAX;
         if [0, 3, 4, 8, 20, 100, 255].contains(&number) {
             save(&dir, &state);
             save(&dir, &state);
             assert_eq!(load(&dir), state);
-            assert_eq!(names_in(&dir.subagents()).expect("can be listed").expect("is there").len(), number + 1);
+            assert_eq!(names_in(&dir.subagents()).expect("can be listed").expect("it exists").len(), number + 1);
         }
     }
     save(&dir, &open("1"));
@@ -411,12 +411,16 @@ fn states_of_any_size_that_may_be_are_kept() {
 #[test]
 fn the_lock_is_waited_for_and_given_up() {
     let (_folder, dir) = folder();
-    let mut store = Store::open(&dir, Duration::ZERO).expect("can be had");
+    let mut store = Store::open(&dir, Duration::ZERO).expect("can be opened");
     for timeout in [Duration::ZERO, Duration::from_millis(5)] {
-        assert!(matches!(Store::open(&dir, timeout), Err(StoreError::Locked(told)) if told == timeout));
+        let error = Store::open(&dir, timeout).err().expect("the lock is held").to_string();
+        let path = dir.lifecycle();
+        let expected =
+            format!("could not acquire the lifecycle lock {} within {} ms", path.display(), timeout.as_millis());
+        assert_eq!(error, expected);
     }
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| Store::open(&dir, LONG).expect("can be had").state().clone());
+        let other = scope.spawn(|| Store::open(&dir, LONG).expect("can be opened").state().clone());
         store.save(open("1")).expect("can be saved");
         drop(store);
         assert_eq!(other.join().expect("no panic"), open("1"));
@@ -431,7 +435,7 @@ fn many_at_once_lose_nothing() {
             let dir = &dir;
             scope.spawn(move || {
                 for number in 0..8 {
-                    let mut store = Store::open(dir, LONG).expect("can be had");
+                    let mut store = Store::open(dir, LONG).expect("can be opened");
                     let state = with_subagents(store.state().clone(), &[&format!("{thread}-{number}")]);
                     store.save(state).expect("can be saved");
                 }
@@ -439,7 +443,7 @@ fn many_at_once_lose_nothing() {
         }
     });
     assert_eq!(load(&dir).subagents.len(), 64);
-    assert_eq!(names_in(&dir.subagents()).expect("can be listed").expect("is there").len(), 64);
+    assert_eq!(names_in(&dir.subagents()).expect("can be listed").expect("it exists").len(), 64);
 }
 
 #[test]
@@ -452,24 +456,25 @@ fn no_state_dir_is_made() {
 
 #[test]
 fn a_folder_that_cannot_be_used_is_an_error_with_its_path() {
-    let told = |dir: &StateDir| match Store::open(dir, LONG) {
-        Err(StoreError::Io { path, .. }) => path,
+    let failed_path = |dir: &StateDir| match Store::open(dir, LONG) {
+        Err(StoreError::File(error)) => error.path,
         other => panic!("{:?}", other.err()),
     };
     let (_folder, dir) = folder();
     fs::write(dir.path().join("plugin"), "").expect("can be written");
-    assert!(told(&dir).starts_with(&dir.path().join("plugin").display().to_string()));
+    assert!(failed_path(&dir).starts_with(dir.path().join("plugin")));
     let (_folder, dir) = self::folder();
-    fs::create_dir_all(dir.lifecycle()).expect("can be made");
-    assert_eq!(told(&dir), dir.lifecycle().display().to_string());
-    // A state dir that is a file.
-    assert_ne!(told(&StateDir::new("/dev/null")), "");
+    fs::create_dir_all(dir.lifecycle()).expect("can be created");
+    assert_eq!(failed_path(&dir), dir.lifecycle());
+    // The state directory is a file.
+    let dir = StateDir::new("/dev/null");
+    assert_eq!(failed_path(&dir), dir.lifecycle());
 }
 
 // ---- runs that were put off ----
 
-fn run(turn: &str, event: Event) -> Run {
-    Run {
+fn run(turn: &str, event: HookEvent) -> HookRun {
+    HookRun {
         event,
         session: ThreadId(name("session")),
         agent: None,
@@ -484,22 +489,23 @@ fn run(turn: &str, event: Event) -> Run {
 fn runs_that_were_put_off_are_taken_once_in_their_order() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
-    let runs = [run("1", Event::UserPromptSubmit), run("1", Event::Stop), run("2", Event::UserPromptSubmit)];
+    let runs =
+        [run("1", HookEvent::UserPromptSubmit), run("1", HookEvent::Stop), run("2", HookEvent::UserPromptSubmit)];
     for run in &runs {
-        put_off(&dir, run).expect("can be put off");
+        defer(&dir, run).expect("can be deferred");
     }
-    // Who does not save them leaves them to others.
-    assert_eq!(Store::open(&dir, LONG).expect("can be had").take_put_off(), runs);
-    let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off(), runs);
+    // ThreadKey does not save them leaves them to others.
+    assert_eq!(Store::open(&dir, LONG).expect("can be opened").read_deferred(), runs);
+    let mut store = Store::open(&dir, LONG).expect("can be opened");
+    assert_eq!(store.read_deferred(), runs);
     store.save(open("2")).expect("can be saved");
-    assert_eq!(store.take_put_off(), []);
+    assert_eq!(store.read_deferred(), []);
     assert!(!dir.lifecycle_pending().exists());
     drop(store);
     // Also where they changed nothing.
-    put_off(&dir, &runs[0]).expect("can be put off");
-    let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off(), runs[..1]);
+    defer(&dir, &runs[0]).expect("can be deferred");
+    let mut store = Store::open(&dir, LONG).expect("can be opened");
+    assert_eq!(store.read_deferred(), runs[..1]);
     store.save(open("2")).expect("can be saved");
     assert!(!dir.lifecycle_pending().exists());
 }
@@ -508,10 +514,10 @@ fn runs_that_were_put_off_are_taken_once_in_their_order() {
 fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
-    put_off(&dir, &run("1", Event::UserPromptSubmit)).expect("can be put off");
-    fs::create_dir(dir.active()).expect("can be made");
-    let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().len(), 1);
+    defer(&dir, &run("1", HookEvent::UserPromptSubmit)).expect("can be deferred");
+    fs::create_dir(dir.active()).expect("can be created");
+    let mut store = Store::open(&dir, LONG).expect("can be opened");
+    assert_eq!(store.read_deferred().len(), 1);
     assert!(store.save(open("1")).is_err());
     drop(store);
     assert_eq!(load(&dir), open("1"));
@@ -522,67 +528,67 @@ fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
 fn what_is_damaged_or_no_run_keeps_no_other_from_being_taken() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
-    let taken = || Store::open(&dir, LONG).expect("can be had").take_put_off();
+    let taken = || Store::open(&dir, LONG).expect("can be opened").read_deferred();
     let there = |name: &str| dir.lifecycle_pending().join(name);
-    put_off(&dir, &run("1", Event::Stop)).expect("can be put off");
-    let whole = fs::read_dir(dir.lifecycle_pending()).expect("is there").next().expect("a file").expect("can be read");
-    let bytes = fs::read(whole.path()).expect("is there");
+    defer(&dir, &run("1", HookEvent::Stop)).expect("can be deferred");
+    let whole = fs::read_dir(dir.lifecycle_pending()).expect("it exists").next().expect("a file").expect("can be read");
+    let bytes = fs::read(whole.path()).expect("it exists");
     for cut in 0..bytes.len() {
         let mut harmed = bytes.clone();
         harmed[cut] ^= 0x11;
         fs::write(there("0"), &bytes[..cut]).expect("can be written");
         fs::write(there("1"), harmed).expect("can be written");
-        assert_eq!(taken(), [run("1", Event::Stop)]);
+        assert_eq!(taken(), [run("1", HookEvent::Stop)]);
     }
     // A link to nowhere, a folder, and what is being written.
-    std::os::unix::fs::symlink("nowhere", there("2")).expect("can be made");
-    fs::create_dir(there("3")).expect("can be made");
+    std::os::unix::fs::symlink("nowhere", there("2")).expect("can be created");
+    fs::create_dir(there("3")).expect("can be created");
     fs::write(there(".4"), &bytes).expect("can be written");
-    let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off(), [run("1", Event::Stop)]);
+    let mut store = Store::open(&dir, LONG).expect("can be opened");
+    assert_eq!(store.read_deferred(), [run("1", HookEvent::Stop)]);
     store.save(open("1")).expect("can be saved");
-    let mut left = names_in(&dir.lifecycle_pending()).expect("can be listed").expect("is there");
+    let mut left = names_in(&dir.lifecycle_pending()).expect("can be listed").expect("it exists");
     left.sort();
     assert_eq!(left, [".4", "2"]);
-    assert!(store.take_put_off().is_empty() && !store.has_put_off());
+    assert!(store.read_deferred().is_empty() && !store.has_deferred());
     drop(store);
     // An empty folder, as a hook leaves it that is killed then.
     fs::remove_dir_all(dir.lifecycle_pending()).and_then(|()| fs::create_dir(dir.lifecycle_pending())).expect("made");
-    let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert!(store.take_put_off().is_empty() && !store.has_put_off());
+    let mut store = Store::open(&dir, LONG).expect("can be opened");
+    assert!(store.read_deferred().is_empty() && !store.has_deferred());
     store.save(open("1")).expect("can be saved");
     assert!(!dir.lifecycle_pending().exists());
     drop(store);
     // Something else in the folder's place.
     fs::write(dir.lifecycle_pending(), bytes).expect("can be written");
     assert_eq!(taken(), []);
-    assert!(put_off(&dir, &run("1", Event::Stop)).is_err());
+    assert!(defer(&dir, &run("1", HookEvent::Stop)).is_err());
 }
 
 #[test]
 fn a_run_can_be_put_off_while_others_are_taken() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
-    put_off(&dir, &run("1", Event::UserPromptSubmit)).expect("can be put off");
-    let mut store = Store::open(&dir, LONG).expect("can be had");
-    assert_eq!(store.take_put_off().len(), 1);
-    put_off(&dir, &run("2", Event::Stop)).expect("can be put off");
+    defer(&dir, &run("1", HookEvent::UserPromptSubmit)).expect("can be deferred");
+    let mut store = Store::open(&dir, LONG).expect("can be opened");
+    assert_eq!(store.read_deferred().len(), 1);
+    defer(&dir, &run("2", HookEvent::Stop)).expect("can be deferred");
     store.save(open("1")).expect("can be saved");
-    assert_eq!(store.take_put_off(), [run("2", Event::Stop)]);
+    assert_eq!(store.read_deferred(), [run("2", HookEvent::Stop)]);
 }
 
 #[test]
 fn runs_put_off_by_many_while_they_are_taken_are_all_taken_once() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
-    let mut taken: Vec<Run> = Vec::new();
+    let mut taken: Vec<HookRun> = Vec::new();
     std::thread::scope(|scope| {
         let putters: Vec<_> = (0..4)
             .map(|thread| {
                 let dir = &dir;
                 scope.spawn(move || {
                     for number in 0..50 {
-                        put_off(dir, &run(&format!("{thread}-{number}"), Event::Stop)).expect("can be put off");
+                        defer(dir, &run(&format!("{thread}-{number}"), HookEvent::Stop)).expect("can be deferred");
                     }
                 })
             })
@@ -590,14 +596,14 @@ fn runs_put_off_by_many_while_they_are_taken_are_all_taken_once() {
         let mut is_last = false;
         while !is_last {
             is_last = putters.iter().all(std::thread::ScopedJoinHandle::is_finished);
-            let mut store = Store::open(&dir, LONG).expect("can be had");
-            taken.extend(store.take_put_off());
+            let mut store = Store::open(&dir, LONG).expect("can be opened");
+            taken.extend(store.read_deferred());
             store.save(State::default()).expect("can be saved");
         }
     });
     let order = |thread: usize| {
         let prefix = format!("{thread}-");
-        let text = |run: &Run| String::from_utf8_lossy(run.turn.0.as_bytes()).into_owned();
+        let text = |run: &HookRun| String::from_utf8_lossy(run.turn.0.as_bytes()).into_owned();
         taken.iter().map(text).filter_map(|turn| turn.strip_prefix(&prefix)?.parse().ok()).collect::<Vec<usize>>()
     };
     for thread in 0..4 {
@@ -631,7 +637,7 @@ fn where_there_is_no_state_the_pointer_files_tell_the_session() {
     }
     // Folders in their place.
     let (_folder, dir) = folder();
-    fs::create_dir(dir.root_session()).expect("can be made");
+    fs::create_dir(dir.root_session()).expect("can be created");
     assert_eq!(load(&dir), State::default());
 }
 
@@ -669,20 +675,20 @@ fn step() -> impl Strategy<Value = Step> {
     (0_usize..4, told, end)
 }
 
-fn event_of(who: usize, told: Told) -> Event {
-    match (told, who) {
-        (Told::Begins, 0) => Event::UserPromptSubmit,
-        (Told::Begins, _) => Event::SubagentStart,
-        (Told::Lives, _) => Event::PreToolUse,
-        (Told::Stops, 0) => Event::Stop,
-        (Told::Stops, _) => Event::SubagentStop,
+fn event_of(key: usize, told: Told) -> HookEvent {
+    match (told, key) {
+        (Told::Begins, 0) => HookEvent::UserPromptSubmit,
+        (Told::Begins, _) => HookEvent::SubagentStart,
+        (Told::Lives, _) => HookEvent::PreToolUse,
+        (Told::Stops, 0) => HookEvent::Stop,
+        (Told::Stops, _) => HookEvent::SubagentStop,
     }
 }
 
-fn take(dir: &StateDir, run: &Run) {
-    let mut store = Store::open(dir, LONG).expect("can be had");
+fn take(dir: &StateDir, run: &HookRun) {
+    let mut store = Store::open(dir, LONG).expect("can be opened");
     let mut state = store.state().clone();
-    run.apply(&mut state);
+    run.apply_to(&mut state);
     store.save(state).expect("can be saved");
 }
 
@@ -696,8 +702,8 @@ fn kill_half_way(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], as_befor
             }
         }
     }
-    let store = Store::open(dir, LONG).expect("can be had");
-    store.file.write_all_at(&[1], FORM.place_of(store.number)).expect("can be written");
+    let store = Store::open(dir, LONG).expect("can be opened");
+    store.file.write_all_at(&[1], LAYOUT.offset_of(store.number)).expect("can be written");
 }
 
 proptest! {
@@ -709,19 +715,19 @@ proptest! {
         let mut paths = vec![dir.active(), dir.root_active(), dir.root_session(), dir.transcript_path()];
         paths.extend(children.map(|child| dir.subagents().join(child)));
         let (mut turns, mut open) = ([0; 4], [false; 4]);
-        for (number, (who, told, end)) in steps.into_iter().enumerate() {
-            let turn = if matches!(told, Told::Begins) { number + 1 } else { turns[who] };
+        for (number, (key, told, end)) in steps.into_iter().enumerate() {
+            let turn = if matches!(told, Told::Begins) { number + 1 } else { turns[key] };
             if turn == 0 {
                 continue;
             }
-            let agent = (who > 0).then(|| ThreadId(name(children[who - 1])));
-            let run = Run { agent, ..run(&format!("01a20218-{turn:04x}-7000-8000-00000000beef"), event_of(who, told)) };
+            let agent = (key > 0).then(|| ThreadId(name(children[key - 1])));
+            let run = HookRun { agent, ..run(&format!("01a20218-{turn:04x}-7000-8000-00000000beef"), event_of(key, told)) };
             let before: Vec<_> = paths.iter().map(|path| (path.clone(), fs::read(path).ok())).collect();
             if matches!(end, End::KilledBefore) {
                 continue;
             }
             take(&dir, &run);
-            (turns[who], open[who]) = (turn, !matches!(told, Told::Stops));
+            (turns[key], open[key]) = (turn, !matches!(told, Told::Stops));
             match end {
                 End::KilledHalfWay(as_before) => {
                     kill_half_way(&dir, &before, as_before);
