@@ -93,8 +93,8 @@ def tail(path: str | PathLike[str], n: int) -> list[dict[str, Any]]:
 
     Raises:
         OSError: If ``path``, or the agent's transcript, cannot be read (``FileNotFoundError``, ``PermissionError``).
-        ValueError: If ``n`` is negative, ``path`` is none of these, a line is longer than 1 GiB, or the compressed file is
-            damaged. The message has the path and, if known, the byte offset.
+        ValueError: If ``n`` is negative, ``path`` is none of these, a line is longer than 1 GiB, or the compressed file
+            is damaged. The message has the path and, if known, the byte offset.
     """
     if n < 0:
         raise ValueError(f"n must not be negative: {n}")
@@ -109,8 +109,8 @@ def _parsed(batches: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for batch in batches:
         is_beyond_64_bits = may_exceed_64_bits(batch)
         for line in filter(None, batch.split(b"\n")):
-            # orjson turns an integer of more than 64 bits into a float. It also rejects unpaired surrogates, which Codex
-            # keeps in tool arguments.
+            # orjson turns an integer of more than 64 bits into a float. It also rejects unpaired surrogates, which
+            # Codex keeps in tool arguments.
             if is_beyond_64_bits and may_exceed_64_bits(line):
                 yield json.loads(line)
                 continue

@@ -124,8 +124,8 @@ def follow(state_dir: str | PathLike[str], *, final: bool = False) -> FollowSumm
         if added.common_bytes:
             print("new records")
 
-    Releases the GIL. Ctrl-C works between two steps, each of which copies 8 MiB or one line. A file that has been replaced
-    is compared line by line in a single step.
+    Releases the GIL. Ctrl-C works between two steps, each of which copies 8 MiB or one line. A file that has been
+    replaced is compared line by line in a single step.
 
     Args:
         state_dir: The agent's state directory. Missing transcripts are created in it.
@@ -135,9 +135,9 @@ def follow(state_dir: str | PathLike[str], *, final: bool = False) -> FollowSumm
         The number of bytes added.
 
     Raises:
-        OSError: If ``state_dir`` is missing or not a directory (``FileNotFoundError``, ``NotADirectoryError``), or a file
-            cannot be read or written (``PermissionError``, or ``OSError`` with another ``errno``, such as ``ENOSPC``). A
-            rollout that cannot be opened raises nothing: it is logged and left for the next pass.
+        OSError: If ``state_dir`` is missing or not a directory (``FileNotFoundError``, ``NotADirectoryError``), or a
+            file cannot be read or written (``PermissionError``, or ``OSError`` with another ``errno``, such as
+            ``ENOSPC``). A rollout that cannot be opened raises nothing: it is logged and left for the next pass.
         TimeoutError: If another process follows this agent, or holds its lifecycle lock, for ten seconds.
     """
 
@@ -152,7 +152,7 @@ class MarkerState:
         """``RUNNING`` while a turn of the root or of a subagent is open, otherwise ``WAITING``."""
     @property
     def is_marker_there(self) -> bool:
-        """Whether the file ``active`` exists. Differs from ``state`` only after a hook was killed, until the next hook."""
+        """Whether the file ``active`` exists. Differs from ``state`` only after a hook was killed, until the next one."""
     @property
     def is_permission_awaited(self) -> bool:
         """Whether Codex waits for an approval."""
