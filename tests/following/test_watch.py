@@ -24,10 +24,10 @@ def wait_for(watcher: "subprocess.Popen[bytes]") -> tuple[int, bytes]:
     return watcher.returncode, stderr
 
 
-def watch_turn(followed: FollowedAgent, pid: int) -> "subprocess.Popen[bytes]":
+def watch_turn(followed: FollowedAgent, pid: int, missing_call: str | None = None) -> "subprocess.Popen[bytes]":
     """Begins a turn and starts a watcher for a process; returns it after it has read the turn's first line."""
     agent = followed.agent
-    watcher = followed.watch("--with-pid", str(pid))
+    watcher = followed.watch("--with-pid", str(pid), missing_call=missing_call)
     agent.begin_turn()
     agent.hook("user-prompt-submit")
     agent.write_line("task_started", agent.turn_id)
@@ -204,6 +204,29 @@ class TestWatching:
         agent.begin_turn()
         agent.hook("user-prompt-submit")
         assert agent.is_active
+
+    @pytest.mark.usefixtures("tracing")
+    def test_a_process_is_polled_if_there_is_no_pidfd_open(self, followed: FollowedAgent) -> None:
+        """Linux has it since 5.3, and a strict seccomp filter can forbid it."""
+        agent = followed.agent
+        with subprocess.Popen(["sleep", "60"]) as process:
+            watcher = watch_turn(followed, process.pid, missing_call="pidfd_open")
+            agent.assert_logged(f"cannot open a pidfd of process {process.pid}", "polling the process instead")
+            assert watcher.poll() is None
+            process.kill()
+        assert wait_for(watcher) == (0, b"")
+        assert not agent.is_active
+
+    @pytest.mark.usefixtures("tracing")
+    def test_files_are_polled_if_there_is_no_inotify(self, followed: FollowedAgent) -> None:
+        with subprocess.Popen(["sleep", "60"]) as process:
+            watcher = watch_turn(followed, process.pid, missing_call="inotify_init1")
+            append_lines(followed.agent.rollout, lines_of(ROLLOUT))
+            wait_until(lambda: followed.raw == followed.agent.rollout.read_bytes())
+            followed.agent.assert_logged("the system does not report file changes", "polling the files instead")
+            assert watcher.poll() is None
+            process.kill()
+        assert wait_for(watcher) == (0, b"")
 
     def test_a_turn_outlives_a_stopped_watcher(self, followed: FollowedAgent) -> None:
         with subprocess.Popen(["sleep", "60"]) as process:

@@ -38,9 +38,12 @@ class FollowedAgent:
         assert (done.status, done.stdout, done.stderr) == (0, b"", ""), done
         return done
 
-    def watch(self, *options: str) -> "subprocess.Popen[bytes]":
-        """Starts a watcher."""
+    def watch(self, *options: str, missing_call: str | None = None) -> "subprocess.Popen[bytes]":
+        """Starts a watcher; `missing_call` is a system call that fails as if the kernel did not have it."""
         command: list[str | Path] = [program(), "watch", *options, "--state-dir", self.state]
+        if missing_call is not None:
+            injected = f"inject={missing_call}:error=ENOSYS"
+            command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={missing_call}", "-e", injected, *command]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def converted(self, *options: str) -> bytes:

@@ -4,6 +4,7 @@ mod convert;
 mod hook;
 mod human;
 mod marker;
+mod process_exit;
 mod progress;
 mod signals;
 mod state_dir;

@@ -1,4 +1,4 @@
-//! What the kernel of Linux tells of changes: inotify(7).
+//! Watching files with inotify(7), on Linux.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,8 +13,8 @@ use crate::files::regular::FileId;
 
 use super::{FALLBACK_POLL_INTERVAL, POLL_INTERVAL, WakeUp, WatchUnavailable, Watched, wait_for};
 
-/// File systems that other machines change, or a program; the kernel does not tell of all that happens there (numbers of
-/// statfs(2)).
+/// File systems on which other machines or programs change files. The kernel does not report all of these changes. The
+/// numbers are from statfs(2).
 const SHARED: [(u64, &str); 7] = [
     (0x6969, "NFS"),
     (0x517B, "SMB"),
@@ -47,126 +47,134 @@ impl Watched {
     }
 }
 
-/// What is watched.
+/// The files and folders that are watched.
 #[derive(Default)]
 pub struct Watches {
     inotify: Option<OwnedFd>,
-    /// The wishes that the kernel took, by the number that it gave each file or folder.
-    taken: HashMap<i32, Vec<Taken>>,
-    wanted: Vec<Watched>,
+    /// The targets that the kernel watches, by watch descriptor.
+    active: HashMap<i32, Vec<Active>>,
+    targets: Vec<Watched>,
     unavailable: Option<WatchUnavailable>,
 }
 
-/// A wish that the kernel took.
+/// A target that the kernel watches.
 #[derive(Clone)]
-struct Taken {
-    watched: Watched,
-    /// What stood at its path: the kernel watches that, also when it is moved away and another one is put in its place.
-    identity: Option<FileId>,
+struct Active {
+    target: Watched,
+    /// The file that was at the target's path. The kernel keeps watching this file if it is moved and another one takes its
+    /// path.
+    id: Option<FileId>,
 }
 
-fn identity(path: &Path) -> Option<FileId> {
+fn file_id(path: &Path) -> Option<FileId> {
     path.metadata().ok().map(|metadata| FileId::from(&metadata))
 }
 
 impl Watches {
-    /// Watches these from now on, in place of those before; what is not there is not watched. Gives whether there is
-    /// something that was not watched before: it may have changed meanwhile.
-    pub fn set(&mut self, wanted: Vec<Watched>) -> bool {
-        if wanted == self.wanted && wanted.iter().all(|watched| self.is_taken(watched)) {
+    /// Replaces the targets. Targets that do not exist are not watched. Returns whether a target is watched that was not
+    /// watched before, because it may have changed already.
+    pub fn set(&mut self, targets: Vec<Watched>) -> bool {
+        if targets == self.targets && targets.iter().all(|target| self.is_active(target)) {
             return false;
         }
-        self.unavailable = wanted.iter().find_map(|watched| shared(watched.path()));
-        self.wanted = wanted;
-        let before = self.taken.clone();
-        if let Err(error) = self.take() {
-            self.unavailable = Some(WatchUnavailable::Limit(std::io::Error::from(error).to_string()));
+        self.unavailable = targets.iter().find_map(|target| shared_file_system(target.path()));
+        self.targets = targets;
+        let before = self.active.clone();
+        if let Err(error) = self.activate() {
+            let is_limit = matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOSPC | Errno::NOMEM);
+            let reason = io::Error::from(error).to_string();
+            let unavailable = if is_limit { WatchUnavailable::Limit } else { WatchUnavailable::System };
+            self.unavailable = Some(unavailable(reason));
         }
-        let was_taken = |number: &i32, watched: &Watched| {
-            before.get(number).is_some_and(|before| before.iter().any(|taken| taken.watched == *watched))
+        let was_active = |descriptor: &i32, target: &Watched| {
+            before.get(descriptor).is_some_and(|before| before.iter().any(|active| active.target == *target))
         };
-        self.taken.iter().any(|(number, taken)| taken.iter().any(|taken| !was_taken(number, &taken.watched)))
+        self.active
+            .iter()
+            .any(|(descriptor, active)| active.iter().any(|active| !was_active(descriptor, &active.target)))
     }
 
-    /// Whether the kernel watches what stands at its path now, or cannot.
-    fn is_taken(&self, watched: &Watched) -> bool {
-        let there = identity(watched.path());
-        let is_it = |taken: &Taken| taken.watched == *watched && taken.identity == there;
-        there.is_none() || self.unavailable.is_some() || self.taken.values().flatten().any(is_it)
+    /// Returns whether nothing needs to be done for a target: the kernel watches the file at its path, cannot watch it, or
+    /// there is none.
+    fn is_active(&self, target: &Watched) -> bool {
+        let id = file_id(target.path());
+        let is_it = |active: &Active| active.target == *target && active.id == id;
+        id.is_none() || self.unavailable.is_some() || self.active.values().flatten().any(is_it)
     }
 
-    fn take(&mut self) -> Result<(), Errno> {
+    fn activate(&mut self) -> Result<(), Errno> {
         let inotify = match self.inotify.take() {
             Some(inotify) => inotify,
             None => inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?,
         };
         let inotify = self.inotify.insert(inotify);
-        let mut taken: HashMap<i32, Vec<Taken>> = HashMap::new();
+        let mut all: HashMap<i32, Vec<Active>> = HashMap::new();
         let mut result = Ok(());
-        for watched in &self.wanted {
-            let before = self.wanted.iter().filter(|other| other.path() == watched.path());
-            let flags = before.fold(WatchFlags::empty(), |flags, other| flags | other.flags());
-            // Looked up first: where another one comes in between, that is seen the next time.
-            let identity = identity(watched.path());
-            match inotify::add_watch(&*inotify, watched.path(), flags) {
-                Ok(number) => taken.entry(number).or_default().push(Taken { watched: watched.clone(), identity }),
+        for target in &self.targets {
+            // The kernel has one watch for each file, so targets of the same path share their flags.
+            let same_path = self.targets.iter().filter(|other| other.path() == target.path());
+            let flags = same_path.fold(WatchFlags::empty(), |flags, other| flags | other.flags());
+            // Get the identity first. If the file is replaced before it is watched, the next call notices the difference.
+            let id = file_id(target.path());
+            match inotify::add_watch(&*inotify, target.path(), flags) {
+                Ok(descriptor) => all.entry(descriptor).or_default().push(Active { target: target.clone(), id }),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
                 Err(error) => result = Err(error),
             }
         }
-        for number in self.taken.keys().filter(|number| !taken.contains_key(number)) {
-            // It may have ended with its file.
-            let _ = inotify::remove_watch(&*inotify, *number);
+        for descriptor in self.active.keys().filter(|descriptor| !all.contains_key(descriptor)) {
+            // This fails if the watch ended with its file.
+            let _ = inotify::remove_watch(&*inotify, *descriptor);
         }
-        self.taken = taken;
+        self.active = all;
         result
     }
 
-    /// Why files are looked at every so often, where they are.
+    /// Returns why files are polled; `None` if they are watched.
     #[must_use]
     pub fn unavailable(&self) -> Option<&WatchUnavailable> {
         self.unavailable.as_ref()
     }
 
-    /// Waits for a change, for one of `others` to be readable, or until it is time to look in any case.
+    /// Waits for a change, until one of `others` is readable, or until it is time to poll.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if waiting fails, or if the events cannot be read.
     pub fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<WakeUp> {
-        let longest =
-            if self.unavailable.is_some() || self.inotify.is_none() { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
+        let is_polling = self.unavailable.is_some() || self.inotify.is_none();
+        let timeout = if is_polling { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
         loop {
             let inotify = self.inotify.as_ref().map(AsFd::as_fd);
             let descriptors: Vec<BorrowedFd<'_>> = others.iter().copied().chain(inotify).collect();
-            match wait_for(&descriptors, longest)? {
-                Some(place) if place < others.len() => return Ok(WakeUp::Ready(place)),
-                Some(_) if !self.is_told()? => {}
+            match wait_for(&descriptors, timeout)? {
+                Some(index) if index < others.len() => return Ok(WakeUp::Ready(index)),
+                Some(_) if !self.has_changed()? => {}
                 _ => return Ok(WakeUp::Change),
             }
         }
     }
 
-    /// Reads what the kernel tells; whether any of it matters.
-    pub(super) fn is_told(&mut self) -> io::Result<bool> {
+    /// Reads the available events; returns whether one of them is a change of a target.
+    pub(super) fn has_changed(&mut self) -> io::Result<bool> {
         let Some(inotify) = &self.inotify else { return Ok(false) };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(inotify, &mut buffer);
-        let mut is_told = false;
+        let mut has_changed = false;
         let mut ended = Vec::new();
         loop {
             match reader.next() {
                 Ok(event) => {
                     let name = event.file_name().map(|name| name.to_bytes().to_vec());
                     let flags = event.events();
-                    // Of more than the kernel keeps it tells only that.
-                    is_told |= flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW);
+                    // The kernel dropped events, so anything may have changed.
+                    has_changed |= flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW);
                     if flags.contains(inotify::ReadFlags::IGNORED) {
                         ended.push(event.wd());
                     }
-                    let watched = self.taken.get(&event.wd()).into_iter().flatten();
-                    is_told |= watched.into_iter().any(|taken| match (&taken.watched, &name) {
-                        (Watched::Names(_, beginning), Some(name)) => name.starts_with(beginning.as_encoded_bytes()),
+                    let active = self.active.get(&event.wd()).into_iter().flatten();
+                    has_changed |= active.into_iter().any(|active| match (&active.target, &name) {
+                        (Watched::Names(_, prefix), Some(name)) => name.starts_with(prefix.as_encoded_bytes()),
                         _ => true,
                     });
                 }
@@ -175,19 +183,18 @@ impl Watches {
                 Err(error) => return Err(error.into()),
             }
         }
-        for number in ended {
-            self.taken.remove(&number);
+        for descriptor in ended {
+            self.active.remove(&descriptor);
         }
-        Ok(is_told)
+        Ok(has_changed)
     }
 }
 
-/// The kind of the file system that a path is on, where others change it.
-fn shared(path: &Path) -> Option<WatchUnavailable> {
-    let kind = rustix::fs::statfs(path).ok()?.f_type;
-    // The type of the number differs from system to system.
-    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "it is a number of 32 bits")]
-    let kind = u64::from(kind as u32);
-    let (_, kind) = SHARED.iter().find(|(number, _)| *number == kind)?;
-    Some(WatchUnavailable::Shared { path: path.to_owned(), kind })
+/// Returns the file system of a path if it is a shared one.
+fn shared_file_system(path: &Path) -> Option<WatchUnavailable> {
+    let number = rustix::fs::statfs(path).ok()?.f_type;
+    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "its type varies, but it has 32 bits")]
+    let number = u64::from(number as u32);
+    let (_, file_system) = SHARED.iter().find(|(shared, _)| *shared == number)?;
+    Some(WatchUnavailable::Shared { path: path.to_owned(), file_system })
 }

@@ -1,8 +1,8 @@
-//! Waiting until something that matters has changed, without looking at it again and again.
+//! Waiting for file changes.
 //!
-//! On Linux the kernel tells (inotify), elsewhere what the system has for it. Where it cannot, because the limit of
-//! watches is reached, or the files are on a file system that others change, files are looked at every so often instead;
-//! and as a net, seldom, in any case.
+//! On Linux the kernel reports changes through inotify, elsewhere through what the system has for it. Files are polled if
+//! that does not work: because a limit is reached, or because the files are on a file system that other machines change.
+//! A fallback poll with a long interval runs always, in case a change was not reported.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,9 +13,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::files::file_error::escaped;
+
 #[cfg(target_os = "linux")]
 mod inotify;
-// Linux has what its tests need.
+// The tests run it on Linux as well.
 #[cfg(any(not(target_os = "linux"), test))]
 mod notify;
 
@@ -24,56 +26,58 @@ pub use inotify::Watches;
 #[cfg(not(target_os = "linux"))]
 pub use notify::Watches;
 
-/// How often everything is looked at when nothing was told.
-pub const FALLBACK_POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// The interval of the fallback poll.
+#[cfg(target_os = "linux")]
+const FALLBACK_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often it is where the kernel cannot tell.
-pub const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// The interval of polling if changes are not reported.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is to be told of.
+/// What to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Watched {
-    /// That a file is written, moved or removed.
+    /// A file: writes to it, and that it is moved or removed.
     File(PathBuf),
-    /// That a name which begins like this comes or goes in a folder, or the file behind it is replaced.
+    /// The names in a folder that begin with this prefix: that a file of such a name is created, removed or replaced.
     Names(PathBuf, OsString),
 }
 
-/// Why the kernel cannot tell of all that is wanted.
+/// Why files are polled instead of watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WatchUnavailable {
-    /// A limit of the system.
+    /// A limit of the system is reached.
     #[error("{0}; raise fs.inotify.max_user_instances or fs.inotify.max_user_watches")]
     Limit(String),
-    /// Another system than Linux said why.
-    #[error("this system does not tell of changes: {0}")]
+    /// The system cannot watch files.
+    #[error("the system does not report file changes: {0}")]
     System(String),
     /// The files are on a shared file system.
-    #[error("{path} is on {kind}, where others can change files unnoticed")]
+    #[error("{} is on {file_system}, where changes by other machines are not reported", escaped(path))]
     Shared {
         /// The folder or file.
         path: PathBuf,
-        /// The kind of file system.
-        kind: &'static str,
+        /// The name of the file system.
+        file_system: &'static str,
     },
 }
 
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WakeUp {
-    /// Something that is watched has changed, or it is time to look.
+    /// A watched file has changed, or it is time to poll.
     Change,
-    /// One of the descriptors that were given is ready, by its place.
+    /// The descriptor with this index is ready.
     Ready(usize),
 }
 
-/// Waits until one of `descriptors` is readable, or for `longest`; gives which, by its place.
+/// Waits until one of `descriptors` is readable, but no longer than `timeout`. Returns the index of the first readable
+/// one, or `None` after the timeout.
 ///
 /// # Errors
 ///
-/// What the system says.
-fn wait_for(descriptors: &[BorrowedFd<'_>], longest: Duration) -> io::Result<Option<usize>> {
-    let timeout = Timespec::try_from(longest).map_err(io::Error::other)?;
+/// Returns an error if `poll(2)` fails.
+fn wait_for(descriptors: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Option<usize>> {
+    let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
     let mut polled: Vec<PollFd<'_>> =
         descriptors.iter().map(|descriptor| PollFd::new(descriptor, PollFlags::IN)).collect();
     loop {

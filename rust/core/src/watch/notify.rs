@@ -1,5 +1,5 @@
-//! What other systems than Linux tell of changes, through the crate `notify`: kqueue, on macOS too. `FSEvents` there tells
-//! of a file when it is closed, and codex keeps its rollout open.
+//! Watching files on systems other than Linux, with the crate `notify`. It uses kqueue, on macOS too: `FSEvents` reports a
+//! changed file only when it is closed, and Codex keeps its rollout open.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -15,29 +15,29 @@ use crate::files::regular::FileId;
 
 use super::{POLL_INTERVAL, WakeUp, WatchUnavailable, Watched, wait_for};
 
-/// How often everything is looked at when nothing was told. These backends have been seen on no machine yet.
+/// The interval of the fallback poll. It is short, because these backends have not been tried on a real machine yet.
 const FALLBACK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is watched.
+/// The files and folders that are watched.
 #[derive(Default)]
 pub struct Watches {
     system: Option<System>,
-    wanted: Vec<Watched>,
+    targets: Vec<Watched>,
     unavailable: Option<WatchUnavailable>,
 }
 
-/// What the system tells, in a thread of its own.
+/// The system's watcher, which has its own thread.
 struct System {
     watcher: RecommendedWatcher,
-    /// Readable when something that is wanted has changed.
-    told: UnixStream,
-    wanted: Arc<Mutex<Vec<Watched>>>,
-    /// The files and folders that it was told to watch, with their identities.
-    watched: BTreeMap<PathBuf, FileId>,
+    /// Readable after a change of a target.
+    changes: UnixStream,
+    targets: Arc<Mutex<Vec<Watched>>>,
+    /// The files and folders that the system watches.
+    active: BTreeMap<PathBuf, FileId>,
 }
 
 impl Watched {
-    /// The file itself, and the folder in which it stands.
+    /// Returns the paths to watch: the file itself, and its folder.
     fn paths(&self) -> impl Iterator<Item = &Path> {
         let (file, folder) = match self {
             Self::File(path) => (Some(path.as_path()), path.parent()),
@@ -46,7 +46,7 @@ impl Watched {
         file.into_iter().chain(folder)
     }
 
-    /// As the system names it, which has no links in its paths.
+    /// Returns the target without links in its path, as the system reports it.
     fn resolved(self) -> Self {
         let resolve = |folder: &Path| folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         match self {
@@ -54,36 +54,34 @@ impl Watched {
                 (Some(folder), Some(name)) => Self::File(resolve(folder).join(name)),
                 _ => Self::File(path),
             },
-            Self::Names(folder, beginning) => Self::Names(resolve(&folder), beginning),
+            Self::Names(folder, prefix) => Self::Names(resolve(&folder), prefix),
         }
     }
 
-    /// Whether news of this path are news of it.
-    fn is_at(&self, changed: &Path) -> bool {
+    /// Returns whether a change of this path is a change of the target.
+    fn includes(&self, changed: &Path) -> bool {
         match self {
             Self::File(path) => path == changed,
-            // kqueue may tell of the folder alone.
+            // kqueue may report the folder only.
             Self::Names(folder, _) if folder == changed => true,
-            Self::Names(folder, beginning) => {
-                changed.parent() == Some(folder)
-                    && changed
-                        .file_name()
-                        .is_some_and(|name| name.as_encoded_bytes().starts_with(beginning.as_encoded_bytes()))
+            Self::Names(folder, prefix) => {
+                let name = changed.file_name().filter(|_| changed.parent() == Some(folder));
+                name.is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()))
             }
         }
     }
 }
 
 impl Watches {
-    /// Watches these from now on, in place of those before; what stands in no folder is not watched. Gives whether there
-    /// is something that was not watched before: it may have changed meanwhile.
-    pub fn set(&mut self, wanted: Vec<Watched>) -> bool {
-        let wanted: Vec<Watched> = wanted.into_iter().map(Watched::resolved).collect();
-        let before = std::mem::replace(&mut self.wanted, wanted);
-        match self.watch() {
-            Ok(has_new_folder) => {
+    /// Replaces the targets. Targets that do not exist are not watched. Returns whether a target is watched that was not
+    /// watched before, because it may have changed already.
+    pub fn set(&mut self, targets: Vec<Watched>) -> bool {
+        let targets: Vec<Watched> = targets.into_iter().map(Watched::resolved).collect();
+        let before = std::mem::replace(&mut self.targets, targets);
+        match self.activate() {
+            Ok(has_new_path) => {
                 self.unavailable = None;
-                has_new_folder || self.wanted.iter().any(|watched| !before.contains(watched))
+                has_new_path || self.targets.iter().any(|target| !before.contains(target))
             }
             Err(error) => {
                 self.unavailable = Some(WatchUnavailable::System(error.to_string()));
@@ -92,59 +90,59 @@ impl Watches {
         }
     }
 
-    /// Watches all that is wanted and is there, files and folders; whether one is new.
-    fn watch(&mut self) -> Result<bool, notify::Error> {
+    /// Watches all files and folders of the targets that exist; returns whether one was not watched before.
+    fn activate(&mut self) -> Result<bool, notify::Error> {
         let system = match self.system.take() {
             Some(system) => system,
             None => System::start()?,
         };
         let system = self.system.insert(system);
-        system.wanted().clone_from(&self.wanted);
+        system.targets().clone_from(&self.targets);
         let id = |path: &Path| path.metadata().ok().map(|metadata| FileId::from(&metadata));
-        let there = self.wanted.iter().flat_map(Watched::paths);
-        let there: BTreeMap<PathBuf, FileId> = there.filter_map(|path| Some((path.to_owned(), id(path)?))).collect();
-        // A file that was replaced is another one.
-        let System { watcher, watched, .. } = &mut *system;
-        watched.retain(|path, id| {
-            let is_there = there.get(path) == Some(id);
-            if !is_there {
-                // It may have ended with its file.
+        let paths = self.targets.iter().flat_map(Watched::paths);
+        let existing: BTreeMap<PathBuf, FileId> = paths.filter_map(|path| Some((path.to_owned(), id(path)?))).collect();
+        // A file that was replaced has another identity.
+        let System { watcher, active, .. } = &mut *system;
+        active.retain(|path, id| {
+            let is_current = existing.get(path) == Some(id);
+            if !is_current {
+                // This fails if the watch ended with its file.
                 let _ = watcher.unwatch(path);
             }
-            is_there
+            is_current
         });
         let mut has_new = false;
-        for (path, id) in there {
-            if !system.watched.contains_key(&path) {
+        for (path, id) in existing {
+            if !system.active.contains_key(&path) {
                 system.watcher.watch(&path, RecursiveMode::NonRecursive)?;
-                system.watched.insert(path, id);
+                system.active.insert(path, id);
                 has_new = true;
             }
         }
         Ok(has_new)
     }
 
-    /// Why files are looked at every so often, where they are.
+    /// Returns why files are polled; `None` if they are watched.
     #[must_use]
     pub fn unavailable(&self) -> Option<&WatchUnavailable> {
         self.unavailable.as_ref()
     }
 
-    /// Waits for a change, for one of `others` to be readable, or until it is time to look in any case.
+    /// Waits for a change, until one of `others` is readable, or until it is time to poll.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Returns an error if waiting fails.
     pub fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<WakeUp> {
-        let longest =
-            if self.unavailable.is_some() || self.system.is_none() { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
-        let told = self.system.as_ref().map(|system| system.told.as_fd());
-        let descriptors: Vec<BorrowedFd<'_>> = others.iter().copied().chain(told).collect();
-        match wait_for(&descriptors, longest)? {
-            Some(place) if place < others.len() => Ok(WakeUp::Ready(place)),
+        let is_polling = self.unavailable.is_some() || self.system.is_none();
+        let timeout = if is_polling { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
+        let changes = self.system.as_ref().map(|system| system.changes.as_fd());
+        let descriptors: Vec<BorrowedFd<'_>> = others.iter().copied().chain(changes).collect();
+        match wait_for(&descriptors, timeout)? {
+            Some(index) if index < others.len() => Ok(WakeUp::Ready(index)),
             _ => {
                 if let Some(system) = &mut self.system {
-                    system.take_told();
+                    system.drain_changes();
                 }
                 Ok(WakeUp::Change)
             }
@@ -154,41 +152,41 @@ impl Watches {
 
 impl System {
     fn start() -> Result<Self, notify::Error> {
-        let (told, teller) = UnixStream::pair()?;
-        for stream in [&told, &teller] {
+        let (changes, sender) = UnixStream::pair()?;
+        for stream in [&changes, &sender] {
             stream.set_nonblocking(true)?;
         }
-        let wanted = Arc::new(Mutex::new(Vec::new()));
-        let known = Arc::clone(&wanted);
+        let targets = Arc::new(Mutex::new(Vec::new()));
+        let watched = Arc::clone(&targets);
         let watcher = notify::recommended_watcher(move |event: Result<Event, notify::Error>| {
-            let is_wanted = event.map_or(true, |event| {
+            let is_change_of_target = event.map_or(true, |event| {
                 let is_change = !matches!(event.kind, EventKind::Access(_));
-                let wanted = lock(&known);
-                let is_at = |path: &PathBuf| wanted.iter().any(|watched: &Watched| watched.is_at(path));
-                is_change && (event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(is_at))
+                let targets = lock(&watched);
+                let is_included = |path: &PathBuf| targets.iter().any(|target: &Watched| target.includes(path));
+                is_change && (event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(is_included))
             });
-            if is_wanted {
-                // A pipe that is full has told already.
-                let _ = (&teller).write(b"!");
+            if is_change_of_target {
+                // If the stream is full, it is readable already.
+                let _ = (&sender).write(b"!");
             }
         })?;
-        Ok(Self { watcher, told, wanted, watched: BTreeMap::new() })
+        Ok(Self { watcher, changes, targets, active: BTreeMap::new() })
     }
 
-    fn wanted(&self) -> MutexGuard<'_, Vec<Watched>> {
-        lock(&self.wanted)
+    fn targets(&self) -> MutexGuard<'_, Vec<Watched>> {
+        lock(&self.targets)
     }
 
-    /// Takes away what was told.
-    fn take_told(&mut self) {
+    /// Reads the bytes that were sent for earlier changes.
+    fn drain_changes(&mut self) {
         let mut buffer = [0; 4096];
-        while self.told.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
+        while self.changes.read(&mut buffer).is_ok_and(|count| count == buffer.len()) {}
     }
 }
 
-/// The list is whole whatever became of who changed it.
-fn lock(wanted: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {
-    wanted.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks the list. It is complete even if a thread panicked while it had the lock.
+fn lock(targets: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {
+    targets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

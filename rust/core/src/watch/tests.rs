@@ -8,22 +8,22 @@ use tempfile::TempDir;
 use super::*;
 
 /// A rollout in a folder, both watched.
-struct Place {
+struct WatchedRollout {
     folder: TempDir,
     file: PathBuf,
     watches: Watches,
 }
 
-impl Place {
+impl WatchedRollout {
     fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let file = folder.path().join("rollout-1.jsonl");
         fs::write(&file, "a\n").expect("can be written");
-        let mut place = Self { folder, file, watches: Watches::default() };
-        assert!(place.watch(), "all of it is new");
-        assert_eq!(place.watches.unavailable(), None);
-        assert!(!place.is_told());
-        place
+        let mut rollout = Self { folder, file, watches: Watches::default() };
+        assert!(rollout.watch(), "both are new");
+        assert_eq!(rollout.watches.unavailable(), None);
+        assert!(!rollout.has_changed());
+        rollout
     }
 
     fn watch(&mut self) -> bool {
@@ -32,89 +32,90 @@ impl Place {
     }
 
     fn append(&self) {
-        File::options().append(true).open(&self.file).expect("it is there").write_all(b"b\n").expect("can be written");
+        File::options().append(true).open(&self.file).expect("exists").write_all(b"b\n").expect("can be written");
     }
 
-    fn is_told(&mut self) -> bool {
-        self.watches.is_told().expect("can be read")
+    fn has_changed(&mut self) -> bool {
+        self.watches.has_changed().expect("can be read")
     }
 }
 
 #[test]
-fn what_is_appended_is_told_once() {
-    let mut place = Place::new();
-    place.append();
-    place.append();
-    assert!(place.is_told());
-    assert!(!place.is_told());
+fn several_writes_are_reported_once() {
+    let mut rollout = WatchedRollout::new();
+    rollout.append();
+    rollout.append();
+    assert!(rollout.has_changed());
+    assert!(!rollout.has_changed());
 }
 
 #[test]
-fn of_a_file_in_the_place_of_another_one_is_told_too() {
+fn a_replaced_file_is_reported_and_the_new_one_watched() {
     for is_moved_away in [true, false] {
-        let mut place = Place::new();
-        // Who still has the old one open keeps it alive.
-        let _open = File::open(&place.file).expect("it is there");
-        let (old, new) = (place.folder.path().join("old"), place.folder.path().join("new"));
+        let mut rollout = WatchedRollout::new();
+        // The old file exists as long as it is open.
+        let _open = File::open(&rollout.file).expect("exists");
+        let (old, new) = (rollout.folder.path().join("old"), rollout.folder.path().join("new"));
         if is_moved_away {
-            fs::rename(&place.file, old).expect("can be moved");
+            fs::rename(&rollout.file, old).expect("can be moved");
         }
         fs::write(&new, "a\n").expect("can be written");
-        fs::rename(new, &place.file).expect("can be moved");
-        assert!(place.is_told());
-        assert!(place.watch(), "it is another file");
-        assert!(!place.watch());
-        assert!(!place.is_told());
-        place.append();
-        assert!(place.is_told());
+        fs::rename(new, &rollout.file).expect("can be moved");
+        assert!(rollout.has_changed());
+        assert!(rollout.watch(), "it is another file");
+        assert!(!rollout.watch());
+        assert!(!rollout.has_changed());
+        rollout.append();
+        assert!(rollout.has_changed());
     }
 }
 
 #[test]
-fn a_wait_ends_with_a_change() {
-    let mut place = Place::new();
-    place.append();
-    assert_eq!(place.watches.wait(&[]).expect("can wait"), WakeUp::Change);
+fn a_change_ends_a_wait() {
+    let mut rollout = WatchedRollout::new();
+    rollout.append();
+    assert_eq!(rollout.watches.wait(&[]).expect("can wait"), WakeUp::Change);
 }
 
 #[test]
-fn a_wait_ends_with_what_is_readable() {
-    let mut place = Place::new();
-    let (here, mut there) = UnixStream::pair().expect("a pair");
-    let (never, _other) = UnixStream::pair().expect("a pair");
-    there.write_all(b"x").expect("can be written");
-    assert_eq!(place.watches.wait(&[never.as_fd(), here.as_fd()]).expect("can wait"), WakeUp::Ready(1));
+fn a_readable_descriptor_ends_a_wait() {
+    let mut rollout = WatchedRollout::new();
+    let (readable, mut sender) = UnixStream::pair().expect("a pair");
+    let (silent, _other) = UnixStream::pair().expect("a pair");
+    sender.write_all(b"x").expect("can be written");
+    let woken = rollout.watches.wait(&[silent.as_fd(), readable.as_fd()]).expect("can wait");
+    assert_eq!(woken, WakeUp::Ready(1));
 }
 
 #[test]
-fn names_that_come_and_go_are_told_where_they_begin_as_wanted() {
-    let mut place = Place::new();
-    let name = |name: &str| place.folder.path().join(name);
+fn only_names_with_the_prefix_are_reported() {
+    let mut rollout = WatchedRollout::new();
+    let name = |name: &str| rollout.folder.path().join(name);
     let (other, compressed, moved) = (name("rollout-2.jsonl"), name("rollout-1.jsonl.zst"), name("elsewhere"));
     fs::write(&other, "").expect("can be written");
-    assert!(!place.is_told(), "another rollout");
+    assert!(!rollout.has_changed(), "another rollout was created");
     fs::write(&compressed, "").expect("can be written");
-    assert!(place.is_told(), "a name that begins so");
-    fs::rename(&place.file, &moved).expect("can be moved");
-    assert!(place.is_told(), "it went");
+    assert!(rollout.has_changed(), "a name with the prefix was created");
+    fs::rename(&rollout.file, &moved).expect("can be moved");
+    assert!(rollout.has_changed(), "the file was moved away");
 }
 
 #[test]
-fn a_file_that_was_replaced_is_watched_again() {
-    let mut place = Place::new();
-    let new = place.folder.path().join("new");
+fn a_file_that_was_overwritten_by_a_rename_is_watched_again() {
+    let mut rollout = WatchedRollout::new();
+    let new = rollout.folder.path().join("new");
     fs::write(&new, "a\n").expect("can be written");
-    fs::rename(&new, &place.file).expect("can be moved");
-    assert!(place.is_told());
-    assert!(place.watch(), "what stands there now was not watched");
-    assert!(!place.watch(), "and is from now on");
-    while place.is_told() {}
-    place.append();
-    assert!(place.is_told());
+    fs::rename(&new, &rollout.file).expect("can be moved");
+    assert!(rollout.has_changed());
+    assert!(rollout.watch(), "the new file was not watched");
+    assert!(!rollout.watch(), "it is watched now");
+    while rollout.has_changed() {}
+    rollout.append();
+    assert!(rollout.has_changed());
 }
 
 #[test]
-fn what_is_not_there_yet_is_watched_when_it_comes() {
+fn a_file_is_watched_once_it_exists() {
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("codex_transcript_paths");
     let mut watches = Watches::default();
@@ -122,5 +123,5 @@ fn what_is_not_there_yet_is_watched_when_it_comes() {
     fs::write(&file, "").expect("can be written");
     assert!(watches.set(vec![Watched::File(file.clone())]));
     fs::write(&file, "x").expect("can be written");
-    assert!(watches.is_told().expect("can be read"));
+    assert!(watches.has_changed().expect("can be read"));
 }

@@ -6,30 +6,30 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// How long news may take.
+/// How long a report may take.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Long enough for news that are none.
+/// How long to wait to be sure that nothing is reported.
 const SHORT: Duration = Duration::from_millis(200);
 
 /// A rollout in a folder, both watched.
-struct Place {
+struct WatchedRollout {
     folder: TempDir,
     file: PathBuf,
     watches: Watches,
 }
 
-impl Place {
+impl WatchedRollout {
     fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let file = folder.path().join("rollout-1.jsonl");
         fs::write(&file, "a\n").expect("can be written");
-        let mut place = Self { folder, file, watches: Watches::default() };
-        assert!(place.watch(), "all of it is new");
-        assert_eq!(place.watches.unavailable(), None);
-        assert!(!place.watch(), "nothing is");
-        place.forget();
-        place
+        let mut rollout = Self { folder, file, watches: Watches::default() };
+        assert!(rollout.watch(), "both are new");
+        assert_eq!(rollout.watches.unavailable(), None);
+        assert!(!rollout.watch(), "both are watched");
+        rollout.drain();
+        rollout
     }
 
     fn watch(&mut self) -> bool {
@@ -38,88 +38,88 @@ impl Place {
     }
 
     fn append(&self) {
-        File::options().append(true).open(&self.file).expect("it is there").write_all(b"b\n").expect("can be written");
+        File::options().append(true).open(&self.file).expect("exists").write_all(b"b\n").expect("can be written");
     }
 
-    /// Whether something is told within a time.
-    fn is_told(&mut self, within: Duration) -> bool {
-        let system = self.watches.system.as_mut().expect("it is there");
-        let is_told = wait_for(&[system.told.as_fd()], within).expect("can wait").is_some();
-        system.take_told();
-        is_told
+    /// Returns whether a change is reported within `timeout`.
+    fn is_reported(&mut self, timeout: Duration) -> bool {
+        let system = self.watches.system.as_mut().expect("was started");
+        let is_reported = wait_for(&[system.changes.as_fd()], timeout).expect("can wait").is_some();
+        system.drain_changes();
+        is_reported
     }
 
-    /// Waits until all was told.
-    fn forget(&mut self) {
-        while self.is_told(SHORT) {}
+    /// Waits until all earlier changes have been reported.
+    fn drain(&mut self) {
+        while self.is_reported(SHORT) {}
     }
 }
 
 #[test]
-fn what_is_appended_is_told_and_what_is_read_is_not() {
-    let mut place = Place::new();
-    place.append();
-    assert!(place.is_told(LONG));
-    place.forget();
-    fs::read(&place.file).expect("can be read");
-    assert!(!place.is_told(SHORT));
+fn writes_are_reported_and_reads_are_not() {
+    let mut rollout = WatchedRollout::new();
+    rollout.append();
+    assert!(rollout.is_reported(LONG));
+    rollout.drain();
+    fs::read(&rollout.file).expect("can be read");
+    assert!(!rollout.is_reported(SHORT));
 }
 
 #[test]
-fn a_wait_ends_with_a_change_or_with_what_is_readable() {
-    let mut place = Place::new();
-    place.append();
-    let begun = Instant::now();
-    assert_eq!(place.watches.wait(&[]).expect("can wait"), WakeUp::Change);
-    assert!(begun.elapsed() < LONG);
-    place.forget();
-    let (here, mut there) = UnixStream::pair().expect("a pair");
-    there.write_all(b"x").expect("can be written");
-    assert_eq!(place.watches.wait(&[here.as_fd()]).expect("can wait"), WakeUp::Ready(0));
+fn a_change_or_a_readable_descriptor_ends_a_wait() {
+    let mut rollout = WatchedRollout::new();
+    rollout.append();
+    let start = Instant::now();
+    assert_eq!(rollout.watches.wait(&[]).expect("can wait"), WakeUp::Change);
+    assert!(start.elapsed() < LONG);
+    rollout.drain();
+    let (readable, mut sender) = UnixStream::pair().expect("a pair");
+    sender.write_all(b"x").expect("can be written");
+    assert_eq!(rollout.watches.wait(&[readable.as_fd()]).expect("can wait"), WakeUp::Ready(0));
 }
 
 #[test]
-fn names_are_told_where_they_begin_as_wanted() {
-    let mut place = Place::new();
-    let name = |name: &str| place.folder.path().join(name);
+fn only_names_with_the_prefix_are_reported() {
+    let mut rollout = WatchedRollout::new();
+    let name = |name: &str| rollout.folder.path().join(name);
     let (other, compressed, moved) = (name("rollout-2.jsonl"), name("rollout-1.jsonl.zst"), name("elsewhere"));
     fs::write(&other, "").expect("can be written");
-    assert!(!place.is_told(SHORT), "another rollout");
+    assert!(!rollout.is_reported(SHORT), "another rollout was created");
     fs::write(&compressed, "").expect("can be written");
-    assert!(place.is_told(LONG), "a name that begins so");
-    place.forget();
-    fs::rename(&place.file, &moved).expect("can be moved");
-    assert!(place.is_told(LONG), "it went");
+    assert!(rollout.is_reported(LONG), "a name with the prefix was created");
+    rollout.drain();
+    fs::rename(&rollout.file, &moved).expect("can be moved");
+    assert!(rollout.is_reported(LONG), "the file was moved away");
 }
 
 #[test]
-fn a_file_that_was_replaced_or_came_late_is_watched() {
-    let mut place = Place::new();
-    let new = place.folder.path().join("new");
+fn a_file_that_was_replaced_or_created_later_is_watched() {
+    let mut rollout = WatchedRollout::new();
+    let new = rollout.folder.path().join("new");
     fs::write(&new, "a\n").expect("can be written");
-    fs::rename(&new, &place.file).expect("can be moved");
-    assert!(place.is_told(LONG));
-    assert!(place.watch(), "what stands there now was not watched");
-    assert!(!place.watch(), "and is from now on");
-    place.forget();
-    place.append();
-    assert!(place.is_told(LONG));
-    let late = place.folder.path().join("late/list");
-    assert!(place.watches.set(vec![Watched::File(late.clone())]), "it is wanted from now on");
-    fs::create_dir(place.folder.path().join("late")).expect("can be made");
-    assert!(place.watches.set(vec![Watched::File(late.clone())]), "and can be watched now");
-    place.forget();
+    fs::rename(&new, &rollout.file).expect("can be moved");
+    assert!(rollout.is_reported(LONG));
+    assert!(rollout.watch(), "the new file was not watched");
+    assert!(!rollout.watch(), "it is watched now");
+    rollout.drain();
+    rollout.append();
+    assert!(rollout.is_reported(LONG));
+    let late = rollout.folder.path().join("late/list");
+    assert!(rollout.watches.set(vec![Watched::File(late.clone())]), "it is a new target");
+    fs::create_dir(rollout.folder.path().join("late")).expect("can be created");
+    assert!(rollout.watches.set(vec![Watched::File(late.clone())]), "its folder can be watched now");
+    rollout.drain();
     fs::write(&late, "x").expect("can be written");
-    assert!(place.is_told(LONG));
+    assert!(rollout.is_reported(LONG));
 }
 
 #[test]
-fn a_folder_is_known_by_all_its_names() {
-    let mut place = Place::new();
-    let link = place.folder.path().join("link");
-    std::os::unix::fs::symlink(place.folder.path(), &link).expect("can be made");
-    place.watches.set(vec![Watched::File(link.join("rollout-1.jsonl"))]);
-    place.forget();
-    place.append();
-    assert!(place.is_told(LONG));
+fn a_file_is_watched_by_a_path_with_a_link() {
+    let mut rollout = WatchedRollout::new();
+    let link = rollout.folder.path().join("link");
+    std::os::unix::fs::symlink(rollout.folder.path(), &link).expect("can be created");
+    rollout.watches.set(vec![Watched::File(link.join("rollout-1.jsonl"))]);
+    rollout.drain();
+    rollout.append();
+    assert!(rollout.is_reported(LONG));
 }
