@@ -42,7 +42,7 @@ def test_every_format_has_the_final_message(machine: Machine, model: Model) -> N
 
 def test_records_are_followed_while_the_agent_runs(machine: Machine, model: Model) -> None:
     """From before its first message until Ctrl-C."""
-    model.on("slowly", runs("sleep 2"), says("Slow, but done."))
+    model.on("slowly", runs("sleep 5"), says("Slow, but done."))
     agent = machine.create()
     shown = machine.folder / "shown"
     mngr = Path(sys.executable).with_name("mngr")
