@@ -43,7 +43,8 @@ class FollowedAgent:
         command: list[str | Path] = [program(), "watch", *options, "--state-dir", self.state]
         if missing_call is not None:
             injected = f"inject={missing_call}:error=ENOSYS"
-            command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={missing_call}", "-e", injected, *command]
+            strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={missing_call}", "-e", injected]
+            command = [*strace, *command]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def converted(self, *options: str) -> bytes:
