@@ -119,6 +119,7 @@ def test_an_agent_runs_on_a_host_without_python(remote: Remote, model: Model) ->
     machine.mngr("start", "t")
     machine.mngr("message", "t", "-m", "And now?")
     until(lambda: agent.answers()[-1] == "You said: And now?", description="the answer")
+    assert not list((agent.state / "plugin/codex/home").glob(".mngr-message*"))
     # mngr destroys the agent, and then fails to destroy the host of its ssh provider.
     machine.mngr("destroy", "t", "--force", status=None)
     assert not agent.state.exists()
@@ -134,7 +135,7 @@ def test_an_agent_runs_without_the_program_on_an_unknown_platform(remote: Remote
     uname.chmod(0o755)
     machine = remote.machine
     created = machine.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
-    assert "FreeBSD x86_64" in created.stderr
+    assert "FreeBSD x86_64" in created.stderr and "hint: set program_wheels" in created.stderr
     machine.mngr("message", "t", "-m", "Hello there.")
     agent = remote.agent()
     rollouts = list((agent.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))
