@@ -45,25 +45,25 @@ fn count(allocated: usize, freed: usize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
-        // SAFETY: The caller upholds the contract of this method, which is the same as that of the system's allocator.
+        // SAFETY: The caller upholds the contract of `GlobalAlloc`, which the system's allocator shares.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
-        // SAFETY: The caller upholds the contract of this method, which is the same as that of the system's allocator.
+        // SAFETY: The caller upholds the contract of `GlobalAlloc`, which the system's allocator shares.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         count(0, layout.size());
-        // SAFETY: The caller upholds the contract of this method, which is the same as that of the system's allocator.
+        // SAFETY: The caller upholds the contract of `GlobalAlloc`, which the system's allocator shares.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size, layout.size());
-        // SAFETY: The caller upholds the contract of this method, which is the same as that of the system's allocator.
+        // SAFETY: The caller upholds the contract of `GlobalAlloc`, which the system's allocator shares.
         unsafe { System.realloc(memory, layout, size) }
     }
 }

@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
 
 const ENDS: [End; 3] = [End::Partial, End::Complete, End::Final];
 
-/// Converts all of the input without interruption.
+/// Converts the input without interruption.
 fn uninterrupted(input: &[u8], end: End) -> Vec<u8> {
     Run::new(input).finish(end)
 }

@@ -43,7 +43,7 @@ impl Body {
         let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
             return;
         };
-        self.add_unread(tape, content);
+        self.add_unread(content);
         for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
             let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
             if kind.as_deref() == Some(wanted.as_bytes()) {
@@ -60,7 +60,7 @@ impl Body {
         self.clear();
         match content {
             Some(content) if content.kind == Kind::Array => {
-                self.add_unread(tape, content);
+                self.add_unread(content);
                 for part in tape.children(content) {
                     let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
                     if !(kind.as_deref() == Some(b"encrypted_content")
@@ -83,7 +83,7 @@ impl Body {
             let Some(list) = member(tape, payload, key).filter(|list| list.kind == Kind::Array) else {
                 continue;
             };
-            self.add_unread(tape, list);
+            self.add_unread(list);
             for block in tape.children(list) {
                 if let Some(text) =
                     member(tape, block, Key::Text).and_then(as_string).filter(|text| text.start < text.end)
@@ -100,7 +100,7 @@ impl Body {
         let Some(output) = output else { return };
         match output.kind {
             Kind::Array => {
-                self.add_unread(tape, output);
+                self.add_unread(output);
                 for part in tape.children(output) {
                     if !(self.add_text(tape, part) || self.add_image(tape, part)) {
                         self.add_dumped(part);
@@ -149,8 +149,8 @@ impl Body {
     }
 
     /// Adds a list dumped as JSON, if it has more parts than the tape holds.
-    fn add_unread(&mut self, tape: &Tape, list: &Value) {
-        if !tape.is_entered(list) {
+    fn add_unread(&mut self, list: &Value) {
+        if !list.is_entered {
             self.add_dumped(list);
         }
     }

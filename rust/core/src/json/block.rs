@@ -17,7 +17,7 @@ pub(crate) use x86::{Avx2, Avx512};
 
 /// Bytes that must be readable after the newline that ends a text, so that a block can be loaded from any offset up to
 /// that newline.
-pub const PADDING: usize = 64;
+pub(crate) const PADDING: usize = 64;
 
 /// [`Self::LANES`] consecutive bytes, and the questions that readers of JSON ask about them.
 ///
@@ -91,7 +91,7 @@ pub(crate) unsafe trait Block: Copy {
     /// that it denotes after a backslash.
     ///
     /// Returns `false` if it cannot, and may then have written anything: if an escape takes more than one byte after
-    /// the backslash or is rare, or if the processor has no instruction that leaves out bytes.
+    /// the backslash or is rare, or if the processor has no instruction to remove bytes.
     ///
     /// # Safety
     ///
@@ -109,7 +109,7 @@ pub(crate) fn first_lanes(lanes: usize) -> u64 {
     if lanes >= 64 { u64::MAX } else { (1 << lanes) - 1 }
 }
 
-/// Returns those of a block's backslashes that escape the byte after them, and the bytes that they escape.
+/// Returns the backslashes of a block that escape the byte after them, and the bytes that they escape.
 ///
 /// `carried` is 1 if the first byte is escaped by the block before, else 0. It is set for the next block.
 #[inline(always)]

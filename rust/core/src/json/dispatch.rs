@@ -108,10 +108,10 @@ macro_rules! dispatch {
             }
 
             match instructions.set() {
-                // SAFETY: An `Instructions` with this set exists only if the processor has all of the enabled features.
+                // SAFETY: An `Instructions` with this set exists only if the processor has every enabled feature.
                 #[cfg(target_arch = "x86_64")]
                 $crate::json::dispatch::Set::Avx512 => unsafe { avx512($($argument),*) },
-                // SAFETY: An `Instructions` with this set exists only if the processor has all of the enabled features.
+                // SAFETY: An `Instructions` with this set exists only if the processor has every enabled feature.
                 #[cfg(target_arch = "x86_64")]
                 $crate::json::dispatch::Set::Avx2 => unsafe { avx2($($argument),*) },
                 // SAFETY: The portable block needs no particular instructions.

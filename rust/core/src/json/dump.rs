@@ -20,7 +20,7 @@ const MAX_DEPTH_INDENTED: usize = 512;
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Receives a dump in pieces. Returns whether it wants more.
-pub type Sink<'s> = dyn FnMut(&[u8]) -> bool + 's;
+pub(crate) type Sink<'s> = dyn FnMut(&[u8]) -> bool + 's;
 
 /// The layout of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

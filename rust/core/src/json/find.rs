@@ -37,7 +37,7 @@ unsafe fn find_control_in<B: Block>(bytes: &[u8]) -> Option<usize> {
 
 /// Returns the offset of the quote that ends a string, in `content`, which is a piece of the string after its opening quote.
 ///
-/// `is_escaped` is whether the first byte is escaped by the piece before. If there is no quote, it is set for the next piece.
+/// `is_escaped` is whether the first byte is escaped by the piece before. Without a quote, it is set for the next piece.
 #[must_use]
 pub(crate) fn find_quote(content: &[u8], is_escaped: &mut bool) -> Option<usize> {
     find_quote_with(Instructions::best(), content, is_escaped)

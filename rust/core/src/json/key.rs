@@ -1,23 +1,23 @@
-//! The object keys that rollouts are read by, told apart once, while scanning.
+//! The object keys that readers of rollouts ask for. The scanner identifies each key once.
 
-/// Makes the enum, its names and [`Key::ALL`] from one list.
+/// Defines the enum and [`Key::ALL`] from one list of names.
 macro_rules! keys {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
-        /// A key of a JSON object, as far as the converter asks for it.
+        /// A key of a JSON object.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
-        pub enum Key {
-            /// A key that no reader asks for by name, and an array's element outside a known key.
+        pub(crate) enum Key {
+            /// A key that no reader asks for, or no key.
             Other,
             $(#[doc = concat!("`", $name, "`")] $variant,)+
         }
 
         impl Key {
-            /// Every known key with its name.
+            /// All known keys with their names.
             const ALL: &[(Key, &[u8])] = &[$((Key::$variant, $name.as_bytes()),)+];
 
-            /// How many keys are told apart, [`Key::Other`] being one.
-            pub const COUNT: usize = Key::ALL.len() + 1;
+            /// The number of keys, including [`Key::Other`].
+            pub(crate) const COUNT: usize = Key::ALL.len() + 1;
         }
     };
 }
@@ -86,41 +86,41 @@ keys! {
 /// A known key in the lookup table.
 #[derive(Clone, Copy)]
 struct Entry {
-    /// The name's first 16 bytes, lowest first, zeros behind a shorter one.
+    /// The first 16 bytes of the name as a little-endian number, filled up with zeros.
     head: u128,
-    /// Its length in bytes; in an empty slot one that no name has.
+    /// The length of the name in bytes; in an empty slot, a length that no name has.
     length: usize,
-    /// The key's place in [`Key::ALL`].
-    place: usize,
+    /// The index of the key in [`Key::ALL`].
+    index: usize,
 }
 
-/// The slot of a name: mixes its length and its first eight bytes.
+/// Returns the slot of a name in [`TABLE`], a hash of its length and its first eight bytes.
 #[inline(always)]
 const fn slot(head: u128, length: usize) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "the first eight bytes are what is wanted")]
+    #[expect(clippy::cast_possible_truncation, reason = "only the first eight bytes are hashed")]
     let eight = head as u64;
     ((eight ^ (length as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(MIX) >> 56) as usize
 }
 
-/// The factor of [`slot`], chosen so that no two known keys share one; else the table below refuses to compile.
+/// The factor of the hash in [`slot`], for which no two known keys have the same slot. [`TABLE`] does not compile otherwise.
 const MIX: u64 = 0x1B12_32D9_B6E8_397B;
 
-/// The known keys by their slots.
+/// The known keys in their slots.
 static TABLE: [Entry; 256] = {
-    let mut table = [Entry { head: 0, length: usize::MAX, place: 0 }; 256];
-    let mut place = 0;
-    while place < Key::ALL.len() {
-        let name = Key::ALL[place].1;
+    let mut table = [Entry { head: 0, length: usize::MAX, index: 0 }; 256];
+    let mut index = 0;
+    while index < Key::ALL.len() {
+        let name = Key::ALL[index].1;
         let head = head(name);
         let entry = &mut table[slot(head, name.len())];
-        assert!(entry.length == usize::MAX, "two keys share a slot: choose another factor");
-        *entry = Entry { head, length: name.len(), place };
-        place += 1;
+        assert!(entry.length == usize::MAX, "two keys have the same slot: choose another factor");
+        *entry = Entry { head, length: name.len(), index };
+        index += 1;
     }
     table
 };
 
-/// Masks of the first bytes of 16, by how many.
+/// The masks of the first 0 to 16 bytes of a `u128`.
 static HEADS: [u128; 17] = {
     let mut masks = [u128::MAX; 17];
     let mut length = 0;
@@ -131,7 +131,7 @@ static HEADS: [u128; 17] = {
     masks
 };
 
-/// The first 16 bytes of a name as a number.
+/// Returns the first 16 bytes of a name as a little-endian number.
 const fn head(name: &[u8]) -> u128 {
     let (mut head, mut at) = (0, 0);
     while at < name.len() && at < 16 {
@@ -142,16 +142,16 @@ const fn head(name: &[u8]) -> u128 {
 }
 
 impl Key {
-    /// The key of this name, [`Key::Other`] when no reader asks for it.
+    /// Returns the key with this name, or [`Key::Other`] if it is not known.
     #[must_use]
-    pub fn named(name: &[u8]) -> Self {
+    pub(crate) fn named(name: &[u8]) -> Self {
         Self::with_head(head(name), name)
     }
 
-    /// As [`Self::named`], for a name behind which at least 16 bytes from its start on can be read as `window`.
+    /// Does the same as [`Self::named`], faster. `window` must be the 16 bytes from the start of the name on.
     #[inline(always)]
     #[must_use]
-    pub fn named_in(window: [u8; 16], name: &[u8]) -> Self {
+    pub(crate) fn named_in(window: [u8; 16], name: &[u8]) -> Self {
         let head = u128::from_le_bytes(window) & HEADS[name.len().min(16)];
         Self::with_head(head, name)
     }
@@ -162,16 +162,16 @@ impl Key {
         if entry.head != head || entry.length != name.len() {
             return Self::Other;
         }
-        let (key, known) = Self::ALL[entry.place];
+        let (key, known) = Self::ALL[entry.index];
         if name.len() <= 16 || name[16..] == known[16..] { key } else { Self::Other }
     }
 
-    /// Whether values inside a container under this key are recorded one by one.
+    /// Returns whether the values in a container with this key are recorded.
     ///
-    /// What stands under any other key is checked, but only its extent is kept.
+    /// Containers with any other key are checked, but only their extents are recorded.
     #[inline]
     #[must_use]
-    pub const fn is_entered(self) -> bool {
+    pub(crate) const fn is_entered(self) -> bool {
         matches!(
             self,
             Self::Payload
@@ -194,7 +194,7 @@ mod tests {
     use super::Key;
 
     #[test]
-    fn every_known_key_is_found_and_near_misses_are_not() {
+    fn known_keys_are_found_and_similar_names_are_not() {
         for (key, name) in Key::ALL {
             assert_eq!(Key::named(name), *key);
             let mut window = [b'!'; 16];

@@ -21,10 +21,11 @@ mod tape;
 mod text;
 pub(crate) mod walk;
 
-pub use block::PADDING;
+pub(crate) use block::PADDING;
 pub(crate) use find::find_control;
-pub use key::Key;
-pub(crate) use scan::scan_from_payload;
-pub use scan::{Malformed, NOT_AN_OBJECT, scan};
-pub use tape::{Content, Kind, Tape, Value};
+pub(crate) use key::Key;
+pub use scan::{Malformed, NOT_AN_OBJECT};
+pub(crate) use scan::{scan, scan_from_payload};
+pub use tape::Tape;
+pub(crate) use tape::{Content, Kind, Value};
 pub use text::Text;

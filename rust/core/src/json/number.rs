@@ -20,7 +20,7 @@ pub fn may_exceed_64_bits(json: &[u8]) -> bool {
 /// Returns whether valid JSON contains an integer with more digits than Python reads by default, which are 4,300.
 #[must_use]
 #[inline]
-pub fn has_unreadable_integer(json: &[u8]) -> bool {
+pub(crate) fn has_unreadable_integer(json: &[u8]) -> bool {
     json.len() > MAX_DIGITS && runs(json, MAX_DIGITS + 1).next().is_some() && find_unreadable_integer(json)
 }
 

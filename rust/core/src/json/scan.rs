@@ -1,12 +1,12 @@
 //! The scanner: checks a text in one pass and records the values that readers ask for.
 //!
-//! The grammar is exactly that of RFC 8259: no `NaN`, no control characters in strings, no trailing commas. The scanner does
+//! The grammar is exactly RFC 8259's: no `NaN`, no control characters in strings, no trailing commas. The scanner does
 //! not check whether a text is UTF-8, but it reports whether there are any non-ASCII bytes.
 
 // The scanner loads blocks from raw pointers without checking bounds: see the invariant of `Scanner`.
 #![allow(unsafe_code)]
 
-use super::block::{Block, PADDING, escapes};
+use super::block::{Block, escapes};
 use super::dispatch::{Instructions, dispatch};
 use super::tape::{Content, Kind, Tape, Value};
 use super::{Key, Text};
@@ -41,7 +41,7 @@ const UNCLOSED: &str = "the line ends inside a value";
 ///
 /// Returns [`Malformed`] with the offset of the first wrong byte if it is not.
 #[inline]
-pub fn scan(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
+pub(crate) fn scan(text: Text<'_>, tape: &mut Tape) -> Result<(), Malformed> {
     scan_with(Instructions::best(), text, 0, tape)
 }
 
@@ -101,11 +101,11 @@ unsafe fn scan_in<B: Block>(text: Text<'_>, payload: usize, tape: &mut Tape) -> 
     }
 }
 
-/// The scan of one text. All functions are inlined into the one that is compiled for the block's instructions, and may only
+/// The scan of one text. Its functions are inlined into a function that is compiled for the block's instructions, and may only
 /// be called there.
 ///
 /// Invariant: every offset that is passed to an unsafe function is at most `len`. The byte at `len` is a newline. No token
-/// contains a newline, so no token extends past it. [`PADDING`] bytes follow the newline, so a block that is loaded from an
+/// contains a newline, so no token extends past it. [`PADDING`](super::block::PADDING) bytes follow the newline, so a block that is loaded from an
 /// offset of at most `len` is inside the buffer.
 struct Scanner<'a, 't, B> {
     /// The first byte of the text.
@@ -144,7 +144,7 @@ impl<B: Block> Scanner<'_, '_, B> {
     /// `at` must be at most `len`.
     #[inline(always)]
     unsafe fn byte(&self, at: usize) -> u8 {
-        debug_assert!(at <= self.len + PADDING);
+        debug_assert!(at <= self.len);
         // SAFETY: The caller guarantees that `at` is at most `len`, and the buffer has a byte there.
         unsafe { *self.start.add(at) }
     }
@@ -349,8 +349,10 @@ impl<B: Block> Scanner<'_, '_, B> {
     unsafe fn object(&mut self, mut at: usize) -> Scanned<usize> {
         let mut key = if self.tape.open.is_empty() { Key::Other } else { Key::Payload };
         let mut name = KeyName::default();
-        // SAFETY: All offsets are returned by functions that return offsets of at most `len`, or are those of the byte after
-        // one that is not a newline.
+        // Whether the innermost entered container is an object, and its key, which its elements have if it is an array.
+        let (mut is_object, mut element_key) = (true, Key::Other);
+        // SAFETY: All offsets are returned by functions that return offsets of at most `len`, or are the offsets of
+        // bytes after a byte that is not a newline.
         unsafe {
             'value: loop {
                 // A value with the key `key` starts at `at`.
@@ -360,6 +362,7 @@ impl<B: Block> Scanner<'_, '_, B> {
                     if self.tape.open.is_empty() {
                         return Ok(at);
                     }
+                    (is_object, element_key) = self.innermost();
                 } else if first == b'"' {
                     let (end, content) = self.string(at + 1)?;
                     self.record(Kind::String, content, key, name, at + 1, end);
@@ -380,10 +383,12 @@ impl<B: Block> Scanner<'_, '_, B> {
                                 return Ok(at);
                             }
                         } else if kind == Kind::Object {
+                            is_object = true;
                             (name, at) = self.key(after)?;
                             key = self.named(name);
                             continue 'value;
                         } else {
+                            (is_object, element_key) = (false, key);
                             name = KeyName::default();
                             at = after;
                             continue 'value;
@@ -400,9 +405,6 @@ impl<B: Block> Scanner<'_, '_, B> {
                 // A value has ended before `at`.
                 loop {
                     at = self.skip_blank(at);
-                    let innermost = self.tape.open[self.tape.open.len() - 1] as usize;
-                    let container = &self.tape.values[innermost];
-                    let (is_object, element_key) = (container.kind == Kind::Object, container.key);
                     match self.byte(at) {
                         b',' if is_object => {
                             let next = self.skip_blank(at + 1);
@@ -424,9 +426,17 @@ impl<B: Block> Scanner<'_, '_, B> {
                     if self.close(at) {
                         return Ok(at);
                     }
+                    (is_object, element_key) = self.innermost();
                 }
             }
         }
+    }
+
+    /// Returns whether the innermost entered container is an object, and its key.
+    #[inline(always)]
+    fn innermost(&self) -> (bool, Key) {
+        let container = &self.tape.values[self.tape.open[self.tape.open.len() - 1] as usize];
+        (container.kind == Kind::Object, container.key)
     }
 
     /// Returns the error for a byte at `at` that neither separates the values of a container nor ends it.

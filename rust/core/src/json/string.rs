@@ -72,7 +72,7 @@ pub fn decode(content: &[u8], out: &mut Vec<u8>) {
 /// many characters it appended.
 ///
 /// Event ids hash this prefix. In Python it is `text[:limit].encode("utf-8", "replace")`.
-pub fn decode_prefix(content: &[u8], limit: usize, out: &mut Vec<u8>) -> usize {
+pub(crate) fn decode_prefix(content: &[u8], limit: usize, out: &mut Vec<u8>) -> usize {
     decode_up_to(content, limit, LoneSurrogates::Replace, out)
 }
 
@@ -94,8 +94,8 @@ dispatch! {
     fn decode_with(content: &[u8], limit: usize, lone: LoneSurrogates, out: &mut Vec<u8>) -> usize = decode_in;
 }
 
-/// Decodes block by block. The bytes of a block before the first backslash are copied together. If the processor can leave
-/// out bytes, so are the others.
+/// Decodes block by block. The bytes of a block before the first backslash are copied together. So are the
+/// others, if the processor can remove bytes.
 ///
 /// # Safety
 ///
@@ -112,7 +112,7 @@ unsafe fn decode_in<B: Block>(content: &[u8], limit: usize, lone: LoneSurrogates
         out.reserve(B::LANES);
         // SAFETY: `length` is at least 1 and at most `B::LANES`, and `length` bytes of `content` are left from `at` on. Capacity
         // for a block was reserved after the end of `out`. `set_len` adds no more than the bytes of a block that were written:
-        // `store` writes all of them, and `write_unescaped` those that are not in `escaping`. The caller guarantees the
+        // `store` writes all of them, and `write_unescaped` writes the bytes that are not in `escaping`. The caller guarantees the
         // instructions.
         unsafe {
             let start = content.as_ptr().add(at);
@@ -188,7 +188,7 @@ fn push_escape(content: &[u8], at: usize, lone: LoneSurrogates, out: &mut Vec<u8
 }
 
 /// Appends at most `limit` characters of WTF-8 `text` to `out`, with `?` for each unpaired surrogate.
-pub fn prefix_of_decoded(text: &[u8], limit: usize, out: &mut Vec<u8>) {
+pub(crate) fn prefix_of_decoded(text: &[u8], limit: usize, out: &mut Vec<u8>) {
     let mut left = limit;
     // A character is at most 4 bytes.
     for (piece, lone) in pieces(&text[..text.len().min(4 * limit)]) {
@@ -228,7 +228,7 @@ fn count_unescaped(text: &[u8]) -> usize {
 
 /// Returns the number of characters of the decoded `content`.
 #[must_use]
-pub fn count(content: &[u8]) -> usize {
+pub(crate) fn count(content: &[u8]) -> usize {
     let mut characters = 0;
     let mut rest = content;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -240,7 +240,7 @@ pub fn count(content: &[u8]) -> usize {
 
 /// Returns the part of `content` that decodes to its first `limit` characters.
 #[must_use]
-pub fn cut(content: &[u8], limit: usize) -> &[u8] {
+pub(crate) fn cut(content: &[u8], limit: usize) -> &[u8] {
     let mut taken = 0;
     let mut end = 0;
     while taken < limit && end < content.len() {
@@ -297,7 +297,7 @@ pub fn has_line_break(text: &[u8]) -> bool {
 }
 
 /// Appends valid JSON, or the content of a JSON string, with the characters of [`has_line_break`] escaped.
-pub fn escape_line_breaks(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape_line_breaks(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some((at, number, length)) = next_line_break(rest) {
         out.extend_from_slice(&rest[..at]);
@@ -308,7 +308,7 @@ pub fn escape_line_breaks(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends WTF-8 `text` as the content of a JSON string, without any character that ends a line for some reader.
-pub fn escape(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
         let mut from = 0;
         for (at, byte) in piece.iter().enumerate() {
@@ -349,7 +349,7 @@ fn escape_number(number: u16, out: &mut Vec<u8>) {
 }
 
 /// Appends WTF-8 `text` as the content of a JSON string, ASCII only, like Python's `json.dumps`.
-pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
         let mut rest = piece;
         while !rest.is_empty() {
@@ -375,7 +375,7 @@ pub fn escape_to_ascii(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends WTF-8 JSON with the unpaired surrogates and the characters of [`has_line_break`] escaped.
-pub fn escape_specials(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape_specials(text: &[u8], out: &mut Vec<u8>) {
     for (piece, lone) in pieces(text) {
         escape_line_breaks(piece, out);
         if let Some(surrogate) = lone {
@@ -389,7 +389,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// Splits the content of a string into chunks, so that a long string need not be in memory twice. No character and no escape
 /// is cut in two.
-pub fn chunks(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn chunks(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     chunks_of(CHUNK_BYTES, content)
 }
 

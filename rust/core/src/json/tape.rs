@@ -4,7 +4,7 @@ use super::{Key, Text};
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `{…}`
     Object,
     /// `[…]`
@@ -25,7 +25,7 @@ pub enum Kind {
 
 /// Whether a string contains escapes or non-ASCII bytes. The scanner finds out on its way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Content(pub(super) u8);
+pub(crate) struct Content(pub(super) u8);
 
 impl Content {
     pub(super) const ESCAPE: u8 = 1;
@@ -34,83 +34,83 @@ impl Content {
 
     /// Returns whether the string contains an escape.
     #[must_use]
-    pub const fn has_escape(self) -> bool {
+    pub(crate) const fn has_escape(self) -> bool {
         self.0 & Self::ESCAPE != 0
     }
 
     /// Returns whether the string contains an escape of the form `\uXXXX`.
     #[must_use]
-    pub const fn has_unicode_escape(self) -> bool {
+    pub(crate) const fn has_unicode_escape(self) -> bool {
         self.0 & Self::UNICODE_ESCAPE != 0
     }
 
     /// Returns whether the string contains a byte of 0x80 or above.
     #[must_use]
-    pub const fn has_non_ascii(self) -> bool {
+    pub(crate) const fn has_non_ascii(self) -> bool {
         self.0 & Self::NON_ASCII != 0
     }
 
     /// Returns whether each byte is one character: the string contains neither escapes nor non-ASCII bytes.
     #[must_use]
-    pub const fn is_plain(self) -> bool {
+    pub(crate) const fn is_plain(self) -> bool {
         self.0 == 0
     }
 }
 
 /// A recorded value. Offsets are counted in bytes from the start of the text.
 #[derive(Clone, Copy, Debug)]
-pub struct Value {
+pub(crate) struct Value {
     /// The offset of the first byte of the key's name, after the quote; 0 for an element of an array.
     pub(super) key_start: u32,
     /// The offset of the quote that ends the key's name; 0 for an element of an array.
     pub(super) key_end: u32,
     /// The offset of the first byte; for a string, of the byte after the opening quote.
-    pub start: u32,
+    pub(crate) start: u32,
     /// The offset of the byte after the value; for a string, of the closing quote.
-    pub end: u32,
+    pub(crate) end: u32,
     /// The index of this value on the tape.
     pub(super) index: u32,
     /// The index of the next value that is not inside this one.
     pub(super) next: u32,
     /// The key. Elements of an array have the key of the array.
-    pub key: Key,
+    pub(crate) key: Key,
     /// The type.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The content of a string.
-    pub content: Content,
+    pub(crate) content: Content,
     /// For a container, whether the values in it are recorded too.
-    pub(super) is_entered: bool,
+    pub(crate) is_entered: bool,
 }
 
 impl Value {
     /// Returns the bytes of the value; for a string, those between the quotes.
     #[must_use]
     #[inline]
-    pub fn raw<'a>(&self, text: Text<'a>) -> &'a [u8] {
+    pub(crate) fn raw<'a>(&self, text: Text<'a>) -> &'a [u8] {
         text.span(self.start, self.end)
     }
 
     /// Returns the index on the tape, for [`Tape::value`]. Only the root has index 0.
     #[must_use]
-    pub fn index(&self) -> u32 {
+    pub(crate) fn index(&self) -> u32 {
         self.index
     }
 
     /// Returns the bytes of the value; for a string, including the quotes.
     #[must_use]
-    pub fn token<'a>(&self, text: Text<'a>) -> &'a [u8] {
+    pub(crate) fn token<'a>(&self, text: Text<'a>) -> &'a [u8] {
         if self.kind == Kind::String { text.span(self.start - 1, self.end + 1) } else { self.raw(text) }
     }
 
     /// Returns the key including its quotes. The value must be a member of an object.
     #[must_use]
-    pub fn key_token<'a>(&self, text: Text<'a>) -> &'a [u8] {
+    pub(crate) fn key_token<'a>(&self, text: Text<'a>) -> &'a [u8] {
         text.span(self.key_start - 1, self.key_end + 1)
     }
 
     /// Returns the key between its quotes, with its escapes. It is empty for an element of an array.
     #[must_use]
-    pub fn key_name<'a>(&self, text: Text<'a>) -> &'a [u8] {
+    pub(crate) fn key_name<'a>(&self, text: Text<'a>) -> &'a [u8] {
         text.span(self.key_start, self.key_end)
     }
 }
@@ -136,25 +136,25 @@ pub struct Tape {
 impl Tape {
     /// Returns whether any string of the text contains a byte of 0x80 or above.
     #[must_use]
-    pub fn has_non_ascii(&self) -> bool {
+    pub(crate) fn has_non_ascii(&self) -> bool {
         self.has_non_ascii
     }
 
     /// Returns whether there is white space between tokens.
     #[must_use]
-    pub fn has_blank(&self) -> bool {
+    pub(crate) fn has_blank(&self) -> bool {
         self.has_blank
     }
 
     /// Returns how deep containers are nested; 1 for an object of scalars.
     #[must_use]
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.depth
     }
 
     /// Returns the outermost value of the text.
     #[must_use]
-    pub fn root(&self) -> &Value {
+    pub(crate) fn root(&self) -> &Value {
         &self.values[0]
     }
 
@@ -162,28 +162,22 @@ impl Tape {
     ///
     /// # Panics
     ///
-    /// If there is no value with this index.
+    /// If the tape has no value with this index.
     #[must_use]
-    pub fn value(&self, index: u32) -> &Value {
+    pub(crate) fn value(&self, index: u32) -> &Value {
         &self.values[index as usize]
-    }
-
-    /// Returns whether the values in `container` are recorded.
-    #[must_use]
-    pub fn is_entered(&self, container: &Value) -> bool {
-        container.is_entered
     }
 
     /// Iterates over the members of an object or the elements of an array. Yields nothing if `container` was not entered.
     #[must_use]
-    pub fn children(&self, container: &Value) -> Children<'_> {
+    pub(crate) fn children(&self, container: &Value) -> Children<'_> {
         let first = if container.is_entered { container.index as usize + 1 } else { container.next as usize };
         Children { values: &self.values, at: first, end: container.next as usize }
     }
 }
 
 /// Iterates over the values directly inside a container.
-pub struct Children<'t> {
+pub(crate) struct Children<'t> {
     values: &'t [Value],
     at: usize,
     end: usize,

@@ -43,7 +43,7 @@ impl<'a> Text<'a> {
     /// Returns the bytes from offset `start` up to offset `end`, as [`Value`](super::Value) has them.
     #[must_use]
     #[inline]
-    pub fn span(self, start: u32, end: u32) -> &'a [u8] {
+    pub(crate) fn span(self, start: u32, end: u32) -> &'a [u8] {
         &self.buffer[start as usize..end as usize]
     }
 

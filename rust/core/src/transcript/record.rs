@@ -128,7 +128,7 @@ impl<'a> Record<'a> {
 
     /// The value of a member; of several of one name the last, as Python has it.
     #[must_use]
-    pub fn member(&self, name: &[u8]) -> Option<&'a Value> {
+    pub(crate) fn member(&self, name: &[u8]) -> Option<&'a Value> {
         let is_it = |value: &&Value| {
             let key = value.key_name(self.text);
             key == name || (key.contains(&b'\\') && decoded(key) == name)

@@ -61,7 +61,7 @@ impl Drop for SeedHint {
     }
 }
 
-/// Runs `target` with as many seeds as the environment variables request, or with `cases` of them.
+/// Runs `target` with the seeds that the environment variables request. By default, these are `cases` fixed seeds.
 pub fn fuzz(cases: u64, mut target: impl FnMut(&mut Random)) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let mut run = |seed: u64| {
@@ -95,7 +95,7 @@ pub fn corpus() -> Vec<(String, Vec<u8>)> {
     paths.into_iter().map(|path| (path.display().to_string(), fs::read(&path).expect("an input"))).collect()
 }
 
-/// Returns the lines that are changed: those of the recordings, of the corpus and of a built rollout. Most are short.
+/// Returns the lines to change, from the recordings, the corpus and a built rollout. Most are short.
 fn pool() -> &'static [Vec<u8>] {
     static POOL: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     POOL.get_or_init(|| {

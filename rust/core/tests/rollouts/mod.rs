@@ -1,4 +1,4 @@
-//! Rollouts to convert: recorded ones, and ones that are built line by line in Codex's format.
+//! Rollouts to convert. Some are recorded, others are built line by line in Codex's format.
 
 #![allow(dead_code, reason = "not every test uses all of them")]
 
@@ -67,7 +67,7 @@ impl Rollout {
         self.line("event_msg", payload)
     }
 
-    /// Moves the time of the next line by so many milliseconds.
+    /// Moves the time of the next line forward.
     pub fn after(&mut self, milliseconds: i64) -> &mut Self {
         self.clock += milliseconds;
         self

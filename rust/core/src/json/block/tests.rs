@@ -15,7 +15,7 @@ unsafe fn assert_masks_are_exact<B: Block>() {
             let expect = |wanted: &dyn Fn(u8) -> bool| {
                 lanes.iter().enumerate().fold(0_u64, |mask, (at, byte)| mask | (u64::from(wanted(*byte)) << at))
             };
-            // SAFETY: `bytes` has 64 bytes, at least as many as a block, and the caller guarantees the instructions.
+            // SAFETY: `bytes` has 64 bytes, which is the length of the longest block, and the caller guarantees the instructions.
             unsafe {
                 let block = B::load(bytes.as_ptr());
                 assert_eq!(block.equal(b'"'), expect(&|byte| byte == b'"'), "quote, {value:#x} at {lane}");

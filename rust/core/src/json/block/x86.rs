@@ -26,7 +26,7 @@ unsafe impl Block for Avx512 {
 
     #[inline(always)]
     unsafe fn load_part(start: *const u8, length: usize) -> Self {
-        // SAFETY: The caller guarantees `length` readable bytes, which are the only ones that the mask selects, and AVX-512.
+        // SAFETY: The caller guarantees AVX-512 and `length` readable bytes. The mask selects no others.
         Self(unsafe { _mm512_maskz_loadu_epi8(super::first_lanes(length), start.cast()) })
     }
 

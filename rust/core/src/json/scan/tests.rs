@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
 use super::*;
+use crate::json::block::PADDING;
 
 /// A parser of RFC 8259's grammar that reads byte by byte. The scanner must agree with it.
 struct Model<'a> {
@@ -306,7 +307,7 @@ enum Damage {
     Truncate(prop::sample::Index),
 }
 
-/// A byte, usually one that has a meaning in JSON.
+/// A byte, usually with a meaning in JSON.
 fn byte() -> impl Strategy<Value = u8> {
     let special = b"\"\"\"\\\\\\{}[],:-+.eE019tfnu \t\r\n\x00\x1f\x7f\x80\xff";
     prop_oneof![6 => prop::sample::select(&special[..]), 1 => any::<u8>()]
@@ -395,34 +396,34 @@ proptest! {
         let following = following.iter().map(|(key, value)| format!(",{key}:{value}")).collect::<Vec<_>>().concat();
         let rest = damaged(format!("{payload}{following}}}").into_bytes(), &damages);
         let line = [head.as_bytes(), &rest].concat();
-        let whole = check(&line);
+        let complete = check(&line);
         let mut padded = line.clone();
         let text = Text::pad(&mut padded);
         for instructions in Instructions::all() {
             let mut tape = Tape::default();
             let result = scan_with(instructions, text, head.len(), &mut tape);
-            match (&whole, result) {
+            match (&complete, result) {
                 // Nobody scans from the payload if it is not an object.
                 _ if rest.first() != Some(&b'{') => {}
-                (Ok((whole, whole_tape)), Ok(())) => {
+                (Ok((complete, complete_tape)), Ok(())) => {
                     let members = tree(&tape, tape.root()).children;
-                    prop_assert_eq!(members.len() + 3, whole.children.len());
+                    prop_assert_eq!(members.len() + 3, complete.children.len());
                     prop_assert_eq!(members[0].key, Key::Payload);
-                    prop_assert_eq!(&members[0].children, &whole.children[3].children);
-                    prop_assert_eq!(members[0].span, whole.children[3].span);
-                    prop_assert_eq!(&members[1..], &whole.children[4..]);
-                    prop_assert_eq!(tape.depth(), whole_tape.depth());
-                    prop_assert_eq!(tape.has_blank(), whole_tape.has_blank());
-                    prop_assert_eq!(tape.has_non_ascii(), whole_tape.has_non_ascii());
+                    prop_assert_eq!(&members[0].children, &complete.children[3].children);
+                    prop_assert_eq!(members[0].span, complete.children[3].span);
+                    prop_assert_eq!(&members[1..], &complete.children[4..]);
+                    prop_assert_eq!(tape.depth(), complete_tape.depth());
+                    prop_assert_eq!(tape.has_blank(), complete_tape.has_blank());
+                    prop_assert_eq!(tape.has_non_ascii(), complete_tape.has_non_ascii());
                 }
-                (Err(whole), Err(error)) => prop_assert_eq!(*whole, error),
+                (Err(complete), Err(error)) => prop_assert_eq!(*complete, error),
                 (_, result) => prop_assert!(false, "{:?}", result),
             }
         }
     }
 }
 
-/// Compares a recorded value with the one that `serde_json` parsed.
+/// Compares a recorded value with the value that `serde_json` parsed.
 fn assert_same(text: Text<'_>, tape: &Tape, value: &Value, parsed: &serde_json::Value) {
     use serde_json::Value as Parsed;
     let again: Parsed = serde_json::from_slice(value.token(text)).expect("a value's token is valid");
@@ -589,14 +590,14 @@ fn only_the_extent_is_recorded_of_a_container_with_more_values_than_the_limit() 
         assert_eq!(tree.children.len(), 2);
         assert!(tree.children[0].children.is_empty());
         let content = tape.children(tape.root()).next().expect("two members");
-        assert!(!tape.is_entered(content));
+        assert!(!content.is_entered);
         assert_eq!((content.start, content.end as usize), (11, json.len() - ",\"id\":\"x\"}".len()));
     }
     // The object itself has too many members. The payload is the last of them.
     let members = "\"a\":\"\\\\\",".repeat(MAX_VALUES);
     let json = format!("{{{members}\"payload\":{{\"id\":[1]}}}}");
     let (tree, tape) = scan_with_all(json.as_bytes()).expect("valid");
-    assert!(tree.children.is_empty() && !tape.is_entered(tape.root()));
+    assert!(tree.children.is_empty() && !tape.root().is_entered);
     assert_eq!(tape.root().end as usize, json.len());
     // Values in containers that are not entered do not count. All of the text is checked.
     assert!(scan_with_all(json.replace("content", "other").as_bytes()).is_ok());
@@ -612,6 +613,6 @@ fn only_the_extent_is_recorded_of_a_payload_with_more_values_than_the_limit() {
     let mut tape = Tape::default();
     scan_from_payload(Text::pad(&mut json), head.len(), &mut tape).expect("valid");
     let payload = tape.children(tape.root()).next().expect("one member");
-    assert!(!tape.is_entered(payload));
+    assert!(!payload.is_entered);
     assert_eq!((payload.key, payload.start as usize, payload.end as usize), (Key::Payload, head.len(), length - 1));
 }

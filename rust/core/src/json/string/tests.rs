@@ -56,10 +56,10 @@ proptest! {
         prop_assert_eq!(taken, units.len().min(limit));
         let replaced = |unit: &Vec<u8>| if unit[0] == 0xED && unit[1] >= 0xA0 { b"?".to_vec() } else { unit.clone() };
         prop_assert_eq!(&decoded, &units.iter().take(limit).map(replaced).collect::<Vec<_>>().concat());
-        let mut whole = Vec::new();
-        decode(&content, &mut whole);
+        let mut all = Vec::new();
+        decode(&content, &mut all);
         let mut again = Vec::new();
-        prefix_of_decoded(&whole, limit, &mut again);
+        prefix_of_decoded(&all, limit, &mut again);
         prop_assert_eq!(again, decoded);
     }
 
