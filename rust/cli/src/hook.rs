@@ -68,15 +68,14 @@ fn handle(name: &OsStr, dir: Option<PathBuf>, flush_budget: Duration) {
     let Some(dir) = state_dir::of(dir).map(StateDir::new) else { return };
     let name = name.to_string_lossy();
     let name = Name(&name);
-    without_panic(&dir, name, || match HookEvent::from_name(name.0) {
-        Some(event) => {
-            if let Err(error) = handle_event(&dir, name, event, flush_budget) {
-                log(&dir, Level::Error, &format!("hook {name}: {error}"));
-            }
-        }
-        None => {
+    without_panic(&dir, name, || {
+        let Some(event) = HookEvent::from_name(name.0) else {
             let known = HookEvent::ALL.map(|(name, _)| name).join(", ");
             log(&dir, Level::Warning, &format!("hook {name}: no such event; the events are {known}"));
+            return;
+        };
+        if let Err(error) = handle_event(&dir, name, event, flush_budget) {
+            log(&dir, Level::Error, &format!("hook {name}: {error}"));
         }
     });
 }

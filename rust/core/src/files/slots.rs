@@ -149,7 +149,7 @@ impl Layout {
     }
 }
 
-/// A slot, as far as it was read.
+/// The beginning of a slot.
 struct Slot {
     start: u64,
     is_flagged: bool,

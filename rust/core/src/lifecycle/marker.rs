@@ -163,7 +163,7 @@ pub(crate) fn listen(dir: &StateDir) -> Result<Option<LineListener>, MarkerError
 }
 
 /// Applies the signals that the listener collected and all other new signals in the rollouts. Returns the new state. The
-/// root's rollout is read only as far as it was copied: when a signal is applied, its line must already be in the
+/// root's rollout is read only up to the copied length: when a signal is applied, its line must already be in the
 /// transcripts.
 ///
 /// # Errors
@@ -260,7 +260,7 @@ impl RolloutToRead {
         if signals.is_rewritten {
             thread.reset_position();
         }
-        for (turn, signal) in signals.signals {
+        for (turn, signal) in signals.list {
             state.apply(&self.key, &turn, signal, SignalSource::Rollout, now_millis());
         }
         if let Some(thread) = state.thread_mut(&self.key) {
@@ -325,7 +325,7 @@ fn apply_rollouts_once(
                     latest = signals.latest.clone();
                 }
                 let is_new = signals.read_offset != rollout.known.read_offset;
-                if is_new || signals.is_rewritten || !signals.signals.is_empty() {
+                if is_new || signals.is_rewritten || !signals.list.is_empty() {
                     read.push((rollout, signals));
                 }
             }

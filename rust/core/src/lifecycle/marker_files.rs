@@ -198,7 +198,7 @@ fn replace(dir: &StateDir, path: &Path, content: &[u8]) -> Result<(), FileError>
     atomic_write::replace(path, &dir.unfinished(), content)
 }
 
-/// Appends a rollout to the list of those that were current, unless it is the last one or `rollout` is empty.
+/// Appends a rollout to the list of rollouts that were current, unless it is the last one or `rollout` is empty.
 pub(super) fn list_rollout(dir: &StateDir, rollout: &str) -> Result<(), FileError> {
     if rollout.is_empty() { Ok(()) } else { add_line(&dir.transcript_paths(), rollout, true) }
 }

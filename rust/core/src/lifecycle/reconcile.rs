@@ -29,7 +29,7 @@ const MAX_KEPT: usize = 16 << 20;
 pub(crate) struct Signals {
     /// The signals in line order, for the latest turn only; earlier turns no longer matter. If the ids do not show that
     /// the latest turn is later than another turn that begins before it, the first signal is that beginning.
-    pub(crate) signals: Vec<(TurnId, Signal)>,
+    pub(crate) list: Vec<(TurnId, Signal)>,
     /// The latest turn of which the lines show the beginning or the end.
     pub(crate) latest: TurnId,
     /// The offset of the end of the last complete line, in bytes.
@@ -189,7 +189,7 @@ impl LineListener {
         self.fingerprint = Some(fingerprint);
     }
 
-    /// Returns the signals, if the lines are those of `path` that follow what is `known` now.
+    /// Returns the signals, if the lines are the next ones of `path` according to `known`.
     pub(super) fn signals(self, path: &Path, known: &KnownThread) -> Option<Signals> {
         let is_current =
             path == self.path && *known == self.known && self.scanner.found.read_offset > known.read_offset;
@@ -265,7 +265,7 @@ impl SignalScanner {
                 }
                 if !self.is_redundant(&turn, signal) {
                     self.push_named();
-                    self.found.signals.push((turn, signal));
+                    self.found.list.push((turn, signal));
                 }
             }
             None if self.names_stopped_turn(text, line_end) => self.named = Some(line_end),
@@ -283,7 +283,7 @@ impl SignalScanner {
     /// id.
     fn begin_turn(&mut self, turn: &TurnId) {
         let later_id = self.begun.as_ref().filter(|begun| turn.is_earlier_than(begun));
-        self.found.signals = later_id.map(|begun| (begun.clone(), Signal::Began)).into_iter().collect();
+        self.found.list = later_id.map(|begun| (begun.clone(), Signal::Began)).into_iter().collect();
         self.found.latest = turn.clone();
         self.has_read_beginning = false;
         self.named = None;
@@ -292,7 +292,7 @@ impl SignalScanner {
 
     /// Returns whether the signal adds nothing to the previous ones. This keeps the list short.
     fn is_redundant(&self, turn: &TurnId, signal: Signal) -> bool {
-        let mut before = self.found.signals.iter().rev();
+        let mut before = self.found.list.iter().rev();
         match signal {
             // A rollback matters again once another turn has begun.
             Signal::RolledBack => before
@@ -304,7 +304,7 @@ impl SignalScanner {
 
     fn push_named(&mut self) {
         if let Some(line_end) = self.named.take() {
-            self.found.signals.push((self.found.latest.clone(), Signal::Named { line_end }));
+            self.found.list.push((self.found.latest.clone(), Signal::Named { line_end }));
         }
     }
 

@@ -4,12 +4,12 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A folder for one test.
+/// Returns a folder for one test.
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-/// The names in a folder.
+/// Returns the names in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
@@ -25,7 +25,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("may be changed");
 }
 
-/// The ways in which a file is written on the systems that there are.
+/// The kinds of files on different systems.
 const KINDS: [Kind; 2] = [Kind::Native, Kind::Named];
 
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ enum Kind {
     Named,
 }
 
-/// Begins a file at `path`.
+/// Creates a file for `path`.
 fn create(path: &Path, kind: Kind) -> AtomicFile {
     let file = AtomicFile::create(path).expect("can be created");
     match kind {
@@ -50,7 +50,7 @@ fn create(path: &Path, kind: Kind) -> AtomicFile {
 }
 
 #[test]
-fn a_new_file_appears_whole_when_it_is_committed() {
+fn a_new_file_appears_complete_on_commit() {
     let folder = folder();
     let path = folder.path().join("new");
     for kind in KINDS {
@@ -67,7 +67,7 @@ fn a_new_file_appears_whole_when_it_is_committed() {
 }
 
 #[test]
-fn a_new_file_has_the_permissions_of_any_new_file() {
+fn a_new_file_has_default_permissions() {
     let folder = folder();
     let other = folder.path().join("other");
     fs::write(&other, b"").expect("can be written");
@@ -96,7 +96,7 @@ fn a_replaced_file_keeps_its_permissions() {
 }
 
 #[test]
-fn a_reader_of_the_replaced_file_goes_on_reading_the_old_one() {
+fn a_reader_of_the_replaced_file_continues_to_see_the_old_content() {
     use std::io::Read;
     let folder = folder();
     let path = folder.path().join("file");
@@ -112,7 +112,7 @@ fn a_reader_of_the_replaced_file_goes_on_reading_the_old_one() {
 }
 
 #[test]
-fn a_link_stays_and_what_it_points_to_is_replaced() {
+fn the_target_of_a_link_is_replaced() {
     let folder = folder();
     let other = folder.path().join("other");
     fs::create_dir(&other).expect("can be created");
@@ -133,7 +133,7 @@ fn a_link_stays_and_what_it_points_to_is_replaced() {
 }
 
 #[test]
-fn a_link_to_nothing_stays_and_what_it_points_to_is_made() {
+fn the_target_of_a_dangling_link_is_created() {
     let folder = folder();
     fs::create_dir(folder.path().join("other")).expect("can be created");
     let (target, link) = (folder.path().join("other/target"), folder.path().join("link"));
@@ -149,23 +149,23 @@ fn a_link_to_nothing_stays_and_what_it_points_to_is_made() {
         fs::remove_file(&target).expect("can be removed");
     }
     fs::remove_dir_all(folder.path().join("other")).expect("can be removed");
-    assert_eq!(AtomicFile::create(&link).err().expect("refused").kind(), io::ErrorKind::NotFound);
+    assert_eq!(AtomicFile::create(&link).err().expect("an error").kind(), io::ErrorKind::NotFound);
     assert_eq!(names(folder.path()), ["link"]);
 }
 
 #[test]
-fn links_in_a_circle_are_an_error() {
+fn a_cycle_of_links_is_an_error() {
     let folder = folder();
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));
     symlink(&other, &one).expect("can be created");
     symlink("one", &other).expect("can be created");
-    let error = AtomicFile::create(&one).err().expect("refused");
+    let error = AtomicFile::create(&one).err().expect("an error");
     assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::LOOP.raw_os_error()));
     assert!(fs::symlink_metadata(&one).expect("it exists").is_symlink());
 }
 
 #[test]
-fn a_descriptor_of_a_file_is_written_where_it_stands() {
+fn a_descriptor_of_a_file_is_written_at_its_position() {
     use std::os::fd::AsRawFd;
     let folder = folder();
     let (path, link) = (folder.path().join("file"), folder.path().join("link"));
@@ -176,19 +176,22 @@ fn a_descriptor_of_a_file_is_written_where_it_stands() {
         let mut file = AtomicFile::create(&name).expect("can be opened");
         assert!(matches!(file.output, Output::Direct(_)));
         file.write_all(b"it, ").expect("can be written");
-        file.commit().expect("nothing to be done");
+        file.commit().expect("nothing to do");
     }
     opened.write_all(b"after").expect("can be written");
     assert_eq!(fs::read(&path).expect("it exists"), b"before, it, it, after");
     assert_eq!(names(folder.path()), ["file", "link"]);
-    assert_eq!(AtomicFile::create(Path::new("/dev/fd/987654")).err().expect("refused").kind(), io::ErrorKind::NotFound);
-    // A number alone is a name like any other.
+    assert_eq!(
+        AtomicFile::create(Path::new("/dev/fd/987654")).err().expect("an error").kind(),
+        io::ErrorKind::NotFound
+    );
+    // A number is also an ordinary name.
     AtomicFile::create(&folder.path().join("1")).expect("can be created").commit().expect("can be committed");
     assert_eq!(names(folder.path()), ["1", "file", "link"]);
 }
 
 #[test]
-fn nothing_is_left_of_a_file_that_is_dropped() {
+fn a_dropped_file_leaves_nothing_behind() {
     let folder = folder();
     let path = folder.path().join("file");
     for old in [None, Some(b"old")] {
@@ -207,22 +210,22 @@ fn nothing_is_left_of_a_file_that_is_dropped() {
 }
 
 #[test]
-fn a_folder_is_no_place_for_a_file() {
+fn a_folder_cannot_be_replaced() {
     let folder = folder();
-    let error = AtomicFile::create(folder.path()).err().expect("refused");
+    let error = AtomicFile::create(folder.path()).err().expect("an error");
     assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     assert!(names(folder.path()).is_empty());
 }
 
 #[test]
-fn a_missing_folder_is_an_error_and_is_not_made() {
+fn a_missing_folder_is_an_error_and_is_not_created() {
     let folder = folder();
-    let error = AtomicFile::create(&folder.path().join("none/file")).err().expect("refused");
+    let error = AtomicFile::create(&folder.path().join("none/file")).err().expect("an error");
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
-    // A file where the folder should be.
+    // A file in place of the folder.
     fs::write(folder.path().join("file"), b"").expect("can be written");
     assert!(AtomicFile::create(&folder.path().join("file/file")).is_err());
-    // A name that only a folder can have.
+    // A path that can only name a folder.
     for name in ["none/", "file/"] {
         assert!(AtomicFile::create(&folder.path().join(name)).is_err(), "{name}");
     }
@@ -230,35 +233,35 @@ fn a_missing_folder_is_an_error_and_is_not_made() {
 }
 
 #[test]
-fn a_device_is_written_as_it_is() {
+fn a_device_is_written_directly() {
     let mut file = AtomicFile::create(Path::new("/dev/null")).expect("can be opened");
     assert!(matches!(file.output, Output::Direct(_)) && file.temporary_path().is_none());
     file.write_all(b"gone").expect("can be written");
-    file.commit().expect("nothing to be done");
+    file.commit().expect("nothing to do");
     let device = fs::metadata("/dev/null").expect("it exists");
     assert!(!device.is_file());
 }
 
 #[test]
-fn a_commit_that_fails_leaves_what_stood_there() {
+fn a_failed_commit_leaves_the_target_unchanged() {
     let outer = folder();
-    let (before, behind) = (outer.path().join("before"), outer.path().join("behind"));
+    let (before, moved) = (outer.path().join("before"), outer.path().join("moved"));
     for kind in KINDS {
         fs::create_dir(&before).expect("can be created");
         fs::write(before.join("file"), b"old").expect("can be written");
         let mut file = create(&before.join("file"), kind);
         file.write_all(b"new").expect("can be written");
-        // The folder is moved away under it.
-        fs::rename(&before, &behind).expect("can be moved");
+        // The folder is moved away before the commit.
+        fs::rename(&before, &moved).expect("can be moved");
         assert!(file.commit().is_err());
         assert!(!before.exists());
-        assert_eq!(fs::read(behind.join("file")).expect("it exists"), b"old");
-        fs::remove_dir_all(&behind).expect("can be removed");
+        assert_eq!(fs::read(moved.join("file")).expect("it exists"), b"old");
+        fs::remove_dir_all(&moved).expect("can be removed");
     }
 }
 
 #[test]
-fn a_folder_that_came_between_stays_and_nothing_is_left_beside_it() {
+fn a_folder_created_before_the_commit_stays_and_no_temporary_file_is_left() {
     let folder = folder();
     let path = folder.path().join("file");
     for kind in KINDS {
@@ -274,7 +277,7 @@ fn a_folder_that_came_between_stays_and_nothing_is_left_beside_it() {
 }
 
 #[test]
-fn of_two_files_for_one_place_the_later_commit_counts() {
+fn the_later_of_two_commits_to_a_path_counts() {
     let folder = folder();
     let path = folder.path().join("file");
     let mut files = KINDS.map(|kind| create(&path, kind));
@@ -288,7 +291,7 @@ fn of_two_files_for_one_place_the_later_commit_counts() {
 }
 
 #[test]
-fn a_name_alone_is_a_file_in_the_present_folder() {
+fn a_bare_name_is_a_file_in_the_current_folder() {
     assert_eq!(folder_of(Path::new("file")), Path::new("."));
     assert_eq!(folder_of(Path::new("a/file")), Path::new("a"));
     assert_eq!(folder_of(Path::new("/file")), Path::new("/"));

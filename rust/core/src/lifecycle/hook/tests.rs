@@ -2,12 +2,12 @@ use super::*;
 use crate::lifecycle::state::Phase;
 use crate::rollout::ids::Name;
 
-/// An id that sorts by `number`, of version 7.
+/// Returns an id of version 7. Ids sort by `number`.
 fn uuid(number: u32) -> Name {
     Name::new(format!("01a20218-{number:04x}-7000-8000-00000000beef").as_bytes(), false)
 }
 
-/// A run of the root's hook in its session and turn.
+/// Returns a run of a root's hook.
 fn run(event: HookEvent, session: u32, turn: u32) -> HookRun {
     HookRun {
         event,
@@ -20,7 +20,7 @@ fn run(event: HookEvent, session: u32, turn: u32) -> HookRun {
     }
 }
 
-/// A run of a subagent's hook.
+/// Returns a run of a subagent's hook.
 fn of_subagent(event: HookEvent, agent: u32, turn: u32) -> HookRun {
     let agent_id = Some(ThreadId(uuid(agent)));
     HookRun { agent: agent_id, rollout: format!("/rollout-{agent}"), ..run(event, 1, turn) }
@@ -46,7 +46,7 @@ fn every_event_has_a_unique_name_in_kebab_case() {
 }
 
 #[test]
-fn a_session_in_the_order_of_codex_is_at_work_from_prompt_to_stop() {
+fn a_typical_session_is_running_from_prompt_to_stop() {
     let mut state = State::default();
     for (event, turn, is_active) in [
         (HookEvent::SessionStart, 0, false),
@@ -68,7 +68,7 @@ fn a_session_in_the_order_of_codex_is_at_work_from_prompt_to_stop() {
 }
 
 #[test]
-fn what_can_come_after_an_abort_is_no_sign_of_life() {
+fn events_that_can_follow_an_abort_are_not_signs_of_life() {
     for event in [
         HookEvent::PostModelRequest,
         HookEvent::SessionStart,
@@ -89,7 +89,7 @@ fn what_can_come_after_an_abort_is_no_sign_of_life() {
 }
 
 #[test]
-fn an_approval_is_awaited_from_the_request_to_the_tools_end() {
+fn an_approval_is_pending_from_the_request_to_the_end_of_the_tool() {
     let mut state = state(&[run(HookEvent::UserPromptSubmit, 1, 2), run(HookEvent::PermissionRequest, 1, 2)]);
     assert!(state.is_approval_pending());
     run(HookEvent::PostToolUse, 1, 2).apply_to(&mut state);
@@ -103,14 +103,14 @@ fn a_prompt_names_the_session_and_its_rollout() {
 }
 
 #[test]
-fn whatever_root_event_comes_first_names_the_session() {
+fn the_first_event_of_the_root_names_the_session() {
     let state = state(&[run(HookEvent::PreToolUse, 1, 2)]);
     assert_eq!((&state.session.0, &state.root.rollout[..]), (&uuid(1), "/rollout-1"));
     assert!(state.is_active());
 }
 
 #[test]
-fn a_new_session_takes_the_place_of_an_idle_one_whose_late_events_say_nothing() {
+fn a_new_session_replaces_an_idle_one_whose_late_events_change_nothing() {
     let mut state = state(&[
         run(HookEvent::UserPromptSubmit, 1, 2),
         run(HookEvent::Stop, 1, 2),
@@ -128,7 +128,7 @@ fn a_new_session_takes_the_place_of_an_idle_one_whose_late_events_say_nothing() 
 }
 
 #[test]
-fn a_session_that_is_resumed_is_current_again_with_its_rollout() {
+fn a_resumed_session_is_current_again_with_its_rollout() {
     let mut state = state(&[
         run(HookEvent::UserPromptSubmit, 1, 2),
         run(HookEvent::Stop, 1, 2),
@@ -143,7 +143,7 @@ fn a_session_that_is_resumed_is_current_again_with_its_rollout() {
 }
 
 #[test]
-fn going_back_in_a_session_makes_another_rollout_current() {
+fn a_backtrack_makes_another_rollout_current() {
     let back = HookRun { rollout: "/rollout-1_back".to_owned(), ..run(HookEvent::UserPromptSubmit, 1, 3) };
     let mut state = state(&[run(HookEvent::UserPromptSubmit, 1, 2), run(HookEvent::Stop, 1, 2)]);
     state.root.read_offset = 100;
@@ -152,7 +152,7 @@ fn going_back_in_a_session_makes_another_rollout_current() {
 }
 
 #[test]
-fn a_codex_inside_a_turn_changes_nothing_its_late_events_included() {
+fn a_nested_codex_changes_nothing_not_even_with_late_events() {
     let mut state = state(&[run(HookEvent::UserPromptSubmit, 1, 2)]);
     let subagent_of_it = HookRun { session: ThreadId(uuid(3)), ..of_subagent(HookEvent::SubagentStart, 5, 6) };
     let nested = |state: &mut State| {
@@ -176,7 +176,7 @@ fn a_codex_inside_a_turn_changes_nothing_its_late_events_included() {
 }
 
 #[test]
-fn a_codex_without_a_rollout_is_followed_by_its_hooks_alone() {
+fn a_codex_without_a_rollout_is_tracked_by_its_hooks() {
     let none = |event| HookRun { rollout: String::new(), ..run(event, 1, 2) };
     let mut state = state(&[none(HookEvent::SessionStart), none(HookEvent::UserPromptSubmit)]);
     assert!(state.is_active() && state.root.rollout.is_empty());
@@ -187,7 +187,7 @@ fn a_codex_without_a_rollout_is_followed_by_its_hooks_alone() {
 }
 
 #[test]
-fn a_side_conversation_leaves_the_session_as_it_is() {
+fn a_side_conversation_does_not_change_the_session() {
     let side = |event| HookRun { rollout: String::new(), ..run(event, 3, 4) };
     for is_open in [false, true] {
         let mut state = state(&[run(HookEvent::UserPromptSubmit, 1, 2)]);
@@ -211,7 +211,7 @@ fn a_side_conversation_leaves_the_session_as_it_is() {
 }
 
 #[test]
-fn a_session_that_names_its_rollout_late_is_none_beside() {
+fn a_session_that_names_its_rollout_late_is_not_a_side_conversation() {
     let mut state = state(&[run(HookEvent::UserPromptSubmit, 1, 2), run(HookEvent::Stop, 1, 2)]);
     HookRun { rollout: String::new(), ..run(HookEvent::SessionStart, 3, 0) }.apply_to(&mut state);
     assert_eq!(state.session.0, uuid(1));
@@ -221,7 +221,7 @@ fn a_session_that_names_its_rollout_late_is_none_beside() {
 }
 
 #[test]
-fn hooks_of_subagents_say_nothing_of_the_root() {
+fn hooks_of_subagents_do_not_affect_the_root() {
     let mut state = state(&[
         run(HookEvent::UserPromptSubmit, 1, 2),
         of_subagent(HookEvent::SubagentStart, 3, 4),
@@ -236,60 +236,60 @@ fn hooks_of_subagents_say_nothing_of_the_root() {
 }
 
 #[test]
-fn a_subagent_that_is_only_heard_of_late_is_not_begun_by_that() {
+fn a_late_event_of_an_unknown_subagent_does_not_begin_a_turn() {
     let state = state(&[run(HookEvent::UserPromptSubmit, 1, 2), of_subagent(HookEvent::PostModelRequest, 3, 4)]);
     assert!(state.subagents.is_empty());
 }
 
-// ---- from payloads ----
+// ---- payloads ----
 
 fn payload(json: &str) -> Payload {
     Payload::read(json.as_bytes()).expect("valid")
 }
 
 #[test]
-fn a_run_is_of_the_thread_whose_hook_it_is() {
+fn a_run_belongs_to_the_thread_whose_hook_ran() {
     let root =
-        HookRun::new(HookEvent::Stop, payload(r#"{"session_id":"s","transcript_path":"/none/a"}"#), 0).expect("taken");
+        HookRun::new(HookEvent::Stop, payload(r#"{"session_id":"s","transcript_path":"/none/a"}"#), 0).expect("usable");
     assert_eq!((root.thread(), &root.rollout[..]), (ThreadKey::Root, "/none/a"));
     let json = r#"{"session_id":"s","agent_id":"a","transcript_path":"/none/a","agent_transcript_path":"/none/b"}"#;
     let child = ThreadKey::Subagent(ThreadId(Name::new(b"a", false)));
     for (event, rollout) in [(HookEvent::PreToolUse, "/none/a"), (HookEvent::SubagentStop, "/none/b")] {
-        let run = HookRun::new(event, payload(json), 0).expect("taken");
+        let run = HookRun::new(event, payload(json), 0).expect("usable");
         assert_eq!((run.thread(), &run.rollout[..]), (child.clone(), rollout));
     }
 }
 
 #[test]
-fn an_event_of_a_subagent_that_is_not_named_is_refused() {
+fn an_event_of_an_unnamed_subagent_is_rejected() {
     for event in [HookEvent::SubagentStart, HookEvent::SubagentStop] {
         for json in [r#"{"session_id":"s"}"#, r#"{"session_id":"s","agent_id":null}"#] {
-            let refused = HookRun::new(event, payload(json), 0);
-            assert!(matches!(refused, Err(PayloadError::Id { member: "agent_id", .. })));
+            let rejected = HookRun::new(event, payload(json), 0);
+            assert!(matches!(rejected, Err(PayloadError::Id { member: "agent_id", .. })));
         }
     }
 }
 
 #[test]
-fn a_stop_says_how_large_its_rollout_is() {
+fn a_stop_contains_the_size_of_its_rollout() {
     let rollout = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(rollout.path(), "12345").expect("can be written");
     let json = serde_json::json!({
         "session_id": "s", "agent_id": "a", "transcript_path": rollout.path(), "agent_transcript_path": "/none/a",
     });
-    let size = |event, json: &str| HookRun::new(event, payload(json), 0).expect("taken").rollout_size;
+    let size = |event, json: &str| HookRun::new(event, payload(json), 0).expect("usable").rollout_size;
     assert_eq!(size(HookEvent::Stop, &json.to_string()), 5);
     assert_eq!(size(HookEvent::SubagentStop, &json.to_string()), 0);
     assert_eq!(size(HookEvent::PreToolUse, &json.to_string()), 0);
-    // Without a rollout, nothing in one is a sign of life.
+    // If the rollout is unknown, no line is a sign of life.
     assert_eq!(size(HookEvent::Stop, r#"{"session_id":"s","transcript_path":null}"#), u64::MAX);
 }
 
 #[test]
-fn a_turn_that_goes_on_in_another_file_brings_that_file() {
+fn a_turn_that_continues_in_another_file_makes_it_current() {
     for event in [HookEvent::PreToolUse, HookEvent::Stop] {
         let mut state = state(&[run(HookEvent::UserPromptSubmit, 1, 2)]);
-        // Of a turn before, and of none: late.
+        // Events of an earlier turn and without a turn are late.
         for turn in [0, 1] {
             HookRun { rollout: "/other".into(), ..run(event, 1, turn) }.apply_to(&mut state);
             assert_eq!(state.root.rollout, "/rollout-1");
@@ -300,6 +300,6 @@ fn a_turn_that_goes_on_in_another_file_brings_that_file() {
 }
 
 #[test]
-fn the_end_of_a_session_begins_none() {
+fn the_end_of_an_unknown_session_does_not_begin_it() {
     assert_eq!(state(&[run(HookEvent::SessionEnd, 1, 0)]), State::default());
 }

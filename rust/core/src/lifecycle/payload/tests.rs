@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Gives a few bytes at a time: as many as `sizes` says, over and over.
+/// A reader that returns a few bytes at a time, according to `sizes` in a cycle.
 struct InPieces<'b> {
     bytes: &'b [u8],
     sizes: Vec<usize>,
@@ -35,7 +35,7 @@ fn read(json: &str) -> Result<Payload, PayloadError> {
     Payload::read(json.as_bytes())
 }
 
-/// What `serde_json` makes of a payload; `None` where it is to be refused.
+/// Parses a payload with `serde_json`. Returns `None` if it should be rejected.
 fn model(json: &[u8]) -> Option<Payload> {
     let object: serde_json::Map<String, Value> = serde_json::from_slice(json).ok()?;
     let text = |key: &str| object.get(key).and_then(Value::as_str);
@@ -59,7 +59,7 @@ fn model(json: &[u8]) -> Option<Payload> {
 }
 
 #[test]
-fn the_payloads_of_codex_say_what_happened_where() {
+fn payloads_of_codex_are_parsed() {
     let payload = read(concat!(
         r#"{"session_id":"01a20219-1e67-70e3-8b89-9e2fda1f8bb4","turn_id":"01a20219-1e7c-70e2-a2fc-37e87cb35949","#,
         r#""transcript_path":"/c/sessions/2026/11/22/rollout-p.jsonl","agent_transcript_path":"/c/rollout-a.jsonl","#,
@@ -73,21 +73,21 @@ fn the_payloads_of_codex_say_what_happened_where() {
         transcript: Some("/c/sessions/2026/11/22/rollout-p.jsonl".to_owned()),
         agent_transcript: Some("/c/rollout-a.jsonl".to_owned()),
     };
-    assert_eq!(payload.expect("as codex writes it"), expected);
+    assert_eq!(payload.expect("usable"), expected);
     // An ephemeral session has no rollout.
-    let payload = read(r#"{"session_id":"s","turn_id":"t","transcript_path":null}"#).expect("as codex writes it");
+    let payload = read(r#"{"session_id":"s","turn_id":"t","transcript_path":null}"#).expect("usable");
     assert_eq!(payload, Payload { turn: TurnId(name("t")), ..session("s") });
 }
 
 #[test]
-fn escaped_keys_and_values_are_the_same_as_plain_ones() {
+fn escaped_keys_and_values_are_equivalent_to_plain_ones() {
     let json = r#"{"\u0073ession_id":"\u0061b","transcript_path":"\/a\u00e4\ud83d\ude00","turn\u005fid":"x"}"#;
     let expected = Payload { turn: TurnId(name("x")), transcript: Some("/aä😀".to_owned()), ..session("ab") };
     assert_eq!(read(json).expect("valid"), expected);
 }
 
 #[test]
-fn copies_of_the_keys_further_inside_and_in_texts_say_nothing() {
+fn nested_copies_of_keys_are_ignored() {
     let json = concat!(
         r#"{"tool_input":{"session_id":"no","turn_id":"no"},"prompt":"\"session_id\":\"no\"","session_id":"yes","#,
         r#""tool_response":[{"agent_id":"no","transcript_path":"/no"}],"x":{"y":[{"turn_id":"no"}]}}"#
@@ -96,15 +96,15 @@ fn copies_of_the_keys_further_inside_and_in_texts_say_nothing() {
 }
 
 #[test]
-fn of_a_repeated_key_the_last_counts() {
+fn the_last_of_repeated_keys_counts() {
     let json = r#"{"session_id":"a","agent_id":"/","transcript_path":"/a","session_id":"..","session_id":"b","agent_id":null,"transcript_path":7}"#;
     assert_eq!(read(json).expect("valid"), session("b"));
 }
 
 #[test]
-fn ids_that_could_not_name_a_file_are_refused() {
+fn ids_that_cannot_name_a_file_are_rejected() {
     let long = "x".repeat(5000);
-    let evil = [
+    let unusable = [
         "",
         ".",
         "..",
@@ -120,7 +120,7 @@ fn ids_that_could_not_name_a_file_are_refused() {
         &long,
         &long[..256],
     ];
-    for id in evil {
+    for id in unusable {
         for (member, payload) in [
             ("session_id", json!({"session_id": id, "turn_id": "t"})),
             ("agent_id", json!({"session_id": "s", "turn_id": "t", "agent_id": id})),
@@ -134,25 +134,25 @@ fn ids_that_could_not_name_a_file_are_refused() {
             }
         }
     }
-    // A lone surrogate is no character that a file's name could have.
+    // A lone surrogate is not a character.
     assert!(matches!(read(r#"{"session_id":"\ud800"}"#), Err(PayloadError::Id { .. })));
 }
 
 #[test]
-fn unusual_ids_that_can_name_a_file_are_taken() {
+fn unusual_ids_that_can_name_a_file_are_accepted() {
     for id in ["a b", "ä漢😀", "...", ".a", "-", "a:b", "\u{7f}", &"x".repeat(255)] {
         let json = json!({"session_id": id, "agent_id": id}).to_string();
         let expected = Payload { agent: Some(ThreadId(name(id))), ..session(id) };
-        assert_eq!(read(&json).expect("taken"), expected);
+        assert_eq!(read(&json).expect("usable"), expected);
     }
-    // The length is that of the text, however it is written.
+    // The length is measured without escapes.
     let escaped = "\\u0078".repeat(255);
-    assert_eq!(read(&format!("{{\"session_id\":\"{escaped}\"}}")).expect("taken"), session(&"x".repeat(255)));
+    assert_eq!(read(&format!("{{\"session_id\":\"{escaped}\"}}")).expect("usable"), session(&"x".repeat(255)));
     assert!(read(&format!("{{\"session_id\":\"{escaped}\\u0078\"}}")).is_err());
 }
 
 #[test]
-fn a_session_that_is_not_named_is_refused() {
+fn a_payload_without_a_session_is_rejected() {
     for json in ["{}", r#"{"turn_id":"t"}"#, r#"{"session_id":null}"#, r#"{"session_id":7}"#, r#"{"session_id":["s"]}"#]
     {
         assert!(matches!(read(json), Err(PayloadError::NoSession)), "{json}");
@@ -160,39 +160,39 @@ fn a_session_that_is_not_named_is_refused() {
 }
 
 #[test]
-fn a_turns_id_may_be_any_text_but_a_long_one() {
+fn a_turn_id_may_be_any_string_that_is_not_too_long() {
     for id in ["", "a/b", "..", "\0", "\"\\", "ä"] {
-        let payload = read(&json!({"session_id": "s", "turn_id": id}).to_string()).expect("taken");
+        let payload = read(&json!({"session_id": "s", "turn_id": id}).to_string()).expect("usable");
         assert_eq!(payload.turn, TurnId(name(id)));
     }
     assert!(read(&json!({"session_id": "s", "turn_id": "x".repeat(256)}).to_string()).is_err());
 }
 
 #[test]
-fn a_path_is_absolute_fits_on_a_line_and_is_no_longer_than_paths_are() {
+fn a_path_must_be_absolute_fit_on_one_line_and_not_be_too_long() {
     let longest = format!("/{}", "x".repeat(4094));
     let path = |path: &Value| {
-        read(&json!({"session_id": "s", "transcript_path": path}).to_string()).expect("taken").transcript
+        read(&json!({"session_id": "s", "transcript_path": path}).to_string()).expect("usable").transcript
     };
-    for taken in ["/", "/a b/ä\"\\", &longest] {
-        assert_eq!(path(&json!(taken)).as_deref(), Some(taken));
+    for usable in ["/", "/a b/ä\"\\", &longest] {
+        assert_eq!(path(&json!(usable)).as_deref(), Some(usable));
     }
-    for left in
+    for unusable in
         [json!("a/b"), json!(""), json!("/a\nb"), json!("/a\0"), json!(format!("{longest}x")), json!(null), json!({})]
     {
-        assert_eq!(path(&left), None, "{left}");
+        assert_eq!(path(&unusable), None, "{unusable}");
     }
     let lone = r#"{"session_id":"s","transcript_path":"/\udc00"}"#;
-    assert_eq!(read(lone).expect("taken"), session("s"));
+    assert_eq!(read(lone).expect("usable"), session("s"));
 }
 
 #[test]
-fn what_is_no_json_object_is_refused() {
+fn anything_but_a_json_object_is_rejected() {
     for json in
         ["", " ", "[]", "7", "\"session_id\"", "null", "{", r#"{"session_id":"s""#, r#"{"session_id":"s"}}"#, "{a:1}"]
     {
         assert!(matches!(read(json), Err(PayloadError::Malformed(_))), "{json}");
-        // The same, behind more than is read at once.
+        // The same after more bytes than one read returns.
         let prompt = format!("{{\"prompt\":\"{}\",", "x".repeat(2 * CHUNK));
         let json = format!("{prompt}{}", json.strip_prefix('{').unwrap_or(json));
         assert!(matches!(read(&json), Err(PayloadError::Malformed(_))));
@@ -200,13 +200,13 @@ fn what_is_no_json_object_is_refused() {
 }
 
 #[test]
-fn invalid_bytes_are_replaced_as_everywhere() {
-    let payload = Payload::read(&b"{\"session_id\":\"a\xffb\",\"prompt\":\"\xed\xa0\x80\"}"[..]).expect("taken");
+fn invalid_utf_8_is_replaced() {
+    let payload = Payload::read(&b"{\"session_id\":\"a\xffb\",\"prompt\":\"\xed\xa0\x80\"}"[..]).expect("usable");
     assert_eq!(payload, session("a\u{fffd}b"));
 }
 
 #[test]
-fn a_reader_that_fails_is_an_error() {
+fn an_error_of_the_reader_is_returned() {
     struct Failing;
     impl Read for Failing {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -219,7 +219,7 @@ fn a_reader_that_fails_is_an_error() {
 }
 
 #[test]
-fn long_texts_before_between_and_behind_what_is_wanted_are_passed_over() {
+fn long_strings_before_between_and_after_used_members_are_skipped() {
     for length in [CHUNK - 40, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7] {
         for text in ["x", "\"", "\\", "ä", "\n", "{[\"", "😀\\\""] {
             let long = text.repeat(length / text.len());
@@ -240,7 +240,7 @@ fn long_texts_before_between_and_behind_what_is_wanted_are_passed_over() {
 }
 
 #[test]
-fn strings_are_kept_up_to_the_limit_and_become_empty_beyond_it() {
+fn strings_above_the_limit_become_empty() {
     for (length, is_kept) in [(MAX_STRING - 1, true), (MAX_STRING, true), (MAX_STRING + 1, false)] {
         let json = format!("{{\"a\":\"{}\",\"b\":\"\\\\\"}}", "x".repeat(length));
         for sizes in [vec![json.len()], vec![1], vec![CHUNK, 7], vec![length, 1], vec![length + 6, 1], vec![length + 5]]
@@ -248,9 +248,9 @@ fn strings_are_kept_up_to_the_limit_and_become_empty_beyond_it() {
             let mut kept = Shortened::default();
             let mut rest = json.as_bytes();
             for size in sizes.iter().cycle() {
-                let (chunk, behind) = rest.split_at((*size).min(rest.len()));
+                let (chunk, remaining) = rest.split_at((*size).min(rest.len()));
                 kept.push(chunk).expect("small");
-                rest = behind;
+                rest = remaining;
                 if rest.is_empty() {
                     break;
                 }
@@ -262,24 +262,24 @@ fn strings_are_kept_up_to_the_limit_and_become_empty_beyond_it() {
 }
 
 #[test]
-fn what_is_nested_becomes_zeros() {
+fn nested_values_become_zeros() {
     let mut kept = Shortened::default();
     kept.push(br#"{"a":{"b":[1,"}",{}],"c":"\"]"},"d":[[],"x"],"e":true}"#).expect("small");
     assert_eq!(String::from_utf8(kept.bytes).expect("text"), r#"{"a":0,"d":0,"e":true}"#);
 }
 
 #[test]
-fn a_payload_of_very_many_members_is_refused_and_memory_stays_bounded() {
+fn a_payload_with_very_many_members_is_rejected_and_memory_stays_bounded() {
     let many = format!("{{{}\"session_id\":\"s\"}}", "\"key\":\"value\",".repeat(MAX_KEPT / 10));
     assert!(matches!(read(&many), Err(PayloadError::TooLarge)));
     let mut kept = Shortened::default();
-    let mut refused = 0;
+    let mut rejected = 0;
     for chunk in many.as_bytes().chunks(CHUNK) {
-        refused += usize::from(kept.push(chunk).is_err());
+        rejected += usize::from(kept.push(chunk).is_err());
         assert!(kept.bytes.len() <= MAX_KEPT + CHUNK);
     }
-    assert!(refused > 0);
-    // However much is nested or long, next to nothing is kept.
+    assert!(rejected > 0);
+    // Nested values and long strings take no memory.
     let mut kept = Shortened::default();
     kept.push(b"{\"a\":[").expect("small");
     for _ in 0..200 {
@@ -306,7 +306,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A string in one of the ways to write it.
+/// Returns a JSON string, with or without escapes.
 fn quoted(text: &str, is_escaped: bool) -> String {
     if !is_escaped {
         return Value::from(text).to_string();
@@ -358,19 +358,19 @@ proptest! {
     }
 
     #[test]
-    fn it_does_not_matter_in_which_pieces_a_payload_comes(
+    fn the_sizes_of_reads_do_not_matter(
         json in object(),
         sizes in prop::collection::vec(1_usize..40, 1..4),
         filling in prop_oneof![Just(0), CHUNK - 100..CHUNK + 100],
     ) {
         let json = format!("{}{json}", " ".repeat(filling));
-        let whole = read(&json);
+        let at_once = read(&json);
         let pieces = Payload::read(InPieces { bytes: json.as_bytes(), sizes, reads: 0 });
-        prop_assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
+        prop_assert_eq!(format!("{at_once:?}"), format!("{pieces:?}"));
     }
 
     #[test]
-    fn a_long_payload_says_the_same_as_a_short_one(json in object(), is_before in any::<bool>()) {
+    fn a_long_member_changes_nothing(json in object(), is_before in any::<bool>()) {
         let filling = format!("\"prompt\":\"{}\"", "\\\"x".repeat(CHUNK / 3));
         let (start, end) = (json.find('{').expect("an object") + 1, json.rfind('}').expect("an object"));
         let long = if is_before {
@@ -389,7 +389,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), json in object()) {
+    fn arbitrary_bytes_cause_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), json in object()) {
         let _ = Payload::read(&bytes[..]);
         let cut = bytes.len().min(json.len());
         let mut harmed = json.into_bytes();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// An id that sorts by `number`, of version 7.
+/// Returns an id of version 7. Ids sort by `number`.
 fn uuid(number: u32) -> String {
     format!("01a20218-{number:04x}-7000-8000-00000000beef")
 }
@@ -17,10 +17,10 @@ fn thread(number: u32) -> ThreadId {
     ThreadId(Name::new(uuid(number).as_bytes(), false))
 }
 
-/// The thread of most tests.
+/// The number of the default thread.
 const THREAD: u32 = 5;
 
-/// A line as codex writes it, with what stands in its payload behind the type.
+/// Returns a line in the format of Codex. `rest` is the rest of the payload, after its type.
 fn line(kind: &str, payload_kind: &str, rest: &str) -> String {
     format!(
         "{{\"timestamp\":\"2026-11-22T07:15:36.123Z\",\"ordinal\":3,\"type\":\"{kind}\",\"payload\":{{\"type\":\"{payload_kind}\"{rest}}}}}\n"
@@ -39,7 +39,7 @@ fn ended(number: u32) -> String {
     event("task_complete", number)
 }
 
-/// A line of a turn that neither begins nor ends it.
+/// Returns a line that names a turn without beginning or ending it.
 fn naming(number: u32) -> String {
     line("response_item", "message", &format!(",\"metadata\":{{\"turn_id\":\"{}\"}}", uuid(number)))
 }
@@ -48,7 +48,8 @@ fn rolled_back() -> String {
     line("event_msg", "thread_rolled_back", ",\"num_turns\":1")
 }
 
-/// A thread of which so much was read, and of whose latest turn, which was stopped at the rollout's start, no beginning.
+/// Returns a thread whose rollout was read up to `read_offset` without the beginning of `turn`. The turn was stopped when
+/// the rollout was empty.
 fn known(turn: &TurnId, read_offset: u64) -> KnownThread {
     KnownThread {
         thread: thread(THREAD),
@@ -63,13 +64,13 @@ fn read_text(text: &str, turn: &TurnId) -> Signals {
     read_lines(text.as_bytes(), 0, &known(turn, 0)).expect("can be read")
 }
 
-/// What lines say where no turn is known.
+/// Returns the signals of lines if no turn is known.
 fn signals(lines: &[&str]) -> Vec<(TurnId, Signal)> {
-    read_text(&lines.concat(), &TurnId::default()).signals
+    read_text(&lines.concat(), &TurnId::default()).list
 }
 
 #[test]
-fn the_beginning_and_each_kind_of_end_are_told() {
+fn beginnings_and_all_kinds_of_ends_are_signals() {
     for (kind, signal) in [
         ("task_started", Signal::Began),
         ("turn_started", Signal::Began),
@@ -83,7 +84,7 @@ fn the_beginning_and_each_kind_of_end_are_told() {
 }
 
 #[test]
-fn lines_in_other_forms_say_the_same() {
+fn lines_in_other_json_formatting_are_equivalent() {
     let id = uuid(6);
     for line in [
         format!(r#"{{"type":"event_msg","payload":{{"turn_id":"{id}","type":"task_started"}}}}"#),
@@ -107,7 +108,7 @@ fn lines_in_other_forms_say_the_same() {
 }
 
 #[test]
-fn lines_that_only_look_like_it_say_nothing() {
+fn similar_lines_are_not_signals() {
     let quoted = began(6).replace('"', "\\\"").replace('\n', "");
     let id = uuid(6);
     for line in [
@@ -129,72 +130,72 @@ fn lines_that_only_look_like_it_say_nothing() {
 }
 
 #[test]
-fn of_several_turns_the_latest_counts() {
+fn only_the_latest_of_several_turns_counts() {
     let expected = [(turn(8), Signal::Began)];
     assert_eq!(signals(&[&began(6), &ended(6), &began(7), &began(8)]), expected);
     assert_eq!(signals(&[&began(8), &ended(7), &ended(6)]), expected);
     let found = read_text(&(began(6) + &ended(6)), &turn(7));
-    assert_eq!((found.signals.len(), found.latest), (0, turn(7)));
+    assert_eq!((found.list.len(), found.latest), (0, turn(7)));
     assert_eq!(read_text(&began(8), &turn(7)).latest, turn(8));
 }
 
 #[test]
-fn a_turn_that_begins_behind_another_is_later_though_the_clock_was_put_back() {
+fn a_turn_that_begins_after_another_is_later_even_if_the_clock_was_set_back() {
     let all = |numbers: &[u32]| numbers.iter().map(|number| (turn(*number), Signal::Began)).collect::<Vec<_>>();
     assert_eq!(signals(&[&began(8), &began(6)]), all(&[8, 6]));
     assert_eq!(signals(&[&began(8), &ended(8), &began(6), &ended(8), &began(7)]), all(&[8, 7]));
     assert_eq!(signals(&[&began(8), &began(6), &began(9)]), all(&[9]));
-    // Lines from before a turn that only a hook has told of yet.
-    assert_eq!(read_text(&(began(6) + &ended(6)), &turn(8)).signals, []);
-    assert_eq!(read_text(&(began(6) + &began(8) + &began(7)), &turn(8)).signals, all(&[8, 7]));
-    let read_behind = |read: u64, from: u64| {
+    // Lines before a turn that only a hook has reported so far.
+    assert_eq!(read_text(&(began(6) + &ended(6)), &turn(8)).list, []);
+    assert_eq!(read_text(&(began(6) + &began(8) + &began(7)), &turn(8)).list, all(&[8, 7]));
+    let read_after = |read: u64, from: u64| {
         let known = KnownThread { has_read_beginning: true, ..known(&turn(8), read) };
-        read_lines(began(6).as_bytes(), from, &known).expect("can be read").signals
+        read_lines(began(6).as_bytes(), from, &known).expect("can be read").list
     };
-    assert_eq!(read_behind(100, 100), all(&[8, 6]));
-    // A file that was written anew.
-    assert_eq!(read_behind(100, 0), []);
+    assert_eq!(read_after(100, 100), all(&[8, 6]));
+    // A rewritten file.
+    assert_eq!(read_after(100, 0), []);
 }
 
 #[test]
-fn turns_from_before_the_thread_was_made_are_copies() {
+fn turns_that_are_older_than_the_thread_are_copies() {
     assert_eq!(signals(&[&began(4), &ended(4), &event("turn_aborted", THREAD)]), []);
     assert_eq!(signals(&[&began(6), &event("turn_aborted", 4)]), [(turn(6), Signal::Began)]);
     assert_eq!(read_text(&began(4), &TurnId::default()).latest, TurnId::default());
-    // Behind a turn of the thread's own the clock was put back.
+    // The clock was set back after a turn of the thread.
     assert_eq!(signals(&[&began(6), &ended(6), &began(4)]), [(turn(6), Signal::Began), (turn(4), Signal::Began)]);
 }
 
 #[test]
-fn ids_that_do_not_tell_the_time_follow_in_the_order_of_their_lines() {
+fn turns_with_other_ids_are_ordered_by_their_lines() {
     let named = |kind: &str, id: &str| line("event_msg", kind, &format!(",\"turn_id\":\"{id}\""));
     let found = signals(&[&named("task_started", "b"), &named("task_complete", "b"), &named("task_started", "a")]);
     assert_eq!(found, [(TurnId(Name::new(b"a", false)), Signal::Began)]);
 }
 
 #[test]
-fn a_line_that_names_the_known_turn_is_told_with_its_end() {
+fn a_line_that_names_the_stopped_turn_is_a_signal_with_its_end() {
     let text = naming(6) + &line("response_item", "message", "") + &naming(7);
     let end = |count: usize| text.lines().take(count).map(|line| line.len() as u64 + 1).sum::<u64>();
     let named = |number, line_end| vec![(turn(number), Signal::Named { line_end })];
-    assert_eq!(read_text(&text, &turn(6)).signals, named(6, end(1)));
-    assert_eq!(read_text(&text, &turn(7)).signals, named(7, end(3)));
-    assert_eq!(read_text(&text, &TurnId::default()).signals, []);
-    // Of several the last counts.
-    assert_eq!(read_text(&(naming(6) + &text), &turn(6)).signals, named(6, naming(6).len() as u64 + end(1)));
-    // What is in front of the stop is no news of it, and a turn that goes on needs none.
+    assert_eq!(read_text(&text, &turn(6)).list, named(6, end(1)));
+    assert_eq!(read_text(&text, &turn(7)).list, named(7, end(3)));
+    assert_eq!(read_text(&text, &TurnId::default()).list, []);
+    // Only the last of several lines counts.
+    assert_eq!(read_text(&(naming(6) + &text), &turn(6)).list, named(6, naming(6).len() as u64 + end(1)));
+    // Lines before the stop do not count, and names of a running turn are not signals.
     let stopped_at = |size| KnownThread { stopped_at: size, ..known(&turn(6), 0) };
-    let signals = |known: &KnownThread| read_lines(text.as_bytes(), 0, known).expect("can be read").signals;
+    let signals = |known: &KnownThread| read_lines(text.as_bytes(), 0, known).expect("can be read").list;
     assert_eq!(signals(&stopped_at(Some(end(1) - 1))), named(6, end(1)));
     assert_eq!(signals(&stopped_at(Some(end(1)))), []);
     assert_eq!(signals(&stopped_at(None)), []);
-    // A text that holds the same bytes holds them escaped.
+    // In a string the same bytes are escaped.
     let quoting = line("response_item", "message", &format!(",\"text\":\"\\\"turn_id\\\":\\\"{}\\\"\"", uuid(6)));
-    assert_eq!(read_text(&quoting, &turn(6)).signals, []);
+    assert_eq!(read_text(&quoting, &turn(6)).list, []);
 }
 
 #[test]
-fn what_names_a_turn_stands_between_its_beginning_and_its_end() {
+fn names_of_a_turn_keep_their_order_relative_to_its_beginning_and_end() {
     let lines = [began(6), naming(6), naming(6), ended(6), naming(6)];
     let ends: Vec<u64> =
         (1..=lines.len()).map(|count| lines[..count].iter().map(|line| line.len() as u64).sum()).collect();
@@ -204,69 +205,69 @@ fn what_names_a_turn_stands_between_its_beginning_and_its_end() {
         (turn(6), Signal::Ended),
         (turn(6), Signal::Named { line_end: ends[4] }),
     ];
-    assert_eq!(read_text(&lines.concat(), &turn(6)).signals, expected);
-    assert_eq!(read_text(&lines.concat(), &TurnId::default()).signals, [expected[0].clone(), expected[2].clone()]);
+    assert_eq!(read_text(&lines.concat(), &turn(6)).list, expected);
+    assert_eq!(read_text(&lines.concat(), &TurnId::default()).list, [expected[0].clone(), expected[2].clone()]);
 }
 
 #[test]
-fn a_torn_last_line_is_read_when_it_is_whole() {
+fn an_incomplete_last_line_is_read_once_it_is_complete() {
     let text = began(6) + &ended(6);
     let first = began(6).len();
     for cut in first..text.len() {
         let found = read_text(&text[..cut], &TurnId::default());
-        assert_eq!((found.signals, found.read_offset), (vec![(turn(6), Signal::Began)], first as u64));
+        assert_eq!((found.list, found.read_offset), (vec![(turn(6), Signal::Began)], first as u64));
         let rest = &text.as_bytes()[first..];
         let found = read_lines(rest, first as u64, &known(&turn(6), first as u64)).expect("can be read");
-        assert_eq!((found.signals, found.read_offset), (vec![(turn(6), Signal::Ended)], text.len() as u64));
+        assert_eq!((found.list, found.read_offset), (vec![(turn(6), Signal::Ended)], text.len() as u64));
     }
 }
 
 #[test]
-fn only_what_is_behind_the_start_is_read_and_a_shorter_file_from_its_own() {
+fn only_new_lines_are_read_and_a_shorter_file_is_read_from_its_start() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all((began(6) + &ended(6) + &naming(6)).as_bytes()).expect("can be written");
     let size = file.as_file().metadata().expect("it exists").len();
     let read_from = |from: u64| read(file.path(), &known(&turn(6), from), u64::MAX).expect("can be read");
     let first = began(6).len() as u64;
-    let behind = [(turn(6), Signal::Ended), (turn(6), Signal::Named { line_end: size })];
-    assert_eq!(read_from(first).signals, behind);
+    let new = [(turn(6), Signal::Ended), (turn(6), Signal::Named { line_end: size })];
+    assert_eq!(read_from(first).list, new);
     assert_eq!(read_from(first).read_offset, size);
     assert_eq!(read_from(size), Signals { latest: turn(6), read_offset: size, ..Signals::default() });
-    assert_eq!(read_from(size + 1).signals, read_from(0).signals);
-    assert_eq!(read_from(u64::MAX).signals.len(), 3);
+    assert_eq!(read_from(size + 1).list, read_from(0).list);
+    assert_eq!(read_from(u64::MAX).list.len(), 3);
 }
 
 #[test]
-fn of_a_huge_line_only_the_beginning_and_the_end_are_looked_at() {
+fn the_middle_of_a_huge_line_is_skipped() {
     let (head, tail) = (line("compacted", "x", ",\"message\":\"@\""), naming(6));
     let (head, end) = head.split_once('@').expect("it exists");
     let size = MAX_KEPT as u64 * 3 + 12_345;
     let input = head.as_bytes().chain(io::repeat(b'x').take(size)).chain(end.as_bytes()).chain(tail.as_bytes());
     let found = read_lines(input, 0, &known(&turn(6), 0)).expect("can be read");
-    let whole = (head.len() + end.len() + tail.len()) as u64 + size;
-    assert_eq!((found.signals, found.read_offset), (vec![(turn(6), Signal::Named { line_end: whole })], whole));
+    let length = (head.len() + end.len() + tail.len()) as u64 + size;
+    assert_eq!((found.list, found.read_offset), (vec![(turn(6), Signal::Named { line_end: length })], length));
 }
 
 #[test]
-fn of_a_large_file_the_end_is_read_where_there_is_no_time_for_more() {
+fn only_the_end_of_a_large_file_is_read_if_the_length_is_limited() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     let text = began(6) + &ended(6) + &began(7) + &naming(7) + &ended(7);
     file.write_all(text.as_bytes()).expect("can be written");
     let size = text.len() as u64;
-    let read_from = |from: u64, most: u64| read_end(file.path(), most, &known(&turn(6), from)).expect("can be read");
-    assert_eq!(read_from(0, size).signals, read_text(&text, &turn(6)).signals);
+    let read_from = |from: u64, limit: u64| read_end(file.path(), limit, &known(&turn(6), from)).expect("can be read");
+    assert_eq!(read_from(0, size).list, read_text(&text, &turn(6)).list);
     let end = ended(7).len() as u64;
-    // The rest of a line in front says nothing.
-    for most in [end, end + 1, end + 50] {
-        let found = read_from(3, most);
-        assert_eq!((found.signals, found.read_offset), (vec![(turn(7), Signal::Ended)], 3));
+    // The rest of the line before is not a signal.
+    for limit in [end, end + 1, end + 50] {
+        let found = read_from(3, limit);
+        assert_eq!((found.list, found.read_offset), (vec![(turn(7), Signal::Ended)], 3));
     }
-    assert_eq!(read_from(3, end - 1).signals, []);
-    assert_eq!(read_from(size, size).signals, []);
+    assert_eq!(read_from(3, end - 1).list, []);
+    assert_eq!(read_from(size, size).list, []);
 }
 
 #[test]
-fn a_rollout_that_was_compressed_says_what_it_said() {
+fn a_compressed_rollout_has_the_same_signals() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("rollout.jsonl");
     let text = began(6) + &ended(6) + &naming(6);
@@ -274,19 +275,19 @@ fn a_rollout_that_was_compressed_says_what_it_said() {
     std::fs::write(folder.path().join("rollout.jsonl.zst"), compressed).expect("can be written");
     let read_from = |from: u64| read(&path, &known(&turn(6), from), u64::MAX).expect("can be read");
     assert_eq!(read_from(0), read_text(&text, &turn(6)));
-    assert_eq!(read_from(began(6).len() as u64).signals.len(), 2);
+    assert_eq!(read_from(began(6).len() as u64).list.len(), 2);
     assert_eq!(
         read_from(text.len() as u64),
         Signals { latest: turn(6), read_offset: text.len() as u64, ..Signals::default() }
     );
     assert_eq!(read_from(text.len() as u64 + 1).read_offset, text.len() as u64);
-    // Both can be there for a moment.
+    // Both files can exist for a moment.
     std::fs::write(&path, began(7)).expect("can be written");
     assert_eq!(read_from(0).latest, turn(7));
 }
 
 #[test]
-fn what_is_no_regular_file_is_an_error_at_once() {
+fn anything_but_a_regular_file_is_an_error_without_waiting() {
     let folder = tempfile::tempdir().expect("a folder");
     let try_to_read = |path: &Path| read(path, &known(&turn(6), 0), u64::MAX).map_err(|error| error.kind());
     assert_eq!(try_to_read(&folder.path().join("none")), Err(io::ErrorKind::NotFound));
@@ -298,20 +299,20 @@ fn what_is_no_regular_file_is_an_error_at_once() {
 }
 
 #[test]
-fn few_signs_are_kept_however_many_lines_there_are() {
+fn the_number_of_signals_is_bounded() {
     let back_and_forth = (began(6) + &rolled_back() + &naming(6)).repeat(50);
     let found = read_text(&(rolled_back() + &back_and_forth), &turn(6));
-    let kinds: Vec<Signal> = found.signals.iter().map(|(_, signal)| *signal).collect();
-    // What was taken back before the turn's beginning is not the turn.
+    let kinds: Vec<Signal> = found.list.iter().map(|(_, signal)| *signal).collect();
+    // The rollback before the beginning of the turn does not concern it.
     let Some((last @ Signal::Named { .. }, kinds)) = kinds.split_last() else { panic!("{kinds:?}") };
     assert_eq!(kinds, [Signal::RolledBack, Signal::Began, Signal::RolledBack], "{last:?}");
     assert!(signals(&[&(began(6) + &ended(6)).repeat(50)]).len() <= 3);
     let found = read_text(&(rolled_back() + &began(6) + &rolled_back()).repeat(20), &turn(6));
-    assert!(found.signals.len() <= 4);
-    assert_eq!(found.signals[0].1, Signal::RolledBack);
+    assert!(found.list.len() <= 4);
+    assert_eq!(found.list[0].1, Signal::RolledBack);
 }
 
-/// A piece of a rollout, and whether it may be harmful to later ones.
+/// A line of a rollout.
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => (1_u32..10).prop_map(began),
@@ -325,9 +326,8 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// A state that is told what the whole file says is where one is that was told in two parts.
     #[test]
-    fn reading_in_parts_says_the_same(
+    fn reading_in_parts_leads_to_the_same_state(
         mut pieces in prop::collection::vec(piece(), 0..20),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -337,26 +337,25 @@ proptest! {
         pieces.retain(|piece| !piece.contains("task_started") || begun.insert(piece.clone()));
         let text = pieces.concat();
         let cut = cut.index(text.len() + 1);
-        let take = |state: &mut State, from: usize, until: usize| {
+        let apply = |state: &mut State, from: usize, until: usize| {
             let read = from as u64;
             let known = KnownThread { has_read_beginning: state.root.has_read_beginning(), ..known(&state.root.turn, read) };
             let found = read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read");
-            for (turn, signal) in found.signals {
+            for (turn, signal) in found.list {
                 state.apply(&ThreadKey::Root, &turn, signal, SignalSource::Rollout, 0);
             }
             usize::try_from(found.read_offset).expect("small")
         };
-        let (mut whole, mut parts) = (State::default(), State::default());
-        whole.set_session(&thread(THREAD));
+        let (mut complete, mut parts) = (State::default(), State::default());
+        complete.set_session(&thread(THREAD));
         parts.set_session(&thread(THREAD));
-        take(&mut whole, 0, text.len());
-        let read = take(&mut parts, 0, cut);
+        apply(&mut complete, 0, text.len());
+        let read = apply(&mut parts, 0, cut);
         prop_assert_eq!(read, text[..cut].rfind('\n').map_or(0, |newline| newline + 1));
-        take(&mut parts, read, text.len());
-        prop_assert_eq!((&whole.root.turn, whole.root.phase), (&parts.root.turn, parts.root.phase));
+        apply(&mut parts, read, text.len());
+        prop_assert_eq!((&complete.root.turn, complete.root.phase), (&parts.root.turn, parts.root.phase));
     }
 
-    /// Whatever the ids say: of turns that begin one behind the other the last one counts.
     #[test]
     fn the_turn_that_begins_last_is_the_latest(
         numbers in prop::collection::btree_set(6_u32..20, 1..6).prop_map(Vec::from_iter).prop_shuffle(),
@@ -367,7 +366,7 @@ proptest! {
         let turns = numbers.iter().zip(&ends).map(|(number, is_over)| {
             began(*number) + &naming(*number) + if *is_over { ended(*number) } else { String::new() }.as_str()
         });
-        // An end that comes late.
+        // A late end of the first turn.
         let text = turns.collect::<String>() + &ended(numbers[0]).repeat(usize::from(numbers.len() > 1));
         let cut = text[..cut.index(text.len() + 1)].rfind('\n').map_or(0, |newline| newline + 1);
         let mut state = State::default();
@@ -375,7 +374,7 @@ proptest! {
         for (from, until) in [(0, cut), (cut, text.len())] {
             let read = from as u64;
             let known = KnownThread { has_read_beginning: state.root.has_read_beginning(), ..known(&state.root.turn, read) };
-            for (turn, signal) in read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read").signals {
+            for (turn, signal) in read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read").list {
                 state.apply(&ThreadKey::Root, &turn, signal, SignalSource::Rollout, 0);
             }
         }
@@ -384,11 +383,11 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200), pieces in prop::collection::vec(piece(), 0..4), at in any::<prop::sample::Index>()) {
+    fn arbitrary_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200), pieces in prop::collection::vec(piece(), 0..4), at in any::<prop::sample::Index>()) {
         let text = pieces.concat();
         let at = at.index(text.len() + 1);
         let text = [&text.as_bytes()[..at], &bytes, &text.as_bytes()[at..]].concat();
         let found = read_lines(&text[..], 0, &known(&turn(6), 0)).expect("can be read");
-        prop_assert!(found.read_offset <= text.len() as u64 && found.signals.len() <= 8);
+        prop_assert!(found.read_offset <= text.len() as u64 && found.list.len() <= 8);
     }
 }

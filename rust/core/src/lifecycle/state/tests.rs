@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rollout::ids::Name;
 
-/// An id that sorts by `number`, of version 7.
+/// Returns an id of version 7. Ids sort by `number`.
 fn uuid(number: u32) -> Name {
     Name::new(format!("01a20218-{number:04x}-7000-8000-00000000beef").as_bytes(), false)
 }
@@ -18,13 +18,13 @@ fn subagent(number: u32) -> ThreadKey {
 
 const ROOT: ThreadKey = ThreadKey::Root;
 
-/// A state whose root's session was made before any turn.
+/// Returns a state whose session id is earlier than any turn id.
 fn state() -> State {
     State { session: ThreadId(uuid(0)), ..State::default() }
 }
 
 impl State {
-    /// Takes in what hooks say, in their order.
+    /// Applies signals of hooks.
     fn hooks(&mut self, key: &ThreadKey, signals: &[(u32, Signal)]) -> &mut Self {
         for (number, signal) in signals {
             self.apply(key, &turn(*number), *signal, SignalSource::Hook, 0);
@@ -32,7 +32,7 @@ impl State {
         self
     }
 
-    /// Takes in what a rollout's lines say, in their order.
+    /// Applies signals of a rollout's lines.
     fn lines(&mut self, key: &ThreadKey, signals: &[(u32, Signal)]) -> &mut Self {
         for (number, signal) in signals {
             self.apply(key, &turn(*number), *signal, SignalSource::Rollout, 0);
@@ -46,7 +46,7 @@ const STOPS: Signal = Signal::Stopped { rollout_size: 100 };
 // ---- a root turn ----
 
 #[test]
-fn a_turn_begins_with_its_prompt_and_is_over_with_its_stop() {
+fn a_turn_is_running_from_its_prompt_to_its_stop() {
     let mut state = state();
     assert!(!state.is_active());
     assert!(state.hooks(&ROOT, &[(1, Signal::Prompted)]).is_active());
@@ -55,14 +55,14 @@ fn a_turn_begins_with_its_prompt_and_is_over_with_its_stop() {
 }
 
 #[test]
-fn a_turn_that_has_no_prompt_begins_and_ends_in_the_rollout() {
+fn a_turn_without_a_prompt_begins_and_ends_in_the_rollout() {
     let mut state = state();
     assert!(state.lines(&ROOT, &[(1, Signal::Began)]).is_active());
     assert!(!state.lines(&ROOT, &[(1, Signal::Ended)]).is_active());
 }
 
 #[test]
-fn a_stop_that_another_hook_blocked_is_no_end_at_the_next_sign_of_life() {
+fn a_blocked_stop_is_undone_by_the_next_sign_of_life() {
     for life in [Signal::SignOfLife, Signal::Prompted] {
         let mut state = state();
         assert!(!state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]).is_active());
@@ -72,10 +72,10 @@ fn a_stop_that_another_hook_blocked_is_no_end_at_the_next_sign_of_life() {
 }
 
 #[test]
-fn lines_beyond_what_the_rollout_held_at_the_stop_are_signs_of_life_and_others_are_not() {
+fn only_lines_after_the_size_at_the_stop_are_signs_of_life() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]);
-    // The news of its beginning, and of what stood there at the stop, may be read late.
+    // Lines that were written before the stop may be read after it.
     assert!(!state.lines(&ROOT, &[(1, Signal::Began), (1, Signal::Named { line_end: 100 })]).is_active());
     assert!(state.lines(&ROOT, &[(1, Signal::Named { line_end: 101 })]).is_active());
     assert!(!state.hooks(&ROOT, &[(1, Signal::Stopped { rollout_size: 150 })]).is_active());
@@ -83,7 +83,7 @@ fn lines_beyond_what_the_rollout_held_at_the_stop_are_signs_of_life_and_others_a
 }
 
 #[test]
-fn of_two_stops_the_one_that_saw_more_of_the_rollout_counts() {
+fn of_two_stops_the_one_with_the_larger_rollout_counts() {
     for sizes in [[100, 200], [200, 100]] {
         let mut state = state();
         state.hooks(&ROOT, &[(1, Signal::Prompted)]);
@@ -94,7 +94,7 @@ fn of_two_stops_the_one_that_saw_more_of_the_rollout_counts() {
 }
 
 #[test]
-fn a_stop_whose_rollout_is_not_known_is_undone_by_hooks_alone() {
+fn a_stop_with_an_unknown_rollout_is_undone_only_by_hooks() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::Stopped { rollout_size: u64::MAX })]);
     assert!(!state.lines(&ROOT, &[(1, Signal::Named { line_end: 1 << 40 })]).is_active());
@@ -102,14 +102,14 @@ fn a_stop_whose_rollout_is_not_known_is_undone_by_hooks_alone() {
 }
 
 #[test]
-fn a_prompt_while_the_turn_goes_on_is_of_that_turn() {
+fn a_prompt_during_a_turn_belongs_to_that_turn() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::Prompted)]);
     assert!(!state.hooks(&ROOT, &[(1, STOPS)]).is_active());
 }
 
 #[test]
-fn a_turn_that_was_interrupted_is_dead_for_good() {
+fn an_interrupted_turn_stays_over() {
     for is_line in [false, true] {
         let mut state = state();
         state.hooks(&ROOT, &[(1, Signal::Prompted)]);
@@ -136,14 +136,14 @@ fn a_turn_that_was_interrupted_is_dead_for_good() {
 }
 
 #[test]
-fn an_interrupt_whose_prompt_comes_later_is_the_end_all_the_same() {
+fn a_prompt_after_the_interrupt_of_its_turn_changes_nothing() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Ended), (1, Signal::Prompted), (1, Signal::SignOfLife)]);
     assert!(!state.is_active());
 }
 
 #[test]
-fn a_later_turn_ends_the_one_before_and_old_news_change_nothing() {
+fn a_later_turn_replaces_the_earlier_one_and_late_signals_change_nothing() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted), (2, Signal::Prompted)]);
     let before = state.clone();
@@ -153,23 +153,23 @@ fn a_later_turn_ends_the_one_before_and_old_news_change_nothing() {
 }
 
 #[test]
-fn a_turn_that_begins_in_the_rollout_behind_the_latest_is_later_though_the_clock_was_put_back() {
+fn a_turn_that_begins_after_the_latest_one_in_the_rollout_is_later_even_if_the_clock_was_set_back() {
     let mut state = state();
     state.lines(&ROOT, &[(5, Signal::Began), (5, Signal::Ended)]);
     assert!(!state.hooks(&ROOT, &[(3, Signal::Prompted)]).is_active());
     assert!(state.lines(&ROOT, &[(3, Signal::Began)]).is_active());
     assert!(!state.hooks(&ROOT, &[(3, STOPS)]).is_active());
-    // Where the latest was told by a hook alone, its place is not known.
+    // If only a hook has reported the latest turn, its position is unknown.
     state.hooks(&ROOT, &[(7, Signal::Prompted), (7, STOPS)]);
     assert!(!state.lines(&ROOT, &[(6, Signal::Began)]).is_active());
-    // And what is read anew is no news.
+    // A rewritten rollout is read from its start, so its lines are not new.
     state.lines(&ROOT, &[(7, Signal::Began)]);
     state.root.reset_position();
     assert!(!state.lines(&ROOT, &[(6, Signal::Began)]).is_active());
 }
 
 #[test]
-fn what_names_no_turn_speaks_of_the_latest() {
+fn a_signal_without_a_turn_is_for_the_latest_turn() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted)]);
     state.apply(&ROOT, &TurnId::default(), STOPS, SignalSource::Hook, 0);
@@ -178,7 +178,7 @@ fn what_names_no_turn_speaks_of_the_latest() {
 }
 
 #[test]
-fn turns_whose_ids_do_not_tell_which_is_later_follow_in_the_order_of_their_news() {
+fn turns_with_other_ids_are_ordered_by_their_signals() {
     let mut state = state();
     let [one, other] = ["one", "other"].map(|id| TurnId(Name::new(id.as_bytes(), false)));
     state.apply(&ROOT, &one, Signal::Prompted, SignalSource::Hook, 0);
@@ -190,7 +190,7 @@ fn turns_whose_ids_do_not_tell_which_is_later_follow_in_the_order_of_their_news(
 }
 
 #[test]
-fn lines_that_only_name_a_turn_begin_none() {
+fn lines_that_only_name_a_turn_do_not_begin_it() {
     let mut state = state();
     let before = state.clone();
     state.lines(&ROOT, &[(1, Signal::Named { line_end: 5 })]);
@@ -200,11 +200,11 @@ fn lines_that_only_name_a_turn_begin_none() {
 }
 
 #[test]
-fn turns_that_were_taken_back_are_over_if_their_beginning_was_read() {
+fn a_turn_that_was_rolled_back_is_over_if_its_beginning_was_read() {
     let mut state = state();
     let back = |state: &mut State| state.apply(&ROOT, &TurnId::default(), Signal::RolledBack, SignalSource::Rollout, 0);
     state.hooks(&ROOT, &[(1, Signal::Prompted)]);
-    // Some other turn was taken back: this one does not stand in the rollout yet.
+    // Another turn was rolled back, because this one is not in the rollout yet.
     back(&mut state);
     assert!(state.is_active());
     state.lines(&ROOT, &[(1, Signal::Began)]);
@@ -213,7 +213,7 @@ fn turns_that_were_taken_back_are_over_if_their_beginning_was_read() {
     state.hooks(&ROOT, &[(2, Signal::Prompted)]);
     back(&mut state);
     assert!(state.is_active());
-    // The rollout is read anew: what it says of earlier is said again.
+    // The rollout is read from its start, so the rollback may be an earlier one.
     state.lines(&ROOT, &[(2, Signal::Began)]);
     state.root.reset_position();
     back(&mut state);
@@ -221,7 +221,7 @@ fn turns_that_were_taken_back_are_over_if_their_beginning_was_read() {
 }
 
 #[test]
-fn nothing_is_taken_back_where_nothing_was_begun() {
+fn a_rollback_before_any_turn_changes_nothing() {
     let mut state = state();
     let before = state.clone();
     state.apply(&ROOT, &TurnId::default(), Signal::RolledBack, SignalSource::Rollout, 0);
@@ -229,12 +229,12 @@ fn nothing_is_taken_back_where_nothing_was_begun() {
 }
 
 #[test]
-fn history_that_was_copied_from_another_thread_opens_and_ends_nothing() {
+fn history_copied_from_another_thread_begins_and_ends_no_turn() {
     let child = subagent(5);
     let mut state = state();
     state.hooks(&ROOT, &[(4, Signal::Prompted)]).hooks(&child, &[(6, Signal::Began)]);
     let before = state.clone();
-    // Turns from before the child was made are its parent's.
+    // Turns that are older than the child belong to its parent.
     state.lines(
         &child,
         &[(4, Signal::Began), (4, Signal::Ended), (5, Signal::Began), (4, Signal::Named { line_end: 9 })],
@@ -245,7 +245,7 @@ fn history_that_was_copied_from_another_thread_opens_and_ends_nothing() {
 }
 
 #[test]
-fn what_brought_a_turn_where_it_is_is_kept_until_it_goes_elsewhere() {
+fn the_evidence_is_the_first_signal_that_led_to_the_phase() {
     let mut state = state();
     let evidence = |source, signal, at| Some(Evidence { source, signal, at });
     state.apply(&ROOT, &turn(1), Signal::Prompted, SignalSource::Hook, 10);
@@ -267,7 +267,7 @@ fn a_subagent_is_in_flight_from_its_start_to_its_stop() {
 }
 
 #[test]
-fn a_child_prompt_after_the_roots_stop_keeps_the_agent_at_work() {
+fn a_child_prompt_after_the_roots_stop_keeps_the_agent_running() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]);
     assert!(state.hooks(&subagent(5), &[(6, Signal::Prompted)]).is_active());
@@ -276,14 +276,14 @@ fn a_child_prompt_after_the_roots_stop_keeps_the_agent_at_work() {
 }
 
 #[test]
-fn a_stop_that_comes_before_the_start_is_the_end() {
+fn a_start_after_the_stop_of_its_turn_changes_nothing() {
     let mut state = state();
     state.hooks(&subagent(5), &[(6, STOPS), (6, Signal::Began)]).lines(&subagent(5), &[(6, Signal::Began)]);
     assert!(!state.is_active());
 }
 
 #[test]
-fn a_later_turn_of_the_same_subagent_counts_again() {
+fn a_subagent_can_have_a_later_turn() {
     let child = subagent(5);
     let mut state = state();
     state.hooks(&child, &[(6, Signal::Began), (6, STOPS)]);
@@ -294,7 +294,7 @@ fn a_later_turn_of_the_same_subagent_counts_again() {
 }
 
 #[test]
-fn each_subagent_is_told_from_the_others_and_from_the_root() {
+fn subagents_and_the_root_are_independent() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted)]);
     state.hooks(&subagent(5), &[(7, Signal::Began)]).hooks(&subagent(6), &[(8, Signal::Began)]);
@@ -306,33 +306,33 @@ fn each_subagent_is_told_from_the_others_and_from_the_root() {
 }
 
 #[test]
-fn of_very_many_subagents_those_in_flight_are_kept() {
-    let most = u32::try_from(MAX_SUBAGENTS).expect("small");
+fn subagents_in_flight_are_remembered_longest() {
+    let limit = u32::try_from(MAX_SUBAGENTS).expect("small");
     let mut state = state();
     state.hooks(&subagent(1), &[(1000, Signal::Began)]);
-    for number in 2..=most + 50 {
+    for number in 2..=limit + 50 {
         state.hooks(&subagent(number), &[(1000 + number, Signal::Began), (1000 + number, STOPS)]);
         assert!(state.subagents.len() <= MAX_SUBAGENTS && state.is_active());
     }
     assert_eq!(state.in_flight().count(), 1);
-    for number in 1000..1000 + 2 * most {
+    for number in 1000..1000 + 2 * limit {
         state.hooks(&subagent(number), &[(5000 + number, Signal::Began)]);
         assert!(state.subagents.len() <= MAX_SUBAGENTS);
     }
-    // The oldest go where all are in flight.
-    assert_eq!(state.subagents.last().map(|last| &last.id), Some(&ThreadId(uuid(1000 + 2 * most - 1))));
+    // If all are in flight, the oldest are forgotten.
+    assert_eq!(state.subagents.last().map(|last| &last.id), Some(&ThreadId(uuid(1000 + 2 * limit - 1))));
     assert_eq!(state.in_flight().count(), MAX_SUBAGENTS);
 }
 
 // ---- approvals ----
 
 #[test]
-fn an_approval_is_awaited_until_the_turn_goes_on_or_ends() {
+fn an_approval_is_pending_until_the_turn_continues_or_ends() {
     for after in [Signal::SignOfLife, Signal::Prompted, STOPS, Signal::Ended] {
         let mut state = state();
         state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::AskedForApproval)]);
         assert!(state.is_approval_pending() && state.is_active());
-        // What the rollout tells late is no answer.
+        // Late lines of the rollout are not an answer.
         state.lines(&ROOT, &[(1, Signal::Began), (1, Signal::Named { line_end: 1 })]);
         assert!(state.is_approval_pending());
         assert!(!state.hooks(&ROOT, &[(1, after)]).is_approval_pending(), "{after:?}");
@@ -340,7 +340,7 @@ fn an_approval_is_awaited_until_the_turn_goes_on_or_ends() {
 }
 
 #[test]
-fn an_approval_of_an_earlier_turn_is_awaited_no_more() {
+fn an_approval_of_an_earlier_turn_is_not_pending() {
     for after in [Signal::Began, Signal::Prompted, Signal::SignOfLife] {
         let mut state = state();
         state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::AskedForApproval), (2, after)]);
@@ -349,7 +349,7 @@ fn an_approval_of_an_earlier_turn_is_awaited_no_more() {
 }
 
 #[test]
-fn a_turn_that_stopped_or_is_over_asks_for_nothing() {
+fn a_stopped_or_finished_turn_has_no_pending_approval() {
     for end in [STOPS, Signal::Ended] {
         let mut state = state();
         state.hooks(&ROOT, &[(1, Signal::Prompted), (1, end), (1, Signal::AskedForApproval)]);
@@ -358,7 +358,7 @@ fn a_turn_that_stopped_or_is_over_asks_for_nothing() {
 }
 
 #[test]
-fn a_subagents_approval_is_awaited_though_the_root_goes_on() {
+fn an_approval_of_a_subagent_is_pending_while_the_root_continues() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted)]).hooks(&subagent(5), &[(6, Signal::AskedForApproval)]);
     assert!(state.hooks(&ROOT, &[(1, Signal::SignOfLife)]).is_approval_pending());
@@ -368,31 +368,31 @@ fn a_subagents_approval_is_awaited_though_the_root_goes_on() {
 // ---- sessions ----
 
 #[test]
-fn another_session_takes_the_place_of_a_turn_that_was_stopped() {
+fn a_new_session_ends_a_stopped_turn() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS)]);
     state.set_session(&ThreadId(uuid(2)));
-    // The turn of the session before does not go on.
+    // The turn of the former session does not continue.
     assert!(!state.hooks(&ROOT, &[(1, Signal::SignOfLife)]).is_active());
     assert!(state.hooks(&ROOT, &[(3, Signal::Prompted)]).is_active());
 }
 
 #[test]
-fn a_session_inside_a_turn_of_the_roots_is_nested_and_stays_so() {
+fn a_session_during_a_root_turn_is_nested_and_stays_nested() {
     let mut state = state();
-    let (other, who) = (ThreadId(uuid(9)), ThreadKey::Root);
-    assert!(!state.is_nested(&other, &who));
+    let other = ThreadId(uuid(9));
+    assert!(!state.is_nested(&other, &ROOT));
     state.hooks(&ROOT, &[(1, Signal::Prompted)]);
-    assert!(state.is_nested(&other, &who) && !state.has_nested(&other));
-    assert!(!state.is_nested(&ThreadId(uuid(0)), &who));
+    assert!(state.is_nested(&other, &ROOT) && !state.has_nested(&other));
+    assert!(!state.is_nested(&ThreadId(uuid(0)), &ROOT));
     state.add_nested(&other);
     state.hooks(&ROOT, &[(1, STOPS)]);
-    assert!(state.is_nested(&other, &who) && state.has_nested(&other));
-    assert!(!state.is_nested(&ThreadId(uuid(10)), &who));
+    assert!(state.is_nested(&other, &ROOT) && state.has_nested(&other));
+    assert!(!state.is_nested(&ThreadId(uuid(10)), &ROOT));
 }
 
 #[test]
-fn a_session_that_was_the_roots_is_only_late_and_can_be_so_again() {
+fn a_former_session_is_never_remembered_as_nested() {
     let mut state = state();
     let [first, second] = [0, 9].map(|number| ThreadId(uuid(number)));
     state.set_session(&second);
@@ -404,7 +404,7 @@ fn a_session_that_was_the_roots_is_only_late_and_can_be_so_again() {
 }
 
 #[test]
-fn another_session_has_another_rollout_or_none() {
+fn a_new_session_does_not_keep_the_rollout() {
     let mut state = state();
     state.root.set_rollout("/rollout");
     state.set_session(&ThreadId(uuid(0)));
@@ -420,14 +420,14 @@ fn a_known_subagent_is_never_nested() {
     state.set_session(&ThreadId(uuid(7)));
     state.hooks(&ROOT, &[(8, Signal::Prompted)]);
     assert!(!state.is_nested(&ThreadId(uuid(0)), &subagent(5)));
-    // The session before goes on with its subagents, also those that are new.
+    // Subagents of the former session continue, including new ones.
     assert!(!state.is_nested(&ThreadId(uuid(0)), &subagent(6)));
     assert!(state.is_nested(&ThreadId(uuid(0)), &ROOT));
     assert!(state.is_nested(&ThreadId(uuid(9)), &subagent(6)));
 }
 
 #[test]
-fn no_more_than_32_nested_sessions_are_remembered_the_latest() {
+fn only_the_latest_32_nested_sessions_are_remembered() {
     let mut state = state();
     for number in 1..=40 {
         state.add_nested(&ThreadId(uuid(number)));
@@ -441,7 +441,7 @@ fn no_more_than_32_nested_sessions_are_remembered_the_latest() {
 // ---- reset ----
 
 #[test]
-fn a_reset_closes_all_and_old_news_open_nothing() {
+fn a_reset_closes_all_turns_and_late_signals_do_not_reopen_them() {
     let mut state = state();
     state.root.set_rollout("/rollout");
     state
@@ -462,7 +462,7 @@ fn a_reset_closes_all_and_old_news_open_nothing() {
 }
 
 #[test]
-fn a_turn_that_begins_behind_what_the_rollout_held_at_a_reset_counts_though_the_clock_was_put_back() {
+fn a_turn_that_begins_after_a_reset_counts_even_if_the_clock_was_set_back() {
     for is_read in [false, true] {
         let mut state = state();
         state.root.set_rollout("/rollout");
@@ -475,19 +475,19 @@ fn a_turn_that_begins_behind_what_the_rollout_held_at_a_reset_counts_though_the_
 }
 
 #[test]
-fn turns_that_only_a_rollout_names_are_over_with_a_reset_too() {
+fn a_reset_also_closes_turns_that_only_a_rollout_names() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted)]);
     state.reset(&turn(3), None);
     assert!(!state.hooks(&ROOT, &[(2, Signal::Prompted), (3, Signal::Prompted)]).is_active());
-    // A later reset with less to go by takes nothing back.
+    // A later reset that knows fewer turns does not reopen any.
     state.reset(&turn(2), None);
     assert!(!state.hooks(&ROOT, &[(3, Signal::Prompted)]).is_active());
     assert!(state.hooks(&ROOT, &[(4, Signal::Prompted)]).is_active());
 }
 
 #[test]
-fn a_reset_of_turns_whose_ids_do_not_tell_the_time_ends_the_latest() {
+fn a_reset_closes_a_turn_with_another_id() {
     let mut state = state();
     let id = TurnId(Name::new(b"turn", false));
     state.apply(&ROOT, &id, Signal::Prompted, SignalSource::Hook, 0);
@@ -498,97 +498,98 @@ fn a_reset_of_turns_whose_ids_do_not_tell_the_time_ends_the_latest() {
 
 // ---- against a model ----
 
-/// Something that is told.
+/// A signal or a reset.
 #[derive(Clone, Debug)]
-enum Told {
-    News { thread: usize, turn: u32, signal: Signal, source: SignalSource },
+enum Step {
+    Signal { thread: usize, turn: u32, signal: Signal, source: SignalSource },
     Reset,
 }
 
-/// All that was ever told, and what follows from it.
+/// A model that derives the state from the complete history.
 #[derive(Default)]
 struct Model {
-    told: Vec<Told>,
+    steps: Vec<Step>,
 }
 
-/// What was told of one turn, in its order, as far as it can count.
-type News = Vec<(Signal, SignalSource)>;
+/// The signals that count for a turn, in order.
+type TurnSignals = Vec<(Signal, SignalSource)>;
 
 impl Model {
-    /// Turns up to this one are over.
-    fn over(&self, until: usize) -> u32 {
-        let mut resets = self.told[..until].iter().enumerate().filter(|(_, told)| matches!(told, Told::Reset));
+    /// Returns the turn up to which turns were closed by a reset.
+    fn closed_through(&self, until: usize) -> u32 {
+        let mut resets = self.steps[..until].iter().enumerate().filter(|(_, step)| matches!(step, Step::Reset));
         resets
             .next_back()
             .map_or(0, |(reset, _)| (0..THREADS.len()).map(|it| self.latest(it, reset)).max().unwrap_or(0))
     }
 
-    /// The latest turn of a thread that anything begins, ends or tells to go on; or that a reset made over.
+    /// Returns the latest turn of a thread, among those with a signal that can begin a turn and those that a reset closed.
     fn latest(&self, thread: usize, until: usize) -> u32 {
-        let turns = self.told[..until].iter().filter_map(|told| match told {
-            Told::News { thread: of, turn, signal, source }
-                if *of == thread && is_own(thread, *turn, *source) && !is_of_others(*signal) =>
+        let turns = self.steps[..until].iter().filter_map(|step| match step {
+            Step::Signal { thread: of, turn, signal, source }
+                if *of == thread && is_own(thread, *turn, *source) && !begins_no_turn(*signal) =>
             {
                 Some(*turn)
             }
             _ => None,
         });
-        turns.max().unwrap_or(0).max(self.over(until))
+        turns.max().unwrap_or(0).max(self.closed_through(until))
     }
 
-    /// What was told of the thread's latest turn, from what made it known on.
-    fn news(&self, thread: usize) -> News {
-        let latest = self.latest(thread, self.told.len());
-        if latest <= self.over(self.told.len()) {
-            return News::new();
+    /// Returns the signals of the thread's latest turn, starting with the first that can begin a turn.
+    fn signals_of(&self, thread: usize) -> TurnSignals {
+        let latest = self.latest(thread, self.steps.len());
+        if latest <= self.closed_through(self.steps.len()) {
+            return TurnSignals::new();
         }
-        let own = self.told.iter().filter_map(|told| match told {
-            Told::News { thread: of, turn, signal, source }
+        let own = self.steps.iter().filter_map(|step| match step {
+            Step::Signal { thread: of, turn, signal, source }
                 if *of == thread && (*turn == latest || *signal == Signal::RolledBack) =>
             {
                 Some((*signal, *source))
             }
             _ => None,
         });
-        own.skip_while(|(signal, _)| is_of_others(*signal)).collect()
+        own.skip_while(|(signal, _)| begins_no_turn(*signal)).collect()
     }
 
     fn phase(&self, thread: usize) -> &'static str {
-        let news = self.news(thread);
-        let began = news.iter().position(|news| *news == (Signal::Began, SignalSource::Rollout));
-        let is_back = began.is_some_and(|began| news[began..].iter().any(|(signal, _)| *signal == Signal::RolledBack));
+        let signals = self.signals_of(thread);
+        let began = signals.iter().position(|signal| *signal == (Signal::Began, SignalSource::Rollout));
+        let is_back =
+            began.is_some_and(|began| signals[began..].iter().any(|(signal, _)| *signal == Signal::RolledBack));
         match () {
-            () if news.is_empty() => "none",
-            () if is_back || news.iter().any(|(signal, _)| *signal == Signal::Ended) => "over",
-            () if stopped_at(&news).is_some() => "stopped",
+            () if signals.is_empty() => "none",
+            () if is_back || signals.iter().any(|(signal, _)| *signal == Signal::Ended) => "over",
+            () if stopped_at(&signals).is_some() => "stopped",
             () => "open",
         }
     }
 
     fn is_approval_pending(&self, thread: usize) -> bool {
-        let news = self.news(thread);
-        let asked =
-            (0..news.len()).rfind(|at| news[*at].0 == Signal::AskedForApproval && stopped_at(&news[..*at]).is_none());
+        let signals = self.signals_of(thread);
+        let asked = (0..signals.len())
+            .rfind(|at| signals[*at].0 == Signal::AskedForApproval && stopped_at(&signals[..*at]).is_none());
         let is_answer =
             |signal: Signal| matches!(signal, Signal::SignOfLife | Signal::Prompted | Signal::Stopped { .. });
         self.phase(thread) == "open"
-            && asked.is_some_and(|asked| !news[asked..].iter().any(|(signal, _)| is_answer(*signal)))
+            && asked.is_some_and(|asked| !signals[asked..].iter().any(|(signal, _)| is_answer(*signal)))
     }
 }
 
-/// Signals that make no turn known.
-fn is_of_others(signal: Signal) -> bool {
+/// Returns whether a signal cannot begin a turn.
+fn begins_no_turn(signal: Signal) -> bool {
     matches!(signal, Signal::Named { .. } | Signal::RolledBack)
 }
 
-/// Whether a thread's own rollout, or a hook, would speak of its turn.
+/// Returns whether a turn belongs to the thread and is not a copy.
 fn is_own(thread: usize, turn: u32, source: SignalSource) -> bool {
     source == SignalSource::Hook || turn > THREADS[thread]
 }
 
-/// The size at which a turn was stopped, unless there was a signal of life since.
-fn stopped_at(news: &[(Signal, SignalSource)]) -> Option<u64> {
-    let (last, before) = news.split_last()?;
+/// Returns the size at which the turn was stopped, or `None` if a sign of life followed.
+fn stopped_at(signals: &[(Signal, SignalSource)]) -> Option<u64> {
+    let (last, before) = signals.split_last()?;
     match (last.0, stopped_at(before)) {
         (Signal::SignOfLife | Signal::Prompted, _) => None,
         (Signal::Stopped { rollout_size }, size) => Some(rollout_size.max(size.unwrap_or(0))),
@@ -597,14 +598,14 @@ fn stopped_at(news: &[(Signal, SignalSource)]) -> Option<u64> {
     }
 }
 
-/// The numbers of the threads' ids: the root's, and two subagents'.
+/// The numbers of the ids of the root and two subagents.
 const THREADS: [u32; 3] = [0, 3, 5];
 
-fn who(thread: usize) -> ThreadKey {
+fn key(thread: usize) -> ThreadKey {
     if thread == 0 { ThreadKey::Root } else { subagent(THREADS[thread]) }
 }
 
-fn told() -> impl Strategy<Value = Told> {
+fn step() -> impl Strategy<Value = Step> {
     let hook = prop_oneof![
         3 => Just(Signal::Prompted),
         1 => Just(Signal::Began),
@@ -623,45 +624,45 @@ fn told() -> impl Strategy<Value = Told> {
         hook.prop_map(|signal| (signal, SignalSource::Hook)),
         line.prop_map(|signal| (signal, SignalSource::Rollout))
     ];
-    let news = (0_usize..3, 1_u32..9, signal).prop_filter_map("a copy", |(thread, turn, (signal, source))| {
-        // Copies have a test of their own; a line that names a copied turn is as good as none.
+    let signals = (0_usize..3, 1_u32..9, signal).prop_filter_map("a copy", |(thread, turn, (signal, source))| {
+        // Copies have a separate test.
         let turn = if signal == Signal::RolledBack { 0 } else { turn };
-        (turn == 0 || is_own(thread, turn, source)).then_some(Told::News { thread, turn, signal, source })
+        (turn == 0 || is_own(thread, turn, source)).then_some(Step::Signal { thread, turn, signal, source })
     });
-    prop_oneof![40 => news, 1 => Just(Told::Reset)]
+    prop_oneof![40 => signals, 1 => Just(Step::Reset)]
 }
 
-/// Without the lines that stand in no rollout while the clock goes on: turns that begin behind later ones, and ends of
-/// turns that begin nowhere before.
-fn as_rollouts_tell(mut all: Vec<Told>) -> Vec<Told> {
+/// Removes lines that no rollout contains unless the clock is set back: beginnings after those of later turns, and ends
+/// before the beginning of their turn.
+fn as_in_rollouts(mut all: Vec<Step>) -> Vec<Step> {
     let mut begun = [None; THREADS.len()];
-    all.retain(|told| match told {
-        Told::News { thread, turn, signal, source: SignalSource::Rollout } if *turn > 0 => {
-            let is_so = match signal {
+    all.retain(|step| match step {
+        Step::Signal { thread, turn, signal, source: SignalSource::Rollout } if *turn > 0 => {
+            let is_possible = match signal {
                 Signal::Began => begun[*thread] <= Some(*turn),
                 _ => begun[*thread].is_none_or(|begun| *turn <= begun),
             };
-            if is_so && *signal == Signal::Began {
+            if is_possible && *signal == Signal::Began {
                 begun[*thread] = Some(*turn);
             }
-            is_so
+            is_possible
         }
         _ => true,
     });
     all
 }
 
-fn all_told(most: usize) -> impl Strategy<Value = Vec<Told>> {
-    prop::collection::vec(told(), 0..most).prop_map(as_rollouts_tell)
+fn steps(limit: usize) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 0..limit).prop_map(as_in_rollouts)
 }
 
-fn take(state: &mut State, told: &Told) {
-    match told {
-        Told::News { thread, turn: number, signal, source } => {
+fn apply(state: &mut State, step: &Step) {
+    match step {
+        Step::Signal { thread, turn: number, signal, source } => {
             let turn = if *number == 0 { TurnId::default() } else { turn(*number) };
-            state.apply(&who(*thread), &turn, *signal, *source, 0);
+            state.apply(&key(*thread), &turn, *signal, *source, 0);
         }
-        Told::Reset => state.reset(&TurnId::default(), None),
+        Step::Reset => state.reset(&TurnId::default(), None),
     }
 }
 
@@ -676,39 +677,39 @@ fn phase(thread: &Thread) -> &'static str {
 
 proptest! {
     #[test]
-    fn all_that_was_told_decides_by_one_rule(all in all_told(60)) {
+    fn the_state_matches_the_model_after_every_step(all in steps(60)) {
         let (mut state, mut model) = (state(), Model::default());
-        for told in all {
-            take(&mut state, &told);
-            model.told.push(told);
+        for step in all {
+            apply(&mut state, &step);
+            model.steps.push(step);
             for thread in 0..THREADS.len() {
-                let found = state.thread_mut(&who(thread)).map_or(("none", false), |it| (phase(it), it.is_approval_pending));
+                let found = state.thread_mut(&key(thread)).map_or(("none", false), |it| (phase(it), it.is_approval_pending));
                 prop_assert_eq!(found, (model.phase(thread), model.is_approval_pending(thread)), "thread {}", thread);
             }
         }
     }
 
     #[test]
-    fn what_is_told_twice_is_told_once(all in all_told(60)) {
+    fn repeated_signals_change_nothing(all in steps(60)) {
         let (mut once, mut twice) = (state(), state());
-        for told in all {
-            take(&mut once, &told);
-            take(&mut twice, &told);
-            take(&mut twice, &told);
-            // Two resets are two.
+        for step in all {
+            apply(&mut once, &step);
+            apply(&mut twice, &step);
+            apply(&mut twice, &step);
+            // Resets are counted.
             twice.resets = once.resets;
             prop_assert_eq!(&once, &twice);
         }
     }
 
     #[test]
-    fn a_turn_that_is_over_is_never_opened_again(all in all_told(60)) {
+    fn a_turn_that_is_over_stays_over(all in steps(60)) {
         let mut state = state();
         let mut over = std::collections::HashSet::new();
-        for told in all {
-            take(&mut state, &told);
+        for step in all {
+            apply(&mut state, &step);
             for thread in 0..THREADS.len() {
-                if let Some(known) = state.thread_mut(&who(thread)) {
+                if let Some(known) = state.thread_mut(&key(thread)) {
                     let key = (thread, known.turn.clone());
                     prop_assert!(known.phase == Phase::Over || !over.contains(&key));
                     if known.phase == Phase::Over {
@@ -720,21 +721,21 @@ proptest! {
     }
 
     #[test]
-    fn news_of_earlier_turns_change_nothing(
-        all in all_told(60),
+    fn signals_of_earlier_turns_change_nothing(
+        all in steps(60),
         at in any::<prop::sample::Index>(),
     ) {
         let mut state = state();
         let (before, after) = all.split_at(at.index(all.len() + 1));
-        for told in before {
-            take(&mut state, told);
+        for step in before {
+            apply(&mut state, step);
         }
-        for told in after {
-            if let Told::News { thread, turn: number, .. } = told {
-                let known = state.thread_mut(&who(*thread)).map(|it| it.turn.clone());
+        for step in after {
+            if let Step::Signal { thread, turn: number, .. } = step {
+                let known = state.thread_mut(&key(*thread)).map(|it| it.turn.clone());
                 let is_earlier = *number > 0 && known.is_some_and(|known| turn(*number).is_earlier_than(&known));
                 let unchanged = state.clone();
-                take(&mut state, told);
+                apply(&mut state, step);
                 prop_assert!(!is_earlier || state == unchanged);
             }
         }
@@ -742,18 +743,18 @@ proptest! {
 
     #[test]
     fn after_a_reset_only_later_turns_count(
-        before in prop::collection::vec(told(), 0..40),
-        after in prop::collection::vec(told(), 0..20),
+        before in prop::collection::vec(step(), 0..40),
+        after in prop::collection::vec(step(), 0..20),
     ) {
         let mut state = state();
-        for told in &before {
-            take(&mut state, told);
+        for step in &before {
+            apply(&mut state, step);
         }
         state.reset(&turn(8), None);
         let reset = state.clone();
-        for told in after {
-            if !matches!(told, Told::News { signal: Signal::RolledBack, .. } | Told::Reset) {
-                take(&mut state, &told);
+        for step in after {
+            if !matches!(step, Step::Signal { signal: Signal::RolledBack, .. } | Step::Reset) {
+                apply(&mut state, &step);
             }
         }
         prop_assert_eq!(state, reset);

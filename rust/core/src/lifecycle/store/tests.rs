@@ -14,10 +14,10 @@ use crate::lifecycle::marker_files::{names_in, remove};
 use crate::lifecycle::state::{Signal, SignalSource, Thread, ThreadKey};
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
-/// As long as a test may take.
+/// More than the duration of any test.
 const LONG: Duration = Duration::from_secs(600);
 
-/// A state dir for one test.
+/// Returns a state directory for one test.
 fn folder() -> (TempDir, StateDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = StateDir::new(folder.path());
@@ -28,7 +28,7 @@ fn name(text: &str) -> Name {
     Name::new(text.as_bytes(), false)
 }
 
-/// A state whose root's turn goes on.
+/// Returns a state with a running root turn.
 fn open(turn: &str) -> State {
     let mut state = State::default();
     state.set_session(&ThreadId(name("session")));
@@ -37,7 +37,7 @@ fn open(turn: &str) -> State {
     state
 }
 
-/// The same once the turn is over.
+/// Returns the same state after the end of the turn.
 fn over(turn: &str) -> State {
     let mut state = open(turn);
     state.apply(&ThreadKey::Root, &TurnId(name(turn)), Signal::Ended, SignalSource::Hook, 8);
@@ -67,7 +67,7 @@ fn text(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// The marker files as they are: those of the one state, or of the other.
+/// Returns the content of the marker files.
 fn markers(dir: &StateDir) -> Value {
     let mut subagents = names_in(&dir.subagents()).expect("can be listed").unwrap_or_default();
     subagents.sort();
@@ -82,7 +82,7 @@ fn markers(dir: &StateDir) -> Value {
     })
 }
 
-/// What the marker files are where a state is saved for the first time.
+/// Returns the content of the marker files after `state` was saved in an empty directory.
 fn markers_of(state: &State) -> Value {
     let (_folder, dir) = folder();
     save(&dir, state);
@@ -90,7 +90,7 @@ fn markers_of(state: &State) -> Value {
 }
 
 #[test]
-fn a_state_that_was_saved_is_there_again() {
+fn a_saved_state_is_loaded() {
     let (_folder, dir) = folder();
     assert_eq!(load(&dir), State::default());
     for state in [open("1"), with_subagents(open("2"), &["a", "b"]), over("2"), State::default(), open("3")] {
@@ -100,7 +100,7 @@ fn a_state_that_was_saved_is_there_again() {
 }
 
 #[test]
-fn the_marker_files_say_what_the_state_is() {
+fn the_marker_files_show_the_state() {
     let (_folder, dir) = folder();
     let mut state = with_subagents(open("turn"), &["child"]);
     state.apply(&ThreadKey::Root, &TurnId::default(), Signal::AskedForApproval, SignalSource::Hook, 9);
@@ -120,7 +120,7 @@ fn the_marker_files_say_what_the_state_is() {
     let child: Value =
         serde_json::from_slice(&fs::read(dir.subagents().join("child")).expect("it exists")).expect("JSON");
     assert_eq!(child, json!({"turn_id": "turn", "transcript_path": "/c/child"}));
-    // What is needed to resume stays.
+    // The pointers, which are needed to resume, stay.
     save(&dir, &over("turn"));
     let pointers = json!({"session": "session", "rollout": "/c/rollout", "rollouts": "/c/rollout\n"});
     let mut expected = json!({"active": null, "root": null, "subagents": [], "asking": null});
@@ -143,7 +143,7 @@ fn quotes_in_a_path_are_escaped_in_a_subagents_file() {
 }
 
 #[test]
-fn every_rollout_stands_in_the_list_in_the_order_in_which_it_became_current() {
+fn every_rollout_is_listed_in_the_order_in_which_it_became_current() {
     let (_folder, dir) = folder();
     let mut state = State::default();
     for rollout in ["/a", "/b", "/b", "/a"] {
@@ -155,7 +155,7 @@ fn every_rollout_stands_in_the_list_in_the_order_in_which_it_became_current() {
 }
 
 #[test]
-fn a_state_that_is_the_same_is_not_written_again() {
+fn an_unchanged_state_is_not_written() {
     let (_folder, dir) = folder();
     let state = with_subagents(open("1"), &["a"]);
     save(&dir, &state);
@@ -168,7 +168,7 @@ fn a_state_that_is_the_same_is_not_written_again() {
 
 // ---- damage ----
 
-/// What the pointer files tell of a state.
+/// Returns the part of a state that the pointer files contain.
 fn with_session_alone(state: &State) -> State {
     let mut lost = State::default();
     lost.set_session(&state.session);
@@ -176,7 +176,7 @@ fn with_session_alone(state: &State) -> State {
     lost
 }
 
-/// The file of a state dir in which these states were saved one after the other.
+/// Returns the content of the file after these states were saved.
 fn saved(states: &[&State]) -> Vec<u8> {
     let (_folder, dir) = folder();
     for state in states {
@@ -185,8 +185,8 @@ fn saved(states: &[&State]) -> Vec<u8> {
     fs::read(dir.lifecycle()).expect("it exists")
 }
 
-/// Where the place of the `number`th state starts and ends.
-fn place(bytes: &[u8], number: u64) -> std::ops::Range<usize> {
+/// Returns the range of the slot with this number.
+fn slot(bytes: &[u8], number: u64) -> std::ops::Range<usize> {
     let start = usize::try_from(LAYOUT.offset_of(number)).expect("small");
     let (_, found, size) = slots::split(*bytes[start..].first_chunk().expect("it exists"));
     assert_eq!(found, number);
@@ -194,37 +194,37 @@ fn place(bytes: &[u8], number: u64) -> std::ops::Range<usize> {
 }
 
 #[test]
-fn a_state_whose_writing_broke_off_anywhere_leaves_the_one_before() {
+fn an_incomplete_write_of_any_length_leaves_the_previous_state() {
     let (first, second, third) = (open("1"), with_subagents(over("1"), &["a"]), open("3"));
     let (before, after) = (saved(&[&first, &second]), saved(&[&first, &second, &third]));
-    let place = place(&after, 3);
+    let slot = slot(&after, 3);
     let (_folder, dir) = folder();
     save(&dir, &second);
     let expected = markers(&dir);
-    for written in 0..place.len() {
+    for written in 0..slot.len() {
         let mut bytes = before.clone();
-        let until = place.start + written;
-        bytes[place.start..until].copy_from_slice(&after[place.start..until]);
-        // The note stands before the rest, which is written with it.
+        let until = slot.start + written;
+        bytes[slot.start..until].copy_from_slice(&after[slot.start..until]);
+        // The flag is the first byte that is written.
         if written > 0 {
-            bytes[place.start] = 1;
+            bytes[slot.start] = 1;
         }
-        // What stood there may end as what was to be written does.
-        let is_whole = bytes[place.start + 1..place.end] == after[place.start + 1..place.end];
+        // The previous content of the slot may have the same end.
+        let is_complete = bytes[slot.start + 1..slot.end] == after[slot.start + 1..slot.end];
         fs::write(dir.lifecycle(), bytes).expect("can be written");
-        assert_eq!(load(&dir), if is_whole { third.clone() } else { second.clone() }, "{written}");
+        assert_eq!(load(&dir), if is_complete { third.clone() } else { second.clone() }, "{written}");
         save(&dir, &second);
         assert_eq!(markers(&dir), expected);
     }
 }
 
 #[test]
-fn a_file_that_was_cut_off_anywhere_leaves_a_whole_state_or_says_so() {
+fn a_file_truncated_at_any_length_has_an_intact_state_or_is_reported_as_damaged() {
     let (first, second) = (open("1"), over("2"));
     let bytes = saved(&[&first, &second]);
     let (_folder, dir) = folder();
     save(&dir, &first);
-    let (one, other) = (place(&bytes, 1), place(&bytes, 2));
+    let (one, other) = (slot(&bytes, 1), slot(&bytes, 2));
     for length in (0..=one.end).chain(other.start..other.end) {
         fs::write(dir.lifecycle(), &bytes[..length]).expect("can be written");
         let mut store = Store::open(&dir, LONG).expect("can be opened");
@@ -239,18 +239,18 @@ fn a_file_that_was_cut_off_anywhere_leaves_a_whole_state_or_says_so() {
 }
 
 #[test]
-fn a_harmed_byte_makes_a_offset_of_no_use_and_all_marker_files_are_made_anew() {
+fn a_slot_with_a_damaged_byte_is_ignored_and_all_marker_files_are_written_again() {
     let (first, second) = (open("1"), with_subagents(over("2"), &["a"]));
     let bytes = saved(&[&first, &second]);
     let (_folder, dir) = folder();
     save(&dir, &first);
-    let (expected, older) = (markers(&dir), place(&bytes, 1));
-    let newer = place(&bytes, 2);
-    // The note is not part of it, and the length not of what it tells.
+    let (expected, older) = (markers(&dir), slot(&bytes, 1));
+    let newer = slot(&bytes, 2);
+    // Damage to the flag cannot be detected, and damage to the length need not matter.
     for at in (newer.start + 1..newer.start + 9).chain(newer.start + HEADER..newer.end) {
-        let mut harmed = bytes.clone();
-        harmed[at] ^= 0x41;
-        fs::write(dir.lifecycle(), &harmed).expect("can be written");
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x41;
+        fs::write(dir.lifecycle(), &damaged).expect("can be written");
         for marker in [dir.active(), dir.root_active()] {
             fs::remove_file(marker).expect("it exists");
         }
@@ -260,9 +260,9 @@ fn a_harmed_byte_makes_a_offset_of_no_use_and_all_marker_files_are_made_anew() {
         store.save(first.clone()).expect("can be saved");
         drop(store);
         assert_eq!(markers(&dir), expected);
-        // With the other harmed as well there are the pointers left to go by.
-        harmed[older.end - 1] ^= 1;
-        fs::write(dir.lifecycle(), harmed).expect("can be written");
+        // If the other slot is damaged too, the pointers supply the session.
+        damaged[older.end - 1] ^= 1;
+        fs::write(dir.lifecycle(), damaged).expect("can be written");
         let mut store = Store::open(&dir, LONG).expect("can be opened");
         assert_eq!(store.state(), &with_session_alone(&first));
         assert!(store.damage().is_some());
@@ -275,18 +275,18 @@ fn a_harmed_byte_makes_a_offset_of_no_use_and_all_marker_files_are_made_anew() {
 }
 
 #[test]
-fn a_state_of_another_version_is_not_understood() {
+fn a_state_of_another_version_is_reported_as_damaged() {
     let (_folder, dir) = folder();
     save(&dir, &open("1"));
     let mut bytes = fs::read(dir.lifecycle()).expect("it exists");
-    let state = place(&bytes, 1).start + HEADER;
+    let state = slot(&bytes, 1).start + HEADER;
     bytes[state] += 1;
     fs::write(dir.lifecycle(), bytes).expect("can be written");
     assert!(Store::open(&dir, LONG).expect("can be opened").damage().is_some());
 }
 
 #[test]
-fn a_file_of_anything_else_is_damaged_and_written_anew() {
+fn a_file_with_other_content_is_reported_as_damaged_and_replaced() {
     for byte in [1, 7, 0xFF] {
         let (_folder, dir) = folder();
         save(&dir, &over("1"));
@@ -305,12 +305,12 @@ fn a_file_of_anything_else_is_damaged_and_written_anew() {
 }
 
 #[test]
-fn what_was_killed_between_the_state_and_its_marker_files_is_made_up_for() {
+fn marker_files_are_completed_after_a_kill_between_state_and_marker_files() {
     let (idle, busy) = (over("1"), with_subagents(open("2"), &["a", "b"]));
     let with_note = |states: &[&State], number| {
         let mut bytes = saved(states);
-        let place = place(&bytes, number);
-        bytes[place.start] = 1;
+        let slot = slot(&bytes, number);
+        bytes[slot.start] = 1;
         bytes
     };
     for (before, after) in [(&idle, &busy), (&busy, &idle)] {
@@ -319,13 +319,13 @@ fn what_was_killed_between_the_state_and_its_marker_files_is_made_up_for() {
         fs::write(dir.lifecycle(), with_note(&[before, after], 2)).expect("can be written");
         assert_ne!(markers(&dir), markers_of(after));
         assert_eq!(load(&dir), *after);
-        // Whatever comes next: the same state, or another one.
+        // The next save can be of the same state or of another one.
         save(&dir, after);
         assert_eq!(markers(&dir), markers_of(after));
         fs::write(dir.lifecycle(), with_note(&[before, after], 2)).expect("can be written");
         save(&dir, before);
         assert_eq!(markers(&dir), markers_of(before));
-        // The note is gone: key comes next makes nothing anew.
+        // The flag is cleared, so the next save does not recreate anything.
         fs::remove_file(dir.root_session()).expect("it exists");
         save(&dir, before);
         assert!(!dir.root_session().exists());
@@ -333,7 +333,7 @@ fn what_was_killed_between_the_state_and_its_marker_files_is_made_up_for() {
 }
 
 #[test]
-fn saving_all_makes_what_was_lost_and_takes_away_what_does_not_belong() {
+fn save_all_recreates_missing_files_and_removes_stray_ones() {
     let (_folder, dir) = folder();
     let state = with_subagents(open("1"), &["a"]);
     save(&dir, &state);
@@ -352,7 +352,7 @@ fn saving_all_makes_what_was_lost_and_takes_away_what_does_not_belong() {
 }
 
 #[test]
-fn a_marker_file_that_cannot_be_made_keeps_none_of_the_others() {
+fn a_marker_file_that_cannot_be_created_does_not_affect_the_others() {
     let state = with_subagents(open("1"), &["a"]);
     let expected = markers_of(&state);
     let (_folder, dir) = folder();
@@ -368,7 +368,7 @@ fn a_marker_file_that_cannot_be_made_keeps_none_of_the_others() {
             saved => assert!(!is_blocked && saved.is_ok()),
         }
         assert!(dir.active().exists() && dir.transcript_path().exists() && dir.subagents().join("a").exists());
-        // It is told until it is mended.
+        // The error is returned until it is fixed.
         assert_eq!(Store::open(&dir, LONG).expect("can be opened").save(state.clone()).is_err(), is_blocked);
         fs::remove_dir(&path).expect("is empty");
         save(&dir, &state);
@@ -380,7 +380,7 @@ fn a_marker_file_that_cannot_be_made_keeps_none_of_the_others() {
 // ---- sizes ----
 
 #[test]
-fn states_of_any_size_that_may_be_are_kept() {
+fn the_largest_state_can_be_saved() {
     let (_folder, dir) = folder();
     let mut state = State::default();
     let long = |number: usize, length: usize| format!("{number:04}{}", "x".repeat(length - 4));
@@ -409,7 +409,7 @@ fn states_of_any_size_that_may_be_are_kept() {
 // ---- the lock and the folder ----
 
 #[test]
-fn the_lock_is_waited_for_and_given_up() {
+fn opening_waits_for_the_lock_until_the_timeout() {
     let (_folder, dir) = folder();
     let mut store = Store::open(&dir, Duration::ZERO).expect("can be opened");
     for timeout in [Duration::ZERO, Duration::from_millis(5)] {
@@ -428,7 +428,7 @@ fn the_lock_is_waited_for_and_given_up() {
 }
 
 #[test]
-fn many_at_once_lose_nothing() {
+fn concurrent_updates_are_all_kept() {
     let (_folder, dir) = folder();
     std::thread::scope(|scope| {
         for thread in 0..8 {
@@ -447,7 +447,7 @@ fn many_at_once_lose_nothing() {
 }
 
 #[test]
-fn no_state_dir_is_made() {
+fn the_state_directory_is_not_created() {
     let (folder, _) = folder();
     let dir = StateDir::new(folder.path().join("none"));
     assert!(matches!(Store::open(&dir, LONG), Err(StoreError::NoStateDir(_))));
@@ -455,7 +455,7 @@ fn no_state_dir_is_made() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_an_error_with_its_path() {
+fn an_unusable_folder_causes_an_error_with_its_path() {
     let failed_path = |dir: &StateDir| match Store::open(dir, LONG) {
         Err(StoreError::File(error)) => error.path,
         other => panic!("{:?}", other.err()),
@@ -471,7 +471,7 @@ fn a_folder_that_cannot_be_used_is_an_error_with_its_path() {
     assert_eq!(failed_path(&dir), dir.lifecycle());
 }
 
-// ---- runs that were put off ----
+// ---- deferred runs ----
 
 fn run(turn: &str, event: HookEvent) -> HookRun {
     HookRun {
@@ -486,7 +486,7 @@ fn run(turn: &str, event: HookEvent) -> HookRun {
 }
 
 #[test]
-fn runs_that_were_put_off_are_taken_once_in_their_order() {
+fn deferred_runs_are_read_once_in_order() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
     let runs =
@@ -494,7 +494,7 @@ fn runs_that_were_put_off_are_taken_once_in_their_order() {
     for run in &runs {
         defer(&dir, run).expect("can be deferred");
     }
-    // ThreadKey does not save them leaves them to others.
+    // A process that does not save leaves them for others.
     assert_eq!(Store::open(&dir, LONG).expect("can be opened").read_deferred(), runs);
     let mut store = Store::open(&dir, LONG).expect("can be opened");
     assert_eq!(store.read_deferred(), runs);
@@ -502,7 +502,7 @@ fn runs_that_were_put_off_are_taken_once_in_their_order() {
     assert_eq!(store.read_deferred(), []);
     assert!(!dir.lifecycle_pending().exists());
     drop(store);
-    // Also where they changed nothing.
+    // They are removed even if they change nothing.
     defer(&dir, &runs[0]).expect("can be deferred");
     let mut store = Store::open(&dir, LONG).expect("can be opened");
     assert_eq!(store.read_deferred(), runs[..1]);
@@ -511,7 +511,7 @@ fn runs_that_were_put_off_are_taken_once_in_their_order() {
 }
 
 #[test]
-fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
+fn deferred_runs_are_applied_once_even_if_a_marker_file_cannot_be_created() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
     defer(&dir, &run("1", HookEvent::UserPromptSubmit)).expect("can be deferred");
@@ -525,22 +525,22 @@ fn runs_are_taken_once_though_a_marker_file_cannot_be_made() {
 }
 
 #[test]
-fn what_is_damaged_or_no_run_keeps_no_other_from_being_taken() {
+fn damaged_and_stray_files_do_not_block_deferred_runs() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
-    let taken = || Store::open(&dir, LONG).expect("can be opened").read_deferred();
+    let deferred = || Store::open(&dir, LONG).expect("can be opened").read_deferred();
     let there = |name: &str| dir.lifecycle_pending().join(name);
     defer(&dir, &run("1", HookEvent::Stop)).expect("can be deferred");
-    let whole = fs::read_dir(dir.lifecycle_pending()).expect("it exists").next().expect("a file").expect("can be read");
-    let bytes = fs::read(whole.path()).expect("it exists");
+    let file = fs::read_dir(dir.lifecycle_pending()).expect("it exists").next().expect("a file").expect("can be read");
+    let bytes = fs::read(file.path()).expect("it exists");
     for cut in 0..bytes.len() {
-        let mut harmed = bytes.clone();
-        harmed[cut] ^= 0x11;
+        let mut damaged = bytes.clone();
+        damaged[cut] ^= 0x11;
         fs::write(there("0"), &bytes[..cut]).expect("can be written");
-        fs::write(there("1"), harmed).expect("can be written");
-        assert_eq!(taken(), [run("1", HookEvent::Stop)]);
+        fs::write(there("1"), damaged).expect("can be written");
+        assert_eq!(deferred(), [run("1", HookEvent::Stop)]);
     }
-    // A link to nowhere, a folder, and what is being written.
+    // A dangling link, a folder, and an unfinished file.
     std::os::unix::fs::symlink("nowhere", there("2")).expect("can be created");
     fs::create_dir(there("3")).expect("can be created");
     fs::write(there(".4"), &bytes).expect("can be written");
@@ -552,21 +552,23 @@ fn what_is_damaged_or_no_run_keeps_no_other_from_being_taken() {
     assert_eq!(left, [".4", "2"]);
     assert!(store.read_deferred().is_empty() && !store.has_deferred());
     drop(store);
-    // An empty folder, as a hook leaves it that is killed then.
-    fs::remove_dir_all(dir.lifecycle_pending()).and_then(|()| fs::create_dir(dir.lifecycle_pending())).expect("made");
+    // An empty folder, which a killed hook can leave behind.
+    fs::remove_dir_all(dir.lifecycle_pending())
+        .and_then(|()| fs::create_dir(dir.lifecycle_pending()))
+        .expect("can be created");
     let mut store = Store::open(&dir, LONG).expect("can be opened");
     assert!(store.read_deferred().is_empty() && !store.has_deferred());
     store.save(open("1")).expect("can be saved");
     assert!(!dir.lifecycle_pending().exists());
     drop(store);
-    // Something else in the folder's place.
+    // A file in place of the folder.
     fs::write(dir.lifecycle_pending(), bytes).expect("can be written");
-    assert_eq!(taken(), []);
+    assert_eq!(deferred(), []);
     assert!(defer(&dir, &run("1", HookEvent::Stop)).is_err());
 }
 
 #[test]
-fn a_run_can_be_put_off_while_others_are_taken() {
+fn a_run_can_be_deferred_while_others_are_applied() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
     defer(&dir, &run("1", HookEvent::UserPromptSubmit)).expect("can be deferred");
@@ -578,10 +580,10 @@ fn a_run_can_be_put_off_while_others_are_taken() {
 }
 
 #[test]
-fn runs_put_off_by_many_while_they_are_taken_are_all_taken_once() {
+fn runs_deferred_concurrently_are_all_read_once() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
-    let mut taken: Vec<HookRun> = Vec::new();
+    let mut applied: Vec<HookRun> = Vec::new();
     std::thread::scope(|scope| {
         let putters: Vec<_> = (0..4)
             .map(|thread| {
@@ -597,14 +599,14 @@ fn runs_put_off_by_many_while_they_are_taken_are_all_taken_once() {
         while !is_last {
             is_last = putters.iter().all(std::thread::ScopedJoinHandle::is_finished);
             let mut store = Store::open(&dir, LONG).expect("can be opened");
-            taken.extend(store.read_deferred());
+            applied.extend(store.read_deferred());
             store.save(State::default()).expect("can be saved");
         }
     });
     let order = |thread: usize| {
         let prefix = format!("{thread}-");
         let text = |run: &HookRun| String::from_utf8_lossy(run.turn.0.as_bytes()).into_owned();
-        taken.iter().map(text).filter_map(|turn| turn.strip_prefix(&prefix)?.parse().ok()).collect::<Vec<usize>>()
+        applied.iter().map(text).filter_map(|turn| turn.strip_prefix(&prefix)?.parse().ok()).collect::<Vec<usize>>()
     };
     for thread in 0..4 {
         assert_eq!(order(thread), (0..50).collect::<Vec<_>>());
@@ -612,10 +614,10 @@ fn runs_put_off_by_many_while_they_are_taken_are_all_taken_once() {
     assert!(!dir.lifecycle_pending().exists());
 }
 
-// ---- no state, but pointers ----
+// ---- pointers without a state ----
 
 #[test]
-fn where_there_is_no_state_the_pointer_files_tell_the_session() {
+fn the_pointer_files_supply_the_session_if_there_is_no_state() {
     let found = |session: &[u8], rollout: &[u8]| {
         let (_folder, dir) = folder();
         fs::write(dir.root_session(), session).expect("can be written");
@@ -629,13 +631,13 @@ fn where_there_is_no_state_the_pointer_files_tell_the_session() {
         assert_eq!(state.session, ThreadId(name("session")));
         assert_eq!(state.root, expected);
     }
-    for evil in [&b"../x"[..], b"", b"\n", b"a\\b", b"\xff", &[b'x'; 5000]] {
-        assert_eq!(found(evil, b"/c/r"), State::default());
+    for unusable in [&b"../x"[..], b"", b"\n", b"a\\b", b"\xff", &[b'x'; 5000]] {
+        assert_eq!(found(unusable, b"/c/r"), State::default());
     }
-    for evil in [&b"relative"[..], b"", b"\xff", b"/a\0b"] {
-        assert_eq!(found(b"session", evil).root, Thread::default());
+    for unusable in [&b"relative"[..], b"", b"\xff", b"/a\0b"] {
+        assert_eq!(found(b"session", unusable).root, Thread::default());
     }
-    // Folders in their place.
+    // Folders in place of the files.
     let (_folder, dir) = folder();
     fs::create_dir(dir.root_session()).expect("can be created");
     assert_eq!(load(&dir), State::default());
@@ -643,59 +645,60 @@ fn where_there_is_no_state_the_pointer_files_tell_the_session() {
 
 // ---- against a model ----
 
-/// One event: whose it is (0 is the root), what it is, and what becomes of its hook.
-type Step = (usize, Told, End);
+/// One event: the index of its thread (0 is the root), its kind, and how its hook ends.
+type Step = (usize, Kind, End);
 
 #[derive(Clone, Copy, Debug)]
-enum Told {
-    Begins,
-    Lives,
-    Stops,
+enum Kind {
+    Beginning,
+    SignOfLife,
+    Stop,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum End {
-    Well,
-    /// It runs twice.
+    /// The hook completes.
+    Completed,
+    /// The hook runs twice.
     Twice,
-    /// It is killed before it has written anything.
+    /// The hook is killed before it has written anything.
     KilledBefore,
-    /// It is killed while it makes the marker files: of them those are as before whose bit is set.
-    KilledHalfWay(u8),
+    /// The hook is killed while it writes the marker files. Those whose bit is set are unchanged.
+    KilledInMarkers(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let told = prop_oneof![2 => Just(Told::Begins), 1 => Just(Told::Lives), 2 => Just(Told::Stops)];
+    let kind = prop_oneof![2 => Just(Kind::Beginning), 1 => Just(Kind::SignOfLife), 2 => Just(Kind::Stop)];
     let end = prop_oneof![
-        4 => Just(End::Well),
+        4 => Just(End::Completed),
         1 => Just(End::Twice),
         1 => Just(End::KilledBefore),
-        2 => any::<u8>().prop_map(End::KilledHalfWay),
+        2 => any::<u8>().prop_map(End::KilledInMarkers),
     ];
-    (0_usize..4, told, end)
+    (0_usize..4, kind, end)
 }
 
-fn event_of(key: usize, told: Told) -> HookEvent {
-    match (told, key) {
-        (Told::Begins, 0) => HookEvent::UserPromptSubmit,
-        (Told::Begins, _) => HookEvent::SubagentStart,
-        (Told::Lives, _) => HookEvent::PreToolUse,
-        (Told::Stops, 0) => HookEvent::Stop,
-        (Told::Stops, _) => HookEvent::SubagentStop,
+fn event_of(thread: usize, kind: Kind) -> HookEvent {
+    match (kind, thread) {
+        (Kind::Beginning, 0) => HookEvent::UserPromptSubmit,
+        (Kind::Beginning, _) => HookEvent::SubagentStart,
+        (Kind::SignOfLife, _) => HookEvent::PreToolUse,
+        (Kind::Stop, 0) => HookEvent::Stop,
+        (Kind::Stop, _) => HookEvent::SubagentStop,
     }
 }
 
-fn take(dir: &StateDir, run: &HookRun) {
+fn apply_run(dir: &StateDir, run: &HookRun) {
     let mut store = Store::open(dir, LONG).expect("can be opened");
     let mut state = store.state().clone();
     run.apply_to(&mut state);
     store.save(state).expect("can be saved");
 }
 
-/// Brings marker files back to what they were, and leaves the note that they may not fit.
-fn kill_half_way(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], as_before: u8) {
+/// Restores the marker files whose bit in `unchanged` is set, and sets the flag that they may not match the state.
+fn undo_markers(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], unchanged: u8) {
     for (number, (path, content)) in before.iter().enumerate() {
-        if as_before >> number & 1 == 1 {
+        if unchanged >> number & 1 == 1 {
             match content {
                 Some(content) => fs::write(path, content).expect("can be written"),
                 None => remove(path).expect("can be removed"),
@@ -707,34 +710,34 @@ fn kill_half_way(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], as_befor
 }
 
 proptest! {
-    /// A turn is open from its beginning or its last sign of life to its stop; the agent is at work while one is.
+    /// A turn is open from its beginning or its last sign of life to its stop. The agent is running while a turn is open.
     #[test]
-    fn after_any_event_the_marker_files_are_right_whatever_was_killed_before(steps in prop::collection::vec(step(), 1..25)) {
+    fn the_marker_files_are_correct_after_every_event_despite_kills(steps in prop::collection::vec(step(), 1..25)) {
         let (_folder, dir) = folder();
         let children = ["child-1", "child-2", "child-3"];
         let mut paths = vec![dir.active(), dir.root_active(), dir.root_session(), dir.transcript_path()];
         paths.extend(children.map(|child| dir.subagents().join(child)));
         let (mut turns, mut open) = ([0; 4], [false; 4]);
-        for (number, (key, told, end)) in steps.into_iter().enumerate() {
-            let turn = if matches!(told, Told::Begins) { number + 1 } else { turns[key] };
+        for (number, (thread, kind, end)) in steps.into_iter().enumerate() {
+            let turn = if matches!(kind, Kind::Beginning) { number + 1 } else { turns[thread] };
             if turn == 0 {
                 continue;
             }
-            let agent = (key > 0).then(|| ThreadId(name(children[key - 1])));
-            let run = HookRun { agent, ..run(&format!("01a20218-{turn:04x}-7000-8000-00000000beef"), event_of(key, told)) };
+            let agent = (thread > 0).then(|| ThreadId(name(children[thread - 1])));
+            let run = HookRun { agent, ..run(&format!("01a20218-{turn:04x}-7000-8000-00000000beef"), event_of(thread, kind)) };
             let before: Vec<_> = paths.iter().map(|path| (path.clone(), fs::read(path).ok())).collect();
             if matches!(end, End::KilledBefore) {
                 continue;
             }
-            take(&dir, &run);
-            (turns[key], open[key]) = (turn, !matches!(told, Told::Stops));
+            apply_run(&dir, &run);
+            (turns[thread], open[thread]) = (turn, !matches!(kind, Kind::Stop));
             match end {
-                End::KilledHalfWay(as_before) => {
-                    kill_half_way(&dir, &before, as_before);
+                End::KilledInMarkers(unchanged) => {
+                    undo_markers(&dir, &before, unchanged);
                     continue;
                 }
-                End::Twice => take(&dir, &run),
-                End::Well | End::KilledBefore => {}
+                End::Twice => apply_run(&dir, &run),
+                End::Completed | End::KilledBefore => {}
             }
             let are_there: Vec<bool> = paths.iter().map(|path| path.exists()).collect();
             let is_active = open.contains(&true);
