@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use mngr_codex_core::convert::{ConvertError, End, Options, OutputError, Summary, convert};
 use mngr_codex_core::files::atomic_write::{self, AtomicFile};
 use mngr_codex_core::json::NOT_AN_OBJECT;
-use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
+use mngr_codex_core::rollout::decompression::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
 use mngr_codex_core::transcript::locate::shown;
 

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mngr_codex_core::rollout::input::Input;
+use mngr_codex_core::rollout::decompression::Input;
 
 /// Shows bytes, rate and remaining time on standard error, if it is a terminal and the input is large.
 pub struct Progress {

@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::io::{self, Cursor, Read, Write};
 
 use mngr_codex_core::convert::{ConvertError, End, Options, convert};
-use mngr_codex_core::rollout::input::Input;
+use mngr_codex_core::rollout::decompression::Input;
 use mngr_codex_core::rollout::lines::{LineError, Lines};
 use random_inputs::{Random, corpus, fuzz, input};
 use serde_json::{Value, json};

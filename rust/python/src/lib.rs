@@ -15,7 +15,7 @@ use mngr_codex_core::follow::{FollowError, PassSummary};
 use mngr_codex_core::lifecycle::error::{MarkerError, StoreError};
 use mngr_codex_core::lifecycle::marker;
 use mngr_codex_core::lifecycle::report::{Report, Turn};
-use mngr_codex_core::rollout::input::{Input, WindowTooLarge};
+use mngr_codex_core::rollout::decompression::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::LineError;
 use mngr_codex_core::state_dir::StateDir;
 use mngr_codex_core::transcript::ReadError;

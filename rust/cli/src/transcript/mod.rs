@@ -12,7 +12,7 @@ use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::convert::{BatchConverter, ConvertError, MalformedLine, Options};
 use mngr_codex_core::json::{NOT_AN_OBJECT, Tape, Text};
 use mngr_codex_core::rollout::ByteOffset;
-use mngr_codex_core::rollout::input::Input;
+use mngr_codex_core::rollout::decompression::Input;
 use mngr_codex_core::rollout::lines::Lines;
 use mngr_codex_core::transcript::atif::{self, About};
 use mngr_codex_core::transcript::locate::{self, Agent, Target, shown};

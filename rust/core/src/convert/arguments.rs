@@ -6,7 +6,7 @@ use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::member;
 use crate::rollout::ids::Name;
 
-use super::attribution::MAX_PROGRAM_TEXT;
+use super::command_attribution::MAX_PROGRAM_TEXT;
 use super::content::{push_dumped, trim_python_start};
 use super::record::Push;
 

@@ -7,7 +7,7 @@ use crate::rollout::envelope::{Envelope, Members, member, string as as_string, w
 use crate::rollout::kind::LineKind;
 
 use super::arguments::{Invocation, MAX_DEPTH};
-use super::attribution::Rule;
+use super::command_attribution::Rule;
 use super::content::generated_image;
 use super::record::Push;
 

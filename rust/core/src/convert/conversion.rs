@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Line, LineError, Lines};
 
-use super::attribution::Reread;
+use super::command_attribution::Reread;
 use super::converter::{Converter, End};
 use super::output::OutputError;
 use super::summary::{MalformedLine, Summary};

@@ -10,15 +10,15 @@ use crate::rollout::ByteOffset;
 use crate::rollout::envelope::{Envelope, Head, Members, member, string as as_string, unsigned};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
 use crate::rollout::kind::{LineKind, Role, item_kind};
+use crate::rollout::line_prefix;
 use crate::rollout::lines::Line;
-use crate::rollout::probe;
 use crate::rollout::timestamp::{self, Clock};
 
 use super::arguments::{Invocation, is_framing, is_skipped};
-use super::attribution::{MAX_PROGRAM_TEXT, Owner, Programs, Reread, starts_commands};
 use super::command::CommandExecution;
+use super::command_attribution::{MAX_PROGRAM_TEXT, Owner, Programs, Reread, starts_commands};
 use super::content::{Body, base64_media_type, base64_of, base64_size, generated_image, trim_python_start};
-use super::copied::{CopiedContext, SessionMeta, SessionMetaKind};
+use super::copied_history::{CopiedContext, SessionMeta, SessionMetaKind};
 use super::event_id::IssuedIds;
 use super::held_commands::{HeldCommand, HeldCommands, MAX_HELD_BYTES};
 use super::notice::Notice;
@@ -253,9 +253,9 @@ impl<W: Write> Converter<W> {
         if line.text.bytes().trim_ascii().is_empty() {
             return Ok(());
         }
-        let head = probe::head(line.text.bytes(), &mut self.clock);
+        let head = line_prefix::head(line.text.bytes(), &mut self.clock);
         if let Some(head) = &head
-            && let Some(kind) = probe::skipped_kind(line.text.bytes(), line.has_control, head)
+            && let Some(kind) = line_prefix::skipped_kind(line.text.bytes(), line.has_control, head)
         {
             self.writer.set_timestamp(head.timestamp.0);
             self.summary.add_skipped(kind);

@@ -8,22 +8,22 @@
 //! * [`arguments`]: arguments of calls
 //! * [`open_calls`]: calls that await their output; [`call_filter`] speeds up finding them
 //! * [`usage`]: token counts as metrics
-//! * [`attribution`]: the call that a command belongs to
+//! * [`command_attribution`]: the call that a command belongs to
 //! * [`command`]: the record of a command; [`held_commands`]: commands that wait for their call's output
 //! * [`notice`]: system steps that describe an event in one sentence
-//! * [`copied`]: lines that repeat another session's history
+//! * [`copied_history`]: lines that repeat another session's history
 //! * [`event_id`]: the ids of records
 //! * [`record_writer`]: writes records; [`record`]: their JSON framing; [`output`]: holds records back
 //! * [`summary`]: counts of a conversion
 
 pub(crate) mod arguments;
-pub(crate) mod attribution;
 pub(crate) mod call_filter;
 pub(crate) mod command;
+pub(crate) mod command_attribution;
 pub(crate) mod content;
 pub(crate) mod conversion;
 pub(crate) mod converter;
-pub(crate) mod copied;
+pub(crate) mod copied_history;
 pub(crate) mod event_id;
 pub(crate) mod held_commands;
 pub(crate) mod notice;
@@ -34,8 +34,8 @@ pub(crate) mod record_writer;
 pub(crate) mod summary;
 pub(crate) mod usage;
 
-pub use attribution::Reread;
 pub use command::program_text;
+pub use command_attribution::Reread;
 pub use conversion::{BatchConverter, ConvertError, IncrementalConverter, Options, convert};
 pub use converter::{Checkpoint, Converter, End};
 pub use output::{OutputError, temporary_folder};

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::checkpoint::Checkpoint;
 use super::error::FollowError;
 use super::transcripts::Transcript;
-use crate::convert::attribution::Reread;
+use crate::convert::command_attribution::Reread;
 use crate::convert::{Converter, command};
 use crate::files::file_error::FileError;
 use crate::files::positional::PositionalReader;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::files::fingerprint::{Fingerprint, HASHED, hash};
 use crate::files::positional::{PositionalReader, after_last_newline, read_at};
 use crate::files::regular::{FileId, open_regular};
-use crate::rollout::input::Input;
+use crate::rollout::decompression::Input;
 use serde::{Deserialize, Serialize};
 
 /// The number of bytes that the search for a newline reads at a time.

@@ -11,11 +11,11 @@ use crate::files::fingerprint::{self, Fingerprint};
 use crate::files::regular::open_regular;
 use crate::json::{Key, Kind as JsonKind, Tape, Text, scan};
 use crate::rollout::ByteOffset;
+use crate::rollout::decompression::Input;
 use crate::rollout::envelope::Envelope;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
-use crate::rollout::input::Input;
+use crate::rollout::line_prefix;
 use crate::rollout::lines::Lines;
-use crate::rollout::probe;
 use crate::rollout::timestamp::Clock;
 
 use super::state::Signal;
@@ -310,7 +310,7 @@ impl SignalScanner {
 
     /// Returns the beginning, end or rollback that a line reports, and its turn.
     fn signal(&mut self, text: Text<'_>) -> Option<(TurnId, Signal)> {
-        let head = probe::head(text.bytes(), &mut self.clock);
+        let head = line_prefix::head(text.bytes(), &mut self.clock);
         if let Some(head) = &head
             && (head.kind != b"event_msg" || !may_be_signal(&text.bytes()[head.payload..]))
         {

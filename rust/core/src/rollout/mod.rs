@@ -1,19 +1,19 @@
 //! The file format of Codex's rollouts: their bytes, their lines, and the kind of each line.
 //!
-//! * [`input`]: the bytes of a file, a compressed file or standard input
+//! * [`decompression`]: the bytes of a rollout, which may be compressed or come from standard input
 //! * [`lines`]: lines and their offsets
 //! * [`envelope`]: a line's timestamp, ordinal, type and payload
 //! * [`kind`]: kinds of lines, and the kinds that become no record
 //! * [`ids`]: ids of threads, turns and calls
-//! * [`probe`]: reads the envelope and the kind of most lines without parsing them
+//! * [`line_prefix`]: reads the envelope and the kind of most lines without parsing them
 //! * [`timestamp`]: ISO 8601 timestamps
 
+pub mod decompression;
 pub(crate) mod envelope;
 pub(crate) mod ids;
-pub mod input;
 pub(crate) mod kind;
+pub(crate) mod line_prefix;
 pub mod lines;
-pub(crate) mod probe;
 pub mod timestamp;
 
 /// A position in a rollout, in bytes from its start. In a compressed rollout, it is a position in the decompressed

@@ -9,7 +9,7 @@ use super::{Place, ReadError, Record, Selection, Stream, Window};
 use crate::convert::{ConvertError, Options};
 use crate::json::Tape;
 use crate::json::string::replace_invalid_utf8;
-use crate::rollout::input::Input;
+use crate::rollout::decompression::Input;
 
 /// Why they cannot be had.
 #[derive(Debug, thiserror::Error)]

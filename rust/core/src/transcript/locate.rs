@@ -9,7 +9,7 @@ use super::record::{Record, RecordKind};
 use super::stream::{CURRENT, files_in};
 pub use crate::files::file_error::escaped as shown;
 use crate::json::Tape;
-use crate::rollout::input::Input;
+use crate::rollout::decompression::Input;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Lines};
 use crate::state_dir::StateDir;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::stream::Stream;
 use crate::convert::{ConvertError, Options, OutputError, Summary, convert, temporary_folder};
-use crate::rollout::input::Input;
+use crate::rollout::decompression::Input;
 
 /// Converts a rollout into a file without a name, which goes away with the stream.
 ///

@@ -10,7 +10,7 @@ use proptest::test_runner::RngSeed;
 use tempfile::TempDir;
 
 use super::*;
-use crate::convert::attribution::Reread;
+use crate::convert::command_attribution::Reread;
 use crate::convert::{Converter, End};
 use crate::files::positional;
 use crate::rollout::ByteOffset;
