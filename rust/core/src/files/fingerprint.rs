@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::positional::read_at;
 
 /// A hash of some bytes.
-pub type Fingerprint = [u8; 16];
+pub(crate) type Fingerprint = [u8; 16];
 
 /// The largest number of bytes that are hashed.
 pub(crate) const HASHED: u64 = 1024;

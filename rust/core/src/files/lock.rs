@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::file_error::FileError;
+use super::file_error::{FileError, escaped};
 use super::open;
 
 /// The longest sleep between two attempts to acquire a lock.
@@ -18,7 +18,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(4);
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process held the lock until the timeout.
-    #[error("could not acquire the {resource} lock {} within {}", path.display(), with_unit(*timeout))]
+    #[error("could not acquire the {resource} lock {} within {}", escaped(path), with_unit(*timeout))]
     Timeout {
         /// What the lock protects, as an adjective: "lifecycle", "transcript".
         resource: &'static str,
@@ -43,13 +43,13 @@ fn with_unit(duration: Duration) -> String {
 
 /// A file that is used as a lock, with its description for error messages.
 #[derive(Clone, Copy)]
-pub struct Lock<'f> {
+pub(crate) struct Lock<'f> {
     /// The open file. Closing it releases the lock.
-    pub file: &'f File,
+    pub(crate) file: &'f File,
     /// Its path.
-    pub path: &'f Path,
+    pub(crate) path: &'f Path,
     /// What the lock protects, as an adjective: "lifecycle", "transcript".
-    pub resource: &'static str,
+    pub(crate) resource: &'static str,
 }
 
 impl Lock<'_> {
@@ -59,7 +59,7 @@ impl Lock<'_> {
     ///
     /// Returns [`LockError::Timeout`] if another process holds the lock until `timeout` has passed, and
     /// [`LockError::File`] if the file system does not support locks.
-    pub fn acquire(self, timeout: Duration) -> Result<(), LockError> {
+    pub(crate) fn acquire(self, timeout: Duration) -> Result<(), LockError> {
         let mut started = None;
         // Owners hold a lock for about 50 microseconds. If many processes asked that often, they would slow the owner.
         let mut pause = Duration::from_micros(200);
@@ -79,7 +79,7 @@ impl Lock<'_> {
     /// # Errors
     ///
     /// Returns the same errors as [`Lock::acquire`], and [`LockError::File`] if `queue` cannot be opened.
-    pub fn acquire_queued(self, queue: &Path, timeout: Duration) -> Result<(), LockError> {
+    pub(crate) fn acquire_queued(self, queue: &Path, timeout: Duration) -> Result<(), LockError> {
         match self.acquire(Duration::ZERO) {
             Err(LockError::Timeout { .. }) if timeout > Duration::ZERO => {}
             result => return result,
@@ -106,7 +106,7 @@ impl Lock<'_> {
 /// # Errors
 ///
 /// Returns an error if the file system does not support locks.
-pub fn try_acquire(file: &File) -> io::Result<bool> {
+pub(crate) fn try_acquire(file: &File) -> io::Result<bool> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(true),
@@ -119,7 +119,7 @@ pub fn try_acquire(file: &File) -> io::Result<bool> {
 
 /// Waits until no process is in the queue, but no longer than `timeout`. For an owner that has released the lock and is
 /// about to take it again.
-pub fn yield_to_queue(queue: &Path, timeout: Duration) {
+pub(crate) fn yield_to_queue(queue: &Path, timeout: Duration) {
     // A queue that does not exist or cannot be opened has no waiting processes.
     if let Ok(file) = open::options().write(true).open(queue) {
         let _ = Lock { file: &file, path: queue, resource: "queue" }.acquire(timeout);

@@ -11,11 +11,11 @@
 //! * [`fingerprint`]: hashes that show whether a file has changed
 
 pub mod atomic_write;
-pub mod checksummed;
+pub(crate) mod checksummed;
 pub mod file_error;
-pub mod fingerprint;
+pub(crate) mod fingerprint;
 pub mod lock;
-pub mod open;
-pub mod positional;
-pub mod regular;
-pub mod slots;
+pub(crate) mod open;
+pub(crate) mod positional;
+pub(crate) mod regular;
+pub(crate) mod slots;

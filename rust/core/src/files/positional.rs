@@ -43,7 +43,7 @@ const BLOCK: u64 = 64 << 10;
 
 /// Reads a range of a file, which may be shared with others that read it. After the end of the file, a further read
 /// continues if the file has grown.
-pub struct PositionalReader<F> {
+pub(crate) struct PositionalReader<F> {
     file: F,
     offset: u64,
     end: u64,
@@ -51,17 +51,17 @@ pub struct PositionalReader<F> {
 
 impl<F: Borrow<File>> PositionalReader<F> {
     /// Reads `file` from `offset` to its end.
-    pub fn new(file: F, offset: u64) -> Self {
+    pub(crate) fn new(file: F, offset: u64) -> Self {
         Self { file, offset, end: u64::MAX }
     }
 
     /// Reads the bytes of `range`, or fewer if the file ends before.
-    pub fn within(file: F, range: Range<u64>) -> Self {
+    pub(crate) fn within(file: F, range: Range<u64>) -> Self {
         Self { file, offset: range.start, end: range.end }
     }
 
     /// Returns the offset of the next byte in the file.
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 }
@@ -85,7 +85,7 @@ impl<F: Borrow<File>> Read for PositionalReader<F> {
 /// # Errors
 ///
 /// Returns [`io::ErrorKind::UnexpectedEof`] if the file ends before the range, or an error if it cannot be read.
-pub fn after_last_newline(file: &File, range: Range<u64>) -> io::Result<Option<u64>> {
+pub(crate) fn after_last_newline(file: &File, range: Range<u64>) -> io::Result<Option<u64>> {
     let Range { start, mut end } = range;
     let mut block = Vec::new();
     while end > start {

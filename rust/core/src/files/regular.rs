@@ -11,7 +11,7 @@ use std::path::Path;
 ///
 /// Returns an error if the file cannot be opened or is not a regular file: opening a pipe, or reading a device, could
 /// block forever.
-pub fn open_regular(path: &Path) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     require_regular(&fs::metadata(path)?)?;
     File::open(path)
 }
@@ -22,7 +22,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// Returns [`io::ErrorKind::IsADirectory`] for a directory, and an error of kind [`io::ErrorKind::Other`] for a pipe, a
 /// socket or a device.
-pub fn require_regular(metadata: &Metadata) -> io::Result<()> {
+pub(crate) fn require_regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_dir() {
         Err(io::Error::from(io::ErrorKind::IsADirectory))
     } else if metadata.is_file() {
@@ -34,11 +34,11 @@ pub fn require_regular(metadata: &Metadata) -> io::Result<()> {
 
 /// The identity of a file: two paths with the same identity name the same file while it exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FileId {
+pub(crate) struct FileId {
     /// The device that holds the file.
-    pub device: u64,
+    pub(crate) device: u64,
     /// The inode number on that device.
-    pub inode: u64,
+    pub(crate) inode: u64,
 }
 
 impl From<&Metadata> for FileId {

@@ -1,9 +1,9 @@
 //! Whether the agent is running, derived from Codex's hooks and rollouts, and the marker files that show it.
 //!
-//! * [`state`]: the state and its transitions: pure, without I/O
+//! * `state`: the state and its transitions: pure, without I/O
 //! * [`hook`]: turns an event and its payload into a signal for a turn
-//! * [`payload`]: reads a hook's payload in bounded memory
-//! * [`reconcile`]: turns the lines of a rollout into signals
+//! * `payload`: reads a hook's payload in bounded memory
+//! * `reconcile`: turns the lines of a rollout into signals
 //! * `subagent_rollout`: finds the rollout of a subagent that no hook has named
 //! * `store`: the state on disk, and its lock
 //! * `marker_files`: the marker files, which are derived from the state
@@ -17,9 +17,9 @@ pub mod error;
 pub mod hook;
 pub mod marker;
 mod marker_files;
-pub mod payload;
-pub mod reconcile;
+mod payload;
+pub(crate) mod reconcile;
 pub mod report;
-pub mod state;
+pub(crate) mod state;
 mod store;
 mod subagent_rollout;
