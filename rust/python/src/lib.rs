@@ -19,7 +19,7 @@ use mngr_codex_core::rollout::decompression::{Input, WindowTooLarge};
 use mngr_codex_core::rollout::lines::LineError;
 use mngr_codex_core::state_dir::StateDir;
 use mngr_codex_core::transcript::ReadError;
-use mngr_codex_core::transcript::last_records::{TailError, tail};
+use mngr_codex_core::transcript::last_records::{LastRecordsError, last_records as read_last_records};
 use mngr_codex_core::transcript::locate::TargetError;
 use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
@@ -180,7 +180,7 @@ fn last_records(py: Python<'_>, path: PathBuf, n: u64) -> PyResult<Bound<'_, PyB
             // As in `convert`.
             Python::attach(|py| py.check_signals()).map_err(|error| interrupted = Some(error)).is_ok()
         };
-        tail(&path, n, &mut progress).map_err(|error| tail_error(error, &path))
+        read_last_records(&path, n, &mut progress).map_err(|error| last_records_error(error, &path))
     });
     match interrupted {
         Some(error) => Err(error),
@@ -475,16 +475,16 @@ fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr
     }
 }
 
-fn tail_error(error: TailError, path: &Path) -> PyErr {
+fn last_records_error(error: LastRecordsError, path: &Path) -> PyErr {
     match error {
-        TailError::Target(TargetError::Io { source, .. }) => system_error(&source, path),
-        TailError::Open { path, source } => system_error(&source, &path),
-        TailError::Read(ReadError { path, source: LineError::Read { source, .. } })
+        LastRecordsError::Target(TargetError::File(FileError { source, .. })) => system_error(&source, path),
+        LastRecordsError::File(FileError { path, source, .. }) => system_error(&source, &path),
+        LastRecordsError::Read(ReadError { path, source: LineError::Read { source, .. } })
             if source.raw_os_error().is_some() =>
         {
             system_error(&source, &path)
         }
-        TailError::Convert { path, source } => conversion_error(&source, &path, &temporary_folder()),
+        LastRecordsError::Convert { path, source } => conversion_error(&source, &path, &temporary_folder()),
         error => PyValueError::new_err(error.to_string()),
     }
 }

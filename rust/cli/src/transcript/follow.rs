@@ -7,11 +7,12 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use mngr_codex_core::convert::IncrementalConverter;
+use mngr_codex_core::files::file_error::escaped;
 use mngr_codex_core::json::Tape;
 use mngr_codex_core::rollout::lines::Lines;
-use mngr_codex_core::transcript::locate::{self, Agent, shown};
-use mngr_codex_core::transcript::tail_follow::{Event, Growing};
-use mngr_codex_core::transcript::{Place, Record, Selection, Stream, Window};
+use mngr_codex_core::transcript::locate::{self, Agent};
+use mngr_codex_core::transcript::tail_follow::{TailEvent, TailFollower};
+use mngr_codex_core::transcript::{Record, Selection, Stream, StreamPosition, Window};
 use mngr_codex_core::watch::{WakeUp, Watches};
 use rustix::fs::FileType;
 use rustix::stdio::stdout;
@@ -32,12 +33,12 @@ pub fn wait_for_target(target: &Path) -> Result<(), Failure> {
     let mut watches = Watches::default();
     let mut is_announced = false;
     loop {
-        watches.set(Growing::new(target.to_owned()).watched());
-        if !is_expected() && !locate::is_not_begun(target).map_err(Failure::message)? {
+        watches.set(TailFollower::new(target.to_owned()).watched());
+        if !is_expected() && !locate::is_undetermined(target).map_err(Failure::message)? {
             return Ok(());
         }
         if !std::mem::replace(&mut is_announced, true) {
-            complain(format!("waiting for {}", shown(target)));
+            complain(format!("waiting for {}", escaped(target)));
         }
         wait(&mut watches)?;
     }
@@ -46,7 +47,7 @@ pub fn wait_for_target(target: &Path) -> Result<(), Failure> {
 /// Shows a transcript and then new records, until a signal ends the program or the reader closes the pipe.
 pub fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &mut Output) -> Result<(), Failure> {
     if stream.is_empty() {
-        complain(format!("waiting for {}", shown(path)));
+        complain(format!("waiting for {}", escaped(path)));
     }
     let mut records = viewer.arguments.records(viewer.is_paged);
     let stream = stream.without_torn_end()?;
@@ -54,22 +55,22 @@ pub fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &mut Outp
     let start = if viewer.arguments.tail == Some(0) {
         stream.end()
     } else {
-        viewer.arguments.selection().start_of_tail(&stream)?.unwrap_or(Place::START)
+        viewer.arguments.selection().tail_start(&stream)?.unwrap_or(StreamPosition::START)
     };
-    let mut growing = Growing::from(&stream, start, path.to_owned())?;
+    let mut growing = TailFollower::from(&stream, start, path.to_owned())?;
     drop(stream);
     let mut filter = Filter::new(of_new_records(viewer));
     let mut tape = Tape::default();
     follow(viewer, &mut growing, |viewer, growing| {
         let is_read = growing.read(&mut |event| {
             let (line, is_torn) = match event {
-                Event::Rewritten => {
+                TailEvent::Rewritten => {
                     records.write(out)?;
                     rewritten(path);
                     return Ok(());
                 }
-                Event::Line(line) => (line, false),
-                Event::Torn(line) => (line, true),
+                TailEvent::Line(line) => (line, false),
+                TailEvent::Torn(line) => (line, true),
             };
             match viewer.show_text(line.text, &mut tape, &mut filter, &mut records, out) {
                 Err(Skipped::Failure(failure)) => Err(failure),
@@ -88,7 +89,7 @@ pub fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &mut Outp
 
 /// Shows a rollout's records and then new ones.
 pub fn show_rollout(viewer: &mut Viewer<'_>, path: &Path, agent: &Agent, out: &mut Output) -> Result<(), Failure> {
-    let opened = File::open(path).and_then(|file| Growing::from_start(file, path.to_owned()));
+    let opened = File::open(path).and_then(|file| TailFollower::from_start(file, path.to_owned()));
     let mut growing = opened.map_err(|error| cannot_read(path, &error))?;
     let mut records = viewer.arguments.records(viewer.is_paged);
     let mut converted = IncrementalConverter::new(&options(agent));
@@ -104,13 +105,13 @@ pub fn show_rollout(viewer: &mut Viewer<'_>, path: &Path, agent: &Agent, out: &m
             }
         };
         let is_read = growing.read(&mut |event| match event {
-            Event::Rewritten => {
+            TailEvent::Rewritten => {
                 take(viewer, &mut converted, &mut last)?;
                 converted = IncrementalConverter::new(&options(agent));
                 rewritten(path);
                 Ok(())
             }
-            Event::Line(line) | Event::Torn(line) => {
+            TailEvent::Line(line) | TailEvent::Torn(line) => {
                 let is_much = converted.line(line).map_err(|error| cannot_convert(path, &error))?;
                 if is_much { take(viewer, &mut converted, &mut last) } else { Ok(()) }
             }
@@ -127,8 +128,8 @@ pub fn show_rollout(viewer: &mut Viewer<'_>, path: &Path, agent: &Agent, out: &m
 /// Reads and waits in turn. Warnings are printed immediately, because following has no end.
 fn follow(
     viewer: &mut Viewer<'_>,
-    growing: &mut Growing,
-    mut read: impl FnMut(&mut Viewer<'_>, &mut Growing) -> Result<(), Failure>,
+    growing: &mut TailFollower,
+    mut read: impl FnMut(&mut Viewer<'_>, &mut TailFollower) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut watches = Watches::default();
     loop {
@@ -143,7 +144,7 @@ fn follow(
 }
 
 fn rewritten(path: &Path) {
-    complain(format!("{} was rewritten; showing it from the start", shown(path)));
+    complain(format!("{} was rewritten; showing it from the start", escaped(path)));
 }
 
 /// Returns the selection for new records: the roles apply, the window does not.
@@ -167,7 +168,7 @@ impl Last {
         let mut tape = Tape::default();
         while let Some(line) = lines.next_line().map_err(Failure::message)? {
             let record = Record::read(line.text, &mut tape);
-            if record.is_ok_and(|record| selection.takes(record.kind())) {
+            if record.is_ok_and(|record| selection.includes(record.kind())) {
                 self.kept.push_back([line.text.bytes(), b"\n"].concat());
                 if self.kept.len() as u64 > self.limit {
                     self.kept.pop_front();

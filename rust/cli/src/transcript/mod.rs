@@ -10,15 +10,16 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::convert::{BatchConverter, ConvertError, MalformedLine, Options};
+use mngr_codex_core::files::file_error::escaped;
 use mngr_codex_core::json::{NOT_AN_OBJECT, Tape, Text};
 use mngr_codex_core::rollout::ByteOffset;
 use mngr_codex_core::rollout::decompression::Input;
 use mngr_codex_core::rollout::lines::Lines;
-use mngr_codex_core::transcript::atif::{self, About};
-use mngr_codex_core::transcript::locate::{self, Agent, Target, shown};
+use mngr_codex_core::transcript::atif::{self, TrajectoryInfo};
+use mngr_codex_core::transcript::locate::{self, Agent, Target, TargetError};
 use mngr_codex_core::transcript::record::RecordKind;
 use mngr_codex_core::transcript::spool::spool;
-use mngr_codex_core::transcript::stream::{CopyError, Line, Place, ReadError};
+use mngr_codex_core::transcript::stream::{CopyError, Line, ReadError, StreamPosition};
 use mngr_codex_core::transcript::{Record, Role, Selection, Stream, Window};
 
 use crate::human::Style;
@@ -206,7 +207,7 @@ impl Arguments {
             _ => Window::All,
         };
         let roles = self.role.iter().copied().map(Role::from).collect();
-        Selection { roles, window, has_header: self.format != Format::Human, is_python: self.as_mngr }
+        Selection { roles, window, has_header: self.format != Format::Human, skips_python_line_breaks: self.as_mngr }
     }
 
     fn style(&self, is_paged: bool) -> Style {
@@ -272,18 +273,18 @@ impl Viewer<'_> {
         if self.arguments.follow {
             follow::wait_for_target(&self.arguments.target)?;
         }
-        let found = locate::find(&self.arguments.target).map_err(Failure::message)?;
+        let found = locate::find(&self.arguments.target).map_err(|error| not_found(&error))?;
         let source = match &found {
             Target::Transcript { files, is_all, current, agent } => {
                 if files.is_empty() && !self.arguments.follow {
                     return Err(Failure::Message(format!(
                         "cannot read {}: the agent has not written a transcript yet\nhint: --follow waits for it",
-                        shown(current)
+                        escaped(current)
                     )));
                 }
                 let opened =
                     if *is_all { Stream::open_all(files, current) } else { Stream::open(files.iter().cloned()) };
-                let stream = opened.map_err(|(path, error)| cannot_read(&path, &error))?;
+                let stream = opened.map_err(Failure::message)?;
                 OpenTranscript { stream, path: current, agent, is_rollout: false }
             }
             Target::Rollout { path, agent } if self.can_follow(path)? => {
@@ -313,7 +314,7 @@ impl Viewer<'_> {
         }
         let is_compressed = Input::open(path).map_err(|error| cannot_read(path, &error))?.is_compressed();
         if is_compressed {
-            complain(format!("{} is compressed and no longer grows; not following it", shown(path)));
+            complain(format!("{} is compressed and no longer grows; not following it", escaped(path)));
         }
         Ok(!is_compressed)
     }
@@ -327,7 +328,7 @@ impl Viewer<'_> {
     /// Shows the selected records of a stream.
     fn show_stream(&mut self, stream: &Stream, records: &mut Records, out: &mut Output) -> Result<(), Failure> {
         let selection = self.arguments.selection();
-        let start = selection.start_of_tail(stream)?.unwrap_or(Place::START);
+        let start = selection.tail_start(stream)?.unwrap_or(StreamPosition::START);
         let is_copy = self.arguments.format == Format::Jsonl
             && !self.arguments.as_mngr
             && selection.roles.is_empty()
@@ -359,11 +360,15 @@ impl Viewer<'_> {
         records: &mut Records,
         out: &mut Output,
     ) -> Result<(), Failure> {
-        let path = stream.path(line.place.segment);
+        let path = stream.path(line.position.segment);
         if self.arguments.as_mngr && mngr_codex_core::json::string::has_line_break(line.text.bytes()) {
             // mngr splits lines at these characters too (Python's `str.splitlines`) and finds no record in the parts.
             self.notes.add(|| {
-                format!("{}: the line at byte {} is several lines for mngr; skipped", shown(path), line.place.offset)
+                format!(
+                    "{}: the line at byte {} is several lines for mngr; skipped",
+                    escaped(path),
+                    line.position.offset
+                )
             });
             return Ok(());
         }
@@ -371,14 +376,14 @@ impl Viewer<'_> {
             Skipped::Failure(failure) => Err(failure),
             Skipped::Malformed { .. } if line.is_torn => Ok(()),
             Skipped::Malformed { why, at } => {
-                self.note_malformed(path, line.place.offset, why, at);
+                self.note_malformed(path, line.position.offset, why, at);
                 Ok(())
             }
-            Skipped::Retired => Err(retired(path, line.place.offset)),
+            Skipped::Retired => Err(retired(path, line.position.offset)),
             Skipped::NoObject => Err(Failure::Message(format!(
                 "{}: the line at byte {} is not a JSON object, so mngr does not read this transcript",
-                shown(path),
-                line.place.offset
+                escaped(path),
+                line.position.offset
             ))),
         })
     }
@@ -416,7 +421,7 @@ impl Viewer<'_> {
 
     /// Shows the session as one ATIF document.
     fn show_document(&mut self, source: &OpenTranscript<'_>, out: &mut Output) -> Result<(), Failure> {
-        let form = if self.arguments.as_mngr { atif::Form::AsMngr } else { atif::Form::Compact };
+        let form = if self.arguments.as_mngr { atif::Layout::AsMngr } else { atif::Layout::Compact };
         let explain = |error| match error {
             atif::AtifError::Write(error) => Failure::Output(error),
             _ if self.arguments.as_mngr => Failure::LeftToMngr,
@@ -427,7 +432,7 @@ impl Viewer<'_> {
         for warning in built.warnings {
             self.notes.add(|| warning);
         }
-        self.notes.suppressed += built.untold_warnings;
+        self.notes.suppressed += built.omitted_warnings;
         Ok(())
     }
 
@@ -488,7 +493,7 @@ impl Viewer<'_> {
             let why = if why == NOT_AN_OBJECT { String::new() } else { format!(": {why}") };
             format!(
                 "{}: the line at byte {offset} is not a JSON object{why} (byte {at} of the line); skipped",
-                shown(path)
+                escaped(path)
             )
         });
     }
@@ -531,12 +536,12 @@ struct OpenTranscript<'a> {
 
 impl OpenTranscript<'_> {
     /// Describes the agent for a document: from mngr's data if it is an agent of mngr, else from the file name.
-    fn about(&self) -> About {
+    fn about(&self) -> TrajectoryInfo {
         let stem = || self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let id = self.agent.id.clone().unwrap_or_else(stem);
         let unknown = if self.is_rollout { "codex" } else { "unknown" };
         let agent_name = self.agent.kind.clone().unwrap_or_else(|| unknown.to_owned());
-        About { agent_name, session_id: id.clone(), trajectory_id: id }
+        TrajectoryInfo { agent_name, session_id: id.clone(), trajectory_id: id }
     }
 }
 
@@ -555,7 +560,7 @@ impl Filter {
     /// Whether to show the next record, which is of this kind.
     fn takes(&mut self, kind: RecordKind) -> bool {
         self.seen += 1;
-        let takes = !self.is_enough() && self.selection.takes(kind);
+        let takes = !self.is_enough() && self.selection.includes(kind);
         self.taken += u64::from(takes);
         takes
     }
@@ -581,8 +586,26 @@ fn options(agent: &Agent) -> Options {
     Options { agent_id: agent.id.clone().unwrap_or_default(), ..Options::default() }
 }
 
+/// Returns the failure for a target without a transcript, with a hint if there is a way out.
+fn not_found(error: &TargetError) -> Failure {
+    let hint = match error {
+        TargetError::NoFileOrAgent { .. } => "\nhint: `mngr list` shows the agents",
+        TargetError::Ambiguous { .. } => "\nhint: give the id or the folder of one of them",
+        TargetError::NoTranscript(_) => {
+            "\nhint: give a rollout, a transcript, an agent's state directory or an agent's name"
+        }
+        TargetError::SeveralTranscripts { .. } => "\nhint: give one of them",
+        TargetError::Compressed(_) => "\nhint: decompress it with zstd -d",
+        TargetError::NotRegular(_) => {
+            "\nhint: save its content to a file; `mngr-codex convert -` reads a rollout from a pipe"
+        }
+        TargetError::NoFile(_) | TargetError::Unrecognized(_) | TargetError::File(_) => "",
+    };
+    Failure::Message(format!("{error}{hint}"))
+}
+
 fn cannot_read(path: &Path, error: &io::Error) -> Failure {
-    Failure::Message(format!("cannot read {}: {error}", shown(path)))
+    Failure::Message(format!("cannot read {}: {error}", escaped(path)))
 }
 
 fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
@@ -590,13 +613,13 @@ fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
         ConvertError::Output(_) => "\nhint: choose another folder with TMPDIR=FOLDER",
         _ => "",
     };
-    Failure::Message(format!("{}: {error}{hint}", shown(path)))
+    Failure::Message(format!("{}: {error}{hint}", escaped(path)))
 }
 
 fn retired(path: &Path, offset: ByteOffset) -> Failure {
     Failure::Message(format!(
         "{}: the record at byte {offset} has the format of mngr before 0.3, which is not supported\n\
          hint: the raw transcript is under logs/ in the agent's state directory",
-        shown(path)
+        escaped(path)
     ))
 }

@@ -1,4 +1,5 @@
-//! The lines of a file from its end, in blocks, so that the last ones cost what they are and not what the file is.
+//! The lines of a file from its end. The file is read in blocks, so that the cost of the last lines does not depend on
+//! the size of the file.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,70 +9,69 @@ use crate::json::{PADDING, Text};
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::LineError;
 
-/// Bytes that are read at a time, at the least.
+/// The minimum number of bytes that are read at a time.
 const BLOCK: usize = 64 << 10;
 
 /// The lines of a file, the last one first.
 ///
-/// * A line is what a newline ends; the last one counts without, too.
-/// * What stands behind `length` is not looked at.
-/// * Memory is a block, or twice the largest line where that is larger.
-pub struct Backwards<'f> {
+/// * A line ends with a newline. The last one may lack it.
+/// * Bytes after `length` are ignored.
+/// * The memory is a block, or twice the longest line if that is larger.
+pub(super) struct Backwards<'f> {
     file: &'f File,
     limit: usize,
     block: usize,
-    /// `buffer[..end]` is read and not yet given out, and a newline stands behind it.
+    /// `buffer[..end]` has been read but not returned yet. A newline follows it.
     buffer: Vec<u8>,
     end: usize,
-    /// No newline stands in `buffer[searched..end]`.
+    /// There is no newline in `buffer[searched..end]`.
     searched: usize,
-    /// Where the buffer's beginning stands in the file.
+    /// The offset of the buffer in the file.
     offset: u64,
     progress: Progress,
     is_torn: bool,
 }
 
-/// How far the lines have been given out.
+/// Which lines have been returned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// The end of the file has not been looked at.
-    Nothing,
-    /// `buffer[..end]`, with what stands before it in the file, holds a further line.
-    Some,
-    /// That is found: it starts at `searched`.
+    /// Nothing has been read.
+    NotStarted,
+    /// The next line ends at `buffer[end]`. Its start is not known.
+    Searching,
+    /// The next line is `buffer[searched..end]`.
     Found,
-    /// The file's first line was given out.
-    All,
+    /// The first line of the file has been returned.
+    Finished,
 }
 
 impl<'f> Backwards<'f> {
-    /// The lines, of at most `limit` bytes, in the first `length` bytes of `file`.
-    #[must_use]
+    /// Returns the lines in the first `length` bytes of `file`. Lines may have at most `limit` bytes.
     pub fn new(file: &'f File, length: u64, limit: usize) -> Self {
         Self::in_blocks_of(BLOCK, file, length, limit)
     }
 
-    /// As [`Self::new`], with a block of another size.
-    pub(super) fn in_blocks_of(block: usize, file: &'f File, length: u64, limit: usize) -> Self {
-        let progress = if length == 0 { Progress::All } else { Progress::Nothing };
+    /// Like [`Self::new`], with another block size.
+    fn in_blocks_of(block: usize, file: &'f File, length: u64, limit: usize) -> Self {
+        let progress = if length == 0 { Progress::Finished } else { Progress::NotStarted };
         let (buffer, end, searched) = (Vec::new(), 0, 0);
         Self { file, limit, block, buffer, end, searched, offset: length, progress, is_torn: false }
     }
 
-    /// Reads until a whole line is there; whether there is one.
+    /// Reads until a complete line is available; returns whether there is one.
     ///
     /// # Errors
     ///
-    /// [`LineError::TooLong`] where the next line is over the limit, [`LineError::Read`] where reading fails or the file
+    /// Returns [`LineError::TooLong`] if the line is over the limit, and [`LineError::Read`] if the file cannot be read or
     /// has become shorter.
     pub fn has_line(&mut self) -> Result<bool, LineError> {
         match self.progress {
-            Progress::All => return Ok(false),
+            Progress::Finished => return Ok(false),
             Progress::Found => return Ok(true),
-            Progress::Some => {}
-            Progress::Nothing => {
+            Progress::Searching => {}
+            Progress::NotStarted => {
                 self.fill()?;
-                self.progress = Progress::Some;
+                self.progress = Progress::Searching;
                 self.is_torn = self.buffer[self.end - 1] != b'\n';
                 if !self.is_torn {
                     self.end -= 1;
@@ -102,15 +102,15 @@ impl<'f> Backwards<'f> {
         Ok(true)
     }
 
-    /// The line that [`Self::has_line`] has found: where it starts, what it says, whether it lacks its newline.
+    /// Returns the line that [`Self::has_line`] has found: its offset, its text, and whether it lacks its newline.
     pub fn previous_line(&mut self) -> Option<(ByteOffset, Text<'_>, bool)> {
         if self.progress != Progress::Found {
             return None;
         }
         let (begin, end) = (self.searched, self.end);
         match begin.checked_sub(1) {
-            Some(newline) => (self.end, self.searched, self.progress) = (newline, newline, Progress::Some),
-            None => self.progress = Progress::All,
+            Some(newline) => (self.end, self.searched, self.progress) = (newline, newline, Progress::Searching),
+            None => self.progress = Progress::Finished,
         }
         let offset = ByteOffset(self.offset + begin as u64);
         Some((offset, Text::new(&self.buffer[begin..], end - begin), std::mem::take(&mut self.is_torn)))
@@ -120,7 +120,7 @@ impl<'f> Backwards<'f> {
         LineError::TooLong { offset: ByteOffset(start), limit: self.limit }
     }
 
-    /// Reads what stands before what there is: as much as there is already, so that a long line is moved seldom.
+    /// Reads the block before the buffer. It is as long as the buffer, so that a long line is moved only a few times.
     fn fill(&mut self) -> Result<(), LineError> {
         let held = self.end;
         let more = usize::try_from(self.offset).unwrap_or(usize::MAX).min(self.block.max(held));

@@ -1,65 +1,63 @@
-//! The last records of what stands at a path.
+//! The last records of a transcript, a rollout or an agent.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::locate::{self, Target, TargetError};
 use super::spool::spool;
-use super::{Place, ReadError, Record, Selection, Stream, Window};
+use super::{ReadError, Record, Selection, Stream, StreamPosition, Window};
 use crate::convert::{ConvertError, Options};
+use crate::files::file_error::{FileError, escaped};
 use crate::json::Tape;
 use crate::json::string::replace_invalid_utf8;
 use crate::rollout::decompression::Input;
 
-/// Why they cannot be had.
+/// Why the last records cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum TailError {
-    /// There is no transcript.
+pub enum LastRecordsError {
+    /// There is no transcript or rollout at the path.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A file cannot be opened.
-    #[error("cannot open {path}: {source}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The transcript cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The rollout cannot be converted.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", escaped(path))]
     Convert {
         /// The rollout.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be converted.
         source: ConvertError,
     },
 }
 
-/// The last `count` records at `path`, a line each: of a common transcript, of an agent's state dir, or of a rollout,
-/// which is converted whole for it (`progress` as for [`crate::convert::conversion`]). Lines that are no JSON object are
-/// none.
+/// Returns the last `count` records at `path`, one per line. Lines that are not JSON objects are skipped.
+///
+/// `path` is a common transcript, an agent's state directory, or a rollout. A rollout is converted completely; `progress`
+/// is called as by [`crate::convert::convert`].
 ///
 /// # Errors
 ///
-/// [`TailError`]
-pub fn tail(path: &Path, count: u64, progress: &mut dyn FnMut(u64) -> bool) -> Result<Vec<u8>, TailError> {
+/// Returns [`LastRecordsError::Target`] if there is no transcript or rollout at `path`, [`LastRecordsError::File`] or
+/// [`LastRecordsError::Read`] if it cannot be read, and [`LastRecordsError::Convert`] if a rollout cannot be converted.
+pub fn last_records(
+    path: &Path,
+    count: u64,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Vec<u8>, LastRecordsError> {
     let stream = match locate::at(path)? {
-        Target::Transcript { files, is_all, current, .. } => {
-            // Where there is none yet, that is told of the one that will be.
-            let opened = match files.as_slice() {
-                [] => Stream::open([current]),
-                files if is_all => Stream::open_all(files, &current),
-                files => Stream::open(files.iter().cloned()),
-            };
-            opened.map_err(|(path, source)| TailError::Open { path, source })?
-        }
+        Target::Transcript { files, is_all, current, .. } => match files.as_slice() {
+            // The error names the file that the agent will write.
+            [] => Stream::open([current])?,
+            files if is_all => Stream::open_all(files, &current)?,
+            files => Stream::open(files.iter().cloned())?,
+        },
         Target::Rollout { path, .. } => {
-            let opened = |source| TailError::Open { path: path.clone(), source };
-            let spooled = spool(Input::open(&path).map_err(opened)?, &path, &Options::default(), progress);
-            spooled.map_err(|source| TailError::Convert { path: path.clone(), source })?.0
+            let input = Input::open(&path).map_err(FileError::on("open", &path))?;
+            let spooled = spool(input, &path, &Options::default(), progress);
+            spooled.map_err(|source| LastRecordsError::Convert { path, source })?.0
         }
     };
     let mut records = Vec::new();
@@ -67,7 +65,7 @@ pub fn tail(path: &Path, count: u64, progress: &mut dyn FnMut(u64) -> bool) -> R
         return Ok(records);
     }
     let selection = Selection { window: Window::Tail(count), has_header: true, ..Selection::default() };
-    let start = selection.start_of_tail(&stream)?.unwrap_or(Place::START);
+    let start = selection.tail_start(&stream)?.unwrap_or(StreamPosition::START);
     let mut lines = stream.lines_from(start);
     let (mut tape, mut repaired) = (Tape::default(), Vec::new());
     while let Some(line) = lines.next_line()? {

@@ -1,4 +1,5 @@
-//! What a user names: a rollout, a transcript, an agent's state dir, or an agent by its name.
+//! Finding a transcript: what a name or a path refers to. It can be a rollout, a transcript, an agent's state directory, or
+//! an agent's name.
 
 use std::env;
 use std::fs;
@@ -7,167 +8,143 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Record, RecordKind};
 use super::stream::{CURRENT, files_in};
-pub use crate::files::file_error::escaped as shown;
+use crate::files::file_error::{FileError, escaped};
 use crate::json::Tape;
 use crate::rollout::decompression::Input;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Lines};
 use crate::state_dir::StateDir;
 
-/// What can be shown.
+/// A transcript or a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A common transcript.
     Transcript {
-        /// Its files, the oldest first; none where the agent has written none yet.
+        /// Its files, the oldest first; empty if the agent has not written one yet.
         files: Vec<PathBuf>,
-        /// Whether these are all that stand in its folder, or one that was named alone.
+        /// Whether these are all files of the transcript. Otherwise the user gave the path of a single file.
         is_all: bool,
-        /// The one that it grows in.
+        /// The file to which records are appended.
         current: PathBuf,
-        /// Whose it is, where that is known.
+        /// The agent that wrote it.
         agent: Agent,
     },
     /// A rollout, compressed or not.
     Rollout {
         /// The file.
         path: PathBuf,
-        /// What is known of its session.
+        /// The session.
         agent: Agent,
     },
 }
 
-/// Whose transcript it is.
+/// The agent of a transcript, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agent {
-    /// mngr's type of agent.
+    /// The agent type in mngr.
     pub kind: Option<String>,
-    /// The agent's id, or the session's.
+    /// The agent's id, or the id of the session.
     pub id: Option<String>,
 }
 
-/// Why nothing can be shown.
+/// Why there is nothing to read.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// No file is called so, and no agent can be.
-    #[error("there is no file {name}")]
-    NoFile {
-        /// What the user said.
-        name: String,
+    /// There is no such file.
+    #[error("there is no file {}", escaped(.0))]
+    NoFile(PathBuf),
+    /// There is no file and no agent of this name.
+    #[error("there is no file or agent {} (agents are in {}){}", escaped(name), escaped(agents), preserved(copies))]
+    NoFileOrAgent {
+        /// The name that the user gave.
+        name: PathBuf,
+        /// The folder of the agents.
+        agents: PathBuf,
+        /// What mngr has preserved of destroyed agents of this name.
+        copies: Vec<PathBuf>,
     },
-    /// Neither a file nor an agent is called so.
-    #[error("there is no file {name}, and no agent of that name under {agents}; `mngr list` shows those that there are{kept}", kept = kept(kept_copies))]
-    Nothing {
-        /// What the user said.
-        name: String,
-        /// Where agents were looked for.
-        agents: String,
-        /// What mngr has kept of destroyed agents of that name.
-        kept_copies: Vec<PathBuf>,
-    },
-    /// Several agents are called so.
-    #[error("several agents are called {name}; name one by its id or folder: {}", joined(folders))]
-    Several {
-        /// What the user said.
-        name: String,
-        /// The agents' folders.
+    /// Several agents have this name.
+    #[error("several agents are named {}: {}", escaped(name), joined(folders))]
+    Ambiguous {
+        /// The name that the user gave.
+        name: PathBuf,
+        /// The folders of the agents.
         folders: Vec<PathBuf>,
     },
-    /// A folder without a transcript.
-    #[error("{folder} has no common transcript; is it an agent's state dir? {advice}")]
-    NoTranscript {
-        /// The folder.
-        folder: String,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// A folder with several.
-    #[error("{folder} has several transcripts; name one: {}", joined(transcripts))]
+    /// A folder that contains no transcript.
+    #[error("{} has no common transcript, and is not an agent's state directory", escaped(.0))]
+    NoTranscript(PathBuf),
+    /// A folder that contains several transcripts.
+    #[error("{} has several transcripts: {}", escaped(folder), joined(transcripts))]
     SeveralTranscripts {
         /// The folder.
-        folder: String,
-        /// Their folders, or files.
+        folder: PathBuf,
+        /// The files or folders of the transcripts.
         transcripts: Vec<PathBuf>,
     },
-    /// A common transcript that was compressed.
-    #[error("{path} is a compressed common transcript, and only rollouts are read compressed; unpack it with zstd -d")]
-    Compressed {
-        /// The file.
-        path: String,
-    },
-    /// A file that holds something else.
-    #[error("{path} is neither a rollout nor a common transcript: its first line is no record of either")]
-    Neither {
-        /// The file.
-        path: String,
-    },
-    /// A pipe or device, which can be read but once.
-    #[error("{path} is a pipe or a device; save what comes from it to a file, and name that")]
-    NoFileOnDisk {
-        /// Its path.
-        path: String,
-    },
-    /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Io {
-        /// The file or folder.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
+    /// A common transcript that is compressed.
+    #[error("{} is a compressed common transcript; only rollouts are read compressed", escaped(.0))]
+    Compressed(PathBuf),
+    /// A file of another kind.
+    #[error("{} is neither a rollout nor a common transcript: unrecognized first line", escaped(.0))]
+    Unrecognized(PathBuf),
+    /// A pipe or a device, which can be read only once.
+    #[error("cannot read {}: it is a pipe or a device", escaped(.0))]
+    NotRegular(PathBuf),
+    /// A file or folder that cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 fn joined(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ")
+    paths.iter().map(|path| escaped(path)).collect::<Vec<_>>().join(", ")
 }
 
-fn kept(copies: &[PathBuf]) -> String {
+fn preserved(copies: &[PathBuf]) -> String {
     if copies.is_empty() {
         return String::new();
     }
-    format!(". Of a destroyed agent of that name this is kept, which can be named instead: {}", joined(copies))
+    format!("; a destroyed agent of that name is preserved in {}", joined(copies))
 }
 
-/// What every folder of a common transcript is called by mngr.
+/// mngr's name for the folder of a common transcript.
 const COMMON: &str = "common_transcript";
 
-/// Finds out what `name` is. A file or an agent's folder comes before an agent of the same name.
+/// Finds what `name` refers to. A file or folder takes precedence over an agent of the same name.
 ///
 /// # Errors
 ///
-/// [`TargetError`]
+/// Returns a [`TargetError`] if there is no transcript or rollout, if there are several, or if it cannot be read.
 pub fn find(name: &Path) -> Result<Target, TargetError> {
-    let failed = |source| TargetError::Io { path: shown(name), source };
     let in_folder = match fs::metadata(name) {
         Ok(metadata) if metadata.is_dir() => in_folder(name),
         Ok(_) => return in_file(name),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(TargetError::NoFile { name: shown(name) })
+            Err(TargetError::NoFile(name.to_owned()))
         }
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(FileError::on("read", name)(error).into()),
     };
     match in_folder {
-        Err(TargetError::NoTranscript { .. } | TargetError::NoFile { .. }) if name.iter().count() == 1 => {}
+        Err(TargetError::NoTranscript(_) | TargetError::NoFile(_)) if name.iter().count() == 1 => {}
         found => return found,
     }
     match (named(name, &host_dir()), in_folder) {
-        (Err(TargetError::Nothing { .. }), Err(error @ TargetError::NoTranscript { .. })) => Err(error),
+        (Err(TargetError::NoFileOrAgent { .. }), Err(error @ TargetError::NoTranscript(_))) => Err(error),
         (found, _) => found,
     }
 }
 
-/// What stands at a path; no agent is looked for by its name.
+/// Finds the transcript or rollout at `path`, which cannot be an agent's name.
 ///
 /// # Errors
 ///
-/// [`TargetError`]
+/// Returns a [`TargetError`] if there is no transcript or rollout, if there are several, or if it cannot be read.
 pub fn at(path: &Path) -> Result<Target, TargetError> {
-    let metadata = fs::metadata(path).map_err(|source| TargetError::Io { path: shown(path), source })?;
+    let metadata = fs::metadata(path).map_err(FileError::on("read", path))?;
     if metadata.is_dir() { in_folder(path) } else { in_file(path) }
 }
 
-/// mngr's folder of agents: `$MNGR_HOST_DIR`, else `~/.$MNGR_ROOT_NAME`, else `~/.mngr` (mngr 0.3.0, `config/host_dir.py`).
-#[must_use]
-pub fn host_dir() -> PathBuf {
+/// Returns mngr's folder: `$MNGR_HOST_DIR`, else `~/.$MNGR_ROOT_NAME`, else `~/.mngr` (mngr 0.3.0, `config/host_dir.py`).
+fn host_dir() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
     let home = || PathBuf::from(set("HOME").unwrap_or_default());
     if let Some(folder) = set("MNGR_HOST_DIR") {
@@ -178,26 +155,26 @@ pub fn host_dir() -> PathBuf {
     home().join(name)
 }
 
-/// An agent by its name or id, in mngr's folder of agents.
+/// Finds an agent by its name or id.
 fn named(name: &Path, host: &Path) -> Result<Target, TargetError> {
     let agents = host.join("agents");
-    let is_it = |folder: &Path| {
+    let matches = |folder: &Path| {
         folder.file_name() == Some(name.as_os_str())
             || data(folder).is_some_and(|data| data["name"].as_str().map(Path::new) == Some(name))
     };
-    let folders = folders_in(&agents).filter(|folder| is_it(folder)).collect::<Vec<_>>();
+    let folders = folders_in(&agents).filter(|folder| matches(folder)).collect::<Vec<_>>();
     match folders.as_slice() {
         [folder] => in_folder(folder),
         [] => {
-            // `<name>--<id>`, as mngr 0.3.0 keeps what destroyed agents leave.
-            let is_kept = |folder: &PathBuf| {
-                let whole = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                whole.rsplit_once("--").is_some_and(|(own, id)| [own, id].map(Path::new).contains(&name))
+            // mngr 0.3.0 preserves the files of destroyed agents in `<name>--<id>`.
+            let is_copy = |folder: &PathBuf| {
+                let file_name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                file_name.rsplit_once("--").is_some_and(|(own, id)| [own, id].map(Path::new).contains(&name))
             };
-            let kept_copies = folders_in(&host.join("preserved")).filter(is_kept).collect();
-            Err(TargetError::Nothing { name: shown(name), agents: shown(&agents), kept_copies })
+            let copies = folders_in(&host.join("preserved")).filter(is_copy).collect();
+            Err(TargetError::NoFileOrAgent { name: name.to_owned(), agents, copies })
         }
-        _ => Err(TargetError::Several { name: shown(name), folders }),
+        _ => Err(TargetError::Ambiguous { name: name.to_owned(), folders }),
     }
 }
 
@@ -206,36 +183,35 @@ fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries.map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
-/// What mngr wrote of an agent.
+/// Returns mngr's record of an agent.
 fn data(folder: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&fs::read(folder.join("data.json")).ok()?).ok()
 }
 
-/// Whose folder it is. What is kept of a destroyed agent is called `<name>--<id>`.
+/// Returns the agent of a state directory, or of a preserved copy, which has the name `<name>--<id>`.
 fn agent(folder: &Path) -> Agent {
     let data = data(folder).unwrap_or_default();
     let member = |name: &str| data[name].as_str().map(str::to_owned);
     let name = || folder.file_name().map(|name| name.to_string_lossy().into_owned());
-    let kept_id = |name: String| name.rsplit_once("--").map_or(name.clone(), |(_, id)| id.to_owned());
-    Agent { kind: member("type"), id: member("id").or_else(|| name().map(kept_id)) }
+    let id_in = |name: String| name.rsplit_once("--").map_or(name.clone(), |(_, id)| id.to_owned());
+    Agent { kind: member("type"), id: member("id").or_else(|| name().map(id_in)) }
 }
 
-/// The transcript in a folder: in an agent's state dir, in a copy of one, or the folder of the transcript itself.
+/// Finds the transcript in a folder: an agent's state directory, a copy of it, or the folder of the transcript.
 fn in_folder(folder: &Path) -> Result<Target, TargetError> {
-    let failed = |source| TargetError::Io { path: shown(folder), source };
-    let absolute = std::path::absolute(folder).map_err(failed)?;
-    let own = files_in(&absolute).map_err(failed)?;
+    let absolute = std::path::absolute(folder).map_err(FileError::on("read", folder))?;
+    let own = files_in(&absolute).map_err(FileError::on("read", folder))?;
     if let Some(first) = own.first() {
-        // The raw transcript of an agent stands in such a folder, too.
+        // It can also be the raw transcript of an agent, which has a file of the same name.
         let kind = match kind_of(first) {
-            // It was rotated away meanwhile, as no raw transcript is.
+            // The file has just been rotated. Raw transcripts are never rotated.
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            kind => kind.map_err(|source| TargetError::Io { path: shown(first), source })?,
+            kind => kind.map_err(FileError::on("read", first))?,
         };
         if kind == Some(FileKind::Rollout) {
             return match own.as_slice() {
                 [rollout] => in_file(rollout),
-                _ => Err(TargetError::SeveralTranscripts { folder: shown(folder), transcripts: own }),
+                _ => Err(TargetError::SeveralTranscripts { folder: folder.to_owned(), transcripts: own }),
             };
         }
         let agent = absolute.ancestors().skip(1).find(|above| data(above).is_some()).map(agent).unwrap_or_default();
@@ -248,7 +224,7 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
             Ok(files) if !files.is_empty() => transcripts.push((candidate, files)),
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(source) => return Err(TargetError::Io { path: shown(&candidate), source }),
+            Err(error) => return Err(FileError::on("read", &candidate)(error).into()),
         }
     }
     let state_dir = StateDir::new(&absolute);
@@ -261,40 +237,36 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
             let current = state_dir.common_transcript();
             Ok(Target::Transcript { files: Vec::new(), is_all: true, current, agent: agent(&absolute) })
         }
-        [] => {
-            let advice = "name one, or a transcript, a rollout or an agent";
-            Err(TargetError::NoTranscript { folder: shown(folder), advice })
-        }
+        [] => Err(TargetError::NoTranscript(folder.to_owned())),
         _ => {
             let transcripts = transcripts.into_iter().map(|(transcript, _)| transcript).collect();
-            Err(TargetError::SeveralTranscripts { folder: shown(folder), transcripts })
+            Err(TargetError::SeveralTranscripts { folder: folder.to_owned(), transcripts })
         }
     }
 }
 
-/// What a file holds: told by its content, never by its name.
+/// Returns what a file contains. It is detected by content, never by name.
 fn in_file(path: &Path) -> Result<Target, TargetError> {
-    let failed = |source| TargetError::Io { path: shown(path), source };
-    let absolute = std::path::absolute(path).map_err(failed)?;
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(TargetError::NoFileOnDisk { path: shown(path) });
+    let absolute = std::path::absolute(path).map_err(FileError::on("read", path))?;
+    if !fs::metadata(path).map_err(FileError::on("read", path))?.is_file() {
+        return Err(TargetError::NotRegular(path.to_owned()));
     }
-    let kind = kind_of(&absolute).map_err(failed)?;
+    let kind = kind_of(&absolute).map_err(FileError::on("read", path))?;
     match kind {
         Some(FileKind::Rollout) => {
             let stem = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             Ok(Target::Rollout { agent: Agent { kind: None, id: thread_id(&stem) }, path: absolute })
         }
-        Some(FileKind::CompressedTranscript) => Err(TargetError::Compressed { path: shown(path) }),
-        Some(FileKind::Transcript | FileKind::NotBegun) => {
+        Some(FileKind::CompressedTranscript) => Err(TargetError::Compressed(path.to_owned())),
+        Some(FileKind::Transcript | FileKind::Undetermined) => {
             let agent = absolute.ancestors().skip(1).find(|above| data(above).is_some()).map(agent).unwrap_or_default();
             Ok(Target::Transcript { files: vec![absolute.clone()], is_all: false, current: absolute, agent })
         }
-        None => Err(TargetError::Neither { path: shown(path) }),
+        None => Err(TargetError::Unrecognized(path.to_owned())),
     }
 }
 
-/// The thread's id in a rollout's name, `rollout-<time>-<id>.jsonl` or `rollout-<time>-<id>_<id>.jsonl`.
+/// Returns the thread id in the name of a rollout: `rollout-<time>-<id>.jsonl` or `rollout-<time>-<id>_<id>.jsonl`.
 fn thread_id(name: &str) -> Option<String> {
     const TIME: usize = "2026-01-31T12-34-56-".len();
     let id = name.strip_prefix("rollout-")?.get(TIME..)?.split(['.', '_']).next()?;
@@ -306,47 +278,47 @@ enum FileKind {
     Rollout,
     Transcript,
     CompressedTranscript,
-    /// Either of the first two: nothing is in it yet that tells.
-    NotBegun,
+    /// A rollout or a transcript whose first line is not complete yet.
+    Undetermined,
 }
 
-/// Whether it cannot be told yet what stands at a path, since no whole line does. [`find`] takes it for a transcript.
+/// Returns whether the kind of the file at `path` cannot be detected yet, because it has no complete line. [`find`] takes it
+/// for a transcript.
 ///
 /// # Errors
 ///
-/// [`TargetError`]
-pub fn is_not_begun(path: &Path) -> Result<bool, TargetError> {
-    let failed = |source| TargetError::Io { path: shown(path), source };
+/// Returns a [`TargetError`] if the file or folder cannot be read.
+pub fn is_undetermined(path: &Path) -> Result<bool, TargetError> {
     let file = match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => path.to_owned(),
-        // Of several files the first is whole.
-        Ok(metadata) if metadata.is_dir() => match files_in(path).map_err(failed)?.as_slice() {
+        // If there are several files, the first one is complete.
+        Ok(metadata) if metadata.is_dir() => match files_in(path).map_err(FileError::on("read", path))?.as_slice() {
             [only] => only.clone(),
             _ => return Ok(false),
         },
         _ => return Ok(false),
     };
-    Ok(kind_of(&file).map_err(failed)? == Some(FileKind::NotBegun))
+    Ok(kind_of(&file).map_err(FileError::on("read", path))? == Some(FileKind::Undetermined))
 }
 
-/// What the file is: the first line that is a JSON object tells. An empty file is one that has not begun.
+/// Detects the kind of a file by its first JSON object. The kind of an empty file is undetermined.
 fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
-    // A line that tells nothing can be a torn or damaged one; more than some of them are not.
-    const MOST_LINES: usize = 64;
-    // The beginning of a line tells, and it can be as long as a session.
-    const MOST_KEPT: usize = 64 << 20;
+    // The first lines can be torn or damaged.
+    const MAX_LINES: usize = 64;
+    // A line can be as long as a session, but its beginning shows the kind.
+    const MAX_KEPT: usize = 64 << 20;
     let input = Input::open(path)?;
     let is_compressed = input.is_compressed();
     let transcript = if is_compressed { FileKind::CompressedTranscript } else { FileKind::Transcript };
-    let mut lines = Lines::new(input, DEFAULT_LINE_LIMIT).keeping(MOST_KEPT);
+    let mut lines = Lines::new(input, DEFAULT_LINE_LIMIT).keeping(MAX_KEPT);
     let mut tape = Tape::default();
     let mut are_blank = true;
-    for _ in 0..MOST_LINES {
+    for _ in 0..MAX_LINES {
         let Some(line) = lines.next_line()? else {
-            // The first line may still be being written.
+            // The first line may be incomplete.
             return match lines.partial_line() {
-                Some(_) if are_blank => kind_of_half(path, transcript),
-                None if are_blank && !is_compressed => Ok(Some(FileKind::NotBegun)),
+                Some(_) if are_blank => kind_of_partial_line(path, transcript),
+                None if are_blank && !is_compressed => Ok(Some(FileKind::Undetermined)),
                 _ => Ok(None),
             };
         };
@@ -356,7 +328,7 @@ fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
             RecordKind::Header | RecordKind::Step(_) | RecordKind::Observation | RecordKind::Retired => {
                 Some(transcript)
             }
-            // Every version writes these two (0.64 to 0.169).
+            // Every version of Codex writes these two members (0.64 to 0.169).
             RecordKind::Other if record.member(b"payload").is_some() && record.member(b"type").is_some() => {
                 Some(FileKind::Rollout)
             }
@@ -366,15 +338,15 @@ fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
     Ok(None)
 }
 
-/// What a file is whose only line has no end yet, by how it begins.
-fn kind_of_half(path: &Path, transcript: FileKind) -> io::Result<Option<FileKind>> {
+/// Detects the kind of a file whose only line is incomplete.
+fn kind_of_partial_line(path: &Path, transcript: FileKind) -> io::Result<Option<FileKind>> {
     const ROLLOUT: &[u8] = b"{\"timestamp\"";
-    const MOST: u64 = 4 << 10;
+    const MAX_READ: u64 = 4 << 10;
     let mut head = Vec::new();
-    Input::open(path)?.take(MOST).read_to_end(&mut head)?;
+    Input::open(path)?.take(MAX_READ).read_to_end(&mut head)?;
     Ok(match head.trim_ascii_start() {
         head if head.starts_with(ROLLOUT) => Some(FileKind::Rollout),
-        head if ROLLOUT.starts_with(head) => (transcript == FileKind::Transcript).then_some(FileKind::NotBegun),
+        head if ROLLOUT.starts_with(head) => (transcript == FileKind::Transcript).then_some(FileKind::Undetermined),
         [b'{', ..] => Some(transcript),
         _ => None,
     })

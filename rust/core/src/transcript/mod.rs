@@ -1,17 +1,17 @@
-//! Common transcripts read back, also those that other agents wrote.
+//! Reading common transcripts, including those of other agents.
 //!
-//! * [`stream`]: a transcript's files as one stream of lines, from the start
+//! * [`locate`]: what a name or a path refers to: a rollout, a transcript or an agent
+//! * [`stream`]: the files of a transcript as one stream of lines
 //! * [`backwards`]: the lines of a file from its end
-//! * [`growing`]: the lines that come behind those
-//! * [`spooled`]: a rollout as a transcript
-//! * [`locate`]: what a user names: a rollout, a transcript, an agent
-//! * [`record`]: what a line says of itself: its kind and role
-//! * [`tail`]: the last records of what stands at a path
-//! * [`selection`]: which records are wanted, and where those begin
+//! * [`tail_follow`]: the lines that are added to a transcript
+//! * [`spool`]: the transcript of a rollout, in a temporary file
+//! * [`record`]: the kind and the role of a line
+//! * [`selection`]: which records to show, and where the last ones start
+//! * [`last_records`]: the last records of a transcript, a rollout or an agent
+//! * [`atif`]: a transcript as one ATIF document
 
 pub mod atif;
-pub mod backwards;
-
+pub(crate) mod backwards;
 pub mod last_records;
 pub mod locate;
 pub mod record;
@@ -22,4 +22,4 @@ pub mod tail_follow;
 
 pub use record::{Record, Role};
 pub use selection::{Selection, Window};
-pub use stream::{Line, Place, ReadError, Stream};
+pub use stream::{Line, ReadError, Stream, StreamPosition};

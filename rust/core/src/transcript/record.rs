@@ -1,10 +1,10 @@
-//! What a line of a transcript says of itself.
+//! Records: the kind and the role of a line of a transcript.
 
 use std::fmt;
 
 use crate::json::{Kind, Malformed, Tape, Text, Value, scan, string};
 
-/// Whose record it is, as mngr's `--role` has it.
+/// The role of a record, with the names that mngr uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A step of the user.
@@ -13,15 +13,15 @@ pub enum Role {
     Agent,
     /// A step of the program that runs the model.
     System,
-    /// An observation: what tools gave.
+    /// An observation: the results of tools.
     Tool,
 }
 
 impl Role {
-    /// All roles, in the order in which mngr's help names them.
+    /// All roles, in the order of mngr's help.
     pub const ALL: [Self; 4] = [Self::User, Self::Agent, Self::System, Self::Tool];
 
-    /// The role's name.
+    /// Returns the role's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,23 +39,23 @@ impl fmt::Display for Role {
     }
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {
-    /// The first of a stream.
+    /// The first record of a stream.
     Header,
-    /// A step of somebody; `None` where it does not say of whom.
+    /// A step; the role is `None` if it has no known source.
     Step(Option<Role>),
-    /// Results of calls.
+    /// Results of tool calls.
     Observation,
-    /// A record as mngr's emitters wrote it before version 0.2 (mngr 0.3.0, `agents/common_transcript_records.py`).
+    /// A record in the format of mngr before 0.2 (mngr 0.3.0, `agents/common_transcript_records.py`).
     Retired,
-    /// Anything else.
+    /// Any other object.
     Other,
 }
 
 impl RecordKind {
-    /// Whose record it is.
+    /// Returns the role of a record of this kind, if it has one.
     #[must_use]
     pub const fn role(self) -> Option<Role> {
         match self {
@@ -74,17 +74,17 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Reads a line.
+    /// Scans a line.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] where it is not a JSON object.
+    /// Returns [`Malformed`] if the line is not a JSON object.
     pub fn read(text: Text<'a>, tape: &'a mut Tape) -> Result<Self, Malformed> {
         scan(text, tape)?;
         Ok(Self { text, tape })
     }
 
-    /// What it is.
+    /// Returns the kind of the record.
     #[must_use]
     pub fn kind(&self) -> RecordKind {
         let (mut kind, mut source) = (None, None);
@@ -104,7 +104,7 @@ impl<'a> Record<'a> {
             Some(b"step") => {
                 let source = source.and_then(|source| self.string_of(source));
                 let is_source = |role: &Role| source.as_deref() == Some(role.name().as_bytes());
-                // No step is a tool's.
+                // A step cannot have the role of tools.
                 RecordKind::Step(Role::ALL[..3].iter().copied().find(is_source))
             }
             Some(b"observation") => RecordKind::Observation,
@@ -114,19 +114,19 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The line.
+    /// Returns the line.
     #[must_use]
     pub fn text(&self) -> Text<'a> {
         self.text
     }
 
-    /// The scanned values.
+    /// Returns the scanned values.
     #[must_use]
     pub fn tape(&self) -> &'a Tape {
         self.tape
     }
 
-    /// The value of a member; of several of one name the last, as Python has it.
+    /// Returns the value of a member. If several members have this name, the last one counts, as in Python.
     #[must_use]
     pub(crate) fn member(&self, name: &[u8]) -> Option<&'a Value> {
         let is_it = |value: &&Value| {
@@ -136,7 +136,7 @@ impl<'a> Record<'a> {
         self.tape.children(self.tape.root()).filter(is_it).last()
     }
 
-    /// The text of a member that is a string.
+    /// Returns the decoded text of a member, or `None` if it is not a string.
     #[must_use]
     pub fn string(&self, name: &[u8]) -> Option<std::borrow::Cow<'a, [u8]>> {
         self.string_of(self.member(name)?)

@@ -1,65 +1,64 @@
-//! Which records of a transcript are wanted, and where they begin.
+//! Which records of a transcript to show, and where the last ones start.
 
 use super::record::{Record, RecordKind, Role};
-use super::stream::{Place, ReadError, Stream};
+use super::stream::{ReadError, Stream, StreamPosition};
 use crate::json::{Tape, string};
 
-/// How many of them.
+/// How many records to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Window {
-    /// All.
+    /// All records.
     #[default]
     All,
-    /// The first so many.
+    /// The first records, this many.
     Head(u64),
-    /// The last so many.
+    /// The last records, this many.
     Tail(u64),
 }
 
-/// Which records are wanted.
+/// Which records to show.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Whose; anybody's where it is empty.
+    /// The roles of the records; all roles if it is empty.
     pub roles: Vec<Role>,
-    /// How many of those.
+    /// How many of these records to show.
     pub window: Window,
-    /// Whether the header is one of them.
+    /// Whether the header is one of the records.
     pub has_header: bool,
-    /// Whether what Python takes for several lines (`str.splitlines`) is none of them.
-    pub is_python: bool,
+    /// Whether to skip lines that contain a line break of Python's `str.splitlines`. mngr finds no record in them.
+    pub skips_python_line_breaks: bool,
 }
 
 impl Selection {
-    /// Whether such a record is wanted, but for how many there are.
+    /// Returns whether records of this kind are selected, regardless of the window.
     #[must_use]
-    pub fn takes(&self, kind: RecordKind) -> bool {
+    pub fn includes(&self, kind: RecordKind) -> bool {
         if !self.roles.is_empty() {
             return kind.role().is_some_and(|role| self.roles.contains(&role));
         }
         self.has_header || kind != RecordKind::Header
     }
 
-    /// Where the first wanted record stands, if the window is a tail of the stream that is not all of it.
-    ///
-    /// Reads from the end, and no more than it must.
+    /// Returns the position of the first selected record if the window is a tail. Returns `None` for other windows, and if
+    /// the tail is the whole stream. Reads backwards from the end, only as far as necessary.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where a line is over the limit, or reading fails.
-    pub fn start_of_tail(&self, stream: &Stream) -> Result<Option<Place>, ReadError> {
-        let Window::Tail(wanted) = self.window else { return Ok(None) };
+    /// Returns a [`ReadError`] if a line is over the limit or a file cannot be read.
+    pub fn tail_start(&self, stream: &Stream) -> Result<Option<StreamPosition>, ReadError> {
+        let Window::Tail(count) = self.window else { return Ok(None) };
         let mut tape = Tape::default();
         let mut found = 0;
         let mut lines = stream.backwards();
         let mut first = None;
-        while found < wanted {
+        while found < count {
             let Some(line) = lines.previous_line()? else { return Ok(None) };
-            if self.is_python && string::has_line_break(line.text.bytes()) {
+            if self.skips_python_line_breaks && string::has_line_break(line.text.bytes()) {
                 continue;
             }
-            if Record::read(line.text, &mut tape).is_ok_and(|record| self.takes(record.kind())) {
+            if Record::read(line.text, &mut tape).is_ok_and(|record| self.includes(record.kind())) {
                 found += 1;
-                first = Some(line.place);
+                first = Some(line.position);
             }
         }
         Ok(first)

@@ -1,4 +1,5 @@
-//! A rollout's transcript in a temporary file, for what cannot be told in one pass: the last records, a whole document.
+//! The transcript of a rollout, in a temporary file. The last records and ATIF documents need it, because they cannot be
+//! produced in one pass.
 
 use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
@@ -7,26 +8,27 @@ use super::stream::Stream;
 use crate::convert::{ConvertError, Options, OutputError, Summary, convert, temporary_folder};
 use crate::rollout::decompression::Input;
 
-/// Converts a rollout into a file without a name, which goes away with the stream.
+/// Converts a rollout into an unnamed temporary file, which is removed when the stream is dropped.
 ///
-/// `path` is what messages call the rollout; `progress` is as for [`convert`].
+/// `path` names the rollout in messages. `progress` is called as by [`convert`].
 ///
 /// # Errors
 ///
-/// [`ConvertError`]; of the temporary file's folder what the system says, as [`OutputError::Waiting`].
+/// Returns a [`ConvertError`] if the rollout cannot be converted. Errors of the temporary file are
+/// [`OutputError::Waiting`].
 pub fn spool(
     input: Input,
     path: &Path,
     options: &Options,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<(Stream, Summary), ConvertError> {
-    let kept = |error: io::Error| ConvertError::Output(OutputError::waiting(error));
-    let mut file = tempfile::tempfile_in(temporary_folder()).map_err(kept)?;
+    let spool_error = |error: io::Error| ConvertError::Output(OutputError::waiting(error));
+    let mut file = tempfile::tempfile_in(temporary_folder()).map_err(spool_error)?;
     let summary = convert(input, &file, options, progress).map_err(|error| match error {
-        ConvertError::Output(OutputError::Sink(error)) => kept(error),
+        ConvertError::Output(OutputError::Sink(error)) => spool_error(error),
         error => error,
     })?;
-    let length = file.seek(SeekFrom::End(0)).map_err(kept)?;
+    let length = file.seek(SeekFrom::End(0)).map_err(spool_error)?;
     Ok((Stream::of(file, path.to_owned(), length), summary))
 }
 
@@ -46,15 +48,15 @@ mod tests {
     );
 
     #[test]
-    fn a_spooled_rollout_has_its_records_and_their_last_ones() {
-        let input = Input::from_reader(Cursor::new(ROLLOUT)).expect("it is there");
+    fn the_last_records_of_a_rollout_can_be_read() {
+        let input = Input::from_reader(Cursor::new(ROLLOUT)).expect("is in memory");
         let (stream, summary) =
             spool(input, Path::new("r"), &Options::default(), &mut |_| true).expect("can be converted");
         assert_eq!(summary.records, 3);
         let last = Selection { window: Window::Tail(1), ..Selection::default() };
-        let place = last.start_of_tail(&stream).expect("can be read").expect("is not the first");
-        let mut lines = stream.lines_from(place);
-        let line = lines.next_line().expect("can be read").expect("is there");
+        let position = last.tail_start(&stream).expect("can be read").expect("is not the first record");
+        let mut lines = stream.lines_from(position);
+        let line = lines.next_line().expect("can be read").expect("exists");
         assert!(String::from_utf8_lossy(line.text.bytes()).contains("two"));
         assert!(lines.next_line().expect("can be read").is_none());
     }

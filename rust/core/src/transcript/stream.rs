@@ -1,4 +1,4 @@
-//! A transcript's files as one stream: what mngr has rotated away first, the file that grows last.
+//! The files of a transcript as one stream of lines: the files that mngr has rotated, then the current one.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -7,47 +7,55 @@ use std::path::{Path, PathBuf};
 
 use super::backwards::Backwards;
 use super::record::Record;
+use crate::files::file_error::{FileError, escaped};
 use crate::files::positional::{PositionalReader, after_last_newline};
 use crate::files::regular::{FileId, open_regular};
 use crate::json::{Tape, Text};
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
 
-/// The file that a transcript grows in; mngr's name for it.
-pub const CURRENT: &str = "events.jsonl";
+/// mngr's name for the current file of a transcript, to which records are appended.
+pub(super) const CURRENT: &str = "events.jsonl";
 
-/// Why a transcript cannot be read on.
+/// Why a transcript cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {source}")]
+#[error("cannot read {}: {}", escaped(path), reason(source))]
 pub struct ReadError {
-    /// Which file.
+    /// The file.
     pub path: PathBuf,
-    /// What is wrong, and where.
+    /// The error and its offset.
     pub source: LineError,
 }
 
-/// Where a line stands.
+fn reason(error: &LineError) -> String {
+    match error {
+        LineError::Read { offset, source } => format!("{source} (at byte {offset})"),
+        error @ LineError::TooLong { .. } => error.to_string(),
+    }
+}
+
+/// The position of a line in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Which of the stream's files.
+pub struct StreamPosition {
+    /// The index of the file.
     pub segment: usize,
-    /// Where in that.
+    /// The offset in the file.
     pub offset: ByteOffset,
 }
 
-impl Place {
-    /// Where every stream begins.
+impl StreamPosition {
+    /// The start of a stream.
     pub const START: Self = Self { segment: 0, offset: ByteOffset(0) };
 }
 
 /// One line of a stream.
 #[derive(Clone, Copy)]
 pub struct Line<'a> {
-    /// Where it starts.
-    pub place: Place,
-    /// What it says, without its newline.
+    /// The position of its first byte.
+    pub position: StreamPosition,
+    /// The text without the newline.
     pub text: Text<'a>,
-    /// Whether it has no newline: the last one of a file, which may still be written.
+    /// Whether it lacks its newline: the last line of a file, which may be incomplete.
     pub is_torn: bool,
 }
 
@@ -55,151 +63,149 @@ pub struct Line<'a> {
 struct Segment {
     path: PathBuf,
     file: File,
-    /// How much of it is read, in bytes: what it had when it was opened.
+    /// The number of bytes to read: the length of the file when it was opened.
     length: u64,
 }
 
-/// A transcript, as it was when it was opened.
+/// A transcript as it was when it was opened. Lines that are added later are not part of the stream.
 pub struct Stream {
     segments: Vec<Segment>,
     limit: usize,
 }
 
 impl Stream {
-    /// Opens the files of a stream, the oldest first; lines are at most as long as [`DEFAULT_LINE_LIMIT`].
+    /// Opens the files of a stream, the oldest first. Lines may have at most [`DEFAULT_LINE_LIMIT`] bytes.
     ///
     /// # Errors
     ///
-    /// What the system says of the file that cannot be opened, with its path.
-    pub fn open(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, (PathBuf, io::Error)> {
+    /// Returns an error if a file cannot be opened or is not a regular file.
+    pub fn open(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, FileError> {
         let segments = paths.into_iter().map(|path| match open(&path) {
             Ok((file, length)) => Ok(Segment { path, file, length }),
-            Err(error) => Err((path, error)),
+            Err(error) => Err(FileError::on("open", &path)(error)),
         });
         Ok(Self { segments: segments.collect::<Result<_, _>>()?, limit: DEFAULT_LINE_LIMIT })
     }
 
-    /// Opens all files of the stream that grows at `current`, also while they are rotated; of `files` it is known that they
-    /// were all a moment ago.
+    /// Opens all files of the stream whose current file is `current`, even if they are being rotated. `files` is a recent
+    /// list of them.
     ///
     /// # Errors
     ///
-    /// What the system says of the file that cannot be opened, with its path.
-    pub fn open_all(files: &[PathBuf], current: &Path) -> Result<Self, (PathBuf, io::Error)> {
-        /// As often as they are opened anew: each time another file was rotated.
-        const MOST_TIMES: usize = 16;
+    /// Returns an error if a file cannot be opened or is not a regular file.
+    pub fn open_all(files: &[PathBuf], current: &Path) -> Result<Self, FileError> {
+        /// The files are opened again each time another one has been rotated.
+        const MAX_ATTEMPTS: usize = 16;
         let (mut files, folder) = (files.to_vec(), current.parent().unwrap_or(Path::new(".")));
-        for _ in 1..MOST_TIMES {
+        for _ in 1..MAX_ATTEMPTS {
             let opened = Self::open(files.iter().cloned());
             let listed = files_in(folder).unwrap_or_default();
             match opened {
                 Ok(stream) if listed == files && stream.segments.iter().all(Segment::is_at_its_path) => {
                     return Ok(stream);
                 }
-                Err((path, error)) if error.kind() != ErrorKind::NotFound || listed == files => {
-                    return Err((path, error));
-                }
+                Err(error) if error.source.kind() != ErrorKind::NotFound || listed == files => return Err(error),
                 _ => files = listed,
             }
         }
         Self::open(files)
     }
 
-    /// A stream of one file that is open, up to `length`; `path` is what messages call it.
+    /// Returns a stream of the first `length` bytes of an open file. `path` names it in messages.
     #[must_use]
     pub fn of(file: File, path: PathBuf, length: u64) -> Self {
         Self { segments: vec![Segment { path, file, length }], limit: DEFAULT_LINE_LIMIT }
     }
 
-    /// The same with lines of at most so many bytes.
-    #[must_use]
-    pub fn with_line_limit(self, limit: usize) -> Self {
+    /// Sets the maximum length of a line in bytes.
+    #[cfg(test)]
+    pub(super) fn with_line_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// Bytes of all files.
+    /// Returns the total length of all files in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.segments.iter().map(|segment| segment.length).sum()
     }
 
-    /// A file of the stream.
-    #[must_use]
-    pub fn file(&self, segment: usize) -> Option<&File> {
+    /// Returns the file with this index, if it exists.
+    pub(super) fn file(&self, segment: usize) -> Option<&File> {
         self.segments.get(segment).map(|segment| &segment.file)
     }
 
-    /// The same without the last line if that has no end yet, for whoever follows the stream.
+    /// Removes the last line from the stream if it lacks its newline, for a caller that follows the stream.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where the last file cannot be read.
+    /// Returns a [`ReadError`] if the last file cannot be read.
     pub fn without_torn_end(mut self) -> Result<Self, ReadError> {
         if let Some(last) = self.segments.last_mut() {
-            last.length = last.whole_lines(0).map_err(|source| last.unread(0, source))?;
+            last.length = last.end_of_lines(0).map_err(|source| last.unread(0, source))?;
         }
         Ok(self)
     }
 
-    /// Where it ends; its start where it has no files.
+    /// Returns the end of the stream. It is the start if there are no files.
     #[must_use]
-    pub fn end(&self) -> Place {
+    pub fn end(&self) -> StreamPosition {
         let length = self.segments.last().map_or(0, |last| last.length);
-        Place { segment: self.segments.len().saturating_sub(1), offset: ByteOffset(length) }
+        StreamPosition { segment: self.segments.len().saturating_sub(1), offset: ByteOffset(length) }
     }
 
-    /// Whether it has no files.
+    /// Returns whether the stream has no files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
-    /// The path of a file of the stream.
+    /// Returns the path of the file with this index; an empty path if it does not exist.
     #[must_use]
     pub fn path(&self, segment: usize) -> &Path {
         self.segments.get(segment).map_or(Path::new(""), |segment| &segment.path)
     }
 
-    /// Goes over all lines, from the first.
+    /// Returns an iterator over all lines.
     #[must_use]
     pub fn lines(&self) -> StreamLines<'_> {
         StreamLines { stream: self, segment: 0, lines: self.lines_of(0), last: Vec::new() }
     }
 
-    /// Goes over the lines from one that is known on.
+    /// Returns an iterator over the lines from `position`, which must be the start of a line.
     #[must_use]
-    pub fn lines_from(&self, place: Place) -> StreamLines<'_> {
-        let lines = self.segments.get(place.segment).map(|segment| {
-            let input = PositionalReader::within(&segment.file, place.offset.0..segment.length);
-            Lines::starting_at(input, place.offset, self.limit)
+    pub fn lines_from(&self, position: StreamPosition) -> StreamLines<'_> {
+        let lines = self.segments.get(position.segment).map(|segment| {
+            let input = PositionalReader::within(&segment.file, position.offset.0..segment.length);
+            Lines::starting_at(input, position.offset, self.limit)
         });
-        StreamLines { stream: self, segment: place.segment, lines, last: Vec::new() }
+        StreamLines { stream: self, segment: position.segment, lines, last: Vec::new() }
     }
 
-    /// Goes over all lines, from the last.
+    /// Returns an iterator over all lines, the last one first.
     #[must_use]
     pub fn backwards(&self) -> StreamBackwards<'_> {
         let segment = self.segments.len();
         StreamBackwards { stream: self, segment, lines: None }
     }
 
-    /// Writes all bytes from `from` on to `out`, as they stand. A file's last line without its newline gets one if it is a
-    /// whole record, and is left out if not.
+    /// Writes all bytes from `from` to `out`, unchanged. If a file's last line lacks its newline, it gets one if it is a
+    /// complete record, and is skipped otherwise.
     ///
     /// # Errors
     ///
-    /// [`CopyError`]; what was written until then stays written.
-    pub fn copy(&self, from: Place, out: &mut dyn io::Write) -> Result<(), CopyError> {
-        // As large as `cat` of GNU coreutils 9 asks for, and on whole pages like its own: the kernel copies a third faster.
+    /// Returns [`CopyError::Read`] if a file cannot be read or has become shorter, and [`CopyError::Write`] if `out` cannot
+    /// be written. Some bytes may have been written then.
+    pub fn copy(&self, from: StreamPosition, out: &mut dyn io::Write) -> Result<(), CopyError> {
+        // The buffer size and alignment of `cat` (GNU coreutils 9). With an aligned buffer the kernel copies a third faster.
         const BLOCK: usize = 128 << 10;
         const PAGE: usize = 4 << 10;
         let mut block = vec![0; BLOCK + PAGE];
         let aligned = block.as_ptr().align_offset(PAGE).min(PAGE);
         let block = &mut block[aligned..aligned + BLOCK];
         let (mut torn, mut tape) = (Vec::new(), Tape::default());
-        for (place, segment) in self.segments.iter().enumerate().skip(from.segment) {
-            let start = if place == from.segment { from.offset.0 } else { 0 };
-            let end = segment.whole_lines(start).map_err(|source| segment.unread(start, source))?;
+        for (position, segment) in self.segments.iter().enumerate().skip(from.segment) {
+            let start = if position == from.segment { from.offset.0 } else { 0 };
+            let end = segment.end_of_lines(start).map_err(|source| segment.unread(start, source))?;
             let mut input = PositionalReader::within(&segment.file, start..end);
             while input.offset() < end {
                 let at = input.offset();
@@ -209,8 +215,8 @@ impl Stream {
                 }
             }
             if end < segment.length {
-                let place = Place { segment: place, offset: ByteOffset(end) };
-                let text = self.reread_torn(place, segment.length - end, &mut torn)?;
+                let position = StreamPosition { segment: position, offset: ByteOffset(end) };
+                let text = self.reread_torn(position, segment.length - end, &mut torn)?;
                 if Record::read(text, &mut tape).is_ok() {
                     out.write_all(text.bytes()).and_then(|()| out.write_all(b"\n")).map_err(CopyError::Write)?;
                 }
@@ -219,42 +225,59 @@ impl Stream {
         Ok(())
     }
 
-    /// Reads the line that starts at `place` and has no newline.
-    fn reread_torn<'b>(&self, place: Place, length: u64, buffer: &'b mut Vec<u8>) -> Result<Text<'b>, ReadError> {
-        let (offset, limit) = (place.offset, self.limit);
-        let too_long = || self.failed(place.segment, LineError::TooLong { offset, limit });
+    /// Reads the line at `position`, which lacks its newline.
+    fn reread_torn<'b>(
+        &self,
+        position: StreamPosition,
+        length: u64,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Text<'b>, ReadError> {
+        let (offset, limit) = (position.offset, self.limit);
+        let too_long = || self.failed(position.segment, LineError::TooLong { offset, limit });
         let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or_else(too_long)?;
-        self.reread(place, length, buffer)
+        self.reread(position, length, buffer)
     }
 
-    /// Reads the line again that starts at `place` and has so many bytes, into `buffer`.
+    /// Reads a line of `length` bytes at `position` into `buffer`.
     ///
     /// # Errors
     ///
-    /// [`ReadError`], also where the file has been cut meanwhile.
-    pub fn reread<'b>(&self, place: Place, length: usize, buffer: &'b mut Vec<u8>) -> Result<Text<'b>, ReadError> {
+    /// Returns a [`ReadError`] if the file cannot be read or has become shorter.
+    fn reread<'b>(
+        &self,
+        position: StreamPosition,
+        length: usize,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Text<'b>, ReadError> {
         let failed = |source| {
-            let source = LineError::Read { offset: place.offset, source };
-            ReadError { path: self.path(place.segment).to_owned(), source }
+            let source = LineError::Read { offset: position.offset, source };
+            ReadError { path: self.path(position.segment).to_owned(), source }
         };
-        let Some(segment) = self.segments.get(place.segment) else {
+        let Some(segment) = self.segments.get(position.segment) else {
             return Err(failed(io::Error::from(ErrorKind::NotFound)));
         };
         buffer.clear();
         buffer.resize(length, 0);
-        segment.file.read_exact_at(buffer, place.offset.0).map_err(failed)?;
+        segment.file.read_exact_at(buffer, position.offset.0).map_err(failed)?;
         Ok(Text::pad(buffer))
     }
 
-    /// Reads from `place` on, at least `least` bytes and at most `most`, into `buffer`.
+    /// Reads at least `min` and at most `max` bytes from `position` into `buffer`.
     ///
     /// # Errors
     ///
-    /// [`ReadError`], also where the file has been cut meanwhile.
-    pub fn read_block(&self, place: Place, least: usize, most: usize, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
-        let there = self.segments.get(place.segment).map_or(0, |segment| segment.length.saturating_sub(place.offset.0));
-        let length = usize::try_from(there).unwrap_or(usize::MAX).min(most).max(least);
-        self.reread(place, length, buffer)?;
+    /// Returns a [`ReadError`] if the file cannot be read or has become shorter.
+    pub(super) fn read_block(
+        &self,
+        position: StreamPosition,
+        min: usize,
+        max: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
+        let remaining =
+            self.segments.get(position.segment).map_or(0, |segment| segment.length.saturating_sub(position.offset.0));
+        let length = usize::try_from(remaining).unwrap_or(usize::MAX).min(max).max(min);
+        self.reread(position, length, buffer)?;
         buffer.truncate(length);
         Ok(())
     }
@@ -270,14 +293,14 @@ impl Stream {
 }
 
 impl Segment {
-    /// Whether the file that is open stands where it was opened.
+    /// Returns whether the open file is still at its path.
     fn is_at_its_path(&self) -> bool {
-        let (opened, there) = (self.file.metadata(), fs::metadata(&self.path));
-        matches!((opened, there), (Ok(opened), Ok(there)) if FileId::from(&opened) == FileId::from(&there))
+        let (opened, found) = (self.file.metadata(), fs::metadata(&self.path));
+        matches!((opened, found), (Ok(opened), Ok(found)) if FileId::from(&opened) == FileId::from(&found))
     }
 
-    /// Where the last whole line ends at or behind `start`.
-    fn whole_lines(&self, start: u64) -> io::Result<u64> {
+    /// Returns the end of the last complete line after `start`, or `start` if there is none.
+    fn end_of_lines(&self, start: u64) -> io::Result<u64> {
         Ok(after_last_newline(&self.file, start..self.length)?.unwrap_or(start))
     }
 
@@ -286,10 +309,10 @@ impl Segment {
     }
 }
 
-/// Why a copy ended.
+/// Why a transcript cannot be copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// The transcript cannot be read on.
+    /// The transcript cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The output cannot be written.
@@ -297,28 +320,28 @@ pub enum CopyError {
     Write(io::Error),
 }
 
-/// Opens a file for reading, and says how long it is.
+/// Opens a file, and returns it with its length.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = open_regular(path)?;
     let length = file.metadata()?.len();
     Ok((file, length))
 }
 
-/// The lines of a stream in order. A file's last line counts as one also without its newline, as for mngr.
+/// The lines of a stream. The last line of a file is included even if it lacks its newline, as in mngr.
 pub struct StreamLines<'s> {
     stream: &'s Stream,
     segment: usize,
     lines: Option<Lines<PositionalReader<&'s File>>>,
-    /// A torn line.
+    /// The last line of a file if it lacks its newline.
     last: Vec<u8>,
 }
 
 impl StreamLines<'_> {
-    /// The next line, or `None` at the end.
+    /// Returns the next line, or `None` at the end.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where a line is over the limit, or reading fails.
+    /// Returns a [`ReadError`] if a line is over the limit or a file cannot be read.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, ReadError> {
         let torn = loop {
             let Some(lines) = &mut self.lines else { return Ok(None) };
@@ -333,31 +356,35 @@ impl StreamLines<'_> {
             }
         };
         if let Some((offset, length)) = torn {
-            let place = Place { segment: self.segment - 1, offset };
-            let text = self.stream.reread_torn(place, length, &mut self.last)?;
-            return Ok(Some(Line { place, text, is_torn: true }));
+            let position = StreamPosition { segment: self.segment - 1, offset };
+            let text = self.stream.reread_torn(position, length, &mut self.last)?;
+            return Ok(Some(Line { position, text, is_torn: true }));
         }
         let segment = self.segment;
         let Some(lines) = &mut self.lines else { return Ok(None) };
         let line = lines.next_line().map_err(|error| self.stream.failed(segment, error))?;
-        Ok(line.map(|line| Line { place: Place { segment, offset: line.offset }, text: line.text, is_torn: false }))
+        Ok(line.map(|line| Line {
+            position: StreamPosition { segment, offset: line.offset },
+            text: line.text,
+            is_torn: false,
+        }))
     }
 }
 
-/// The lines of a stream from its end.
+/// The lines of a stream, the last one first.
 pub struct StreamBackwards<'s> {
     stream: &'s Stream,
-    /// The file behind the one that is read.
+    /// The index of the file that is being read; at first, the number of files.
     segment: usize,
     lines: Option<Backwards<'s>>,
 }
 
 impl StreamBackwards<'_> {
-    /// The line before, or `None` at the start.
+    /// Returns the previous line, or `None` at the start.
     ///
     /// # Errors
     ///
-    /// As for [`StreamLines::next_line`].
+    /// Returns a [`ReadError`] if a line is over the limit or a file cannot be read.
     pub fn previous_line(&mut self) -> Result<Option<Line<'_>>, ReadError> {
         loop {
             if let Some(lines) = &mut self.lines
@@ -372,22 +399,22 @@ impl StreamBackwards<'_> {
         }
         let segment = self.segment;
         let line = self.lines.as_mut().and_then(Backwards::previous_line);
-        Ok(line.map(|(offset, text, is_torn)| Line { place: Place { segment, offset }, text, is_torn }))
+        Ok(line.map(|(offset, text, is_torn)| Line { position: StreamPosition { segment, offset }, text, is_torn }))
     }
 }
 
-/// The files of the stream that grows in `folder`, the oldest first: `events.jsonl.<time>` as mngr rotates them, then
-/// `events.jsonl`. None where there are none.
+/// Returns the files of the transcript in `folder`, the oldest first: `events.jsonl.<time>`, to which mngr renames the files
+/// that it rotates, then `events.jsonl`.
 ///
 /// # Errors
 ///
-/// What the system says of the folder.
-pub fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    /// As often as a folder is listed in which something moves: each time something else has.
-    const MOST_LISTINGS: usize = 16;
+/// Returns an error if the folder cannot be listed.
+pub(super) fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    /// The folder is listed again each time files have been renamed.
+    const MAX_LISTINGS: usize = 16;
     let mut files = listed_in(folder)?;
-    for _ in 1..MOST_LISTINGS {
-        // A file that is renamed while its folder is listed can be missing under both of its names.
+    for _ in 1..MAX_LISTINGS {
+        // A listing can miss a file that is being renamed, under both of its names.
         let again = listed_in(folder)?;
         if again == files {
             break;

@@ -1,100 +1,101 @@
-//! How a document's JSON is laid out.
+//! Writing the JSON of a document.
 
-use super::Form;
+use super::Layout;
 use super::schema::{Field, PART, PARTS, REFERENCE, Shape, members};
 use crate::json::dump::{Members, dump_indented};
 use crate::json::string;
 
 /// Writes JSON token by token.
 pub(super) struct JsonWriter {
-    form: Form,
+    layout: Layout,
     level: usize,
-    /// Whether the innermost container that is open has an element already.
-    has_any: bool,
+    /// Whether the innermost open container has an element.
+    has_element: bool,
+    /// The JSON that has been written.
     pub out: Vec<u8>,
 }
 
 impl JsonWriter {
-    pub(super) fn new(form: Form) -> Self {
-        Self { form, level: 0, has_any: false, out: Vec::new() }
+    pub(super) fn new(layout: Layout) -> Self {
+        Self { layout, level: 0, has_element: false, out: Vec::new() }
     }
 
-    /// Opens an object or array.
+    /// Opens an object or an array.
     pub(super) fn open(&mut self, bracket: u8) {
         self.out.push(bracket);
         self.level += 1;
-        self.has_any = false;
+        self.has_element = false;
     }
 
-    /// Closes it.
+    /// Closes the innermost object or array.
     pub(super) fn close(&mut self, bracket: u8) {
         self.level -= 1;
-        if self.has_any {
+        if self.has_element {
             self.break_line();
         }
         self.out.push(bracket);
-        self.has_any = true;
+        self.has_element = true;
     }
 
-    /// Goes on to the next element.
+    /// Starts the next element.
     pub(super) fn element(&mut self) {
-        if std::mem::replace(&mut self.has_any, true) {
+        if std::mem::replace(&mut self.has_element, true) {
             self.out.push(b',');
         }
         self.break_line();
     }
 
-    /// Goes on to the next member, which has this name.
+    /// Starts the next member. The name needs no escapes.
     pub(super) fn key(&mut self, name: &str) {
         self.element();
         self.out.push(b'"');
         self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(if self.form == Form::AsMngr { b"\": " } else { b"\":" });
+        self.out.extend_from_slice(if self.layout == Layout::AsMngr { b"\": " } else { b"\":" });
     }
 
     fn break_line(&mut self) {
-        if self.form == Form::AsMngr {
+        if self.layout == Layout::AsMngr {
             self.out.push(b'\n');
             self.out.extend(std::iter::repeat_n(b' ', 2 * self.level));
         }
     }
 
-    /// A member whose name is a token of the stream.
+    /// Starts the next member. The name is a token of the stream.
     pub(super) fn copied_key(&mut self, key: &[u8]) {
         self.element();
         self.value(key);
-        self.out.extend_from_slice(if self.form == Form::AsMngr { b": " } else { b":" });
+        self.out.extend_from_slice(if self.layout == Layout::AsMngr { b": " } else { b":" });
     }
 
-    /// A text that is no JSON yet.
+    /// Writes a string.
     pub(super) fn text(&mut self, text: &str) {
         self.out.push(b'"');
-        match self.form {
-            Form::Compact => string::escape(text.as_bytes(), &mut self.out),
-            Form::AsMngr => string::escape_to_ascii(text.as_bytes(), &mut self.out),
+        match self.layout {
+            Layout::Compact => string::escape(text.as_bytes(), &mut self.out),
+            Layout::AsMngr => string::escape_to_ascii(text.as_bytes(), &mut self.out),
         }
         self.out.push(b'"');
     }
 
-    /// Text that is JSON in either form.
+    /// Writes JSON that is the same in both layouts.
     pub(super) fn raw(&mut self, json: &str) {
         self.out.extend_from_slice(json.as_bytes());
     }
 
-    /// A value of the stream, as it is.
+    /// Writes a value of the stream.
     pub(super) fn value(&mut self, value: &[u8]) {
         match value {
-            _ if self.form == Form::Compact => self.out.extend_from_slice(value),
+            _ if self.layout == Layout::Compact => self.out.extend_from_slice(value),
             [b'"', content @ .., b'"'] if content.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~')) => {
                 self.out.extend_from_slice(value);
             }
             _ => dump_indented(value, self.level, &mut self.out),
         }
-        self.has_any = true;
+        self.has_element = true;
     }
 
-    /// A value of the stream that has been checked to be of a shape: members of models come in the models' order, and
-    /// only those that are not null.
+    /// Writes a value of the stream that has this shape. The members of models are written in the order of the schema, without
+    /// those that are null.
     pub(super) fn shaped(&mut self, value: &[u8], shape: &'static Shape) {
         match shape {
             Shape::List(element) => {

@@ -1,13 +1,13 @@
-//! A whole transcript as one document of the Agent Trajectory Interchange Format (ATIF v1.7), as mngr builds it.
+//! A transcript as one document in the Agent Trajectory Interchange Format (ATIF v1.7), as mngr builds it.
 //!
-//! The stream tells what a call gave after the call, sometimes long after; the document has it in the call's step. So
-//! the stream is read twice: once to check all of it and to note which result belongs to which step, once to write the
-//! steps in their order, each with its results. What is kept in memory are some bytes for each call and result, no text.
+//! In the stream, the result of a call follows the call, sometimes much later. In the document, it is part of the call's
+//! step. So the stream is read twice. The first reading checks all records and finds the step of each result. The second
+//! one writes the steps in order, each with its results. The memory is a few bytes per call and result, but no text.
 //!
-//! * [`schema`]: what records may hold
+//! * [`schema`]: the members that records may have
 //! * [`index`]: the first reading
-//! * [`document`]: the second one
-//! * [`pen`]: how JSON is laid out
+//! * [`document`]: the second reading
+//! * [`json_writer`]: writing JSON in either layout
 //!
 //! Rules: mngr 0.3.0, `agents/trajectory_build.py`, `agents/common_transcript_records.py`, `agents/data_types/atif/`.
 
@@ -19,78 +19,78 @@ mod schema;
 use std::io;
 use std::path::PathBuf;
 
-use super::locate::shown;
 use super::stream::ReadError;
+use crate::files::file_error::escaped;
 use crate::rollout::ByteOffset;
 
 pub use document::write;
 pub use index::{Index, check};
 
-/// What the document says of the agent, beside what its stream says.
+/// The properties of the document that are not in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
-    /// mngr's type of agent.
+pub struct TrajectoryInfo {
+    /// The agent type in mngr.
     pub agent_name: String,
     /// The agent's id.
     pub session_id: String,
-    /// The document's own id; mngr takes the agent's.
+    /// The document's id. mngr uses the agent's id.
     pub trajectory_id: String,
 }
 
-/// How the document is laid out.
+/// The layout of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// On one line, values as the stream has them.
+pub enum Layout {
+    /// On one line, with values copied from the stream.
     Compact,
-    /// Byte for byte as mngr 0.3.0 prints it: two blanks for each level, ASCII.
+    /// Byte for byte as mngr 0.3.0 prints it: indented by two blanks, in ASCII.
     AsMngr,
 }
 
-/// What came of it.
+/// The result of writing a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Built {
-    /// Steps of the document.
+pub struct DocumentSummary {
+    /// The number of steps in the document.
     pub steps: u64,
-    /// What was not as it should be and has been made the best of: the first hundred such things.
+    /// The first hundred warnings about records that were skipped or corrected.
     pub warnings: Vec<String>,
-    /// How many more there were.
-    pub untold_warnings: u64,
+    /// The number of further warnings.
+    pub omitted_warnings: u64,
 }
 
-/// Why there is no document, or not all of it.
+/// Why the document is missing or incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum AtifError {
     /// The stream cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The document cannot be written.
-    #[error("{0}")]
+    #[error(transparent)]
     Write(io::Error),
-    /// There is no step to make a document of.
-    #[error("{}: no step is in it yet, so there is no document", shown(.0))]
-    NoStep(PathBuf),
-    /// A line is not as the schema has it.
-    #[error("{}: the record at byte {offset} is none of a common transcript: {what}", shown(.path))]
-    Violates {
+    /// The stream has no steps.
+    #[error("cannot create an ATIF document from {}: it has no steps yet", escaped(.0))]
+    NoSteps(PathBuf),
+    /// A record does not match the schema.
+    #[error("{}: the record at byte {offset} is invalid: {reason}", escaped(path))]
+    Invalid {
         /// The file.
         path: PathBuf,
-        /// Where the line starts.
+        /// The offset of the record.
         offset: ByteOffset,
-        /// What is wrong.
-        what: String,
+        /// The violation.
+        reason: String,
     },
-    /// mngr writes something else here, or nothing; only for [`Form::AsMngr`].
-    #[error("{}: mngr reads the record at byte {offset} in a way of its own: {what}", shown(.path))]
+    /// mngr would write a different document or none. Only for [`Layout::AsMngr`].
+    #[error("{}: mngr reads the record at byte {offset} differently: {reason}", escaped(path))]
     Unusual {
         /// The file.
         path: PathBuf,
-        /// Where the line starts.
+        /// The offset of the record.
         offset: ByteOffset,
-        /// What is unusual.
-        what: String,
+        /// The difference.
+        reason: String,
     },
-    /// The stream is not what it was when it was checked.
-    #[error("{}: it was changed while it was read; try again", shown(.0))]
+    /// The stream has changed since it was checked.
+    #[error("cannot read {}: it changed while it was being read", escaped(.0))]
     Changed(PathBuf),
 }
 

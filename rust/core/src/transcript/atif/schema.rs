@@ -1,36 +1,36 @@
-//! What records of a common transcript may hold, and in which order a document has it: mngr's models as tables.
+//! The members that the records of a common transcript may have, in the order of a document: mngr's models as tables.
 
-use super::Form;
+use super::Layout;
 use crate::json::dump::Members;
 use crate::json::string;
 use crate::transcript::record::Record;
 
-/// What a value may be.
+/// The shape of a value.
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
     /// A string.
     Text,
     /// One of these strings.
     One(&'static [&'static str]),
-    /// A string, or a number.
+    /// A string or a number.
     TextOrNumber,
-    /// A number without fraction and exponent.
+    /// A number without a fraction and an exponent.
     Integer,
     /// Any number.
     Float,
     /// `true` or `false`.
     Boolean,
-    /// An object of whatever.
+    /// Any object.
     Object,
-    /// A string, or content parts.
+    /// A string or content parts.
     TextOrParts,
     /// An array.
     List(&'static Shape),
-    /// An object of these members, in this order, and no others.
+    /// An object with these members only, written in this order.
     Model(&'static [Field]),
-    /// A content part: a model in which the type says what else there is.
+    /// A content part: a model whose other member depends on its type.
     Part,
-    /// A reference to another trajectory: a model that must name one.
+    /// A reference to another trajectory: a model that must have its id or its path.
     Reference,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Shape {
 pub(super) struct Field {
     pub name: &'static str,
     pub shape: Shape,
-    /// It must be there, and not be null.
+    /// Whether it must exist and not be null.
     pub is_required: bool,
 }
 
@@ -50,7 +50,7 @@ const fn optional(name: &'static str, shape: Shape) -> Field {
     Field { name, shape, is_required: false }
 }
 
-/// A stream's first record.
+/// The first record of a stream.
 pub(super) const HEADER: &[Field] = &[
     required("type", Shape::One(&["header"])),
     required("event_id", Shape::Text),
@@ -58,7 +58,7 @@ pub(super) const HEADER: &[Field] = &[
     required("schema_version", Shape::One(&["ATIF-v1.7"])),
 ];
 
-/// A step, in a document's order, then what only a stream has.
+/// A step: the members of a document in their order, then those that only streams have.
 pub(super) const STEP: &[Field] = &[
     required("timestamp", Shape::Text),
     required("source", Shape::One(&["system", "user", "agent"])),
@@ -77,7 +77,7 @@ pub(super) const STEP: &[Field] = &[
     required("emitter", Shape::Text),
 ];
 
-/// Places in [`STEP`].
+/// Indexes in [`STEP`].
 pub(super) mod step {
     pub const TIMESTAMP: usize = 0;
     pub const SOURCE: usize = 1;
@@ -88,13 +88,13 @@ pub(super) mod step {
     pub const EXTRA: usize = 11;
     pub const EVENT_ID: usize = 13;
     pub const EMITTER: usize = 14;
-    /// Only steps of the model have them.
+    /// Members that only steps of the agent may have.
     pub const OF_AGENTS: [usize; 5] = [2, 3, 5, TOOL_CALLS, METRICS];
-    /// Only steps for which the model was called have them.
+    /// Members that steps may have only if the model was called.
     pub const OF_THE_MODEL: [usize; 2] = [5, METRICS];
 }
 
-/// Results of calls.
+/// The results of calls.
 pub(super) const OBSERVATIONS: &[Field] = &[
     required("timestamp", Shape::Text),
     required("results", Shape::List(&Shape::Model(RESULT))),
@@ -103,7 +103,7 @@ pub(super) const OBSERVATIONS: &[Field] = &[
     required("emitter", Shape::Text),
 ];
 
-/// Places in [`OBSERVATIONS`].
+/// Indexes in [`OBSERVATIONS`].
 pub(super) mod observations {
     pub const TIMESTAMP: usize = 0;
     pub const RESULTS: usize = 1;
@@ -116,7 +116,7 @@ pub(super) const CALL: &[Field] = &[
     optional("extra", Shape::Object),
 ];
 
-/// The place of the id in [`CALL`] and in [`RESULT`].
+/// The index of the id in [`CALL`] and in [`RESULT`].
 pub(super) const CALL_ID: usize = 0;
 
 pub(super) const OBSERVATION: &[Field] = &[required("results", Shape::List(&Shape::Model(RESULT)))];
@@ -128,7 +128,7 @@ pub(super) const RESULT: &[Field] = &[
     optional("extra", Shape::Object),
 ];
 
-/// The place of what a result may have further in [`RESULT`].
+/// The index of `extra` in [`RESULT`].
 pub(super) const RESULT_EXTRA: usize = 3;
 
 pub(super) const REFERENCE: &[Field] = &[
@@ -163,88 +163,100 @@ const IMAGE: &[Field] = &[
     required("path", Shape::Text),
 ];
 
-/// What is wrong with a value.
-pub(super) struct Wrong {
-    pub what: String,
-    /// mngr reads it in a way of its own; it is not wrong by itself.
+/// A violation of the schema.
+pub(super) struct Violation {
+    /// The message, which starts with the name of the member.
+    pub message: String,
+    /// Whether the value is valid, but mngr reads it differently.
     pub is_unusual: bool,
 }
 
-impl Wrong {
-    pub(super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), is_unusual: false }
+impl Violation {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), is_unusual: false }
     }
 
-    pub(super) fn unusual(what: impl Into<String>) -> Self {
-        Self { what: what.into(), is_unusual: true }
+    pub(super) fn unusual(message: impl Into<String>) -> Self {
+        Self { message: message.into(), is_unusual: true }
     }
 
+    /// Adds the name of the member that contains the value.
     pub(super) fn inside(mut self, name: &str) -> Self {
-        let dot = if self.what.starts_with([' ', '[']) { "" } else { "." };
-        self.what = format!("{name}{dot}{}", self.what);
+        let dot = if self.message.starts_with([' ', '[']) { "" } else { "." };
+        self.message = format!("{name}{dot}{}", self.message);
         self
     }
 }
 
-/// The members of a model, by their places in its table.
+/// The members of a model, by their indexes in its table.
 pub(super) type Slots<'a> = [Option<&'a [u8]>; 16];
 
-/// Sorts the members of `object`, of which there may be no others; of several of one name the last counts, as for Python.
-pub(super) fn members<'a>(object: &'a [u8], fields: &[Field]) -> Result<Slots<'a>, Wrong> {
+/// Returns the members of `object`, which may have no others. If several have the same name, the last one counts, as in
+/// Python.
+pub(super) fn members<'a>(object: &'a [u8], fields: &[Field]) -> Result<Slots<'a>, Violation> {
     if object.first() != Some(&b'{') {
-        return Err(Wrong::new(" is no object"));
+        return Err(Violation::new(" is not an object"));
     }
     sorted(Members::of(object).map(|(key, value)| (&key[1..key.len() - 1], value)), fields)
 }
 
-/// The same for a record, whose members the scanner has found.
-pub(super) fn members_of<'a>(record: &Record<'a>, fields: &[Field]) -> Result<Slots<'a>, Wrong> {
+/// Like [`members`], for a record that has been scanned.
+pub(super) fn members_of<'a>(record: &Record<'a>, fields: &[Field]) -> Result<Slots<'a>, Violation> {
     let text = record.text();
     sorted(record.tape().children(record.tape().root()).map(|it| (it.key_name(text), it.token(text))), fields)
 }
 
-fn sorted<'a>(members: impl Iterator<Item = (&'a [u8], &'a [u8])>, fields: &[Field]) -> Result<Slots<'a>, Wrong> {
+fn sorted<'a>(members: impl Iterator<Item = (&'a [u8], &'a [u8])>, fields: &[Field]) -> Result<Slots<'a>, Violation> {
     let mut slots = Slots::default();
     for (name, value) in members {
-        let place = fields.iter().position(|field| field.name.as_bytes() == name).or_else(|| {
+        let position = fields.iter().position(|field| field.name.as_bytes() == name).or_else(|| {
             let mut decoded = Vec::new();
             string::decode(name, &mut decoded);
             fields.iter().position(|field| field.name.as_bytes() == decoded)
         });
-        let Some(place) = place else {
-            return Err(Wrong::new(format!("{} is no member that it may have", String::from_utf8_lossy(name))));
+        let Some(position) = position else {
+            return Err(Violation::new(format!("{} is not allowed", String::from_utf8_lossy(name))));
         };
-        slots[place] = (value != b"null").then_some(value);
+        slots[position] = (value != b"null").then_some(value);
     }
     match fields.iter().zip(&slots).find(|(field, slot)| field.is_required && slot.is_none()) {
-        Some((field, _)) => Err(Wrong::new(format!("{} is missing", field.name))),
+        Some((field, _)) => Err(Violation::new(format!("{} is missing", field.name))),
         None => Ok(slots),
     }
 }
 
-/// Where a part of a text starts in it.
-pub(super) fn place_in(text: &[u8], part: &[u8]) -> usize {
+/// Returns the offset of a part of `text`.
+pub(super) fn offset_in(text: &[u8], part: &[u8]) -> usize {
     (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
 }
 
-/// Checks the members of a model; gives them.
-pub(super) fn check_model<'a>(object: &'a [u8], fields: &'static [Field], form: Form) -> Result<Slots<'a>, Wrong> {
+/// Checks and returns the members of a model.
+pub(super) fn check_model<'a>(
+    object: &'a [u8],
+    fields: &'static [Field],
+    layout: Layout,
+) -> Result<Slots<'a>, Violation> {
     let slots = members(object, fields)?;
-    check_members(&slots, fields, usize::MAX, form)?;
+    check_members(&slots, fields, usize::MAX, layout)?;
     Ok(slots)
 }
 
-/// Checks the members of a model, but for one that the caller looks into.
-pub(super) fn check_members(slots: &Slots<'_>, fields: &'static [Field], but: usize, form: Form) -> Result<(), Wrong> {
-    for (place, (field, slot)) in fields.iter().zip(slots).enumerate() {
-        if let Some(value) = slot.filter(|_| place != but) {
-            check(value, &field.shape, form).map_err(|wrong| wrong.inside(field.name))?;
+/// Checks the members of a model, except one that the caller checks.
+pub(super) fn check_members(
+    slots: &Slots<'_>,
+    fields: &'static [Field],
+    except: usize,
+    layout: Layout,
+) -> Result<(), Violation> {
+    for (position, (field, slot)) in fields.iter().zip(slots).enumerate() {
+        if let Some(value) = slot.filter(|_| position != except) {
+            check(value, &field.shape, layout).map_err(|violation| violation.inside(field.name))?;
         }
     }
     Ok(())
 }
 
-fn check(value: &[u8], shape: &'static Shape, form: Form) -> Result<(), Wrong> {
+fn check(value: &[u8], shape: &'static Shape, layout: Layout) -> Result<(), Violation> {
     let is_text = value.first() == Some(&b'"');
     let is_number = matches!(value.first(), Some(b'-' | b'0'..=b'9'));
     let is_integer = is_number && !value.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
@@ -255,47 +267,47 @@ fn check(value: &[u8], shape: &'static Shape, form: Form) -> Result<(), Wrong> {
             is_text && (is_one(content) || content.contains(&b'\\') && is_one(&text_of(value)))
         }
         Shape::Integer => is_integer,
-        // An integer becomes a float there, which is written in another way.
-        Shape::TextOrNumber | Shape::Float if is_integer && form == Form::AsMngr => {
-            return Err(Wrong::unusual(" is an integer, and ought to be a float"));
+        // mngr converts an integer to a float, which is written differently.
+        Shape::TextOrNumber | Shape::Float if is_integer && layout == Layout::AsMngr => {
+            return Err(Violation::unusual(" is an integer instead of a float"));
         }
-        // What such add up to can be beyond what JSON has a word for.
-        Shape::Float if is_number && form == Form::AsMngr && is_huge(value) => {
-            return Err(Wrong::unusual(" is near the end of what a double holds"));
+        // A sum of such values can overflow, and JSON has no infinity.
+        Shape::Float if is_number && layout == Layout::AsMngr && is_huge(value) => {
+            return Err(Violation::unusual(" is near the largest float"));
         }
         Shape::TextOrNumber => is_text || is_number,
         Shape::Float => is_number,
         Shape::Boolean => matches!(value, b"true" | b"false"),
         Shape::Object => value.first() == Some(&b'{'),
-        Shape::TextOrParts if value.first() == Some(&b'[') => return check(value, PARTS, form),
+        Shape::TextOrParts if value.first() == Some(&b'[') => return check(value, PARTS, layout),
         Shape::Text | Shape::TextOrParts => is_text,
         Shape::List(element) => {
             if value.first() == Some(&b'[') {
                 for (number, (_, member)) in Members::of(value).enumerate() {
-                    check(member, element, form).map_err(|wrong| wrong.inside(&format!("[{number}]")))?;
+                    check(member, element, layout).map_err(|violation| violation.inside(&format!("[{number}]")))?;
                 }
             }
             value.first() == Some(&b'[')
         }
-        Shape::Model(fields) => return check_model(value, fields, form).map(drop),
+        Shape::Model(fields) => return check_model(value, fields, layout).map(drop),
         Shape::Part => {
-            let [kind, text, source, ..] = check_model(value, PART, form)?;
+            let [kind, text, source, ..] = check_model(value, PART, layout)?;
             let is_text = kind.map(text_of).as_deref() == Some(b"text");
             is_text == text.is_some() && is_text != source.is_some()
         }
         Shape::Reference => {
-            let [trajectory, _, path, ..] = check_model(value, REFERENCE, form)?;
+            let [trajectory, _, path, ..] = check_model(value, REFERENCE, layout)?;
             trajectory.is_some() || path.is_some()
         }
     };
-    if fits { Ok(()) } else { Err(Wrong::new(" is of a kind that it may not be")) }
+    if fits { Ok(()) } else { Err(Violation::new(" has the wrong type")) }
 }
 
 fn is_huge(number: &[u8]) -> bool {
     std::str::from_utf8(number).ok().and_then(|text| text.parse::<f64>().ok()).is_none_or(|number| number.abs() > 1e300)
 }
 
-/// What a string token stands for; nothing for any other.
+/// Returns the decoded text of a string token; an empty text for other tokens.
 pub(super) fn text_of(token: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     if let [b'"', content @ .., b'"'] = token {

@@ -10,9 +10,9 @@ use crate::transcript::stream::Stream;
 
 const HEADER: &str = r#"{"type":"header","event_id":"header-0123456789abcdef0123456789abcdef","emitter":"codex/common_transcript","schema_version":"ATIF-v1.7"}"#;
 
-const BOTH: [Form; 2] = [Form::Compact, Form::AsMngr];
+const BOTH: [Layout; 2] = [Layout::Compact, Layout::AsMngr];
 
-/// A transcript in files of a folder of its own.
+/// A transcript in its own folder.
 struct Transcript {
     _folder: TempDir,
     files: Vec<PathBuf>,
@@ -20,7 +20,7 @@ struct Transcript {
 
 impl Transcript {
     fn of(files: &[impl AsRef<[u8]>]) -> Self {
-        let folder = tempfile::tempdir().expect("can be made");
+        let folder = tempfile::tempdir().expect("can be created");
         let mut paths = Vec::new();
         for (number, bytes) in files.iter().enumerate() {
             paths.push(folder.path().join(format!("events.jsonl.{number}")));
@@ -29,27 +29,27 @@ impl Transcript {
         Self { _folder: folder, files: paths }
     }
 
-    /// One file of a header and these lines.
+    /// Returns a transcript of one file with a header and these lines.
     fn with(lines: &[impl ToString]) -> Self {
         let lines = lines.iter().map(|line| line.to_string() + "\n").collect::<String>();
         Self::of(&[format!("{HEADER}\n{lines}")])
     }
 
     fn stream(&self) -> Stream {
-        Stream::open(self.files.clone()).expect("are there")
+        Stream::open(self.files.clone()).expect("exist")
     }
 
-    fn build(&self, form: Form) -> Result<(String, Built), AtifError> {
+    fn build(&self, layout: Layout) -> Result<(String, DocumentSummary), AtifError> {
         let stream = self.stream();
         let mut out = Vec::new();
-        let index = check(&stream, form)?;
-        let built = write(&stream, &index, &about(), form, &mut out)?;
+        let index = check(&stream, layout)?;
+        let built = write(&stream, &index, &about(), layout, &mut out)?;
         Ok((String::from_utf8(out).expect("is UTF-8"), built))
     }
 
-    /// The document, which is the same in both forms, and the warnings.
+    /// Returns the document, which is the same in both layouts, and the warnings.
     fn document(&self) -> (Value, Vec<String>) {
-        let [(compact, built), (as_mngr, also)] = BOTH.map(|form| self.build(form).expect("is a transcript"));
+        let [(compact, built), (as_mngr, also)] = BOTH.map(|layout| self.build(layout).expect("is a transcript"));
         let document: Value = serde_json::from_str(&compact).expect("is JSON");
         assert_eq!(serde_json::from_str::<Value>(&as_mngr).expect("is JSON"), document);
         assert_eq!(built, also);
@@ -58,11 +58,11 @@ impl Transcript {
     }
 }
 
-fn about() -> About {
-    About { agent_name: "codex".to_owned(), session_id: "agent-1".to_owned(), trajectory_id: "é".to_owned() }
+fn about() -> TrajectoryInfo {
+    TrajectoryInfo { agent_name: "codex".to_owned(), session_id: "agent-1".to_owned(), trajectory_id: "é".to_owned() }
 }
 
-/// A step with these members besides those that it must have.
+/// Returns a step with the required members and these.
 fn step(source: &str, members: &Value) -> Value {
     let mut step = json!({"type": "step", "event_id": "e", "emitter": "m", "timestamp": "2026-01-31T12:34:56.789Z"});
     step["source"] = json!(source);
@@ -72,7 +72,7 @@ fn step(source: &str, members: &Value) -> Value {
     step
 }
 
-/// A step of the agent with calls of these ids.
+/// Returns a step of the agent with calls of these ids.
 fn calling(ids: &[&str]) -> Value {
     let call = |id: &&str| json!({"tool_call_id": id, "function_name": "f", "arguments": {}});
     step("agent", &json!({"tool_calls": ids.iter().map(call).collect::<Vec<_>>()}))
@@ -83,8 +83,8 @@ fn observation(results: &Value) -> Value {
     json!({"type": "observation", "event_id": "o", "emitter": "m", "timestamp": timestamp, "results": results})
 }
 
-/// An observation of one result.
-fn gave(id: &str, content: &str) -> Value {
+/// Returns an observation with one result.
+fn result_of(id: &str, content: &str) -> Value {
     observation(&json!([{"source_call_id": id, "content": content}]))
 }
 
@@ -92,12 +92,12 @@ fn user() -> String {
     step("user", &json!({})).to_string()
 }
 
-/// Where the line behind a header and another line starts.
-fn behind(line: &str) -> u64 {
+/// Returns the offset of the line after a header and another line.
+fn after_line(line: &str) -> u64 {
     (HEADER.len() + line.len() + 2) as u64
 }
 
-/// What the results of each step have as their content.
+/// Returns the contents of the results of each step.
 fn contents(document: &Value) -> Vec<Vec<&str>> {
     fn of_step(step: &Value) -> Vec<&str> {
         let results = step["observation"]["results"].as_array();
@@ -107,12 +107,12 @@ fn contents(document: &Value) -> Vec<Vec<&str>> {
 }
 
 #[track_caller]
-fn assert_violates(transcript: &Transcript, place: u64, word: &str) {
-    for form in BOTH {
-        match transcript.build(form) {
-            Err(AtifError::Violates { path, offset, what }) => {
-                assert_eq!((&path, offset.0), (&transcript.files[0], place), "{what}");
-                assert!(what.contains(word), "{word}: {what}");
+fn assert_invalid(transcript: &Transcript, position: u64, word: &str) {
+    for layout in BOTH {
+        match transcript.build(layout) {
+            Err(AtifError::Invalid { path, offset, reason }) => {
+                assert_eq!((&path, offset.0), (&transcript.files[0], position), "{reason}");
+                assert!(reason.contains(word), "{word}: {reason}");
             }
             other => panic!("{word}: {other:?}"),
         }
@@ -120,26 +120,26 @@ fn assert_violates(transcript: &Transcript, place: u64, word: &str) {
 }
 
 #[test]
-fn without_a_step_there_is_no_document() {
+fn a_transcript_without_steps_is_an_error() {
     let beginning = format!("{HEADER}\n{{\"type\":\"st");
     for text in ["", "\n \n", HEADER, &format!("{HEADER}\n"), &beginning] {
         let transcript = Transcript::of(&[text]);
-        for form in BOTH {
-            let error = transcript.build(form).expect_err("has no step");
-            assert!(matches!(&error, AtifError::NoStep(path) if *path == transcript.files[0]), "{error}");
+        for layout in BOTH {
+            let error = transcript.build(layout).expect_err("has no step");
+            assert!(matches!(&error, AtifError::NoSteps(path) if *path == transcript.files[0]), "{error}");
         }
     }
-    let nothing = Stream::open([]).expect("is none");
-    assert!(matches!(check(&nothing, Form::Compact), Err(AtifError::NoStep(_))));
+    let empty = Stream::open([]).expect("has no files");
+    assert!(matches!(check(&empty, Layout::Compact), Err(AtifError::NoSteps(_))));
 }
 
 #[test]
-fn a_document_is_laid_out_in_either_form() {
+fn a_document_has_one_of_two_layouts() {
     let call = json!({"arguments": {"a": [1, {}], "b": []}, "function_name": "f", "tool_call_id": "c"});
     let metrics = json!({"cost_usd": 1e-7, "prompt_tokens": 3});
     let members = json!({"extra": {"é": null}, "tool_calls": [call], "metrics": metrics});
-    let transcript = Transcript::with(&[step("agent", &members), gave("c", "😀\n")]);
-    let (compact, _) = transcript.build(Form::Compact).expect("is a transcript");
+    let transcript = Transcript::with(&[step("agent", &members), result_of("c", "😀\n")]);
+    let (compact, _) = transcript.build(Layout::Compact).expect("is a transcript");
     let expected = concat!(
         r#"{"schema_version":"ATIF-v1.7","session_id":"agent-1","trajectory_id":"é","#,
         r#""agent":{"name":"codex","version":"unknown"},"#,
@@ -151,7 +151,7 @@ fn a_document_is_laid_out_in_either_form() {
         "\n"
     );
     assert_eq!(compact, expected);
-    let (as_mngr, _) = transcript.build(Form::AsMngr).expect("is a transcript");
+    let (as_mngr, _) = transcript.build(Layout::AsMngr).expect("is a transcript");
     let expected = r#"{
   "schema_version": "ATIF-v1.7",
   "session_id": "agent-1",
@@ -209,10 +209,17 @@ fn a_document_is_laid_out_in_either_form() {
 }
 
 #[test]
-fn a_result_stands_with_the_step_of_its_call_however_late_it_comes() {
+fn a_late_result_is_attached_to_the_step_of_its_call() {
     let user = step("user", &json!({}));
-    let lines =
-        [calling(&["a", "b"]), calling(&["c"]), gave("c", "1"), gave("b", "2"), user, gave("a", "3"), gave("c", "4")];
+    let lines = [
+        calling(&["a", "b"]),
+        calling(&["c"]),
+        result_of("c", "1"),
+        result_of("b", "2"),
+        user,
+        result_of("a", "3"),
+        result_of("c", "4"),
+    ];
     let (document, warnings) = Transcript::with(&lines).document();
     assert_eq!(contents(&document), [vec!["2", "3"], vec!["1", "4"], vec![]]);
     assert!(document["steps"][2].get("observation").is_none());
@@ -220,17 +227,17 @@ fn a_result_stands_with_the_step_of_its_call_however_late_it_comes() {
 }
 
 #[test]
-fn results_of_one_observation_go_each_to_its_own_step() {
+fn each_result_of_an_observation_is_attached_to_its_own_step() {
     let both = observation(&json!([{"source_call_id": "b", "content": "1"}, {"source_call_id": "a", "content": "2"}]));
     let (document, _) = Transcript::with(&[calling(&["a"]), calling(&["b"]), both]).document();
     assert_eq!(contents(&document), [["2"], ["1"]]);
 }
 
 #[test]
-fn a_result_of_no_known_call_stands_marked_with_the_agents_step_before_it() {
+fn a_result_of_an_unknown_call_is_attached_to_the_previous_step_of_the_agent() {
     let result = observation(&json!([{"source_call_id": "z", "content": "1", "extra": {"a": 1}}]));
-    // A call that comes later is not known yet.
-    let lines = [calling(&["a"]), step("user", &json!({})), result, calling(&["z"]), gave("a", "2")];
+    // The call of this id follows later.
+    let lines = [calling(&["a"]), step("user", &json!({})), result, calling(&["z"]), result_of("a", "2")];
     let (document, warnings) = Transcript::with(&lines).document();
     assert_eq!(contents(&document), [vec!["1", "2"], vec![], vec![]]);
     let marked = json!({"content": "1", "extra": {"a": 1, "unmatched": true, "source_call_id": "z"}});
@@ -239,16 +246,16 @@ fn a_result_of_no_known_call_stands_marked_with_the_agents_step_before_it() {
 }
 
 #[test]
-fn a_result_of_no_known_call_is_skipped_where_no_step_of_the_agent_is_before_it() {
-    let lines = [step("user", &json!({})), gave("z", "1"), calling(&["z"])];
+fn a_result_of_an_unknown_call_before_all_steps_of_the_agent_is_skipped() {
+    let lines = [step("user", &json!({})), result_of("z", "1"), calling(&["z"])];
     let (document, warnings) = Transcript::with(&lines).document();
     assert_eq!(contents(&document), [[""; 0], []]);
-    assert!(matches!(warnings.as_slice(), [only] if only.starts_with("left out") && only.contains("\"z\"")));
+    assert!(matches!(warnings.as_slice(), [only] if only.starts_with("skipped") && only.contains("\"z\"")));
 }
 
 #[test]
-fn results_of_several_calls_of_one_id_stand_with_the_latest_so_far() {
-    let lines = [calling(&["a"]), gave("a", "1"), calling(&["a"]), gave("a", "2"), calling(&["b", "b"])];
+fn a_result_is_attached_to_the_latest_of_several_calls_with_its_id() {
+    let lines = [calling(&["a"]), result_of("a", "1"), calling(&["a"]), result_of("a", "2"), calling(&["b", "b"])];
     let (document, warnings) = Transcript::with(&lines).document();
     assert_eq!(contents(&document), [vec!["1"], vec!["2"], vec![]]);
     assert_eq!(warnings.len(), 2);
@@ -265,7 +272,7 @@ fn a_step_of_the_system_keeps_its_own_observation() {
 }
 
 #[test]
-fn what_a_result_holds_is_kept() {
+fn all_members_of_a_result_are_kept() {
     let image = json!({"type": "image", "source": {"media_type": "image/png", "path": "p"}});
     let result = json!({
         "source_call_id": "a",
@@ -284,7 +291,7 @@ fn what_a_result_holds_is_kept() {
 }
 
 #[test]
-fn totals_are_of_what_steps_have() {
+fn totals_include_only_metrics_that_exist() {
     let of = |metrics: Value| step("agent", &json!({"metrics": metrics}));
     let (document, _) = Transcript::with(&[
         of(json!({"prompt_tokens": 1, "cached_tokens": 0})),
@@ -298,7 +305,7 @@ fn totals_are_of_what_steps_have() {
 }
 
 #[test]
-fn costs_are_added_as_python_adds_them() {
+fn costs_are_added_as_in_python() {
     for (costs, total) in [
         (vec![0.1; 10], "1.0"),
         (vec![1e16, 1.0, -1e16], "1.0"),
@@ -308,8 +315,8 @@ fn costs_are_added_as_python_adds_them() {
     ] {
         let line = |cost: &f64| step("agent", &json!({"metrics": {"cost_usd": cost}}));
         let transcript = Transcript::with(&costs.iter().map(line).collect::<Vec<_>>());
-        for form in BOTH {
-            let (text, _) = transcript.build(form).expect("is a transcript");
+        for layout in BOTH {
+            let (text, _) = transcript.build(layout).expect("is a transcript");
             let text = text.replace(' ', "");
             assert!(text.contains(&format!("\"total_cost_usd\":{total},")), "{costs:?}: {text}");
         }
@@ -317,9 +324,9 @@ fn costs_are_added_as_python_adds_them() {
 }
 
 #[test]
-fn the_framing_stands_in_the_extra_and_wins_there() {
+fn the_framing_members_replace_those_of_the_extra() {
     let line = step("user", &json!({"extra": {"event_id": 1, "a": 2, "emitter": null}}));
-    let (text, _) = Transcript::with(&[line]).build(Form::Compact).expect("is a transcript");
+    let (text, _) = Transcript::with(&[line]).build(Layout::Compact).expect("is a transcript");
     assert!(text.contains(r#""extra":{"a":2,"event_id":"e","emitter":"m"}"#), "{text}");
 }
 
@@ -341,12 +348,12 @@ fn members_may_be_null_escaped_repeated_and_in_any_order() {
 }
 
 #[test]
-fn a_stream_begins_with_one_header() {
+fn a_stream_starts_with_exactly_one_header() {
     let user = user();
-    for text in [format!("{user}\n"), format!("{user}\n{HEADER}\n"), format!("{}\n{HEADER}\n", gave("a", ""))] {
-        assert_violates(&Transcript::of(&[text]), 0, "no header");
+    for text in [format!("{user}\n"), format!("{user}\n{HEADER}\n"), format!("{}\n{HEADER}\n", result_of("a", ""))] {
+        assert_invalid(&Transcript::of(&[text]), 0, "must be a header");
     }
-    assert_violates(&Transcript::with(&[&user, HEADER]), behind(&user), "second header");
+    assert_invalid(&Transcript::with(&[&user, HEADER]), after_line(&user), "second header");
     for (part, other) in [
         ("ATIF-v1.7", "ATIF-v1.6"),
         ("header-0", "header-"),
@@ -357,32 +364,32 @@ fn a_stream_begins_with_one_header() {
     ] {
         let header = HEADER.replace(part, other);
         assert!(header != HEADER);
-        assert_violates(&Transcript::of(&[format!("{header}\n{user}\n")]), 0, "");
+        assert_invalid(&Transcript::of(&[format!("{header}\n{user}\n")]), 0, "");
     }
 }
 
 #[test]
-fn records_of_a_retired_or_unknown_form_are_errors_with_their_place() {
+fn records_of_an_old_or_unknown_format_are_errors_with_their_offset() {
     let user = user();
     for (line, word) in [
-        (r#"{"type":"user_message"}"#, "no longer"),
-        (r#"{"type":"assistant_message"}"#, "no longer"),
-        (r#"{"type":"tool_result"}"#, "no longer"),
-        (r#"{"type":"turn"}"#, "no type"),
-        ("{}", "no type"),
-        ("[]", "no JSON object"),
-        ("12", "no JSON object"),
-        (" null", "no JSON object"),
+        (r#"{"type":"user_message"}"#, "no longer supported"),
+        (r#"{"type":"assistant_message"}"#, "no longer supported"),
+        (r#"{"type":"tool_result"}"#, "no longer supported"),
+        (r#"{"type":"turn"}"#, "unknown type"),
+        ("{}", "unknown type"),
+        ("[]", "not a JSON object"),
+        ("12", "not a JSON object"),
+        (" null", "not a JSON object"),
     ] {
-        assert_violates(&Transcript::with(&[user.as_str(), line]), behind(&user), word);
+        assert_invalid(&Transcript::with(&[user.as_str(), line]), after_line(&user), word);
     }
-    assert_violates(&Transcript::of(&["{\"type\":\"tool_result\"}\n"]), 0, "no longer");
+    assert_invalid(&Transcript::of(&["{\"type\":\"tool_result\"}\n"]), 0, "no longer supported");
     // No more of it would make it an object.
-    assert_violates(&Transcript::of(&[format!("{HEADER}\n{user}\n12")]), behind(&user), "no JSON object");
+    assert_invalid(&Transcript::of(&[format!("{HEADER}\n{user}\n12")]), after_line(&user), "not a JSON object");
 }
 
 #[test]
-fn steps_that_the_schema_does_not_have_are_errors_that_say_where() {
+fn steps_that_violate_the_schema_are_errors_with_the_members_name() {
     for (source, members, word) in [
         ("user", json!({"event_id": null}), "event_id is missing"),
         ("user", json!({"message": 1}), "message"),
@@ -422,12 +429,12 @@ fn steps_that_the_schema_does_not_have_are_errors_that_say_where() {
         ("agent", json!({"tool_calls": [{"tool_call_id": "", "function_name": "", "arguments": ""}]}), "arguments"),
         ("agent", json!({"tool_calls": [{"tool_call_id": "", "arguments": {}}]}), "function_name is missing"),
     ] {
-        assert_violates(&Transcript::with(&[user(), step(source, &members).to_string()]), behind(&user()), word);
+        assert_invalid(&Transcript::with(&[user(), step(source, &members).to_string()]), after_line(&user()), word);
     }
 }
 
 #[test]
-fn results_that_the_schema_does_not_have_are_errors_that_say_where() {
+fn results_that_violate_the_schema_are_errors_with_the_members_name() {
     let before = calling(&["a"]).to_string();
     let part = |part: Value| json!([{"source_call_id": "a", "content": [part]}]);
     for (results, word) in [
@@ -452,27 +459,27 @@ fn results_that_the_schema_does_not_have_are_errors_that_say_where() {
         (part(json!({"type": "image", "source": {"media_type": "image/bmp", "path": ""}})), "source.media_type"),
     ] {
         let transcript = Transcript::with(&[before.clone(), observation(&results).to_string()]);
-        assert_violates(&transcript, behind(&before), word);
+        assert_invalid(&transcript, after_line(&before), word);
     }
 }
 
 #[test]
-fn lines_that_are_no_json_are_skipped_with_one_warning() {
+fn lines_that_are_not_json_are_skipped_with_one_warning() {
     let user = user();
-    // They begin as steps do.
+    // They begin like steps.
     let damaged = &user[..user.len() - 1];
     for (lines, has_more) in [(vec![damaged], false), (vec![damaged, "", "damaged", damaged], true)] {
         let lines = [vec![user.as_str()], lines, vec![user.as_str()]].concat();
         let (document, warnings) = Transcript::with(&lines).document();
         assert_eq!(document["steps"].as_array().map(Vec::len), Some(2));
-        let place = format!("at byte {} ", behind(&user));
-        assert!(matches!(warnings.as_slice(), [only] if only.contains(&place)), "{warnings:?}");
+        let position = format!("at byte {} ", after_line(&user));
+        assert!(matches!(warnings.as_slice(), [only] if only.contains(&position)), "{warnings:?}");
         assert_eq!(warnings[0].contains("and 2 more lines"), has_more, "{warnings:?}");
     }
 }
 
 #[test]
-fn a_torn_last_line_counts_where_it_is_whole_and_is_no_matter_where_it_is_not() {
+fn a_torn_last_line_is_a_step_if_it_is_complete() {
     let user = user();
     for (torn, steps) in [(user.as_str(), 2), (&user[..user.len() / 2], 1), ("{", 1)] {
         let (document, warnings) = Transcript::of(&[format!("{HEADER}\n{user}\n{torn}")]).document();
@@ -481,7 +488,7 @@ fn a_torn_last_line_counts_where_it_is_whole_and_is_no_matter_where_it_is_not() 
 }
 
 #[test]
-fn a_torn_line_of_a_file_that_is_not_the_last_is_no_step() {
+fn a_torn_line_of_an_earlier_file_is_ignored() {
     let torn = r#"{"type":"step","event_id""#;
     let files = [format!("{HEADER}\n{}\n{torn}", user()), format!("{}\n", user())];
     let (document, warnings) = Transcript::of(&files).document();
@@ -489,42 +496,42 @@ fn a_torn_line_of_a_file_that_is_not_the_last_is_no_step() {
 }
 
 #[test]
-fn costs_beyond_a_double_have_no_sum() {
-    let dear = step("agent", &json!({"metrics": {"cost_usd": 1e308}}));
-    let transcript = Transcript::with(&[&dear, &dear]);
-    let (document, _) = transcript.build(Form::Compact).expect("is a transcript");
+fn costs_that_overflow_have_no_total() {
+    let expensive = step("agent", &json!({"metrics": {"cost_usd": 1e308}}));
+    let transcript = Transcript::with(&[&expensive, &expensive]);
+    let (document, _) = transcript.build(Layout::Compact).expect("is a transcript");
     let document: Value = serde_json::from_str(&document).expect("is JSON");
     assert_eq!(document["final_metrics"], json!({"total_steps": 2}));
-    assert!(matches!(transcript.build(Form::AsMngr), Err(AtifError::Unusual { .. })));
+    assert!(matches!(transcript.build(Layout::AsMngr), Err(AtifError::Unusual { .. })));
 }
 
 #[test]
-fn a_line_that_looks_like_a_step_need_not_be_one() {
-    // Of several members of one name the last counts.
-    let observed = gave("a", "1").to_string().replacen('{', r#"{"type":"step","#, 1);
+fn a_line_with_the_prefix_of_a_step_can_be_an_observation() {
+    // The last of several members with one name counts.
+    let observed = result_of("a", "1").to_string().replacen('{', r#"{"type":"step","#, 1);
     let stepped = user().replacen('{', r#"{"type":"observation","#, 1);
     let (document, warnings) = Transcript::with(&[calling(&["a"]).to_string(), observed, stepped]).document();
     assert_eq!((contents(&document), warnings.len()), (vec![vec!["1"], vec![]], 0));
 }
 
 #[test]
-fn results_are_found_in_other_files_and_far_behind_their_steps() {
-    // More than is read at a time.
+fn results_are_found_in_other_files_and_far_after_their_steps() {
+    // Longer than a block.
     let long = "x".repeat(700 << 10);
-    let told = step("user", &json!({"message": long}));
-    let first = format!("{HEADER}\n{}\n{told}\n", calling(&["a", "b"]));
-    let second = format!("{}\n{told}\n{}\n", gave("b", &long), calling(&["c"]));
-    let third = format!("{}\n{}\n{}\n", gave("c", "1"), gave("b", "2"), gave("a", "3"));
+    let long_step = step("user", &json!({"message": long}));
+    let first = format!("{HEADER}\n{}\n{long_step}\n", calling(&["a", "b"]));
+    let second = format!("{}\n{long_step}\n{}\n", result_of("b", &long), calling(&["c"]));
+    let third = format!("{}\n{}\n{}\n", result_of("c", "1"), result_of("b", "2"), result_of("a", "3"));
     let (document, warnings) = Transcript::of(&[first, second, third]).document();
     assert!(contents(&document) == [vec![long.as_str(), "2", "3"], vec![], vec![], vec!["1"]]);
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 
 #[test]
-fn bytes_that_are_no_text_are_replaced() {
+fn invalid_utf8_is_replaced() {
     let mut step = calling(&["c"]);
     step["message"] = json!("a?b");
-    let text = format!("{HEADER}\n{step}\n{}\n", gave("c", "c?d"));
+    let text = format!("{HEADER}\n{step}\n{}\n", result_of("c", "c?d"));
     let bytes: Vec<u8> = text.bytes().map(|byte| if byte == b'?' { 0xff } else { byte }).collect();
     let (document, _) = Transcript::of(&[bytes]).document();
     assert_eq!(document["steps"][0]["message"], "a\u{fffd}b");
@@ -532,7 +539,7 @@ fn bytes_that_are_no_text_are_replaced() {
 }
 
 #[test]
-fn what_mngr_reads_in_a_way_of_its_own_is_left_to_it() {
+fn records_that_mngr_reads_differently_are_errors_in_its_layout() {
     let before = calling(&["a"]).to_string();
     let user = |members: Value| step("user", &members).to_string();
     for line in [
@@ -547,20 +554,23 @@ fn what_mngr_reads_in_a_way_of_its_own_is_left_to_it() {
         observation(&json!([{"source_call_id": "z", "extra": {"unmatched": false}}])).to_string(),
     ] {
         let transcript = Transcript::with(&[&before, &line]);
-        let (text, _) = transcript.build(Form::Compact).expect("is a transcript");
+        let (text, _) = transcript.build(Layout::Compact).expect("is a transcript");
         assert!(text.ends_with("}\n"), "{text}");
-        let error = transcript.build(Form::AsMngr).expect_err("is unusual");
-        assert!(matches!(&error, AtifError::Unusual { offset, .. } if offset.0 == behind(&before)), "{line}: {error}");
+        let error = transcript.build(Layout::AsMngr).expect_err("is unusual");
+        assert!(
+            matches!(&error, AtifError::Unusual { offset, .. } if offset.0 == after_line(&before)),
+            "{line}: {error}"
+        );
     }
     let odd = Transcript::with(&[user(json!({"timestamp": "2026-W05-6"}))]);
-    assert!(matches!(odd.build(Form::AsMngr), Err(AtifError::Unusual { .. })));
-    assert!(odd.build(Form::Compact).expect("has a year").0.contains("\"2026-W05-6\""));
+    assert!(matches!(odd.build(Layout::AsMngr), Err(AtifError::Unusual { .. })));
+    assert!(odd.build(Layout::Compact).expect("has a year").0.contains("\"2026-W05-6\""));
     let none = Transcript::with(&[user(json!({"timestamp": "yesterday"}))]);
-    assert!(matches!(none.build(Form::Compact), Err(AtifError::Violates { .. })));
+    assert!(matches!(none.build(Layout::Compact), Err(AtifError::Invalid { .. })));
 }
 
 #[test]
-fn what_only_looks_unusual_is_not() {
+fn valid_surrogates_and_long_numbers_are_usual() {
     for (escaped, text) in [("\\ud83d\\uDE00", "😀"), ("\\\\ud83d", "\\ud83d"), ("\\u2028", "\u{2028}")] {
         let line = step("user", &json!({"message": "?"})).to_string().replace('?', escaped);
         let (document, _) = Transcript::with(&[line]).document();
@@ -569,49 +579,49 @@ fn what_only_looks_unusual_is_not() {
     let digits = "1".repeat(4300);
     let line = step("user", &json!({"message": "1".repeat(4301), "extra": {"a": 0}})).to_string();
     let transcript = Transcript::with(&[line.replace(":0}", &format!(":{digits}}}"))]);
-    let (text, _) = transcript.build(Form::AsMngr).expect("is usual");
+    let (text, _) = transcript.build(Layout::AsMngr).expect("is usual");
     assert!(text.contains(&format!("\"a\": {digits},")));
 }
 
 #[test]
-fn a_hundred_warnings_are_told_and_then_how_many_more() {
-    let results = (0..103).map(|number| gave(&format!("call {number}"), ""));
+fn only_a_hundred_warnings_are_kept() {
+    let results = (0..103).map(|number| result_of(&format!("call {number}"), ""));
     let transcript = Transcript::with(&results.chain([calling(&[])]).collect::<Vec<_>>());
-    let (_, built) = transcript.build(Form::Compact).expect("is a transcript");
-    assert_eq!((built.warnings.len(), built.untold_warnings), (100, 3));
+    let (_, built) = transcript.build(Layout::Compact).expect("is a transcript");
+    assert_eq!((built.warnings.len(), built.omitted_warnings), (100, 3));
     assert!(built.warnings[99].contains("\"call 99\""), "{}", built.warnings[99]);
 }
 
 #[test]
-fn a_stream_that_is_changed_meanwhile_is_an_error() {
-    let text = format!("{HEADER}\n{}\n{}\n", calling(&["a"]), gave("a", "1"));
+fn a_stream_that_changes_after_the_check_is_an_error() {
+    let text = format!("{HEADER}\n{}\n{}\n", calling(&["a"]), result_of("a", "1"));
     for (part, other) in
         [("\"step\"", "\"stop\""), ("\"content\"", "\"CONTENT\""), ("\"emitter\":\"m\"", "\"EMITTER\":\"m\"")]
     {
         let transcript = Transcript::of(&[&text]);
         let stream = transcript.stream();
-        let index = check(&stream, Form::Compact).expect("is a transcript");
+        let index = check(&stream, Layout::Compact).expect("is a transcript");
         fs::write(&transcript.files[0], text.replace(part, other)).expect("can be written");
-        let error = write(&stream, &index, &about(), Form::Compact, &mut Vec::new()).expect_err("is changed");
+        let error = write(&stream, &index, &about(), Layout::Compact, &mut Vec::new()).expect_err("has changed");
         assert!(matches!(&error, AtifError::Changed(path) if *path == transcript.files[0]), "{error}");
     }
 }
 
 #[test]
-fn what_comes_after_the_opening_is_no_part_of_the_document() {
+fn records_added_after_opening_are_not_in_the_document() {
     let transcript = Transcript::with(&[calling(&["a"])]);
     let stream = transcript.stream();
-    let mut file = fs::File::options().append(true).open(&transcript.files[0]).expect("is there");
-    writeln!(file, "{}\ndamaged", gave("a", "1")).expect("can be written");
-    let index = check(&stream, Form::Compact).expect("is a transcript");
+    let mut file = fs::File::options().append(true).open(&transcript.files[0]).expect("exists");
+    writeln!(file, "{}\ndamaged", result_of("a", "1")).expect("can be written");
+    let index = check(&stream, Layout::Compact).expect("is a transcript");
     let mut out = Vec::new();
-    let built = write(&stream, &index, &about(), Form::Compact, &mut out).expect("is a transcript");
-    assert_eq!(built, Built { steps: 1, ..Built::default() });
+    let built = write(&stream, &index, &about(), Layout::Compact, &mut out).expect("is a transcript");
+    assert_eq!(built, DocumentSummary { steps: 1, ..DocumentSummary::default() });
     assert_eq!(contents(&serde_json::from_slice(&out).expect("is JSON")), [[""; 0]]);
 }
 
 #[test]
-fn an_output_that_is_full_is_told_apart_from_an_input_that_fails() {
+fn a_full_disk_is_reported_as_a_write_error() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
@@ -623,15 +633,15 @@ fn an_output_that_is_full_is_told_apart_from_an_input_that_fails() {
     }
     for message in ["", &"x".repeat(1 << 20)] {
         let stream = Transcript::with(&[step("user", &json!({"message": message}))]).stream();
-        let index = check(&stream, Form::Compact).expect("is a transcript");
-        let error = write(&stream, &index, &about(), Form::Compact, &mut Full).expect_err("nothing can be written");
+        let index = check(&stream, Layout::Compact).expect("is a transcript");
+        let error = write(&stream, &index, &about(), Layout::Compact, &mut Full).expect_err("nothing can be written");
         assert!(matches!(&error, AtifError::Write(error) if error.kind() == ErrorKind::StorageFull), "{error}");
     }
 }
 
 type Values = BoxedStrategy<Value>;
 
-/// An object of these members in any order, each perhaps absent or null.
+/// Generates an object with some of these members, in any order. Each can be null.
 fn some_of(members: Vec<(&'static str, Values)>) -> Values {
     let member = |(name, value): (&'static str, Values)| {
         let value = prop_oneof![3 => value, 1 => Just(Value::Null)];
@@ -642,7 +652,7 @@ fn some_of(members: Vec<(&'static str, Values)>) -> Values {
     present.prop_shuffle().prop_map(|members| Value::Object(members.into_iter().collect())).boxed()
 }
 
-/// An object of all of these members, before or behind those of another.
+/// Generates an object with all of these members, before or after those of another object.
 fn with(others: Values, members: Vec<(&'static str, Values)>) -> Values {
     let member = |(name, value): (&'static str, Values)| value.prop_map(move |value| (name.to_owned(), value));
     let members: Vec<_> = members.into_iter().map(member).collect();
@@ -676,13 +686,13 @@ fn number() -> Values {
     (0_u32..1_000_000).prop_map(Value::from).boxed()
 }
 
-/// Numbers whose sums are exact.
+/// Generates numbers whose sums are exact.
 fn quarters() -> Values {
     (0_u32..1000).prop_map(|number| json!(f64::from(number) / 4.0)).boxed()
 }
 
-fn list(element: Values, least: usize) -> Values {
-    prop::collection::vec(element, least..3).prop_map(Value::from).boxed()
+fn list(element: Values, min: usize) -> Values {
+    prop::collection::vec(element, min..3).prop_map(Value::from).boxed()
 }
 
 fn any_object() -> Values {
@@ -711,7 +721,7 @@ fn result(members: Vec<(&'static str, Values)>) -> Values {
     with(others, members)
 }
 
-/// A step of anyone, or an observation.
+/// Generates a step of any source, or an observation.
 fn record() -> Values {
     let framed = |kind: &str, others, members: Vec<_>| {
         let timestamp = one("2026-01-31T12:34:56.789Z");
@@ -753,14 +763,14 @@ fn record() -> Values {
     .boxed()
 }
 
-/// The members of these names in this order, but for those that are null.
+/// Returns the members with these names, in this order, without those that are null.
 fn picked(object: &Value, names: &[&str]) -> Map<String, Value> {
-    let is_there = |value: &&Value| !value.is_null();
-    let member = |name: &&str| Some(((*name).to_owned(), object.get(*name).filter(is_there)?.clone()));
+    let is_present = |value: &&Value| !value.is_null();
+    let member = |name: &&str| Some(((*name).to_owned(), object.get(*name).filter(is_present)?.clone()));
     names.iter().filter_map(member).collect()
 }
 
-/// Replaces the elements of a member that is an array.
+/// Replaces the elements of a member if it is an array.
 fn each(object: &mut Map<String, Value>, name: &str, act: fn(&Value) -> Value) {
     if let Some(Value::Array(elements)) = object.get_mut(name) {
         *elements = elements.iter().map(act).collect();
@@ -820,7 +830,7 @@ fn modelled_step(number: usize, step: &Value, results: &[Value]) -> Value {
     step.into()
 }
 
-/// The document that records make, all in memory, and how many warnings there are.
+/// Returns the expected document of some records, and the expected number of warnings.
 fn model(records: &[Value]) -> (Value, usize) {
     let mut steps: Vec<(&Value, Vec<Value>)> = Vec::new();
     let mut calls: Vec<(&Value, usize)> = Vec::new();
@@ -872,7 +882,7 @@ fn model(records: &[Value]) -> (Value, usize) {
     (document, warnings)
 }
 
-/// A document as Python prints it.
+/// Formats a document like Python.
 fn as_python_prints(document: &Value) -> String {
     let mut text = String::new();
     for character in (serde_json::to_string_pretty(document).expect("can be written") + "\n").chars() {
@@ -887,31 +897,31 @@ fn as_python_prints(document: &Value) -> String {
 
 proptest! {
     #[test]
-    fn a_document_is_what_its_records_make_in_memory(
+    fn a_document_is_that_of_a_simple_model(
         records in prop::collection::vec(record(), 0..12),
         between in prop::collection::vec(prop::sample::select(vec!["", "\n", " \n\n", "{\"type\":\"step\",\n"]), 12),
         ends in prop::collection::vec(0_usize..12, 0..3),
         torn in prop::sample::select(vec!["", "{", "{\"type\":\"step\","]),
     ) {
         let mut files = vec![format!("{HEADER}\n")];
-        for (number, (record, behind)) in records.iter().zip(&between).enumerate() {
+        for (number, (record, rest)) in records.iter().zip(&between).enumerate() {
             if ends.contains(&number) {
                 files.push(String::new());
             }
-            files.last_mut().expect("is one").extend([&record.to_string(), "\n", behind]);
+            files.last_mut().expect("is one").extend([&record.to_string(), "\n", rest]);
         }
         files.last_mut().expect("is one").push_str(torn);
         let transcript = Transcript::of(&files);
         let (document, warnings) = model(&records);
         if document["steps"] == json!([]) {
-            prop_assert!(matches!(transcript.build(Form::Compact), Err(AtifError::NoStep(_))));
+            prop_assert!(matches!(transcript.build(Layout::Compact), Err(AtifError::NoSteps(_))));
             return Ok(());
         }
-        let damaged = between.iter().take(records.len()).any(|behind| behind.starts_with('{'));
-        let (compact, built) = transcript.build(Form::Compact).expect("is a transcript");
+        let damaged = between.iter().take(records.len()).any(|rest| rest.starts_with('{'));
+        let (compact, built) = transcript.build(Layout::Compact).expect("is a transcript");
         prop_assert_eq!(compact, format!("{document}\n"));
         prop_assert_eq!(built.warnings.len(), warnings + usize::from(damaged));
-        let (as_mngr, also) = transcript.build(Form::AsMngr).expect("is a transcript");
+        let (as_mngr, also) = transcript.build(Layout::AsMngr).expect("is a transcript");
         prop_assert_eq!(as_mngr, as_python_prints(&document));
         prop_assert_eq!(built, also);
     }

@@ -6,18 +6,18 @@ use super::*;
 use crate::rollout::lines::DEFAULT_LINE_LIMIT;
 
 fn file_of(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().expect("can be made");
+    let mut file = tempfile::tempfile().expect("can be created");
     file.write_all(bytes).expect("can be written");
     file
 }
 
-/// The lines of a file from its end: where each starts, what it says, whether it is torn.
+/// Returns the lines of a file from its end: the offset, the text, and whether the line is torn.
 fn all(block: usize, bytes: &[u8], limit: usize) -> Result<Vec<(u64, Vec<u8>, bool)>, LineError> {
     let file = file_of(bytes);
     let mut lines = Backwards::in_blocks_of(block, &file, bytes.len() as u64, limit);
     let mut found = Vec::new();
     while lines.has_line()? {
-        // Asking twice changes nothing.
+        // A second call changes nothing.
         assert!(lines.has_line()?);
         let (offset, text, is_torn) = lines.previous_line().expect("was found");
         found.push((offset.0, text.bytes().to_vec(), is_torn));
@@ -26,7 +26,7 @@ fn all(block: usize, bytes: &[u8], limit: usize) -> Result<Vec<(u64, Vec<u8>, bo
     Ok(found)
 }
 
-/// The same by reading the whole.
+/// The same result, by splitting the complete text.
 fn model(bytes: &[u8]) -> Vec<(u64, Vec<u8>, bool)> {
     let mut lines = Vec::new();
     let mut at = 0;
@@ -40,7 +40,7 @@ fn model(bytes: &[u8]) -> Vec<(u64, Vec<u8>, bool)> {
 }
 
 #[test]
-fn a_line_without_its_newline_is_the_first_one_found() {
+fn a_line_without_its_newline_is_returned_first() {
     let found = all(4, b"one\ntwo\nthr", 100).expect("can be read");
     assert_eq!(found, [(8, b"thr".to_vec(), true), (4, b"two".to_vec(), false), (0, b"one".to_vec(), false)]);
 }
@@ -56,7 +56,7 @@ fn a_line_of_20_mib_is_one_line() {
 }
 
 #[test]
-fn a_line_over_the_limit_is_refused_with_its_place() {
+fn a_line_over_the_limit_is_an_error_with_its_offset() {
     for block in [1, 3, 64] {
         assert_eq!(all(block, b"one\n12345\n", 5).expect("fits").len(), 2);
         let error = all(block, b"one\n123456\n", 5).expect_err("does not fit");
@@ -65,14 +65,14 @@ fn a_line_over_the_limit_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_file_that_was_cut_is_an_error() {
+fn a_truncated_file_is_an_error() {
     let file = file_of(b"one\n");
     let mut lines = Backwards::new(&file, 100, 100);
     assert!(matches!(lines.has_line(), Err(LineError::Read { .. })));
 }
 
 #[test]
-fn what_stands_behind_the_length_is_not_looked_at() {
+fn bytes_after_the_length_are_ignored() {
     let file = file_of(b"one\ntwo\n");
     let mut lines = Backwards::new(&file, 5, 100);
     assert!(lines.has_line().expect("can be read"));
@@ -82,7 +82,7 @@ fn what_stands_behind_the_length_is_not_looked_at() {
 
 proptest! {
     #[test]
-    fn any_blocks_find_the_lines_of_the_whole(
+    fn the_lines_do_not_depend_on_the_block_size(
         lines in prop::collection::vec(prop_oneof![Just(0_usize), 1_usize..12, 50_usize..300], 0..20),
         block in 1_usize..400,
         is_torn: bool,

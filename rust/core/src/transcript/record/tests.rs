@@ -7,7 +7,7 @@ fn kind(line: &str) -> RecordKind {
 }
 
 #[test]
-fn records_are_told_by_their_type_and_source() {
+fn the_kind_depends_on_the_type_and_the_source() {
     for (line, expected) in [
         (r#"{"type":"header"}"#, RecordKind::Header),
         (r#"{"type":"step","source":"user"}"#, RecordKind::Step(Some(Role::User))),
@@ -21,7 +21,7 @@ fn records_are_told_by_their_type_and_source() {
         (r#"{"type":"turn"}"#, RecordKind::Other),
         (r#"{"type":1}"#, RecordKind::Other),
         ("{}", RecordKind::Other),
-        // As Python reads it: the last of one name, and escapes as what they stand for.
+        // As in Python, the last of several members with one name counts, and escapes are decoded.
         (r#"{"type":"header","type":"observation"}"#, RecordKind::Observation),
         (r#"{"t\u0079pe":"st\u0065p","source":"us\u0065r"}"#, RecordKind::Step(Some(Role::User))),
     ] {
@@ -30,12 +30,12 @@ fn records_are_told_by_their_type_and_source() {
 }
 
 #[test]
-fn a_member_inside_another_is_none_of_the_record() {
+fn a_nested_type_is_ignored() {
     assert_eq!(kind(r#"{"extra":{"type":"header"}}"#), RecordKind::Other);
 }
 
 #[test]
-fn what_is_no_object_is_malformed() {
+fn other_values_than_objects_are_malformed() {
     for line in ["[1]", "", "{", "\"step\""] {
         let mut bytes = line.as_bytes().to_vec();
         assert!(Record::read(Text::pad(&mut bytes), &mut Tape::default()).is_err(), "{line}");

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A stream of files in a folder of their own, the last one the current one.
+/// Writes the files of a stream to `folder`, and opens it. The last file is the current one.
 fn stream_of(folder: &Path, files: &[&[u8]]) -> Stream {
     let mut paths = Vec::new();
     for (number, bytes) in files.iter().enumerate() {
@@ -13,14 +13,14 @@ fn stream_of(folder: &Path, files: &[&[u8]]) -> Stream {
         fs::write(folder.join(&name), bytes).expect("can be written");
         paths.push(folder.join(name));
     }
-    assert_eq!(files_in(folder).expect("is there"), paths);
-    Stream::open(paths).expect("are there")
+    assert_eq!(files_in(folder).expect("exists"), paths);
+    Stream::open(paths).expect("exist")
 }
 
 type Found = (usize, u64, Vec<u8>, bool);
 
 fn found(line: Line<'_>) -> Found {
-    (line.place.segment, line.place.offset.0, line.text.bytes().to_vec(), line.is_torn)
+    (line.position.segment, line.position.offset.0, line.text.bytes().to_vec(), line.is_torn)
 }
 
 fn forwards(stream: &Stream) -> Vec<Found> {
@@ -34,8 +34,8 @@ fn backwards(stream: &Stream) -> Vec<Found> {
 }
 
 #[test]
-fn files_are_read_one_after_the_other_and_torn_lines_count() {
-    let folder = tempfile::tempdir().expect("can be made");
+fn files_are_read_in_order_with_their_torn_lines() {
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\nb", b"", b"c\n\nd"]);
     let expected: Vec<Found> = vec![
         (0, 0, b"a".to_vec(), false),
@@ -52,18 +52,18 @@ fn files_are_read_one_after_the_other_and_torn_lines_count() {
 }
 
 #[test]
-fn reading_begins_at_any_line() {
-    let folder = tempfile::tempdir().expect("can be made");
+fn reading_starts_at_any_line() {
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\nb\n", b"c\nd\n"]);
-    let mut lines = stream.lines_from(Place { segment: 0, offset: ByteOffset(2) });
+    let mut lines = stream.lines_from(StreamPosition { segment: 0, offset: ByteOffset(2) });
     let rest: Vec<_> = std::iter::from_fn(|| lines.next_line().expect("can be read").map(found)).collect();
     assert_eq!(rest.iter().map(|line| line.2.as_slice()).collect::<Vec<_>>(), [b"b", b"c", b"d"]);
     assert_eq!(rest[0].1, 2);
 }
 
 #[test]
-fn what_comes_after_the_opening_is_not_read() {
-    let folder = tempfile::tempdir().expect("can be made");
+fn lines_added_after_opening_are_not_read() {
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\n"]);
     fs::write(folder.path().join(CURRENT), b"a\nb\n").expect("can be written");
     assert_eq!(forwards(&stream).len(), 1);
@@ -71,22 +71,22 @@ fn what_comes_after_the_opening_is_not_read() {
 }
 
 #[test]
-fn a_copy_has_the_whole_lines_and_the_torn_ones_that_are_records() {
-    let folder = tempfile::tempdir().expect("can be made");
+fn a_copy_has_the_complete_lines_and_the_torn_ones_that_are_records() {
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\n{\"b\":1}", b"c\nd", b"e\n{}"]);
     let mut out = Vec::new();
-    stream.copy(Place::START, &mut out).expect("can be read");
+    stream.copy(StreamPosition::START, &mut out).expect("can be read");
     assert_eq!(out, b"a\n{\"b\":1}\nc\ne\n{}\n");
     out.clear();
-    stream.copy(Place { segment: 1, offset: ByteOffset(2) }, &mut out).expect("can be read");
+    stream.copy(StreamPosition { segment: 1, offset: ByteOffset(2) }, &mut out).expect("can be read");
     assert_eq!(out, b"e\n{}\n");
 }
 
 #[test]
-fn a_copy_of_a_file_that_is_cut_meanwhile_is_an_error() {
-    /// Cuts a file when something is written.
-    struct Cutting(PathBuf);
-    impl io::Write for Cutting {
+fn copying_a_file_that_is_truncated_meanwhile_fails() {
+    /// Truncates a file when something is written.
+    struct Truncating(PathBuf);
+    impl io::Write for Truncating {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             fs::write(&self.0, "")?;
             Ok(bytes.len())
@@ -95,36 +95,36 @@ fn a_copy_of_a_file_that_is_cut_meanwhile_is_an_error() {
             Ok(())
         }
     }
-    let folder = tempfile::tempdir().expect("can be made");
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[&b"a\n".repeat(1 << 20)]);
     let path = folder.path().join(CURRENT);
-    let start = Place::START;
-    let error = stream.copy(start, &mut Cutting(path.clone())).expect_err("less is there than was");
+    let start = StreamPosition::START;
+    let error = stream.copy(start, &mut Truncating(path.clone())).expect_err("is truncated");
     assert!(matches!(error, CopyError::Read(error) if error.path == path));
 }
 
 #[test]
-fn a_torn_line_over_the_limit_is_an_error_with_its_place() {
-    let folder = tempfile::tempdir().expect("can be made");
+fn copying_a_torn_line_over_the_limit_is_an_error_with_its_offset() {
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\nbcdef"]).with_line_limit(4);
-    let start = Place::START;
+    let start = StreamPosition::START;
     let error = stream.copy(start, &mut Vec::new()).expect_err("it is too long");
     let CopyError::Read(ReadError { source, .. }) = error else { panic!("{error}") };
     assert!(matches!(source, LineError::TooLong { offset: ByteOffset(2), limit: 4 }), "{source}");
 }
 
 #[test]
-fn a_stream_without_its_torn_end_has_the_torn_lines_of_other_files() {
-    let folder = tempfile::tempdir().expect("can be made");
+fn only_the_torn_line_of_the_last_file_is_removed() {
+    let folder = tempfile::tempdir().expect("can be created");
     for (last, end) in [(&b"c\nd"[..], 2), (b"c\n", 2), (b"d", 0), (b"", 0)] {
         let stream = stream_of(folder.path(), &[b"a\nb", last]).without_torn_end().expect("can be read");
-        assert_eq!(stream.end(), Place { segment: 1, offset: ByteOffset(end) });
+        assert_eq!(stream.end(), StreamPosition { segment: 1, offset: ByteOffset(end) });
         assert!(forwards(&stream)[..2].iter().map(|line| line.2.as_slice()).eq([b"a", b"b"]));
     }
 }
 
 #[test]
-fn an_output_that_is_full_is_told_apart_from_an_input_that_fails() {
+fn a_full_disk_is_reported_as_a_write_error() {
     struct Full;
     impl io::Write for Full {
         fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
@@ -134,28 +134,28 @@ fn an_output_that_is_full_is_told_apart_from_an_input_that_fails() {
             Ok(())
         }
     }
-    let folder = tempfile::tempdir().expect("can be made");
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\n"]);
-    let start = Place::START;
+    let start = StreamPosition::START;
     let error = stream.copy(start, &mut Full).expect_err("nothing can be written");
     assert!(matches!(error, CopyError::Write(error) if error.kind() == ErrorKind::StorageFull));
 }
 
 #[test]
-fn a_line_is_read_again_and_one_that_has_gone_is_an_error_with_its_path() {
-    let folder = tempfile::tempdir().expect("can be made");
+fn reading_a_line_that_was_cut_is_an_error_with_its_path() {
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\nbcd\n"]);
     let mut buffer = Vec::new();
-    let place = Place { segment: 0, offset: ByteOffset(2) };
-    assert_eq!(stream.reread(place, 3, &mut buffer).expect("is there").bytes(), b"bcd");
-    fs::OpenOptions::new().write(true).open(folder.path().join(CURRENT)).expect("is there").set_len(3).expect("is cut");
-    let error = stream.reread(place, 3, &mut buffer).err().expect("is cut").to_string();
+    let position = StreamPosition { segment: 0, offset: ByteOffset(2) };
+    assert_eq!(stream.reread(position, 3, &mut buffer).expect("exists").bytes(), b"bcd");
+    fs::OpenOptions::new().write(true).open(folder.path().join(CURRENT)).expect("exists").set_len(3).expect("is cut");
+    let error = stream.reread(position, 3, &mut buffer).err().expect("is cut").to_string();
     assert!(error.contains(CURRENT) && error.contains("byte 2"), "{error}");
 }
 
 #[test]
 fn a_torn_line_over_the_limit_is_an_error() {
-    let folder = tempfile::tempdir().expect("can be made");
+    let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"{\n123456"]).with_line_limit(4);
     let mut lines = stream.lines();
     assert!(lines.next_line().expect("fits").is_some());
@@ -164,32 +164,32 @@ fn a_torn_line_over_the_limit_is_an_error() {
 }
 
 #[test]
-fn files_of_other_names_are_none_of_the_stream() {
-    let folder = tempfile::tempdir().expect("can be made");
+fn files_with_other_names_are_not_part_of_the_stream() {
+    let folder = tempfile::tempdir().expect("can be created");
     for name in ["events.jsonl.", "events.jsonl.12a", "events.jsonl2", "events.jsonl.20", "events.jsonl.9", "other"] {
         fs::write(folder.path().join(name), b"").expect("can be written");
     }
-    fs::create_dir(folder.path().join("events.jsonl.5")).expect("can be made");
-    // As text, as mngr 0.3.0 sorts them: times have one length.
+    fs::create_dir(folder.path().join("events.jsonl.5")).expect("can be created");
+    // Sorted as text, as in mngr 0.3.0. Real times have the same length.
     let names = [folder.path().join("events.jsonl.20"), folder.path().join("events.jsonl.9")];
-    assert_eq!(files_in(folder.path()).expect("is there"), names);
+    assert_eq!(files_in(folder.path()).expect("exists"), names);
 }
 
 #[test]
-fn a_folder_is_no_file_of_a_stream() {
-    let folder = tempfile::tempdir().expect("can be made");
-    let (path, error) = Stream::open([folder.path().to_owned()]).err().expect("is refused");
-    assert_eq!((path.as_path(), error.kind()), (folder.path(), ErrorKind::IsADirectory));
+fn a_folder_is_refused() {
+    let folder = tempfile::tempdir().expect("can be created");
+    let error = Stream::open([folder.path().to_owned()]).err().expect("is refused");
+    assert_eq!((error.path.as_path(), error.source.kind()), (folder.path(), ErrorKind::IsADirectory));
 }
 
 proptest! {
     #[test]
-    fn backwards_is_forwards_turned_round(
+    fn backwards_is_the_reverse_of_forwards(
         files in prop::collection::vec(prop::collection::vec(prop_oneof![
             Just(b"\n".to_vec()), Just(b"\r\n".to_vec()), Just(b"{}".to_vec()), prop::collection::vec(b'a'..b'f', 0..200)
         ], 0..30), 1..4)
     ) {
-        let folder = tempfile::tempdir().expect("can be made");
+        let folder = tempfile::tempdir().expect("can be created");
         let files: Vec<Vec<u8>> = files.iter().map(|pieces| pieces.concat()).collect();
         let stream = stream_of(folder.path(), &files.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let mut back = backwards(&stream);
