@@ -45,7 +45,7 @@ pub(super) struct Checkpoint {
     pub raw: Extent,
     /// The common transcript.
     pub common: Extent,
-    /// The state of the conversion; `None` if there is no common transcript.
+    /// The state of the conversion; `None` for an agent without a common transcript.
     pub conversion: Option<Conversion>,
 }
 
@@ -77,17 +77,17 @@ pub(super) enum Intent {
 /// The content of the checkpoint's file.
 #[derive(Debug, Default)]
 pub(super) struct LoadedCheckpoint {
-    /// The number of the checkpoint; 0 if there is none.
+    /// The number of the checkpoint; 0 for a missing checkpoint.
     pub number: u64,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// The action of a step that was not completed.
     pub intent: Option<Intent>,
-    /// Whether the file holds a damaged checkpoint or one of another version.
+    /// Whether the file holds a damaged checkpoint, or one from another version.
     pub is_damaged: bool,
 }
 
-/// The checkpoint's file. The process holds its lock as long as it is open.
+/// The checkpoint's file. Closing it releases its lock.
 pub(super) struct CheckpointFile {
     file: File,
 }
@@ -106,7 +106,7 @@ impl CheckpointFile {
                 .map_err(FileError::on("open", &path))?;
             let lock = Lock { file: &file, path: &path, resource: "transcript" };
             lock.acquire_queued(&dir.following_queue(), timeout)?;
-            // If the file was removed meanwhile, other processes would lock a new one.
+            // If the file has just been removed, other processes would lock a new one.
             let locked = file.metadata().map_err(FileError::on("read", &path))?;
             if fs::metadata(&path).is_ok_and(|found| FileId::from(&found) == FileId::from(&locked)) {
                 return Ok(Self { file });

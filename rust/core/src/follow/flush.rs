@@ -12,8 +12,8 @@ use crate::state_dir::StateDir;
 /// The default duration of the pass. Codex waits for its hooks.
 pub const BUDGET: Duration = Duration::from_millis(50);
 
-/// Makes one brief pass, which ends within `budget`, apart from the step that it is in. The watcher does what remains, also
-/// if another process holds the lock all that time. Errors are logged.
+/// Makes one brief pass. It stops after the step during which `budget` has passed, or if another process holds the lock until
+/// then. The watcher copies the rest. Errors are logged.
 pub fn flush(dir: &StateDir, budget: Duration) {
     if !dir.transcript_paths().exists() && !dir.transcript_path().exists() {
         return;

@@ -1,4 +1,4 @@
-//! The lines of the raw transcript, to find those of a rollout that are missing there.
+//! The lines of the raw transcript, for finding the lines of a rollout that are missing there.
 //!
 //! Two lines are the same if their timestamp, type and payload are: Codex adds ordinals to old rollouts that it migrates
 //! (0.163, 0.169).

@@ -5,7 +5,7 @@
 //! * [`pass`]: one pass over the rollouts
 //! * [`flush`]: the brief pass of a hook that ends a turn
 //! * [`step`]: one step of a pass: append, convert, write the checkpoint
-//! * [`recovery`]: completing what an interrupted process has left, after a kill or a full disk
+//! * [`recovery`]: completing the step of a process that was killed or had a full disk
 //! * [`resync`]: comparing rollouts that were rewritten with the raw transcript, line by line
 //! * [`known_lines`]: the lines of the raw transcript, for that comparison
 //! * [`conversion`]: converting the raw transcript

@@ -1,6 +1,6 @@
 //! Recovery: the first pass of a process continues from the files of earlier ones, whatever interrupted them.
 //!
-//! A step that was interrupted is completed as its intent says. If the checkpoint is missing, damaged, or does not match
+//! An interrupted step is completed from its intent. If the checkpoint is missing, damaged, or does not match
 //! the raw transcript, the rollouts are compared with the raw transcript line by line ([`resync`](super::resync)).
 
 use std::collections::HashMap;
@@ -71,7 +71,7 @@ pub(super) fn recover<'p>(
     let intent = found.intent.filter(|_| is_intact);
     let completed = complete(&mut writer, from, intent);
     let committed = completed.and_then(|()| {
-        // The completed step gets a checkpoint, so that the next intent does not replace one that is still needed.
+        // The completed step gets a checkpoint, so that the next intent does not overwrite a needed one.
         if is_new || (is_intact && intent.is_none()) { Ok(()) } else { writer.commit() }
     });
     committed.inspect_err(|_| writer.cut_partial_lines())?;

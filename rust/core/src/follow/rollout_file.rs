@@ -1,5 +1,5 @@
-//! The files of rollouts: finding one that was moved or compressed, checking whether it still begins with the bytes that
-//! were copied, and finding its complete lines.
+//! The files of rollouts: finding a rollout that was moved or compressed, checking whether it still begins with the copied
+//! bytes, and finding its complete lines.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -182,7 +182,7 @@ impl RolloutFile {
     }
 
     /// Returns the end of the complete lines that a step copies from the offset `from`: at most `step` bytes, or the first
-    /// line if that is longer. Returns `None` if there is no complete line.
+    /// line if that is longer. Returns `None` if no line is complete.
     ///
     /// There must be no newline between `from` and `searched`, which is advanced to the end of the search.
     ///
@@ -198,7 +198,7 @@ impl RolloutFile {
         // Backwards from the end, so that little is read even if much is new.
         let bound = size.min(from.saturating_add(step));
         match after_last_newline(&self.file, *searched..bound) {
-            // The file was truncated meanwhile. The next pass handles that.
+            // The file has just been truncated. The next pass handles that.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Ok(None) => {}
             end => return end,

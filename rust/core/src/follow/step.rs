@@ -40,11 +40,11 @@ pub(super) struct FollowState {
     pub searched: HashMap<u32, Searched>,
 }
 
-/// A rollout as it was when all of its complete lines had been copied.
+/// The state of a rollout after all of its complete lines were copied.
 #[derive(Clone, Copy)]
 pub(super) struct Searched {
     pub stamp: FileStamp,
-    /// There is no newline between the copied bytes and this offset.
+    /// The bytes from the copied prefix to this offset contain no newline.
     pub until: u64,
     /// The hash of the bytes before that offset.
     pub end: Fingerprint,

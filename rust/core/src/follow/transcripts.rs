@@ -17,7 +17,7 @@ const CHUNK: usize = 64 << 10;
 /// An append-only file.
 ///
 /// The file may be longer than the position at which writing continues, because an interrupted process has written more
-/// than its checkpoint says. These unverified bytes are compared with the bytes that are written next. They are cut where
+/// than its checkpoint covers. These unverified bytes are compared with the bytes that are written next. They are cut where
 /// they differ.
 pub(super) struct Transcript {
     file: File,
@@ -43,7 +43,7 @@ impl Transcript {
         Ok(Self { file, length: 0, file_length, was_cut: false })
     }
 
-    /// Returns whether `path` is still this file, and its length is that of the bytes that were written.
+    /// Returns whether `path` is still this file, and has the length that was written.
     pub fn is_unchanged(&self, path: &Path) -> bool {
         let (Ok(open), Ok(found)) = (self.file.metadata(), fs::metadata(path)) else { return false };
         FileId::from(&open) == FileId::from(&found) && found.len() == self.length

@@ -14,7 +14,7 @@ use crate::rollout::decompression::Input;
 /// Why the last records cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LastRecordsError {
-    /// There is no transcript or rollout at the path.
+    /// The path is not that of a transcript or a rollout.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A file cannot be opened.
@@ -40,7 +40,7 @@ pub enum LastRecordsError {
 ///
 /// # Errors
 ///
-/// Returns [`LastRecordsError::Target`] if there is no transcript or rollout at `path`, [`LastRecordsError::File`] or
+/// Returns [`LastRecordsError::Target`] if `path` has no transcript or rollout, [`LastRecordsError::File`] or
 /// [`LastRecordsError::Read`] if it cannot be read, and [`LastRecordsError::Convert`] if a rollout cannot be converted.
 pub fn last_records(
     path: &Path,

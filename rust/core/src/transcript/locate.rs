@@ -1,5 +1,4 @@
-//! Finding a transcript: what a name or a path refers to. It can be a rollout, a transcript, an agent's state directory, or
-//! an agent's name.
+//! Finding a transcript by a path or a name: of a rollout, a transcript, an agent's state directory, or an agent.
 
 use std::env;
 use std::fs;
@@ -37,7 +36,7 @@ pub enum Target {
     },
 }
 
-/// The agent of a transcript, as far as it is known.
+/// The known properties of the agent that wrote a transcript.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agent {
     /// The agent type in mngr.
@@ -49,10 +48,10 @@ pub struct Agent {
 /// Why there is nothing to read.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("there is no file {}", escaped(.0))]
     NoFile(PathBuf),
-    /// There is no file and no agent of this name.
+    /// Neither a file nor an agent of this name exists.
     #[error("there is no file or agent {} (agents are in {}){}", escaped(name), escaped(agents), preserved(copies))]
     NoFileOrAgent {
         /// The name that the user gave.
@@ -113,7 +112,7 @@ const COMMON: &str = "common_transcript";
 ///
 /// # Errors
 ///
-/// Returns a [`TargetError`] if there is no transcript or rollout, if there are several, or if it cannot be read.
+/// Returns a [`TargetError`] if the transcript or rollout is missing, ambiguous or unreadable.
 pub fn find(name: &Path) -> Result<Target, TargetError> {
     let in_folder = match fs::metadata(name) {
         Ok(metadata) if metadata.is_dir() => in_folder(name),
@@ -137,7 +136,7 @@ pub fn find(name: &Path) -> Result<Target, TargetError> {
 ///
 /// # Errors
 ///
-/// Returns a [`TargetError`] if there is no transcript or rollout, if there are several, or if it cannot be read.
+/// Returns a [`TargetError`] if the transcript or rollout is missing, ambiguous or unreadable.
 pub fn at(path: &Path) -> Result<Target, TargetError> {
     let metadata = fs::metadata(path).map_err(FileError::on("read", path))?;
     if metadata.is_dir() { in_folder(path) } else { in_file(path) }
@@ -245,7 +244,7 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
     }
 }
 
-/// Returns what a file contains. It is detected by content, never by name.
+/// Finds the transcript or rollout in a file. The kind is detected by content, never by name.
 fn in_file(path: &Path) -> Result<Target, TargetError> {
     let absolute = std::path::absolute(path).map_err(FileError::on("read", path))?;
     if !fs::metadata(path).map_err(FileError::on("read", path))?.is_file() {

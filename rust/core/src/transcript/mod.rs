@@ -1,6 +1,6 @@
-//! Reading common transcripts, including those of other agents.
+//! Reading common transcripts, also of other agents than Codex.
 //!
-//! * [`locate`]: what a name or a path refers to: a rollout, a transcript or an agent
+//! * [`locate`]: finding a transcript by a path or a name
 //! * [`stream`]: the files of a transcript as one stream of lines
 //! * [`backwards`]: the lines of a file from its end
 //! * [`tail_follow`]: the lines that are added to a transcript

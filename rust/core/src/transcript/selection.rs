@@ -23,7 +23,7 @@ pub struct Selection {
     pub roles: Vec<Role>,
     /// How many of these records to show.
     pub window: Window,
-    /// Whether the header is one of the records.
+    /// Whether the header counts as a record.
     pub has_header: bool,
     /// Whether to skip lines that contain a line break of Python's `str.splitlines`. mngr finds no record in them.
     pub skips_python_line_breaks: bool,
@@ -40,7 +40,7 @@ impl Selection {
     }
 
     /// Returns the position of the first selected record if the window is a tail. Returns `None` for other windows, and if
-    /// the tail is the whole stream. Reads backwards from the end, only as far as necessary.
+    /// the tail is the whole stream. Reads backwards from the end until it is found.
     ///
     /// # Errors
     ///

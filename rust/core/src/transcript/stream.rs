@@ -67,7 +67,7 @@ struct Segment {
     length: u64,
 }
 
-/// A transcript as it was when it was opened. Lines that are added later are not part of the stream.
+/// The lines that a transcript had when it was opened.
 pub struct Stream {
     segments: Vec<Segment>,
     limit: usize,
@@ -146,7 +146,7 @@ impl Stream {
         Ok(self)
     }
 
-    /// Returns the end of the stream. It is the start if there are no files.
+    /// Returns the end of the stream. A stream without files ends at its start.
     #[must_use]
     pub fn end(&self) -> StreamPosition {
         let length = self.segments.last().map_or(0, |last| last.length);

@@ -328,7 +328,7 @@ fn metadata_at(path: &Path) -> io::Result<Option<fs::Metadata>> {
     }
 }
 
-/// Returns the files of the transcript at `path`, the oldest first, as far as they can be listed. Only a file with mngr's name
+/// Returns the files of the transcript at `path`, the oldest first; none if they cannot be listed. Only a file with mngr's name
 /// is rotated.
 fn files_of(path: &Path) -> Vec<PathBuf> {
     let folder = path.parent().filter(|_| path.file_name().is_some_and(|name| name == CURRENT));
@@ -365,7 +365,7 @@ enum Successor {
     Next(OpenFile),
 }
 
-/// Finds the file after one that is no longer at `path`. Files may be rotated meanwhile, so two listings must agree.
+/// Finds the file after one that has left `path`. Files can be rotated at any time, so two listings must agree.
 fn successor(open: &OpenFile, path: &Path) -> io::Result<Successor> {
     /// The files are listed again each time another one has been rotated.
     const MAX_ATTEMPTS: usize = 64;

@@ -94,8 +94,8 @@ impl Watches {
             .any(|(descriptor, active)| active.iter().any(|active| !was_active(descriptor, &active.target)))
     }
 
-    /// Returns whether nothing needs to be done for a target: the kernel watches the file at its path, cannot watch it, or
-    /// there is none.
+    /// Returns whether nothing needs to be done for a target: the kernel watches the file at its path or cannot watch it, or
+    /// the file does not exist.
     fn is_active(&self, target: &Watched) -> bool {
         let id = file_id(target.path());
         let is_it = |active: &Active| active.target == *target && active.id == id;
@@ -155,7 +155,7 @@ impl Watches {
         }
     }
 
-    /// Reads the available events; returns whether one of them is a change of a target.
+    /// Reads the available events; returns whether a target has changed.
     pub(super) fn has_changed(&mut self) -> io::Result<bool> {
         let Some(inotify) = &self.inotify else { return Ok(false) };
         let mut buffer = [MaybeUninit::uninit(); 4096];

@@ -1,7 +1,7 @@
 //! Waiting for file changes.
 //!
-//! On Linux the kernel reports changes through inotify, elsewhere through what the system has for it. Files are polled if
-//! that does not work: because a limit is reached, or because the files are on a file system that other machines change.
+//! Linux reports changes through inotify, and other systems through kqueue or the like. Files are polled if that does not
+//! work: because a limit is reached, or because the files are on a file system that other machines change.
 //! A fallback poll with a long interval runs always, in case a change was not reported.
 
 use std::ffi::OsString;

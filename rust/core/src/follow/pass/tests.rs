@@ -1,4 +1,4 @@
-//! Random schedules of what codex, users and accidents do, against what must be true after each pass.
+//! Random schedules of the actions of Codex, users and accidents, and the properties that must hold after each pass.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -16,47 +16,48 @@ use crate::files::positional;
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::Lines;
 
-/// What happens.
+/// An action.
 #[derive(Clone, Debug)]
 enum Event {
-    /// Codex writes whole lines.
-    Append(Place, usize),
-    /// Codex is in the middle of a line.
-    Tear(Place, usize),
-    /// Another rollout becomes current, a new one or one that was there.
-    Switch(Option<Place>),
+    /// Codex appends complete lines.
+    Append(Index, usize),
+    /// Codex appends a part of a line.
+    Tear(Index, usize),
+    /// Another rollout becomes current: a new one or an existing one.
+    Switch(Option<Index>),
     /// A rollout loses its last lines.
-    Cut(Place, usize),
+    Cut(Index, usize),
     /// A rollout is replaced by a copy of itself.
-    Replace(Place),
-    /// A rollout is written anew under its name: some lines less, ordinals in the others.
-    Migrate(Place, u64),
-    /// A rollout is compressed, or what was compressed is restored.
-    Compress(Place),
-    Restore(Place),
-    /// A rollout is moved to the archive, or back.
-    Archive(Place),
-    Unarchive(Place),
-    /// Somebody follows: the one who did, the other one, or one who was started anew.
+    Replace(Index),
+    /// A rollout is rewritten: some lines are removed, and the others get ordinals.
+    Migrate(Index, u64),
+    /// A rollout is compressed, or decompressed.
+    Compress(Index),
+    Restore(Index),
+    /// A rollout is archived, or moved back.
+    Archive(Index),
+    Unarchive(Index),
+    /// A follower makes a pass.
     Follow(Who),
-    /// A hook that ends a turn does, briefly.
+    /// A hook that ends a turn makes a brief pass.
     Flush,
-    /// Somebody follows and is killed: so many thousandths of the raw and of the common transcript were written.
+    /// A follower is killed during a step. The numbers are the thousandths of the step that are in the raw and in the common
+    /// transcript.
     Killed(Who, u16, u16),
-    /// The same, and so many bytes fit on the disk.
+    /// A follower makes a pass while this number of bytes fits on the disk.
     DiskFull(Who, usize),
-    /// The clock is put back, and a rollout written to then.
-    ClockBack(Place),
+    /// A rollout gets an earlier modification time, because the clock was set back.
+    ClockBack(Index),
     /// The checkpoint is removed, or one of its bytes is changed.
     Forget,
     Damage(prop::sample::Index, u8),
     /// The common transcript is removed.
     LoseCommon,
-    /// The list's last entry has no end of line yet.
+    /// The last entry of the list loses its newline.
     Unterminated,
 }
 
-type Place = prop::sample::Index;
+type Index = prop::sample::Index;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
@@ -66,37 +67,37 @@ enum Who {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let place = any::<Place>;
+    let rollout = any::<Index>;
     let who = || prop::sample::select(&[Who::First, Who::First, Who::Second, Who::New][..]);
     prop_oneof![
-        10 => (place(), 1_usize..6).prop_map(|(place, lines)| Event::Append(place, lines)),
-        3 => (place(), 1_usize..400).prop_map(|(place, bytes)| Event::Tear(place, bytes)),
-        2 => prop::option::of(place()).prop_map(Event::Switch),
-        1 => (place(), 1_usize..4).prop_map(|(place, lines)| Event::Cut(place, lines)),
-        1 => place().prop_map(Event::Replace),
-        1 => (place(), any::<u64>()).prop_map(|(place, seed)| Event::Migrate(place, seed)),
-        1 => place().prop_map(Event::Compress),
-        1 => place().prop_map(Event::Restore),
-        1 => place().prop_map(Event::Archive),
-        1 => place().prop_map(Event::Unarchive),
+        10 => (rollout(), 1_usize..6).prop_map(|(rollout, lines)| Event::Append(rollout, lines)),
+        3 => (rollout(), 1_usize..400).prop_map(|(rollout, bytes)| Event::Tear(rollout, bytes)),
+        2 => prop::option::of(rollout()).prop_map(Event::Switch),
+        1 => (rollout(), 1_usize..4).prop_map(|(rollout, lines)| Event::Cut(rollout, lines)),
+        1 => rollout().prop_map(Event::Replace),
+        1 => (rollout(), any::<u64>()).prop_map(|(rollout, seed)| Event::Migrate(rollout, seed)),
+        1 => rollout().prop_map(Event::Compress),
+        1 => rollout().prop_map(Event::Restore),
+        1 => rollout().prop_map(Event::Archive),
+        1 => rollout().prop_map(Event::Unarchive),
         10 => who().prop_map(Event::Follow),
         4 => Just(Event::Flush),
         6 => (who(), 0_u16..=1000, 0_u16..=1000).prop_map(|(who, raw, common)| Event::Killed(who, raw, common)),
         4 => (who(), 0_usize..6000).prop_map(|(who, bytes)| Event::DiskFull(who, bytes)),
-        2 => place().prop_map(Event::ClockBack),
+        2 => rollout().prop_map(Event::ClockBack),
         1 => Just(Event::Forget),
-        1 => (place(), 1_u8..).prop_map(|(at, flipped)| Event::Damage(at, flipped)),
+        1 => (rollout(), 1_u8..).prop_map(|(at, flipped)| Event::Damage(at, flipped)),
         1 => Just(Event::LoseCommon),
         1 => Just(Event::Unterminated),
     ]
 }
 
-/// A rollout as codex has it.
+/// A rollout of Codex.
 struct Rollout {
     path: PathBuf,
-    /// Its whole lines, by their numbers, and whether they have ordinals.
+    /// The numbers of its complete lines, and whether they have ordinals.
     lines: Vec<(u64, bool)>,
-    /// The beginning of the next line.
+    /// The number of the next line, and the length of its part that has been written.
     torn: Option<(u64, usize)>,
     is_compressed: bool,
     is_archived: bool,
@@ -111,25 +112,25 @@ impl Rollout {
         bytes
     }
 
-    fn place(&self) -> PathBuf {
+    fn location(&self) -> PathBuf {
         let path = if self.is_archived { archive(&self.path) } else { self.path.clone() };
         if self.is_compressed { path.with_extension("jsonl.zst") } else { path }
     }
 
-    fn write_anew(&self) {
-        let path = self.place();
-        fs::create_dir_all(path.parent().expect("a folder")).expect("can be made");
+    fn rewrite(&self) {
+        let path = self.location();
+        fs::create_dir_all(path.parent().expect("a folder")).expect("can be created");
         let bytes = self.bytes();
         let bytes =
             if self.is_compressed { zstd::encode_all(&bytes[..], 1).expect("can be compressed") } else { bytes };
-        // A new file under the name, as a rename gives one.
-        let beside = path.with_extension("new");
-        fs::write(&beside, bytes).expect("can be written");
-        fs::rename(beside, path).expect("can be renamed");
+        // A rename gives the path to a new file.
+        let new = path.with_extension("new");
+        fs::write(&new, bytes).expect("can be written");
+        fs::rename(new, path).expect("can be renamed");
     }
 
     fn remove(&self) {
-        fs::remove_file(self.place()).expect("it was there");
+        fs::remove_file(self.location()).expect("existed");
     }
 }
 
@@ -138,7 +139,7 @@ fn archive(path: &Path) -> PathBuf {
     home.join("archived_sessions").join(path.file_name().expect("a name"))
 }
 
-/// A line that is unlike any other. Some are measured, some wait, some are long.
+/// Returns a unique line. Some lines have token counts, some wait for them, and some are long.
 fn line(number: u64, has_ordinal: bool) -> Vec<u8> {
     let ordinal = if has_ordinal { format!("\"ordinal\":{number},") } else { String::new() };
     let text = "word ".repeat(usize::try_from(number * 7 % 60).expect("small"));
@@ -180,25 +181,26 @@ fn line(number: u64, has_ordinal: bool) -> Vec<u8> {
     format!("{{\"timestamp\":\"{time}\",{ordinal}\"type\":\"{kind}\",\"payload\":{payload}}}\n").into_bytes()
 }
 
-/// The clock is put back in between: of sixteen lines, the last eight are earlier than the first. Its own inverse.
+/// Returns the time of a line. The clock is set back: of sixteen lines, the last eight are earlier than the first. The
+/// function is its own inverse.
 fn time_of(number: u64) -> u64 {
     number ^ 8
 }
 
-/// An agent and its codex.
+/// An agent with its Codex and its followers.
 struct World {
     home: TempDir,
     rollouts: Vec<Rollout>,
     next: u64,
     followers: BTreeMap<bool, Follower>,
-    /// What a reader has seen of the two transcripts.
+    /// The bytes of the raw and the common transcript that a reader has seen.
     seen: (Vec<u8>, Vec<u8>),
 }
 
 impl World {
     fn new() -> Self {
         let home = TempDir::new().expect("a temporary folder");
-        fs::create_dir(home.path().join("agent")).expect("can be made");
+        fs::create_dir(home.path().join("agent")).expect("can be created");
         let mut world =
             Self { home, rollouts: Vec::new(), next: 0, followers: BTreeMap::new(), seen: (Vec::new(), Vec::new()) };
         world.switch(None);
@@ -209,19 +211,19 @@ impl World {
         StateDir::new(self.home.path().join("agent"))
     }
 
-    fn rollout(&mut self, place: Place) -> &mut Rollout {
-        let place = place.index(self.rollouts.len());
-        &mut self.rollouts[place]
+    fn rollout(&mut self, index: Index) -> &mut Rollout {
+        let index = index.index(self.rollouts.len());
+        &mut self.rollouts[index]
     }
 
-    fn switch(&mut self, place: Option<Place>) {
-        let place = if let Some(place) = place {
-            place.index(self.rollouts.len())
+    fn switch(&mut self, index: Option<Index>) {
+        let index = if let Some(index) = index {
+            index.index(self.rollouts.len())
         } else {
             let name = format!("codex/sessions/2026/01/05/rollout-{}.jsonl", self.rollouts.len());
             let path = self.home.path().join(name);
             let rollout = Rollout { path, lines: Vec::new(), torn: None, is_compressed: false, is_archived: false };
-            rollout.write_anew();
+            rollout.rewrite();
             self.rollouts.push(rollout);
             self.rollouts.len() - 1
         };
@@ -230,15 +232,15 @@ impl World {
         if list.last().is_some_and(|last| *last != b'\n') {
             list.push(b'\n');
         }
-        list.extend(format!("{}\n", self.rollouts[place].path.display()).into_bytes());
+        list.extend(format!("{}\n", self.rollouts[index].path.display()).into_bytes());
         fs::write(path, list).expect("can be written");
     }
 
-    fn happen(&mut self, event: &Event) {
+    fn perform(&mut self, event: &Event) {
         let first = self.next;
         match event {
-            Event::Append(place, count) => {
-                let rollout = self.rollout(*place);
+            Event::Append(index, count) => {
+                let rollout = self.rollout(*index);
                 let started = rollout.torn.take();
                 let new = started.map(|(number, _)| number).into_iter().chain(first..first + *count as u64);
                 let new: Vec<u64> = new.collect();
@@ -246,47 +248,47 @@ impl World {
                 rollout.append(&new, started.map_or(0, |(_, length)| length));
                 self.next += *count as u64;
             }
-            Event::Tear(place, bytes) => {
-                let rollout = self.rollout(*place);
+            Event::Tear(index, bytes) => {
+                let rollout = self.rollout(*index);
                 let (number, length) = rollout.torn.unwrap_or((first, 0));
-                let whole = line(number, false);
-                let more = (length + bytes).min(whole.len() - 1);
+                let complete = line(number, false);
+                let more = (length + bytes).min(complete.len() - 1);
                 rollout.torn = Some((number, more));
-                rollout.append_bytes(&whole[length..more]);
+                rollout.append_bytes(&complete[length..more]);
                 self.next += 1;
             }
-            Event::Switch(place) => self.switch(*place),
-            Event::Cut(place, count) => {
-                let rollout = self.rollout(*place);
+            Event::Switch(index) => self.switch(*index),
+            Event::Cut(index, count) => {
+                let rollout = self.rollout(*index);
                 rollout.torn = None;
                 rollout.lines.truncate(rollout.lines.len().saturating_sub(*count));
-                rollout.write_anew();
+                rollout.rewrite();
             }
-            Event::Replace(place) => self.rollout(*place).write_anew(),
-            Event::Migrate(place, seed) => {
-                let rollout = self.rollout(*place);
+            Event::Replace(index) => self.rollout(*index).rewrite(),
+            Event::Migrate(index, seed) => {
+                let rollout = self.rollout(*index);
                 rollout
                     .lines
                     .retain(|(number, _)| (seed.rotate_left(u32::try_from(number % 64).unwrap_or(0))) % 5 != 0);
                 rollout.lines.iter_mut().for_each(|(_, has_ordinal)| *has_ordinal = true);
-                rollout.write_anew();
+                rollout.rewrite();
             }
-            Event::Compress(place) => self.rollout(*place).move_to(true, None),
-            Event::Restore(place) => self.rollout(*place).move_to(false, None),
-            Event::Archive(place) => self.rollout(*place).move_to_archive(true),
-            Event::Unarchive(place) => self.rollout(*place).move_to_archive(false),
+            Event::Compress(index) => self.rollout(*index).set_compressed(true),
+            Event::Restore(index) => self.rollout(*index).set_compressed(false),
+            Event::Archive(index) => self.rollout(*index).move_to_archive(true),
+            Event::Unarchive(index) => self.rollout(*index).move_to_archive(false),
             Event::Follow(who) => self.follow(*who, false),
             Event::Flush => self.flush(),
             Event::Killed(who, raw, common) => self.follow_and_be_killed(*who, *raw, *common),
             Event::DiskFull(who, bytes) => self.follow_on_a_full_disk(*who, *bytes),
-            Event::ClockBack(place) => self.rollout(*place).put_clock_back(),
+            Event::ClockBack(index) => self.rollout(*index).set_clock_back(),
             Event::Forget => {
                 let _ = fs::remove_file(self.dir().following());
             }
             Event::Damage(at, flipped) => {
                 let path = self.dir().following();
                 let mut bytes = fs::read(&path).unwrap_or_default();
-                // Of the first bytes: what is behind is empty for the most part.
+                // Only the first bytes, because most of the others are unused.
                 if !bytes.is_empty() {
                     let at = at.index(bytes.len().min(600));
                     bytes[at] ^= flipped;
@@ -299,13 +301,13 @@ impl World {
             }
             Event::Unterminated => {
                 let path = self.dir().transcript_paths();
-                let list = fs::read(&path).expect("it is there");
+                let list = fs::read(&path).expect("exists");
                 fs::write(path, list.strip_suffix(b"\n").unwrap_or(&list)).expect("can be written");
             }
         }
     }
 
-    /// Makes a pass, and looks at what came of it.
+    /// Makes a pass and checks its result.
     fn follow(&mut self, who: Who, is_final: bool) {
         self.pass(who, is_final).expect("a pass");
         self.check(is_final);
@@ -320,7 +322,7 @@ impl World {
         follower.pass(PassOptions { is_final, ..PassOptions::default() }, Duration::ZERO, None)
     }
 
-    /// Makes a brief pass, which may leave all as it is.
+    /// Makes a brief pass, which may do nothing.
     fn flush(&mut self) {
         let before = self.transcripts();
         let options = PassOptions { is_brief: true, ..PassOptions::default() };
@@ -334,21 +336,21 @@ impl World {
         self.seen = (raw, common);
     }
 
-    /// Makes a pass that may fail in the middle; what is there then is the beginning of what is to be.
+    /// Makes a pass that may fail. The transcripts must be the beginning of the expected ones then.
     fn follow_on_a_full_disk(&mut self, who: Who, bytes: usize) {
         match positional::full::after(bytes, || self.pass(who, false)) {
             Ok(_) => self.check(false),
             Err(FollowError::File(FileError { source, .. })) if source.kind() == io::ErrorKind::StorageFull => {
                 let (raw, common) = self.transcripts();
                 self.check_lines(&raw, &common);
-                assert!(converted(&raw).starts_with(&common), "there is more in the common transcript");
+                assert!(converted(&raw).starts_with(&common), "the common transcript is ahead of the raw one");
                 self.seen = (raw, common);
             }
-            Err(error) => panic!("it failed otherwise: {error}"),
+            Err(error) => panic!("unexpected error: {error}"),
         }
     }
 
-    /// What a pass that is killed leaves behind: of one step some of what it appends, and its intent.
+    /// Restores the files that a killed pass leaves: the intent of a step, and some of the bytes that it appends.
     fn follow_and_be_killed(&mut self, who: Who, raw_part: u16, common_part: u16) {
         let dir = self.dir();
         let files = [dir.following(), dir.raw_transcript(), dir.common_transcript()];
@@ -361,14 +363,14 @@ impl World {
         if !is_one_step || size == 0 || after[0].len() < before[0].len() || before[0].is_empty() {
             return;
         }
-        // The checkpoint as it was, with the intent that came behind it.
+        // The previous checkpoint with the intent that followed it.
         let mut following = before[0].clone();
         let intent = usize::try_from(super::super::checkpoint::INTENT).expect("small");
         following.resize(following.len().max(after[0].len()), 0);
         following[intent..].copy_from_slice(&after[0][intent..]);
         let part = |all: usize, part: u16| all * usize::from(part) / 1000;
         let raw_length = before[1].len() + part(raw, raw_part);
-        // Records are written behind the lines that they are made of.
+        // Records are written after the lines from which they are made.
         let common_part = if raw_length == after[1].len() { common_part } else { 0 };
         let was = before[2].len().min(common);
         let common_length = was + part(common - was, common_part);
@@ -376,18 +378,18 @@ impl World {
         fs::write(&files[1], &after[1][..raw_length]).expect("can be written");
         fs::write(&files[2], &after[2][..common_length]).expect("can be written");
         self.followers.clear();
-        // A reader has seen no more than the whole lines of that.
+        // A reader can have seen only the complete lines.
         self.seen.0.truncate(raw_length);
         self.seen.1.truncate(common_length);
         for seen in [&mut self.seen.0, &mut self.seen.1] {
-            seen.truncate(whole_lines(seen));
+            seen.truncate(complete_lines(seen));
         }
     }
 
     fn check(&mut self, is_final: bool) {
         let (raw, common) = self.transcripts();
         if is_final {
-            // What was let go with no counts may have been held back before, but nothing is written anew.
+            // Records that were held back before may have been emitted without counts.
             self.seen.1.clear();
         } else {
             assert_eq!(String::from_utf8_lossy(&common), String::from_utf8_lossy(&converted(&raw)));
@@ -405,14 +407,15 @@ impl World {
         self.seen = (raw, common);
     }
 
-    /// What was seen stays, no line is half, and each came once; gives their numbers.
+    /// Checks that bytes that were seen are unchanged, that all lines are complete, and that each one is there once. Returns
+    /// the numbers of the lines.
     fn check_lines(&self, raw: &[u8], common: &[u8]) -> HashSet<u64> {
         assert!(raw.starts_with(&self.seen.0), "the raw transcript changed");
         assert!(common.starts_with(&self.seen.1), "the common transcript changed");
-        assert_eq!((whole_lines(raw), whole_lines(common)), (raw.len(), common.len()));
+        assert_eq!((complete_lines(raw), complete_lines(common)), (raw.len(), common.len()));
         let mut numbers = HashSet::new();
         for line in raw.split_inclusive(|byte| *byte == b'\n') {
-            assert!(numbers.insert(number(line)), "{} came twice", String::from_utf8_lossy(line));
+            assert!(numbers.insert(number(line)), "{} is duplicated", String::from_utf8_lossy(line));
         }
         numbers
     }
@@ -424,7 +427,7 @@ impl World {
     }
 
     fn is_listed(&self, rollout: &Rollout) -> bool {
-        let list = fs::read_to_string(self.dir().transcript_paths()).expect("it is there");
+        let list = fs::read_to_string(self.dir().transcript_paths()).expect("exists");
         list.lines().any(|line| Path::new(line) == rollout.path)
     }
 }
@@ -437,81 +440,81 @@ impl Rollout {
 
     fn append_bytes(&mut self, bytes: &[u8]) {
         if self.is_compressed || self.is_archived {
-            // Codex restores what it goes on with.
+            // Codex restores a rollout before it appends to it.
             self.remove();
             (self.is_compressed, self.is_archived) = (false, false);
-            self.write_anew();
+            self.rewrite();
         } else {
-            let mut file = File::options().append(true).open(self.place()).expect("it is there");
+            let mut file = File::options().append(true).open(self.location()).expect("exists");
             file.write_all(bytes).expect("can be written");
         }
     }
 
-    /// Its time is before that of all it was; its content is the same.
-    fn put_clock_back(&self) {
-        let file = File::options().append(true).open(self.place()).expect("it is there");
+    /// Sets the modification time back.
+    fn set_clock_back(&self) {
+        let file = File::options().append(true).open(self.location()).expect("exists");
         let before = file.metadata().and_then(|metadata| metadata.modified()).expect("has a time");
         file.set_modified(before - Duration::from_secs(3600)).expect("can be set");
     }
 
-    fn move_to(&mut self, is_compressed: bool, _: Option<()>) {
+    fn set_compressed(&mut self, is_compressed: bool) {
         if self.is_compressed != is_compressed {
-            let before = self.place();
+            let before = self.location();
             self.is_compressed = is_compressed;
-            self.write_anew();
-            fs::remove_file(before).expect("it was there");
+            self.rewrite();
+            fs::remove_file(before).expect("existed");
         }
     }
 
     fn move_to_archive(&mut self, is_archived: bool) {
         if self.is_archived != is_archived {
-            let before = self.place();
+            let before = self.location();
             self.is_archived = is_archived;
-            let after = self.place();
-            fs::create_dir_all(after.parent().expect("a folder")).expect("can be made");
+            let after = self.location();
+            fs::create_dir_all(after.parent().expect("a folder")).expect("can be created");
             fs::rename(before, after).expect("can be moved");
         }
     }
 }
 
-/// Where the last whole line ends.
-fn whole_lines(bytes: &[u8]) -> usize {
+/// Returns the end of the last complete line.
+fn complete_lines(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
 }
 
-/// The number of a line, by its time.
+/// Returns the number of a line, which is derived from its time.
 fn number(line: &[u8]) -> u64 {
-    let value: serde_json::Value = serde_json::from_slice(line).expect("a whole line");
+    let value: serde_json::Value = serde_json::from_slice(line).expect("a complete line");
     let time = humantime::parse_rfc3339(value["timestamp"].as_str().expect("a time")).expect("a time");
     let millis = time.duration_since(std::time::UNIX_EPOCH).expect("later").as_millis();
     time_of(u64::try_from(millis - 1_767_600_000_000).expect("small") / 10)
 }
 
-/// What `convert --partial` makes of it.
+/// Returns the records of the raw transcript, as `convert --partial` makes them.
 fn converted(raw: &[u8]) -> Vec<u8> {
     let mut converter = Converter::new("agent", Vec::new());
     let mut lines = Lines::new(raw, usize::MAX);
     while let Some(line) = lines.next_line().expect("in memory") {
-        converter.line(line, &mut Nowhere).expect("in memory");
+        converter.line(line, &mut NoLines).expect("in memory");
     }
     converter.finish(End::Partial).expect("in memory");
     converter.take_records().expect("in memory")
 }
 
-struct Nowhere;
+struct NoLines;
 
-impl Reread for Nowhere {
+impl Reread for NoLines {
     fn program_text(&mut self, _line: ByteOffset, _text: &mut Vec<u8>) {}
 }
 
-/// How many schedules are tried, if nobody says how many: always the same ones, so that a change is judged by itself.
+/// The default number of schedules. They are always the same, so that a failure is caused by the change.
 const SCHEDULES: u32 = 2000;
 
 fn schedules() -> ProptestConfig {
-    let wanted = std::env::var("MNGR_CODEX_SCHEDULES").ok().and_then(|wanted| wanted.parse().ok());
-    match wanted {
-        // proptest prints what fails, and keeps its seed.
-        Some(wanted) => ProptestConfig::with_cases(wanted),
+    let count = std::env::var("MNGR_CODEX_SCHEDULES").ok().and_then(|count| count.parse().ok());
+    match count {
+        // Random schedules: proptest prints a failing one, and keeps its seed.
+        Some(count) => ProptestConfig::with_cases(count),
         None => ProptestConfig { rng_seed: RngSeed::Fixed(20_261_125), ..ProptestConfig::with_cases(SCHEDULES) },
     }
 }
@@ -520,10 +523,10 @@ proptest! {
     #![proptest_config(schedules())]
 
     #[test]
-    fn whatever_happens_each_line_comes_once(events in prop::collection::vec(event(), 1..40)) {
+    fn each_line_is_copied_once(events in prop::collection::vec(event(), 1..40)) {
         let mut world = World::new();
         for event in &events {
-            world.happen(event);
+            world.perform(event);
         }
         world.follow(Who::New, false);
         world.follow(Who::First, true);

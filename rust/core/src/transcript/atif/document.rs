@@ -141,7 +141,7 @@ impl<'s> Document<'s> {
         Self { writer, totals: Totals::default(), result_reader: ResultReader::new(stream), repaired: Vec::new() }
     }
 
-    /// Returns the error for bytes that differ from those that were checked.
+    /// Returns the error for bytes that have changed since the check.
     fn changed(&self) -> AtifError {
         AtifError::Changed(self.result_reader.stream.path(self.result_reader.start.segment).to_owned())
     }
@@ -220,7 +220,7 @@ impl<'s> Document<'s> {
     }
 }
 
-/// Writes the members of an `extra` object, except those that the caller writes.
+/// Writes the members of an `extra` object, except the ones named in `except`, which the caller writes.
 fn copy_members(writer: &mut JsonWriter, extra: Option<&[u8]>, except: &[&str]) {
     for (key, value) in extra.into_iter().flat_map(Members::of) {
         let name = text_of(key);

@@ -175,8 +175,8 @@ fn each_record(
     Ok(skipped)
 }
 
-/// Returns whether a line is a step, judging by its first bytes. Returns `None` if they are not those that emitters usually
-/// write.
+/// Returns whether a line is a step, judging by its first bytes. Returns `None` if the line does not begin as
+/// emitters usually write it.
 pub(super) fn kind_by_prefix(line: &[u8]) -> Option<bool> {
     let rest = line.strip_prefix(b"{\"type\":\"")?;
     if rest.starts_with(b"step\",") {

@@ -95,7 +95,7 @@ impl JsonWriter {
     }
 
     /// Writes a value of the stream that has this shape. The members of models are written in the order of the schema, without
-    /// those that are null.
+    /// null members.
     pub(super) fn shaped(&mut self, value: &[u8], shape: &'static Shape) {
         match shape {
             Shape::List(element) => {

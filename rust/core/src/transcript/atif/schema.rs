@@ -58,7 +58,7 @@ pub(super) const HEADER: &[Field] = &[
     required("schema_version", Shape::One(&["ATIF-v1.7"])),
 ];
 
-/// A step: the members of a document in their order, then those that only streams have.
+/// A step: the members of a document in their order, then the members that only streams have.
 pub(super) const STEP: &[Field] = &[
     required("timestamp", Shape::Text),
     required("source", Shape::One(&["system", "user", "agent"])),
@@ -241,7 +241,7 @@ pub(super) fn check_model<'a>(
     Ok(slots)
 }
 
-/// Checks the members of a model, except one that the caller checks.
+/// Checks the members of a model, except the member `except`, which the caller checks.
 pub(super) fn check_members(
     slots: &Slots<'_>,
     fields: &'static [Field],
