@@ -98,7 +98,7 @@ impl CheckpointFile {
     /// # Errors
     ///
     /// Returns a [`LockError`] if the file cannot be opened, or another process holds the lock until `timeout` has passed.
-    pub fn open(dir: &StateDir, timeout: Duration) -> Result<Self, LockError> {
+    pub(super) fn open(dir: &StateDir, timeout: Duration) -> Result<Self, LockError> {
         let path = dir.following();
         loop {
             let mut options = open::options();
@@ -120,7 +120,7 @@ impl CheckpointFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read.
-    pub fn stamp(&self) -> io::Result<(FileId, u64)> {
+    pub(super) fn stamp(&self) -> io::Result<(FileId, u64)> {
         Ok((FileId::from(&self.file.metadata()?), LAYOUT.number(&self.file)?))
     }
 
@@ -129,7 +129,7 @@ impl CheckpointFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read.
-    pub fn read(&self) -> io::Result<LoadedCheckpoint> {
+    pub(super) fn read(&self) -> io::Result<LoadedCheckpoint> {
         let found = LAYOUT.read::<Checkpoint>(&self.file)?;
         if found.number == 0 {
             return Ok(LoadedCheckpoint { is_damaged: found.is_damaged, ..LoadedCheckpoint::default() });
@@ -149,7 +149,7 @@ impl CheckpointFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be written.
-    pub fn write_intent(&self, number: u64, intent: Intent) -> io::Result<()> {
+    pub(super) fn write_intent(&self, number: u64, intent: Intent) -> io::Result<()> {
         let encoded = checksummed::encode(LAYOUT.version, &(number, intent));
         let size = u8::try_from(encoded.len()).map_err(io::Error::other)?;
         write_all_at(&self.file, &[&[size], &encoded[..]].concat(), INTENT)
@@ -160,7 +160,7 @@ impl CheckpointFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be written.
-    pub fn write(&self, number: u64, checkpoint: &Checkpoint) -> io::Result<()> {
+    pub(super) fn write(&self, number: u64, checkpoint: &Checkpoint) -> io::Result<()> {
         LAYOUT.write(&self.file, number, checkpoint, false)
     }
 }

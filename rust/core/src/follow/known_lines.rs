@@ -24,7 +24,7 @@ impl KnownLines {
     /// # Errors
     ///
     /// Returns an error if `input` cannot be read.
-    pub fn add(&mut self, input: impl Read) -> io::Result<()> {
+    pub(super) fn add(&mut self, input: impl Read) -> io::Result<()> {
         let mut lines = Lines::new(input, usize::MAX);
         while let Some(line) = lines.next_line()? {
             let hash = self.hash(line.text);
@@ -34,7 +34,7 @@ impl KnownLines {
     }
 
     /// Removes one line that is the same as `line`; returns whether there was one.
-    pub fn remove(&mut self, line: Text<'_>) -> bool {
+    pub(super) fn remove(&mut self, line: Text<'_>) -> bool {
         let hash = self.hash(line);
         let Some(count) = self.counts.get_mut(&hash) else { return false };
         *count -= 1;

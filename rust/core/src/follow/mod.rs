@@ -15,19 +15,19 @@
 //! * [`transcripts`]: the two append-only files
 //! * [`error`]: why a pass fails
 
-pub(crate) mod checkpoint;
-pub(crate) mod conversion;
-pub(crate) mod error;
+mod checkpoint;
+mod conversion;
+mod error;
 pub mod flush;
-pub(crate) mod known_lines;
-pub mod pass;
-pub(crate) mod recovery;
-pub(crate) mod resync;
-pub(crate) mod rollout_file;
-pub(crate) mod rollout_list;
-pub(crate) mod step;
-pub(crate) mod transcripts;
+mod known_lines;
+mod pass;
+mod recovery;
+mod resync;
+mod rollout_file;
+mod rollout_list;
+mod step;
+mod transcripts;
 pub mod watcher;
 
 pub use error::FollowError;
-pub use pass::{Follower, PassOptions, PassSummary};
+pub use pass::PassSummary;

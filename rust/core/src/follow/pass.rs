@@ -37,7 +37,7 @@ const MAX_ROLLOUTS: usize = 4096;
 
 /// How much a pass does.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PassOptions {
+pub(super) struct PassOptions {
     /// When the pass stops, after the current step. Without a deadline it continues until everything is copied.
     pub deadline: Option<Instant>,
     /// Whether the rollouts are complete: records that wait for their token counts are emitted without them.
@@ -70,7 +70,7 @@ pub struct PassSummary {
 }
 
 /// Follows the rollouts of one agent, pass by pass.
-pub struct Follower {
+pub(super) struct Follower {
     dir: StateDir,
     agent_id: String,
     state: Option<FollowState>,
@@ -78,8 +78,7 @@ pub struct Follower {
 
 impl Follower {
     /// Follows the agent with this state directory. The name of the directory is the agent's id.
-    #[must_use]
-    pub fn new(dir: StateDir) -> Self {
+    pub(super) fn new(dir: StateDir) -> Self {
         let path = dir.path();
         let name = if path.is_symlink() { None } else { path.file_name().map(ToOwned::to_owned) };
         let name = name.or_else(|| Some(fs::canonicalize(path).ok()?.file_name()?.to_owned()));
@@ -94,7 +93,7 @@ impl Follower {
     ///
     /// Returns [`FollowError::NoStateDir`] if the state directory does not exist, [`FollowError::Lock`] if the lock cannot
     /// be acquired, and [`FollowError::File`] if a file cannot be read or written.
-    pub fn pass(
+    pub(super) fn pass(
         &mut self,
         options: PassOptions,
         timeout: Duration,
@@ -127,8 +126,7 @@ impl Follower {
 
     /// Returns how many bytes of a rollout are in the raw transcript, or `None` if that is not known. `path` is the
     /// rollout's path in the hooks' list.
-    #[must_use]
-    pub fn copied(&self, path: &Path) -> Option<u64> {
+    pub(super) fn copied(&self, path: &Path) -> Option<u64> {
         let rollouts = &self.state.as_ref()?.checkpoint.rollouts;
         let rollout = rollouts.iter().find(|rollout| Path::new(&rollout.path) == path)?;
         Some(rollout.copied?.length)

@@ -53,7 +53,7 @@ impl FileStamp {
     /// # Errors
     ///
     /// Returns an error if the metadata cannot be read.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::from(&metadata))
     }
 }
@@ -82,7 +82,7 @@ impl RolloutFile {
     ///
     /// Returns [`io::ErrorKind::NotFound`] if it is in none of these places, and an error if it cannot be opened or is not
     /// a regular file.
-    pub fn find(path: &Path) -> io::Result<Self> {
+    pub(super) fn find(path: &Path) -> io::Result<Self> {
         let with_zst = |path: &Path| {
             let mut path = path.as_os_str().to_owned();
             path.push(".zst");
@@ -112,7 +112,7 @@ impl RolloutFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read, or is compressed and damaged.
-    pub fn read_from(&self, from: u64) -> io::Result<Box<dyn Read + '_>> {
+    pub(super) fn read_from(&self, from: u64) -> io::Result<Box<dyn Read + '_>> {
         if self.is_compressed {
             let mut input = Input::open(&self.path)?;
             io::copy(&mut input.by_ref().take(from), &mut io::sink())?;
@@ -126,7 +126,7 @@ impl RolloutFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read, or is compressed and damaged.
-    pub fn begins_with(&self, copied: &CopiedPrefix) -> io::Result<bool> {
+    pub(super) fn begins_with(&self, copied: &CopiedPrefix) -> io::Result<bool> {
         if copied.length == 0 {
             return Ok(true);
         }
@@ -141,7 +141,7 @@ impl RolloutFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read, or is compressed and damaged.
-    pub fn prefix(&self, length: u64) -> io::Result<Option<CopiedPrefix>> {
+    pub(super) fn prefix(&self, length: u64) -> io::Result<Option<CopiedPrefix>> {
         let hashed = length.min(HASHED);
         let (mut start, mut end) = (Vec::new(), Vec::new());
         if self.is_compressed {
@@ -171,7 +171,7 @@ impl RolloutFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read.
-    pub fn partial_line_end(&self, from: u64, until: u64) -> io::Result<Option<Fingerprint>> {
+    pub(super) fn partial_line_end(&self, from: u64, until: u64) -> io::Result<Option<Fingerprint>> {
         let length = until.saturating_sub(from).min(HASHED);
         if self.is_compressed || length == 0 {
             return Ok(None);
@@ -189,7 +189,7 @@ impl RolloutFile {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read, or is compressed and damaged.
-    pub fn complete_lines(&self, from: u64, searched: &mut u64, step: u64) -> io::Result<Option<u64>> {
+    pub(super) fn complete_lines(&self, from: u64, searched: &mut u64, step: u64) -> io::Result<Option<u64>> {
         *searched = from.max(*searched);
         if self.is_compressed {
             return self.complete_lines_streamed(from, searched, step);

@@ -60,12 +60,12 @@ impl FollowState {
     }
 
     /// Returns the length of the common transcript in bytes; 0 if the agent has none.
-    pub fn common_length(&self) -> u64 {
+    pub(super) fn common_length(&self) -> u64 {
         self.common().map_or(0, Transcript::length)
     }
 
     /// Returns whether no other process has made a pass since, and the transcripts are unchanged.
-    pub fn is_current(&self, file: &CheckpointFile, dir: &StateDir) -> bool {
+    pub(super) fn is_current(&self, file: &CheckpointFile, dir: &StateDir) -> bool {
         self.stamp.1 > 0
             && file.stamp().is_ok_and(|stamp| stamp == self.stamp)
             && self.raw.is_unchanged(&dir.raw_transcript())
@@ -85,7 +85,7 @@ pub(super) struct StepWriter<'p> {
 
 impl StepWriter<'_> {
     /// Opens the rollout with this index; `None` if it does not exist or cannot be read.
-    pub fn open(&self, index: u32) -> Option<RolloutFile> {
+    pub(super) fn open(&self, index: u32) -> Option<RolloutFile> {
         let path = &self.state.checkpoint.rollouts.get(index as usize)?.path;
         match RolloutFile::find(Path::new(path)) {
             Ok(rollout) => Some(rollout),
@@ -105,7 +105,7 @@ impl StepWriter<'_> {
     ///
     /// Returns [`FollowError::File`] if the rollout cannot be read or has become shorter, or if one of the agent's files
     /// cannot be written.
-    pub fn append(
+    pub(super) fn append(
         &mut self,
         index: u32,
         rollout: &RolloutFile,
@@ -155,7 +155,7 @@ impl StepWriter<'_> {
     /// # Errors
     ///
     /// Returns [`FollowError::File`] if a transcript cannot be read or written.
-    pub fn convert_raw(&mut self, from: ByteOffset) -> Result<(), FollowError> {
+    pub(super) fn convert_raw(&mut self, from: ByteOffset) -> Result<(), FollowError> {
         let FollowState { raw, converter, .. } = &mut self.state;
         if from.0 == raw.length() {
             return Ok(());
@@ -167,7 +167,7 @@ impl StepWriter<'_> {
     }
 
     /// Records which bytes of a rollout have been copied.
-    pub fn set_copied(&mut self, index: u32, copied: Option<CopiedPrefix>) {
+    pub(super) fn set_copied(&mut self, index: u32, copied: Option<CopiedPrefix>) {
         if let Some(rollout) = self.state.checkpoint.rollouts.get_mut(index as usize) {
             rollout.copied = copied;
         }
@@ -178,7 +178,7 @@ impl StepWriter<'_> {
     /// # Errors
     ///
     /// Returns [`FollowError::File`] if the common transcript cannot be written.
-    pub fn release(&mut self) -> Result<(), FollowError> {
+    pub(super) fn release(&mut self) -> Result<(), FollowError> {
         let released = self.state.converter.as_mut().map_or(Ok(()), |converter| converter.finish(End::Final));
         released.map_err(|error| FollowError::from_output(error, self.dir))
     }
@@ -188,7 +188,7 @@ impl StepWriter<'_> {
     /// # Errors
     ///
     /// Returns [`FollowError::File`] if the common transcript cannot be written.
-    pub fn flush(&mut self) -> Result<(), FollowError> {
+    pub(super) fn flush(&mut self) -> Result<(), FollowError> {
         let flushed = self.state.converter.as_mut().map_or(Ok(()), Converter::flush);
         flushed.map_err(|error| FollowError::from_output(error, self.dir))?;
         if self.state.common_mut().is_some_and(Transcript::take_was_cut) {
@@ -204,7 +204,7 @@ impl StepWriter<'_> {
     /// # Errors
     ///
     /// Returns [`FollowError::File`] if one of the agent's files cannot be read or written.
-    pub fn commit(&mut self) -> Result<(), FollowError> {
+    pub(super) fn commit(&mut self) -> Result<(), FollowError> {
         self.flush()?;
         let state = &mut self.state;
         state.checkpoint.raw = state.raw.extent().map_err(FileError::on("read", &self.dir.raw_transcript()))?;
@@ -220,7 +220,7 @@ impl StepWriter<'_> {
 
     /// Cuts partial lines from the ends of the transcripts, if possible. Complete lines stay, because readers may have seen
     /// them; the next pass compares them with the intent.
-    pub fn cut_partial_lines(&mut self) {
+    pub(super) fn cut_partial_lines(&mut self) {
         let Checkpoint { raw, common, .. } = self.state.checkpoint;
         let _ = self.state.raw.cut_partial_line(raw.length);
         if let Some(transcript) = self.state.common_mut() {
@@ -237,12 +237,12 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// Returns an empty chunk for copying `length` bytes.
-    pub fn for_length(length: u64) -> Self {
+    pub(super) fn for_length(length: u64) -> Self {
         Self { bytes: vec![0; usize::try_from(length).unwrap_or(CHUNK).min(CHUNK)], unread: 0..0 }
     }
 
     /// Reads the next bytes from `input`, and returns them; none at its end.
-    pub fn refill(&mut self, input: &mut impl Read) -> io::Result<&[u8]> {
+    pub(super) fn refill(&mut self, input: &mut impl Read) -> io::Result<&[u8]> {
         let count = loop {
             match input.read(&mut self.bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -36,7 +36,7 @@ impl Transcript {
     /// # Errors
     ///
     /// Returns an error if the file cannot be opened or created.
-    pub fn open(dir: &StateDir, path: &Path) -> io::Result<Self> {
+    pub(super) fn open(dir: &StateDir, path: &Path) -> io::Result<Self> {
         let mut options = open::options();
         let file = open::open_or_create(dir, path, options.read(true).write(true).create(true).truncate(false))?;
         let file_length = file.metadata()?.len();
@@ -44,7 +44,7 @@ impl Transcript {
     }
 
     /// Returns whether `path` is still this file, and has the length that was written.
-    pub fn is_unchanged(&self, path: &Path) -> bool {
+    pub(super) fn is_unchanged(&self, path: &Path) -> bool {
         let (Ok(open), Ok(found)) = (self.file.metadata(), fs::metadata(path)) else { return false };
         FileId::from(&open) == FileId::from(&found) && found.len() == self.length
     }
@@ -54,7 +54,7 @@ impl Transcript {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read.
-    pub fn resume_at(&mut self, extent: Extent) -> io::Result<bool> {
+    pub(super) fn resume_at(&mut self, extent: Extent) -> io::Result<bool> {
         if self.file_length < extent.length || self.extent_at(extent.length)? != extent {
             return Ok(false);
         }
@@ -63,22 +63,22 @@ impl Transcript {
     }
 
     /// Returns the file.
-    pub fn file(&self) -> &File {
+    pub(super) fn file(&self) -> &File {
         &self.file
     }
 
     /// Returns the offset of the next byte to write.
-    pub fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         self.length
     }
 
     /// Returns the number of unverified bytes, which follow that offset.
-    pub fn unverified(&self) -> u64 {
+    pub(super) fn unverified(&self) -> u64 {
         self.file_length.saturating_sub(self.length)
     }
 
     /// Returns whether unverified bytes were cut because they differed, and resets that.
-    pub fn take_was_cut(&mut self) -> bool {
+    pub(super) fn take_was_cut(&mut self) -> bool {
         std::mem::take(&mut self.was_cut)
     }
 
@@ -87,12 +87,12 @@ impl Transcript {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read.
-    pub fn continues_with(&self, bytes: &[u8]) -> io::Result<bool> {
+    pub(super) fn continues_with(&self, bytes: &[u8]) -> io::Result<bool> {
         Ok(self.matching(bytes)? == bytes.len())
     }
 
     /// Continues at the earlier offset `length`. The bytes after it become unverified.
-    pub fn rewind_to(&mut self, length: u64) {
+    pub(super) fn rewind_to(&mut self, length: u64) {
         self.length = self.length.min(length);
     }
 
@@ -101,7 +101,7 @@ impl Transcript {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read.
-    pub fn extent(&self) -> io::Result<Extent> {
+    pub(super) fn extent(&self) -> io::Result<Extent> {
         self.extent_at(self.length)
     }
 
@@ -110,7 +110,7 @@ impl Transcript {
     }
 
     /// Keeps `count` unverified bytes as if they had been written now.
-    pub fn advance(&mut self, count: u64) {
+    pub(super) fn advance(&mut self, count: u64) {
         self.length = (self.length + count).min(self.file_length.max(self.length));
     }
 
@@ -125,7 +125,7 @@ impl Transcript {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read or truncated.
-    pub fn keep_complete_lines(&mut self) -> io::Result<()> {
+    pub(super) fn keep_complete_lines(&mut self) -> io::Result<()> {
         self.length = after_last_newline(&self.file, self.length..self.file_length)?.unwrap_or(self.length);
         if self.unverified() > 0 { self.cut_unverified() } else { Ok(()) }
     }
@@ -136,7 +136,7 @@ impl Transcript {
     /// # Errors
     ///
     /// Returns an error if the file cannot be read or truncated.
-    pub fn cut_partial_line(&mut self, start: u64) -> io::Result<()> {
+    pub(super) fn cut_partial_line(&mut self, start: u64) -> io::Result<()> {
         self.file_length = self.file.metadata()?.len();
         self.rewind_to(start);
         self.keep_complete_lines()

@@ -47,7 +47,7 @@ enum Progress {
 
 impl<'f> Backwards<'f> {
     /// Returns the lines in the first `length` bytes of `file`. Lines may have at most `limit` bytes.
-    pub fn new(file: &'f File, length: u64, limit: usize) -> Self {
+    pub(super) fn new(file: &'f File, length: u64, limit: usize) -> Self {
         Self::in_blocks_of(BLOCK, file, length, limit)
     }
 
@@ -64,7 +64,7 @@ impl<'f> Backwards<'f> {
     ///
     /// Returns [`LineError::TooLong`] if the line is over the limit, and [`LineError::Read`] if the file cannot be read or
     /// has become shorter.
-    pub fn has_line(&mut self) -> Result<bool, LineError> {
+    pub(super) fn has_line(&mut self) -> Result<bool, LineError> {
         match self.progress {
             Progress::Finished => return Ok(false),
             Progress::Found => return Ok(true),
@@ -103,7 +103,7 @@ impl<'f> Backwards<'f> {
     }
 
     /// Returns the line that [`Self::has_line`] has found: its offset, its text, and whether it lacks its newline.
-    pub fn previous_line(&mut self) -> Option<(ByteOffset, Text<'_>, bool)> {
+    pub(super) fn previous_line(&mut self) -> Option<(ByteOffset, Text<'_>, bool)> {
         if self.progress != Progress::Found {
             return None;
         }

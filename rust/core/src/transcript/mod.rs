@@ -11,7 +11,7 @@
 //! * [`atif`]: a transcript as one ATIF document
 
 pub mod atif;
-pub(crate) mod backwards;
+mod backwards;
 pub mod last_records;
 pub mod locate;
 pub mod record;

@@ -131,8 +131,7 @@ impl Watches {
     }
 
     /// Returns why files are polled; `None` if they are watched.
-    #[must_use]
-    pub fn unavailable(&self) -> Option<&WatchUnavailable> {
+    pub(crate) fn unavailable(&self) -> Option<&WatchUnavailable> {
         self.unavailable.as_ref()
     }
 

@@ -44,7 +44,7 @@ pub enum Watched {
 
 /// Why files are polled instead of watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WatchUnavailable {
+pub(crate) enum WatchUnavailable {
     /// A limit of the system is reached.
     #[error("{0}; raise fs.inotify.max_user_instances or fs.inotify.max_user_watches")]
     Limit(String),

@@ -79,19 +79,19 @@ pub(super) const STEP: &[Field] = &[
 
 /// Indexes in [`STEP`].
 pub(super) mod step {
-    pub const TIMESTAMP: usize = 0;
-    pub const SOURCE: usize = 1;
-    pub const TOOL_CALLS: usize = 6;
-    pub const OBSERVATION: usize = 7;
-    pub const METRICS: usize = 8;
-    pub const LLM_CALL_COUNT: usize = 10;
-    pub const EXTRA: usize = 11;
-    pub const EVENT_ID: usize = 13;
-    pub const EMITTER: usize = 14;
+    pub(crate) const TIMESTAMP: usize = 0;
+    pub(crate) const SOURCE: usize = 1;
+    pub(crate) const TOOL_CALLS: usize = 6;
+    pub(crate) const OBSERVATION: usize = 7;
+    pub(crate) const METRICS: usize = 8;
+    pub(crate) const LLM_CALL_COUNT: usize = 10;
+    pub(crate) const EXTRA: usize = 11;
+    pub(crate) const EVENT_ID: usize = 13;
+    pub(crate) const EMITTER: usize = 14;
     /// Members that only steps of the agent may have.
-    pub const OF_AGENTS: [usize; 5] = [2, 3, 5, TOOL_CALLS, METRICS];
+    pub(crate) const OF_AGENTS: [usize; 5] = [2, 3, 5, TOOL_CALLS, METRICS];
     /// Members that steps may have only if the model was called.
-    pub const OF_THE_MODEL: [usize; 2] = [5, METRICS];
+    pub(crate) const OF_THE_MODEL: [usize; 2] = [5, METRICS];
 }
 
 /// The results of calls.
@@ -105,8 +105,8 @@ pub(super) const OBSERVATIONS: &[Field] = &[
 
 /// Indexes in [`OBSERVATIONS`].
 pub(super) mod observations {
-    pub const TIMESTAMP: usize = 0;
-    pub const RESULTS: usize = 1;
+    pub(crate) const TIMESTAMP: usize = 0;
+    pub(crate) const RESULTS: usize = 1;
 }
 
 pub(super) const CALL: &[Field] = &[
