@@ -303,7 +303,7 @@ def test_a_compressed_rollout_is_shown_and_not_followed(tmp_path: Path) -> None:
     plain = run("transcript", packed, "--format", "jsonl")
     done = run("transcript", packed, "--format", "jsonl", "--follow")
     assert (done.status, done.stdout) == (0, plain.stdout)
-    assert "not followed" in done.stderr
+    assert "not following it" in done.stderr
     assert run("transcript", packed, "--follow", "--tail", "0").stdout == b""
 
 

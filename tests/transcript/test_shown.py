@@ -92,7 +92,7 @@ class TestTarget:
         for form in ("human", "jsonl", "json", "atif"):
             done = run("transcript", packed, "--format", form)
             assert (done.status, done.stdout) == (1, b"")
-            assert "unpack it" in done.stderr
+            assert "decompress it" in done.stderr
 
     def test_a_folder_of_raw_lines_is_converted(self, tmp_path: Path) -> None:
         (tmp_path / "events.jsonl").write_bytes(ROLLOUT.read_bytes())
@@ -121,7 +121,7 @@ class TestTarget:
         for target in (tmp_path / "pipe", Path("/dev/null")):
             done = run("transcript", target)
             assert (done.status, done.stdout) == (1, b"")
-            assert str(target) in done.stderr and "save what comes" in done.stderr
+            assert str(target) in done.stderr and "save its content" in done.stderr
 
     def test_a_missing_path_is_an_error(self, tmp_path: Path) -> None:
         done = run("transcript", tmp_path / "none")
@@ -211,7 +211,7 @@ class TestChoice:
     def test_an_outdated_transcript_format_is_an_error(self, state: State) -> None:
         state.append('{"type":"tool_result","output":"x"}')
         done = run("transcript", "fix-it", "--format", "json")
-        assert done.status == 1 and "no longer read" in done.stderr and "raw transcript" in done.stderr
+        assert done.status == 1 and "not supported" in done.stderr and "raw transcript" in done.stderr
 
 
 class TestUsage:

@@ -77,12 +77,12 @@ struct Status {
 }
 
 impl Status {
-    /// Returns the status of a process, or `None` if there is no process with this id.
+    /// Returns the status of a process, or `None` if no process has this id.
     fn of(process: Pid) -> Option<Self> {
         if let Some(status) = Self::from_proc(process) {
             return Some(status);
         }
-        // There is no /proc, or it hides the processes of other users.
+        // /proc is not mounted, or hides the processes of other users.
         let exists = !matches!(test_kill_process(process), Err(Errno::SRCH));
         exists.then_some(Self { state: None, start_time: None })
     }

@@ -15,7 +15,7 @@ use crate::rollout::lines::Lines;
 ///
 /// # Errors
 ///
-/// Returns [`FollowError::File`] if a rollout cannot be read, or one of the agent's files cannot be read or written.
+/// Returns [`FollowError::File`] if a rollout or a file of the agent cannot be read or written.
 pub(super) fn resync(writer: &mut StepWriter<'_>) -> Result<(), FollowError> {
     let rollouts = 0..index(writer.state.checkpoint.rollouts.len());
     let is_unknown = |rollout: &u32| writer.state.checkpoint.rollouts[*rollout as usize].copied.is_none();

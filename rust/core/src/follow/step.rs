@@ -103,8 +103,8 @@ impl StepWriter<'_> {
     ///
     /// # Errors
     ///
-    /// Returns [`FollowError::File`] if the rollout cannot be read or has become shorter, or if one of the agent's files
-    /// cannot be written.
+    /// Returns [`FollowError::File`] if the rollout cannot be read or has become shorter, or if a file of the agent cannot
+    /// be written.
     pub(super) fn append(
         &mut self,
         index: u32,
@@ -203,7 +203,7 @@ impl StepWriter<'_> {
     ///
     /// # Errors
     ///
-    /// Returns [`FollowError::File`] if one of the agent's files cannot be read or written.
+    /// Returns [`FollowError::File`] if a file of the agent cannot be read or written.
     pub(super) fn commit(&mut self) -> Result<(), FollowError> {
         self.flush()?;
         let state = &mut self.state;
