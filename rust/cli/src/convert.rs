@@ -5,12 +5,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mngr_codex_core::convert::{ConvertError, End, Options, OutputError, Summary, convert};
-use mngr_codex_core::files::atomic_write::{self, AtomicFile};
-use mngr_codex_core::files::file_error::escaped;
-use mngr_codex_core::json::NOT_AN_OBJECT;
-use mngr_codex_core::rollout::decompression::{Input, WindowTooLarge};
-use mngr_codex_core::rollout::lines::{DEFAULT_LINE_LIMIT, LineError};
+use mngr_codex_core::{
+    AtomicFile, ConvertError, DEFAULT_LINE_LIMIT, End, Input, LineError, NOT_AN_OBJECT, Options, OutputError, Summary,
+    WindowTooLarge, convert, escaped_path, target_folder,
+};
 
 use crate::progress::Progress;
 use crate::signals;
@@ -22,7 +20,7 @@ use crate::streams::{self, StandardInput, StandardOutput};
 /// lines with their counts.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The rollout: a .jsonl or .jsonl.zst file (detected by content), or - for standard input
     input: PathBuf,
 
@@ -60,7 +58,7 @@ fn line_limit(text: &str) -> Result<usize, String> {
 type Failure = String;
 
 /// Runs the command. Exits 1 if the input is invalid or an I/O operation fails.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     match run_to_summary(arguments) {
         Ok(summary) => {
             let mut notes = Vec::new();
@@ -118,16 +116,16 @@ fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
     let mut file = AtomicFile::create(path).map_err(|error| cannot_begin(&error, path))?;
     let unchanged = match fs::exists(path) {
         _ if file.is_direct() => String::new(),
-        Ok(true) => format!("; {} is unchanged", escaped(path)),
-        _ => format!("; {} was not created", escaped(path)),
+        Ok(true) => format!("; {} is unchanged", escaped_path(path)),
+        _ => format!("; {} was not created", escaped_path(path)),
     };
-    let cannot_write = |error: io::Error| format!("cannot write {}: {error}{unchanged}", escaped(path));
+    let cannot_write = |error: io::Error| format!("cannot write {}: {error}{unchanged}", escaped_path(path));
     if let Some(temporary) = file.temporary_path() {
         signals::remove_when_stopped(temporary.to_owned()).map_err(cannot_write)?;
     }
     let mut progress = Progress::of(&input);
     let summary = convert(input, &mut file, &options, &mut |bytes| progress.update(bytes))
-        .map_err(|error| explain(&error, &arguments.input, &escaped(path), &unchanged))?;
+        .map_err(|error| explain(&error, &arguments.input, &escaped_path(path), &unchanged))?;
     signals::uninterrupted(|| file.commit()).and_then(|committed| committed).map_err(cannot_write)?;
     progress.end();
     Ok(summary)
@@ -139,7 +137,7 @@ fn open(path: &Path) -> Result<Input, Failure> {
         return Input::from_reader(StandardInput)
             .map_err(|error| format!("cannot read standard input: {}", streams::explain(&error)));
     }
-    let what = escaped(path);
+    let what = escaped_path(path);
     Input::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             format!("cannot read {what}: no such file\nhint: Codex keeps its rollouts under ~/.codex/sessions")
@@ -160,8 +158,8 @@ fn refuse_same_file(input: &Path, output: &Path) -> Result<(), Failure> {
     match (fs::canonicalize(input), fs::canonicalize(output)) {
         (Ok(one), Ok(other)) if one == other && one.is_file() => Err(format!(
             "cannot write {}: it is the input {}\nhint: choose another output file",
-            escaped(output),
-            escaped(input)
+            escaped_path(output),
+            escaped_path(input)
         )),
         _ => Ok(()),
     }
@@ -180,16 +178,16 @@ fn refuse_own_end(input: &Path) -> Result<(), Failure> {
 
 /// Explains why the output cannot be created.
 fn cannot_begin(error: &io::Error, path: &Path) -> Failure {
-    let what = escaped(path);
-    let folder = atomic_write::folder(path).unwrap_or_default();
+    let what = escaped_path(path);
+    let folder = target_folder(path).unwrap_or_default();
     match error.kind() {
         io::ErrorKind::IsADirectory => format!("cannot write {what}: it is a directory\nhint: pass a file in it"),
         io::ErrorKind::NotFound if !folder.exists() => {
-            let folder = escaped(&folder);
+            let folder = escaped_path(&folder);
             format!("cannot write {what}: there is no folder {folder}\nhint: create it with: mkdir -p {folder}")
         }
         io::ErrorKind::PermissionDenied if !fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
-            let folder = escaped(&folder);
+            let folder = escaped_path(&folder);
             format!("cannot write {what}: {error}\nhint: {folder} is not writable; choose another folder")
         }
         _ => format!("cannot write {what}: {error}"),
@@ -227,5 +225,5 @@ fn is_stream(input: &Path) -> bool {
 }
 
 fn name(input: &Path) -> String {
-    if is_stream(input) { "standard input".to_owned() } else { escaped(input) }
+    if is_stream(input) { "standard input".to_owned() } else { escaped_path(input) }
 }

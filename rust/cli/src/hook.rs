@@ -8,11 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use mngr_codex_core::event_log::{Level, log};
-use mngr_codex_core::follow::flush::{BUDGET, flush};
-use mngr_codex_core::lifecycle::error::MarkerError;
-use mngr_codex_core::lifecycle::hook::{HookEvent, HookRun};
-use mngr_codex_core::lifecycle::marker;
-use mngr_codex_core::state_dir::StateDir;
+use mngr_codex_core::{FLUSH_BUDGET, HookEvent, HookRun, MarkerError, StateDir, flush_transcripts, marker};
 
 use crate::state_dir;
 use crate::streams::StandardInput;
@@ -22,7 +18,7 @@ use crate::streams::StandardInput;
 /// Always exits 0 and prints nothing on standard output, so that Codex neither waits nor fails because of it. Errors are
 /// logged in events/logs in the agent's state directory.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The event: session-start, session-end, user-prompt-submit, pre-model-request, post-model-request, pre-tool-use,
     /// permission-request, post-tool-use, pre-compact, post-compact, subagent-start, subagent-stop, stop, interrupt
     event: OsString,
@@ -38,16 +34,16 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments) {
+pub(crate) fn run(arguments: &Arguments) {
     handle(&arguments.event, arguments.state_dir.clone(), Duration::from_millis(arguments.flush_budget));
 }
 
 /// Runs the command if the command line is `hook EVENT` without options, and returns whether it is. Codex waits for its
 /// hooks, and this path avoids the cost of a complete command-line parser.
-pub fn run_plain(arguments: &[OsString]) -> bool {
+pub(crate) fn run_plain(arguments: &[OsString]) -> bool {
     match arguments {
         [_, command, event] if command == "hook" && !event.as_encoded_bytes().starts_with(b"-") => {
-            handle(event, None, BUDGET);
+            handle(event, None, FLUSH_BUDGET);
         }
         _ => return false,
     }
@@ -55,7 +51,7 @@ pub fn run_plain(arguments: &[OsString]) -> bool {
 }
 
 /// Prints the help, or the error of a wrong command line. Exits 0 even then, so that Codex does not fail because of it.
-pub fn print_parse_result(result: &clap::Error) -> ExitCode {
+pub(crate) fn print_parse_result(result: &clap::Error) -> ExitCode {
     // Standard error may be closed.
     let _ = result.print();
     ExitCode::SUCCESS
@@ -84,7 +80,7 @@ fn handle_event(dir: &StateDir, name: Name<'_>, event: HookEvent, flush_budget: 
     let run = HookRun::read(event, StandardInput)?;
     if run.ends_root_turn() {
         // The turn is over even if the transcripts cannot be updated.
-        without_panic(dir, name, || flush(dir, flush_budget));
+        without_panic(dir, name, || flush_transcripts(dir, flush_budget));
     }
     marker::apply(dir, &run)
 }

@@ -3,10 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use mngr_codex_core::lifecycle::error::MarkerError;
-use mngr_codex_core::lifecycle::marker;
-use mngr_codex_core::lifecycle::report::Report;
-use mngr_codex_core::state_dir::StateDir;
+use mngr_codex_core::{MarkerError, Report, StateDir, marker};
 
 use crate::human;
 use crate::state_dir;
@@ -15,7 +12,7 @@ use crate::streams::{complain, print};
 /// Show, recompute or reset the working/waiting state
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -47,7 +44,7 @@ struct Options {
 }
 
 /// Runs the command. Exits 1 if the state cannot be read or written, and 2 if no agent is given.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let (Command::Show(options) | Command::Recompute(options) | Command::Reset(options)) = &arguments.command;
     let Some(path) = state_dir::of(options.state_dir.clone()) else {
         complain(state_dir::MISSING);

@@ -14,7 +14,7 @@ use rustix::process::{Pid, test_kill_process};
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A descriptor that becomes readable when a process exits.
-pub struct ProcessExit {
+pub(crate) struct ProcessExit {
     descriptor: OwnedFd,
     /// Why the process is polled; `None` if the system reports its exit.
     pub polling: Option<io::Error>,
@@ -35,7 +35,7 @@ impl ProcessExit {
     /// # Errors
     ///
     /// Returns an error if the process cannot be polled either.
-    pub fn of(process: Pid) -> io::Result<Option<Self>> {
+    pub(crate) fn of(process: Pid) -> io::Result<Option<Self>> {
         #[cfg(target_os = "linux")]
         let error = match rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()) {
             Ok(descriptor) => return Ok(Some(Self { descriptor, polling: None })),
@@ -48,7 +48,7 @@ impl ProcessExit {
     }
 
     /// Returns whether the process has exited, or exits within `timeout`.
-    pub fn happens_within(&self, timeout: Duration) -> bool {
+    pub(crate) fn happens_within(&self, timeout: Duration) -> bool {
         let timeout = Timespec::try_from(timeout).ok();
         poll(&mut [PollFd::new(self, PollFlags::IN)], timeout.as_ref()).is_ok_and(|ready| ready > 0)
     }

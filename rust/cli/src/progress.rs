@@ -4,16 +4,16 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mngr_codex_core::rollout::decompression::Input;
+use mngr_codex_core::Input;
 
 /// Shows bytes, rate and remaining time on standard error, if it is a terminal and the input is large.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// Creates the progress bar for an input.
-    pub fn of(input: &Input) -> Self {
+    pub(crate) fn of(input: &Input) -> Self {
         const LARGE: u64 = 64 << 20;
         let is_large = input.size().is_none_or(|size| size >= LARGE);
         if !(io::stderr().is_terminal() && is_large) {
@@ -32,7 +32,7 @@ impl Progress {
     }
 
     /// Shows how many bytes were read. Returns whether to continue, which is always the case.
-    pub fn update(&mut self, bytes: u64) -> bool {
+    pub(crate) fn update(&mut self, bytes: u64) -> bool {
         if let Some(bar) = &self.bar {
             bar.set_position(bytes);
         }
@@ -40,7 +40,7 @@ impl Progress {
     }
 
     /// Removes the bar from the screen.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -23,13 +23,13 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 /// Ends the program with the default action of a signal, so that the parent sees it as killed by the signal.
-pub fn end_as_if_by(signal: i32) {
+pub(crate) fn end_as_if_by(signal: i32) {
     // If this fails, the caller reports an error instead.
     let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
 /// Removes a temporary file if a signal stops the program.
-pub fn remove_when_stopped(temporary: PathBuf) -> io::Result<()> {
+pub(crate) fn remove_when_stopped(temporary: PathBuf) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new(stopping())?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
@@ -41,13 +41,13 @@ pub fn remove_when_stopped(temporary: PathBuf) -> io::Result<()> {
 }
 
 /// Ignores a signal that is meant for another program on the same terminal, such as a pager.
-pub fn leave_to_others(signal: i32) {
+pub(crate) fn leave_to_others(signal: i32) {
     // If this fails, the signal ends this program too.
     let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
 }
 
 /// Runs an action that must not be interrupted. A signal that arrives during it ends the program afterwards.
-pub fn uninterrupted<T>(act: impl FnOnce() -> T) -> io::Result<T> {
+pub(crate) fn uninterrupted<T>(act: impl FnOnce() -> T) -> io::Result<T> {
     let is_done = Arc::new(AtomicBool::new(false));
     let received = Arc::new(AtomicUsize::new(0));
     for signal in stopping() {

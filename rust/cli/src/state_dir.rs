@@ -6,9 +6,9 @@ use std::path::PathBuf;
 const VARIABLE: &str = "MNGR_AGENT_STATE_DIR";
 
 /// The error message for a command without an agent.
-pub const MISSING: &str = "no agent given: use --state-dir DIR or set $MNGR_AGENT_STATE_DIR";
+pub(crate) const MISSING: &str = "no agent given: use --state-dir DIR or set $MNGR_AGENT_STATE_DIR";
 
 /// Returns the state directory that was given, or else the one in the environment.
-pub fn of(given: Option<PathBuf>) -> Option<PathBuf> {
+pub(crate) fn of(given: Option<PathBuf>) -> Option<PathBuf> {
     given.or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from)).filter(|dir| !dir.as_os_str().is_empty())
 }

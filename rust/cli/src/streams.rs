@@ -33,7 +33,7 @@ static BEFORE_MAIN: extern "C" fn() = {
 };
 
 /// Standard input.
-pub struct StandardInput;
+pub(crate) struct StandardInput;
 
 impl Read for StandardInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -42,7 +42,7 @@ impl Read for StandardInput {
 }
 
 /// Standard output.
-pub struct StandardOutput;
+pub(crate) struct StandardOutput;
 
 impl Write for StandardOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -78,7 +78,7 @@ fn when_ready(
 /// # Errors
 ///
 /// Returns a message for standard error if writing fails.
-pub fn print(text: &str) -> Result<(), String> {
+pub(crate) fn print(text: &str) -> Result<(), String> {
     StandardOutput.write_all(text.as_bytes()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
             signals::end_as_if_by(signal_hook::consts::SIGPIPE);
@@ -88,12 +88,12 @@ pub fn print(text: &str) -> Result<(), String> {
 }
 
 /// Prints a message on standard error, which may be closed.
-pub fn complain(message: impl std::fmt::Display) {
+pub(crate) fn complain(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "mngr-codex: {message}");
 }
 
 /// Describes an I/O error, in plain words if the stream is closed or open for the other direction.
-pub fn explain(error: &io::Error) -> String {
+pub(crate) fn explain(error: &io::Error) -> String {
     if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) {
         return "it is closed or open for the other direction".to_owned();
     }
@@ -101,7 +101,7 @@ pub fn explain(error: &io::Error) -> String {
 }
 
 /// Whether standard output is the same regular file as `input`, or as standard input if that is `None`.
-pub fn is_output(input: Option<&std::path::Path>) -> bool {
+pub(crate) fn is_output(input: Option<&std::path::Path>) -> bool {
     let Ok(output) = rustix::fs::fstat(stdout()) else {
         return false;
     };

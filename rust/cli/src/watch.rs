@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use mngr_codex_core::event_log::{Level, log};
-use mngr_codex_core::follow::watcher::{LOCK_TIMEOUT, Watcher};
-use mngr_codex_core::state_dir::StateDir;
+use mngr_codex_core::{LOCK_TIMEOUT, StateDir, Watcher};
 use rustix::process::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -28,7 +27,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Runs until SIGTERM or SIGINT, makes a final pass, and exits 0.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The agent's state directory [default: `$MNGR_AGENT_STATE_DIR`, which mngr sets in an agent's processes]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -58,7 +57,7 @@ fn process_id(text: &str) -> Result<Pid, String> {
 }
 
 /// Runs the command. Exits 1 if the agent cannot be followed, and 2 if no agent is given.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let Some(path) = state_dir::of(arguments.state_dir.clone()) else {
         complain(state_dir::MISSING);
         return ExitCode::from(2);

@@ -1,27 +1,88 @@
-//! The logic of mngr-codex: reading Codex's rollouts and converting them to mngr's common transcript.
+//! Reads Codex's session files ("rollouts") and keeps mngr informed about running agents.
 //!
-//! Seven rooms, each with one reason to change:
+//! This is the logic behind the program `mngr-codex` and the Python package. It knows neither Python nor the command line,
+//! and prints nothing. Where to start:
 //!
-//! * [`json`]: JSON as it stands in rollouts
-//! * [`rollout`]: Codex's file format
-//! * [`transcript`]: rollout items as transcript records
-//! * [`follow`]: rollouts as they grow, each byte once
-//! * [`reading`]: transcripts read back
-//! * [`lifecycle`]: whether the agent is at work
-//! * [`state_dir`], [`event_log`], [`atomic_file`], [`lock`]: an agent's files
+//! * **Converting a rollout.** [`Input`] opens one, compressed or not, and [`convert()`] writes its common transcript.
+//!   [`BatchConverter`] does the same in batches, [`IncrementalConverter`] for a rollout that grows.
+//! * **Reading transcripts.** [`locate`] finds what a user names, [`Stream`] reads a transcript's lines, [`Selection`]
+//!   chooses records, [`TailFollower`] waits for more, and [`atif`] writes a document.
+//! * **Following an agent.** [`Watcher`] copies the rollouts of the agent in a [`StateDir`] to its transcripts;
+//!   [`flush_transcripts`] is the short version for hooks.
+//! * **RUNNING or WAITING.** [`marker`] applies a [`HookRun`] to the lifecycle state and returns the state as a [`Report`].
 //!
-//! This library knows neither Python nor the command line, and prints nothing.
+//! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `transcript`, `lifecycle`,
+//! `watch`, `follow`.
+//!
+//! # Examples
+//!
+//! ```
+//! use mngr_codex_core::{Input, Options, convert};
+//!
+//! let rollout = concat!(
+//!     r#"{"timestamp":"2026-01-05T10:00:00.000Z","type":"response_item","payload":"#,
+//!     r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"Hello"}]}}"#,
+//!     "\n",
+//! );
+//! let input = Input::from_reader(rollout.as_bytes())?;
+//! let mut transcript = Vec::new();
+//! let summary = convert(input, &mut transcript, &Options::default(), &mut |_bytes_read| true)?;
+//! assert_eq!(summary.records, 2); // the header and one step
+//! assert!(String::from_utf8(transcript)?.contains(r#""source":"user","message":"Hello""#));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
-#![deny(unsafe_code)]
+#![deny(unsafe_code, clippy::print_stdout, clippy::print_stderr)]
 
 mod clock;
-pub mod convert;
+mod convert;
 pub mod event_log;
-pub mod files;
-pub mod follow;
-pub mod json;
-pub mod lifecycle;
-pub mod rollout;
-pub mod state_dir;
-pub mod transcript;
-pub mod watch;
+mod files;
+mod follow;
+mod json;
+mod lifecycle;
+mod rollout;
+mod state_dir;
+mod transcript;
+mod watch;
+
+// Converting rollouts.
+pub use convert::{
+    BatchConverter, Checkpoint, ConvertError, Converter, End, IncrementalConverter, MalformedLine, Options,
+    OutputError, Reread, Summary, convert, program_text, temporary_folder,
+};
+pub use rollout::ByteOffset;
+pub use rollout::decompression::{Input, WindowTooLarge};
+pub use rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
+
+// Reading transcripts.
+pub use transcript::last_records::{LastRecordsError, last_records};
+pub use transcript::locate::{Agent, Target, TargetError};
+pub use transcript::record::{Record, RecordKind, Role};
+pub use transcript::selection::{Selection, Window};
+pub use transcript::spool::spool;
+pub use transcript::stream::{CopyError, Line, ReadError, Stream, StreamPosition};
+pub use transcript::tail_follow::{TailEvent, TailFollower};
+pub use transcript::{atif, locate};
+pub use watch::{WakeUp, Watches};
+
+// Agents: their files, their state, and following them.
+pub use follow::flush::{FLUSH_BUDGET, flush_transcripts};
+pub use follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
+pub use follow::{FollowError, PassSummary};
+pub use lifecycle::error::{MarkerError, StoreError};
+pub use lifecycle::hook::{HookEvent, HookRun};
+pub use lifecycle::marker;
+pub use lifecycle::report::{Report, Turn};
+pub use state_dir::StateDir;
+
+// Files.
+pub use files::atomic_write::{AtomicFile, target_folder};
+pub use files::file_error::{FileError, escaped_path};
+pub use files::lock::LockError;
+
+// JSON.
+pub use json::dump::{Members, write_compact_json, write_python_json, write_python_json_indented};
+pub use json::number::may_exceed_64_bits;
+pub use json::string::{decode_string, has_line_break, replace_invalid_utf8};
+pub use json::{NOT_AN_OBJECT, Tape, Text};

@@ -15,49 +15,49 @@ impl StateDir {
 
     /// Returns the path of the directory.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Returns the path of an empty file that exists while the agent is running.
     #[must_use]
-    pub fn active(&self) -> PathBuf {
+    pub(crate) fn active(&self) -> PathBuf {
         self.0.join("active")
     }
 
     /// Returns the path of a file that exists during a root turn and names its session and turn.
     #[must_use]
-    pub fn root_active(&self) -> PathBuf {
+    pub(crate) fn root_active(&self) -> PathBuf {
         self.0.join("codex_root_active")
     }
 
     /// Returns the path of a folder with one file for each subagent in flight.
     #[must_use]
-    pub fn subagents(&self) -> PathBuf {
+    pub(crate) fn subagents(&self) -> PathBuf {
         self.0.join("codex_subagents")
     }
 
     /// Returns the path of an empty file that exists while Codex waits for an approval.
     #[must_use]
-    pub fn permissions_waiting(&self) -> PathBuf {
+    pub(crate) fn permissions_waiting(&self) -> PathBuf {
         self.0.join("permissions_waiting")
     }
 
     /// Returns the path of the file with the root's session id.
     #[must_use]
-    pub fn root_session(&self) -> PathBuf {
+    pub(crate) fn root_session(&self) -> PathBuf {
         self.0.join("codex_root_session")
     }
 
     /// Returns the path of the file with the path of the root's current rollout.
     #[must_use]
-    pub fn transcript_path(&self) -> PathBuf {
+    pub(crate) fn transcript_path(&self) -> PathBuf {
         self.0.join("codex_transcript_path")
     }
 
     /// Returns the path of the file with the paths of all root rollouts, in the order in which they became current.
     #[must_use]
-    pub fn transcript_paths(&self) -> PathBuf {
+    pub(crate) fn transcript_paths(&self) -> PathBuf {
         self.0.join("codex_transcript_paths")
     }
 
@@ -69,61 +69,61 @@ impl StateDir {
 
     /// Returns the path of the previous log. A full log is renamed to it.
     #[must_use]
-    pub fn previous_log(&self) -> PathBuf {
+    pub(crate) fn previous_log(&self) -> PathBuf {
         self.0.join("events/logs/mngr_codex/events.jsonl.1")
     }
 
     /// Returns the path of the raw transcript, which holds the bytes of the root's rollouts.
     #[must_use]
-    pub fn raw_transcript(&self) -> PathBuf {
+    pub(crate) fn raw_transcript(&self) -> PathBuf {
         self.0.join("logs/codex_transcript/events.jsonl")
     }
 
     /// Returns the path of the common transcript.
     #[must_use]
-    pub fn common_transcript(&self) -> PathBuf {
+    pub(crate) fn common_transcript(&self) -> PathBuf {
         self.0.join("events/codex/common_transcript/events.jsonl")
     }
 
     /// Returns the path of the file with the positions up to which rollouts were copied. Whoever copies locks it.
     #[must_use]
-    pub fn following(&self) -> PathBuf {
+    pub(crate) fn following(&self) -> PathBuf {
         self.own().join("following")
     }
 
     /// Returns the path of the file that processes lock while they wait for the lock on [`Self::following`].
     #[must_use]
-    pub fn following_queue(&self) -> PathBuf {
+    pub(crate) fn following_queue(&self) -> PathBuf {
         self.own().join("following.queue")
     }
 
     /// Returns the path of a file whose existence disables the common transcript.
     #[must_use]
-    pub fn raw_only(&self) -> PathBuf {
+    pub(crate) fn raw_only(&self) -> PathBuf {
         self.own().join("raw_only")
     }
 
     /// Returns the path of the folder that is private to this program.
     #[must_use]
-    pub fn own(&self) -> PathBuf {
+    pub(crate) fn own(&self) -> PathBuf {
         self.0.join("plugin/mngr_codex")
     }
 
     /// Returns the path of the lifecycle state, which is also the lifecycle lock.
     #[must_use]
-    pub fn lifecycle(&self) -> PathBuf {
+    pub(crate) fn lifecycle(&self) -> PathBuf {
         self.own().join("lifecycle")
     }
 
     /// Returns the path of a folder with one file for each hook run that could not acquire the lifecycle lock.
     #[must_use]
-    pub fn lifecycle_pending(&self) -> PathBuf {
+    pub(crate) fn lifecycle_pending(&self) -> PathBuf {
         self.own().join("lifecycle.pending")
     }
 
     /// Returns the path of the temporary file for marker files: it is written, then renamed.
     #[must_use]
-    pub fn unfinished(&self) -> PathBuf {
+    pub(crate) fn unfinished(&self) -> PathBuf {
         self.own().join("unfinished")
     }
 }

@@ -12,9 +12,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{self, Cursor, Read, Write};
 
-use mngr_codex_core::convert::{ConvertError, End, Options, convert};
-use mngr_codex_core::rollout::decompression::Input;
-use mngr_codex_core::rollout::lines::{LineError, Lines};
+use mngr_codex_core::{ConvertError, End, Input, LineError, Lines, Options, convert};
 use random_inputs::{Random, corpus, fuzz, input};
 use serde_json::{Value, json};
 

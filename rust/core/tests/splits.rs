@@ -4,9 +4,7 @@
 mod random_inputs;
 mod rollouts;
 
-use mngr_codex_core::convert::{Checkpoint, Converter, End, Reread, program_text};
-use mngr_codex_core::rollout::ByteOffset;
-use mngr_codex_core::rollout::lines::Lines;
+use mngr_codex_core::{ByteOffset, Checkpoint, Converter, End, Lines, Reread, program_text};
 use proptest::prelude::*;
 use rollouts::{Rollout, lines_of, recordings};
 

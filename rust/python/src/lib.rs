@@ -4,23 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use mngr_codex_core::convert::{
-    BatchConverter, ConvertError, End, Options, OutputError, Summary, convert as convert_input, temporary_folder,
+use mngr_codex_core::{
+    AtomicFile, BatchConverter, ConvertError, End, FileError, FollowError, Input, LOCK_TIMEOUT, LastRecordsError,
+    LineError, LockError, MarkerError, Options, OutputError, PassSummary, ReadError, Report, StateDir, StoreError,
+    Summary, TargetError, Turn, WatchError, Watcher, WindowTooLarge, convert as convert_input,
+    last_records as read_last_records, marker, temporary_folder,
 };
-use mngr_codex_core::files::atomic_write::AtomicFile;
-use mngr_codex_core::files::file_error::FileError;
-use mngr_codex_core::files::lock::LockError;
-use mngr_codex_core::follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
-use mngr_codex_core::follow::{FollowError, PassSummary};
-use mngr_codex_core::lifecycle::error::{MarkerError, StoreError};
-use mngr_codex_core::lifecycle::marker;
-use mngr_codex_core::lifecycle::report::{Report, Turn};
-use mngr_codex_core::rollout::decompression::{Input, WindowTooLarge};
-use mngr_codex_core::rollout::lines::LineError;
-use mngr_codex_core::state_dir::StateDir;
-use mngr_codex_core::transcript::ReadError;
-use mngr_codex_core::transcript::last_records::{LastRecordsError, last_records as read_last_records};
-use mngr_codex_core::transcript::locate::TargetError;
 use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -191,7 +180,7 @@ fn last_records(py: Python<'_>, path: PathBuf, n: u64) -> PyResult<Bound<'_, PyB
 /// Whether the JSON text may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not.
 #[pyfunction]
 fn may_exceed_64_bits(json: &[u8]) -> bool {
-    mngr_codex_core::json::number::may_exceed_64_bits(json)
+    mngr_codex_core::may_exceed_64_bits(json)
 }
 
 /// The bytes that a pass added to an agent's transcripts. Compares equal if both counts are equal.

@@ -1,7 +1,6 @@
 //! Reading members of a record leniently: a transcript may hold values of any type.
 
-use mngr_codex_core::json::dump::{Members, compact};
-use mngr_codex_core::json::string;
+use mngr_codex_core::{Members, decode_string, write_compact_json};
 
 /// A JSON object, split into members once.
 pub(super) struct Object<'a> {
@@ -64,7 +63,7 @@ impl<'a> Object<'a> {
 fn text_of(token: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     if let [b'"', content @ .., b'"'] = token {
-        string::decode(content, &mut text);
+        decode_string(content, &mut text);
     }
     text
 }
@@ -77,7 +76,7 @@ pub(super) fn any_text(value: &[u8]) -> Vec<u8> {
         _ if value == b"null" => Vec::new(),
         _ => {
             let mut text = Vec::new();
-            compact(value, &mut text);
+            write_compact_json(value, &mut text);
             text
         }
     }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use mngr_codex_core::lifecycle::report::{Report, Turn};
+use mngr_codex_core::{Report, Turn};
 
 /// Formats a report.
-pub fn marker(report: &Report) -> String {
+pub(crate) fn marker(report: &Report) -> String {
     let mut text = format!("{}\n", report.state);
     let mut line = |content: String| text.extend([&content, "\n"]);
     match (report.is_marker_there, report.state == "RUNNING") {

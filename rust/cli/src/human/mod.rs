@@ -16,6 +16,6 @@ mod terminal;
 mod transcript;
 mod units;
 
-pub use marker::marker;
-pub use style::Style;
-pub use transcript::Human;
+pub(crate) use marker::marker;
+pub(crate) use style::Style;
+pub(crate) use transcript::Human;

@@ -2,7 +2,7 @@
 
 /// Options for showing records.
 #[derive(Clone, Copy, Debug)]
-pub struct Style {
+pub(crate) struct Style {
     /// Uses colours and bold text (SGR sequences, ECMA-48).
     pub colour: bool,
     /// Shows everything in full, including copied context.

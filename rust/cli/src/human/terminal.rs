@@ -11,7 +11,7 @@ const REPLACEMENT: &str = "\u{FFFD}";
 /// Appends `text`, which may be WTF-8 or invalid UTF-8, with every character that could control a terminal made visible:
 /// control characters as `^[`, others as `<U+202E>`. Newlines and tabs are kept; a carriage return before a newline is
 /// dropped.
-pub fn push_safe(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn push_safe(text: &[u8], out: &mut Vec<u8>) {
     if text.chunks(64).all(is_plain) {
         return out.extend_from_slice(text);
     }
@@ -92,7 +92,7 @@ fn is_harmful(character: char) -> bool {
 /// Returns the longest start of `text` that fits in `columns`. Combining marks stay with their character, up to a limit
 /// per column.
 #[must_use]
-pub fn cut_to_columns(text: &str, columns: usize) -> &str {
+pub(super) fn cut_to_columns(text: &str, columns: usize) -> &str {
     /// The most characters per column, on average; a family emoji has seven in two columns.
     const CHARACTERS_PER_COLUMN: usize = 8;
     // No character is wider than its bytes.

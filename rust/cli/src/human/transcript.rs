@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use mngr_codex_core::json::Text;
+use mngr_codex_core::Text;
 
 use super::command::{codex_preamble, command_line, one_line, patch, patched_files};
 use super::json_object::{Object, any_text, content_text};
@@ -13,7 +13,7 @@ use super::terminal::{cut_to_columns, push_safe};
 use super::units::{grouped, seconds, size_of};
 
 /// Writes records in human-readable form, one after the other. Uses bounded memory.
-pub struct Human {
+pub(crate) struct Human {
     style: Style,
     /// The day that was shown last.
     day: Vec<u8>,
@@ -50,13 +50,13 @@ const REMEMBERED_OUTPUT_LIMIT: usize = 64 << 10;
 impl Human {
     /// Creates a writer that has shown nothing yet.
     #[must_use]
-    pub fn new(style: Style) -> Self {
+    pub(crate) fn new(style: Style) -> Self {
         let (day, model, last_result, commands) = Default::default();
         Self { style, day, model, folded: 0, is_first: true, last_result, commands }
     }
 
     /// Appends a record, which must be a JSON object, in human-readable form.
-    pub fn record(&mut self, text: Text<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn record(&mut self, text: Text<'_>, out: &mut Vec<u8>) {
         let record = Object::of(text.bytes().trim_ascii());
         let kind = record.text("type").unwrap_or_default();
         if kind == b"header" {
@@ -78,7 +78,7 @@ impl Human {
     }
 
     /// Appends the count of copied records at the end, if any.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         self.unfold(out);
     }
 

@@ -6,14 +6,10 @@ use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use mngr_codex_core::convert::IncrementalConverter;
-use mngr_codex_core::files::file_error::escaped;
-use mngr_codex_core::json::Tape;
-use mngr_codex_core::rollout::lines::Lines;
-use mngr_codex_core::transcript::locate::{self, Agent};
-use mngr_codex_core::transcript::tail_follow::{TailEvent, TailFollower};
-use mngr_codex_core::transcript::{Record, Selection, Stream, StreamPosition, Window};
-use mngr_codex_core::watch::{WakeUp, Watches};
+use mngr_codex_core::{
+    Agent, IncrementalConverter, Lines, Record, Selection, Stream, StreamPosition, TailEvent, TailFollower, Tape,
+    WakeUp, Watches, Window, escaped_path, locate,
+};
 use rustix::fs::FileType;
 use rustix::stdio::stdout;
 
@@ -22,7 +18,7 @@ use super::{Failure, Filter, Skipped, Viewer, cannot_convert, cannot_read, optio
 use crate::streams::complain;
 
 /// Waits until the target exists and its kind can be detected.
-pub fn wait_for_target(target: &Path) -> Result<(), Failure> {
+pub(super) fn wait_for_target(target: &Path) -> Result<(), Failure> {
     // A name without a folder can be an agent's name, which is not waited for.
     let is_file_name = target.iter().count() > 1 || target.extension().is_some_and(|extension| extension == "jsonl");
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -38,16 +34,16 @@ pub fn wait_for_target(target: &Path) -> Result<(), Failure> {
             return Ok(());
         }
         if !std::mem::replace(&mut is_announced, true) {
-            complain(format!("waiting for {}", escaped(target)));
+            complain(format!("waiting for {}", escaped_path(target)));
         }
         wait(&mut watches)?;
     }
 }
 
 /// Shows a transcript and then new records, until a signal ends the program or the reader closes the pipe.
-pub fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &mut Output) -> Result<(), Failure> {
+pub(super) fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &mut Output) -> Result<(), Failure> {
     if stream.is_empty() {
-        complain(format!("waiting for {}", escaped(path)));
+        complain(format!("waiting for {}", escaped_path(path)));
     }
     let mut records = viewer.arguments.records(viewer.is_paged);
     let stream = stream.without_torn_end()?;
@@ -88,7 +84,12 @@ pub fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &mut Outp
 }
 
 /// Shows a rollout's records and then new ones.
-pub fn show_rollout(viewer: &mut Viewer<'_>, path: &Path, agent: &Agent, out: &mut Output) -> Result<(), Failure> {
+pub(super) fn show_rollout(
+    viewer: &mut Viewer<'_>,
+    path: &Path,
+    agent: &Agent,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let opened = File::open(path).and_then(|file| TailFollower::from_start(file, path.to_owned()));
     let mut growing = opened.map_err(|error| cannot_read(path, &error))?;
     let mut records = viewer.arguments.records(viewer.is_paged);
@@ -144,7 +145,7 @@ fn follow(
 }
 
 fn rewritten(path: &Path) {
-    complain(format!("{} was rewritten; showing it from the start", escaped(path)));
+    complain(format!("{} was rewritten; showing it from the start", escaped_path(path)));
 }
 
 /// Returns the selection for new records: the roles apply, the window does not.

@@ -9,18 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, ValueEnum};
-use mngr_codex_core::convert::{BatchConverter, ConvertError, MalformedLine, Options};
-use mngr_codex_core::files::file_error::escaped;
-use mngr_codex_core::json::{NOT_AN_OBJECT, Tape, Text};
-use mngr_codex_core::rollout::ByteOffset;
-use mngr_codex_core::rollout::decompression::Input;
-use mngr_codex_core::rollout::lines::Lines;
-use mngr_codex_core::transcript::atif::{self, TrajectoryInfo};
-use mngr_codex_core::transcript::locate::{self, Agent, Target, TargetError};
-use mngr_codex_core::transcript::record::RecordKind;
-use mngr_codex_core::transcript::spool::spool;
-use mngr_codex_core::transcript::stream::{CopyError, Line, ReadError, StreamPosition};
-use mngr_codex_core::transcript::{Record, Role, Selection, Stream, Window};
+use mngr_codex_core::{
+    Agent, BatchConverter, ByteOffset, ConvertError, CopyError, Input, Line, Lines, MalformedLine, NOT_AN_OBJECT,
+    Options, ReadError, Record, RecordKind, Role, Selection, Stream, StreamPosition, Tape, Target, TargetError, Text,
+    Window, atif, escaped_path, locate, spool,
+};
 
 use crate::human::Style;
 use crate::progress::Progress;
@@ -39,7 +32,7 @@ const LEFT_TO_MNGR: u8 = 75;
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent option")]
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("window").args(["head", "tail"])))]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// A rollout (.jsonl or .jsonl.zst), a common transcript, an agent's state directory or a copy of it, or the name or
     /// id of an agent on this machine
     target: PathBuf,
@@ -151,7 +144,7 @@ impl From<ReadError> for Failure {
 }
 
 /// Runs the command. Exits 1 if the input is invalid or an I/O operation fails, and 2 if options contradict each other.
-pub fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if let Some(why) = arguments.contradiction() {
         complain(format!("{why}\nhint: see mngr-codex transcript --help"));
         return ExitCode::from(2);
@@ -279,7 +272,7 @@ impl Viewer<'_> {
                 if files.is_empty() && !self.arguments.follow {
                     return Err(Failure::Message(format!(
                         "cannot read {}: the agent has not written a transcript yet\nhint: --follow waits for it",
-                        escaped(current)
+                        escaped_path(current)
                     )));
                 }
                 let opened =
@@ -314,7 +307,7 @@ impl Viewer<'_> {
         }
         let is_compressed = Input::open(path).map_err(|error| cannot_read(path, &error))?.is_compressed();
         if is_compressed {
-            complain(format!("{} is compressed and no longer grows; not following it", escaped(path)));
+            complain(format!("{} is compressed and no longer grows; not following it", escaped_path(path)));
         }
         Ok(!is_compressed)
     }
@@ -361,12 +354,12 @@ impl Viewer<'_> {
         out: &mut Output,
     ) -> Result<(), Failure> {
         let path = stream.path(line.position.segment);
-        if self.arguments.as_mngr && mngr_codex_core::json::string::has_line_break(line.text.bytes()) {
+        if self.arguments.as_mngr && mngr_codex_core::has_line_break(line.text.bytes()) {
             // mngr splits lines at these characters too (Python's `str.splitlines`) and finds no record in the parts.
             self.notes.add(|| {
                 format!(
                     "{}: the line at byte {} is several lines for mngr; skipped",
-                    escaped(path),
+                    escaped_path(path),
                     line.position.offset
                 )
             });
@@ -382,7 +375,7 @@ impl Viewer<'_> {
             Skipped::Retired => Err(retired(path, line.position.offset)),
             Skipped::NoObject => Err(Failure::Message(format!(
                 "{}: the line at byte {} is not a JSON object, so mngr does not read this transcript",
-                escaped(path),
+                escaped_path(path),
                 line.position.offset
             ))),
         })
@@ -493,7 +486,7 @@ impl Viewer<'_> {
             let why = if why == NOT_AN_OBJECT { String::new() } else { format!(": {why}") };
             format!(
                 "{}: the line at byte {offset} is not a JSON object{why} (byte {at} of the line); skipped",
-                escaped(path)
+                escaped_path(path)
             )
         });
     }
@@ -536,12 +529,12 @@ struct OpenTranscript<'a> {
 
 impl OpenTranscript<'_> {
     /// Describes the agent for a document: from mngr's data if it is an agent of mngr, else from the file name.
-    fn about(&self) -> TrajectoryInfo {
+    fn about(&self) -> atif::TrajectoryInfo {
         let stem = || self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let id = self.agent.id.clone().unwrap_or_else(stem);
         let unknown = if self.is_rollout { "codex" } else { "unknown" };
         let agent_name = self.agent.kind.clone().unwrap_or_else(|| unknown.to_owned());
-        TrajectoryInfo { agent_name, session_id: id.clone(), trajectory_id: id }
+        atif::TrajectoryInfo { agent_name, session_id: id.clone(), trajectory_id: id }
     }
 }
 
@@ -605,7 +598,7 @@ fn not_found(error: &TargetError) -> Failure {
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> Failure {
-    Failure::Message(format!("cannot read {}: {error}", escaped(path)))
+    Failure::Message(format!("cannot read {}: {error}", escaped_path(path)))
 }
 
 fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
@@ -613,13 +606,13 @@ fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
         ConvertError::Output(_) => "\nhint: choose another folder with TMPDIR=FOLDER",
         _ => "",
     };
-    Failure::Message(format!("{}: {error}{hint}", escaped(path)))
+    Failure::Message(format!("{}: {error}{hint}", escaped_path(path)))
 }
 
 fn retired(path: &Path, offset: ByteOffset) -> Failure {
     Failure::Message(format!(
         "{}: the record at byte {offset} has the format of mngr before 0.3, which is not supported\n\
          hint: the raw transcript is under logs/ in the agent's state directory",
-        escaped(path)
+        escaped_path(path)
     ))
 }

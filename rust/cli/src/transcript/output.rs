@@ -18,7 +18,7 @@ const PAGER: &str = "less";
 const LESS: &str = "FRX";
 
 /// The destination of the output.
-pub enum Output {
+pub(super) enum Output {
     /// Standard output.
     Plain,
     /// A pager that writes to standard output.
@@ -27,7 +27,7 @@ pub enum Output {
 
 impl Output {
     /// Starts a pager, unless standard output is not a terminal or `$PAGER` is empty or `cat`.
-    pub fn paged() -> Self {
+    pub(super) fn paged() -> Self {
         let pager = env::var_os("PAGER").unwrap_or_else(|| OsString::from(PAGER));
         let is_disabled = pager.is_empty() || pager == "cat";
         if is_disabled || !io::stdout().is_terminal() || env::var_os("TERM").is_some_and(|term| term == "dumb") {
@@ -49,7 +49,7 @@ impl Output {
     }
 
     /// Waits until the pager exits.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         if let Self::Pager(mut child) = self {
             drop(child.stdin.take());
             let _ = child.wait();
@@ -57,7 +57,7 @@ impl Output {
     }
 
     /// Returns the message for a write error, or `None` if the user has quit the pager.
-    pub fn explain(self, error: &io::Error) -> Option<String> {
+    pub(super) fn explain(self, error: &io::Error) -> Option<String> {
         match self {
             Self::Pager(_) if error.kind() == ErrorKind::BrokenPipe => {
                 self.finish();

@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use mngr_codex_core::json::Text;
-use mngr_codex_core::json::dump::{dump, dump_indented};
-use mngr_codex_core::json::string::replace_invalid_utf8;
+use mngr_codex_core::{Text, replace_invalid_utf8, write_python_json, write_python_json_indented};
 
 use crate::human::{Human, Style};
 
@@ -12,7 +10,7 @@ use crate::human::{Human, Style};
 const BUFFER_SIZE: usize = 64 << 10;
 
 /// Writes records one after the other.
-pub struct Records {
+pub(super) struct Records {
     format: RecordFormat,
     buffer: Vec<u8>,
     repaired: Vec<u8>,
@@ -20,7 +18,7 @@ pub struct Records {
 }
 
 /// The format of a record.
-pub enum RecordFormat {
+pub(super) enum RecordFormat {
     /// Human-readable text.
     Human(Box<Human>),
     /// The line, unchanged.
@@ -35,19 +33,19 @@ pub enum RecordFormat {
 
 impl RecordFormat {
     /// The human-readable format.
-    pub fn human(style: Style) -> Self {
+    pub(super) fn human(style: Style) -> Self {
         Self::Human(Box::new(Human::new(style)))
     }
 }
 
 impl Records {
     /// Creates a writer for this format.
-    pub fn new(format: RecordFormat) -> Self {
+    pub(super) fn new(format: RecordFormat) -> Self {
         Self { format, buffer: Vec::new(), repaired: Vec::new(), is_first: true }
     }
 
     /// Writes a record, which must be a JSON object.
-    pub fn push(&mut self, record: Text<'_>, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn push(&mut self, record: Text<'_>, out: &mut dyn Write) -> io::Result<()> {
         let buffer = &mut self.buffer;
         let line = replace_invalid_utf8(record.bytes().trim_ascii(), &mut self.repaired);
         match &mut self.format {
@@ -57,7 +55,7 @@ impl Records {
                 buffer.push(b'\n');
             }
             RecordFormat::PythonLine => {
-                dump(line, false, &mut |piece| {
+                write_python_json(line, false, &mut |piece| {
                     buffer.extend_from_slice(piece);
                     true
                 });
@@ -69,7 +67,7 @@ impl Records {
             }
             RecordFormat::PythonElement => {
                 buffer.extend_from_slice(if self.is_first { b"[\n  " } else { b",\n  " });
-                dump_indented(line, 1, buffer);
+                write_python_json_indented(line, 1, buffer);
             }
         }
         self.is_first = false;
@@ -77,7 +75,7 @@ impl Records {
     }
 
     /// Writes the buffered records.
-    pub fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.buffer)?;
         self.buffer.clear();
         self.buffer.shrink_to(4 * BUFFER_SIZE);
@@ -85,7 +83,7 @@ impl Records {
     }
 
     /// Writes the buffered records and the end of the output.
-    pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         match &mut self.format {
             RecordFormat::Human(human) => human.finish(&mut self.buffer),
             RecordFormat::Line | RecordFormat::PythonLine => {}

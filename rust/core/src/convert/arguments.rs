@@ -1,6 +1,6 @@
 //! The arguments of a call: a JSON object, or the raw text if they are not an object.
 
-use crate::json::dump::{compact_chunks, compact_unescaped, dump};
+use crate::json::dump::{compact_chunks, compact_unescaped, write_python_json};
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::member;
@@ -48,7 +48,7 @@ impl Invocation {
             None => {}
             Some(value) if value.kind == Kind::String && value.raw(text).len() > MAX_PROGRAM_TEXT => {
                 for stretch in string::chunks(value.raw(text)) {
-                    string::decode(stretch, &mut self.decoded);
+                    string::decode_string(stretch, &mut self.decoded);
                     // If the text is not an object, only its beginning is needed.
                     let first = trim_python_start(&self.decoded).first();
                     if self.decoded.len() > MAX_PROGRAM_TEXT && first.is_some_and(|first| *first != b'{') {
@@ -59,9 +59,9 @@ impl Invocation {
             Some(value) if value.kind == Kind::String && !value.content.has_escape() => {
                 self.decoded.extend_from_slice(value.raw(text));
             }
-            Some(value) if value.kind == Kind::String => string::decode(value.raw(text), &mut self.decoded),
+            Some(value) if value.kind == Kind::String => string::decode_string(value.raw(text), &mut self.decoded),
             Some(value) => {
-                dump(value.token(text), false, &mut |dumped| {
+                write_python_json(value.token(text), false, &mut |dumped| {
                     self.decoded.extend_from_slice(dumped);
                     true
                 });
@@ -238,7 +238,7 @@ pub(crate) fn is_framing(value: &Value, name: &[u8]) -> bool {
 fn is_internal_metadata(name: &[u8]) -> bool {
     let mut decoded = Vec::new();
     let name = if name.contains(&b'\\') {
-        string::decode(name, &mut decoded);
+        string::decode_string(name, &mut decoded);
         &decoded
     } else {
         name

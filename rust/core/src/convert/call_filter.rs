@@ -10,7 +10,7 @@ const BUCKETS: u16 = 1024;
 /// The buckets of the calls in a queue, in the order of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(from = "VecDeque<u16>", into = "VecDeque<u16>")]
-pub struct CallFilter {
+pub(crate) struct CallFilter {
     buckets: VecDeque<u16>,
     /// The number of calls in each bucket. A count that reaches its maximum stays there.
     counts: Box<[u8; BUCKETS as usize]>,
@@ -47,14 +47,14 @@ impl From<CallFilter> for VecDeque<u16> {
 
 impl CallFilter {
     /// Adds a call to the end of the queue.
-    pub fn push(&mut self, call: &CallId) {
+    pub(crate) fn push(&mut self, call: &CallId) {
         let bucket = bucket(call);
         self.buckets.push_back(bucket);
         count(&mut self.counts[usize::from(bucket)]);
     }
 
     /// Removes the call at `position`.
-    pub fn remove(&mut self, position: usize) {
+    pub(crate) fn remove(&mut self, position: usize) {
         if let Some(bucket) = self.buckets.remove(position) {
             let count = &mut self.counts[usize::from(bucket)];
             if *count < u8::MAX {
@@ -65,7 +65,7 @@ impl CallFilter {
 
     /// Returns whether the queue may contain the call; `false` is certain.
     #[must_use]
-    pub fn may_contain(&self, call: &CallId) -> bool {
+    pub(crate) fn may_contain(&self, call: &CallId) -> bool {
         self.counts[usize::from(bucket(call))] > 0
     }
 }

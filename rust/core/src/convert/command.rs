@@ -1,6 +1,6 @@
 //! The record of a command that a call ran, from an `item_completed` line of a `CommandExecution`.
 
-use crate::json::dump::{Sink, compact, compact_chunks, depth, dump};
+use crate::json::dump::{Sink, compact_chunks, depth, write_compact_json, write_python_json};
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string, word};
@@ -61,7 +61,7 @@ impl<'t> CommandExecution<'t> {
                 string::decode_prefix(id.raw(text), limit, out);
             }
             None => {
-                dump(self.item.raw(text), true, &mut |dumped| {
+                write_python_json(self.item.raw(text), true, &mut |dumped| {
                     out.extend_from_slice(&dumped[..dumped.len().min(limit - out.len())]);
                     out.len() < limit
                 });
@@ -156,7 +156,7 @@ fn push_readable_argv(text: Text<'_>, tape: &Tape, argv: &Value, out: &mut impl 
             out.push(b",");
         }
         let mut written = Vec::new();
-        compact(part.token(text), &mut written);
+        write_compact_json(part.token(text), &mut written);
         if depth(&written) < MAX_DEPTH && !has_unreadable_integer(&written) {
             out.push(&written);
         } else {
@@ -203,7 +203,7 @@ fn push_path(text: Text<'_>, cwd: Option<&Value>, out: &mut impl Push) {
     let raw = cwd.raw(text);
     if cwd.content.has_escape() || (raw.starts_with(b"file://") && raw.contains(&b'%')) {
         let mut decoded = Vec::new();
-        string::decode(raw, &mut decoded);
+        string::decode_string(raw, &mut decoded);
         match decoded.strip_prefix(b"file://") {
             Some(path) => push_escaped(String::from_utf8_lossy(&percent_decode(path)).as_bytes(), out),
             None => push_escaped(&decoded, out),
@@ -238,7 +238,7 @@ fn stream_decoded(content: &[u8], sink: &mut Sink<'_>) -> bool {
     let mut buffer = Vec::new();
     string::chunks(content).all(|stretch| {
         buffer.clear();
-        string::decode(stretch, &mut buffer);
+        string::decode_string(stretch, &mut buffer);
         sink(&buffer)
     })
 }

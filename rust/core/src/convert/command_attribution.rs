@@ -118,11 +118,11 @@ impl Span {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// The call.
-    pub call: CallId,
+    pub(crate) call: CallId,
     /// The rule that found it.
-    pub rule: Rule,
+    pub(crate) rule: Rule,
     /// Whether its output has been read, or can no longer follow: the command's record need not wait for it.
-    pub is_settled: bool,
+    pub(crate) is_settled: bool,
 }
 
 /// Reads program texts of earlier lines again. This is needed only after a state was restored.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::dump::{Sink, dump};
+use crate::json::dump::{Sink, write_python_json};
 use crate::json::{Content, Key, Kind, Tape, Text, Value, string};
 
 use super::event_id::HASHED_CHARACTERS;
@@ -199,7 +199,7 @@ impl Body {
                 PieceForm::Plain(_) => taken += string::decode_prefix(raw, HASHED_CHARACTERS - taken, buffer),
                 PieceForm::Image if !has_image_text => {}
                 PieceForm::Dumped | PieceForm::Image => {
-                    dump(raw, false, &mut |dumped| {
+                    write_python_json(raw, false, &mut |dumped| {
                         // A dump is ASCII, so each byte is a character.
                         let wanted = dumped.len().min(HASHED_CHARACTERS - taken);
                         buffer.extend_from_slice(&dumped[..wanted]);
@@ -282,7 +282,7 @@ impl Body {
         for piece in self.pieces.iter().filter(|piece| matches!(piece.form, PieceForm::Plain(_))) {
             for stretch in string::chunks(text.span(piece.start, piece.end)) {
                 decoded.clear();
-                string::decode(stretch, &mut decoded);
+                string::decode_string(stretch, &mut decoded);
                 if !sink(&decoded) {
                     return;
                 }
@@ -329,7 +329,7 @@ pub(crate) fn trim_python_start(text: &[u8]) -> &[u8] {
 /// Appends a value, dumped as JSON, as the content of a JSON string.
 pub(crate) fn push_dumped(raw: &[u8], out: &mut impl Push) {
     let mut escaped = Vec::new();
-    dump(raw, false, &mut |dumped| {
+    write_python_json(raw, false, &mut |dumped| {
         escaped.clear();
         string::escape(dumped, &mut escaped);
         out.push(&escaped);
@@ -341,7 +341,7 @@ pub(crate) fn push_dumped(raw: &[u8], out: &mut impl Push) {
 #[cold]
 fn push_escaped_image(url: &[u8], out: &mut impl Push) {
     let (mut decoded, mut escaped) = (Vec::new(), Vec::new());
-    string::decode(url, &mut decoded);
+    string::decode_string(url, &mut decoded);
     let is_base64 = |data: &[u8]| memchr::memchr(b',', data).is_some_and(|comma| data[..comma].ends_with(b";base64"));
     if decoded.strip_prefix(b"data:").is_some_and(is_base64) {
         remove_white_space(&mut decoded);
@@ -393,7 +393,7 @@ pub(crate) fn base64_of<'a>(text: Text<'a>, value: &Value) -> Cow<'a, [u8]> {
         return Cow::Borrowed(value.raw(text));
     }
     let mut decoded = Vec::new();
-    string::decode(value.raw(text), &mut decoded);
+    string::decode_string(value.raw(text), &mut decoded);
     remove_white_space(&mut decoded);
     Cow::Owned(decoded)
 }

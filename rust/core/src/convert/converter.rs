@@ -306,17 +306,17 @@ impl<W: Write> Converter<W> {
     /// # Errors
     ///
     /// Returns [`OutputError::Sink`] if the sink fails, and [`OutputError::Waiting`] if the temporary file fails.
-    pub fn flush(&mut self) -> Result<(), OutputError> {
+    pub(crate) fn flush(&mut self) -> Result<(), OutputError> {
         self.writer.flush()
     }
 
     /// Returns the sink that the records are written to.
-    pub fn sink(&self) -> &W {
+    pub(crate) fn sink(&self) -> &W {
         self.writer.output().sink()
     }
 
     /// Returns the sink that the records are written to.
-    pub fn sink_mut(&mut self) -> &mut W {
+    pub(crate) fn sink_mut(&mut self) -> &mut W {
         self.writer.output_mut().sink_mut()
     }
 

@@ -11,11 +11,11 @@ use crate::rollout::ids::{ThreadId, TurnId};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionMeta {
     /// `id`
-    pub thread: ThreadId,
+    pub(crate) thread: ThreadId,
     /// `forked_from_id`
-    pub forked_from: Option<ThreadId>,
+    pub(crate) forked_from: Option<ThreadId>,
     /// `subagent_history_start_ordinal`
-    pub history_start: Option<u64>,
+    pub(crate) history_start: Option<u64>,
 }
 
 /// The meaning of a `session_meta` line at its position.

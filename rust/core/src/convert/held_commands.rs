@@ -12,15 +12,15 @@ pub(crate) const MAX_HELD_BYTES: usize = 4 << 20;
 /// The record of a command that waits for its call's output.
 pub(crate) struct HeldCommand {
     /// The call that owns the command.
-    pub owner: CallId,
+    pub(crate) owner: CallId,
     /// The hash in the event id.
-    pub digest: Digest16,
+    pub(crate) digest: Digest16,
     /// The timestamp of the command's line.
-    pub timestamp: Name,
+    pub(crate) timestamp: Name,
     /// Whether the line repeats another session's history.
-    pub is_copied: bool,
+    pub(crate) is_copied: bool,
     /// The result's `extra`, without its closing brace.
-    pub extra: Vec<u8>,
+    pub(crate) extra: Vec<u8>,
 }
 
 impl HeldCommand {

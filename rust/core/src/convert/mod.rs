@@ -16,23 +16,23 @@
 //! * [`record_writer`]: writes records; [`record`]: their JSON framing; [`output`]: holds records back
 //! * [`summary`]: counts of a conversion
 
-pub(crate) mod arguments;
-pub(crate) mod call_filter;
+mod arguments;
+mod call_filter;
 pub(crate) mod command;
 pub(crate) mod command_attribution;
-pub(crate) mod content;
-pub(crate) mod conversion;
-pub(crate) mod converter;
-pub(crate) mod copied_history;
-pub(crate) mod event_id;
-pub(crate) mod held_commands;
-pub(crate) mod notice;
-pub(crate) mod open_calls;
-pub(crate) mod output;
+mod content;
+mod conversion;
+mod converter;
+mod copied_history;
+mod event_id;
+mod held_commands;
+mod notice;
+mod open_calls;
+mod output;
 pub(crate) mod record;
-pub(crate) mod record_writer;
-pub(crate) mod summary;
-pub(crate) mod usage;
+mod record_writer;
+mod summary;
+mod usage;
 
 pub use command::program_text;
 pub use command_attribution::Reread;

@@ -1,6 +1,6 @@
 //! Notices: system steps that describe an event in one sentence, with the details for programs in `extra.codex`.
 
-use crate::json::dump::{compact, depth};
+use crate::json::dump::{depth, write_compact_json};
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, string};
 use crate::rollout::envelope::{Envelope, member, string as as_string, word};
@@ -22,11 +22,11 @@ pub(crate) const UNOWNED_COMMAND: &[u8] = b"A command ran that belongs to no cal
 #[derive(Default)]
 pub(crate) struct Notice {
     /// The message, as the content of a JSON string.
-    pub message: Vec<u8>,
+    pub(crate) message: Vec<u8>,
     /// The members of `extra.codex`.
-    pub codex: Vec<u8>,
+    pub(crate) codex: Vec<u8>,
     /// A string of the line that is quoted completely as the last member, `message`.
-    pub full_message: Option<Value>,
+    pub(crate) full_message: Option<Value>,
 }
 
 impl Notice {
@@ -187,7 +187,7 @@ impl Notice {
         };
         // Only one line is quoted: up to the first line break or other control character.
         let mut decoded = Vec::new();
-        string::decode(string::cut(content, MAX_MESSAGE_CHARACTERS), &mut decoded);
+        string::decode_string(string::cut(content, MAX_MESSAGE_CHARACTERS), &mut decoded);
         let end = decoded.iter().position(|byte| *byte < 0x20).unwrap_or(decoded.len());
         if end > 0 {
             self.message.extend_from_slice(b": ");
@@ -203,7 +203,7 @@ impl Notice {
 fn is_named(key: &[u8], name: &[u8]) -> bool {
     let mut decoded = Vec::new();
     if let [b'"', content @ .., b'"'] = key {
-        string::decode(content, &mut decoded);
+        string::decode_string(content, &mut decoded);
     }
     decoded == name
 }
@@ -225,7 +225,7 @@ impl BoundedJson {
         let characters = |text: &[u8]| text.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
         if json.len() <= 4 * MAX_VALUE_CHARACTERS {
             let mut token = Vec::new();
-            compact(json, &mut token);
+            write_compact_json(json, &mut token);
             if characters(&token) <= MAX_VALUE_CHARACTERS
                 && depth(&token) <= MAX_DEPTH
                 && !has_unreadable_integer(&token)

@@ -55,11 +55,11 @@ impl StepSource {
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
     /// The hash in the event id.
-    pub digest: Digest16,
+    pub(crate) digest: Digest16,
     /// The last part of the event id.
-    pub kind: IdKind,
+    pub(crate) kind: IdKind,
     /// The timestamp, in ISO 8601.
-    pub timestamp: &'a [u8],
+    pub(crate) timestamp: &'a [u8],
 }
 
 impl Origin<'_> {

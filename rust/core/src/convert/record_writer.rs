@@ -25,37 +25,37 @@ const EPOCH: &[u8] = b"1970-01-01T00:00:00.000Z";
 #[derive(Clone, Copy)]
 pub(crate) struct LineOrigin<'a> {
     /// The position of the line's first byte.
-    pub offset: ByteOffset,
+    pub(crate) offset: ByteOffset,
     /// The timestamp as written, and its value; `None` if it is missing or invalid.
-    pub timestamp: Option<(&'a [u8], Nanos)>,
+    pub(crate) timestamp: Option<(&'a [u8], Nanos)>,
     /// Whether the line repeats another session's history.
-    pub is_copied: bool,
+    pub(crate) is_copied: bool,
 }
 
 /// A tool call to be written as a step.
 pub(crate) struct CallStep<'a> {
     /// The line's text.
-    pub text: Text<'a>,
+    pub(crate) text: Text<'a>,
     /// The call's id. Without one, the step's own event id takes its place.
-    pub call: Option<&'a CallId>,
+    pub(crate) call: Option<&'a CallId>,
     /// The tool's name.
-    pub tool: &'a Name,
+    pub(crate) tool: &'a Name,
     /// The arguments.
-    pub invocation: &'a Invocation,
+    pub(crate) invocation: &'a Invocation,
     /// The value that the arguments were read from, if they are a single one.
-    pub value: Option<&'a Value>,
+    pub(crate) value: Option<&'a Value>,
     /// Members of the step's `extra`, each preceded by a comma.
-    pub extra: &'a [u8],
+    pub(crate) extra: &'a [u8],
 }
 
 /// The framing of a command's record.
 pub(crate) struct CommandRecord<'a> {
     /// The hash in the event id.
-    pub digest: Digest16,
+    pub(crate) digest: Digest16,
     /// The timestamp of the command's line.
-    pub timestamp: &'a Name,
+    pub(crate) timestamp: &'a Name,
     /// Whether the command's line repeats another session's history.
-    pub is_copied: bool,
+    pub(crate) is_copied: bool,
 }
 
 /// The header flag, the model and the effort: the part of the saved state that frames records.

@@ -45,7 +45,7 @@ pub struct Summary {
 
 impl Summary {
     /// Counts a malformed line.
-    pub fn add_malformed(&mut self, line: MalformedLine) {
+    pub(crate) fn add_malformed(&mut self, line: MalformedLine) {
         self.malformed += 1;
         if self.malformed_lines.len() < MAX_MALFORMED_LINES {
             self.malformed_lines.push(line);
@@ -60,7 +60,7 @@ impl Summary {
     }
 
     /// Counts a line without a record, under the name of its kind, given in parts.
-    pub fn add_skipped(&mut self, parts: [&[u8]; 3]) {
+    pub(crate) fn add_skipped(&mut self, parts: [&[u8]; 3]) {
         let hash = hash(parts);
         if let Some(index) = self.hashes.iter().position(|known| *known == hash)
             && is_named(&self.skipped[index].0, parts)

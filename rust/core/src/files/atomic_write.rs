@@ -140,7 +140,7 @@ pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<(
 /// # Errors
 ///
 /// Returns an error if links cannot be followed.
-pub fn folder(path: &Path) -> io::Result<PathBuf> {
+pub fn target_folder(path: &Path) -> io::Result<PathBuf> {
     match end_of_links(path)? {
         Destination::Path(target) => Ok(folder_of(&target).to_owned()),
         Destination::Descriptor(_) => Ok(folder_of(path).to_owned()),

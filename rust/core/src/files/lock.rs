@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::file_error::{FileError, escaped};
+use super::file_error::{FileError, escaped_path};
 use super::open;
 
 /// The longest sleep between two attempts to acquire a lock.
@@ -18,7 +18,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(4);
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process held the lock until the timeout.
-    #[error("could not acquire the {resource} lock {} within {}", escaped(path), with_unit(*timeout))]
+    #[error("could not acquire the {resource} lock {} within {}", escaped_path(path), with_unit(*timeout))]
     Timeout {
         /// What the lock protects, as an adjective: "lifecycle", "transcript".
         resource: &'static str,

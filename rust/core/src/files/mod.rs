@@ -10,11 +10,11 @@
 //! * [`positional`]: reading and writing at an offset
 //! * [`fingerprint`]: hashes that show whether a file has changed
 
-pub mod atomic_write;
+pub(crate) mod atomic_write;
 pub(crate) mod checksummed;
-pub mod file_error;
+pub(crate) mod file_error;
 pub(crate) mod fingerprint;
-pub mod lock;
+pub(crate) mod lock;
 pub(crate) mod open;
 pub(crate) mod positional;
 pub(crate) mod regular;

@@ -36,13 +36,13 @@ const MAX_INTENT: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     /// The number of bytes of the rollout list that have been processed.
-    pub listed: u64,
+    pub(crate) listed: u64,
     /// The index of the current rollout.
-    pub current: Option<u32>,
+    pub(crate) current: Option<u32>,
     /// The rollouts.
-    pub rollouts: Vec<FollowedRollout>,
+    pub(crate) rollouts: Vec<FollowedRollout>,
     /// The raw transcript.
-    pub raw: Extent,
+    pub(crate) raw: Extent,
     /// The common transcript.
     pub common: Extent,
     /// The state of the conversion; `None` for an agent without a common transcript.
@@ -53,9 +53,9 @@ pub(super) struct Checkpoint {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Extent {
     /// The length in bytes.
-    pub length: u64,
+    pub(crate) length: u64,
     /// The hash of the last bytes.
-    pub end: Fingerprint,
+    pub(crate) end: Fingerprint,
 }
 
 /// The action of a step.
@@ -80,7 +80,7 @@ pub(super) struct LoadedCheckpoint {
     /// The number of the checkpoint; 0 for a missing checkpoint.
     pub number: u64,
     /// The checkpoint.
-    pub checkpoint: Checkpoint,
+    pub(crate) checkpoint: Checkpoint,
     /// The action of a step that was not completed.
     pub intent: Option<Intent>,
     /// Whether the file holds a damaged checkpoint, or one from another version.

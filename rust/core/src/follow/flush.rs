@@ -10,11 +10,11 @@ use crate::files::lock::LockError;
 use crate::state_dir::StateDir;
 
 /// The default duration of the pass. Codex waits for its hooks.
-pub const BUDGET: Duration = Duration::from_millis(50);
+pub const FLUSH_BUDGET: Duration = Duration::from_millis(50);
 
 /// Makes one brief pass. It stops after the step during which `budget` has passed, or if another process holds the lock until
 /// then. The watcher copies the rest. Errors are logged.
-pub fn flush(dir: &StateDir, budget: Duration) {
+pub fn flush_transcripts(dir: &StateDir, budget: Duration) {
     if !dir.transcript_paths().exists() && !dir.transcript_path().exists() {
         return;
     }

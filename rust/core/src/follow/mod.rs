@@ -18,7 +18,7 @@
 mod checkpoint;
 mod conversion;
 mod error;
-pub mod flush;
+pub(crate) mod flush;
 mod known_lines;
 mod pass;
 mod recovery;
@@ -27,7 +27,7 @@ mod rollout_file;
 mod rollout_list;
 mod step;
 mod transcripts;
-pub mod watcher;
+pub(crate) mod watcher;
 
 pub use error::FollowError;
 pub use pass::PassSummary;

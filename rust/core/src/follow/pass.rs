@@ -39,12 +39,12 @@ const MAX_ROLLOUTS: usize = 4096;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PassOptions {
     /// When the pass stops, after the current step. Without a deadline it continues until everything is copied.
-    pub deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// Whether the rollouts are complete: records that wait for their token counts are emitted without them.
-    pub is_final: bool,
+    pub(crate) is_final: bool,
     /// Whether to leave slow work to a later pass: comparing line by line, converting much again, and rollouts that are no
     /// longer current.
-    pub is_brief: bool,
+    pub(crate) is_brief: bool,
 }
 
 impl PassOptions {
@@ -66,7 +66,7 @@ pub struct PassSummary {
     /// The number of bytes that were added to the common transcript.
     pub common_bytes: u64,
     /// Whether some work remains, because the deadline passed or the pass was brief.
-    pub is_incomplete: bool,
+    pub(crate) is_incomplete: bool,
 }
 
 /// Follows the rollouts of one agent, pass by pass.

@@ -23,20 +23,20 @@ const ARCHIVE: &str = "archived_sessions";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FollowedRollout {
     /// The path in the hooks' list. The file may have been moved or compressed since.
-    pub path: String,
+    pub(crate) path: String,
     /// The bytes that have been copied; `None` if they are not known.
-    pub copied: Option<CopiedPrefix>,
+    pub(crate) copied: Option<CopiedPrefix>,
 }
 
 /// The beginning of a rollout that has been copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CopiedPrefix {
     /// The length in bytes, after decompression.
-    pub length: u64,
+    pub(crate) length: u64,
     /// The hash of the first bytes.
-    pub start: Fingerprint,
+    pub(crate) start: Fingerprint,
     /// The hash of the last bytes.
-    pub end: Fingerprint,
+    pub(crate) end: Fingerprint,
 }
 
 /// The metadata of a file that change with its content.
@@ -67,12 +67,12 @@ impl From<&Metadata> for FileStamp {
 /// An open rollout.
 pub(super) struct RolloutFile {
     /// The path at which it was found.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     file: File,
     /// Whether it is compressed, and so can only be read from its start.
-    pub is_compressed: bool,
+    pub(crate) is_compressed: bool,
     /// Its stamp when it was opened.
-    pub stamp: FileStamp,
+    pub(crate) stamp: FileStamp,
 }
 
 impl RolloutFile {

@@ -13,9 +13,9 @@ use crate::state_dir::StateDir;
 /// An entry of the list.
 pub(super) struct ListEntry {
     /// The rollout's path.
-    pub path: String,
+    pub(crate) path: String,
     /// The offset after the entry's newline; `None` if it has none, because it is still being written.
-    pub end: Option<u64>,
+    pub(crate) end: Option<u64>,
 }
 
 /// Returns the entries after the first `listed` bytes of the list.

@@ -31,13 +31,13 @@ const CHUNK: usize = 64 << 10;
 /// The state that is kept between two passes. It is valid until another process makes a pass.
 pub(super) struct FollowState {
     /// The identity of the checkpoint's file, and the number of the checkpoint in it.
-    pub stamp: (FileId, u64),
-    pub checkpoint: Checkpoint,
-    pub raw: Transcript,
+    pub(crate) stamp: (FileId, u64),
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) raw: Transcript,
     /// Writes the common transcript; `None` if the agent has none.
-    pub converter: Option<Converter<Transcript>>,
+    pub(crate) converter: Option<Converter<Transcript>>,
     /// The rollouts whose complete lines have all been copied, by their index in the checkpoint.
-    pub searched: HashMap<u32, Searched>,
+    pub(crate) searched: HashMap<u32, Searched>,
 }
 
 /// The state of a rollout after all of its complete lines were copied.
@@ -47,7 +47,7 @@ pub(super) struct Searched {
     /// The bytes from the copied prefix to this offset contain no newline.
     pub until: u64,
     /// The hash of the bytes before that offset.
-    pub end: Fingerprint,
+    pub(crate) end: Fingerprint,
 }
 
 impl FollowState {
@@ -76,11 +76,11 @@ impl FollowState {
 
 /// Makes steps, under the lock of the checkpoint's file.
 pub(super) struct StepWriter<'p> {
-    pub dir: &'p StateDir,
-    pub file: &'p CheckpointFile,
-    pub state: FollowState,
+    pub(crate) dir: &'p StateDir,
+    pub(crate) file: &'p CheckpointFile,
+    pub(crate) state: FollowState,
     /// Is shown the lines that it waits for while they are copied.
-    pub listener: Option<&'p mut LineListener>,
+    pub(crate) listener: Option<&'p mut LineListener>,
 }
 
 impl StepWriter<'_> {

@@ -68,13 +68,13 @@ impl Layout {
 /// Writes `value`, which must be valid JSON, to `sink` in the compact format. Returns `false` if the sink wanted no more.
 ///
 /// With `sort_keys`, the members of objects are sorted by their keys, like Python's option of that name does.
-pub fn dump(value: &[u8], sort_keys: bool, sink: &mut Sink<'_>) -> bool {
+pub fn write_python_json(value: &[u8], sort_keys: bool, sink: &mut Sink<'_>) -> bool {
     dump_at(value, Layout::Compact { sort_keys }, 0, sink)
 }
 
 /// Appends `value`, which must be valid JSON, to `out` as `json.dumps(…, indent=2)` writes it `level` levels deep in a
 /// larger value.
-pub fn dump_indented(value: &[u8], level: usize, out: &mut Vec<u8>) {
+pub fn write_python_json_indented(value: &[u8], level: usize, out: &mut Vec<u8>) {
     dump_at(value, Layout::Indented { level }, 0, &mut |piece| {
         out.extend_from_slice(piece);
         true
@@ -88,7 +88,7 @@ fn dump_at(value: &[u8], layout: Layout, depth: usize, sink: &mut Sink<'_>) -> b
             let (mut decoded, mut text) = (Vec::new(), vec![b'"']);
             for chunk in string::chunks(&value[1..value.len() - 1]) {
                 decoded.clear();
-                string::decode(chunk, &mut decoded);
+                string::decode_string(chunk, &mut decoded);
                 string::escape_to_ascii(&decoded, &mut text);
                 if text.len() >= CHUNK_BYTES {
                     if !sink(&text) {
@@ -143,7 +143,7 @@ fn dump_object(value: &[u8], layout: Layout, depth: usize, sink: &mut Sink<'_>) 
     let mut members: Vec<(Vec<u8>, &[u8], &[u8])> = Vec::new();
     for (key, member) in Members::of(value) {
         let mut name = Vec::new();
-        string::decode(&key[1..key.len() - 1], &mut name);
+        string::decode_string(&key[1..key.len() - 1], &mut name);
         match members.iter_mut().find(|known| known.0 == name) {
             Some(known) => known.2 = member,
             None => members.push((name, key, member)),
@@ -238,7 +238,7 @@ pub(crate) fn compact_chunks(json: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Appends valid JSON to `out` without the white space between its tokens.
-pub fn compact(json: &[u8], out: &mut Vec<u8>) {
+pub fn write_compact_json(json: &[u8], out: &mut Vec<u8>) {
     tokens(json).for_each(|token| out.extend_from_slice(token));
 }
 
@@ -250,7 +250,7 @@ pub(crate) fn compact_unescaped(json: &[u8], out: &mut Vec<u8>) {
             out.push(b'"');
             for chunk in string::chunks(content) {
                 decoded.clear();
-                string::decode(chunk, &mut decoded);
+                string::decode_string(chunk, &mut decoded);
                 string::escape(&decoded, out);
             }
             out.push(b'"');

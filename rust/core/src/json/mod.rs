@@ -11,12 +11,12 @@
 
 mod block;
 mod dispatch;
-pub mod dump;
+pub(crate) mod dump;
 mod find;
 mod key;
-pub mod number;
+pub(crate) mod number;
 mod scan;
-pub mod string;
+pub(crate) mod string;
 mod tape;
 mod text;
 pub(crate) mod walk;
@@ -24,7 +24,8 @@ pub(crate) mod walk;
 pub(crate) use block::PADDING;
 pub(crate) use find::find_control;
 pub(crate) use key::Key;
-pub use scan::{Malformed, NOT_AN_OBJECT};
+pub(crate) use scan::Malformed;
+pub use scan::NOT_AN_OBJECT;
 pub(crate) use scan::{scan, scan_from_payload};
 pub use tape::Tape;
 pub(crate) use tape::{Content, Kind, Value};

@@ -576,7 +576,7 @@ fn before(some: u64) -> u64 {
 #[cold]
 fn named_with_escapes(name: &[u8]) -> Key {
     let mut decoded = Vec::new();
-    super::string::decode(name, &mut decoded);
+    super::string::decode_string(name, &mut decoded);
     Key::named(&decoded)
 }
 

@@ -64,7 +64,7 @@ fn push(out: &mut Vec<u8>, unit: Unit) {
 }
 
 /// Appends the decoded `content` to `out`, as WTF-8.
-pub fn decode(content: &[u8], out: &mut Vec<u8>) {
+pub fn decode_string(content: &[u8], out: &mut Vec<u8>) {
     decode_up_to(content, usize::MAX, LoneSurrogates::Keep, out);
 }
 

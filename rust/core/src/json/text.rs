@@ -18,7 +18,7 @@ impl<'a> Text<'a> {
     /// If `buffer[len]` is not a newline, or if fewer than [`PADDING`] bytes follow it. This is a bug of the caller and
     /// does not depend on the input.
     #[must_use]
-    pub fn new(buffer: &'a [u8], len: usize) -> Self {
+    pub(crate) fn new(buffer: &'a [u8], len: usize) -> Self {
         assert!(buffer.len() > len + PADDING && buffer[len] == b'\n', "text without newline and padding");
         Self { buffer, len }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::files::file_error::{FileError, escaped};
+use crate::files::file_error::{FileError, escaped_path};
 use crate::files::lock::LockError;
 
 use super::payload::PayloadError;
@@ -11,7 +11,7 @@ use super::payload::PayloadError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state directory does not exist.
-    #[error("there is no state directory at {}", escaped(.0))]
+    #[error("there is no state directory at {}", escaped_path(.0))]
     NoStateDir(PathBuf),
     /// The lock could not be acquired.
     #[error(transparent)]

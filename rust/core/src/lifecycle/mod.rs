@@ -13,13 +13,13 @@
 //! * [`error`]: the errors of these operations
 
 mod deferred;
-pub mod error;
-pub mod hook;
+pub(crate) mod error;
+pub(crate) mod hook;
 pub mod marker;
 mod marker_files;
 mod payload;
 pub(crate) mod reconcile;
-pub mod report;
+pub(crate) mod report;
 pub(crate) mod state;
 mod store;
 mod subagent_rollout;

@@ -146,7 +146,7 @@ pub(super) fn invalid_id(member: &'static str, raw: &[u8]) -> PayloadError {
 /// Returns the path in a JSON string, if it is usable.
 fn path(raw: &[u8]) -> Option<String> {
     let mut decoded = Vec::new();
-    string::decode(raw, &mut decoded);
+    string::decode_string(raw, &mut decoded);
     usable_path(String::from_utf8(decoded).ok()?)
 }
 

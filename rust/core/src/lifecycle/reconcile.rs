@@ -156,7 +156,7 @@ fn read_lines(input: impl Read, from: u64, known: &KnownThread) -> io::Result<Si
 }
 
 /// Collects the signals of lines that another module reads, so that they are not read twice.
-pub struct LineListener {
+pub(crate) struct LineListener {
     path: PathBuf,
     known: KnownThread,
     scanner: SignalScanner,

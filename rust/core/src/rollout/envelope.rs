@@ -11,30 +11,30 @@ use crate::json::{Key, Kind, Tape, Text, Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head<'a> {
     /// `timestamp` as written, and its value.
-    pub timestamp: (&'a [u8], Nanos),
+    pub(crate) timestamp: (&'a [u8], Nanos),
     /// `ordinal`.
-    pub ordinal: Option<u64>,
+    pub(crate) ordinal: Option<u64>,
     /// `type`.
-    pub kind: &'a [u8],
+    pub(crate) kind: &'a [u8],
     /// The position of the payload's opening brace.
-    pub payload: usize,
+    pub(crate) payload: usize,
 }
 
 /// The members of a line's object. Of a repeated key, the last counts. Strings are in the form that [`word`] returns.
 #[derive(Default)]
 pub(crate) struct Envelope<'a, 't> {
     /// `timestamp`, if it is a string.
-    pub timestamp: Option<Cow<'a, [u8]>>,
+    pub(crate) timestamp: Option<Cow<'a, [u8]>>,
     /// `ordinal`, if it is an unsigned 64-bit number.
-    pub ordinal: Option<u64>,
+    pub(crate) ordinal: Option<u64>,
     /// `type`, if it is a string.
-    pub kind: Option<Cow<'a, [u8]>>,
+    pub(crate) kind: Option<Cow<'a, [u8]>>,
     /// `payload`.
-    pub payload: Option<&'t Value>,
+    pub(crate) payload: Option<&'t Value>,
     /// The members of the payload.
-    pub members: Members<'t>,
+    pub(crate) members: Members<'t>,
     /// `payload.type`, if it is a string.
-    pub payload_kind: Option<Cow<'a, [u8]>>,
+    pub(crate) payload_kind: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a, 't> Envelope<'a, 't> {

@@ -11,7 +11,7 @@ const INLINE_BYTES: usize = 38;
 /// The text of a JSON string, with its escapes in their shortest form. Records can quote it unchanged, and equal texts
 /// are equal names.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Name(NameText);
+pub(crate) struct Name(NameText);
 
 /// The storage of a name. Each text has only one form, so that equal texts are equal values.
 #[derive(Clone, Eq)]
@@ -56,10 +56,10 @@ impl Default for Name {
 impl Name {
     /// Creates a name from the content of a JSON string. `has_escape` must be true if the content has any escapes.
     #[must_use]
-    pub fn new(content: &[u8], has_escape: bool) -> Self {
+    pub(crate) fn new(content: &[u8], has_escape: bool) -> Self {
         if has_escape {
             let (mut decoded, mut escaped) = (Vec::new(), Vec::new());
-            string::decode(content, &mut decoded);
+            string::decode_string(content, &mut decoded);
             string::escape(&decoded, &mut escaped);
             return Self::of(&escaped);
         }
@@ -78,7 +78,7 @@ impl Name {
     }
 
     /// Replaces the name by a text without escapes.
-    pub fn assign(&mut self, text: &[u8]) {
+    pub(crate) fn assign(&mut self, text: &[u8]) {
         match (&mut self.0, u8::try_from(text.len())) {
             (NameText::Inline { bytes, length }, Ok(new)) if text.len() <= INLINE_BYTES => {
                 bytes[..text.len()].copy_from_slice(text);
@@ -92,7 +92,7 @@ impl Name {
     /// Returns the text with its escapes in their shortest form.
     #[must_use]
     #[inline]
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             NameText::Inline { bytes, length } => &bytes[..usize::from(*length)],
             NameText::Boxed(text) => text,
@@ -101,14 +101,14 @@ impl Name {
 
     /// Returns whether the text is empty.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }
 
     /// Returns whether the name has the form of a UUID. Those of Codex are of version 7 and sort by time (seen on 0.138
     /// to 0.169).
     #[must_use]
-    pub fn is_uuid(&self) -> bool {
+    pub(crate) fn is_uuid(&self) -> bool {
         let text = self.as_bytes();
         text.len() == 36
             && text.iter().enumerate().all(|(at, byte)| match at {
@@ -144,7 +144,7 @@ macro_rules! ids {
             $(#[$doc])+
             #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
             #[serde(transparent)]
-            pub struct $id(pub Name);
+            pub(crate) struct $id(pub Name);
         )+
     };
 }
@@ -162,14 +162,14 @@ impl TurnId {
     /// Returns whether the turn began after the thread was created, by the times in the two ids. Returns `None` if an
     /// id is not a UUID.
     #[must_use]
-    pub fn is_later_than(&self, thread: &ThreadId) -> Option<bool> {
+    pub(crate) fn is_later_than(&self, thread: &ThreadId) -> Option<bool> {
         (self.0.is_uuid() && thread.0.is_uuid()).then(|| self.0.as_bytes() > thread.0.as_bytes())
     }
 
     /// Returns whether the turn began before the other one, by the times in the two ids. Returns `false` if an id is
     /// not a UUID.
     #[must_use]
-    pub fn is_earlier_than(&self, other: &Self) -> bool {
+    pub(crate) fn is_earlier_than(&self, other: &Self) -> bool {
         self.0.is_uuid() && other.0.is_uuid() && self.0.as_bytes() < other.0.as_bytes()
     }
 }

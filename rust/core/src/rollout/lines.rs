@@ -56,7 +56,7 @@ pub struct Line<'a> {
     /// kept: it is not a rollout line. See also [`Lines::keeping`].
     pub text: Text<'a>,
     /// Whether the line contains a control character. JSON text contains none, except white space.
-    pub has_control: bool,
+    pub(crate) has_control: bool,
 }
 
 /// The lines of an input, in order.
@@ -108,7 +108,7 @@ impl<R: Read> Lines<R> {
     /// Keeps only the beginning and the end of lines of more than `max` bytes. This bounds the memory for callers that
     /// need only short lines.
     #[must_use]
-    pub fn keeping(self, max: usize) -> Self {
+    pub(crate) fn keeping(self, max: usize) -> Self {
         Self { max_kept: max, ..self }
     }
 
@@ -137,7 +137,7 @@ impl<R: Read> Lines<R> {
     ///
     /// Returns [`LineError::TooLong`] if the next line is longer than the limit, and [`LineError::Read`] if reading
     /// fails.
-    pub fn has_line(&mut self) -> Result<bool, LineError> {
+    pub(crate) fn has_line(&mut self) -> Result<bool, LineError> {
         let newline = self.find_newline()?;
         self.searched = newline.unwrap_or(self.searched);
         Ok(newline.is_some())
@@ -176,7 +176,7 @@ impl<R: Read> Lines<R> {
 
     /// Returns the number of bytes read so far, for progress.
     #[must_use]
-    pub fn bytes_read(&self) -> u64 {
+    pub(crate) fn bytes_read(&self) -> u64 {
         self.offset + self.dropped + (self.end - self.start) as u64
     }
 

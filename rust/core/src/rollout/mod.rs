@@ -8,13 +8,13 @@
 //! * [`line_prefix`]: reads the envelope and the kind of most lines without parsing them
 //! * [`timestamp`]: ISO 8601 timestamps
 
-pub mod decompression;
+pub(crate) mod decompression;
 pub(crate) mod envelope;
 pub(crate) mod ids;
 pub(crate) mod kind;
 pub(crate) mod line_prefix;
-pub mod lines;
-pub mod timestamp;
+pub(crate) mod lines;
+pub(crate) mod timestamp;
 
 /// A position in a rollout, in bytes from its start. In a compressed rollout, it is a position in the decompressed
 /// text.

@@ -5,11 +5,11 @@
 //! minutes, optionally seconds and a fraction, optionally `Z` or an offset.
 
 /// Nanoseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC.
-pub type Nanos = i128;
+pub(crate) type Nanos = i128;
 
 /// Parses a timestamp. Returns `None` if it is invalid.
 #[must_use]
-pub fn parse(text: &[u8]) -> Option<Nanos> {
+pub(crate) fn parse(text: &[u8]) -> Option<Nanos> {
     let mut rest = text;
     let year = digits(&mut rest, 4)?;
     byte(&mut rest, b'-')?;
@@ -55,7 +55,7 @@ pub fn parse(text: &[u8]) -> Option<Nanos> {
 /// Parses timestamps in the form of Codex, `2026-11-22T07:12:04.790Z`. Most of them are compared with the minute of the
 /// previous one instead of being parsed completely.
 #[derive(Clone, Debug, Default)]
-pub struct Clock {
+pub(crate) struct Clock {
     /// The beginning of the last timestamp, up to its seconds, and the time of that minute.
     minute: Option<([u8; 17], Nanos)>,
 }
@@ -63,7 +63,7 @@ pub struct Clock {
 impl Clock {
     /// Parses a timestamp of this form. Returns `None` for any other text.
     #[inline]
-    pub fn read(&mut self, text: &[u8; 24]) -> Option<Nanos> {
+    pub(crate) fn read(&mut self, text: &[u8; 24]) -> Option<Nanos> {
         let (minute, rest) = text.split_first_chunk::<17>()?;
         let [s1, s2, b'.', m1, m2, m3, b'Z'] = *rest else { return None };
         if ![s1, s2, m1, m2, m3].iter().all(u8::is_ascii_digit) || s1 > b'5' {
@@ -85,7 +85,7 @@ impl Clock {
 
 /// Rounds to the nearest millisecond, and halves to the even one, as Python's `round` does.
 #[must_use]
-pub fn millis(nanos: Nanos) -> i64 {
+pub(crate) fn millis(nanos: Nanos) -> i64 {
     let (milliseconds, rest) = (nanos.div_euclid(1_000_000), nanos.rem_euclid(1_000_000));
     let up = rest > 500_000 || (rest == 500_000 && milliseconds % 2 != 0);
     i64::try_from(milliseconds + i128::from(up)).unwrap_or(i64::MAX)

@@ -6,7 +6,7 @@ use super::locate::{self, Target, TargetError};
 use super::spool::spool;
 use super::{ReadError, Record, Selection, Stream, StreamPosition, Window};
 use crate::convert::{ConvertError, Options};
-use crate::files::file_error::{FileError, escaped};
+use crate::files::file_error::{FileError, escaped_path};
 use crate::json::Tape;
 use crate::json::string::replace_invalid_utf8;
 use crate::rollout::decompression::Input;
@@ -24,7 +24,7 @@ pub enum LastRecordsError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The rollout cannot be converted.
-    #[error("{}: {source}", escaped(path))]
+    #[error("{}: {source}", escaped_path(path))]
     Convert {
         /// The rollout.
         path: PathBuf,

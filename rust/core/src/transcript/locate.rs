@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Record, RecordKind};
 use super::stream::{CURRENT, files_in};
-use crate::files::file_error::{FileError, escaped};
+use crate::files::file_error::{FileError, escaped_path};
 use crate::json::Tape;
 use crate::rollout::decompression::Input;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Lines};
@@ -49,10 +49,15 @@ pub struct Agent {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The file does not exist.
-    #[error("there is no file {}", escaped(.0))]
+    #[error("there is no file {}", escaped_path(.0))]
     NoFile(PathBuf),
     /// Neither a file nor an agent of this name exists.
-    #[error("there is no file or agent {} (agents are in {}){}", escaped(name), escaped(agents), preserved(copies))]
+    #[error(
+        "there is no file or agent {} (agents are in {}){}",
+        escaped_path(name),
+        escaped_path(agents),
+        preserved(copies)
+    )]
     NoFileOrAgent {
         /// The name that the user gave.
         name: PathBuf,
@@ -62,7 +67,7 @@ pub enum TargetError {
         copies: Vec<PathBuf>,
     },
     /// Several agents have this name.
-    #[error("several agents are named {}: {}", escaped(name), joined(folders))]
+    #[error("several agents are named {}: {}", escaped_path(name), joined(folders))]
     Ambiguous {
         /// The name that the user gave.
         name: PathBuf,
@@ -70,10 +75,10 @@ pub enum TargetError {
         folders: Vec<PathBuf>,
     },
     /// A folder that contains no transcript.
-    #[error("{} has no common transcript, and is not an agent's state directory", escaped(.0))]
+    #[error("{} has no common transcript, and is not an agent's state directory", escaped_path(.0))]
     NoTranscript(PathBuf),
     /// A folder that contains several transcripts.
-    #[error("{} has several transcripts: {}", escaped(folder), joined(transcripts))]
+    #[error("{} has several transcripts: {}", escaped_path(folder), joined(transcripts))]
     SeveralTranscripts {
         /// The folder.
         folder: PathBuf,
@@ -81,13 +86,13 @@ pub enum TargetError {
         transcripts: Vec<PathBuf>,
     },
     /// A common transcript that is compressed.
-    #[error("{} is a compressed common transcript; only rollouts are read compressed", escaped(.0))]
+    #[error("{} is a compressed common transcript; only rollouts are read compressed", escaped_path(.0))]
     Compressed(PathBuf),
     /// A file of another kind.
-    #[error("{} is neither a rollout nor a common transcript: unrecognized first line", escaped(.0))]
+    #[error("{} is neither a rollout nor a common transcript: unrecognized first line", escaped_path(.0))]
     Unrecognized(PathBuf),
     /// A pipe or a device, which can be read only once.
-    #[error("cannot read {}: it is a pipe or a device", escaped(.0))]
+    #[error("cannot read {}: it is a pipe or a device", escaped_path(.0))]
     NotRegular(PathBuf),
     /// A file or folder that cannot be read.
     #[error(transparent)]
@@ -95,7 +100,7 @@ pub enum TargetError {
 }
 
 fn joined(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| escaped(path)).collect::<Vec<_>>().join(", ")
+    paths.iter().map(|path| escaped_path(path)).collect::<Vec<_>>().join(", ")
 }
 
 fn preserved(copies: &[PathBuf]) -> String {

@@ -12,14 +12,14 @@
 
 pub mod atif;
 mod backwards;
-pub mod last_records;
+pub(crate) mod last_records;
 pub mod locate;
-pub mod record;
-pub mod selection;
-pub mod spool;
-pub mod stream;
-pub mod tail_follow;
+pub(crate) mod record;
+pub(crate) mod selection;
+pub(crate) mod spool;
+pub(crate) mod stream;
+pub(crate) mod tail_follow;
 
-pub use record::{Record, Role};
-pub use selection::{Selection, Window};
-pub use stream::{Line, ReadError, Stream, StreamPosition};
+pub(crate) use record::Record;
+pub(crate) use selection::{Selection, Window};
+pub(crate) use stream::{ReadError, Stream, StreamPosition};

@@ -57,7 +57,7 @@ pub enum RecordKind {
 impl RecordKind {
     /// Returns the role of a record of this kind, if it has one.
     #[must_use]
-    pub const fn role(self) -> Option<Role> {
+    pub(crate) const fn role(self) -> Option<Role> {
         match self {
             Self::Step(role) => role,
             Self::Observation => Some(Role::Tool),
@@ -116,13 +116,13 @@ impl<'a> Record<'a> {
 
     /// Returns the line.
     #[must_use]
-    pub fn text(&self) -> Text<'a> {
+    pub(crate) fn text(&self) -> Text<'a> {
         self.text
     }
 
     /// Returns the scanned values.
     #[must_use]
-    pub fn tape(&self) -> &'a Tape {
+    pub(crate) fn tape(&self) -> &'a Tape {
         self.tape
     }
 
@@ -136,12 +136,6 @@ impl<'a> Record<'a> {
         self.tape.children(self.tape.root()).filter(is_it).last()
     }
 
-    /// Returns the decoded text of a member, or `None` if it is not a string.
-    #[must_use]
-    pub fn string(&self, name: &[u8]) -> Option<std::borrow::Cow<'a, [u8]>> {
-        self.string_of(self.member(name)?)
-    }
-
     fn string_of(&self, value: &'a Value) -> Option<std::borrow::Cow<'a, [u8]>> {
         if value.kind != Kind::String {
             return None;
@@ -153,7 +147,7 @@ impl<'a> Record<'a> {
 
 fn decoded(content: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    string::decode(content, &mut text);
+    string::decode_string(content, &mut text);
     text
 }
 

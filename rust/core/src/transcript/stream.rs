@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::backwards::Backwards;
 use super::record::Record;
-use crate::files::file_error::{FileError, escaped};
+use crate::files::file_error::{FileError, escaped_path};
 use crate::files::positional::{PositionalReader, after_last_newline};
 use crate::files::regular::{FileId, open_regular};
 use crate::json::{Tape, Text};
@@ -19,7 +19,7 @@ pub(super) const CURRENT: &str = "events.jsonl";
 
 /// Why a transcript cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {}", escaped(path), reason(source))]
+#[error("cannot read {}: {}", escaped_path(path), reason(source))]
 pub struct ReadError {
     /// The file.
     pub path: PathBuf,
@@ -113,7 +113,7 @@ impl Stream {
 
     /// Returns a stream of the first `length` bytes of an open file. `path` names it in messages.
     #[must_use]
-    pub fn of(file: File, path: PathBuf, length: u64) -> Self {
+    pub(crate) fn of(file: File, path: PathBuf, length: u64) -> Self {
         Self { segments: vec![Segment { path, file, length }], limit: DEFAULT_LINE_LIMIT }
     }
 
@@ -121,12 +121,6 @@ impl Stream {
     #[cfg(test)]
     pub(super) fn with_line_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
-    }
-
-    /// Returns the total length of all files in bytes.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.length).sum()
     }
 
     /// Returns the file with this index, if it exists.
@@ -167,7 +161,7 @@ impl Stream {
 
     /// Returns an iterator over all lines.
     #[must_use]
-    pub fn lines(&self) -> StreamLines<'_> {
+    pub(crate) fn lines(&self) -> StreamLines<'_> {
         StreamLines { stream: self, segment: 0, lines: self.lines_of(0), last: Vec::new() }
     }
 
@@ -183,7 +177,7 @@ impl Stream {
 
     /// Returns an iterator over all lines, the last one first.
     #[must_use]
-    pub fn backwards(&self) -> StreamBackwards<'_> {
+    pub(crate) fn backwards(&self) -> StreamBackwards<'_> {
         let segment = self.segments.len();
         StreamBackwards { stream: self, segment, lines: None }
     }
@@ -372,7 +366,7 @@ impl StreamLines<'_> {
 }
 
 /// The lines of a stream, the last one first.
-pub struct StreamBackwards<'s> {
+pub(crate) struct StreamBackwards<'s> {
     stream: &'s Stream,
     /// The index of the file that is being read; at first, the number of files.
     segment: usize,
@@ -385,7 +379,7 @@ impl StreamBackwards<'_> {
     /// # Errors
     ///
     /// Returns a [`ReadError`] if a line is over the limit or a file cannot be read.
-    pub fn previous_line(&mut self) -> Result<Option<Line<'_>>, ReadError> {
+    pub(crate) fn previous_line(&mut self) -> Result<Option<Line<'_>>, ReadError> {
         loop {
             if let Some(lines) = &mut self.lines
                 && lines.has_line().map_err(|error| self.stream.failed(self.segment, error))?

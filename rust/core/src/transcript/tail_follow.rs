@@ -220,12 +220,6 @@ impl TailFollower {
         Ok(Self { path, open })
     }
 
-    /// Returns the path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Returns what to watch for new lines.
     #[must_use]
     pub fn watched(&self) -> Vec<Watched> {

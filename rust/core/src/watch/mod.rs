@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::files::file_error::escaped;
+use crate::files::file_error::escaped_path;
 
 #[cfg(target_os = "linux")]
 mod inotify;
@@ -52,7 +52,7 @@ pub(crate) enum WatchUnavailable {
     #[error("the system does not report file changes: {0}")]
     System(String),
     /// The files are on a shared file system.
-    #[error("{} is on {file_system}, where changes by other machines are not reported", escaped(path))]
+    #[error("{} is on {file_system}, where changes by other machines are not reported", escaped_path(path))]
     Shared {
         /// The folder or file.
         path: PathBuf,

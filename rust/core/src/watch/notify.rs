@@ -20,7 +20,7 @@ const FALLBACK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The files and folders that are watched.
 #[derive(Default)]
-pub struct Watches {
+pub(crate) struct Watches {
     system: Option<System>,
     targets: Vec<Watched>,
     unavailable: Option<WatchUnavailable>,
@@ -75,7 +75,7 @@ impl Watched {
 impl Watches {
     /// Replaces the targets. Targets that do not exist are not watched. Returns whether a target is watched that was not
     /// watched before, because it may have changed already.
-    pub fn set(&mut self, targets: Vec<Watched>) -> bool {
+    pub(crate) fn set(&mut self, targets: Vec<Watched>) -> bool {
         let targets: Vec<Watched> = targets.into_iter().map(Watched::resolved).collect();
         let before = std::mem::replace(&mut self.targets, targets);
         match self.activate() {
@@ -132,7 +132,7 @@ impl Watches {
     /// # Errors
     ///
     /// Returns an error if waiting fails.
-    pub fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<WakeUp> {
+    pub(crate) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<WakeUp> {
         let is_polling = self.unavailable.is_some() || self.system.is_none();
         let timeout = if is_polling { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
         let changes = self.system.as_ref().map(|system| system.changes.as_fd());

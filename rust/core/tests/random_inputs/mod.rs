@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use crate::rollouts;
 
 /// A generator of random numbers that are determined by a seed (xorshift64*).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -27,24 +27,24 @@ impl Random {
     }
 
     /// Returns a number below `end`, or 0 if `end` is 0.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.number() >> 33).unwrap_or(0) % end.max(1)
     }
 
-    pub fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         self.number().to_be_bytes()[0]
     }
 
     /// Returns `true` once in `cases` times, on average.
-    pub fn one_in(&mut self, cases: usize) -> bool {
+    pub(crate) fn one_in(&mut self, cases: usize) -> bool {
         self.below(cases) == 0
     }
 
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 
-    pub fn bytes(&mut self, limit: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, limit: usize) -> Vec<u8> {
         let length = self.below(limit);
         (0..length).map(|_| self.byte()).collect()
     }
@@ -62,7 +62,7 @@ impl Drop for SeedHint {
 }
 
 /// Runs `target` with the seeds that the environment variables request. By default, these are `cases` fixed seeds.
-pub fn fuzz(cases: u64, mut target: impl FnMut(&mut Random)) {
+pub(crate) fn fuzz(cases: u64, mut target: impl FnMut(&mut Random)) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let mut run = |seed: u64| {
         let _hint = SeedHint(seed);
@@ -86,7 +86,7 @@ pub fn fuzz(cases: u64, mut target: impl FnMut(&mut Random)) {
 }
 
 /// Returns the inputs in `tests/corpus`, with their paths.
-pub fn corpus() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn corpus() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut paths: Vec<_> =
         fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
@@ -381,7 +381,7 @@ fn line(random: &mut Random) -> Vec<u8> {
 }
 
 /// Returns a complete input.
-pub fn input(random: &mut Random) -> Vec<u8> {
+pub(crate) fn input(random: &mut Random) -> Vec<u8> {
     if random.one_in(8) {
         return random.bytes(3000);
     }

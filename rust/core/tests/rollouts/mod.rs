@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 /// The time of the first line that is built, in milliseconds since 1970.
-pub const START_MS: i64 = 1_795_330_800_000;
+pub(crate) const START_MS: i64 = 1_795_330_800_000;
 
 /// Returns all recorded rollouts that are not compressed, with their paths.
-pub fn recordings() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn recordings() -> Vec<(String, Vec<u8>)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
     let mut paths = Vec::new();
     collect(&root, &mut paths);
@@ -33,13 +33,13 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 }
 
 /// Returns the lines of a rollout, each with its newline.
-pub fn lines_of(rollout: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn lines_of(rollout: &[u8]) -> Vec<&[u8]> {
     rollout.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
 /// Builds a rollout line by line.
 #[derive(Default)]
-pub struct Rollout {
+pub(crate) struct Rollout {
     pub bytes: Vec<u8>,
     /// The time of the next line, in milliseconds after [`START_MS`].
     pub clock: i64,
@@ -48,13 +48,13 @@ pub struct Rollout {
 
 impl Rollout {
     /// Adds a line without changes.
-    pub fn raw(&mut self, line: &[u8]) -> &mut Self {
+    pub(crate) fn raw(&mut self, line: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(line);
         self.bytes.push(b'\n');
         self
     }
 
-    pub fn line(&mut self, kind: &str, payload: &Value) -> &mut Self {
+    pub(crate) fn line(&mut self, kind: &str, payload: &Value) -> &mut Self {
         let line = json!({"timestamp": iso(self.clock), "type": kind, "payload": payload});
         self.raw(line.to_string().as_bytes())
     }
@@ -68,12 +68,12 @@ impl Rollout {
     }
 
     /// Moves the time of the next line forward.
-    pub fn after(&mut self, milliseconds: i64) -> &mut Self {
+    pub(crate) fn after(&mut self, milliseconds: i64) -> &mut Self {
         self.clock += milliseconds;
         self
     }
 
-    pub fn meta(&mut self, thread: u32, forked_from: Option<u32>) -> &mut Self {
+    pub(crate) fn meta(&mut self, thread: u32, forked_from: Option<u32>) -> &mut Self {
         let mut payload = json!({"id": uuid(thread), "cli_version": "0.169.0", "thread_source": "user"});
         if let Some(forked_from) = forked_from {
             payload["forked_from_id"] = json!(uuid(forked_from));
@@ -81,53 +81,53 @@ impl Rollout {
         self.line("session_meta", &payload)
     }
 
-    pub fn context(&mut self, turn: u32) -> &mut Self {
+    pub(crate) fn context(&mut self, turn: u32) -> &mut Self {
         self.line("turn_context", &json!({"turn_id": uuid(turn), "model": format!("gpt-{turn}"), "effort": "high"}))
     }
 
-    pub fn started(&mut self, turn: u32) -> &mut Self {
+    pub(crate) fn started(&mut self, turn: u32) -> &mut Self {
         self.event(&json!({"type": "task_started", "turn_id": uuid(turn)}))
     }
 
-    pub fn complete(&mut self, turn: u32) -> &mut Self {
+    pub(crate) fn complete(&mut self, turn: u32) -> &mut Self {
         self.event(&json!({"type": "task_complete", "turn_id": uuid(turn), "last_agent_message": null}))
     }
 
-    pub fn failed(&mut self, turn: u32) -> &mut Self {
+    pub(crate) fn failed(&mut self, turn: u32) -> &mut Self {
         self.event(&json!({"type": "task_complete", "turn_id": uuid(turn), "error": {"message": "no\nway"}}))
     }
 
-    pub fn aborted(&mut self, turn: u32) -> &mut Self {
+    pub(crate) fn aborted(&mut self, turn: u32) -> &mut Self {
         self.event(&json!({"type": "turn_aborted", "turn_id": uuid(turn), "reason": "interrupted"}))
     }
 
-    pub fn user(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn user(&mut self, text: &str) -> &mut Self {
         self.item(&json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}))
     }
 
-    pub fn assistant(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn assistant(&mut self, text: &str) -> &mut Self {
         self.item(&json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}))
     }
 
-    pub fn reasoning(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn reasoning(&mut self, text: &str) -> &mut Self {
         self.item(
             &json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": text}], "encrypted_content": "b"}),
         )
     }
 
-    pub fn call(&mut self, call: &str, tool: &str, arguments: &str) -> &mut Self {
+    pub(crate) fn call(&mut self, call: &str, tool: &str, arguments: &str) -> &mut Self {
         self.item(&json!({"type": "function_call", "name": tool, "arguments": arguments, "call_id": call}))
     }
 
-    pub fn program(&mut self, call: &str, program: &str) -> &mut Self {
+    pub(crate) fn program(&mut self, call: &str, program: &str) -> &mut Self {
         self.item(&json!({"type": "custom_tool_call", "status": "completed", "call_id": call, "name": "exec", "input": program}))
     }
 
-    pub fn output(&mut self, call: &str, output: &str) -> &mut Self {
+    pub(crate) fn output(&mut self, call: &str, output: &str) -> &mut Self {
         self.item(&json!({"type": "function_call_output", "call_id": call, "output": output}))
     }
 
-    pub fn search(&mut self, id: Option<&str>) -> &mut Self {
+    pub(crate) fn search(&mut self, id: Option<&str>) -> &mut Self {
         let mut payload =
             json!({"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}});
         if let Some(id) = id {
@@ -137,7 +137,7 @@ impl Rollout {
     }
 
     /// Adds a command that started `ago` milliseconds before the line.
-    pub fn command(&mut self, item: &str, turn: u32, ago: i64, script: &str) -> &mut Self {
+    pub(crate) fn command(&mut self, item: &str, turn: u32, ago: i64, script: &str) -> &mut Self {
         let started = START_MS + self.clock - ago;
         self.event(&json!({
             "type": "item_completed", "thread_id": uuid(1), "turn_id": uuid(turn),
@@ -151,7 +151,7 @@ impl Rollout {
     }
 
     /// Adds the `token_count` of a new inference, or the last one again.
-    pub fn usage(&mut self, is_new: bool) -> &mut Self {
+    pub(crate) fn usage(&mut self, is_new: bool) -> &mut Self {
         self.tokens += u64::from(is_new);
         let last = json!({"input_tokens": 100 + self.tokens, "cached_input_tokens": 10, "output_tokens": 5});
         let info = json!({"total_token_usage": {"total_tokens": self.tokens}, "last_token_usage": last});
@@ -160,7 +160,7 @@ impl Rollout {
 }
 
 /// Returns the timestamp of a line `milliseconds` after [`START_MS`].
-pub fn iso(milliseconds: i64) -> String {
+pub(crate) fn iso(milliseconds: i64) -> String {
     // The start is 2026-11-22T07:00:00Z.
     let (seconds, millis) = (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) + 7 * 3600);
@@ -170,6 +170,6 @@ pub fn iso(milliseconds: i64) -> String {
 }
 
 /// Returns a UUID of version 7. UUIDs sort by their numbers.
-pub fn uuid(number: u32) -> String {
+pub(crate) fn uuid(number: u32) -> String {
     format!("01a20218-{number:04x}-7000-8000-00000000beef")
 }

@@ -14,7 +14,7 @@ fn unnecessary_escapes_are_removed() {
 
 fn dumped(json: &str, sort_keys: bool) -> String {
     let mut out = Vec::new();
-    dump(json.as_bytes(), sort_keys, &mut |piece| {
+    write_python_json(json.as_bytes(), sort_keys, &mut |piece| {
         out.extend_from_slice(piece);
         true
     });
@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn a_dump_stops_if_the_sink_wants_no_more(json in value(), calls in 1_usize..20) {
         let mut left = calls;
-        let is_complete = dump(json.as_bytes(), false, &mut |_| {
+        let is_complete = write_python_json(json.as_bytes(), false, &mut |_| {
             assert!(left > 0, "called again");
             left -= 1;
             left > 0
@@ -121,7 +121,7 @@ proptest! {
     #[test]
     fn compact_json_differs_only_in_white_space(json in value()) {
         let mut written = Vec::new();
-        compact(json.as_bytes(), &mut written);
+        write_compact_json(json.as_bytes(), &mut written);
         prop_assert_eq!(String::from_utf8(written).expect("UTF-8"), without_blanks(&json));
     }
 
@@ -203,7 +203,7 @@ fn unpaired_surrogates_stay_escaped() {
 fn values_beyond_the_limits_are_written_without_changes() {
     let deep = format!("{}\"ä\"{}", "[".repeat(200), "]".repeat(200));
     let mut out = Vec::new();
-    dump(deep.as_bytes(), false, &mut |piece| {
+    write_python_json(deep.as_bytes(), false, &mut |piece| {
         out.extend_from_slice(piece);
         true
     });
@@ -217,7 +217,7 @@ fn values_beyond_the_limits_are_written_without_changes() {
 fn a_long_string_is_written_in_pieces() {
     let text = format!("\"{}\\u00e9\"", "ab\\n\u{e9}\\ud83d\\ude00\\ud83d".repeat(20_000));
     let (mut written, mut longest) = (String::new(), 0);
-    dump(text.as_bytes(), false, &mut |piece| {
+    write_python_json(text.as_bytes(), false, &mut |piece| {
         longest = longest.max(piece.len());
         written.push_str(std::str::from_utf8(piece).expect("ASCII"));
         true
@@ -225,7 +225,7 @@ fn a_long_string_is_written_in_pieces() {
     assert_eq!(written, format!("\"{}\\u00e9\"", "ab\\n\\u00e9\\ud83d\\ude00\\ud83d".repeat(20_000)));
     assert!(longest < 8 * CHUNK_BYTES, "{longest}");
     let mut calls = 0;
-    dump(text.as_bytes(), false, &mut |_| {
+    write_python_json(text.as_bytes(), false, &mut |_| {
         calls += 1;
         calls < 3
     });
@@ -235,7 +235,7 @@ fn a_long_string_is_written_in_pieces() {
 #[test]
 fn an_indented_dump_is_the_same_as_in_python() {
     let mut out = Vec::new();
-    dump_indented(br#"{"a":[],"b":{},"c":[1,{"d":"\u00e9",  "c":1e3}],"a":[null]}"#, 1, &mut out);
+    write_python_json_indented(br#"{"a":[],"b":{},"c":[1,{"d":"\u00e9",  "c":1e3}],"a":[null]}"#, 1, &mut out);
     // The value of "x" in json.dumps({"x": …}, indent=2) of Python 3.12.
     let expected = "{\n    \"a\": [\n      null\n    ],\n    \"b\": {},\n    \"c\": [\n      1,\n      {\n        \
                     \"d\": \"\\u00e9\",\n        \"c\": 1000.0\n      }\n    ]\n  }";

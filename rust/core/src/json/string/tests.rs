@@ -44,7 +44,7 @@ proptest! {
     #[test]
     fn decoding_in_blocks_is_the_same_as_by_character(content in content()) {
         let mut decoded = Vec::new();
-        decode(&content, &mut decoded);
+        decode_string(&content, &mut decoded);
         prop_assert_eq!(decoded, units(&content).concat());
     }
 
@@ -57,7 +57,7 @@ proptest! {
         let replaced = |unit: &Vec<u8>| if unit[0] == 0xED && unit[1] >= 0xA0 { b"?".to_vec() } else { unit.clone() };
         prop_assert_eq!(&decoded, &units.iter().take(limit).map(replaced).collect::<Vec<_>>().concat());
         let mut all = Vec::new();
-        decode(&content, &mut all);
+        decode_string(&content, &mut all);
         let mut again = Vec::new();
         prefix_of_decoded(&all, limit, &mut again);
         prop_assert_eq!(again, decoded);
@@ -68,22 +68,22 @@ proptest! {
         let units = units(&content);
         prop_assert_eq!(count(&content), units.len());
         let mut decoded = Vec::new();
-        decode(cut(&content, limit), &mut decoded);
+        decode_string(cut(&content, limit), &mut decoded);
         prop_assert_eq!(decoded, units.into_iter().take(limit).collect::<Vec<_>>().concat());
     }
 
     #[test]
     fn escaping_undoes_decoding(content in content()) {
         let (mut decoded, mut escaped, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        decode(&content, &mut decoded);
+        decode_string(&content, &mut decoded);
         escape(&decoded, &mut escaped);
-        decode(&escaped, &mut again);
+        decode_string(&escaped, &mut again);
         prop_assert!(again == decoded);
         let mut ascii = Vec::new();
         escape_to_ascii(&decoded, &mut ascii);
         prop_assert!(ascii.is_ascii());
         again.clear();
-        decode(&ascii, &mut again);
+        decode_string(&ascii, &mut again);
         prop_assert!(again == decoded);
     }
 
@@ -107,12 +107,12 @@ proptest! {
         let (mut one_by_one, mut all) = (Vec::new(), Vec::new());
         for (index, chunk) in chunks.iter().enumerate() {
             prop_assert!(!chunk.is_empty() && chunk.len() <= longest);
-            decode(chunk, &mut one_by_one);
+            decode_string(chunk, &mut one_by_one);
             // The next character had no room.
             let next = chunks.get(index + 1).map_or(0, |next| beginning(next));
             prop_assert!(next == 0 || chunk.len() + next > longest);
         }
-        decode(&content, &mut all);
+        decode_string(&content, &mut all);
         prop_assert_eq!(one_by_one, all);
     }
 }
@@ -129,7 +129,7 @@ fn beginning(content: &[u8]) -> usize {
 fn only_paired_surrogates_are_combined() {
     let decoded = |content: &str| {
         let mut out = Vec::new();
-        decode(content.as_bytes(), &mut out);
+        decode_string(content.as_bytes(), &mut out);
         out
     };
     assert_eq!(decoded("\\ud83d\\ude00"), "😀".as_bytes());

@@ -10,7 +10,7 @@ use super::schema::{
     check_members, check_model, members, members_of, observations, offset_in, step, text_of,
 };
 use super::{AtifError, Layout};
-use crate::files::file_error::escaped;
+use crate::files::file_error::escaped_path;
 use crate::json::dump::Members;
 use crate::json::number::has_unreadable_integer;
 use crate::json::{NOT_AN_OBJECT, Tape, string};
@@ -48,15 +48,15 @@ impl Hasher for IdentityHasher {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttachedResult {
     /// The number of the step, starting at 0.
-    pub step: u32,
+    pub(crate) step: u32,
     /// The length in bytes.
-    pub length: u32,
+    pub(crate) length: u32,
     /// The index of its file in the stream.
     segment: u32,
     /// The offset in the file.
     offset: u64,
     /// Whether its call is unknown. It is attached to the latest step of the agent then.
-    pub is_unmatched: bool,
+    pub(crate) is_unmatched: bool,
 }
 
 impl AttachedResult {
@@ -111,7 +111,7 @@ pub fn check(stream: &Stream, layout: Layout) -> Result<Index, AtifError> {
     let mut index = reading.index;
     index.are_prefixes_reliable = are_prefixes_reliable && skipped.first.is_none() && !skipped.is_torn;
     if let Some((position, count)) = skipped.first {
-        let path = escaped(stream.path(position.segment));
+        let path = escaped_path(stream.path(position.segment));
         let more = if count > 1 { format!(", and {} more lines", count - 1) } else { String::new() };
         index.warn(|| format!("{path}: the line at byte {} is not a JSON object{more}; skipped", position.offset));
     }

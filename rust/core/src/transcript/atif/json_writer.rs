@@ -2,7 +2,7 @@
 
 use super::Layout;
 use super::schema::{Field, PART, PARTS, REFERENCE, Shape, members};
-use crate::json::dump::{Members, dump_indented};
+use crate::json::dump::{Members, write_python_json_indented};
 use crate::json::string;
 
 /// Writes JSON token by token.
@@ -12,7 +12,7 @@ pub(super) struct JsonWriter {
     /// Whether the innermost open container has an element.
     has_element: bool,
     /// The JSON that has been written.
-    pub out: Vec<u8>,
+    pub(crate) out: Vec<u8>,
 }
 
 impl JsonWriter {
@@ -89,7 +89,7 @@ impl JsonWriter {
             [b'"', content @ .., b'"'] if content.iter().all(|byte| matches!(byte, b' '..=b'[' | b']'..=b'~')) => {
                 self.out.extend_from_slice(value);
             }
-            _ => dump_indented(value, self.level, &mut self.out),
+            _ => write_python_json_indented(value, self.level, &mut self.out),
         }
         self.has_element = true;
     }

@@ -20,7 +20,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::stream::ReadError;
-use crate::files::file_error::escaped;
+use crate::files::file_error::escaped_path;
 use crate::rollout::ByteOffset;
 
 pub use document::write;
@@ -50,7 +50,7 @@ pub enum Layout {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DocumentSummary {
     /// The number of steps in the document.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// The first hundred warnings about records that were skipped or corrected.
     pub warnings: Vec<String>,
     /// The number of further warnings.
@@ -67,10 +67,10 @@ pub enum AtifError {
     #[error(transparent)]
     Write(io::Error),
     /// The stream has no steps.
-    #[error("cannot create an ATIF document from {}: it has no steps yet", escaped(.0))]
+    #[error("cannot create an ATIF document from {}: it has no steps yet", escaped_path(.0))]
     NoSteps(PathBuf),
     /// A record does not match the schema.
-    #[error("{}: the record at byte {offset} is invalid: {reason}", escaped(path))]
+    #[error("{}: the record at byte {offset} is invalid: {reason}", escaped_path(path))]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub enum AtifError {
         reason: String,
     },
     /// mngr would write a different document or none. Only for [`Layout::AsMngr`].
-    #[error("{}: mngr reads the record at byte {offset} differently: {reason}", escaped(path))]
+    #[error("{}: mngr reads the record at byte {offset} differently: {reason}", escaped_path(path))]
     Unusual {
         /// The file.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum AtifError {
         reason: String,
     },
     /// The stream has changed since it was checked.
-    #[error("cannot read {}: it changed while it was being read", escaped(.0))]
+    #[error("cannot read {}: it changed while it was being read", escaped_path(.0))]
     Changed(PathBuf),
 }
 

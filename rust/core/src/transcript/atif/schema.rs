@@ -36,10 +36,10 @@ pub(super) enum Shape {
 
 /// A member of a model.
 pub(super) struct Field {
-    pub name: &'static str,
-    pub shape: Shape,
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
     /// Whether it must exist and not be null.
-    pub is_required: bool,
+    pub(crate) is_required: bool,
 }
 
 const fn required(name: &'static str, shape: Shape) -> Field {
@@ -166,9 +166,9 @@ const IMAGE: &[Field] = &[
 /// A violation of the schema.
 pub(super) struct Violation {
     /// The message, which starts with the name of the member.
-    pub message: String,
+    pub(crate) message: String,
     /// Whether the value is valid, but mngr reads it differently.
-    pub is_unusual: bool,
+    pub(crate) is_unusual: bool,
 }
 
 impl Violation {
@@ -211,7 +211,7 @@ fn sorted<'a>(members: impl Iterator<Item = (&'a [u8], &'a [u8])>, fields: &[Fie
     for (name, value) in members {
         let position = fields.iter().position(|field| field.name.as_bytes() == name).or_else(|| {
             let mut decoded = Vec::new();
-            string::decode(name, &mut decoded);
+            string::decode_string(name, &mut decoded);
             fields.iter().position(|field| field.name.as_bytes() == decoded)
         });
         let Some(position) = position else {
@@ -311,7 +311,7 @@ fn is_huge(number: &[u8]) -> bool {
 pub(super) fn text_of(token: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     if let [b'"', content @ .., b'"'] = token {
-        string::decode(content, &mut text);
+        string::decode_string(content, &mut text);
     }
     text
 }

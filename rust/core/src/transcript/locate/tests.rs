@@ -120,7 +120,7 @@ fn several_transcripts_in_a_folder_are_ambiguous() {
         other => panic!("{other:?}"),
     }
     let error = in_folder(&state_dir).expect_err("are several").to_string();
-    assert!(both.iter().all(|path| error.contains(&escaped(path))), "{error}");
+    assert!(both.iter().all(|path| error.contains(&escaped_path(path))), "{error}");
     let agent = agent_of(Some("codex"), Some("agent-1"));
     assert_eq!(in_folder(&both[0]).expect("is one"), transcript(both[0].join(CURRENT), agent));
 }
@@ -214,7 +214,7 @@ fn the_error_for_a_destroyed_agent_names_its_preserved_copy() {
     for name in ["my--ada", "agent-1"] {
         match named(Path::new(name), host.path()) {
             Err(error @ TargetError::NoFileOrAgent { .. }) => {
-                assert!(error.to_string().ends_with(&escaped(&copy)), "{error}");
+                assert!(error.to_string().ends_with(&escaped_path(&copy)), "{error}");
                 let TargetError::NoFileOrAgent { name: missing, agents, copies } = error else { unreachable!() };
                 assert_eq!((missing.as_path(), agents), (Path::new(name), host.path().join("agents")));
                 assert_eq!(copies, std::slice::from_ref(&copy));
@@ -427,7 +427,7 @@ fn paths_in_messages_have_no_control_characters() {
         ("\x1b[31m\u{9b}\0\x7f", "\\u{1b}[31m\\u{9b}\\u{0}\\u{7f}"),
         ("a\\n", "a\\n"),
     ] {
-        assert_eq!(escaped(Path::new(path)), expected);
+        assert_eq!(escaped_path(Path::new(path)), expected);
     }
     let host = folder();
     let odd = host.path().join("\x1b[2J\n");

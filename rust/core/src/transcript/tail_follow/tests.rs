@@ -29,7 +29,7 @@ impl FollowedTranscript {
     }
 
     fn path(&self) -> PathBuf {
-        self.follower.path().to_owned()
+        self.follower.path.clone()
     }
 
     fn append(&self, text: &str) {
