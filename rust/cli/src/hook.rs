@@ -18,6 +18,7 @@ use crate::streams::StandardInput;
 /// Always exits 0 and prints nothing on standard output, so that Codex neither waits nor fails because of it. Errors are
 /// logged in events/logs in the agent's state directory.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The event: session-start, session-end, user-prompt-submit, pre-model-request, post-model-request, pre-tool-use,
     /// permission-request, post-tool-use, pre-compact, post-compact, subagent-start, subagent-stop, stop, interrupt
@@ -32,6 +33,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MS", default_value_t = 50)]
     flush_budget: u64,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  mngr-codex hook stop --state-dir ~/.mngr/agents/AGENT_ID < payload.json";
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) {

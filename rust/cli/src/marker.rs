@@ -14,7 +14,7 @@ use crate::streams::{complain, print};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    action: Action,
 }
 
 const EXAMPLES: &str = "\
@@ -23,7 +23,7 @@ Examples:
   mngr-codex marker show --json | jq -r .state";
 
 #[derive(clap::Subcommand)]
-enum Command {
+enum Action {
     /// Show the state: RUNNING or WAITING, since when, and on what evidence
     Show(Options),
     /// Read the rollouts, recreate the marker files, and show the state
@@ -45,12 +45,12 @@ struct Options {
 
 /// Runs the command. Exits 1 if the state cannot be read or written, and 2 if no agent is given.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let (Command::Show(options) | Command::Recompute(options) | Command::Reset(options)) = &arguments.command;
+    let (Action::Show(options) | Action::Recompute(options) | Action::Reset(options)) = &arguments.action;
     let Some(path) = state_dir::of(options.state_dir.clone()) else {
         complain(state_dir::MISSING);
         return ExitCode::from(2);
     };
-    let report = match execute(&arguments.command, &StateDir::new(&path)) {
+    let report = match execute(&arguments.action, &StateDir::new(&path)) {
         Ok(report) => report,
         Err(error) => {
             complain(error);
@@ -71,11 +71,11 @@ fn to_json(report: &Report) -> String {
     serde_json::to_string(report).unwrap_or_default() + "\n"
 }
 
-fn execute(command: &Command, dir: &StateDir) -> Result<Report, MarkerError> {
-    let state = match command {
-        Command::Show(_) => marker::read(dir)?,
-        Command::Recompute(_) => marker::recompute(dir)?,
-        Command::Reset(_) => {
+fn execute(action: &Action, dir: &StateDir) -> Result<Report, MarkerError> {
+    let state = match action {
+        Action::Show(_) => marker::read(dir)?,
+        Action::Recompute(_) => marker::recompute(dir)?,
+        Action::Reset(_) => {
             marker::reset(dir)?;
             marker::read(dir)?
         }
