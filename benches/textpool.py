@@ -171,7 +171,7 @@ def _json_log(rng: Random, wide: bool) -> str:
     )
 
 
-def _coloured_output(rng: Random, wide: bool) -> str:
+def _colored_output(rng: Random, wide: bool) -> str:
     return "".join(
         f"\x1b[{rng.choice((31, 32, 33, 36))}m{rng.choice(('ok', 'warn', 'FAIL'))}\x1b[0m {_path(rng)} "
         f"{_phrase(rng, wide)}\r\n"
@@ -217,7 +217,7 @@ _TERMINAL_BLOCKS: tuple[tuple[Block, int], ...] = (
     (_search_output, 5),
     (_diff, 4),
     (_json_log, 2),
-    (_coloured_output, 1),
+    (_colored_output, 1),
     (_windows_paths, 1),
 )
 _PROSE_BLOCKS: tuple[tuple[Block, int], ...] = ((_prose, 1),)

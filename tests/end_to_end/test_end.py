@@ -35,7 +35,7 @@ def preserved(machine: Machine, name: str) -> Path:
 def test_a_destroyed_agent_is_preserved_and_can_be_adopted(machine: Machine, model: Model) -> None:
     """mngr keeps its transcripts, session and pointers."""
     agent = machine.create()
-    session = talk(agent, "Remember the number 7.", "And the colour blue.")
+    session = talk(agent, "Remember the number 7.", "And the color blue.")
     records = agent.records()
     machine.mngr("destroy", "t", "--force")
     assert not agent.state.exists()
@@ -55,7 +55,7 @@ def test_a_destroyed_agent_is_preserved_and_can_be_adopted(machine: Machine, mod
 
     heir = machine.create("heir", "--adopt", session)
     talk(heir, "Which number?")
-    assert has_context(model, "Remember the number 7.", "And the colour blue.", "Which number?")
+    assert has_context(model, "Remember the number 7.", "And the color blue.", "Which number?")
     assert "Remember the number 7." in [record.get("message") for record in heir.records()]
 
 

@@ -26,7 +26,7 @@ HARMFUL = {
     "\u2028": "<U+2028>",
 }
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def session(text: str) -> list[Any]:
@@ -99,8 +99,8 @@ def test_control_characters_are_escaped_in_every_field(
         if (ord(character) < 32 or character in text) and character in HARMFUL_CHARACTERS
     ]
     assert shown.count(HARMFUL[text]) > 15
-    coloured = run("transcript", "fix-it", "--color", "always", *full).stdout.decode()
-    assert COLOUR.sub("", coloured) == shown
+    colored = run("transcript", "fix-it", "--color", "always", *full).stdout.decode()
+    assert COLOR.sub("", colored) == shown
 
 
 HARMFUL_CHARACTERS = {

@@ -1,4 +1,4 @@
-"""`mngr-codex transcript` on a terminal: pager, colours, following, resizing, Ctrl-C."""
+"""`mngr-codex transcript` on a terminal: pager, colors, following, resizing, Ctrl-C."""
 
 import shlex
 import shutil
@@ -133,7 +133,7 @@ def test_the_users_pager_is_used(terminal: Terminal, long: State) -> None:
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_colours_can_be_switched_off(terminal: Terminal, state: State, variables: dict[str, str]) -> None:
+def test_colors_can_be_switched_off(terminal: Terminal, state: State, variables: dict[str, str]) -> None:
     terminal.run("fix-it", "--no-pager", **variables)
     terminal.exited(0)
     assert "\x1b[" not in terminal.screen("-e")

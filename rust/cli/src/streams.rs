@@ -100,7 +100,7 @@ pub(crate) fn explain(error: &io::Error) -> String {
     error.to_string()
 }
 
-/// Whether standard output is the same regular file as `input`, or as standard input if that is `None`.
+/// Returns whether standard output is the same regular file as `input`, or as standard input if that is `None`.
 pub(crate) fn is_output(input: Option<&std::path::Path>) -> bool {
     let Ok(output) = rustix::fs::fstat(stdout()) else {
         return false;

@@ -177,7 +177,7 @@ fn last_records(py: Python<'_>, path: PathBuf, n: u64) -> PyResult<Bound<'_, PyB
     }
 }
 
-/// Whether the JSON text may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not.
+/// Returns whether the JSON text may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not.
 #[pyfunction]
 fn may_exceed_64_bits(json: &[u8]) -> bool {
     mngr_codex_core::may_exceed_64_bits(json)

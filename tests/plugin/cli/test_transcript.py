@@ -553,7 +553,7 @@ def test_follow_by_default(machine: Machine) -> None:
 
 
 def shown_in_a_terminal(machine: Machine, *arguments: str) -> str:
-    """Returns the output in a terminal, without colours."""
+    """Returns the output in a terminal, without colors."""
     mngr = Path(sys.executable).with_name("mngr")
     controlling, terminal = pty.openpty()
     environment = {**machine.environment, "TERM": "xterm"}

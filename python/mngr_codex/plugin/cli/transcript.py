@@ -124,7 +124,7 @@ def _add_to_help() -> None:
         return
     section = (
         "Local codex agents",
-        "mngr-codex shows their transcripts: quickly, in colour and through a pager on a terminal, and with --follow\n"
+        "mngr-codex shows their transcripts: quickly, in color and through a pager on a terminal, and with --follow\n"
         "as they grow. --format json, jsonl and atif print the same as for other agents.",
     )
     known.model_copy(

@@ -5,7 +5,7 @@
 //! * [`marker()`]: the state of an agent
 //! * [`json_object`]: members of a record, whatever their types
 //! * [`terminal`]: text from a session, made safe for a terminal
-//! * [`style`]: colours, and how much of a text is shown
+//! * [`style`]: colors, and how much of a text is shown
 //! * [`units`]: numbers, sizes and durations
 
 mod command;

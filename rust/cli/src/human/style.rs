@@ -1,10 +1,10 @@
-//! Colours, and how much of a text is shown.
+//! Colors, and how much of a text is shown.
 
 /// Options for showing records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
-    /// Uses colours and bold text (SGR sequences, ECMA-48).
-    pub colour: bool,
+    /// Uses colors and bold text (SGR sequences, ECMA-48).
+    pub color: bool,
     /// Shows everything in full, including copied context.
     pub full: bool,
 }

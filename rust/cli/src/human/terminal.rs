@@ -28,7 +28,7 @@ pub(super) fn push_safe(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether all bytes are printable ASCII, newlines or tabs. Has no early exit, so that the compiler can vectorize it.
+/// Returns whether all bytes are printable ASCII, newlines or tabs. Has no early exit, so that the compiler can vectorize it.
 fn is_plain(text: &[u8]) -> bool {
     let is_other = |byte: u8| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte > b'~';
     !text.iter().fold(false, |has_other, byte| has_other | is_other(*byte))
@@ -56,7 +56,7 @@ fn push_safe_str(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a character outside ASCII can control a terminal or mislead a reader: C1 controls, bidirectional controls,
+/// Returns whether a character outside ASCII can control a terminal or mislead a reader: C1 controls, bidirectional controls,
 /// line separators and invisible characters (Unicode 17: categories Cc, Zl, Zp and Cf, and blank fillers). The two
 /// joiners and the variation selectors U+FE00 to U+FE0F are allowed, because scripts and emoji need them.
 fn is_harmful(character: char) -> bool {

@@ -400,7 +400,7 @@ impl Human {
 
     /// Appends a text that is already safe for the terminal.
     fn paint_safe(&self, sgr: Sgr, text: &str, out: &mut Vec<u8>) {
-        if !self.style.colour || sgr.0.is_empty() || text.is_empty() {
+        if !self.style.color || sgr.0.is_empty() || text.is_empty() {
             return out.extend_from_slice(text.as_bytes());
         }
         out.extend_from_slice(format!("\x1b[{}m", sgr.0).as_bytes());

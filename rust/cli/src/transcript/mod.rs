@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "human", help_heading = "Output")]
     format: Format,
 
-    /// Use colours in human-readable output; auto: if standard output is a terminal and `$NO_COLOR` is not set
+    /// Use colors in human-readable output; auto: if standard output is a terminal and `$NO_COLOR` is not set
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
     color: When,
 
@@ -204,7 +204,7 @@ impl Arguments {
     }
 
     fn style(&self, is_paged: bool) -> Style {
-        let colour = match self.color {
+        let color = match self.color {
             When::Always => true,
             When::Never => false,
             When::Auto => {
@@ -214,7 +214,7 @@ impl Arguments {
                 (is_paged || io::stdout().is_terminal()) && !is_set("NO_COLOR") && !is_dumb
             }
         };
-        Style { colour, full: self.full }
+        Style { color, full: self.full }
     }
 
     fn records(&self, is_paged: bool) -> Records {
@@ -300,7 +300,7 @@ impl Viewer<'_> {
         finish(is_shown, &mut records, out)
     }
 
-    /// Whether to follow a rollout. A compressed rollout is complete, so it is only shown.
+    /// Returns whether to follow a rollout. A compressed rollout is complete, so it is only shown.
     fn can_follow(&self, path: &Path) -> Result<bool, Failure> {
         if !self.arguments.follow {
             return Ok(false);
@@ -312,7 +312,7 @@ impl Viewer<'_> {
         Ok(!is_compressed)
     }
 
-    /// Whether a rollout's records can be shown during its conversion. `--tail` needs the end first, and a document needs two
+    /// Returns whether a rollout's records can be shown during its conversion. `--tail` needs the end first, and a document needs two
     /// passes.
     fn is_one_pass(&self) -> bool {
         self.arguments.format != Format::Atif && self.arguments.tail.is_none()
@@ -550,7 +550,7 @@ impl Filter {
         Self { selection, seen: 0, taken: 0 }
     }
 
-    /// Whether to show the next record, which is of this kind.
+    /// Returns whether to show the next record, which is of this kind.
     fn takes(&mut self, kind: RecordKind) -> bool {
         self.seen += 1;
         let takes = !self.is_enough() && self.selection.includes(kind);

@@ -13,7 +13,7 @@ use crate::streams::{self, StandardOutput};
 /// The pager if `$PAGER` is not set.
 const PAGER: &str = "less";
 
-/// The options for `less` if `$LESS` is not set: quit if the text fits on one screen, show colours, leave the text on the
+/// The options for `less` if `$LESS` is not set: quit if the text fits on one screen, show colors, leave the text on the
 /// screen (the options that git 2.47 passes).
 const LESS: &str = "FRX";
 
@@ -77,7 +77,7 @@ impl Output {
     }
 }
 
-/// Returns the options for `less`: the user's own, and `-R` to show colours.
+/// Returns the options for `less`: the user's own, and `-R` to show colors.
 fn less_options(own: Option<OsString>) -> OsString {
     match own {
         None => LESS.into(),

@@ -414,7 +414,7 @@ impl<W: Write> Converter<W> {
         }
     }
 
-    /// Counts a line that becomes no record.
+    /// Counts a line that produces no record.
     fn skip(&mut self, kind: [&str; 3]) {
         self.summary.add_skipped(kind.map(str::as_bytes));
     }

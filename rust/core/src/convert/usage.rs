@@ -4,7 +4,7 @@ use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value};
 use crate::rollout::envelope::member;
 
-/// A hash of a session's total token counts, to recognise a repeated `token_count` line.
+/// A hash of a session's total token counts, to recognize a repeated `token_count` line.
 ///
 /// Two are equal if the objects are equal as Python dicts, whatever the order of their members.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

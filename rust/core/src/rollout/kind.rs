@@ -1,4 +1,4 @@
-//! The kinds of rollout lines, and the lists of kinds that become no record.
+//! The kinds of rollout lines, and the lists of kinds that produce no record.
 //!
 //! The kinds were collected from real rollouts of Codex 0.64 to 0.169, and from the list of what Codex persists
 //! (`rollout/src/policy.rs` in openai/codex). A kind on no list is [`LineKind::Other`], and is kept in a notice.
@@ -46,7 +46,7 @@ pub(crate) enum LineKind<'a> {
     ThreadRolledBack,
     /// `event_msg`/`item_completed` of a `CommandExecution`.
     CommandExecution,
-    /// A kind that becomes no record, by one of the lists below.
+    /// A kind that produces no record, by one of the lists below.
     Skipped,
     /// A kind on no list, or a line without a type.
     Other,

@@ -1,7 +1,7 @@
 //! Reads the beginning of a line in Codex's usual form without parsing the line.
 //!
 //! Codex writes `timestamp`, `ordinal` (from 0.147 on), `type`, `payload` in this order (seen on 0.64 to 0.169). If a
-//! line has this form, its members before the payload need no scanner. If its kind becomes no record, the rest needs
+//! line has this form, its members before the payload need no scanner. If its kind produces no record, the rest needs
 //! none either: see [`skipped_kind`]. Any other line is parsed completely.
 
 use std::sync::LazyLock;
@@ -48,10 +48,10 @@ pub(crate) fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<H
     })
 }
 
-/// The parts of the name of a kind that becomes no record.
+/// The parts of the name of a kind that produces no record.
 pub(crate) type KindName<'a> = [&'a [u8]; 3];
 
-/// Returns the kind of a line if it becomes no record.
+/// Returns the kind of a line if it produces no record.
 ///
 /// The line is not parsed. It is only checked for damage: it must contain no control character, end like an object, and
 /// not contain the beginning of a second line. So a line that was cut, or merged with the next one, is not skipped

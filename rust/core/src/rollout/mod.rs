@@ -3,7 +3,7 @@
 //! * [`decompression`]: the bytes of a rollout, which may be compressed or come from standard input
 //! * [`lines`]: lines and their offsets
 //! * [`envelope`]: a line's timestamp, ordinal, type and payload
-//! * [`kind`]: kinds of lines, and the kinds that become no record
+//! * [`kind`]: kinds of lines, and the kinds that produce no record
 //! * [`ids`]: ids of threads, turns and calls
 //! * [`line_prefix`]: reads the envelope and the kind of most lines without parsing them
 //! * [`timestamp`]: ISO 8601 timestamps

@@ -2,9 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PLAIN: Style = Style { colour: false, full: false };
-const FULL: Style = Style { colour: false, full: true };
-const COLOUR: Style = Style { colour: true, full: false };
+const PLAIN: Style = Style { color: false, full: false };
+const FULL: Style = Style { color: false, full: true };
+const COLOR: Style = Style { color: true, full: false };
 
 fn shown_as(style: Style, lines: &[&str]) -> String {
     let mut human = Human::new(style);
@@ -208,20 +208,20 @@ fn session_text_cannot_control_the_terminal() {
     }
 }
 
-/// Whether a text has no control characters except newlines and tabs, and no bidirectional controls.
+/// Returns whether a text has no control characters except newlines and tabs, and no bidirectional controls.
 fn is_safe(text: &str) -> bool {
     text.chars().all(|it| matches!(it, '\n' | '\t') || !(it.is_control() || matches!(it, '\u{2028}'..='\u{202E}')))
 }
 
-/// Removes colour sequences. Each line must end its own.
-fn without_colours(text: &str) -> String {
+/// Removes color sequences. Each line must end its own.
+fn without_colors(text: &str) -> String {
     let mut plain = String::new();
     for line in text.split_inclusive('\n') {
         let mut is_open = false;
         let mut pieces = line.split("\x1b[");
         plain.push_str(pieces.next().unwrap_or_default());
         for piece in pieces {
-            let (numbers, rest) = piece.split_once('m').expect("is a colour");
+            let (numbers, rest) = piece.split_once('m').expect("is a color");
             assert!(numbers.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'), "{numbers:?}");
             is_open = numbers != "0";
             plain.push_str(rest);
@@ -301,16 +301,16 @@ proptest! {
         for style in [PLAIN, FULL] {
             let text = shown_as(style, &[&line]);
             prop_assert!(is_safe(&text), "{:?}", text);
-            prop_assert_eq!(without_colours(&shown_as(Style { colour: true, ..style }, &[&line])), text);
+            prop_assert_eq!(without_colors(&shown_as(Style { color: true, ..style }, &[&line])), text);
         }
     }
 }
 
 #[test]
-fn colours_do_not_change_the_text() {
+fn colors_do_not_change_the_text() {
     let lines = [call("exec_command", r#"{"cmd":"ls"}"#), result("\"a\\nb\"", r#""is_error":true"#)];
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    let coloured = shown_as(COLOUR, &lines);
-    assert!(coloured.contains("\x1b[1;32magent\x1b[0m"), "{coloured:?}");
-    assert_eq!(without_colours(&coloured), shown(&lines));
+    let colored = shown_as(COLOR, &lines);
+    assert!(colored.contains("\x1b[1;32magent\x1b[0m"), "{colored:?}");
+    assert_eq!(without_colors(&colored), shown(&lines));
 }

@@ -777,7 +777,7 @@ fn each(object: &mut Map<String, Value>, name: &str, act: fn(&Value) -> Value) {
     }
 }
 
-fn modelled_result(result: &Value) -> Value {
+fn modeled_result(result: &Value) -> Value {
     let mut result = picked(result, &["source_call_id", "content", "subagent_trajectory_ref", "extra"]);
     each(&mut result, "content", |part| {
         let mut part = picked(part, &["type", "text", "source"]);
@@ -792,7 +792,7 @@ fn modelled_result(result: &Value) -> Value {
     result.into()
 }
 
-fn modelled_unmatched(result: &Value) -> Value {
+fn modeled_unmatched(result: &Value) -> Value {
     let mut result = result.clone();
     let id = result["source_call_id"].take();
     if result["extra"].is_null() {
@@ -800,10 +800,10 @@ fn modelled_unmatched(result: &Value) -> Value {
     }
     result["extra"]["unmatched"] = json!(true);
     result["extra"]["source_call_id"] = id;
-    modelled_result(&result)
+    modeled_result(&result)
 }
 
-fn modelled_step(number: usize, step: &Value, results: &[Value]) -> Value {
+fn modeled_step(number: usize, step: &Value, results: &[Value]) -> Value {
     const NAMES: &str = "step_id timestamp source model_name reasoning_effort message reasoning_content tool_calls \
                          observation metrics is_copied_context llm_call_count extra";
     const METRICS: &str = "prompt_tokens completion_tokens cached_tokens cost_usd prompt_token_ids \
@@ -822,7 +822,7 @@ fn modelled_step(number: usize, step: &Value, results: &[Value]) -> Value {
     let mut step = picked(&step, &NAMES.split(' ').collect::<Vec<_>>());
     each(&mut step, "tool_calls", |call| picked(call, &["tool_call_id", "function_name", "arguments", "extra"]).into());
     if let Some(Value::Object(observation)) = step.get_mut("observation") {
-        each(observation, "results", modelled_result);
+        each(observation, "results", modeled_result);
     }
     if let Some(metrics) = step.get_mut("metrics") {
         *metrics = picked(metrics, &METRICS.split(' ').collect::<Vec<_>>()).into();
@@ -850,7 +850,7 @@ fn model(records: &[Value]) -> (Value, usize) {
             }
             warnings += 1;
             if let Some((_, results)) = steps.iter_mut().rev().find(|(step, _)| step["source"] == "agent") {
-                results.push(modelled_unmatched(result));
+                results.push(modeled_unmatched(result));
             }
         }
     }
@@ -870,7 +870,7 @@ fn model(records: &[Value]) -> (Value, usize) {
         totals.insert("total_cost_usd".to_owned(), costs.iter().filter_map(|value| value.as_f64()).sum::<f64>().into());
     }
     totals.insert("total_steps".to_owned(), steps.len().into());
-    let steps = steps.iter().enumerate().map(|(number, (step, results))| modelled_step(number, step, results));
+    let steps = steps.iter().enumerate().map(|(number, (step, results))| modeled_step(number, step, results));
     let document = json!({
         "schema_version": "ATIF-v1.7",
         "session_id": "agent-1",
