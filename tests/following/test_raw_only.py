@@ -47,9 +47,9 @@ def test_the_common_transcript_can_be_switched_on_and_off(followed: FollowedAgen
     marker = followed.state / "plugin/mngr_codex/raw_only"
     marker.parent.mkdir(parents=True, exist_ok=True)
     rollout = followed.make_current("a")
-    is_wanted = not begins_without
+    has_common = not begins_without
     for start in range(0, len(LINES), 5):
-        if is_wanted:
+        if has_common:
             marker.unlink(missing_ok=True)
         else:
             marker.touch()
@@ -57,8 +57,8 @@ def test_the_common_transcript_can_be_switched_on_and_off(followed: FollowedAgen
         before = followed.common
         mngr_codex.follow(followed.state)
         assert followed.raw == rollout.read_bytes()
-        assert followed.common == (followed.converted("--partial") if is_wanted else before)
-        is_wanted = not is_wanted
+        assert followed.common == (followed.converted("--partial") if has_common else before)
+        has_common = not has_common
     marker.unlink(missing_ok=True)
     mngr_codex.follow(followed.state, final=True)
     assert followed.common == followed.converted()

@@ -255,7 +255,7 @@ class TestWatching:
         wait_until(lambda: followed.raw == rollout.read_bytes())
         followed.state.rename(followed.state.with_name("gone"))
         status, stderr = wait_for(watcher)
-        assert (status, b"no state directory" in stderr) == (1, True)
+        assert (status, b"cannot open the state directory" in stderr) == (1, True)
 
     @pytest.mark.parametrize("seed", range(20))
     def test_a_watcher_never_recreates_a_removed_state_dir(self, followed: FollowedAgent, seed: int) -> None:
@@ -267,7 +267,7 @@ class TestWatching:
         time.sleep(chance.uniform(0, 0.003))
         followed.state.rename(followed.state.with_name("gone"))
         status, stderr = wait_for(watcher)
-        assert (status, b"no state directory" in stderr) == (1, True)
+        assert (status, b"cannot open the state directory" in stderr) == (1, True)
         assert not followed.state.exists()
 
     def test_a_watcher_ends_turns_that_hooks_do_not_end(self, followed: FollowedAgent) -> None:

@@ -63,9 +63,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(summary) => {
             let mut notes = Vec::new();
             for line in &summary.malformed_lines {
-                let why = if line.reason == NOT_AN_OBJECT { String::new() } else { format!(": {}", line.reason) };
+                let reason = if line.reason == NOT_AN_OBJECT { String::new() } else { format!(": {}", line.reason) };
                 notes.push(format!(
-                    "{}: the line at byte {} is not a JSON object{why} (byte {} of the line); skipped",
+                    "{}: the line at byte {} is not a JSON object{reason} (byte {} of the line); skipped",
                     name(&arguments.input),
                     line.offset,
                     line.at
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             }
             if summary.lines > 0 && summary.malformed == summary.lines {
                 let hint = "hint: is it a rollout? Codex writes them as .jsonl or .jsonl.zst files";
-                notes.push(format!("{}: none of its lines is a JSON object\n{hint}", name(&arguments.input)));
+                notes.push(format!("{}: no line is a JSON object\n{hint}", name(&arguments.input)));
             }
             notes.push(summary.to_string());
             // A closed standard error does not make the conversion fail.
@@ -137,18 +137,18 @@ fn open(path: &Path) -> Result<Input, Failure> {
         return Input::from_reader(StandardInput)
             .map_err(|error| format!("cannot read standard input: {}", streams::explain(&error)));
     }
-    let what = escaped_path(path);
+    let path_text = escaped_path(path);
     Input::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("cannot read {what}: no such file\nhint: Codex keeps its rollouts under ~/.codex/sessions")
+            format!("cannot read {path_text}: no such file\nhint: Codex keeps its rollouts under ~/.codex/sessions")
         }
         io::ErrorKind::IsADirectory => {
-            format!("cannot read {what}: it is a directory\nhint: pass a rollout file in it")
+            format!("cannot read {path_text}: it is a directory\nhint: pass a rollout file in it")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("cannot read {what}: {error}\nhint: run as the file's owner, or make it readable")
+            format!("cannot read {path_text}: {error}\nhint: run as the file's owner, or make it readable")
         }
-        _ => format!("cannot read {what}: {error}"),
+        _ => format!("cannot read {path_text}: {error}"),
     })
 }
 
@@ -178,23 +178,23 @@ fn refuse_own_end(input: &Path) -> Result<(), Failure> {
 
 /// Explains why the output cannot be created.
 fn cannot_begin(error: &io::Error, path: &Path) -> Failure {
-    let what = escaped_path(path);
+    let path_text = escaped_path(path);
     let folder = target_folder(path).unwrap_or_default();
     match error.kind() {
-        io::ErrorKind::IsADirectory => format!("cannot write {what}: it is a directory\nhint: pass a file in it"),
+        io::ErrorKind::IsADirectory => format!("cannot write {path_text}: it is a directory\nhint: pass a file in it"),
         io::ErrorKind::NotFound if !folder.exists() => {
             let folder = escaped_path(&folder);
-            format!("cannot write {what}: there is no folder {folder}\nhint: create it with: mkdir -p {folder}")
+            format!("cannot write {path_text}: there is no folder {folder}\nhint: create it with `mkdir -p {folder}`")
         }
-        io::ErrorKind::PermissionDenied if !fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
+        io::ErrorKind::PermissionDenied if !fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) => {
             let folder = escaped_path(&folder);
-            format!("cannot write {what}: {error}\nhint: {folder} is not writable; choose another folder")
+            format!("cannot write {path_text}: {error}\nhint: {folder} is not writable; choose another folder")
         }
-        _ => format!("cannot write {what}: {error}"),
+        _ => format!("cannot write {path_text}: {error}"),
     }
 }
 
-/// Explains a failed conversion; `unchanged` says what became of the output file.
+/// Explains a failed conversion. `unchanged` describes the state of the output file.
 fn explain(error: &ConvertError, input: &Path, output: &str, unchanged: &str) -> Failure {
     let from = name(input);
     match error {
@@ -206,17 +206,17 @@ fn explain(error: &ConvertError, input: &Path, output: &str, unchanged: &str) ->
         }
         ConvertError::Output(error) => format!("{error}{unchanged}\nhint: choose another folder with TMPDIR=FOLDER"),
         ConvertError::IsTranscript => {
-            format!("{from}: {error}{unchanged}\nhint: Codex keeps its rollouts under ~/.codex/sessions")
+            format!("cannot convert {from}: {error}{unchanged}\nhint: Codex keeps its rollouts under ~/.codex/sessions")
         }
         ConvertError::Input(LineError::TooLong { .. }) => {
-            format!("{from}: {error}{unchanged}\nhint: raise the limit with --max-line BYTES")
+            format!("cannot convert {from}: {error}{unchanged}\nhint: raise the limit with --max-line BYTES")
         }
         ConvertError::Input(LineError::Read { source, .. }) if WindowTooLarge::is_in(source) => {
             let file = if is_stream(input) { String::new() } else { format!(" {from}") };
-            let instead = format!("zstd -d --long=31 -c{file} | mngr-codex convert -");
-            format!("{from}: {source}{unchanged}\nhint: decompress it first: {instead}")
+            let command = format!("zstd -d --long=31 -c{file} | mngr-codex convert -");
+            format!("cannot convert {from}: {source}{unchanged}\nhint: decompress it first: `{command}`")
         }
-        error => format!("{from}: {error}{unchanged}"),
+        error => format!("cannot convert {from}: {error}{unchanged}"),
     }
 }
 

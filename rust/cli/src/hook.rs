@@ -16,7 +16,7 @@ use crate::streams::StandardInput;
 /// Handle one Codex hook event (payload on standard input)
 ///
 /// Always exits 0 and prints nothing on standard output, so that Codex neither waits nor fails because of it. Errors are
-/// logged in events/logs in the agent's state directory.
+/// logged in events/logs/mngr_codex/events.jsonl in the agent's state directory.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -28,8 +28,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
-    /// How long stop and session-end update the transcripts before they end the turn, in milliseconds; the watcher
-    /// completes the rest
+    /// How long stop and session-end may update the transcripts before they end the turn, in milliseconds; the watcher
+    /// does the rest
     #[arg(long, value_name = "MS", default_value_t = 50)]
     flush_budget: u64,
 }
@@ -55,7 +55,7 @@ pub(crate) fn run_plain(arguments: &[OsString]) -> bool {
     true
 }
 
-/// Prints the help, or the error of a wrong command line. Exits 0 even then, so that Codex does not fail because of it.
+/// Prints the help, or the error for a wrong command line. Exits 0 even then, so that Codex does not fail because of it.
 pub(crate) fn print_parse_result(result: &clap::Error) -> ExitCode {
     // Standard error may be closed.
     let _ = result.print();

@@ -9,7 +9,7 @@ use crate::human;
 use crate::state_dir;
 use crate::streams::{complain, print};
 
-/// Show, recompute or reset the working/waiting state
+/// Show, recompute or reset an agent's RUNNING/WAITING state
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -28,7 +28,7 @@ enum Action {
     Show(Options),
     /// Read the rollouts, recreate the marker files, and show the state
     Recompute(Options),
-    /// Close all open turns, before a Codex is started or after it was killed; the session can still be resumed
+    /// Close all open turns, before Codex is started or after it was killed; the session can still be resumed
     Reset(Options),
 }
 

@@ -22,7 +22,7 @@ fn is_ignored(signal: i32) -> bool {
     status == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-/// Ends the program with the default action of a signal, so that the parent sees it as killed by the signal.
+/// Ends the program with the default action of a signal, so that the parent process sees that the signal killed it.
 pub(crate) fn end_as_if_by(signal: i32) {
     // If this fails, the caller reports an error instead.
     let _ = signal_hook::low_level::emulate_default_handler(signal);
@@ -100,7 +100,6 @@ mod tests {
 
     #[test]
     fn a_signal_ends_the_program_after_the_action() {
-        // Whoever runs the tests in the background may have had SIGINT ignored.
         // A shell starts background jobs with SIGINT ignored.
         let signals: Vec<i32> = stopping().collect();
         assert!(signals.contains(&SIGTERM));

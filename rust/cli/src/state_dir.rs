@@ -1,4 +1,4 @@
-//! The agent that a command is for.
+//! The state directory of the agent that a command works on.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 const VARIABLE: &str = "MNGR_AGENT_STATE_DIR";
 
 /// The error message for a command without an agent.
-pub(crate) const MISSING: &str = "no agent given: use --state-dir DIR or set $MNGR_AGENT_STATE_DIR";
+pub(crate) const MISSING: &str = "no agent given\nhint: use --state-dir DIR or set MNGR_AGENT_STATE_DIR";
 
 /// Returns the state directory that was given, or else the one in the environment.
 pub(crate) fn of(given: Option<PathBuf>) -> Option<PathBuf> {

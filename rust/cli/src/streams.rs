@@ -58,12 +58,12 @@ impl Write for StandardOutput {
 /// non-blocking, so this waits if the stream is not ready.
 fn when_ready(
     stream: BorrowedFd<'_>,
-    wanted: PollFlags,
+    events: PollFlags,
     mut act: impl FnMut() -> rustix::io::Result<usize>,
 ) -> io::Result<usize> {
     loop {
         match act() {
-            Err(Errno::AGAIN) => match poll(&mut [PollFd::from_borrowed_fd(stream, wanted)], None) {
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::from_borrowed_fd(stream, events)], None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             },

@@ -28,7 +28,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The agent's state directory [default: `$MNGR_AGENT_STATE_DIR`, which mngr sets in an agent's processes]
+    /// The agent's state directory (default: `$MNGR_AGENT_STATE_DIR`, which mngr sets for an agent's processes)
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "once")]
     r#final: bool,
 
-    /// Exit after the process PID (Codex) has exited: make a final pass, and close a turn that it left open
+    /// Exit when the process PID (usually Codex) exits: make a final pass, and close any turn that it left open
     #[arg(long, value_name = "PID", conflicts_with = "once", value_parser = process_id)]
     with_pid: Option<Pid>,
 }

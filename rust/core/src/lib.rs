@@ -5,14 +5,14 @@
 //!
 //! * **Converting a rollout.** [`Input`] opens one, compressed or not, and [`convert()`] writes its common transcript.
 //!   [`BatchConverter`] does the same in batches, [`IncrementalConverter`] for a rollout that grows.
-//! * **Reading transcripts.** [`locate`] finds what a user names, [`Stream`] reads a transcript's lines, [`Selection`]
-//!   chooses records, [`TailFollower`] waits for more, and [`atif`] writes a document.
+//! * **Reading transcripts.** [`locate`] finds the target that a user names, [`Stream`] reads a transcript's lines, [`Selection`]
+//!   chooses records, [`TailFollower`] waits for new ones, and [`atif`] writes a document.
 //! * **Following an agent.** [`Watcher`] copies the rollouts of the agent in a [`StateDir`] to its transcripts;
 //!   [`flush_transcripts`] is the short version for hooks.
 //! * **RUNNING or WAITING.** [`marker`] applies a [`HookRun`] to the lifecycle state and returns the state as a [`Report`].
 //!
-//! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `transcript`, `lifecycle`,
-//! `watch`, `follow`.
+//! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `watch`, `transcript`,
+//! `lifecycle`, `follow`.
 //!
 //! # Examples
 //!

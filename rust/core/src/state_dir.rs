@@ -85,7 +85,7 @@ impl StateDir {
         self.0.join("events/codex/common_transcript/events.jsonl")
     }
 
-    /// Returns the path of the file with the positions up to which rollouts were copied. Whoever copies locks it.
+    /// Returns the path of the file with the positions up to which rollouts were copied. The copying process locks it.
     #[must_use]
     pub(crate) fn following(&self) -> PathBuf {
         self.own().join("following")

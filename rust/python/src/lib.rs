@@ -62,7 +62,7 @@ impl ConversionSummary {
     }
 }
 
-/// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, one record a line).
+/// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, one record per line).
 ///
 /// Creates or replaces ``output`` atomically, once the transcript is complete. Releases the GIL; Ctrl-C works.
 ///
@@ -97,8 +97,8 @@ fn convert(
     let result = py.detach(|| {
         let input = Input::open(&source).map_err(|error| system_error(&error, &source))?;
         if is_same_file(&source, &output) {
-            let why = format!("cannot write {}: it is the input", output.display());
-            return Err(PyValueError::new_err(why));
+            let message = format!("cannot write {}: it is the input {}", output.display(), source.display());
+            return Err(PyValueError::new_err(message));
         }
         let cannot_write = |error: io::Error| system_error(&error, &output);
         let mut file = AtomicFile::create(&output).map_err(cannot_write)?;
@@ -177,7 +177,7 @@ fn last_records(py: Python<'_>, path: PathBuf, n: u64) -> PyResult<Bound<'_, PyB
     }
 }
 
-/// Returns whether the JSON text may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not.
+/// Returns whether JSON may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not.
 #[pyfunction]
 fn may_exceed_64_bits(json: &[u8]) -> bool {
     mngr_codex_core::may_exceed_64_bits(json)
@@ -267,7 +267,7 @@ impl MarkerState {
         self.report.is_marker_there
     }
 
-    /// Whether Codex waits for an approval.
+    /// Whether Codex is waiting for an approval.
     #[getter]
     fn is_permission_awaited(&self) -> bool {
         self.report.is_permission_awaited
@@ -454,13 +454,13 @@ fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr
         }
         ConvertError::Input(LineError::Read { source: error, .. }) if WindowTooLarge::is_in(error) => {
             let advice = "decompress it first: zstd -d --long=31";
-            PyValueError::new_err(format!("{}: {error}; {advice}", source.display()))
+            PyValueError::new_err(format!("cannot convert {}: {error}; {advice}", source.display()))
         }
         ConvertError::IsTranscript => {
             let advice = "Codex keeps its rollouts under ~/.codex/sessions";
-            PyValueError::new_err(format!("{}: {error}; {advice}", source.display()))
+            PyValueError::new_err(format!("cannot convert {}: {error}; {advice}", source.display()))
         }
-        error => PyValueError::new_err(format!("{}: {error}", source.display())),
+        error => PyValueError::new_err(format!("cannot convert {}: {error}", source.display())),
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn patched_files(patch: &[u8]) -> Vec<u8> {
 /// Splits a result into Codex's summary of the command, such as `exit 0`, and the command's output. Codex 0.138 to 0.169
 /// write a few lines before `Output:`.
 pub(super) fn codex_preamble(content: &[u8]) -> (Vec<u8>, &[u8]) {
-    pub(super) const LINE_LIMIT: usize = 8;
+    const LINE_LIMIT: usize = 8;
     let mut at = 0;
     let mut about: Vec<Vec<u8>> = Vec::new();
     for line in content.split_inclusive(|byte| *byte == b'\n').take(LINE_LIMIT) {
@@ -66,7 +66,7 @@ pub(super) fn codex_preamble(content: &[u8]) -> (Vec<u8>, &[u8]) {
 
 /// Returns the first line of a command, shortened unless `full`.
 pub(super) fn one_line(text: &[u8], full: bool) -> Vec<u8> {
-    pub(super) const COLUMNS: usize = 120;
+    const COLUMNS: usize = 120;
     let mut safe = Vec::new();
     push_safe(text, &mut safe);
     let safe = String::from_utf8_lossy(&safe);

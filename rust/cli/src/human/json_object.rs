@@ -10,7 +10,7 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// More members than any record of the schema has.
+    /// The number of members up to which they are indexed: more than any record of the schema has.
     const MEMBER_LIMIT: usize = 64;
 
     /// Splits `text`; a value that is not an object has no members.

@@ -24,7 +24,7 @@ impl Sgr {
     pub(super) const ERROR: Self = Self("31");
 }
 
-/// The most that is shown of a text; the lines in between are counted instead.
+/// How much of a text is shown. The lines in between are only counted.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// Lines from the start.

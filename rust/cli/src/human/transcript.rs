@@ -38,13 +38,13 @@ struct LastResult {
     about: Vec<u8>,
 }
 
-/// More calls than run at the same time.
+/// The number of calls whose command lines are remembered: more than run at the same time.
 const RECENT_COMMANDS_LIMIT: usize = 64;
 
 /// The start of a message that mngr sent and that began with `!`: the invisible character keeps Codex from running it.
 const ESCAPED_BANG: &str = "\u{2060}!";
 
-/// Longer outputs are not checked for repetition.
+/// The size in bytes above which outputs are not checked for repetition.
 const REMEMBERED_OUTPUT_LIMIT: usize = 64 << 10;
 
 impl Human {

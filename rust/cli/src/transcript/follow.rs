@@ -1,4 +1,4 @@
-//! A transcript that goes on: its new records as they come.
+//! `--follow`: shows new records of a transcript as they are appended.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -55,7 +55,7 @@ pub(super) fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &m
     };
     let mut growing = TailFollower::from(&stream, start, path.to_owned())?;
     drop(stream);
-    let mut filter = Filter::new(of_new_records(viewer));
+    let mut filter = Filter::new(selection_of_new_records(viewer));
     let mut tape = Tape::default();
     follow(viewer, &mut growing, |viewer, growing| {
         let is_read = growing.read(&mut |event| {
@@ -70,8 +70,8 @@ pub(super) fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &m
             };
             match viewer.show_text(line.text, &mut tape, &mut filter, &mut records, out) {
                 Err(Skipped::Failure(failure)) => Err(failure),
-                Err(Skipped::Malformed { why, at }) if !is_torn => {
-                    viewer.note_malformed(path, line.offset, why, at);
+                Err(Skipped::Malformed { reason, at }) if !is_torn => {
+                    viewer.note_malformed(path, line.offset, reason, at);
                     Ok(())
                 }
                 Err(Skipped::Retired) => Err(retired(path, line.offset)),
@@ -94,7 +94,7 @@ pub(super) fn show_rollout(
     let mut growing = opened.map_err(|error| cannot_read(path, &error))?;
     let mut records = viewer.arguments.records(viewer.is_paged);
     let mut converted = IncrementalConverter::new(&options(agent));
-    let mut filter = Filter::new(of_new_records(viewer));
+    let mut filter = Filter::new(selection_of_new_records(viewer));
     let mut last = Last::new(viewer.arguments.tail);
     follow(viewer, &mut growing, |viewer, growing| {
         let mut take = |viewer: &mut Viewer<'_>, converted: &mut IncrementalConverter, last: &mut Option<Last>| {
@@ -113,8 +113,8 @@ pub(super) fn show_rollout(
                 Ok(())
             }
             TailEvent::Line(line) | TailEvent::Torn(line) => {
-                let is_much = converted.line(line).map_err(|error| cannot_convert(path, &error))?;
-                if is_much { take(viewer, &mut converted, &mut last) } else { Ok(()) }
+                let has_enough = converted.line(line).map_err(|error| cannot_convert(path, &error))?;
+                if has_enough { take(viewer, &mut converted, &mut last) } else { Ok(()) }
             }
         });
         take(viewer, &mut converted, &mut last)?;
@@ -149,7 +149,7 @@ fn rewritten(path: &Path) {
 }
 
 /// Returns the selection for new records: the roles apply, the window does not.
-fn of_new_records(viewer: &Viewer<'_>) -> Selection {
+fn selection_of_new_records(viewer: &Viewer<'_>) -> Selection {
     Selection { window: Window::All, ..viewer.arguments.selection() }
 }
 

@@ -21,7 +21,7 @@ use crate::streams::complain;
 use output::Output;
 use records::{RecordFormat, Records};
 
-/// The exit status if the output cannot be made exactly as mngr makes it, so that mngr should make it (`EX_TEMPFAIL` of
+/// The exit status if this program cannot produce exactly the output of mngr, so that mngr has to (`EX_TEMPFAIL` of
 /// sysexits.h, which nothing else here returns).
 const LEFT_TO_MNGR: u8 = 75;
 
@@ -76,7 +76,7 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  mngr-codex transcript fix-it                       the whole transcript of the agent fix-it
+  mngr-codex transcript fix-it                       the complete transcript of the agent fix-it
   mngr-codex transcript fix-it --tail 20 --follow    its last 20 records, then new ones
   mngr-codex transcript rollout.jsonl --role user    what the user wrote in a rollout
   mngr-codex transcript fix-it --format jsonl | jq .message";
@@ -121,7 +121,7 @@ enum Failure {
     Message(String),
     /// The output cannot be written.
     Output(io::Error),
-    /// Only mngr can make this output.
+    /// Only mngr can produce this output.
     LeftToMngr,
 }
 
@@ -145,8 +145,8 @@ impl From<ReadError> for Failure {
 
 /// Runs the command. Exits 1 if the input is invalid or an I/O operation fails, and 2 if options contradict each other.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    if let Some(why) = arguments.contradiction() {
-        complain(format!("{why}\nhint: see mngr-codex transcript --help"));
+    if let Some(error) = arguments.contradiction() {
+        complain(format!("{error}\nhint: run `mngr-codex transcript --help`"));
         return ExitCode::from(2);
     }
     let is_human = arguments.format == Format::Human;
@@ -180,11 +180,11 @@ impl Arguments {
     /// Returns an error message if options contradict each other.
     fn contradiction(&self) -> Option<&'static str> {
         if self.tail == Some(0) && !self.follow {
-            return Some("--tail 0 only makes sense with --follow");
+            return Some("--tail 0 needs --follow");
         }
         match self.format {
             Format::Atif if !self.role.is_empty() || self.head.is_some() || self.tail.is_some() => {
-                Some("--format atif shows the whole session and cannot be combined with --role, --head or --tail")
+                Some("--format atif shows the complete session and cannot be combined with --role, --head or --tail")
             }
             Format::Atif | Format::Json if self.follow => {
                 Some("--follow needs --format human or jsonl, because the other formats are one document")
@@ -254,7 +254,7 @@ impl Notes {
     }
 }
 
-/// Shows one transcript as the options ask.
+/// Shows one transcript according to the options.
 struct Viewer<'a> {
     arguments: &'a Arguments,
     notes: &'a mut Notes,
@@ -312,8 +312,8 @@ impl Viewer<'_> {
         Ok(!is_compressed)
     }
 
-    /// Returns whether a rollout's records can be shown during its conversion. `--tail` needs the end first, and a document needs two
-    /// passes.
+    /// Returns whether a rollout's records can be shown during its conversion. `--tail` needs the end first, and a document
+    /// needs two passes.
     fn is_one_pass(&self) -> bool {
         self.arguments.format != Format::Atif && self.arguments.tail.is_none()
     }
@@ -368,13 +368,13 @@ impl Viewer<'_> {
         self.show_text(line.text, tape, filter, records, out).or_else(|skipped| match skipped {
             Skipped::Failure(failure) => Err(failure),
             Skipped::Malformed { .. } if line.is_torn => Ok(()),
-            Skipped::Malformed { why, at } => {
-                self.note_malformed(path, line.position.offset, why, at);
+            Skipped::Malformed { reason, at } => {
+                self.note_malformed(path, line.position.offset, reason, at);
                 Ok(())
             }
             Skipped::Retired => Err(retired(path, line.position.offset)),
             Skipped::NoObject => Err(Failure::Message(format!(
-                "{}: the line at byte {} is not a JSON object, so mngr does not read this transcript",
+                "cannot show {}: the line at byte {} is not a JSON object, so mngr does not read this transcript",
                 escaped_path(path),
                 line.position.offset
             ))),
@@ -397,10 +397,10 @@ impl Viewer<'_> {
             Ok(record) => record.kind(),
             Err(malformed) => {
                 let is_other_json = || serde_json::from_slice::<serde::de::IgnoredAny>(text.bytes()).is_ok();
-                if self.arguments.as_mngr && malformed.why == NOT_AN_OBJECT && is_other_json() {
+                if self.arguments.as_mngr && malformed.reason == NOT_AN_OBJECT && is_other_json() {
                     return Err(Skipped::NoObject);
                 }
-                return Err(Skipped::Malformed { why: malformed.why, at: malformed.at });
+                return Err(Skipped::Malformed { reason: malformed.reason, at: malformed.at });
             }
         };
         if kind == RecordKind::Retired {
@@ -481,11 +481,11 @@ impl Viewer<'_> {
         Ok(())
     }
 
-    fn note_malformed(&mut self, path: &Path, offset: ByteOffset, why: &str, at: usize) {
+    fn note_malformed(&mut self, path: &Path, offset: ByteOffset, reason: &str, at: usize) {
         self.notes.add(|| {
-            let why = if why == NOT_AN_OBJECT { String::new() } else { format!(": {why}") };
+            let reason = if reason == NOT_AN_OBJECT { String::new() } else { format!(": {reason}") };
             format!(
-                "{}: the line at byte {offset} is not a JSON object{why} (byte {at} of the line); skipped",
+                "{}: the line at byte {offset} is not a JSON object{reason} (byte {at} of the line); skipped",
                 escaped_path(path)
             )
         });
@@ -512,7 +512,7 @@ impl Viewer<'_> {
 
 /// Why a line is not shown.
 enum Skipped {
-    Malformed { why: &'static str, at: usize },
+    Malformed { reason: &'static str, at: usize },
     NoObject,
     Retired,
     Failure(Failure),
@@ -583,16 +583,19 @@ fn options(agent: &Agent) -> Options {
 fn not_found(error: &TargetError) -> Failure {
     let hint = match error {
         TargetError::NoFileOrAgent { .. } => "\nhint: `mngr list` shows the agents",
-        TargetError::Ambiguous { .. } => "\nhint: give the id or the folder of one of them",
+        TargetError::Ambiguous { .. } => "\nhint: pass the id or the folder of one of them",
         TargetError::NoTranscript(_) => {
-            "\nhint: give a rollout, a transcript, an agent's state directory or an agent's name"
+            "\nhint: pass a rollout, a transcript, an agent's state directory or an agent's name"
         }
-        TargetError::SeveralTranscripts { .. } => "\nhint: give one of them",
-        TargetError::Compressed(_) => "\nhint: decompress it with zstd -d",
+        TargetError::SeveralTranscripts { .. } => "\nhint: pass one of them",
+        TargetError::Compressed(_) => "\nhint: decompress it with `zstd -d`",
         TargetError::NotRegular(_) => {
             "\nhint: save its content to a file; `mngr-codex convert -` reads a rollout from a pipe"
         }
-        TargetError::NoFile(_) | TargetError::Unrecognized(_) | TargetError::File(_) => "",
+        TargetError::NoFile(_) | TargetError::Unrecognized(_) => {
+            "\nhint: Codex keeps its rollouts under ~/.codex/sessions"
+        }
+        TargetError::File(_) => "",
     };
     Failure::Message(format!("{error}{hint}"))
 }
@@ -606,12 +609,12 @@ fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
         ConvertError::Output(_) => "\nhint: choose another folder with TMPDIR=FOLDER",
         _ => "",
     };
-    Failure::Message(format!("{}: {error}{hint}", escaped_path(path)))
+    Failure::Message(format!("cannot convert {}: {error}{hint}", escaped_path(path)))
 }
 
 fn retired(path: &Path, offset: ByteOffset) -> Failure {
     Failure::Message(format!(
-        "{}: the record at byte {offset} has the format of mngr before 0.3, which is not supported\n\
+        "cannot show {}: the record at byte {offset} has the format that mngr used before ATIF, which is not supported\n\
          hint: the raw transcript is under logs/ in the agent's state directory",
         escaped_path(path)
     ))

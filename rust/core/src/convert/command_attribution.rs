@@ -262,9 +262,12 @@ impl Programs {
         let running: Vec<usize> = self.positions(|span| span.contains(started)).collect();
         command(buffer);
         let command = &buffer[..];
-        let wanted = CommandPattern::new(command);
-        let mentioning: Vec<usize> =
-            running.iter().copied().filter(|position| self.mentions(&self.calls[*position], &wanted, reread)).collect();
+        let pattern = CommandPattern::new(command);
+        let mentioning: Vec<usize> = running
+            .iter()
+            .copied()
+            .filter(|position| self.mentions(&self.calls[*position], &pattern, reread))
+            .collect();
         if let [position] = mentioning[..] {
             return found(position, Rule::NamedInProgram);
         }
@@ -313,7 +316,7 @@ impl Programs {
         self.filter.remove(position);
     }
 
-    /// Appends a program's text, and drops texts that no rule needs any more.
+    /// Appends a program's text, and drops texts that no rule needs anymore.
     fn keep_text(&mut self, text: &[u8]) {
         self.text_end += text.len() as u64;
         if text.len() > MAX_PROGRAM_TEXT {
@@ -350,27 +353,27 @@ impl<'c> CommandPattern<'c> {
     }
 }
 
-/// Returns whether `text` contains `wanted`.
+/// Returns whether `text` contains `part`.
 ///
 /// Searching for the first bytes needs less preparation than searching for a long command line. If they occur often,
 /// the search continues with a linear-time algorithm.
-fn contains(text: &[u8], wanted: &[u8]) -> bool {
+fn contains(text: &[u8], part: &[u8]) -> bool {
     const FIRST: usize = 24;
     const OFTEN: usize = 32;
-    if wanted.len() <= FIRST {
-        return memmem::find(text, wanted).is_some();
+    if part.len() <= FIRST {
+        return memmem::find(text, part).is_some();
     }
-    let first = memmem::Finder::new(&wanted[..FIRST]);
+    let first = memmem::Finder::new(&part[..FIRST]);
     let mut rest = text;
     for _ in 0..OFTEN {
         let Some(at) = first.find(rest) else { return false };
-        if rest[at..].starts_with(wanted) {
+        if rest[at..].starts_with(part) {
             return true;
         }
         // The first bytes may overlap themselves.
         rest = &rest[at + 1..];
     }
-    memmem::find(rest, wanted).is_some()
+    memmem::find(rest, part).is_some()
 }
 
 /// Appends a pair of ids and drops the oldest pair if there are too many. Ids longer than any that Codex writes are

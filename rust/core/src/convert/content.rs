@@ -37,8 +37,8 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Reads a message: the text is the joined text of the parts of type `wanted`.
-    pub(crate) fn read_message(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>, wanted: &str) {
+    /// Reads a message: the text is the joined text of the parts of type `part_type`.
+    pub(crate) fn read_message(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>, part_type: &str) {
         self.clear();
         let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
             return;
@@ -46,7 +46,7 @@ impl Body {
         self.add_unread(content);
         for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
             let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
-            if kind.as_deref() == Some(wanted.as_bytes()) {
+            if kind.as_deref() == Some(part_type.as_bytes()) {
                 self.add_text(tape, part);
             } else if kind.as_deref() == Some(b"input_image") {
                 self.add_image(tape, part);
@@ -201,9 +201,9 @@ impl Body {
                 PieceForm::Dumped | PieceForm::Image => {
                     write_python_json(raw, false, &mut |dumped| {
                         // A dump is ASCII, so each byte is a character.
-                        let wanted = dumped.len().min(HASHED_CHARACTERS - taken);
-                        buffer.extend_from_slice(&dumped[..wanted]);
-                        taken += wanted;
+                        let count = dumped.len().min(HASHED_CHARACTERS - taken);
+                        buffer.extend_from_slice(&dumped[..count]);
+                        taken += count;
                         taken < HASHED_CHARACTERS
                     });
                 }

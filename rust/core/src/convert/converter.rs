@@ -45,7 +45,7 @@ const LARGE_LINE: usize = 1 << 20;
 /// The longest model name, effort, or id of a turn or thread that is kept, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
-/// How the output of a program begins that continues in a cell (code mode, seen on Codex 0.154 to 0.169).
+/// The beginning of the output of a program that continues in a cell (code mode, seen on Codex 0.154 to 0.169).
 const YIELDED: &[u8] = b"Script running with cell ID ";
 
 /// The turns, calls and programs that later lines can refer to. Its size is bounded.
@@ -335,11 +335,11 @@ impl<W: Write> Converter<W> {
     // ---- Lines ----
 
     fn malformed_line(&mut self, malformed: Malformed, offset: ByteOffset) {
-        let Malformed { at, why } = malformed;
-        self.summary.add_malformed(MalformedLine { offset, at, reason: why });
+        let Malformed { at, reason } = malformed;
+        self.summary.add_malformed(MalformedLine { offset, at, reason });
     }
 
-    /// Converts a line in which characters were replaced, and counts it as malformed if the scanner no longer takes it.
+    /// Converts a line in which characters were replaced, and counts it as malformed if the scanner no longer accepts it.
     ///
     /// Only contents of strings are replaced, by valid contents, so the line can merely become too long.
     fn repaired_line(&mut self, text: Text<'_>, tape: &mut Tape, offset: ByteOffset, reread: &mut dyn Reread) {
@@ -730,7 +730,7 @@ impl<W: Write> Converter<W> {
         }
     }
 
-    /// Ends the turn: nothing in it is awaited any more.
+    /// Ends the turn: nothing in it is awaited anymore.
     fn end_turn(&mut self) {
         self.end_window(b"");
         self.write_held_commands();
@@ -756,7 +756,7 @@ impl Converter<Vec<u8>> {
     }
 }
 
-/// Returns whether a line contains invalid UTF-8, or characters that some readers of the transcript take for line ends.
+/// Returns whether a line contains invalid UTF-8, or characters that some readers of the transcript treat as line ends.
 fn needs_repair(line: &[u8]) -> bool {
     simdutf8::basic::from_utf8(line).is_err() || string::has_line_break(line)
 }

@@ -173,12 +173,12 @@ mod tests {
                     5 => {
                         let owner = CallId(Name::new(call.as_bytes(), false));
                         let taken: Vec<u64> = std::iter::from_fn(|| queue.pop_of(&owner)).map(|held| number(&held)).collect();
-                        let wanted: Vec<u64> = list.extract_if(.., |held| held.owner == owner).map(|held| number(&held)).collect();
-                        prop_assert_eq!(taken, wanted);
+                        let expected: Vec<u64> = list.extract_if(.., |held| held.owner == owner).map(|held| number(&held)).collect();
+                        prop_assert_eq!(taken, expected);
                     }
                     _ => {
-                        let wanted = (!list.is_empty()).then(|| number(&list.remove(0)));
-                        prop_assert_eq!(queue.pop().as_ref().map(number), wanted);
+                        let expected = (!list.is_empty()).then(|| number(&list.remove(0)));
+                        prop_assert_eq!(queue.pop().as_ref().map(number), expected);
                     }
                 }
                 prop_assert_eq!(queue.is_empty(), list.is_empty());

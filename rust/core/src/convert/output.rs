@@ -258,10 +258,10 @@ impl<W: Write> Output<W> {
         spill.file.seek(SeekFrom::Start(0))?;
         for (end, inserted) in [(position, metrics), (spill.length, &[][..])] {
             while at < end {
-                let wanted = usize::try_from(end - at).unwrap_or(WRITE_SIZE).min(WRITE_SIZE);
-                spill.file.read_exact(&mut chunk[..wanted])?;
-                self.write_to_sink(&chunk[..wanted]);
-                at += wanted as u64;
+                let size = usize::try_from(end - at).unwrap_or(WRITE_SIZE).min(WRITE_SIZE);
+                spill.file.read_exact(&mut chunk[..size])?;
+                self.write_to_sink(&chunk[..size]);
+                at += size as u64;
             }
             self.write_to_sink(inserted);
         }

@@ -1,4 +1,4 @@
-//! Atomic writes: a file is replaced as a whole or not at all. Nothing is flushed to the disk.
+//! Atomic writes: a file is replaced completely or not at all. Nothing is synced to disk.
 //!
 //! * [`AtomicFile`] replaces any file and leaves nothing behind if the program is killed.
 //! * [`replace`] replaces a small file with fewer system calls. Its callers share a temporary file, so they need a lock.
@@ -87,7 +87,7 @@ impl AtomicFile {
         }
     }
 
-    /// Replaces the target by the file.
+    /// Replaces the target with the file.
     ///
     /// # Errors
     ///

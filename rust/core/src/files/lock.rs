@@ -32,7 +32,7 @@ pub enum LockError {
     File(#[from] FileError),
 }
 
-/// Formats a duration as whole seconds if it is some, else as milliseconds.
+/// Formats a duration in seconds if it is a whole number of them, else in milliseconds.
 fn with_unit(duration: Duration) -> String {
     if duration.subsec_nanos() == 0 && !duration.is_zero() {
         format!("{} s", duration.as_secs())

@@ -1,6 +1,6 @@
 //! Files on disk: atomic writes, locks, double-buffered state, checksums, and opening without following links.
 //!
-//! * [`atomic_write`]: files that are replaced as a whole or not at all
+//! * [`atomic_write`]: files that are replaced completely or not at all
 //! * [`slots`]: a double-buffered state file
 //! * [`checksummed`]: state as bytes with a version and a checksum
 //! * [`lock`]: file locks based on `flock(2)`

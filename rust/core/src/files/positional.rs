@@ -69,11 +69,11 @@ impl<F: Borrow<File>> PositionalReader<F> {
 impl<F: Borrow<File>> Read for PositionalReader<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let remaining = usize::try_from(self.end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(remaining);
-        if wanted == 0 {
+        let length = buffer.len().min(remaining);
+        if length == 0 {
             return Ok(0);
         }
-        let count = self.file.borrow().read_at(&mut buffer[..wanted], self.offset)?;
+        let count = self.file.borrow().read_at(&mut buffer[..length], self.offset)?;
         self.offset += count as u64;
         Ok(count)
     }
@@ -120,10 +120,10 @@ pub(crate) mod full {
         result
     }
 
-    /// Returns how many of `wanted` bytes can be written, or `None` if all can.
-    pub(super) fn fitting(wanted: usize) -> Option<usize> {
+    /// Returns how many of `count` bytes can be written, or `None` if all can.
+    pub(super) fn fitting(count: usize) -> Option<usize> {
         let left = LEFT.get()?;
-        LEFT.set(Some(left.saturating_sub(wanted)));
-        (left < wanted).then_some(left)
+        LEFT.set(Some(left.saturating_sub(count)));
+        (left < count).then_some(left)
     }
 }

@@ -1,4 +1,4 @@
-//! Regular files: refusing pipes and devices, and telling whether two paths are the same file.
+//! Regular files: refusing pipes and devices, and comparing the identity of two files.
 
 use std::fs::{self, File, Metadata};
 use std::io;

@@ -1,7 +1,7 @@
 //! A double-buffered state file: each write replaces the older of two slots, so one slot is always intact.
 //!
 //! The intact slot with the higher number counts. A write takes one system call, while creating and renaming a file takes
-//! several. Nothing is flushed to the disk.
+//! several. Nothing is synced to disk.
 //!
 //! A state can be written with a flag, a byte that is cleared separately. It shows that something else does not match the
 //! state yet.

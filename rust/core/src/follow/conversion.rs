@@ -43,7 +43,7 @@ pub(super) fn resume(
     Ok((Converter::new(agent_id, common), ByteOffset(0)))
 }
 
-/// Converts the complete lines that `lines` returns, after showing each to `observe`.
+/// Converts the complete lines that `lines` returns, after passing each to `observe`.
 ///
 /// `lines` reads from `path`. `raw` is the raw transcript, which must contain these lines and all earlier ones. Without a
 /// converter, the lines are only observed.

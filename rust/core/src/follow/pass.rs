@@ -86,8 +86,8 @@ impl Follower {
         Self { dir, agent_id, state: None }
     }
 
-    /// Makes one pass. Waits for the pass of another process, but no longer than `timeout`. The listener is shown the lines
-    /// that it waits for while they are copied.
+    /// Makes one pass. Waits for the pass of another process, but no longer than `timeout`. While lines are copied, the
+    /// listener receives those that it waits for.
     ///
     /// # Errors
     ///

@@ -109,7 +109,9 @@ fn complete_append(writer: &mut StepWriter<'_>, index: u32, from: u64, to: u64) 
     writer.state.raw.rewind_to(start);
     writer.state.raw.keep_complete_lines().map_err(FileError::on("write", &path))?;
     writer.set_copied(index, None);
-    log(writer.dir, Level::Warning, "a rollout was rewritten while it was being copied; comparing it line by line");
+    let rollout = &writer.state.checkpoint.rollouts[index as usize].path;
+    let message = format!("{rollout} was rewritten while it was being copied; comparing it line by line");
+    log(writer.dir, Level::Warning, &message);
     Ok(())
 }
 

@@ -79,7 +79,7 @@ pub(super) struct StepWriter<'p> {
     pub(crate) dir: &'p StateDir,
     pub(crate) file: &'p CheckpointFile,
     pub(crate) state: FollowState,
-    /// Is shown the lines that it waits for while they are copied.
+    /// Receives the lines that it waits for as they are copied.
     pub(crate) listener: Option<&'p mut LineListener>,
 }
 
@@ -192,9 +192,9 @@ impl StepWriter<'_> {
         let flushed = self.state.converter.as_mut().map_or(Ok(()), Converter::flush);
         flushed.map_err(|error| FollowError::from_output(error, self.dir))?;
         if self.state.common_mut().is_some_and(Transcript::take_was_cut) {
-            let what = "the common transcript differed from the conversion of the raw transcript; \
-                        it was cut there and written again";
-            log(self.dir, Level::Warning, what);
+            let message = "the common transcript differed from the conversion of the raw transcript; \
+                           it was cut there and written again";
+            log(self.dir, Level::Warning, message);
         }
         Ok(())
     }

@@ -148,8 +148,8 @@ impl Transcript {
         let mut chunk = vec![0; CHUNK.min(unverified)];
         let mut matching = 0;
         while matching < unverified {
-            let wanted = CHUNK.min(unverified - matching);
-            let count = read_at(&self.file, &mut chunk[..wanted], self.length + matching as u64)?;
+            let length = CHUNK.min(unverified - matching);
+            let count = read_at(&self.file, &mut chunk[..length], self.length + matching as u64)?;
             let difference = chunk[..count].iter().zip(&bytes[matching..]).position(|(found, byte)| found != byte);
             matching += difference.unwrap_or(count);
             if difference.is_some() || count == 0 {

@@ -69,7 +69,7 @@ impl Watcher {
     }
 
     /// Updates the transcripts and the marker. Waits for other processes that do the same, but no longer than `timeout`.
-    /// If `is_final` is set, the rollouts are taken as complete: no record is held back.
+    /// If `is_final` is set, the rollouts are treated as complete: no record is held back.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Watcher {
         Ok(total)
     }
 
-    /// Returns how often the marker has been reset. [`Watcher::close_turns`] uses it to identify the current Codex process.
+    /// Returns how many times the marker has been reset. [`Watcher::close_turns`] uses it to identify the current Codex process.
     ///
     /// # Errors
     ///

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A set of vector instructions that this processor has.
 ///
-/// A value can only be obtained from [`Self::best`] (and, in tests, `all`), which ask the processor. So a value proves that its
+/// A value can only be obtained from [`Self::best`] (and, in tests, `all`), which query the processor. So a value proves that its
 /// instructions can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Instructions(Set);
 
-/// The sets that there are functions for.
+/// The sets for which there are compiled functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Set {
@@ -60,7 +60,7 @@ impl Instructions {
         self.0
     }
 
-    /// Asks the processor.
+    /// Detects the fastest set that the processor has.
     #[cold]
     fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]

@@ -19,7 +19,7 @@ const MAX_DEPTH_INDENTED: usize = 512;
 /// Long strings are passed to the sink in chunks of about this many bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Receives a dump in pieces. Returns whether it wants more.
+/// Receives a dump in pieces. Returns `false` to stop.
 pub(crate) type Sink<'s> = dyn FnMut(&[u8]) -> bool + 's;
 
 /// The layout of a dump.
@@ -65,7 +65,7 @@ impl Layout {
     }
 }
 
-/// Writes `value`, which must be valid JSON, to `sink` in the compact format. Returns `false` if the sink wanted no more.
+/// Writes `value`, which must be valid JSON, to `sink` in the compact format. Returns `false` if the sink stopped.
 ///
 /// With `sort_keys`, the members of objects are sorted by their keys, like Python's option of that name does.
 pub fn write_python_json(value: &[u8], sort_keys: bool, sink: &mut Sink<'_>) -> bool {
@@ -242,7 +242,7 @@ pub fn write_compact_json(json: &[u8], out: &mut Vec<u8>) {
     tokens(json).for_each(|token| out.extend_from_slice(token));
 }
 
-/// Does the same as [`compact`], and writes strings with only the necessary escapes, in their shortest form.
+/// Does the same as [`write_compact_json`], and writes strings with only the necessary escapes, in their shortest form.
 pub(crate) fn compact_unescaped(json: &[u8], out: &mut Vec<u8>) {
     let mut decoded = Vec::new();
     for token in tokens(json) {

@@ -14,23 +14,23 @@ use super::{Key, Text};
 /// How deep containers may be nested. Each level takes one bit, so this is at most 2 MiB.
 const MAX_DEPTH: usize = 1 << 24;
 
-/// The most values that are recorded of one text. Lines of Codex have some dozens. If a container would exceed this, only
-/// its extent is recorded.
+/// The maximum number of values that are recorded for one text. Lines of Codex have some dozens. If a container would
+/// exceed this, only its extent is recorded.
 const MAX_VALUES: usize = 1 << 15;
 
 /// How deep containers may be nested for their values to be recorded. No reader needs more.
 const MAX_RECORDED_DEPTH: usize = 12;
 
-/// Where and why a text is not a JSON object.
+/// The position and the reason at which a text stops being a JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// The offset of the first wrong byte from the start of the text.
     pub at: usize,
-    /// What is wrong with it.
-    pub why: &'static str,
+    /// The reason.
+    pub reason: &'static str,
 }
 
-/// The reason for a text that does not begin like an object.
+/// The reason if a text does not begin like an object.
 pub const NOT_AN_OBJECT: &str = "not a JSON object";
 
 const UNCLOSED: &str = "the line ends inside a value";
@@ -76,11 +76,11 @@ unsafe fn scan_in<B: Block>(text: Text<'_>, payload: usize, tape: &mut Tape) -> 
     tape.depth = 0;
     let (padded, len) = (text.padded(), text.bytes().len());
     if u32::try_from(padded.len()).is_err() {
-        return Err(Malformed { at: 0, why: "the line is 4 GiB or longer" });
+        return Err(Malformed { at: 0, reason: "the line is 4 GiB or longer" });
     }
     // This is also true of an empty text.
     if payload >= len {
-        return Err(Malformed { at: 0, why: NOT_AN_OBJECT });
+        return Err(Malformed { at: 0, reason: NOT_AN_OBJECT });
     }
     let mut scanner = Scanner::<B> { start: padded.as_ptr(), len, text, tape, block: std::marker::PhantomData };
     // SAFETY: `payload` is less than `len`, `skip_blank` and `object` return offsets of at most `len`, and the caller
@@ -93,11 +93,11 @@ unsafe fn scan_in<B: Block>(text: Text<'_>, payload: usize, tape: &mut Tape) -> 
             at = scanner.skip_blank(0);
         }
         if scanner.byte(at) != b'{' {
-            return Err(Malformed { at, why: NOT_AN_OBJECT });
+            return Err(Malformed { at, reason: NOT_AN_OBJECT });
         }
         let end = scanner.object(at)?;
         let at = scanner.skip_blank(end);
-        if at == len { Ok(()) } else { Err(Malformed { at, why: "something follows the object" }) }
+        if at == len { Ok(()) } else { Err(Malformed { at, reason: "text follows the object" }) }
     }
 }
 
@@ -105,8 +105,8 @@ unsafe fn scan_in<B: Block>(text: Text<'_>, payload: usize, tape: &mut Tape) -> 
 /// be called there.
 ///
 /// Invariant: every offset that is passed to an unsafe function is at most `len`. The byte at `len` is a newline. No token
-/// contains a newline, so no token extends past it. [`PADDING`](super::block::PADDING) bytes follow the newline, so a block that is loaded from an
-/// offset of at most `len` is inside the buffer.
+/// contains a newline, so no token extends past it. [`PADDING`](super::block::PADDING) bytes follow the newline, so a
+/// block that is loaded from an offset of at most `len` is inside the buffer.
 struct Scanner<'a, 't, B> {
     /// The first byte of the text.
     start: *const u8,
@@ -249,13 +249,13 @@ impl<B: Block> Scanner<'_, '_, B> {
     /// Returns the error for the wrong byte of a string at `at`.
     #[cold]
     fn wrong(&self, at: usize) -> Malformed {
-        let why = match self.text.padded()[at] {
+        let reason = match self.text.padded()[at] {
             _ if at == self.len => UNCLOSED,
-            ..b' ' => "a control character inside a string",
-            b'u' => "an escape \\u without four digits",
-            _ => "an escape that JSON does not have",
+            ..b' ' => "control character in a string",
+            b'u' => "\\u escape without four hexadecimal digits",
+            _ => "invalid escape",
         };
-        Malformed { at, why }
+        Malformed { at, reason }
     }
 
     /// Scans a number. Returns the offset after it.
@@ -296,7 +296,7 @@ impl<B: Block> Scanner<'_, '_, B> {
         while unsafe { self.byte(at) }.is_ascii_digit() {
             at += 1;
         }
-        if at == first { Err(Malformed { at, why: "a number without digits" }) } else { Ok(at) }
+        if at == first { Err(Malformed { at, reason: "number without digits" }) } else { Ok(at) }
     }
 
     /// Scans `true`, `false`, `null` or a number.
@@ -311,14 +311,14 @@ impl<B: Block> Scanner<'_, '_, B> {
                 b'f' => (b"false", Kind::False),
                 b'n' => (b"null", Kind::Null),
                 _ => {
-                    let why = if at == self.len { UNCLOSED } else { "a value was expected" };
-                    return Err(Malformed { at, why });
+                    let reason = if at == self.len { UNCLOSED } else { "expected a value" };
+                    return Err(Malformed { at, reason });
                 }
             };
             if std::slice::from_raw_parts(self.start.add(at), word.len()) == word {
                 Ok((at + word.len(), kind))
             } else {
-                Err(Malformed { at, why: "a value was expected" })
+                Err(Malformed { at, reason: "expected a value" })
             }
         }
     }
@@ -330,13 +330,13 @@ impl<B: Block> Scanner<'_, '_, B> {
         // So are the offsets of the bytes after a quote or a colon at most `len`.
         unsafe {
             if self.byte(at) != b'"' {
-                let why = if at == self.len { UNCLOSED } else { "a key was expected" };
-                return Err(Malformed { at, why });
+                let reason = if at == self.len { UNCLOSED } else { "expected a key" };
+                return Err(Malformed { at, reason });
             }
             let (end, content) = self.string(at + 1)?;
             let colon = self.skip_blank(end + 1);
             if self.byte(colon) != b':' {
-                return Err(Malformed { at: colon, why: "a colon was expected" });
+                return Err(Malformed { at: colon, reason: "expected a colon" });
             }
             Ok((KeyName { start: at + 1, end, content }, self.skip_blank(colon + 1)))
         }
@@ -442,8 +442,8 @@ impl<B: Block> Scanner<'_, '_, B> {
     /// Returns the error for a byte at `at` that neither separates the values of a container nor ends it.
     #[cold]
     fn not_a_separator(&self, at: usize) -> Malformed {
-        let why = if at == self.len { UNCLOSED } else { "a comma or a closing bracket was expected" };
-        Malformed { at, why }
+        let reason = if at == self.len { UNCLOSED } else { "expected a comma or a closing bracket" };
+        Malformed { at, reason }
     }
 
     /// Closes the innermost entered container, which ends before `at`. Returns whether it was the outermost one.
@@ -519,7 +519,7 @@ impl<B: Block> Scanner<'_, '_, B> {
                 // A container opens at `at`.
                 is_object = self.byte(at) == b'{';
                 if depth + outer >= MAX_DEPTH {
-                    return Err(Malformed { at, why: "containers are nested too deep" });
+                    return Err(Malformed { at, reason: "containers are nested too deeply" });
                 }
                 let (word, bit) = (depth / 64, depth % 64);
                 if word == self.tape.nesting.len() {

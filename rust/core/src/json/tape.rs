@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Null,
 }
 
-/// Whether a string contains escapes or non-ASCII bytes. The scanner finds out on its way.
+/// Whether a string contains escapes or non-ASCII bytes. The scanner determines this while it reads the string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content(pub(super) u8);
 

@@ -11,7 +11,7 @@ use super::payload::PayloadError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state directory does not exist.
-    #[error("there is no state directory at {}", escaped_path(.0))]
+    #[error("cannot open the state directory {}: no such directory", escaped_path(.0))]
     NoStateDir(PathBuf),
     /// The lock could not be acquired.
     #[error(transparent)]

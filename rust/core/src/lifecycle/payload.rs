@@ -45,13 +45,13 @@ pub enum PayloadError {
     #[error("cannot read standard input: {0}")]
     Read(#[from] io::Error),
     /// The payload is not a JSON object.
-    #[error("the payload is not a JSON object: {} (byte {})", .0.why, .0.at)]
+    #[error("the payload is not a JSON object: {} (byte {})", .0.reason, .0.at)]
     Malformed(Malformed),
     /// The payload names no session, so the event cannot be attributed.
     #[error("the payload has no session_id")]
     NoSession,
     /// The payload has more members than any payload of Codex.
-    #[error("the payload has more than {MAX_KEPT} bytes apart from long strings")]
+    #[error("the payload has more than {MAX_KEPT} bytes, not counting long strings")]
     TooLarge,
     /// An id is missing or not usable as the name of a file.
     #[error("the payload's {member} is missing or not usable as a file name: {shown:?}")]
@@ -170,7 +170,7 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-/// A JSON object whose long strings are replaced by empty ones, and whose nested containers are replaced by zeros.
+/// A JSON object whose long strings are replaced with empty ones, and whose nested containers are replaced with zeros.
 #[derive(Default)]
 struct Shortened {
     bytes: Vec<u8>,

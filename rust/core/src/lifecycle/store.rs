@@ -1,7 +1,7 @@
 //! The state on disk.
 //!
-//! The state is in a double-buffered file ([`slots`](crate::files::slots)), so that one intact state is left whatever is
-//! killed. The file is also the lock.
+//! The state is in a double-buffered file ([`slots`](crate::files::slots)), so one intact state remains, whichever
+//! process is killed. The file is also the lock.
 //!
 //! A state is written before its marker files, with a flag that they may not match it. The flag is cleared when they do.
 //! A process that finds the flag writes all marker files again.

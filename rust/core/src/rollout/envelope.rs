@@ -20,7 +20,7 @@ pub(crate) struct Head<'a> {
     pub(crate) payload: usize,
 }
 
-/// The members of a line's object. Of a repeated key, the last counts. Strings are in the form that [`word`] returns.
+/// The members of a line's object. If a key is repeated, the last one counts. Strings are in the form that [`word`] returns.
 #[derive(Default)]
 pub(crate) struct Envelope<'a, 't> {
     /// `timestamp`, if it is a string.
@@ -66,7 +66,7 @@ impl<'a, 't> Envelope<'a, 't> {
     }
 }
 
-/// The members of an object by their keys. Of a repeated key, the last counts.
+/// The members of an object by their keys. If a key is repeated, the last one counts.
 #[derive(Clone, Copy)]
 pub(crate) struct Members<'t> {
     tape: Option<&'t Tape>,

@@ -77,7 +77,7 @@ impl Name {
         }
     }
 
-    /// Replaces the name by a text without escapes.
+    /// Replaces the name with a text without escapes.
     pub(crate) fn assign(&mut self, text: &[u8]) {
         match (&mut self.0, u8::try_from(text.len())) {
             (NameText::Inline { bytes, length }, Ok(new)) if text.len() <= INLINE_BYTES => {

@@ -8,7 +8,7 @@ use crate::json::{PADDING, Text, find_control};
 /// The default maximum line length: 1 GiB.
 pub const DEFAULT_LINE_LIMIT: usize = 1 << 30;
 
-/// The number of bytes per read. On 100 MB, sizes from 64 KiB to 1 MiB differed by less than 3 %.
+/// The number of bytes per read. On 100 MB, sizes from 64 KiB to 1 MiB differed by less than 3%.
 const CHUNK: usize = 64 << 10;
 
 /// A line that reaches this size without beginning like a JSON object is not kept completely.
@@ -26,7 +26,7 @@ pub enum LineError {
         limit: usize,
     },
     /// Reading failed.
-    #[error("reading failed at byte {offset}: {source}")]
+    #[error("{source} (at byte {offset})")]
     Read {
         /// The number of bytes read so far.
         offset: ByteOffset,
@@ -222,17 +222,17 @@ impl<R: Read> Lines<R> {
             self.buffer.shrink_to_fit();
         }
         // Only the bytes to be read next are initialized, so that a large line needs no more memory than its own size.
-        let wanted = self.end + CHUNK + 1 + PADDING;
-        if self.buffer.len() < wanted {
-            if self.buffer.capacity() < wanted {
+        let required = self.end + CHUNK + 1 + PADDING;
+        if self.buffer.len() < required {
+            if self.buffer.capacity() < required {
                 let more = |length: usize| length - self.buffer.len();
-                let (double, least) = (more(wanted.max(self.buffer.len() * 2)), more(wanted));
+                let (double, least) = (more(required.max(self.buffer.len() * 2)), more(required));
                 if self.buffer.try_reserve(double).or_else(|_| self.buffer.try_reserve(least)).is_err() {
                     let source = std::io::Error::from(ErrorKind::OutOfMemory);
                     return Err(LineError::Read { offset: ByteOffset(self.offset), source });
                 }
             }
-            self.buffer.resize(wanted, 0);
+            self.buffer.resize(required, 0);
         }
         loop {
             let room = self.buffer.len() - 1 - PADDING;

@@ -91,8 +91,8 @@ pub(crate) fn millis(nanos: Nanos) -> i64 {
     i64::try_from(milliseconds + i128::from(up)).unwrap_or(i64::MAX)
 }
 
-fn byte(rest: &mut &[u8], wanted: u8) -> Option<()> {
-    *rest = rest.strip_prefix(&[wanted])?;
+fn byte(rest: &mut &[u8], expected: u8) -> Option<()> {
+    *rest = rest.strip_prefix(&[expected])?;
     Some(())
 }
 

@@ -126,11 +126,11 @@ impl<'f> Backwards<'f> {
         let more = usize::try_from(self.offset).unwrap_or(usize::MAX).min(self.block.max(held));
         let begin = self.offset - more as u64;
         let failed = |source| LineError::Read { offset: ByteOffset(begin), source };
-        let wanted = more + held + 1 + PADDING;
-        if self.buffer.len() < wanted {
+        let required = more + held + 1 + PADDING;
+        if self.buffer.len() < required {
             let out_of_memory = |_| failed(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
-            self.buffer.try_reserve_exact(wanted - self.buffer.len()).map_err(out_of_memory)?;
-            self.buffer.resize(wanted, 0);
+            self.buffer.try_reserve_exact(required - self.buffer.len()).map_err(out_of_memory)?;
+            self.buffer.resize(required, 0);
         }
         self.buffer.copy_within(..held, more);
         self.file.read_exact_at(&mut self.buffer[..more], begin).map_err(failed)?;

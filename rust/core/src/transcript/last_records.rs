@@ -24,7 +24,7 @@ pub enum LastRecordsError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The rollout cannot be converted.
-    #[error("{}: {source}", escaped_path(path))]
+    #[error("cannot convert {}: {source}", escaped_path(path))]
     Convert {
         /// The rollout.
         path: PathBuf,

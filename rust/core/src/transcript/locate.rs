@@ -49,11 +49,11 @@ pub struct Agent {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The file does not exist.
-    #[error("there is no file {}", escaped_path(.0))]
+    #[error("cannot read {}: no such file", escaped_path(.0))]
     NoFile(PathBuf),
     /// Neither a file nor an agent of this name exists.
     #[error(
-        "there is no file or agent {} (agents are in {}){}",
+        "cannot find {}: no such file, and no agent of that name in {}{}",
         escaped_path(name),
         escaped_path(agents),
         preserved(copies)
@@ -63,11 +63,11 @@ pub enum TargetError {
         name: PathBuf,
         /// The folder of the agents.
         agents: PathBuf,
-        /// What mngr has preserved of destroyed agents of this name.
+        /// The folders in which mngr has preserved destroyed agents of this name.
         copies: Vec<PathBuf>,
     },
     /// Several agents have this name.
-    #[error("several agents are named {}: {}", escaped_path(name), joined(folders))]
+    #[error("cannot read {}: several agents have that name: {}", escaped_path(name), joined(folders))]
     Ambiguous {
         /// The name that the user gave.
         name: PathBuf,
@@ -75,10 +75,10 @@ pub enum TargetError {
         folders: Vec<PathBuf>,
     },
     /// A folder that contains no transcript.
-    #[error("{} has no common transcript, and is not an agent's state directory", escaped_path(.0))]
+    #[error("cannot read {}: it has no common transcript and is not an agent's state directory", escaped_path(.0))]
     NoTranscript(PathBuf),
     /// A folder that contains several transcripts.
-    #[error("{} has several transcripts: {}", escaped_path(folder), joined(transcripts))]
+    #[error("cannot read {}: it has several transcripts: {}", escaped_path(folder), joined(transcripts))]
     SeveralTranscripts {
         /// The folder.
         folder: PathBuf,
@@ -86,10 +86,10 @@ pub enum TargetError {
         transcripts: Vec<PathBuf>,
     },
     /// A common transcript that is compressed.
-    #[error("{} is a compressed common transcript; only rollouts are read compressed", escaped_path(.0))]
+    #[error("cannot read {}: it is a compressed common transcript, and only rollouts may be compressed", escaped_path(.0))]
     Compressed(PathBuf),
     /// A file of another kind.
-    #[error("{} is neither a rollout nor a common transcript: unrecognized first line", escaped_path(.0))]
+    #[error("cannot read {}: it is neither a rollout nor a common transcript", escaped_path(.0))]
     Unrecognized(PathBuf),
     /// A pipe or a device, which can be read only once.
     #[error("cannot read {}: it is a pipe or a device", escaped_path(.0))]
@@ -286,8 +286,8 @@ enum FileKind {
     Undetermined,
 }
 
-/// Returns whether the kind of the file at `path` cannot be detected yet, because it has no complete line. [`find`] takes it
-/// for a transcript.
+/// Returns whether the kind of the file at `path` cannot be detected yet, because it has no complete line. [`find`]
+/// treats it as a transcript.
 ///
 /// # Errors
 ///

@@ -48,7 +48,7 @@ pub enum RecordKind {
     Step(Option<Role>),
     /// Results of tool calls.
     Observation,
-    /// A record in the format of mngr before 0.2 (mngr 0.3.0, `agents/common_transcript_records.py`).
+    /// A record in the format that mngr used before ATIF (mngr 0.3.0, `agents/common_transcript_records.py`).
     Retired,
     /// Any other object.
     Other,

@@ -19,19 +19,12 @@ pub(super) const CURRENT: &str = "events.jsonl";
 
 /// Why a transcript cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {}", escaped_path(path), reason(source))]
+#[error("cannot read {}: {}", escaped_path(path), source)]
 pub struct ReadError {
     /// The file.
     pub path: PathBuf,
     /// The error and its offset.
     pub source: LineError,
-}
-
-fn reason(error: &LineError) -> String {
-    match error {
-        LineError::Read { offset, source } => format!("{source} (at byte {offset})"),
-        error @ LineError::TooLong { .. } => error.to_string(),
-    }
 }
 
 /// The position of a line in a stream.

@@ -260,7 +260,7 @@ impl TailFollower {
             };
             match open.samples.compare(&open.file, open.next).map_err(|error| failed(open.next, error))? {
                 Comparison::Same => open.read(&path, handle)?,
-                // A follower is rewriting the file, which it does with the same beginning.
+                // A watcher is rewriting the file, which will begin with the same bytes again.
                 Comparison::Truncated => {
                     open.lines = OpenFile::lines(&open.file, open.next).map_err(|error| failed(open.next, error))?;
                 }

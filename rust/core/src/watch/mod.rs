@@ -2,7 +2,7 @@
 //!
 //! Linux reports changes through inotify, and other systems through kqueue or the like. Files are polled if that does not
 //! work: because a limit is reached, or because the files are on a file system that other machines change.
-//! A fallback poll with a long interval runs always, in case a change was not reported.
+//! A fallback poll with a long interval always runs, in case a change was not reported.
 
 use std::ffi::OsString;
 use std::io;
@@ -36,9 +36,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// What to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Watched {
-    /// A file: writes to it, and that it is moved or removed.
+    /// A file: report writes to it, and when it is moved or removed.
     File(PathBuf),
-    /// The names in a folder that begin with this prefix: that a file of such a name is created, removed or replaced.
+    /// The names in a folder that begin with this prefix: report when a file of such a name is created, removed or replaced.
     Names(PathBuf, OsString),
 }
 

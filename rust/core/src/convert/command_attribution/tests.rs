@@ -230,23 +230,23 @@ proptest! {
                     let text = COMMANDS[*command];
                     let line = |buffer: &mut Vec<u8>| buffer.extend_from_slice(text.as_bytes());
                     let owner = programs.owner(*started, line, &mut Vec::new(), &turn_id(*turn), &mut lines);
-                    let wanted = reference.owner(*started, text, *turn);
-                    let wanted =
-                        wanted.map(|(call, rule, is_settled)| Owner { call: call_id(call), rule, is_settled });
-                    prop_assert_eq!(owner, wanted, "a command at {} of {:?}", started, events);
+                    let expected = reference.owner(*started, text, *turn);
+                    let expected =
+                        expected.map(|(call, rule, is_settled)| Owner { call: call_id(call), rule, is_settled });
+                    prop_assert_eq!(owner, expected, "a command at {} of {:?}", started, events);
                 }
             }
         }
     }
 
     #[test]
-    fn a_text_is_found_at_any_position(text in "[ab]{0,300}", from in any::<prop::sample::Index>(), wanted in "[ab]{1,60}") {
-        let is_in = |text: &[u8], wanted: &[u8]| text.windows(wanted.len()).any(|window| window == wanted);
-        prop_assert_eq!(contains(text.as_bytes(), wanted.as_bytes()), is_in(text.as_bytes(), wanted.as_bytes()));
+    fn a_text_is_found_at_any_position(text in "[ab]{0,300}", from in any::<prop::sample::Index>(), part in "[ab]{1,60}") {
+        let is_in = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window == part);
+        prop_assert_eq!(contains(text.as_bytes(), part.as_bytes()), is_in(text.as_bytes(), part.as_bytes()));
         // A long text whose beginning occurs often.
         let often = format!("{}{text}", "ab".repeat(80));
-        let wanted = [&b"ab".repeat(13), wanted.as_bytes()].concat();
-        prop_assert_eq!(contains(often.as_bytes(), &wanted), is_in(often.as_bytes(), &wanted));
+        let part = [&b"ab".repeat(13), part.as_bytes()].concat();
+        prop_assert_eq!(contains(often.as_bytes(), &part), is_in(often.as_bytes(), &part));
         let part = &often.as_bytes()[from.index(often.len())..];
         prop_assert!(contains(often.as_bytes(), part));
     }

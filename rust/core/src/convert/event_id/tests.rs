@@ -65,8 +65,8 @@ fn equal_lines_with_later_timestamps_do_not_hash_their_offset() {
     let mut issued = IssuedIds::default();
     for time in ["2026-11-22T07:12:04.790Z", "2026-11-22T07:12:04.791Z", "2026-11-22T07:12:05Z"] {
         let mut fresh = IssuedIds::default();
-        let wanted = issue(&mut fresh, Some(time), "hello", IdKind::User, 0);
-        assert_eq!(issue(&mut issued, Some(time), "hello", IdKind::User, 700), wanted);
+        let expected = issue(&mut fresh, Some(time), "hello", IdKind::User, 0);
+        assert_eq!(issue(&mut issued, Some(time), "hello", IdKind::User, 700), expected);
     }
 }
 

@@ -22,8 +22,8 @@ proptest! {
             }
             *count += 1;
         }
-        let wanted: Vec<(String, u64)> = order.into_iter().map(|name| (name.clone(), counts[&name])).collect();
-        prop_assert_eq!(summary.skipped, wanted);
+        let expected: Vec<(String, u64)> = order.into_iter().map(|name| (name.clone(), counts[&name])).collect();
+        prop_assert_eq!(summary.skipped, expected);
     }
 }
 
@@ -51,9 +51,9 @@ fn names_that_differ_only_in_their_middle_are_counted_separately() {
     for middle in ["one", "two", "one"] {
         summary.add_skipped([b"event_msg", format!("beginning_{middle}_and_its_end").as_bytes(), b""]);
     }
-    let wanted =
+    let expected =
         [("event_msg/beginning_one_and_its_end".to_owned(), 2), ("event_msg/beginning_two_and_its_end".to_owned(), 1)];
-    assert_eq!(summary.skipped, wanted);
+    assert_eq!(summary.skipped, expected);
 }
 
 #[test]

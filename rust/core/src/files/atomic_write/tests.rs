@@ -80,14 +80,14 @@ fn a_new_file_has_default_permissions() {
 fn a_replaced_file_keeps_its_permissions() {
     let folder = folder();
     let path = folder.path().join("old");
-    for wanted in [0o600, 0o640, 0o755, 0o444] {
+    for expected in [0o600, 0o640, 0o755, 0o444] {
         fs::write(&path, b"old").expect("can be written");
-        set_mode(&path, wanted);
+        set_mode(&path, expected);
         for kind in KINDS {
             let mut file = create(&path, kind);
             file.write_all(b"new").expect("can be written");
             file.commit().expect("can be committed");
-            assert_eq!(mode(&path), wanted);
+            assert_eq!(mode(&path), expected);
             assert_eq!(fs::read(&path).expect("it exists"), b"new");
         }
         assert_eq!(names(folder.path()), ["old"]);
@@ -283,9 +283,9 @@ fn the_later_of_two_commits_to_a_path_counts() {
     let mut files = KINDS.map(|kind| create(&path, kind));
     files[0].write_all(b"one").expect("can be written");
     files[1].write_all(b"two").expect("can be written");
-    for (file, wanted) in files.into_iter().zip([b"one", b"two"]) {
+    for (file, expected) in files.into_iter().zip([b"one", b"two"]) {
         file.commit().expect("can be committed");
-        assert_eq!(fs::read(&path).expect("it exists"), wanted);
+        assert_eq!(fs::read(&path).expect("it exists"), expected);
     }
     assert_eq!(names(folder.path()), ["file"]);
 }

@@ -12,8 +12,8 @@ unsafe fn assert_masks_are_exact<B: Block>() {
             let mut bytes = [b'x'; 64];
             bytes[lane] = value;
             let lanes = &bytes[..B::LANES];
-            let expect = |wanted: &dyn Fn(u8) -> bool| {
-                lanes.iter().enumerate().fold(0_u64, |mask, (at, byte)| mask | (u64::from(wanted(*byte)) << at))
+            let expect = |has_property: &dyn Fn(u8) -> bool| {
+                lanes.iter().enumerate().fold(0_u64, |mask, (at, byte)| mask | (u64::from(has_property(*byte)) << at))
             };
             // SAFETY: `bytes` has 64 bytes, which is the length of the longest block, and the caller guarantees the instructions.
             unsafe {

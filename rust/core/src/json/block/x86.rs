@@ -117,10 +117,10 @@ unsafe impl Block for Avx2 {
     unsafe fn equal(self, byte: u8) -> u64 {
         // SAFETY: The caller guarantees AVX2.
         unsafe {
-            let wanted = _mm256_set1_epi8(byte.cast_signed());
+            let needle = _mm256_set1_epi8(byte.cast_signed());
             join(
-                _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.0, wanted)),
-                _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.1, wanted)),
+                _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.0, needle)),
+                _mm256_movemask_epi8(_mm256_cmpeq_epi8(self.1, needle)),
             )
         }
     }

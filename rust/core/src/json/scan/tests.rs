@@ -212,7 +212,7 @@ fn check(json: &[u8]) -> Result<(Tree, Tape), Malformed> {
             assert_eq!(tape.has_non_ascii(), !json.is_ascii());
             assert_eq!((tree.kind, tree.key), (Kind::Object, Key::Other));
         }
-        (Err(at), Err(malformed)) => assert_eq!(at, malformed.at, "{}", malformed.why),
+        (Err(at), Err(malformed)) => assert_eq!(at, malformed.at, "{}", malformed.reason),
         (model, _) => panic!("the model returns {:?}, the scanner {:?}", model.map(|model| model.at), scanned.err()),
     }
     let starts_as_object = json.iter().find(|byte| !b" \t\r\n".contains(byte)) == Some(&b'{');
@@ -574,7 +574,7 @@ fn nesting_deeper_than_the_limit_is_an_error() {
     json.resize(json.len() + MAX_DEPTH, b'[');
     let mut tape = Tape::default();
     let error = scan(Text::pad(&mut json), &mut tape).expect_err("too deep");
-    assert_eq!((error.at, error.why), (4 + MAX_DEPTH, "containers are nested too deep"));
+    assert_eq!((error.at, error.reason), (4 + MAX_DEPTH, "containers are nested too deeply"));
 }
 
 #[test]

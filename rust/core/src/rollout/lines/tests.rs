@@ -54,26 +54,26 @@ fn expected(bytes: &[u8]) -> (Vec<OffsetLine<'_>>, OffsetLine<'_>) {
 fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
     let mut lines = Lines::new(Piecewise::new(bytes.to_vec(), sizes), limit);
     let (complete, partial) = expected(bytes);
-    for (offset, wanted) in complete {
+    for (offset, expected) in complete {
         let progress = lines.bytes_read();
         match lines.next_line() {
             Ok(Some(line)) => {
-                assert!(wanted.len() <= limit);
+                assert!(expected.len() <= limit);
                 assert_eq!(
                     (line.offset, line.next),
-                    (ByteOffset(offset), ByteOffset(offset + wanted.len() as u64 + 1))
+                    (ByteOffset(offset), ByteOffset(offset + expected.len() as u64 + 1))
                 );
-                assert_eq!(line.has_control, wanted.iter().any(|byte| *byte < b' '));
+                assert_eq!(line.has_control, expected.iter().any(|byte| *byte < b' '));
                 let given = line.text.bytes();
-                if wanted.len() <= LARGE || wanted.trim_ascii_start().first() == Some(&b'{') {
-                    assert!(given == wanted, "the line at {offset}");
+                if expected.len() <= LARGE || expected.trim_ascii_start().first() == Some(&b'{') {
+                    assert!(given == expected, "the line at {offset}");
                 } else {
-                    assert!(given.len() >= LARGE / 2 && given[..LARGE / 2] == wanted[..LARGE / 2]);
+                    assert!(given.len() >= LARGE / 2 && given[..LARGE / 2] == expected[..LARGE / 2]);
                 }
             }
             Ok(None) => panic!("the line at {offset} is missing"),
             Err(LineError::TooLong { offset: at, limit: reported }) => {
-                assert!(wanted.len() > limit);
+                assert!(expected.len() > limit);
                 assert_eq!((at, reported), (ByteOffset(offset), limit));
                 assert!(matches!(lines.next_line(), Err(LineError::TooLong { .. })));
                 return;
@@ -82,17 +82,17 @@ fn check(bytes: &[u8], sizes: &[usize], limit: usize) {
         }
         assert!((progress..=bytes.len() as u64).contains(&lines.bytes_read()));
     }
-    let (offset, wanted) = partial;
+    let (offset, expected) = partial;
     match lines.next_line() {
         Ok(None) => {
-            assert!(wanted.len() <= limit);
-            let partial_line = (!wanted.is_empty()).then_some((ByteOffset(offset), wanted.len() as u64));
+            assert!(expected.len() <= limit);
+            let partial_line = (!expected.is_empty()).then_some((ByteOffset(offset), expected.len() as u64));
             assert_eq!(lines.partial_line(), partial_line);
             assert_eq!(lines.bytes_read(), bytes.len() as u64);
             assert!(matches!(lines.next_line(), Ok(None)), "the end stays");
         }
         Err(LineError::TooLong { offset: at, .. }) => {
-            assert!(wanted.len() > limit);
+            assert!(expected.len() > limit);
             assert_eq!(at, ByteOffset(offset));
         }
         other => panic!("{:?}", other.map(|line| line.map(|line| line.offset))),
@@ -163,9 +163,9 @@ proptest! {
         let start = usize::try_from(starts[index]).expect("small");
         let reader = Piecewise::new(bytes.as_bytes()[start..].to_vec(), &[3]);
         let mut lines = Lines::starting_at(reader, ByteOffset(starts[index]), 100);
-        for (offset, wanted) in &complete[index..] {
+        for (offset, expected) in &complete[index..] {
             let line = lines.next_line().expect("no error").expect("a line");
-            prop_assert_eq!((line.offset, line.text.bytes()), (ByteOffset(*offset), *wanted));
+            prop_assert_eq!((line.offset, line.text.bytes()), (ByteOffset(*offset), *expected));
         }
         prop_assert!(lines.next_line().expect("no error").is_none());
         prop_assert_eq!(lines.bytes_read(), bytes.len() as u64);
@@ -179,14 +179,14 @@ proptest! {
         let parts: VecDeque<Vec<u8>> = parts.into_iter().map(String::into_bytes).collect();
         let complete: Vec<u8> = parts.iter().flatten().copied().collect();
         let mut lines = Lines::new(Growing { parts, present: Piecewise::new(Vec::new(), &sizes) }, 1000);
-        let (wanted, partial) = expected(&complete);
+        let (expected, partial) = expected(&complete);
         let mut given = Vec::new();
         while !lines.reader.is_over() {
             while let Some(line) = lines.next_line().expect("no error") {
                 given.push((line.offset.0, line.text.bytes().to_vec()));
             }
         }
-        prop_assert_eq!(given, wanted.into_iter().map(|(at, line)| (at, line.to_vec())).collect::<Vec<_>>());
+        prop_assert_eq!(given, expected.into_iter().map(|(at, line)| (at, line.to_vec())).collect::<Vec<_>>());
         prop_assert_eq!(lines.partial_line(), (!partial.1.is_empty()).then_some((ByteOffset(partial.0), partial.1.len() as u64)));
     }
 }
@@ -230,7 +230,7 @@ impl Read for Growing {
 
 #[test]
 fn the_limit_counts_the_bytes_before_the_newline() {
-    for (bytes, limit, wanted) in
+    for (bytes, limit, expected) in
         [("abc\nabcd\n", 4, None), ("abc\nabcd\n", 3, Some(4)), ("abcd", 3, Some(0)), ("\n\nx\n", 0, Some(2))]
     {
         let mut lines = Lines::new(bytes.as_bytes(), limit);
@@ -241,9 +241,9 @@ fn the_limit_counts_the_bytes_before_the_newline() {
                 Err(error) => break Some(error),
             }
         };
-        match (error, wanted) {
+        match (error, expected) {
             (None, None) => {}
-            (Some(LineError::TooLong { offset, .. }), Some(wanted)) => assert_eq!(offset, ByteOffset(wanted)),
+            (Some(LineError::TooLong { offset, .. }), Some(expected)) => assert_eq!(offset, ByteOffset(expected)),
             (error, _) => panic!("{bytes:?}, {limit}: {error:?}"),
         }
     }

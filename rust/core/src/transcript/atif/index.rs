@@ -165,7 +165,7 @@ fn each_record(
         }
         match Record::read(line.text, &mut tape) {
             Ok(record) => act(line.position, &record)?,
-            Err(malformed) if malformed.why == NOT_AN_OBJECT && is_json(bytes) => {
+            Err(malformed) if malformed.reason == NOT_AN_OBJECT && is_json(bytes) => {
                 return Err(invalid(stream, layout, line.position, &Violation::new("it is not a JSON object")));
             }
             Err(_) if line.is_torn => skipped.is_torn = true,

@@ -70,7 +70,10 @@ pub enum AtifError {
     #[error("cannot create an ATIF document from {}: it has no steps yet", escaped_path(.0))]
     NoSteps(PathBuf),
     /// A record does not match the schema.
-    #[error("{}: the record at byte {offset} is invalid: {reason}", escaped_path(path))]
+    #[error(
+        "cannot create an ATIF document from {}: the record at byte {offset} is invalid: {reason}",
+        escaped_path(path)
+    )]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -80,7 +83,10 @@ pub enum AtifError {
         reason: String,
     },
     /// mngr would write a different document or none. Only for [`Layout::AsMngr`].
-    #[error("{}: mngr reads the record at byte {offset} differently: {reason}", escaped_path(path))]
+    #[error(
+        "cannot create an ATIF document from {}: mngr reads the record at byte {offset} differently: {reason}",
+        escaped_path(path)
+    )]
     Unusual {
         /// The file.
         path: PathBuf,

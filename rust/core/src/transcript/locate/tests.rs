@@ -307,7 +307,7 @@ fn some_damaged_lines_before_the_first_object_are_skipped() {
 }
 
 #[test]
-fn a_file_without_a_line_is_undetermined_and_taken_for_a_transcript() {
+fn a_file_without_a_line_is_undetermined_and_treated_as_a_transcript() {
     assert_eq!(kind(""), Some(FileKind::Undetermined));
     assert_eq!(kind("\n \n"), Some(FileKind::Undetermined));
     assert_eq!(kind(compressed("")), None);
