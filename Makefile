@@ -66,7 +66,7 @@ test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) -m pytest -rs
 	@command -v strace >/dev/null || echo "make: SKIPPED: the tests that kill a hook at each system call, because strace is" \
-		"not installed. On Debian and Ubuntu: apt install strace" >&2
+		"not installed (Debian, Ubuntu: \`apt install strace\`)" >&2
 
 # One NAME=PATH entry of MNGR_CODEX_CODEXES: the Node script that npm installs, as users have it on PATH.
 npm_codex = $(1)=$(CURDIR)/.venvs/npm-codex-$(1)/node_modules/.bin/codex
@@ -118,7 +118,7 @@ fmt: toolchain $(MAIN)/tools ## Format the code and apply ruff's fixes
 
 .PHONY: lock
 lock: ## Update requirements-dev.lock after a change in pyproject.toml; UPGRADE=1 upgrades all packages
-	@command -v uv >/dev/null || { echo "uv is not installed. Get it with: pip install uv" >&2; exit 1; }
+	@command -v uv >/dev/null || { printf '%s\n' 'make: cannot find uv' 'hint: run `pip install uv`' >&2; exit 1; }
 	uv pip compile --quiet --group dev --universal --python-version 3.12 --generate-hashes $(if $(UPGRADE),--upgrade) \
 		--custom-compile-command "make lock" --output-file requirements-dev.lock pyproject.toml
 
@@ -143,10 +143,11 @@ programs:
 
 .PHONY: toolchain
 toolchain:
-	@command -v cargo >/dev/null || { echo "Rust is not installed: no cargo on PATH or in ~/.cargo/bin." \
-		"Get it from https://rustup.rs/" >&2; exit 1; }
-	@set -- $${CC:-cc}; command -v "$$1" >/dev/null || { echo "No C compiler, which the zstd crate needs: $$1 not found." \
-		"On Debian and Ubuntu: apt install gcc libc6-dev; on macOS: xcode-select --install" >&2; exit 1; }
+	@command -v cargo >/dev/null || { printf '%s\n' "make: cannot find cargo on PATH or in ~/.cargo/bin" \
+		"hint: install Rust from https://rustup.rs/" >&2; exit 1; }
+	@set -- $${CC:-cc}; command -v "$$1" >/dev/null || { \
+		printf '%s\n' "make: cannot find the C compiler $$1, which the zstd crate needs" \
+		"hint: run \`apt install gcc libc6-dev\` (Debian, Ubuntu) or \`xcode-select --install\` (macOS)" >&2; exit 1; }
 
 # ---- Environments. Stamps: `created` after making one, `tools` and `installed` after installing packages into it.
 

@@ -71,7 +71,7 @@ def iter_records(source: str | PathLike[str]) -> Iterator[dict[str, Any]]:
         ValueError: If a line is longer than 1 GiB or the compressed file is damaged; the message has the path and the
             byte offset.
     """
-    # Opening the file here, and not at the first record, raises a wrong path at the call.
+    # The file is opened here and not at the first record, so a wrong path raises at the call.
     return _parsed(RecordBatches(source))
 
 

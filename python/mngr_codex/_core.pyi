@@ -44,7 +44,7 @@ class ConversionSummary:
 
 @final
 class RecordBatches(Iterator[bytes]):
-    """Iterates over the records of a rollout as JSON lines, in batches of some hundred.
+    """Iterates over the records of a rollout as JSON lines, in batches of a few hundred.
 
     Args:
         source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (detected by content).
@@ -72,7 +72,7 @@ def last_records(path: str | PathLike[str], n: int) -> bytes:
     """
 
 def may_exceed_64_bits(json: bytes) -> bool:
-    """Whether the JSON text may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not."""
+    """Returns whether JSON may contain an integer of more than 64 bits. ``False`` is certain, ``True`` is not."""
 
 def convert(
     source: str | PathLike[str],
@@ -81,7 +81,7 @@ def convert(
     agent_id: str = "",
     partial: bool = False,
 ) -> ConversionSummary:
-    """Convert a Codex rollout to mngr's common transcript (ATIF v1.7, one record a line).
+    """Convert a Codex rollout to mngr's common transcript (ATIF v1.7, one record per line).
 
     Creates or replaces ``output`` atomically, once the transcript is complete. Releases the GIL; Ctrl-C works.
 
@@ -155,7 +155,7 @@ class MarkerState:
         """Whether the file ``active`` exists. Differs from ``state`` only after a killed hook, until the next."""
     @property
     def is_permission_awaited(self) -> bool:
-        """Whether Codex waits for an approval."""
+        """Whether Codex is waiting for an approval."""
     @property
     def session_id(self) -> str | None:
         """The id of the root's session; None before the first hook."""

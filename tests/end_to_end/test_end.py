@@ -80,7 +80,7 @@ def test_adopting_a_missing_session_creates_no_agent(machine: Machine) -> None:
         "create", "t", "codex", "--yes", "--no-connect", "--adopt", "00000000-0000-7000-8000-000000000000", status=None
     )
     assert refused.status != 0
-    assert "not found in any agent" in refused.stderr
+    assert "cannot find session" in refused.stderr
     assert machine.agent_dirs() == []
 
 

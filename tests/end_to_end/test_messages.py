@@ -142,7 +142,7 @@ def test_a_side_conversation_does_not_change_the_session(machine: Machine, model
 
 
 def test_the_path_of_an_image_attaches_it(machine: Machine, model: Model) -> None:
-    """Codex replaces the path by the image if the model accepts images, except on 0.169."""
+    """Codex replaces the path with the image if the model accepts images, except on 0.169."""
     agent = machine.create()
     image = machine.folder / "dot.png"
     image.write_bytes(

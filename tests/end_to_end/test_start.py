@@ -174,11 +174,11 @@ def test_the_doctor_names_remedies(machine: Machine) -> None:
     for path, subject in (("plugin/codex/home/hooks.json", "hooks"), ("commands/codex", "launcher")):
         file = agent.state / path
         file.rename(file.with_name("away"))
-        assert remedies(subject) == ["mngr create t codex --reuse --update"]
+        assert remedies(subject) == ["run `mngr create t codex --reuse --update`"]
         file.with_name("away").rename(file)
     codex = machine.folder / "bin" / "codex"
     codex.rename(codex.with_name("away"))
-    assert remedies("codex") == ["npm install -g @openai/codex"]
+    assert remedies("codex") == ["run `npm install -g @openai/codex`"]
     machine.write_settings(command="/nowhere/codex")
     assert "change `command`" in remedies("codex")[0]
 
@@ -191,6 +191,6 @@ def test_the_doctor_finds_a_marker_left_by_a_crash(machine: Machine, model: Mode
     findings = json.loads(machine.mngr("codex", "doctor", "--format", "json", status=1).stdout)
     (marker,) = [finding for finding in findings if finding["what"] == "marker"]
     assert marker["is_wrong"]
-    program, *arguments = marker["remedy"].partition(": ")[2].split()
+    program, *arguments = marker["remedy"].split("`")[1].split()
     subprocess.run([program, *arguments], check=True, capture_output=True)
     assert not agent.is_active

@@ -84,7 +84,7 @@ def test_a_session_of_two_rollouts(home: Path, context: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [(BASE, "not found in any agent"), ("the one from yesterday", "is not a session id"), ("", "is not a session id")],
+    [(BASE, "cannot find session"), ("the one from yesterday", "is not a session id"), ("", "is not a session id")],
 )
 def test_an_unknown_session(home: Path, context: Any, name: str, error: str) -> None:
     write(home / ".codex/sessions", SESSION)
@@ -110,7 +110,7 @@ def test_the_second_rollout_of_a_session_may_continue_the_first(home: Path, cont
 
 
 def test_the_history_of_a_session_must_not_be_circular(home: Path, context: Any) -> None:
-    """Checked before anything of the agent is created, however long the circle is."""
+    """Checked before anything of the agent is created, however long the cycle is."""
     sessions = home / ".codex/sessions"
     itself = write(sessions, SESSION, history_base={"thread_id": SESSION})
     for name in (SESSION, str(itself)):

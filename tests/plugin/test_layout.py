@@ -40,13 +40,13 @@ def dependencies() -> dict[str, set[str]]:
     return {name: set(imported_modules(file, modules)) for name, file in files.items()}
 
 
-def test_modules_do_not_import_each_other_in_a_circle() -> None:
+def test_modules_do_not_import_each_other_in_a_cycle() -> None:
     graph = dependencies()
     assert graph["mngr_codex.plugin.listing"] >= {"mngr_codex.plugin.agent", "mngr_codex.plugin.paths"}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        pytest.fail(f"import circle: {' -> '.join(error.args[1])}")
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
 
 
 def test_the_library_does_not_import_the_plugin() -> None:

@@ -10,7 +10,7 @@ from tests.support.program import Completed, program, run
 
 
 class FollowedAgent:
-    """A fake agent, its current rollouts, and the transcripts that `watch` makes of them."""
+    """A fake agent, its current rollouts, and the transcripts that `watch` creates from them."""
 
     def __init__(self, folder: Path) -> None:
         self.agent = Agent(folder)

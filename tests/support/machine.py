@@ -313,13 +313,13 @@ class Agent:
         """Returns the process ids of the agent's watchers."""
         return self._pids(lambda words: words[1:2] == ["watch"])
 
-    def _pids(self, is_wanted: Callable[[list[str]], bool]) -> list[int]:
+    def _pids(self, matches: Callable[[list[str]], bool]) -> list[int]:
         needle = f"MNGR_AGENT_STATE_DIR={self.state}".encode()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                if is_wanted(words) and needle in (process / "environ").read_bytes().split(b"\0"):
+                if matches(words) and needle in (process / "environ").read_bytes().split(b"\0"):
                     found.append(int(process.name))
             except OSError:
                 continue

@@ -38,7 +38,7 @@ def run(connection: socket.socket) -> int:
         line = lines.readline()
     if not line:  # a check whether the server is running
         return 0
-    # A command may replace itself by another program, so another process waits for its end.
+    # A command may replace itself with another program, so another process waits for its end.
     if (command := os.fork()) == 0:
         os._exit(run_command(json.loads(line)))
     _, how = os.waitpid(command, 0)

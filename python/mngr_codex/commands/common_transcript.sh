@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings the common transcript up to date, and the raw transcript that it is created from.
+# Updates the common transcript, and the raw transcript that it is created from.
 # mngr runs the script by this name when it destroys an agent: `bash common_transcript.sh --single-pass`.
 # The rollout is complete by then, so no record is held back.
 set -eu

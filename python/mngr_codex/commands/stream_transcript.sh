@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings the raw transcript up to date, and the common one as well.
+# Updates the raw transcript, and the common one as well.
 # mngr runs the script by this name when it destroys an agent: `bash stream_transcript.sh --single-pass`.
 # The rollout is complete by then, so no record is held back.
 set -eu

@@ -51,7 +51,7 @@ def offline_agent_field_generators() -> tuple[str, dict[str, Callable[[Any, Any]
 # `transcript` command for all agents takes precedence.
 @hookimpl(tryfirst=True)
 def register_cli_commands() -> list[click.Command]:
-    """Adds ``mngr codex``, and replaces ``mngr transcript`` for local codex agents."""
+    """Adds ``mngr codex``, and replaces ``mngr transcript`` for local Codex agents."""
     from mngr_codex.plugin.cli import transcript
     from mngr_codex.plugin.cli.codex import codex
 

@@ -34,7 +34,7 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class Session:
-    """A session of Codex's on this machine."""
+    """A Codex session on this machine."""
 
     id: str
     folder: Path
@@ -94,7 +94,7 @@ def adopt(state_dir: Path, host: OnlineHostInterface, options: CreateAgentOption
             current = Path(source.host.read_text_file(source.path / paths.ROLLOUT).strip())
             rollouts[session] = state_dir / paths.SESSIONS / current.relative_to(source.path / paths.SESSIONS)
         except (FileNotFoundError, ValueError):
-            logger.warning("cannot tell the session of the cloned agent, so the clone starts a new one")
+            logger.warning("cannot determine the session of the cloned agent, so the clone starts a new one")
             return None
         return session
 
@@ -127,7 +127,7 @@ def find(name: str, mngr_ctx: MngrContext) -> Session:
     if path is not None:
         session = _session_id(path)
         if session is None:
-            raise UserInputError(f"{name} is not a Codex rollout: its file name contains no session id")
+            raise UserInputError(f"cannot adopt {name}: its file name contains no session id, so it is not a rollout")
         folder = next(
             (parent for parent in path.parents if parent.name in ("sessions", "archived_sessions")), path.parent
         )
@@ -135,14 +135,14 @@ def find(name: str, mngr_ctx: MngrContext) -> Session:
         return Session(session, folder, (*_history(path, folder), path))
     if not _ID.fullmatch(name):
         raise UserInputError(
-            f"{name!r} is not a session id\n"
+            f"cannot adopt {name!r}: it is not a session id\n"
             "hint: use the id that `codex resume` takes, or the path of a rollout-….jsonl"
         )
     found = {files[-1]: (folder, files) for folder in _folders(mngr_ctx) if (files := _rollouts(folder, name))}
     current = require_unique_match(
         list(found),
-        not_found_message=f"session {name} not found in any agent, in preserved agents, or in ~/.codex",
-        ambiguous_message=f"there is more than one session {name}; use the path of the one to adopt:",
+        not_found_message=f"cannot find session {name} in any agent, in preserved agents, or in ~/.codex",
+        ambiguous_message=f"cannot adopt session {name}: there is more than one; use the path of one of them:",
     )
     folder, files = found[current]
     _check_resumable(current)
@@ -205,7 +205,7 @@ def _history(rollout: Path, folder: Path) -> list[Path]:
     """Returns the rollouts that a forked session continues, oldest first.
 
     Raises:
-        UserInputError: A rollout names an invalid session, or the rollouts continue each other in a circle.
+        UserInputError: A rollout names an invalid session, or the rollouts continue each other in a cycle.
     """
     bases: dict[Path, list[Path]] = {}
     pending = [rollout]
@@ -217,8 +217,8 @@ def _history(rollout: Path, folder: Path) -> list[Path]:
     try:
         return [file for file in TopologicalSorter(bases).static_order() if file != rollout]
     except CycleError as error:
-        circle = " -> ".join(file.name for file in error.args[1])
-        raise UserInputError(f"cannot adopt {rollout}: its history refers to itself ({circle})") from None
+        cycle = " -> ".join(file.name for file in error.args[1])
+        raise UserInputError(f"cannot adopt {rollout}: its history refers to itself ({cycle})") from None
 
 
 def _bases(rollout: Path, folder: Path) -> list[Path]:
@@ -234,7 +234,7 @@ def _bases(rollout: Path, folder: Path) -> list[Path]:
     files = _rollouts(folder, base)
     if base == _session_id(rollout):
         # After going back in a conversation, Codex writes another rollout of the same session, which continues the
-        # earlier ones. A rollout that would continue itself is reported as a circle.
+        # earlier ones. A rollout that would continue itself is reported as a cycle.
         return [file for file in files if file.name < rollout.name] or [rollout]
     return files
 

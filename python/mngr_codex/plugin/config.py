@@ -19,7 +19,7 @@ _CHECKED = {"is_checked": True}
 
 
 class CodexAgentConfig(AgentTypeConfig):
-    """Settings of a codex agent.
+    """Settings of a Codex agent.
 
     mngr does not always validate the values, so the agent calls :meth:`validated` before anything is created.
     """
@@ -63,7 +63,7 @@ class CodexAgentConfig(AgentTypeConfig):
     )
     auto_dismiss_dialogs_at_startup: bool | None = Field(
         default=None,
-        description="Alias of auto_dismiss_dialogs, as older versions of mngr call it.",
+        description="The name of auto_dismiss_dialogs in older versions of mngr.",
     )
     trust_repo_hooks: bool = Field(
         default=False,
@@ -134,7 +134,7 @@ class CodexAgentConfig(AgentTypeConfig):
             invalid = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
             can_keep = isinstance(values, dict) and not info.context and invalid <= cls.model_fields.keys()
             if not (invalid and can_keep):
-                raise ConfigParseError(f"invalid setting for codex agents: {_describe(error)}") from None
+                raise ConfigParseError(f"invalid setting for Codex agents: {_describe(error)}") from None
             kept = handler({name: value for name, value in values.items() if name not in invalid})
             kept.__dict__.update({name: values[name] for name in invalid & values.keys()})
             kept.__pydantic_fields_set__.update(invalid)

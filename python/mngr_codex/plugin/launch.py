@@ -25,7 +25,7 @@ mkdir -p "$state/plugin/codex" && : >"$state/{started}"
 if [ -x "$program" ]; then
     # The state that a killed Codex left must not apply to this one.
     "$program" marker reset || {{
-        echo "mngr-codex: cannot reset the working/waiting state" >&2
+        echo "mngr-codex: cannot reset the RUNNING/WAITING state" >&2
         echo 'hint: run `mngr codex doctor`' >&2
     }}
     (

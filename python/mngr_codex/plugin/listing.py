@@ -1,4 +1,4 @@
-"""The fields that ``mngr list`` shows for codex agents, from small reads in their state directories.
+"""The fields that ``mngr list`` shows for Codex agents, from small reads in their state directories.
 
 The fields are generated for every agent of a listing, so no process is started and only a few lines are parsed. On a
 remote host each read is a network round trip, so only the waiting reason is read there.
@@ -52,7 +52,7 @@ def model(state_dir: Path) -> str | None:
 
 
 def turn_since(state_dir: Path) -> str | None:
-    """Returns when the running turn of the main thread began, as ISO 8601; None if no turn is running."""
+    """Returns when the running turn of the root began, as ISO 8601; None if no turn is running."""
     turn = _read(state_dir / paths.ROOT_ACTIVE)
     if turn is None:
         return None

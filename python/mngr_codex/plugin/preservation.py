@@ -65,7 +65,7 @@ def _make_private(mngr_ctx: MngrContext, agent_id: AgentId) -> None:
 
 
 def preserve_on_host(host: HostInterface, mngr_ctx: MngrContext) -> None:
-    """Preserves the transcripts and sessions of all codex agents on a host that is about to be destroyed.
+    """Preserves the transcripts and sessions of all Codex agents on a host that is about to be destroyed.
 
     Args:
         host: The host. It need not be running if mngr can read its files.

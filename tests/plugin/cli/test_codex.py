@@ -29,7 +29,7 @@ def test_an_agent_by_name_or_id(state: Path) -> None:
 
 
 def test_an_unknown_agent(state: Path) -> None:
-    with pytest.raises(click.UsageError, match="there is no local agent nobody"):
+    with pytest.raises(click.UsageError, match="cannot find an agent nobody"):
         with_state_dir(["--agent", "nobody"])
 
 

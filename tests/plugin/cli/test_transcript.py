@@ -1,4 +1,4 @@
-"""``mngr transcript``: the program handles local codex agents with mngr's output, and mngr handles everything else."""
+"""``mngr transcript``: the program handles local Codex agents with mngr's output, and mngr handles everything else."""
 
 from __future__ import annotations
 
@@ -374,7 +374,7 @@ def test_without_the_program(machine: Machine, what: str) -> None:
 
 @pytest.fixture
 def broken_program(machine: Machine) -> str:
-    """A prelude that replaces the program by a file that the system cannot execute."""
+    """A prelude that replaces the program with a file that the system cannot execute."""
     broken = machine.folder / "mngr-codex"
     broken.write_bytes(b"\x7fELF nonsense")
     broken.chmod(0o755)
@@ -670,7 +670,7 @@ def test_follow_only_works_with_local_codex_agents(machine: Machine) -> None:
         for word in ("--follow", "-f"):
             ran = machine.mngr("transcript", target, word)
             assert (ran.status, ran.stdout) == (2, "")
-            assert "--follow only works with local codex agents" in ran.stderr
+            assert "--follow only works with local Codex agents" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -722,7 +722,7 @@ def test_following(machine: Machine) -> None:
 def test_the_help_lists_the_added_options(machine: Machine) -> None:
     for arguments in (("transcript", "--help"), ("help", "transcript")):
         shown = machine.mngr(*arguments).stdout
-        options, _, rest = shown.partition("Local codex agents\n")
+        options, _, rest = shown.partition("Local Codex agents\n")
         assert "--preserved-only" in options and "--tail" in options
         assert "--follow, -f" in rest and "--no-pager" in rest
         assert "mngr transcript TARGET --follow" in shown

@@ -167,7 +167,7 @@ def test_an_invalid_config_of_the_users_is_an_error(world: World) -> None:
     errors = pytest.importorskip("imbue.mngr.errors")
     world.write("config.toml", "no = toml = at all")
     with pytest.raises(
-        errors.ConfigParseError, match=r"(?s)\.codex/config\.toml is not valid TOML.*hint: .*use_user_config"
+        errors.ConfigParseError, match=r"(?s)cannot parse .*\.codex/config\.toml as TOML: .*hint: .*use_user_config"
     ):
         world.build()
 

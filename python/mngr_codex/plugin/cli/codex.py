@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def codex() -> None:
-    """Inspect and maintain codex agents, and convert Codex sessions."""
+    """Inspect and maintain Codex agents, and convert Codex sessions."""
 
 
 def _program_command(name: str, short_help: str) -> click.Command:
@@ -47,26 +47,30 @@ def _program_command(name: str, short_help: str) -> click.Command:
             elif (name == "watch" or {"show", "recompute", "reset"} & set(arguments)) and not (
                 "MNGR_AGENT_STATE_DIR" in os.environ or any(word.startswith("--state-dir") for word in words)
             ):
-                raise click.UsageError(f"no agent given\nhint: mngr codex {' '.join((name, *arguments))} --agent NAME")
+                raise click.UsageError(
+                    f"no agent given\nhint: run `mngr codex {' '.join((name, *arguments))} --agent NAME`"
+                )
         try:
             os.execv(program, [str(program), name, *words])
         except OSError as error:
-            raise click.ClickException(f"cannot run {program}: {error.strerror}") from None
+            raise click.ClickException(
+                f"cannot run {program}: {error.strerror}\nhint: reinstall mngr-codex as described in its README"
+            ) from None
 
     return run
 
 
 for _name, _short_help in (
     ("convert", "Convert a Codex rollout to mngr's common transcript."),
-    ("transcript", "Show the transcript of an agent, a session or a rollout."),
-    ("marker", "Show or reset an agent's working/waiting state: marker show --agent NAME."),
-    ("watch", "Bring an agent's transcripts up to date: watch --once --agent NAME."),
+    ("transcript", "Show the transcript of an agent, a rollout or a transcript file."),
+    ("marker", "Show, recompute or reset an agent's RUNNING/WAITING state."),
+    ("watch", "Keep an agent's transcripts and its RUNNING/WAITING state up to date."),
 ):
     codex.add_command(_program_command(_name, _short_help))
 
 
 def with_state_dir(arguments: Sequence[str]) -> list[str]:
-    """Replaces ``--agent NAME`` by ``--state-dir DIR`` at the end of the options.
+    """Replaces ``--agent NAME`` with ``--state-dir DIR`` at the end of the options.
 
     Raises:
         click.UsageError: No local agent has the name.
@@ -92,17 +96,17 @@ def _state_dir(name: str) -> Path:
     for agent in local_agents.read(read_default_host_dir()):
         if name in (agent.name, agent.id):
             return agent.state_dir
-    raise click.UsageError(f"there is no local agent {name}\nhint: `mngr list` shows all agents")
+    raise click.UsageError(f"cannot find an agent {name} on this machine\nhint: `mngr list` shows all agents")
 
 
-@codex.command(short_help="Check the setup codex agents need, and suggest fixes.")
+@codex.command(short_help="Check the setup Codex agents need, and suggest fixes.")
 @click.argument("names", nargs=-1)
 @add_common_options
 @click.pass_context
 def doctor(ctx: click.Context, /, **_: object) -> None:
-    """Check the setup codex agents need, and suggest fixes.
+    """Check the setup Codex agents need, and suggest fixes.
 
-    Checks this machine and its codex agents, or only the agents NAMES. Exits 1 if there is a problem.
+    Checks this machine and its Codex agents, or only the agents NAMES. Exits 1 if there is a problem.
     """
     from mngr_codex.plugin.cli.doctor import run
 

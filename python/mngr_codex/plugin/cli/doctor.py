@@ -1,4 +1,4 @@
-"""``mngr codex doctor``: checks the setup that codex agents need, and suggests fixes."""
+"""``mngr codex doctor``: checks the setup that Codex agents need, and suggests fixes."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def run(ctx: click.Context) -> int:
 
 
 def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
-    """Checks this machine and its codex agents.
+    """Checks this machine and its Codex agents.
 
     Args:
         mngr_ctx: mngr's context.
         names: The agents to check; all if empty.
 
     Raises:
-        UserInputError: A name does not belong to a local codex agent.
+        UserInputError: A name does not belong to a local Codex agent.
     """
     host = get_provider_instance(LOCAL_PROVIDER_NAME, mngr_ctx).get_host(HostName("localhost"))
     assert isinstance(host, OnlineHostInterface), "the local host is always online"
@@ -110,7 +110,8 @@ def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
     unknown = set(names) - {str(agent.name) for agent in agents}
     if unknown and not damaged:
         raise UserInputError(
-            f"there is no local codex agent {', '.join(sorted(unknown))}\nhint: `mngr list` shows all agents"
+            f"cannot find a Codex agent {' or '.join(sorted(unknown))} on this machine\n"
+            "hint: `mngr list` shows all agents"
         )
     config = resolve_agent_type(AgentTypeName(AGENT_TYPE), mngr_ctx.config).agent_config
     assert isinstance(config, CodexAgentConfig), "the plugin provides the type"
@@ -119,7 +120,7 @@ def examine(mngr_ctx: MngrContext, names: tuple[str, ...]) -> Iterator[Finding]:
         yield Finding(
             "settings",
             problem,
-            "mngr config edit, or mngr config set; agents of this type can't be created until it is fixed",
+            "fix it with `mngr config edit` or `mngr config set`; until then agents of this type can't be created",
         )
     config = CodexAgentConfig() if AGENT_TYPE in invalid else config
     yield from _machine(host, config)
@@ -167,7 +168,7 @@ def _machine(host: OnlineHostInterface, config: CodexAgentConfig) -> Iterator[Fi
         yield Finding(
             "codex",
             f"{version} is installed, but the settings require {config.version}",
-            "install that, or change `version`",
+            "install that version, or change `version`",
         )
     else:
         yield Finding("codex", version)
@@ -189,7 +190,7 @@ def _without_version(host: OnlineHostInterface, command: str, agent_type: str) -
     if is_binary_present(host, program):
         return Finding("codex", f"`{command} --version` printed no version", f"check its output, or {change}")
     is_default = program == "codex"
-    return Finding("codex", f"{program} is not on PATH", "npm install -g @openai/codex" if is_default else change)
+    return Finding("codex", f"{program} is not on PATH", "run `npm install -g @openai/codex`" if is_default else change)
 
 
 def _login(host: OnlineHostInterface, config: CodexAgentConfig) -> Finding:
@@ -197,13 +198,13 @@ def _login(host: OnlineHostInterface, config: CodexAgentConfig) -> Finding:
     try:
         settings = read_config(host, str(own / "config.toml")) if config.use_user_config else {}
     except ConfigParseError as error:
-        return Finding("login", "cannot tell whether one is needed", str(error).replace("\nhint: ", "; "))
+        return Finding("login", "cannot determine whether one is needed", str(error).replace("\nhint: ", "; "))
     settings = merge(settings, config.config_overrides)
     if (own / "auth.json").is_file():
         return Finding("login", f"{own / 'auth.json'} exists")
     if not needs_login(settings):
         return Finding("login", "not required by the model provider")
-    return Finding("login", f"{own / 'auth.json'} does not exist", "codex login")
+    return Finding("login", f"{own / 'auth.json'} does not exist", "run `codex login`")
 
 
 def _inotify() -> Iterator[Finding]:
@@ -212,7 +213,7 @@ def _inotify() -> Iterator[Finding]:
             limit = int((_LIMITS / name).read_text())
         except (OSError, ValueError):
             continue
-        remedy = f"sudo sysctl fs.inotify.{name}={minimum} (until then files are polled four times a second)"
+        remedy = f"run `sudo sysctl fs.inotify.{name}={minimum}`; until then files are polled four times a second"
         yield Finding(f"inotify {name}", str(limit), remedy if limit < minimum else None)
 
 
@@ -223,16 +224,16 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent, *, is_codex_installed: 
     is_running = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
     # A stopped agent was stopped on purpose.
     is_intended = is_running or lifecycle is AgentLifecycleState.STOPPED
-    recreate = f"mngr create {name} {agent.agent_type} --reuse --update"
+    recreate = f"run `mngr create {name} {agent.agent_type} --reuse --update`"
     if not os.access(state_dir, os.W_OK | os.X_OK):
-        remedy = "make it writable, or mngr can't see activity"
+        remedy = "make it writable; otherwise mngr can't see whether the agent is busy"
         yield Finding("state dir", f"{state_dir} is not writable", remedy, name)
     launcher = state_dir / paths.LAUNCHER
     if not launcher.exists():
         yield Finding("launcher", f"{launcher} does not exist, so Codex cannot be started", recreate, name)
     elif (finding := _session(state_dir, name)) is not None:
         yield finding
-    yield Finding("state", lifecycle.value, None if is_intended else f"mngr start {name} --restart", name)
+    yield Finding("state", lifecycle.value, None if is_intended else f"run `mngr start {name} --restart`", name)
     if is_running and (finding := _terminal(agent, name)) is not None:
         yield finding
     program = state_dir / paths.PROGRAM
@@ -245,7 +246,7 @@ def _agent(host: OnlineHostInterface, agent: CodexAgent, *, is_codex_installed: 
     else:
         marker = json.loads(shown.stdout)
         is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_running
-        remedy = f"marked as working, but Codex isn't running: {program} marker reset --state-dir {state_dir}"
+        remedy = f"Codex isn't running, so reset the marker: run `{program} marker reset --state-dir {state_dir}`"
         yield Finding("marker", _describe(marker), remedy if is_stale else None, name)
     if not (state_dir / paths.CODEX_HOME / "hooks.json").exists():
         yield Finding("hooks", f"{state_dir / paths.CODEX_HOME / 'hooks.json'} does not exist", recreate, name)
@@ -262,7 +263,7 @@ def _session(state_dir: Path, name: str) -> Finding | None:
     rollouts = list(sessions.rglob(f"rollout-*{session}.jsonl")) if session else []
     if not rollouts or any(rollout.stat().st_size for rollout in rollouts):
         return None
-    remedy = f"remove {rollouts[0]} to let Codex start a new session: mngr start {name} --restart"
+    remedy = f"to let Codex start a new session, remove {rollouts[0]} and run `mngr start {name} --restart`"
     return Finding("session", f"the rollout of {session} is empty, so Codex cannot resume it", remedy, name)
 
 
@@ -271,10 +272,10 @@ def _terminal(agent: CodexAgent, name: str) -> Finding | None:
     try:
         dialog = read_screen(agent, agent._send_target_arg(agent.tmux_target)).dialog
     except SendMessageError as error:
-        return Finding("terminal", str(error), f"mngr start {name} --restart", name)
+        return Finding("terminal", str(error), f"run `mngr start {name} --restart`", name)
     if dialog is None:
         return None
-    remedy = login_hint(name) if dialog == LOGIN else f"mngr connect {name}"
+    remedy = login_hint(name) if dialog == LOGIN else f"answer it with `mngr connect {name}`"
     return Finding("terminal", f"Codex is showing {dialog}", remedy, name)
 
 
@@ -283,7 +284,7 @@ def _describe(marker: dict[str, Any]) -> str:
     parts = [str(marker.get("state"))]
     for turn in [marker.get("root"), *(marker.get("subagents") or [])]:
         if turn:
-            thread = f"subagent {turn['agent_id']}" if turn.get("agent_id") else "main thread"
+            thread = f"subagent {turn['agent_id']}" if turn.get("agent_id") else "root"
             parts.append(f"{thread}: {turn.get('phase')} since {turn.get('since')} ({turn.get('evidence')})")
     return "; ".join(parts)
 
@@ -294,8 +295,8 @@ def _hooks(host: OnlineHostInterface, agent: CodexAgent, name: str) -> Finding:
     report = query_codex(host, command=str(agent.agent_config.command), codex_home=home, work_dir=agent.work_dir)
     trust = hook_trust.decide(report, own_commands=own_commands(state_dir / paths.PROGRAM), codex_home=home)
     if trust.problem is not None:
-        newer = "use a newer Codex, or one that supports `codex app-server`"
-        remedy = f"fix what Codex reports about {home}" if report.diagnostics else newer
+        newer = "use a newer Codex: this one does not support `codex app-server`"
+        remedy = f"fix the problems that Codex reports about {home}" if report.diagnostics else newer
         return Finding("hooks", trust.problem, remedy, name)
     trusted = read_config(host, str(home / "config.toml")).get("hooks", {}).get("state", {})
     unknown = [
@@ -307,7 +308,7 @@ def _hooks(host: OnlineHostInterface, agent: CodexAgent, name: str) -> Finding:
         return Finding(
             "hooks",
             f"Codex will ask for a review of: {', '.join(str(hook) for hook in unknown)}",
-            f"answer it in `mngr connect {name}`, or recreate the agent",
+            f"answer it with `mngr connect {name}`, or recreate the agent",
             name,
         )
     disabled = sum(1 for entry in trusted.values() if entry.get("enabled") is False)
@@ -320,5 +321,8 @@ def _watcher(host: OnlineHostInterface, program: Path, name: str) -> Finding:
     if watchers:
         return Finding("watcher", f"process {', '.join(watchers)}", None, name)
     return Finding(
-        "watcher", "not running, so the transcript is not being updated", f"mngr stop {name} && mngr start {name}", name
+        "watcher",
+        "not running, so the transcript is not being updated",
+        f"run `mngr stop {name} && mngr start {name}`",
+        name,
     )

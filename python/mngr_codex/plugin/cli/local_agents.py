@@ -46,7 +46,7 @@ class LocalAgent:
 
 
 def read(host_dir: Path) -> Iterator[LocalAgent]:
-    """Yields the agents in a host directory of mngr's. Like mngr, it skips agents whose files cannot be read.
+    """Yields the agents in one of mngr's host directories. Like mngr, it skips agents whose files cannot be read.
 
     Args:
         host_dir: The directory with the data of a host, such as ``~/.mngr``.

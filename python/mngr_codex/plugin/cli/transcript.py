@@ -1,7 +1,7 @@
-"""``mngr transcript``: the native program handles local codex agents, mngr's own command everything else.
+"""``mngr transcript``: the native program handles local Codex agents, mngr's own command everything else.
 
 The program starts in a few milliseconds, follows growing transcripts, and prints json, jsonl and atif byte for byte
-like mngr. Anything uncertain is handled by mngr, including all errors.
+like mngr. mngr handles anything uncertain, including all errors.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ _ROLES = ("user", "agent", "system", "tool")
 # The largest number that the program accepts.
 _MAXIMUM_COUNT = 2**64 - 1
 _NOT_HANDLED_STATUS = 75
-"""The exit status of the program if it cannot create the document exactly like mngr."""
+"""The exit status of the program if it cannot create exactly the document that mngr would create."""
 _PARENT_LABEL = "mngr_claude_subagent_proxy_parent_id"
 """The label of agents whose transcripts mngr embeds in their parent's (0.3.0, ``api/trajectory.py``)."""
 _MAXIMUM_FIRST_LINE = 1 << 20
-"""Bytes. A longer line is not a legacy record, or the program reports it."""
+"""Bytes of a first line that are read. A longer line is not a legacy record, or the program reports it."""
 _LATE_HOOKS = ("on_after_command", "on_error", "on_shutdown")
 """The hooks that mngr calls after a command."""
 
@@ -107,7 +107,7 @@ def _is_expected(mngr_command: object, options: type[TranscriptCliOptions]) -> b
 def _own_options() -> list[click.Parameter]:
     from click_option_group import GroupedOption, OptionGroup
 
-    group = OptionGroup("Local codex agents")
+    group = OptionGroup("Local Codex agents")
     helps = {
         "follow": "Show new records as they are added, until Ctrl-C (with --format human or jsonl)",
         "no_pager": "Don't use a pager",
@@ -123,7 +123,7 @@ def _add_to_help() -> None:
     if known is None or own in known.synopsis:
         return
     section = (
-        "Local codex agents",
+        "Local Codex agents",
         "mngr-codex shows their transcripts: quickly, in color and through a pager on a terminal, and with --follow\n"
         "as they grow. --format json, jsonl and atif print the same as for other agents.",
     )
@@ -274,7 +274,7 @@ def _plain_target(target: object) -> object:
     from imbue.mngr.primitives import AgentAddress
 
     if not isinstance(target, AgentAddress) or target.host is not None:
-        raise NotHandled(_local_only("give its name without a host"))
+        raise NotHandled(_local_only("the target includes a host"))
     return target.agent
 
 
@@ -327,7 +327,7 @@ def _parameters(ctx: click.Context, mngr_ctx: MngrContext) -> dict[str, Any]:
 def _agent(
     target: object, mngr_ctx: MngrContext, *, accepts_unlisted: bool
 ) -> tuple[LocalAgent, tuple[LocalAgent, ...]]:
-    """Returns the codex agent with a name or an id, and the other local agents.
+    """Returns the Codex agent with a name or an id, and the other local agents.
 
     Args:
         target: The name or the id.
@@ -346,7 +346,11 @@ def _agent(
     is_id = isinstance(target, AgentId)
     found = [each for each in agents if (each.id if is_id else each.name) == target]
     if len(found) != 1 or found[0].data.get("id") != found[0].id:
-        raise NotHandled(_local_only(f"there {'are several' if len(found) > 1 else 'is no'} {target} here"))
+        raise NotHandled(
+            _local_only(
+                f"{'several agents have' if found[1:] else 'no agent on this machine has'} the name or id {target}"
+            )
+        )
     agent = found[0]
     agent_type = agent.type
     if agent_type is None or not issubclass(
@@ -443,7 +447,7 @@ def _first_type(file: Path) -> str | None:
 
 
 def _local_only(reason: str) -> str:
-    return f"--follow only works with local codex agents: {reason}\nhint: `mngr list` shows all agents"
+    return f"--follow only works with local Codex agents: {reason}\nhint: `mngr list` shows all agents"
 
 
 # -- running the program

@@ -94,7 +94,7 @@ def build_config(
         overrides: The agent's ``config_overrides``; a null value removes the key.
         trusted_paths: The names of the agent's work directory.
         model_upgrades: The replacement that Codex offers for each outdated model. They are recorded as already offered,
-            so that Codex does not ask at its start ("Meet GPT-6 Sol").
+            so that Codex does not ask on startup ("Meet GPT-6 Sol").
         hook_state: The trusted and disabled hooks by their keys.
     """
     config = merge(merge(DEFAULTS, user_config), PINS)
@@ -120,7 +120,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Table:
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
-    """Checks that overrides leave the settings alone that an agent needs.
+    """Checks that overrides do not change settings that an agent needs.
 
     Raises:
         ConfigParseError: An override is refused. The message names the setting, the reason and the allowed value.
@@ -132,7 +132,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
         if value is not None and value != allowed:
             from imbue.mngr.errors import ConfigParseError
 
-            message = f"cannot set {'.'.join(path)} in config_overrides of a codex agent: {reason}"
+            message = f"cannot set {'.'.join(path)} in config_overrides of a Codex agent: {reason}"
             if allowed is not None:
                 message += f"\nhint: the only value allowed is {json.dumps(allowed)}"
             raise ConfigParseError(message)
@@ -182,7 +182,7 @@ def _tables_last(table: Mapping[str, Any]) -> Table:
 
 
 def read_config(host: OnlineHostInterface, path: str) -> Table:
-    """Reads a ``config.toml`` of the user's.
+    """Reads one of the user's ``config.toml`` files.
 
     Returns:
         Its content; an empty table if the file does not exist.
@@ -196,7 +196,7 @@ def read_config(host: OnlineHostInterface, path: str) -> Table:
         from imbue.mngr.errors import ConfigParseError
 
         problem = (
-            f"{path} is not valid TOML: {error}"
+            f"cannot parse {path} as TOML: {error}"
             if isinstance(error, tomllib.TOMLDecodeError)
             else f"cannot read {path}: {error}"
         )
@@ -207,7 +207,7 @@ def refused_setting(complaints: Iterable[str], config_path: Path, config: str) -
     """Returns the setting of an agent's ``config.toml`` that Codex rejects, with the reason.
 
     Args:
-        complaints: What Codex reported (``<path>:<line>:<column>: <reason>``, seen on 0.138 to 0.169).
+        complaints: The errors that Codex reported (``<path>:<line>:<column>: <reason>``, seen on 0.138 to 0.169).
         config_path: The path of the file.
         config: The text of the file.
 

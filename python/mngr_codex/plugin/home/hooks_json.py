@@ -68,7 +68,7 @@ def checked_hooks(hooks: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Separates the groups of hooks that Codex can read from the others; one unreadable group disables them all.
 
     Args:
-        hooks: A ``hooks`` table of the user's.
+        hooks: One of the user's ``hooks`` tables.
 
     Returns:
         The readable groups by event, and the events that have unreadable ones.
@@ -95,7 +95,7 @@ def checked_hooks(hooks: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def read_hooks(host: OnlineHostInterface, path: str) -> tuple[dict[str, Any], str | None]:
-    """Reads a ``hooks.json`` of the user's.
+    """Reads the user's ``hooks.json``.
 
     Returns:
         Its ``hooks`` table, and a notice for the user if the file cannot be read.

@@ -98,11 +98,11 @@ def decide(
 def refusal(folder: str) -> str:
     """Returns the error for a directory without consent if the user cannot be asked."""
     return (
-        f"cannot create the agent: Codex has not been allowed to work in {folder}, where it would load the "
-        "instructions, settings and MCP servers\n"
-        "hint: to allow it, do one of:\n"
-        "  - run the command in a terminal, and answer its question\n"
-        "  - run it with --yes\n"
+        f"cannot create the agent: {folder} has not been trusted yet, and Codex would use the instructions, settings "
+        "and MCP servers there\n"
+        "hint: to trust it, do one of the following:\n"
+        "  - run the command in a terminal and answer the question\n"
+        "  - run the command with --yes\n"
         "  - set auto_dismiss_dialogs = true under [agent_types.codex] in mngr's settings"
     )
 
@@ -121,7 +121,7 @@ def hooks_question(folder: str, hooks: Iterable[Hook]) -> str:
     commands = "\n".join(f"  {hook}" for hook in hooks)
     return (
         f"{folder} contains hooks. Codex would run these commands as you, outside its sandbox:\n{commands}\n"
-        "Let them run for this agent? If not, they are disabled for it."
+        "Let them run for this agent? Otherwise they are disabled for it."
     )
 
 
@@ -131,7 +131,7 @@ def bypass_question(folder: str, report: CodexReport) -> str:
         f"This Codex cannot report the hashes of hooks ({report.problem}). mngr's own hooks, which report whether the "
         f"agent is busy, therefore only run if all hooks run without review ({BYPASS}): every hook in {folder}, now or "
         "later, would run as you, outside the sandbox.\n"
-        "Run all hooks without review for this agent? If not, no hook runs, and mngr shows the agent as WAITING even "
+        "Run all hooks without review for this agent? Otherwise no hook runs, and mngr shows the agent as WAITING even "
         "while it is busy."
     )
 

@@ -104,6 +104,6 @@ def ensure_installed(
     if version and installed and not is_pinned_version_present(installed, version):
         raise AgentInstallationError(
             f"cannot use Codex {installed}: the agent type requires version {version}\n"
-            f"hint: change `version` there, or run `npm install -g {NPM_PACKAGE}@{version}`"
+            f"hint: run `npm install -g {NPM_PACKAGE}@{version}`, or change `version` of the agent type"
         )
     return installed

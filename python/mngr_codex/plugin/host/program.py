@@ -147,15 +147,15 @@ def _program_from_wheels(wheels: Path | None, platform: Platform) -> bytes:
     if wheels is None:
         raise WheelError("the installed one is for another platform" if own_program() else "none is installed here")
     try:
-        wanted = version(DISTRIBUTION)
+        own_version = version(DISTRIBUTION)
     except PackageNotFoundError:
         raise WheelError(f"{DISTRIBUTION} is not installed as a package, so its version is unknown") from None
     folder = wheels.expanduser()
-    for wheel in _wheels_of_version(folder, wanted):
+    for wheel in _wheels_of_version(folder, own_version):
         program = _read_program(wheel)
         if platform_of(program) == platform:
             return program
-    raise WheelError(f"program_wheels ({folder}) has no wheel of {DISTRIBUTION} {wanted} for that platform")
+    raise WheelError(f"program_wheels ({folder}) has no wheel of {DISTRIBUTION} {own_version} for that platform")
 
 
 def _wheels_of_version(path: Path, version: str) -> Iterator[Path]:

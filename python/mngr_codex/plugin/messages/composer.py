@@ -76,7 +76,11 @@ def _not_ready(name: str, screen: Screen, seconds: float) -> SendMessageError:
             f"hint: send or clear it with `mngr connect {name}`"
         )
         return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
-    return SendMessageError(name, f"Codex was not ready after {seconds:.0f} s", SendFailureKind.NOT_READY)
+    return SendMessageError(
+        name,
+        f"Codex was not ready after {seconds:.0f} s\nhint: check its terminal with `mngr connect {name}`",
+        SendFailureKind.NOT_READY,
+    )
 
 
 def login_hint(name: str) -> str:

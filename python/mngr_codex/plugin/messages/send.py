@@ -1,6 +1,6 @@
 """Sends messages to a running Codex: types them into its composer, and confirms them from the rollout.
 
-A message is only typed into an empty composer, never into a dialog, a shell, or a draft of the user's. It is confirmed
+A message is only typed into an empty composer, never into a dialog, a shell, or the user's draft. It is confirmed
 as soon as the rollout contains it, which Codex writes when it acknowledges the message. During a turn that is between
 two requests to the model; until then Codex shows the message as queued.
 
@@ -107,7 +107,11 @@ def _report(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: 
                 SendFailureKind.AGENT_UNREACHABLE,
             )
         case "unseen":
-            raise SendMessageError(name, "the message did not appear in the terminal", SendFailureKind.NOT_READY)
+            raise SendMessageError(
+                name,
+                f"the message did not appear in the terminal\nhint: check it with `mngr connect {name}`",
+                SendFailureKind.NOT_READY,
+            )
         case "refused":
             raise SendMessageError(
                 name, f"Codex rejects {text.split()[0]} while a turn is running", SendFailureKind.NOT_READY
@@ -115,14 +119,15 @@ def _report(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: 
         case _:
             raise SendMessageError(
                 name,
-                f"the message was sent, but Codex did not record it within {seconds:.0f} s ({outcome})",
+                f"the message was sent, but Codex did not record it within {seconds:.0f} s ({outcome})\n"
+                f"hint: it may still arrive; check with `mngr connect {name}` before you send it again",
                 SendFailureKind.SUBMISSION_UNCONFIRMED,
             )
 
 
 @contextmanager
 def _private_files(agent: BaseAgent[Any]) -> Iterator[None]:
-    """Removes the files with the message's text from the host when the block ends, also after an error."""
+    """Removes the files with the message's text from the host when the block ends, even after an error."""
     try:
         yield
     finally:
