@@ -709,7 +709,7 @@ def cached(
 def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=parse_size, required=True, help="wanted size, as 100MB, 1GB or plain bytes")
+    parser.add_argument("--size", type=parse_size, required=True, help="target size, such as 100MB, 1GB or plain bytes")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument("--commands", action="store_true", help="write CommandExecution items as well")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of everything random (%(default)s)")

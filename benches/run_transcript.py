@@ -93,7 +93,7 @@ class Bench:
         self._follow(self._state("followed", 2_300_000))
 
     def _state(self, name: str, rollout_bytes: int) -> Path:
-        """Creates an agent's state directory whose transcript has about 45 % of the size of a rollout."""
+        """Creates an agent's state directory whose transcript has about 45% of the size of a rollout."""
         rollout = generate.cached(
             self._cache, rollout_bytes, before_creating=lambda: report(f"{name}: creating the input")
         )
