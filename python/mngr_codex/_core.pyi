@@ -152,7 +152,7 @@ class MarkerState:
         """``RUNNING`` while a turn of the root or of a subagent is open, otherwise ``WAITING``."""
     @property
     def is_marker_there(self) -> bool:
-        """Whether the file ``active`` exists. Differs from ``state`` only after a killed hook, until the next."""
+        """Whether ``active`` exists. Differs from ``state`` only after a hook was killed, until the next hook."""
     @property
     def is_permission_awaited(self) -> bool:
         """Whether Codex is waiting for an approval."""

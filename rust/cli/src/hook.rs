@@ -16,7 +16,7 @@ use crate::streams::StandardInput;
 /// Handle one Codex hook event (payload on standard input)
 ///
 /// Always exits 0 and prints nothing on standard output, so that Codex neither waits nor fails because of it. Errors are
-/// logged in events/logs/mngr_codex/events.jsonl in the agent's state directory.
+/// logged in `events/logs/mngr_codex/events.jsonl` in the agent's state directory.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
