@@ -177,7 +177,7 @@ def test_an_unknown_kind_of_output(payload: dict[str, Any], content: str) -> Non
 
 def test_other_calls_get_the_metrics_of_their_inference() -> None:
     rollout = turn().assistant("I will search.").item("web_search_call", id="ws_1", action={"query": "q"}).usage(321)
-    said, searched = convert(rollout).steps[1:]
-    assert "metrics" not in said
-    assert searched["metrics"]["prompt_tokens"] == 321
-    assert searched["model_name"] == "gpt-5.5"
+    message, search = convert(rollout).steps[1:]
+    assert "metrics" not in message
+    assert search["metrics"]["prompt_tokens"] == 321
+    assert search["model_name"] == "gpt-5.5"

@@ -66,11 +66,11 @@ def test_every_kind_of_message_arrives_unchanged(machine: Machine, model: Model)
 def test_a_leading_exclamation_mark_runs_no_command(machine: Machine, model: Model) -> None:
     """Codex would run it as the user's own command, outside of its sandbox."""
     agent = machine.create()
-    made = machine.folder / "made"
-    agent.message(f"!touch {made}")
+    file = machine.folder / "file"
+    agent.message(f"!touch {file}")
     agent.wait()
-    assert received(model)[-1].endswith(f"!touch {made}")
-    assert not made.exists()
+    assert received(model)[-1].endswith(f"!touch {file}")
+    assert not file.exists()
 
 
 def test_commands_of_codex_are_run(machine: Machine, model: Model) -> None:

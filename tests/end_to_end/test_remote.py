@@ -80,24 +80,24 @@ def remote(make_machine: MakeMachine) -> Iterator[Remote]:
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it if it runs as root
     machine = make_machine()
-    made = Remote(machine)
+    remote = Remote(machine)
     settings = machine.profile / "settings.toml"
     text = settings.read_text().replace('enabled_backends = ["local"]', 'enabled_backends = ["local", "ssh"]')
-    settings.write_text(text + made.settings())
-    with (made.folder / "sshd.log").open("wb") as log:
-        running = subprocess.Popen([server, "-D", "-e", "-f", made.config], stderr=log)
+    settings.write_text(text + remote.settings())
+    with (remote.folder / "sshd.log").open("wb") as log:
+        running = subprocess.Popen([server, "-D", "-e", "-f", remote.config], stderr=log)
     try:
 
         def is_listening() -> bool:
             with socket.socket() as connection:
-                return connection.connect_ex(("127.0.0.1", made.port)) == 0
+                return connection.connect_ex(("127.0.0.1", remote.port)) == 0
 
         until(is_listening, description="the ssh server", seconds=10)
-        yield made
+        yield remote
     finally:
-        for state in (made.host_dir / "agents").glob("*"):
+        for state in (remote.host_dir / "agents").glob("*"):
             machine.end_agent(state)
-        subprocess.run(["tmux", "kill-server"], env=made.environment, capture_output=True)
+        subprocess.run(["tmux", "kill-server"], env=remote.environment, capture_output=True)
         running.terminate()
         running.wait()
 

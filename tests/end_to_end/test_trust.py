@@ -30,16 +30,16 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes | str]]:
 
 def add_hooks(machine: Machine) -> Path:
     """Adds hooks to the repository, and returns the file that they create."""
-    made = machine.folder / "hook-ran"
+    file = machine.folder / "hook-ran"
     hooks = {
-        event: [{"hooks": [{"type": "command", "command": f"touch {made}"}]}] for event in ("Stop", "UserPromptSubmit")
+        event: [{"hooks": [{"type": "command", "command": f"touch {file}"}]}] for event in ("Stop", "UserPromptSubmit")
     }
     folder = machine.repository / ".codex"
     folder.mkdir()
     (folder / "hooks.json").write_text(json.dumps({"hooks": hooks}))
     for arguments in (["add", "."], ["commit", "-qm", "Add hooks"]):
         subprocess.run(["git", *arguments], cwd=machine.repository, env=machine.environment, check=True)
-    return made
+    return file
 
 
 def answer(machine: Machine, *answers: str) -> tuple[int, str]:
@@ -92,44 +92,44 @@ def test_a_setting_can_give_consent(make_machine: MakeMachine, name: str) -> Non
 
 def test_yes_does_not_consent_to_hooks_of_the_repository(machine: Machine) -> None:
     """They are disabled without a dialog, and a notice names them and the setting."""
-    made = add_hooks(machine)
+    file = add_hooks(machine)
     created = machine.mngr("create", "t", "codex", "--yes", "--no-connect")
-    assert f"touch {made}" in created.stderr
+    assert f"touch {file}" in created.stderr
     assert "trust_repo_hooks" in created.stderr
     agent = machine.agent("t")
     agent.message("Are you there?")
     until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
     agent.wait()
-    assert not made.exists()
+    assert not file.exists()
 
 
 def test_a_setting_can_trust_hooks_of_the_repository(make_machine: MakeMachine) -> None:
     machine = make_machine(trust_repo_hooks=True)
-    made = add_hooks(machine)
+    file = add_hooks(machine)
     agent = machine.create()
     agent.message("Are you there?")
-    until(made.exists, description="the hook")
+    until(file.exists, description="the hook")
 
 
 def test_folder_and_hooks_are_asked_about_separately(machine: Machine) -> None:
     """The first question is about the folder. The second one lists the hooks by command."""
-    made = add_hooks(machine)
+    file = add_hooks(machine)
     status, shown = answer(machine, "y", "n")
     assert status == 0, shown
-    assert f"touch {made}" in shown
+    assert f"touch {file}" in shown
     assert shown.count("[y/N]") == 2
     agent = machine.agent("t")
     agent.message("Are you there?")
     until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
-    assert not made.exists()
+    assert not file.exists()
 
 
 def test_hooks_run_after_consent(machine: Machine) -> None:
-    made = add_hooks(machine)
+    file = add_hooks(machine)
     status, shown = answer(machine, "y", "y")
     assert status == 0, shown
     machine.agent("t").message("Are you there?")
-    until(made.exists, description="the hook")
+    until(file.exists, description="the hook")
 
 
 def test_no_agent_is_created_without_consent_to_the_folder(machine: Machine) -> None:

@@ -189,13 +189,13 @@ class TestWatching:
         # The process may have exited before the watcher starts.
         assert wait_for(followed.watch("--with-pid", str(process.pid))) == (0, b"")
 
-    @pytest.mark.parametrize("is_signalled", [True, False])
-    def test_a_turn_ends_with_its_process(self, followed: FollowedAgent, is_signalled: bool) -> None:
+    @pytest.mark.parametrize("is_signaled", [True, False])
+    def test_a_turn_ends_with_its_process(self, followed: FollowedAgent, is_signaled: bool) -> None:
         """Codex is killed, alone or together with its watcher."""
         agent = followed.agent
         with subprocess.Popen(["sleep", "60"]) as process:
             watcher = watch_turn(followed, process.pid)
-            if is_signalled:
+            if is_signaled:
                 watcher.terminate()
                 time.sleep(0.05)
             process.kill()

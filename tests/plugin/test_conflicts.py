@@ -23,13 +23,13 @@ def manager(home: object) -> Any:
 def plugin(module: str, agent_type: str | None, **options: Any) -> ModuleType:
     from imbue.mngr import hookimpl
 
-    made = ModuleType(module)
+    plugin_module = ModuleType(module)
 
     def register_agent_type() -> Any:
         return agent_type and (agent_type, object, object)
 
-    made.register_agent_type = hookimpl(**options)(register_agent_type)  # type: ignore[attr-defined]
-    return made
+    plugin_module.register_agent_type = hookimpl(**options)(register_agent_type)  # type: ignore[attr-defined]
+    return plugin_module
 
 
 def winner(manager: Any) -> str:

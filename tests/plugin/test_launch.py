@@ -14,9 +14,9 @@ SESSION = "01a216be-b0ac-7de1-b797-a17b3106c1df"
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """A state directory whose name needs quoting."""
-    made = tmp_path / "an agent's dir"
-    (made / "commands").mkdir(parents=True)
-    return made
+    state = tmp_path / "an agent's dir"
+    (state / "commands").mkdir(parents=True)
+    return state
 
 
 def start(state: Path, *arguments: str, has_program: bool = True) -> dict[str, list[str]]:

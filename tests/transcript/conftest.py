@@ -20,6 +20,6 @@ def host_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def state(host_dir: Path) -> State:
     """An agent with a short transcript."""
-    made = State(host_dir)
-    made.write(HEADER, step("first"), step("second", source="agent"), step("third"))
-    return made
+    state = State(host_dir)
+    state.write(HEADER, step("first"), step("second", source="agent"), step("third"))
+    return state

@@ -143,7 +143,7 @@ fn open(path: &Path) -> Result<Input, Failure> {
             format!("cannot read {path_text}: no such file\nhint: Codex keeps its rollouts under ~/.codex/sessions")
         }
         io::ErrorKind::IsADirectory => {
-            format!("cannot read {path_text}: it is a directory\nhint: pass a rollout file in it")
+            format!("cannot read {path_text}: it is a directory\nhint: pass a rollout file inside it")
         }
         io::ErrorKind::PermissionDenied => {
             format!("cannot read {path_text}: {error}\nhint: run as the file's owner, or make it readable")
@@ -181,7 +181,9 @@ fn cannot_begin(error: &io::Error, path: &Path) -> Failure {
     let path_text = escaped_path(path);
     let folder = target_folder(path).unwrap_or_default();
     match error.kind() {
-        io::ErrorKind::IsADirectory => format!("cannot write {path_text}: it is a directory\nhint: pass a file in it"),
+        io::ErrorKind::IsADirectory => {
+            format!("cannot write {path_text}: it is a directory\nhint: pass a file inside it")
+        }
         io::ErrorKind::NotFound if !folder.exists() => {
             let folder = escaped_path(&folder);
             format!("cannot write {path_text}: there is no folder {folder}\nhint: create it with `mkdir -p {folder}`")

@@ -350,8 +350,8 @@ impl MarkerTurn {
     }
 
     fn __repr__(&self) -> String {
-        let whose = self.turn.agent_id.as_deref().unwrap_or("root");
-        format!("<MarkerTurn: {whose} {}>", self.turn.phase)
+        let thread = self.turn.agent_id.as_deref().unwrap_or("root");
+        format!("<MarkerTurn: {thread} {}>", self.turn.phase)
     }
 }
 

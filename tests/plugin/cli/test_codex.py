@@ -13,11 +13,11 @@ from mngr_codex.plugin.cli.codex import codex, with_state_dir
 @pytest.fixture
 def state(home: Path) -> Path:
     """The state directory of an agent."""
-    made = home / ".mngr/agents/agent-1"
-    made.mkdir(parents=True)
-    (made / "data.json").write_text(json.dumps({"name": "fix-it"}))
+    state = home / ".mngr/agents/agent-1"
+    state.mkdir(parents=True)
+    (state / "data.json").write_text(json.dumps({"name": "fix-it"}))
     (home / ".mngr/agents/agent-2").mkdir()
-    return made
+    return state
 
 
 def test_an_agent_by_name_or_id(state: Path) -> None:

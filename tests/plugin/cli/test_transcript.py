@@ -362,13 +362,13 @@ def test_an_agent_whose_transcript_mngr_embeds(machine: Machine) -> None:
     machine.same_output("t", "--format", "json")
 
 
-@pytest.mark.parametrize("what", ["None", "__import__('pathlib').Path('data')"], ids=["gone", "not executable"])
-def test_without_the_program(machine: Machine, what: str) -> None:
+@pytest.mark.parametrize("program", ["None", "__import__('pathlib').Path('data')"], ids=["gone", "not executable"])
+def test_without_the_program(machine: Machine, program: str) -> None:
     machine.agent(recorded("plain.jsonl"))
     (machine.folder / "data").touch(0o644)
-    gone = f"import mngr_codex.plugin.host.program as e\ne.own_program = lambda: {what}\n"
-    machine.by_mngr("t", "--format", "jsonl", prelude=gone)
-    ran = machine.mngr("transcript", "t", "--follow", prelude=gone)
+    prelude = f"import mngr_codex.plugin.host.program as e\ne.own_program = lambda: {program}\n"
+    machine.by_mngr("t", "--format", "jsonl", prelude=prelude)
+    ran = machine.mngr("transcript", "t", "--follow", prelude=prelude)
     assert ran.status == 2 and "reinstall mngr-codex" in ran.stderr
 
 

@@ -87,8 +87,13 @@ impl Human {
         if count == 0 {
             return;
         }
-        let what = if count == 1 { "1 record" } else { &format!("{} records", grouped(count)) };
-        self.line(Sgr::DIM, 0, format!("… {what} copied from an earlier session; --full shows them").as_bytes(), out);
+        let records = if count == 1 { "1 record" } else { &format!("{} records", grouped(count)) };
+        self.line(
+            Sgr::DIM,
+            0,
+            format!("… {records} copied from an earlier session; --full shows them").as_bytes(),
+            out,
+        );
         self.is_first = false;
     }
 
@@ -105,7 +110,7 @@ impl Human {
         let is_injected = |mark: &[u8]| source == b"user" && message.starts_with(mark);
         let (is_notification, is_aborted) = (is_injected(b"<subagent_notification>"), is_injected(b"<turn_aborted>"));
         let depth = if author.is_some() || is_notification { 4 } else { 0 };
-        let (who, sgr): (&[u8], Sgr) = match source.as_slice() {
+        let (speaker, sgr): (&[u8], Sgr) = match source.as_slice() {
             _ if is_notification => (b"subagent", Sgr::SYSTEM),
             _ if is_aborted => (b"system", Sgr::SYSTEM),
             b"user" => (b"user", Sgr::USER),
@@ -120,7 +125,7 @@ impl Human {
             }
         }
         let mut head = Vec::new();
-        self.paint(sgr, who, &mut head);
+        self.paint(sgr, speaker, &mut head);
         if let Some(author) = author {
             let recipient = extra.text("recipient").unwrap_or_default();
             self.paint(Sgr::DIM, &[b" ", author.as_slice(), " → ".as_bytes(), &recipient].concat(), &mut head);
@@ -197,8 +202,8 @@ impl Human {
             (None, None) => {
                 let program = arguments.text("_raw");
                 let limits = if program.is_some() { Limits::PROGRAM } else { Limits::LINE };
-                let given = program.unwrap_or_else(|| any_text(arguments.text));
-                ("→ ".as_bytes(), [name.as_slice(), b" ", &given].concat(), limits)
+                let text = program.unwrap_or_else(|| any_text(arguments.text));
+                ("→ ".as_bytes(), [name.as_slice(), b" ", &text].concat(), limits)
             }
         };
         self.text(Sgr::BOLD, depth, &[mark, &text].concat(), limits, out);
@@ -365,8 +370,8 @@ impl Human {
             if number == skipped.start && left > 1 {
                 let bytes = nth_line(rest, left);
                 rest = &rest[bytes..];
-                let what = format!("… {} more lines, {}", grouped(left as u64), size_of(bytes as u64));
-                self.line(Sgr::DIM, depth, what.as_bytes(), out);
+                let omitted = format!("… {} more lines, {}", grouped(left as u64), size_of(bytes as u64));
+                self.line(Sgr::DIM, depth, omitted.as_bytes(), out);
             }
             if skipped.contains(&number) {
                 continue;

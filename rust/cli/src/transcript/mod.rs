@@ -582,7 +582,7 @@ fn options(agent: &Agent) -> Options {
 /// Returns the failure for a target without a transcript, with a hint if there is a way out.
 fn not_found(error: &TargetError) -> Failure {
     let hint = match error {
-        TargetError::NoFileOrAgent { .. } => "\nhint: `mngr list` shows the agents",
+        TargetError::NoFileOrAgent { .. } => "\nhint: `mngr list` shows all agents",
         TargetError::Ambiguous { .. } => "\nhint: pass the id or the folder of one of them",
         TargetError::NoTranscript(_) => {
             "\nhint: pass a rollout, a transcript, an agent's state directory or an agent's name"

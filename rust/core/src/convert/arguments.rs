@@ -213,10 +213,10 @@ pub(crate) fn arguments_of_other_call<'t>(
     image: Option<&Value>,
 ) -> Option<&'t Value> {
     let is_present = |value: &&Value| value.kind != Kind::Null;
-    let given = |key| member(tape, payload, key).filter(is_present);
-    given(Key::Arguments).or_else(|| given(Key::Input)).or_else(|| {
+    let present = |key| member(tape, payload, key).filter(is_present);
+    present(Key::Arguments).or_else(|| present(Key::Input)).or_else(|| {
         let is_other = |value: &Value| value.key != Key::Action && !is_skipped(value, value.key_name(text), image);
-        given(Key::Action).filter(|_| !tape.children(payload).filter(is_present).any(is_other))
+        present(Key::Action).filter(|_| !tape.children(payload).filter(is_present).any(is_other))
     })
 }
 

@@ -546,9 +546,9 @@ impl<W: Write> Converter<W> {
             self.summary.add_skipped([b"response_item", tool, b"without call_id"]);
             return;
         };
-        let given = |key| item.member(key).filter(|value| value.kind != Kind::Null);
+        let present = |key| item.member(key).filter(|value| value.kind != Kind::Null);
         let body = &mut self.scratch.body;
-        match (given(Key::Output), given(Key::Tools)) {
+        match (present(Key::Output), present(Key::Tools)) {
             (None, Some(tools)) => body.read_dumped(tools),
             (None, None) if item.member(Key::Output).is_none() => {
                 let mut invocation = std::mem::take(&mut self.scratch.invocation);

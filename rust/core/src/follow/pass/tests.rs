@@ -38,14 +38,14 @@ enum Event {
     Archive(Index),
     Unarchive(Index),
     /// A follower makes a pass.
-    Follow(Who),
+    Follow(Process),
     /// A hook that ends a turn makes a brief pass.
     Flush,
     /// A follower is killed during a step. The numbers are the thousandths of the step that are in the raw and in the common
     /// transcript.
-    Killed(Who, u16, u16),
+    Killed(Process, u16, u16),
     /// A follower makes a pass while this number of bytes fits on the disk.
-    DiskFull(Who, usize),
+    DiskFull(Process, usize),
     /// A rollout gets an earlier modification time, because the clock was set back.
     ClockBack(Index),
     /// The checkpoint is removed, or one of its bytes is changed.
@@ -60,7 +60,7 @@ enum Event {
 type Index = prop::sample::Index;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Who {
+enum Process {
     First,
     Second,
     New,
@@ -68,7 +68,7 @@ enum Who {
 
 fn event() -> impl Strategy<Value = Event> {
     let rollout = any::<Index>;
-    let who = || prop::sample::select(&[Who::First, Who::First, Who::Second, Who::New][..]);
+    let process = || prop::sample::select(&[Process::First, Process::First, Process::Second, Process::New][..]);
     prop_oneof![
         10 => (rollout(), 1_usize..6).prop_map(|(rollout, lines)| Event::Append(rollout, lines)),
         3 => (rollout(), 1_usize..400).prop_map(|(rollout, bytes)| Event::Tear(rollout, bytes)),
@@ -80,10 +80,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => rollout().prop_map(Event::Restore),
         1 => rollout().prop_map(Event::Archive),
         1 => rollout().prop_map(Event::Unarchive),
-        10 => who().prop_map(Event::Follow),
+        10 => process().prop_map(Event::Follow),
         4 => Just(Event::Flush),
-        6 => (who(), 0_u16..=1000, 0_u16..=1000).prop_map(|(who, raw, common)| Event::Killed(who, raw, common)),
-        4 => (who(), 0_usize..6000).prop_map(|(who, bytes)| Event::DiskFull(who, bytes)),
+        6 => (process(), 0_u16..=1000, 0_u16..=1000).prop_map(|(process, raw, common)| Event::Killed(process, raw, common)),
+        4 => (process(), 0_usize..6000).prop_map(|(process, bytes)| Event::DiskFull(process, bytes)),
         2 => rollout().prop_map(Event::ClockBack),
         1 => Just(Event::Forget),
         1 => (rollout(), 1_u8..).prop_map(|(at, flipped)| Event::Damage(at, flipped)),
@@ -277,10 +277,10 @@ impl World {
             Event::Restore(index) => self.rollout(*index).set_compressed(false),
             Event::Archive(index) => self.rollout(*index).move_to_archive(true),
             Event::Unarchive(index) => self.rollout(*index).move_to_archive(false),
-            Event::Follow(who) => self.follow(*who, false),
+            Event::Follow(process) => self.follow(*process, false),
             Event::Flush => self.flush(),
-            Event::Killed(who, raw, common) => self.follow_and_be_killed(*who, *raw, *common),
-            Event::DiskFull(who, bytes) => self.follow_on_a_full_disk(*who, *bytes),
+            Event::Killed(process, raw, common) => self.follow_and_be_killed(*process, *raw, *common),
+            Event::DiskFull(process, bytes) => self.follow_on_a_full_disk(*process, *bytes),
             Event::ClockBack(index) => self.rollout(*index).set_clock_back(),
             Event::Forget => {
                 let _ = fs::remove_file(self.dir().following());
@@ -308,17 +308,17 @@ impl World {
     }
 
     /// Makes a pass and checks its result.
-    fn follow(&mut self, who: Who, is_final: bool) {
-        self.pass(who, is_final).expect("a pass");
+    fn follow(&mut self, process: Process, is_final: bool) {
+        self.pass(process, is_final).expect("a pass");
         self.check(is_final);
     }
 
-    fn pass(&mut self, who: Who, is_final: bool) -> Result<PassSummary, FollowError> {
+    fn pass(&mut self, process: Process, is_final: bool) -> Result<PassSummary, FollowError> {
         let dir = self.dir();
-        if who == Who::New {
+        if process == Process::New {
             self.followers.clear();
         }
-        let follower = self.followers.entry(who == Who::Second).or_insert_with(|| Follower::new(dir));
+        let follower = self.followers.entry(process == Process::Second).or_insert_with(|| Follower::new(dir));
         follower.pass(PassOptions { is_final, ..PassOptions::default() }, Duration::ZERO, None)
     }
 
@@ -337,8 +337,8 @@ impl World {
     }
 
     /// Makes a pass that may fail. The transcripts must be the beginning of the expected ones then.
-    fn follow_on_a_full_disk(&mut self, who: Who, bytes: usize) {
-        match positional::full::after(bytes, || self.pass(who, false)) {
+    fn follow_on_a_full_disk(&mut self, process: Process, bytes: usize) {
+        match positional::full::after(bytes, || self.pass(process, false)) {
             Ok(_) => self.check(false),
             Err(FollowError::File(FileError { source, .. })) if source.kind() == io::ErrorKind::StorageFull => {
                 let (raw, common) = self.transcripts();
@@ -351,12 +351,12 @@ impl World {
     }
 
     /// Restores the files that a killed pass leaves: the intent of a step, and some of the bytes that it appends.
-    fn follow_and_be_killed(&mut self, who: Who, raw_part: u16, common_part: u16) {
+    fn follow_and_be_killed(&mut self, process: Process, raw_part: u16, common_part: u16) {
         let dir = self.dir();
         let files = [dir.following(), dir.raw_transcript(), dir.common_transcript()];
         let before = files.clone().map(|path| fs::read(path).unwrap_or_default());
         let size = self.rollouts.iter().map(|rollout| rollout.bytes().len()).sum::<usize>();
-        self.follow(who, false);
+        self.follow(process, false);
         let after = files.clone().map(|path| fs::read(path).unwrap_or_default());
         let (raw, common) = (after[1].len() - before[1].len().min(after[1].len()), after[2].len());
         let is_one_step = raw > 0 && raw as u64 <= STEP && after[1].starts_with(&before[1]);
@@ -528,7 +528,7 @@ proptest! {
         for event in &events {
             world.perform(event);
         }
-        world.follow(Who::New, false);
-        world.follow(Who::First, true);
+        world.follow(Process::New, false);
+        world.follow(Process::First, true);
     }
 }

@@ -529,21 +529,21 @@ fn damaged_and_stray_files_do_not_block_deferred_runs() {
     let (_folder, dir) = folder();
     save(&dir, &State::default());
     let deferred = || Store::open(&dir, LONG).expect("can be opened").read_deferred();
-    let there = |name: &str| dir.lifecycle_pending().join(name);
+    let path_of = |name: &str| dir.lifecycle_pending().join(name);
     defer(&dir, &run("1", HookEvent::Stop)).expect("can be deferred");
     let file = fs::read_dir(dir.lifecycle_pending()).expect("it exists").next().expect("a file").expect("can be read");
     let bytes = fs::read(file.path()).expect("it exists");
     for cut in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[cut] ^= 0x11;
-        fs::write(there("0"), &bytes[..cut]).expect("can be written");
-        fs::write(there("1"), damaged).expect("can be written");
+        fs::write(path_of("0"), &bytes[..cut]).expect("can be written");
+        fs::write(path_of("1"), damaged).expect("can be written");
         assert_eq!(deferred(), [run("1", HookEvent::Stop)]);
     }
     // A dangling link, a folder, and an unfinished file.
-    std::os::unix::fs::symlink("nowhere", there("2")).expect("can be created");
-    fs::create_dir(there("3")).expect("can be created");
-    fs::write(there(".4"), &bytes).expect("can be written");
+    std::os::unix::fs::symlink("nowhere", path_of("2")).expect("can be created");
+    fs::create_dir(path_of("3")).expect("can be created");
+    fs::write(path_of(".4"), &bytes).expect("can be written");
     let mut store = Store::open(&dir, LONG).expect("can be opened");
     assert_eq!(store.read_deferred(), [run("1", HookEvent::Stop)]);
     store.save(open("1")).expect("can be saved");
