@@ -27,7 +27,7 @@ pub(crate) fn marker(report: &Report) -> String {
 
 fn push_turn(turn: &Turn, text: &mut String) {
     let thread = turn.agent_id.as_ref().map_or_else(|| "root".to_owned(), |id| format!("subagent {id}"));
-    let id = turn.turn_id.as_deref().unwrap_or("without id");
+    let id = turn.turn_id.as_deref().unwrap_or("(no id)");
     // Writing to a string cannot fail.
     let _ = writeln!(text, "  {thread}: turn {id} {}", turn.phase);
     if let (Some(since), Some(evidence)) = (&turn.since, &turn.evidence) {
@@ -71,7 +71,7 @@ mod tests {
   root: turn t open
     since 2026-11-22T07:12:50.678Z (hook: prompt submitted)
     rollout /c/r.jsonl
-  subagent a: turn without id open
+  subagent a: turn (no id) open
     rollout /c/r.jsonl (missing: only hooks count)
 ";
         assert_eq!(marker(&report), expected);
