@@ -9,7 +9,7 @@ pub(crate) type Nanos = i128;
 
 /// Parses a timestamp. Returns `None` if it is invalid.
 #[must_use]
-pub(crate) fn parse(text: &[u8]) -> Option<Nanos> {
+pub fn parse(text: &[u8]) -> Option<Nanos> {
     let mut rest = text;
     let year = digits(&mut rest, 4)?;
     byte(&mut rest, b'-')?;

@@ -107,7 +107,7 @@ fn check(record: &Record, line: &str) {
     assert_eq!(record.results.is_some(), is_observation, "{line}");
     assert_eq!(record.timestamp.is_some(), is_step || is_observation, "{line}");
     if let Some(timestamp) = &record.timestamp {
-        assert!(humantime::parse_rfc3339(timestamp).is_ok(), "{line}");
+        assert!(mngr_codex_core::parse_timestamp(timestamp.as_bytes()).is_some(), "{line}");
     }
     if record.r#type == "header" {
         assert_eq!(record.schema_version.as_deref(), Some("ATIF-v1.7"));
