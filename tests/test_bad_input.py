@@ -410,7 +410,7 @@ class TestFiles:
     def test_messages_escape_control_characters(self) -> None:
         conversion = run("convert", "a\nb\x1b[31m\u202e")
         assert_failed(conversion, r"a\nb\u{1b}[31m")
-        assert conversion.stderr.count("\n") == 1
+        assert conversion.stderr.count("\n") == 2, "one line for the message, and one for the hint"
 
     def test_paths_may_be_invalid_utf_8(self, tmp_path: Path) -> None:
         source, target = (os.fsencode(tmp_path) + name for name in (b"/in\xff", b"/out\xfe"))
