@@ -209,7 +209,7 @@ def test_a_byte_order_mark_is_ignored_and_an_invalid_profile_skipped(world: Worl
     world.write("bad.config.toml", "no toml")
     built = world.build()
     assert world.config()["review_model"] == "users"
-    assert len(built.notices) == 1 and "bad.config.toml is not valid TOML" in built.notices[0]
+    assert len(built.notices) == 1 and "bad.config.toml as TOML" in built.notices[0]
     assert (world.codex_home / "good.config.toml").exists() and not (world.codex_home / "bad.config.toml").exists()
 
 
