@@ -24,13 +24,22 @@ impl FileError {
     }
 }
 
-/// Formats a path for a message. Control characters are escaped, so that a path can neither break the line nor move the
-/// cursor.
+/// Formats a path for a message. Control characters, line separators and bidirectional controls are escaped, so that a path
+/// can neither break the line, move the cursor nor change the reading direction.
 #[must_use]
 pub fn escaped_path(path: &Path) -> String {
     let mut text = String::new();
     for character in path.display().to_string().chars() {
-        if character.is_control() { text.extend(character.escape_default()) } else { text.push(character) }
+        if is_unsafe(character) { text.extend(character.escape_default()) } else { text.push(character) }
     }
     text
 }
+
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests;

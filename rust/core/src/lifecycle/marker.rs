@@ -150,7 +150,7 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
     read(dir)
 }
 
-/// Returns a listener for the new lines of the root's rollout, to be passed to [`reconcile`] later. Returns `None` if no
+/// Returns a listener for the new lines of the root's rollout, to be passed to [`reconcile()`] later. Returns `None` if no
 /// hook has named the rollout.
 ///
 /// # Errors
