@@ -8,8 +8,8 @@ from typing import Any
 
 DATA = Path(__file__).parents[1] / "data"
 
-#: A folder of further recordings, which is not part of the project and may be missing.
-LAB = Path(os.environ.get("MNGR_CODEX_LAB_ROLLOUTS", DATA.parents[2] / "shared" / "lab" / "rollouts"))
+#: A folder of further recordings to test with, which is not part of the project; `None` if the variable is not set.
+LAB = Path(folder) if (folder := os.environ.get("MNGR_CODEX_LAB_ROLLOUTS")) else None
 
 
 def recordings(folder: Path = DATA) -> list[Path]:
@@ -20,7 +20,7 @@ def recordings(folder: Path = DATA) -> list[Path]:
 def all_recordings() -> list[Path]:
     """Returns the rollouts of the test data, and those of the lab that the test data does not have."""
     data = {name(path): path for path in recordings()}
-    lab = {name(path): path for path in recordings(LAB)} if LAB.is_dir() else {}
+    lab = {name(path): path for path in recordings(LAB)} if LAB else {}
     return list((lab | data).values())
 
 

@@ -52,7 +52,7 @@ class Event:
 def hook_logs() -> list[Path]:
     """Returns the hook logs of the test data, and those of the lab that the test data does not have."""
     data = {name(path): path for path in DATA.rglob("*.hooks.jsonl")}
-    lab = {name(path): path for path in LAB.rglob("*.hooks.jsonl")} if LAB.is_dir() else {}
+    lab = {name(path): path for path in LAB.rglob("*.hooks.jsonl")} if LAB else {}
     return [path for _, path in sorted((lab | data).items())]
 
 
