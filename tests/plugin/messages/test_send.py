@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,11 +27,11 @@ screen() {
     else printf '\\033[1m›\\033[0m \\033[2mAsk Codex\\033[0m\\n'; fi
 }
 case "$*" in
-*load-buffer*) [ ! -e "$TEST/broken" ] || exit 1; cat "$TEST/state/$MESSAGE" >"$TEST/typed" ;;
+*load-buffer*) [ ! -e "$TEST/broken" ] || exit 1; cat "$TEST/state/$MESSAGE".* >"$TEST/typed" ;;
 *display-message*capture-pane*) echo codex; screen ;;
 *capture-pane*) screen ;;
 *display-message*) echo codex ;;
-*Enter*) rm -f "$TEST/typed"; cp "$TEST/record" "$TEST/state/$SESSIONS/rollout-1.jsonl" ;;
+*Enter*) rm -f "$TEST/typed"; cat "$TEST/record" >>"$TEST/state/$SESSIONS/rollout-1.jsonl" ;;
 esac
 """
 
@@ -51,12 +52,14 @@ class Host:
     def __init__(self) -> None:
         self.commands: list[str] = []
         self.modes: list[int] = []
+        self.written: list[Path] = []
         self.fails_to_write = False
 
     def path_exists(self, path: Path) -> bool:
         return path.exists()
 
     def write_file(self, path: Path, content: bytes, mode: str, is_atomic: bool) -> None:
+        self.written.append(path)
         path.write_bytes(content[:5] if self.fails_to_write else content)
         if self.fails_to_write:
             raise MngrError("the connection was lost")
@@ -165,9 +168,30 @@ def test_a_failed_removal_is_not_an_error(
     execute = agent.host.execute_idempotent_command
 
     def fail_to_remove(command: str, timeout_seconds: float) -> Any:
-        if command.startswith("rm "):
+        if "; rm -f " in command:
             raise MngrError("the connection was lost")
         return execute(command, timeout_seconds)
 
     monkeypatch.setattr(agent.host, "execute_idempotent_command", fail_to_remove)
     say(SECRET)
+
+
+def test_each_message_has_its_own_files(agent: Agent, say: Callable[[str], None]) -> None:
+    """mngr has no lock for the messages to an agent on another host."""
+    for text in ("one", "two and more"):
+        say(text)
+    assert len({*agent.host.written}) == 4
+
+
+def test_only_old_files_of_other_messages_are_removed(agent: Agent, say: Callable[[str], None]) -> None:
+    """Another message may be on its way. The files of a mngr that was killed stay until then."""
+    names = [f"{path}.{name}" for path in (paths.MESSAGE_PARAMETERS, paths.MESSAGE) for name in ("new", "old")]
+    for name in names:
+        (agent.state / name).touch()
+    say(SECRET)
+    assert {*agent.leftovers()} == {agent.state / name for name in names}
+    an_hour_ago = time.time() - 3600
+    for name in names[1::2]:
+        os.utime(agent.state / name, (an_hour_ago, an_hour_ago))
+    say(f"{SECRET} again")
+    assert {*agent.leftovers()} == {agent.state / name for name in names[::2]}

@@ -5,7 +5,8 @@ as soon as the rollout contains it, which Codex writes when it acknowledges the 
 two requests to the model; until then Codex shows the message as queued.
 
 The text never appears in a command line, where any user of the host could read it and where its length is limited. It
-is passed in files that only the user can read.
+is passed in files that only the user can read. Every message has its own files, because mngr has no lock for messages
+to an agent on another host.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import importlib.resources
 import shlex
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from imbue.mngr.agents.base_agent import build_clear_pane_modes_tmux_subcommand
 from imbue.mngr.errors import MessageDeliveredButBlockedError, MngrError, SendFailureKind, SendMessageError
@@ -26,6 +29,7 @@ from mngr_codex.plugin.messages.text import as_typed, cleaned, is_slash_command,
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from imbue.mngr.agents.base_agent import BaseAgent
 
@@ -34,10 +38,19 @@ COMMAND_SECONDS = 5
 _SHOWN_SECONDS = 10
 _HEAD_LENGTH = 20
 _ENDING_LENGTH = 200
+_LEFTOVER_MINUTES = 10
+
+
+@dataclass(frozen=True)
+class _MessageFiles:
+    """The files of one message on the agent's host."""
+
+    text: Path
+    parameters: Path
 
 
 def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> None:
-    """Sends a message and confirms that it arrived. The caller must hold the agent's message lock.
+    """Sends a message and confirms that it arrived. The caller must hold the agent's message lock, if there is one.
 
     Args:
         agent: The agent.
@@ -57,17 +70,27 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
     await_composer(agent, target, is_marked_as_asking=is_marked_as_asking)
     text = as_typed(text)
     is_command = is_slash_command(text)
-    with _private_files(agent):
-        _paste(agent, target, text)
-        outcome = _press_enter(agent, target, text, is_command, confirmation_seconds, is_answered=is_marked_as_asking)
+    with _private_files(agent) as files:
+        _paste(agent, target, text, files.text)
+
+        def press_enter() -> str:
+            return _press_enter(
+                agent,
+                target,
+                text,
+                files.parameters,
+                is_command=is_command,
+                seconds=confirmation_seconds,
+                is_answered=is_marked_as_asking,
+            )
+
+        outcome = press_enter()
         if outcome == "unrecognized":
             # Codex has no such command, so the message is for the model. The cursor is before the text, and Codex sends
             # a text that begins with a space unchanged.
             agent._run_send_command(f"tmux send-keys -t {target} Space", "tmux send-keys")
             is_command = False
-            outcome = _press_enter(
-                agent, target, text, is_command, confirmation_seconds, is_answered=is_marked_as_asking
-            )
+            outcome = press_enter()
     _report(agent, name, text, outcome, COMMAND_SECONDS if is_command else confirmation_seconds)
     if is_command and (dialog := read_screen(agent, target).dialog) is not None:
         raise MessageDeliveredButBlockedError(
@@ -126,47 +149,57 @@ def _report(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: 
 
 
 @contextmanager
-def _private_files(agent: BaseAgent[Any]) -> Iterator[None]:
-    """Removes the files with the message's text from the host when the block ends, even after an error."""
+def _private_files(agent: BaseAgent[Any]) -> Iterator[_MessageFiles]:
+    """Yields the files for one message, and removes them from the host when the block ends, even after an error."""
+    state_dir, token = agent._get_agent_dir(), uuid4().hex
+    text, parameters = (state_dir / f"{path}.{token}" for path in (paths.MESSAGE, paths.MESSAGE_PARAMETERS))
     try:
-        yield
+        yield _MessageFiles(text, parameters)
     finally:
-        files = [str(agent._get_agent_dir() / path) for path in (paths.MESSAGE, paths.MESSAGE_PARAMETERS)]
+        # The files of a mngr that was killed are removed as well.
+        home = shlex.quote(str(state_dir / paths.CODEX_HOME))
+        leftovers = f"find {home} -maxdepth 1 -name '.mngr-message*' -mmin +{_LEFTOVER_MINUTES} -exec rm -f {{}} +"
+        remove = shlex.join(["rm", "-f", str(text), str(parameters)])
         try:
             result = agent.host.execute_idempotent_command(
-                shlex.join(["rm", "-f", *files]), timeout_seconds=agent.send_command_timeout_seconds
+                f"{leftovers} 2>/dev/null; {remove}", timeout_seconds=agent.send_command_timeout_seconds
             )
             problem = None if result.success else result.stderr.strip()
         except MngrError as error:
             problem = str(error)
         if problem is not None:
-            logger.warning("cannot remove {}: {}", " and ".join(files), problem)
+            logger.warning("cannot remove {} and {}: {}", text, parameters, problem)
 
 
-def _write_private(agent: BaseAgent[Any], path: str, text: str) -> str:
-    """Writes a file that only the user can read, and returns its path on the host.
+def _write_private(agent: BaseAgent[Any], file: Path, text: str) -> None:
+    """Writes a file that only the user can read.
 
     Its folder is private as well, so the file cannot be read before its mode is set. It is written in place, so
     that a failed write leaves no other file.
     """
-    file = agent._get_agent_dir() / path
     agent.host.write_file(file, text.encode(), mode="0600", is_atomic=False)
-    return str(file)
 
 
-def _paste(agent: BaseAgent[Any], target: str, text: str) -> None:
+def _paste(agent: BaseAgent[Any], target: str, text: str, file: Path) -> None:
     """Types the text as one paste, so that line breaks in it do not act as Enter."""
-    file = shlex.quote(_write_private(agent, paths.MESSAGE, text))
-    buffer = shlex.quote(f"mngr-codex-{agent.id}")
+    _write_private(agent, file, text)
+    quoted_file, buffer = shlex.quote(str(file)), shlex.quote(f"mngr-codex-{agent.id}")
     agent._run_send_command(
-        f"tmux load-buffer -b {buffer} {file} \\; {build_clear_pane_modes_tmux_subcommand(target)} \\; "
+        f"tmux load-buffer -b {buffer} {quoted_file} \\; {build_clear_pane_modes_tmux_subcommand(target)} \\; "
         f"paste-buffer -p -d -b {buffer} -t {target}",
         "tmux paste-buffer",
     )
 
 
 def _press_enter(
-    agent: BaseAgent[Any], target: str, text: str, is_command: bool, seconds: float, *, is_answered: bool
+    agent: BaseAgent[Any],
+    target: str,
+    text: str,
+    file: Path,
+    *,
+    is_command: bool,
+    seconds: float,
+    is_answered: bool,
 ) -> str:
     """Presses Enter and returns the outcome of the message, in one command on the host.
 
@@ -174,6 +207,7 @@ def _press_enter(
         agent: The agent.
         target: Its tmux pane.
         text: The message.
+        file: The file for the parameters of the script, which contain parts of the message.
         is_command: Whether Codex may run it as a Codex command.
         seconds: How long to wait for the confirmation.
         is_answered: Whether an approval request was answered although its marker still exists.
@@ -199,9 +233,9 @@ def _press_enter(
         "keys": str(min(2 * text.count("\n") + 2, 500)),
     }
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in parameters.items())
-    file = _write_private(agent, paths.MESSAGE_PARAMETERS, assignments)
+    _write_private(agent, file, assignments)
     script = (importlib.resources.files("mngr_codex.plugin.messages") / "press_enter.sh").read_text(encoding="utf-8")
-    command = shlex.join(["env", "LC_ALL=C", "bash", "-c", script, "press_enter", file])
+    command = shlex.join(["env", "LC_ALL=C", "bash", "-c", script, "press_enter", str(file)])
     result = agent.host.execute_stateful_command(command, timeout_seconds=window + _SHOWN_SECONDS + 10.0)
     words = result.stdout.split()
     return words[-1] if words else f"no answer: {result.stderr.strip()[-200:]}"
