@@ -160,6 +160,17 @@ def test_unreadable_wheels_are_reported(own: bytes, wheels: Path, name: str) -> 
     assert found.content is None and f"cannot read {wheels / name}: " in (found.problem or "")
 
 
+def test_a_damaged_wheel_is_reported(own: bytes, wheels: Path) -> None:
+    """Whatever the damage is: `zipfile` raises half a dozen kinds of errors."""
+    wheel = write_wheel(wheels, "manylinux_2_28_aarch64", elf(183))
+    content = wheel.read_bytes()
+    problems = []
+    for at in range(len(content)):
+        wheel.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        problems.append(program_for(Host("Linux aarch64"), wheels).problem or "")  # type: ignore[arg-type]
+    assert any(f"cannot read {wheel}: the file is damaged." in problem for problem in problems)
+
+
 def test_the_installed_program_runs_on_this_machine(host: Any, tmp_path: Path) -> None:
     path = own_program()
     if path is None:

@@ -172,13 +172,15 @@ def _wheels_of_version(path: Path, version: str) -> Iterator[Path]:
 def _read_program(wheel: Path) -> bytes:
     """Returns the native program of a wheel; empty if it has none."""
     import zipfile
-    import zlib
 
     try:
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
                 if name.endswith(f".data/scripts/{PROGRAM}"):
                     return archive.read(name)
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise WheelError(f"cannot read {wheel}: {error}") from None
+    except OSError as error:
+        raise WheelError(f"cannot read {wheel}: {error.strerror or error}") from None
+    except Exception as error:
+        # A damaged archive raises many kinds of errors, and some of them have no message.
+        raise WheelError(f"cannot read {wheel}: {str(error) or 'the file is damaged'}") from None
     return b""
