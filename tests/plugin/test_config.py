@@ -12,6 +12,7 @@ from mngr_codex.plugin.config import CodexAgentConfig
     ("name", "value", "allowed"),
     [
         ("model", "", "at least 1 character"),
+        ("program_wheels", "", "must not be empty"),
         ("model_reasoning_effort", "huge", "'none', 'minimal', 'low', 'medium', 'high' or 'xhigh'"),
         ("sandbox_mode", "none", "'read-only', 'workspace-write' or 'danger-full-access'"),
         ("update_policy", "SOMETIMES", "'AUTO', 'ASK' or 'NEVER'"),

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 from imbue.mngr.config.data_types import AgentTypeConfig
 from imbue.mngr.errors import ConfigParseError
 from imbue.mngr.primitives import CommandString
-from pydantic import Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, field_validator, model_validator
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
@@ -110,6 +110,14 @@ class CodexAgentConfig(AgentTypeConfig):
     def is_dialog_dismissed(self) -> bool:
         """Whether the work directory is trusted without asking, by either name of the setting."""
         return bool(self.auto_dismiss_dialogs or self.auto_dismiss_dialogs_at_startup)
+
+    @field_validator("program_wheels", mode="before")
+    @classmethod
+    def _reject_empty_path(cls, value: Any) -> Any:
+        """Rejects an empty path: it would be the current directory, and programs would be installed from there."""
+        if value == "":
+            raise ValueError("the path must not be empty")
+        return value
 
     def confirmation_seconds(self) -> float:
         """Returns ``message_confirmation_seconds``, or its default if the value is invalid."""
