@@ -57,10 +57,10 @@ pub use rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
 pub use rollout::timestamp::parse as parse_timestamp;
 
 // Reading transcripts.
+pub use transcript::head_tail::{Selection, Window};
 pub use transcript::last_records::{LastRecordsError, last_records};
 pub use transcript::locate::{Agent, Target, TargetError};
 pub use transcript::record::{Record, RecordKind, Role};
-pub use transcript::selection::{Selection, Window};
 pub use transcript::spool::spool;
 pub use transcript::stream::{CopyError, Line, ReadError, Stream, StreamPosition};
 pub use transcript::tail_follow::{TailEvent, TailFollower};

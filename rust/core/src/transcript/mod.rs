@@ -6,20 +6,20 @@
 //! * [`tail_follow`]: the lines that are added to a transcript
 //! * [`spool`]: the transcript of a rollout, in a temporary file
 //! * [`record`]: the kind and the role of a line
-//! * [`selection`]: which records to show, and where the last ones start
+//! * [`head_tail`]: selects records by role, or the first or last ones
 //! * [`last_records`]: the last records of a transcript, a rollout or an agent
 //! * [`atif`]: a transcript as one ATIF document
 
 pub mod atif;
 mod backwards;
+pub(crate) mod head_tail;
 pub(crate) mod last_records;
 pub mod locate;
 pub(crate) mod record;
-pub(crate) mod selection;
 pub(crate) mod spool;
 pub(crate) mod stream;
 pub(crate) mod tail_follow;
 
+pub(crate) use head_tail::{Selection, Window};
 pub(crate) use record::Record;
-pub(crate) use selection::{Selection, Window};
 pub(crate) use stream::{ReadError, Stream, StreamPosition};

@@ -1,4 +1,4 @@
-//! Which records of a transcript to show, and where the last ones start.
+//! Selects records of a transcript by role, and the first (head) or last (tail) of them.
 
 use super::record::{Record, RecordKind, Role};
 use super::stream::{ReadError, Stream, StreamPosition};
