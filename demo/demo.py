@@ -266,7 +266,9 @@ def main() -> None:
         model_name = "your login" if login else "a scripted model"
         print(f"Running in {folder} with Codex {version(arguments.codex)} and {model_name}.", flush=True)
         run_steps(demo)
-    print("\nDone. README.md explains how to install mngr-codex for your own mngr.", flush=True)
+    transcript = SAVED.relative_to(ROOT)
+    print(f"\nDone. To show the saved transcript: .venv/bin/mngr-codex transcript {transcript}")
+    print("README.md explains how to install mngr-codex for your own mngr.", flush=True)
 
 
 def version(codex: Path) -> str:
