@@ -42,7 +42,9 @@ def test_every_format_has_the_final_message(machine: Machine, model: Model) -> N
 
 def test_records_are_followed_while_the_agent_runs(machine: Machine, model: Model) -> None:
     """From before its first message until Ctrl-C."""
-    model.on("slowly", runs("sleep 5"), says("Slow, but done."))
+    # The command runs until the test has seen its call, however slow the machine is.
+    may_end = machine.folder / "may-end"
+    model.on("slowly", runs(f"until [ -e {may_end} ]; do sleep 0.1; done"), says("Slow, but done."))
     agent = machine.create()
     shown = machine.folder / "shown"
     mngr = Path(sys.executable).with_name("mngr")
@@ -54,6 +56,7 @@ def test_records_are_followed_while_the_agent_runs(machine: Machine, model: Mode
             until(lambda: any(step.get("tool_calls") for step in records(shown.read_text())), description="the call")
             assert agent.is_active
             assert "Slow, but done." not in shown.read_text()
+            may_end.touch()
             until(lambda: "Slow, but done." in answers(records(shown.read_text())), description="the answer")
             agent.wait()
             agent.message("And another.")
