@@ -4,10 +4,12 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from scripted_model import Response
 from tests.support.machine import Json, Machine, until
 from tests.support.rule_based_model import Model, runs, says
 
@@ -42,9 +44,14 @@ def test_every_format_has_the_final_message(machine: Machine, model: Model) -> N
 
 def test_records_are_followed_while_the_agent_runs(machine: Machine, model: Model) -> None:
     """From before its first message until Ctrl-C."""
-    # The command runs until the test has seen its call, however slow the machine is.
-    may_end = machine.folder / "may-end"
-    model.on("slowly", runs(f"until [ -e {may_end} ]; do sleep 0.1; done"), says("Slow, but done."))
+    # The model answers when the test has seen the call, however slow the machine is.
+    has_seen_call = threading.Event()
+
+    def answer(_request: object) -> Response:
+        has_seen_call.wait(60)
+        return says("Slow, but done.")
+
+    model.on("slowly", runs("true"), answer)
     agent = machine.create()
     shown = machine.folder / "shown"
     mngr = Path(sys.executable).with_name("mngr")
@@ -56,7 +63,7 @@ def test_records_are_followed_while_the_agent_runs(machine: Machine, model: Mode
             until(lambda: any(step.get("tool_calls") for step in records(shown.read_text())), description="the call")
             assert agent.is_active
             assert "Slow, but done." not in shown.read_text()
-            may_end.touch()
+            has_seen_call.set()
             until(lambda: "Slow, but done." in answers(records(shown.read_text())), description="the answer")
             agent.wait()
             agent.message("And another.")
