@@ -15,9 +15,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CODEX_VERSION := 0.163.0
 # Installed from npm, and tested only if npm is available.
-NPM_CODEX_VERSION := 0.169.0
+NPM_CODEX_VERSION := 0.171.0
 # Tested by `make test-matrix` only.
-OLDER_CODEX_VERSIONS := 0.138.0 0.147.0 0.154.0
+OLDER_CODEX_VERSIONS := 0.138.0 0.147.0 0.154.0 0.169.0
 MNGR_VERSION := 0.3.0
 PUBLISHED_VERSION := 0.2.0
 # Validates the trajectory format (ATIF) of the transcripts, which works without the package's dependencies.
