@@ -149,10 +149,13 @@ class MarkerState:
     def __ne__(self, other: object, /) -> bool: ...
     @property
     def state(self) -> Literal["RUNNING", "WAITING"]:
-        """``RUNNING`` while a turn of the root or of a subagent is open, otherwise ``WAITING``."""
+        """``RUNNING`` while a turn of the root or of a subagent is open and Codex asks nothing, else ``WAITING``."""
+    @property
+    def waiting_reason(self) -> Literal["PERMISSIONS", "QUESTION", "END_OF_TURN"] | None:
+        """Why the agent waits: an approval, another question, or no turn is open; None if it is running."""
     @property
     def is_marker_there(self) -> bool:
-        """Whether ``active`` exists. Differs from ``state`` only after a hook was killed, until the next hook."""
+        """Whether ``active`` exists. It does while a turn is open and Codex waits for no approval."""
     @property
     def is_permission_awaited(self) -> bool:
         """Whether Codex is waiting for an approval."""

@@ -51,7 +51,6 @@ def with_child(*events: str) -> Callable[[Agent], list[Hook]]:
 #: Hooks that change nothing during a turn.
 UNCHANGING = [
     "session-start", "pre-tool-use", "pre-model-request", "post-model-request", "pre-compact", "post-compact",
-    "session-end",
 ]  # fmt: skip
 
 #: Sequences of hooks, the last of which is killed.
@@ -64,6 +63,11 @@ KILLED: dict[str, Callable[[Agent], list[Hook]]] = {
     "an interrupt": in_turn("interrupt"),
     "an approval request": in_turn("permission-request"),
     "an approval": in_turn("permission-request", "post-tool-use"),
+    "a question": lambda agent: [
+        *first_prompt(agent),
+        ("pre-tool-use", agent.payload("pre-tool-use", tool_name="request_user_input")),
+    ],
+    "the end of a session": in_turn("session-end"),
     "a subagent's start": with_child("subagent-start"),
     "a subagent's stop": with_child("subagent-start", "subagent-stop"),
     "the last subagent's stop": with_child("subagent-start", "stop", "subagent-stop"),

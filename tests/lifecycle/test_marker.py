@@ -21,6 +21,7 @@ class TestShow:
         assert agent.marker("show").stdout == b"WAITING\n"
         assert agent.report() == {
             "state": "WAITING",
+            "waiting_reason": "END_OF_TURN",
             "is_marker_there": False,
             "is_permission_awaited": False,
             "session_id": None,
@@ -38,6 +39,7 @@ class TestShow:
         assert since.endswith("Z")
         assert report == {
             "state": "RUNNING",
+            "waiting_reason": None,
             "is_marker_there": True,
             "is_permission_awaited": False,
             "session_id": agent.session_id,
@@ -74,11 +76,24 @@ class TestShow:
         agent.child_hook("subagent-start", child, turn)
         agent.hook("permission-request")
         report = agent.report()
-        assert report["is_permission_awaited"]
+        assert (report["state"], report["waiting_reason"]) == ("WAITING", "PERMISSIONS")
+        assert report["is_permission_awaited"] and not report["is_marker_there"]
         assert [(it["agent_id"], it["turn_id"], it["phase"]) for it in report["subagents"]] == [(child, turn, "open")]
         text = agent.marker("show").stdout.decode()
-        assert "  Codex is waiting for an approval\n" in text
+        assert text.startswith("WAITING\n  PERMISSIONS: Codex is waiting for an approval\n")
         assert f"  subagent {child}: turn {turn} open\n" in text
+
+    def test_a_question_is_shown_and_keeps_the_marker(self, agent: Agent) -> None:
+        agent.begin_turn()
+        agent.hook("user-prompt-submit")
+        agent.hook("pre-tool-use", tool_name="request_user_input", tool_use_id="c")
+        report = agent.report()
+        assert (report["state"], report["waiting_reason"]) == ("WAITING", "QUESTION")
+        assert report["is_marker_there"] and not report["is_permission_awaited"]
+        text = agent.marker("show").stdout.decode()
+        assert text.startswith("WAITING\n  QUESTION: Codex is waiting for an answer\n  session ")
+        agent.hook("post-tool-use", tool_name="request_user_input", tool_use_id="c")
+        assert agent.report()["waiting_reason"] is None
 
     @pytest.mark.parametrize(
         ("ending", "phase", "evidence"),
@@ -125,7 +140,7 @@ class TestRecompute:
         for name in expected:
             (agent.state / name).unlink()
         (agent.state / "codex_subagents").rmdir()
-        assert agent.report("recompute")["is_marker_there"]
+        assert agent.report("recompute")["is_permission_awaited"]
         assert agent.files() == expected
 
     def test_stray_files_are_removed(self, agent: Agent) -> None:
@@ -134,7 +149,13 @@ class TestRecompute:
         agent.hook("stop")
         expected = agent.files()
         (agent.state / "codex_subagents").mkdir(exist_ok=True)
-        for name in ["active", "codex_root_active", "permissions_waiting", f"codex_subagents/{agent.new_id()}"]:
+        for name in [
+            "active",
+            "codex_root_active",
+            "permissions_waiting",
+            "question_waiting",
+            f"codex_subagents/{agent.new_id()}",
+        ]:
             (agent.state / name).write_text("stray")
         assert not agent.report("recompute")["is_marker_there"]
         assert agent.files() == expected

@@ -13,7 +13,7 @@ from tests.support.program import program
 #: The files that hooks write in the state directory.
 FILES = [
     "active", "codex_root_active", "codex_root_session", "codex_transcript_path", "codex_transcript_paths",
-    "permissions_waiting", "plugin/mngr_codex/unfinished", "events/logs/mngr_codex/events.jsonl",
+    "permissions_waiting", "question_waiting", "plugin/mngr_codex/unfinished", "events/logs/mngr_codex/events.jsonl",
 ]  # fmt: skip
 
 
@@ -24,6 +24,7 @@ def run_hooks(agent: Agent) -> None:
     child = agent.new_id()
     agent.child_hook("subagent-start", child, agent.new_id())
     agent.hook("permission-request")
+    agent.hook("pre-tool-use", tool_name="request_user_input")
     agent.run_hook("stop", b"no payload")
     agent.child_hook("subagent-stop", child, "")
     agent.hook("stop")

@@ -1,5 +1,6 @@
 """Rules of the marker, including cases that no recording covers."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -146,9 +147,155 @@ class TestRoot:
         prompted.hook("pre-tool-use")
         prompted.hook("permission-request")
         assert prompted.is_approval_pending
-        assert prompted.is_active
+        assert not prompted.is_active, "an agent that waits for an approval must be shown as waiting"
         prompted.hook(event)
         assert not prompted.is_approval_pending
+        assert prompted.is_active == (event in {"post-tool-use", "pre-model-request"})
+
+    @pytest.mark.parametrize("kind", ["function_call_output", "custom_tool_call_output"])
+    def test_the_output_of_a_denied_call_ends_the_wait_for_an_approval(self, prompted: Agent, kind: str) -> None:
+        """Denying without an interrupt runs no hook before the next call (0.163)."""
+        prompted.write_line("function_call_output", prompted.turn_id, line="response_item")
+        prompted.hook("permission-request")
+        prompted.marker("recompute")
+        assert prompted.is_approval_pending
+        prompted.write_line(kind, prompted.turn_id, line="response_item")
+        prompted.marker("recompute")
+        assert not prompted.is_approval_pending
+        assert prompted.is_active
+
+
+class TestQuestions:
+    """Questions of the model, which are no approvals."""
+
+    @pytest.mark.parametrize("event", ["post-tool-use", "stop", "interrupt", "pre-model-request", "session-end"])
+    def test_a_question_is_open_until_the_next_event(self, prompted: Agent, event: str) -> None:
+        prompted.hook("pre-tool-use", tool_name="request_user_input")
+        assert prompted.report()["waiting_reason"] == "QUESTION"
+        assert prompted.is_question_open
+        assert prompted.is_active
+        prompted.hook(event)
+        assert not prompted.is_question_open
+
+    def test_the_question_of_a_subagent_counts(self, prompted: Agent) -> None:
+        child, turn = prompted.new_id(), prompted.new_id()
+        prompted.child_hook("subagent-start", child, turn)
+        prompted.child_hook("pre-tool-use", child, turn, tool_name="request_user_input")
+        prompted.hook("pre-tool-use", tool_name="Bash")
+        assert prompted.is_question_open
+        prompted.child_hook("subagent-stop", child, turn)
+        assert not prompted.is_question_open
+
+    def test_the_rollout_answers_a_question(self, prompted: Agent) -> None:
+        """The hook after the answer was lost."""
+        prompted.hook("pre-tool-use", tool_name="request_user_input")
+        prompted.write_line("function_call_output", prompted.turn_id, line="response_item")
+        prompted.marker("recompute")
+        assert not prompted.is_question_open
+
+    def test_the_rollout_asks_a_question(self, prompted: Agent) -> None:
+        """The hook before the question was lost."""
+        prompted.write_line("function_call", prompted.turn_id, line="response_item", name="request_user_input")
+        assert prompted.report("recompute")["waiting_reason"] == "QUESTION"
+        prompted.hook("post-tool-use", tool_name="request_user_input")
+        assert prompted.report("recompute")["waiting_reason"] is None
+
+    def test_the_line_of_an_answered_question_may_be_read_late(self, prompted: Agent) -> None:
+        prompted.write_line("function_call", prompted.turn_id, line="response_item", name="request_user_input")
+        prompted.hook("pre-tool-use", tool_name="request_user_input")
+        prompted.hook("post-tool-use", tool_name="request_user_input")
+        assert prompted.report("recompute")["waiting_reason"] is None
+
+    @pytest.mark.parametrize("end", ["task_complete", "turn_aborted"])
+    def test_the_end_of_the_turn_ends_a_question(self, prompted: Agent, end: str) -> None:
+        prompted.hook("pre-tool-use", tool_name="request_user_input")
+        prompted.write_line(end, prompted.turn_id)
+        assert prompted.report("recompute")["waiting_reason"] == "END_OF_TURN"
+        assert not prompted.is_question_open
+
+
+class TestSessionEnd:
+    """The end of the session, after which no hook and perhaps no watcher runs."""
+
+    @pytest.mark.parametrize("end", ["task_complete", "turn_aborted"])
+    def test_the_end_of_the_turn_is_read_in_the_rollout(self, prompted: Agent, end: str) -> None:
+        prompted.write_line(end, prompted.turn_id)
+        prompted.hook("session-end", turn_id=None, reason="other")
+        assert not prompted.is_active
+        root = prompted.report()["root"]
+        assert (root["phase"], root["evidence"]) == ("over", "rollout: turn ended")
+
+    def test_the_turn_is_over_even_if_the_rollout_does_not_say_so(self, prompted: Agent) -> None:
+        prompted.hook("session-end", turn_id=None, reason="other")
+        assert not prompted.is_active
+        assert prompted.report()["root"]["evidence"] == "hook: session ended"
+        prompted.marker("recompute")
+        assert not prompted.is_active
+
+    def test_the_rollout_may_be_missing(self, agent: Agent) -> None:
+        agent.begin_turn()
+        for rollout in [None, str(agent.rollout)]:
+            agent.hook("user-prompt-submit", transcript_path=rollout)
+            agent.hook("session-end", turn_id=None, transcript_path=rollout)
+            assert not agent.is_active
+            agent.begin_turn()
+
+    def test_a_rollout_that_only_this_hook_names_is_read(self, agent: Agent) -> None:
+        agent.write_line("task_started", agent.begin_turn())
+        agent.hook("user-prompt-submit", transcript_path=None)
+        agent.write_line("task_complete", agent.turn_id)
+        agent.hook("session-end", turn_id=None)
+        assert not agent.is_active
+        assert agent.report()["root"]["evidence"] == "rollout: turn ended"
+
+    def test_only_the_end_of_a_large_rollout_is_read(self, prompted: Agent) -> None:
+        """A line before it is read later all the same."""
+        child, turn = prompted.new_id(), prompted.new_id()
+        prompted.child_hook("subagent-start", child, turn)
+        prompted.write_line("turn_aborted", turn, rollout=prompted.rollout_path(child))
+        for rollout in [prompted.rollout, prompted.rollout_path(child)]:
+            with rollout.open("ab") as file:
+                file.write(b'{"type":"x","payload":{}}\n' * 200_000)
+                file.truncate(1 << 33)
+                file.seek(0, 2)
+                file.write(b"\n")
+        prompted.write_line("task_complete", prompted.turn_id)
+        begun = time.monotonic()
+        prompted.hook("session-end", turn_id=None)
+        assert time.monotonic() - begun < 2.5, "Codex ends the hook after 3 s"
+        assert prompted.subagents == {child}
+        assert prompted.report()["root"]["evidence"] == "rollout: turn ended"
+
+    @pytest.mark.parametrize("end", ["task_complete", "turn_aborted"])
+    def test_the_end_of_a_subagent_is_read_in_its_rollout(self, prompted: Agent, end: str) -> None:
+        """Codex ends it without SubagentStop when it exits."""
+        child, turn = prompted.new_id(), prompted.new_id()
+        prompted.child_hook("subagent-start", child, turn)
+        prompted.write_line(end, turn, rollout=prompted.rollout_path(child))
+        prompted.hook("session-end", turn_id=None)
+        assert not prompted.is_active
+        assert prompted.subagents == set()
+
+    def test_a_subagent_without_an_end_is_left_to_the_watcher(self, prompted: Agent) -> None:
+        """A server that unloads the root's thread can still run its subagents."""
+        child, turn = prompted.new_id(), prompted.new_id()
+        prompted.child_hook("subagent-start", child, turn)
+        prompted.hook("session-end", turn_id=None)
+        assert prompted.subagents == {child}
+        assert prompted.is_active
+
+    def test_the_end_of_another_session_changes_nothing(self, prompted: Agent) -> None:
+        """A Codex that runs as a tool ends, or one that ran before any hook."""
+        prompted.hook("session-end", turn_id=None, session_id=prompted.new_id())
+        assert prompted.is_active
+        assert prompted.report()["root"]["evidence"] == "hook: prompt submitted"
+
+    def test_a_late_end_does_not_hide_the_next_turn(self, prompted: Agent) -> None:
+        prompted.begin_turn()
+        prompted.hook("user-prompt-submit")
+        prompted.hook("session-end", turn_id=None)
+        prompted.hook("pre-tool-use")
+        assert prompted.is_active
 
 
 class TestSubagents:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mngr_codex.plugin import paths
-from mngr_codex.plugin.markers import waiting_reason
+from mngr_codex.plugin.markers import is_blocked, waiting_reason
 
 
 @pytest.mark.parametrize(
@@ -15,11 +15,28 @@ from mngr_codex.plugin.markers import waiting_reason
         ((), "END_OF_TURN"),
         ((paths.ACTIVE,), None),
         ((paths.ACTIVE, paths.PERMISSIONS_WAITING), "PERMISSIONS"),
-        # A marker left after its turn.
-        ((paths.PERMISSIONS_WAITING,), "END_OF_TURN"),
+        # The program removes `active` while an approval is open, and keeps it during a question.
+        ((paths.PERMISSIONS_WAITING,), "PERMISSIONS"),
+        ((paths.ACTIVE, paths.QUESTION_WAITING), "QUESTION"),
+        ((paths.QUESTION_WAITING, paths.PERMISSIONS_WAITING), "PERMISSIONS"),
     ],
 )
 def test_the_waiting_reason(host: Any, tmp_path: Path, present: tuple[str, ...], reason: str | None) -> None:
     for marker in present:
         (tmp_path / marker).touch()
     assert waiting_reason(host, tmp_path) == reason
+
+
+@pytest.mark.parametrize(
+    ("present", "blocked"),
+    [
+        ((paths.ACTIVE,), False),
+        ((paths.ACTIVE, paths.PERMISSIONS_WAITING), True),
+        ((paths.ACTIVE, paths.QUESTION_WAITING), True),
+    ],
+)
+def test_an_approval_and_a_question_block(host: Any, tmp_path: Path, present: tuple[str, ...], blocked: bool) -> None:
+    """mngr shows an active agent as WAITING while it is blocked."""
+    for marker in present:
+        (tmp_path / marker).touch()
+    assert is_blocked(host, tmp_path) == blocked

@@ -117,13 +117,15 @@ class Agent:
         report: dict[str, Any] = json.loads(self.marker(command, "--json").stdout)
         return report
 
-    def write_line(self, kind: str, turn: str, *, rollout: Path | None = None, line: str = "event_msg") -> None:
-        """Appends a line of a turn to a rollout, by default the root's."""
+    def write_line(
+        self, kind: str, turn: str, *, rollout: Path | None = None, line: str = "event_msg", **members: Any
+    ) -> None:
+        """Appends a line of a turn to a rollout, by default the root's. `members` are added to its payload."""
         rollout = rollout or self.rollout
         rollout.parent.mkdir(parents=True, exist_ok=True)
         at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
         with rollout.open("ab") as file:
-            record = {"timestamp": at, "type": line, "payload": {"type": kind, "turn_id": turn}}
+            record = {"timestamp": at, "type": line, "payload": {"type": kind, "turn_id": turn, **members}}
             file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
 
     @contextmanager
@@ -140,6 +142,10 @@ class Agent:
     @property
     def is_approval_pending(self) -> bool:
         return (self.state / "permissions_waiting").exists()
+
+    @property
+    def is_question_open(self) -> bool:
+        return (self.state / "question_waiting").exists()
 
     @property
     def subagents(self) -> set[str]:

@@ -174,7 +174,22 @@ def expected_markers(events: list[Event]) -> list[bool | None]:
                 state = True
             if markers[position] is not True and state is not False:
                 markers[position] = state
+    for position in asking(events):
+        if markers[position]:
+            markers[position] = None
     return markers
+
+
+def asking(events: list[Event]) -> Iterator[int]:
+    """Yields the positions at which an approval may be open: `active` is absent until the answer is seen."""
+    asked: set[str] = set()
+    for position, it in enumerate(events):
+        if it.name == "PermissionRequest":
+            asked.add(it.thread)
+        elif it.name in {*BEGINNINGS, *ENDS, *STOPS, "PostToolUse", "PreModelRequest", "restart"}:
+            asked.discard(it.thread)
+        if asked:
+            yield position
 
 
 def turns_of(events: list[Event]) -> dict[str, Turn]:

@@ -154,7 +154,7 @@ class CodexAgent(
     # -- state
 
     def is_blocked_on_dialog(self) -> bool:
-        """Returns whether Codex waits for an approval."""
+        """Returns whether Codex waits for an approval or an answer."""
         return markers.is_blocked(self.host, self._get_agent_dir())
 
     # -- transcripts

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imbue.mngr.hosts.common import classify_waiting_reason
-
 from mngr_codex.plugin import paths
 
 if TYPE_CHECKING:
@@ -13,14 +11,28 @@ if TYPE_CHECKING:
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
+PERMISSIONS = "PERMISSIONS"
+"""The waiting reason of an agent whose Codex waits for an approval."""
+QUESTION = "QUESTION"
+"""The waiting reason of an agent whose Codex waits for the answer to a question. mngr itself has no such reason."""
+END_OF_TURN = "END_OF_TURN"
+"""The waiting reason of an agent that is not in a turn."""
+
 
 def is_blocked(host: OnlineHostInterface, state_dir: Path) -> bool:
-    """Returns whether Codex waits for an approval, which only the user can give."""
-    return host.path_exists(state_dir / paths.PERMISSIONS_WAITING)
+    """Returns whether Codex waits for an approval or an answer, which only the user can give."""
+    return _blocking_reason(host, state_dir) is not None
 
 
 def waiting_reason(host: OnlineHostInterface, state_dir: Path) -> str | None:
-    """Returns why the agent waits, ``PERMISSIONS`` or ``END_OF_TURN``; None if it is busy."""
-    is_active = host.path_exists(state_dir / paths.ACTIVE)
-    reason = classify_waiting_reason(is_active, is_active and is_blocked(host, state_dir))
-    return None if reason is None else reason.value
+    """Returns why the agent waits, ``PERMISSIONS``, ``QUESTION`` or ``END_OF_TURN``; None if it is busy."""
+    reason = _blocking_reason(host, state_dir)
+    if reason is not None:
+        return reason
+    return None if host.path_exists(state_dir / paths.ACTIVE) else END_OF_TURN
+
+
+def _blocking_reason(host: OnlineHostInterface, state_dir: Path) -> str | None:
+    if host.path_exists(state_dir / paths.PERMISSIONS_WAITING):
+        return PERMISSIONS
+    return QUESTION if host.path_exists(state_dir / paths.QUESTION_WAITING) else None

@@ -24,7 +24,7 @@ Examples:
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Show the state: RUNNING or WAITING, since when, and on what evidence
+    /// Show the state: RUNNING or WAITING, why, since when, and on what evidence
     Show(Options),
     /// Read the rollouts, recreate the marker files, and show the state
     Recompute(Options),

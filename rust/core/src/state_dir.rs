@@ -43,6 +43,11 @@ impl StateDir {
         self.0.join("permissions_waiting")
     }
 
+    /// Returns the path of the marker of a question that is no approval.
+    pub(crate) fn question_waiting(&self) -> PathBuf {
+        self.0.join("question_waiting")
+    }
+
     /// Returns the path of the file with the root's session id.
     #[must_use]
     pub(crate) fn root_session(&self) -> PathBuf {

@@ -261,6 +261,12 @@ impl MarkerState {
         self.report.state
     }
 
+    /// Why the agent waits; None if it is running.
+    #[getter]
+    fn waiting_reason(&self) -> Option<&'static str> {
+        self.report.waiting_reason
+    }
+
     /// Whether the file ``active`` exists.
     #[getter]
     fn is_marker_there(&self) -> bool {

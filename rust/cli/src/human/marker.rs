@@ -8,13 +8,15 @@ use mngr_codex_core::{Report, Turn};
 pub(crate) fn marker(report: &Report) -> String {
     let mut text = format!("{}\n", report.state);
     let mut line = |content: String| text.extend([&content, "\n"]);
-    match (report.is_marker_there, report.state == "RUNNING") {
+    match (report.is_marker_there, report.is_marker_expected) {
         (true, false) => line("  the file `active` exists; `mngr-codex marker recompute` removes it".to_owned()),
         (false, true) => line("  the file `active` is missing; `mngr-codex marker recompute` creates it".to_owned()),
         _ => {}
     }
-    if report.is_permission_awaited {
-        line("  Codex is waiting for an approval".to_owned());
+    match report.waiting_reason {
+        Some("PERMISSIONS") => line("  PERMISSIONS: Codex is waiting for an approval".to_owned()),
+        Some("QUESTION") => line("  QUESTION: Codex is waiting for an answer".to_owned()),
+        _ => {}
     }
     if let Some(session) = &report.session_id {
         line(format!("  session {session}"));
@@ -58,15 +60,17 @@ mod tests {
     #[test]
     fn a_report_lists_the_root_and_its_subagents() {
         let report = Report {
-            state: "RUNNING",
-            is_marker_there: true,
+            state: "WAITING",
+            waiting_reason: Some("PERMISSIONS"),
+            is_marker_there: false,
+            is_marker_expected: false,
             is_permission_awaited: true,
             session_id: Some("s".to_owned()),
             root: Some(turn(None)),
             subagents: vec![Turn { turn_id: None, since: None, is_transcript_there: false, ..turn(Some("a")) }],
         };
-        let expected = "RUNNING
-  Codex is waiting for an approval
+        let expected = "WAITING
+  PERMISSIONS: Codex is waiting for an approval
   session s
   root: turn t open
     since 2026-11-22T07:12:50.678Z (hook: prompt submitted)
@@ -78,10 +82,36 @@ mod tests {
     }
 
     #[test]
+    fn a_question_is_named_and_keeps_the_marker() {
+        let report = Report {
+            state: "WAITING",
+            waiting_reason: Some("QUESTION"),
+            is_marker_there: true,
+            is_marker_expected: true,
+            is_permission_awaited: false,
+            session_id: None,
+            root: None,
+            subagents: Vec::new(),
+        };
+        assert_eq!(marker(&report), "WAITING\n  QUESTION: Codex is waiting for an answer\n");
+    }
+
+    #[test]
     fn a_marker_that_does_not_match_the_state_is_reported_with_a_fix() {
         let report = |state, is_marker_there| {
             let (root, subagents, session_id) = (None, Vec::new(), None);
-            Report { state, is_marker_there, is_permission_awaited: false, session_id, root, subagents }
+            let (is_marker_expected, is_permission_awaited) = (state == "RUNNING", false);
+            let waiting_reason = if is_marker_expected { None } else { Some("END_OF_TURN") };
+            Report {
+                state,
+                waiting_reason,
+                is_marker_there,
+                is_marker_expected,
+                is_permission_awaited,
+                session_id,
+                root,
+                subagents,
+            }
         };
         assert_eq!(marker(&report("WAITING", false)), "WAITING\n");
         let expected = "WAITING\n  the file `active` exists; `mngr-codex marker recompute` removes it\n";

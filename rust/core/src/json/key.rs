@@ -75,6 +75,7 @@ keys! {
     ThreadId = "thread_id",
     ThreadSource = "thread_source",
     Timestamp = "timestamp",
+    ToolName = "tool_name",
     Tools = "tools",
     TotalTokens = "total_tokens",
     TotalTokenUsage = "total_token_usage",
@@ -103,7 +104,7 @@ const fn slot(head: u128, length: usize) -> usize {
 }
 
 /// The factor of the hash in [`slot`], for which no two known keys have the same slot. [`TABLE`] does not compile otherwise.
-const MIX: u64 = 0x1B12_32D9_B6E8_397B;
+const MIX: u64 = 0x7243_5262_6C29_7BAD;
 
 /// The known keys in their slots.
 static TABLE: [Entry; 256] = {

@@ -10,7 +10,7 @@ use crate::rollout::ids::{ThreadId, TurnId};
 use super::payload::{Payload, PayloadError, invalid_id};
 use super::state::{Signal, SignalSource, State, ThreadKey};
 
-/// Codex's hook events (all events of 0.138 to 0.169).
+/// Codex's hook events (all events of 0.138 to 0.171).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HookEvent {
     /// `SessionStart`: with the first prompt of a session, after a resume, and after a compaction.
@@ -68,18 +68,19 @@ impl HookEvent {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, event)| *event)
     }
 
-    /// Returns the signal that the event is for its turn. `rollout_size` is the size of the turn's rollout, in bytes.
-    fn signal(self, rollout_size: u64) -> Option<Signal> {
+    /// Returns the signal that the event is for its turn. `is_question` tells whether it is about the tool that asks the
+    /// user a question, and `rollout_size` is the size of the turn's rollout, in bytes.
+    fn signal(self, is_question: bool, rollout_size: u64) -> Option<Signal> {
         match self {
+            Self::PreToolUse if is_question => Some(Signal::AskedQuestion { rollout_size }),
             Self::UserPromptSubmit => Some(Signal::Prompted),
             Self::SubagentStart => Some(Signal::Began),
             Self::PreModelRequest | Self::PreToolUse | Self::PostToolUse => Some(Signal::SignOfLife),
-            Self::PermissionRequest => Some(Signal::AskedForApproval),
+            Self::PermissionRequest => Some(Signal::AskedForApproval { rollout_size }),
             Self::Stop | Self::SubagentStop => Some(Signal::Stopped { rollout_size }),
+            Self::SessionEnd => Some(Signal::SessionEnded { rollout_size }),
             Self::Interrupt => Some(Signal::Ended),
-            Self::SessionStart | Self::SessionEnd | Self::PostModelRequest | Self::PreCompact | Self::PostCompact => {
-                None
-            }
+            Self::SessionStart | Self::PostModelRequest | Self::PreCompact | Self::PostCompact => None,
         }
     }
 
@@ -102,8 +103,10 @@ pub struct HookRun {
     pub(super) turn: TurnId,
     /// The path of the thread's rollout. It is empty if the payload names none.
     pub(super) rollout: String,
-    /// The size of the rollout in bytes, for events that end a turn.
+    /// The size of the rollout in bytes, for events that end a turn or ask the user.
     pub(super) rollout_size: u64,
+    /// Whether the event is about the tool that asks the user a question.
+    pub(super) is_question: bool,
     /// The time of the run, in milliseconds since 1970.
     pub(super) at: u64,
 }
@@ -132,16 +135,20 @@ impl HookRun {
             _ => payload.transcript,
         };
         let rollout = rollout.unwrap_or_default();
-        // Lines after the present end of the rollout are signs of life.
-        let is_stop = matches!(event, HookEvent::Stop | HookEvent::SubagentStop);
+        // Lines after the present end of the rollout are signs of life, or an answer.
+        let is_size_needed = match event {
+            HookEvent::Stop | HookEvent::SubagentStop | HookEvent::SessionEnd | HookEvent::PermissionRequest => true,
+            HookEvent::PreToolUse => payload.is_question,
+            _ => false,
+        };
         let rollout_size = match &rollout {
-            _ if !is_stop => 0,
+            _ if !is_size_needed => 0,
             // Nothing shows which lines of an unknown rollout are new.
             path if path.is_empty() => u64::MAX,
             path => rustix::fs::stat(path.as_str()).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)),
         };
-        let Payload { session, agent, turn, .. } = payload;
-        Ok(Self { event, session, agent, turn, rollout, rollout_size, at })
+        let Payload { session, agent, turn, is_question, .. } = payload;
+        Ok(Self { event, session, agent, turn, rollout, rollout_size, is_question, at })
     }
 
     /// Returns the thread whose hook ran.
@@ -154,6 +161,23 @@ impl HookRun {
     #[must_use]
     pub fn ends_root_turn(&self) -> bool {
         self.agent.is_none() && matches!(self.event, HookEvent::Stop | HookEvent::SessionEnd)
+    }
+
+    /// Returns whether the session has ended, so that its rollouts are complete.
+    pub(super) fn ends_session(&self) -> bool {
+        self.agent.is_none() && self.event == HookEvent::SessionEnd
+    }
+
+    /// Returns whether the root's session is the one that `state` knows.
+    pub(super) fn is_of_root(&self, state: &State) -> bool {
+        self.agent.is_none() && self.session == state.session
+    }
+
+    /// Sets the root's rollout if no earlier hook has named it.
+    pub(super) fn name_rollout(&self, state: &mut State) {
+        if self.is_of_root(state) && state.root.rollout.is_empty() && !self.rollout.is_empty() {
+            state.root.set_rollout(&self.rollout);
+        }
     }
 
     /// Applies the run to `state`.
@@ -179,7 +203,8 @@ impl HookRun {
         if key == ThreadKey::Root && self.session != state.session {
             return;
         }
-        if let Some(signal) = self.event.signal(self.rollout_size) {
+        self.name_rollout(state);
+        if let Some(signal) = self.event.signal(self.is_question, self.rollout_size) {
             state.apply(&key, &self.turn, signal, SignalSource::Hook, self.at);
         }
         // If the prompt's hook was lost, the other hooks of its turn name the rollout too. After a backtrack it is a

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Access;
 
@@ -30,6 +30,10 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of bytes that a hook reads at the end of a rollout. Reading them takes some milliseconds.
 const MAX_READ_BY_HOOK: u64 = 4 << 20;
 
+/// How long the end of a session reads rollouts, before the last one is begun. Codex kills the
+/// hook after 3 s.
+const MAX_TIME_OF_SESSION_END: Duration = Duration::from_millis(300);
+
 /// The number of times that a rollout is read again because another process has read it in the meantime. That process has
 /// then applied the new lines.
 const MAX_READINGS: u32 = 16;
@@ -41,6 +45,9 @@ const MAX_READINGS: u32 = 16;
 /// Returns [`MarkerError::Deferred`] if the run was deferred, and [`MarkerError::Store`] if the state cannot be read or
 /// saved.
 pub fn apply(dir: &StateDir, run: &HookRun) -> Result<(), MarkerError> {
+    if run.ends_session() {
+        read_open_turns(dir, run);
+    }
     let result = match apply_locked(dir, run) {
         Err(StoreError::Lock(error @ LockError::Timeout { .. })) => {
             defer(dir, run)?;
@@ -78,6 +85,45 @@ fn apply_deferred(dir: &StateDir) -> Result<(), MarkerError> {
     Ok(())
 }
 
+/// Applies the ends of the rollouts of all running turns, for a session that has ended: there may be no watcher that does
+/// it later, and no other hook follows. Codex stops waiting after 3 s, so what takes too long is left out.
+fn read_open_turns(dir: &StateDir, run: &HookRun) {
+    let begun = Instant::now();
+    let Ok(mut state) = read(dir) else { return };
+    if !run.is_of_root(&state) {
+        return;
+    }
+    run.name_rollout(&mut state);
+    let (mut rollouts, root_rollout) = (rollouts(&state), state.root.rollout.clone());
+    rollouts.retain(|rollout| state.thread_mut(&rollout.key).is_some_and(|thread| thread.is_open()));
+    let mut found: Vec<(RolloutToRead, Signals)> = Vec::new();
+    for mut rollout in rollouts {
+        if begun.elapsed() > MAX_TIME_OF_SESSION_END {
+            break;
+        }
+        if rollout.path.is_empty() {
+            let Some(path) = subagent_rollout::find(&root_rollout, &rollout.known.thread) else { continue };
+            rollout.path = path;
+        }
+        match reconcile::read_end(Path::new(&rollout.path), MAX_READ_BY_HOOK, &rollout.known) {
+            Ok(signals) => found.push((rollout, signals)),
+            Err(error) => log_unreadable(dir, &rollout.path, &error),
+        }
+    }
+    if found.iter().all(|(_, signals)| signals.list.is_empty()) {
+        return;
+    }
+    let Ok(mut store) = Store::open(dir, HOOK_LOCK_TIMEOUT) else { return };
+    let mut state = current(dir, &mut store);
+    run.name_rollout(&mut state);
+    for (rollout, signals) in found {
+        apply_end(rollout, signals, &mut state);
+    }
+    if let Err(error) = store.save(state) {
+        log(dir, Level::Warning, &format!("cannot save what the rollouts of the ended session say: {error}"));
+    }
+}
+
 /// Applies a run, which may have been deferred.
 fn apply_run(dir: &StateDir, state: &mut State, run: &HookRun) {
     if state.is_nested(&run.session, &run.thread()) && !state.has_nested(&run.session) {
@@ -94,17 +140,23 @@ fn read_end_of_root(dir: &StateDir, state: &mut State) {
         return;
     }
     let root = RolloutToRead::new(ThreadKey::Root, &state.root, &state.session);
-    let known = root.known.clone();
-    match reconcile::read_end(Path::new(&root.path), MAX_READ_BY_HOOK, &known) {
-        Ok(signals) => {
-            let is_offset_unchanged = signals.read_offset == known.read_offset;
-            root.apply(signals, state);
-            if is_offset_unchanged && !(known.has_read_beginning && state.root.turn == known.turn) {
-                // The turn begins in lines that will be read again.
-                state.root.forget_beginning();
-            }
-        }
+    match reconcile::read_end(Path::new(&root.path), MAX_READ_BY_HOOK, &root.known) {
+        Ok(signals) => apply_end(root, signals, state),
         Err(error) => log_unreadable(dir, &root.path, &error),
+    }
+}
+
+/// Applies the signals that [`reconcile::read_end`] has returned.
+fn apply_end(rollout: RolloutToRead, signals: Signals, state: &mut State) {
+    let (key, known) = (rollout.key.clone(), rollout.known.clone());
+    let is_offset_unchanged = signals.read_offset == known.read_offset;
+    rollout.apply(signals, state);
+    if let Some(thread) = state.thread_mut(&key)
+        && is_offset_unchanged
+        && !(known.has_read_beginning && thread.turn == known.turn)
+    {
+        // The turn begins in lines that will be read again.
+        thread.forget_beginning();
     }
 }
 
@@ -195,7 +247,7 @@ pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
 ///
 /// Returns [`MarkerError::Store`] if the state cannot be read or saved.
 pub(crate) fn reset_after(dir: &StateDir, resets: u64) -> Result<(), MarkerError> {
-    reset_if(dir, |state| state.resets == resets && (state.is_active() || state.is_approval_pending()))
+    reset_if(dir, |state| state.resets == resets && (state.is_in_turn() || state.request().is_some()))
 }
 
 fn reset_if(dir: &StateDir, is_needed: impl Fn(&State) -> bool) -> Result<(), MarkerError> {
@@ -240,6 +292,7 @@ impl RolloutToRead {
             thread: id.clone(),
             turn: thread.turn.clone(),
             stopped_at: thread.stopped_at(),
+            asked_at: thread.asked_at(),
             has_read_beginning: thread.has_read_beginning(),
             read_offset: thread.read_offset,
             read_fingerprint: thread.read_fingerprint,
@@ -252,9 +305,10 @@ impl RolloutToRead {
     fn apply(self, signals: Signals, state: &mut State) -> bool {
         let Some(thread) = state.thread_mut(&self.key) else { return true };
         let is_current = thread.rollout.is_empty() || thread.rollout == self.path;
-        // If the turn was stopped in the meantime, lines that name it are signals now.
+        // If the turn was stopped in the meantime, lines that name it are signals now. If Codex asked, outputs are.
         let is_newly_stopped = thread.stopped_at().is_some() && thread.stopped_at() != self.known.stopped_at;
-        if !is_current || thread.read_offset != self.known.read_offset || is_newly_stopped {
+        let is_newly_asked = thread.asked_at().is_some() && thread.asked_at() != self.known.asked_at;
+        if !is_current || thread.read_offset != self.known.read_offset || is_newly_stopped || is_newly_asked {
             return false;
         }
         if signals.is_rewritten {

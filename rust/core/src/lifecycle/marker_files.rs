@@ -18,7 +18,7 @@ use crate::rollout::ids::{ThreadId, TurnId};
 use crate::state_dir::StateDir;
 
 use super::payload;
-use super::state::{State, Subagent, Thread};
+use super::state::{RequestKind, State, Subagent, Thread};
 
 /// The bytes at the end of the list of rollouts that are searched for its last line: more than the longest path.
 const LIST_TAIL: u64 = 8192;
@@ -29,7 +29,7 @@ pub(super) struct Markers<'s> {
     is_active: bool,
     root: Option<(&'s ThreadId, &'s TurnId)>,
     subagents: Vec<InFlight<'s>>,
-    is_approval_pending: bool,
+    request: Option<RequestKind>,
     session: &'s ThreadId,
     rollout: &'s str,
 }
@@ -49,7 +49,7 @@ impl<'s> Markers<'s> {
             is_active: state.is_active(),
             root: state.root.is_open().then_some((&state.session, &state.root.turn)),
             subagents: in_flight.map(|Subagent { id, thread }| InFlight::new(id, thread)).collect(),
-            is_approval_pending: state.is_approval_pending(),
+            request: state.request(),
             session: &state.session,
             rollout: &state.root.rollout,
         }
@@ -87,9 +87,13 @@ impl<'s> Markers<'s> {
             });
         }
         first_error(self.publish_subagents(before, dir));
-        if differs(&|before| before.is_approval_pending == self.is_approval_pending) {
-            let path = dir.permissions_waiting();
-            first_error(if self.is_approval_pending { create_empty(&path) } else { remove(&path) });
+        for (kind, path) in
+            [(RequestKind::Approval, dir.permissions_waiting()), (RequestKind::Question, dir.question_waiting())]
+        {
+            let is_open = self.request == Some(kind);
+            if differs(&|before| (before.request == Some(kind)) == is_open) {
+                first_error(if is_open { create_empty(&path) } else { remove(&path) });
+            }
         }
         if !self.is_active && differs_in_active {
             first_error(remove(&dir.active()));

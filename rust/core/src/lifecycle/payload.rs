@@ -23,6 +23,9 @@ const MAX_STRING: usize = 32 << 10;
 /// The largest shortened payload, in bytes.
 const MAX_KEPT: usize = 1 << 20;
 
+/// The tool with which the model asks the user a question (0.138 to 0.171).
+pub(super) const QUESTION_TOOL: &[u8] = b"request_user_input";
+
 /// The members of a payload that are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Payload {
@@ -36,6 +39,8 @@ pub(super) struct Payload {
     pub(super) transcript: Option<String>,
     /// `agent_transcript_path`, in `SubagentStop`: the subagent's rollout.
     pub(super) agent_transcript: Option<String>,
+    /// Whether `tool_name` is the tool with which the model asks the user a question.
+    pub(super) is_question: bool,
 }
 
 /// Why a payload is not usable.
@@ -107,8 +112,15 @@ impl Payload {
             agent,
             transcript: text_of(Key::TranscriptPath).and_then(|(raw, _)| path(raw)),
             agent_transcript: text_of(Key::AgentTranscriptPath).and_then(|(raw, _)| path(raw)),
+            is_question: text_of(Key::ToolName).is_some_and(is_question),
         })
     }
+}
+
+/// Returns whether a JSON string is the name of the tool that asks the user a question.
+fn is_question((raw, has_escape): (&[u8], bool)) -> bool {
+    raw == QUESTION_TOOL
+        || (has_escape && raw.len() <= 6 * MAX_NAME && Name::new(raw, true).as_bytes() == QUESTION_TOOL)
 }
 
 /// The length of the longest file name, in bytes (`NAME_MAX` on Linux).

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
@@ -18,6 +19,7 @@ use crate::rollout::line_prefix;
 use crate::rollout::lines::Lines;
 use crate::rollout::timestamp::Clock;
 
+use super::payload::QUESTION_TOOL;
 use super::state::Signal;
 
 /// The length in bytes above which the middle of a line is skipped. Lines with signals have some 100 bytes. The longest
@@ -50,6 +52,9 @@ pub(crate) struct KnownThread {
     /// If that turn was stopped, the size of the rollout at that time, in bytes. The last line after it that names the
     /// turn is a signal.
     pub(crate) stopped_at: Option<u64>,
+    /// If Codex waits for the user in that turn, the size of the rollout at the time of the request, in bytes. The output
+    /// of a call after it is a signal.
+    pub(crate) asked_at: Option<u64>,
     /// Whether the beginning of that turn was read in the rollout.
     pub(crate) has_read_beginning: bool,
     /// The offset up to which the rollout was read, in bytes.
@@ -203,11 +208,17 @@ fn name_finder(turn: &TurnId) -> Option<Finder<'static>> {
     (!turn.0.is_empty()).then(|| Finder::new(&member).into_owned())
 }
 
+/// The finder for the member that names the tool of a question. In JSON these bytes are never part of a string.
+static QUESTION_NAME: LazyLock<Finder<'static>> =
+    LazyLock::new(|| Finder::new(b"\"name\":\"request_user_input\"").into_owned());
+
 struct SignalScanner {
     thread: ThreadId,
     /// The finder for the known turn's name, and the offset after which names are signals.
     name_finder: Option<(Finder<'static>, u64)>,
     found: Signals,
+    /// The offset after which the output of a call is a signal. It is known while Codex waits for the user.
+    asked_at: Option<u64>,
     /// The turn with the latest id among those whose beginning was read.
     begun: Option<TurnId>,
     /// Whether the beginning of the latest turn was read.
@@ -224,12 +235,22 @@ impl SignalScanner {
         Self {
             thread: known.thread.clone(),
             name_finder: known.stopped_at.and_then(|size| Some((name_finder(&known.turn)?, size))),
+            asked_at: known.asked_at,
             found: Signals { latest: known.turn.clone(), read_offset: from, ..Signals::default() },
             begun: has_read_beginning.then(|| known.turn.clone()),
             has_read_beginning,
             named: None,
             tape: Tape::default(),
             clock: Clock::default(),
+        }
+    }
+
+    /// Returns whether a payload of a model's message, in the format that Codex writes, may be a signal.
+    fn may_be_call_signal(&self, payload: &[u8]) -> bool {
+        match payload_kind(payload) {
+            Some(b"function_call") => QUESTION_NAME.find(payload).is_some(),
+            Some(kind) => self.asked_at.is_some() && kind.ends_with(OUTPUT),
+            None => true,
         }
     }
 
@@ -240,7 +261,8 @@ impl SignalScanner {
 
     fn line(&mut self, text: Text<'_>, line_end: u64) {
         self.found.read_offset = line_end;
-        match self.signal(text) {
+        match self.signal(text, line_end) {
+            Some((_, signal @ (Signal::QuestionRead { .. } | Signal::OutputRead { .. }))) => self.push_call(signal),
             Some((turn, signal)) => {
                 // Copies of another thread's history precede the thread's own turns.
                 let is_copied = !self.has_read_beginning && turn.is_later_than(&self.thread) == Some(false);
@@ -288,6 +310,23 @@ impl SignalScanner {
         self.has_read_beginning = false;
         self.named = None;
         self.name_finder = None;
+        self.asked_at = None;
+    }
+
+    /// Adds the signal of a call or an output, which is for the latest turn. Only the last ones matter.
+    fn push_call(&mut self, signal: Signal) {
+        // What precedes the thread's own turns is a copy.
+        if !self.has_read_beginning {
+            return;
+        }
+        if let Signal::QuestionRead { line_end } = signal {
+            self.asked_at = Some(self.asked_at.map_or(line_end, |size| size.min(line_end)));
+        }
+        self.push_named();
+        if let Some((_, Signal::QuestionRead { .. } | Signal::OutputRead { .. })) = self.found.list.last() {
+            self.found.list.pop();
+        }
+        self.found.list.push((self.found.latest.clone(), signal));
     }
 
     /// Returns whether the signal adds nothing to the previous ones. This keeps the list short.
@@ -308,16 +347,37 @@ impl SignalScanner {
         }
     }
 
-    /// Returns the beginning, end or rollback that a line reports, and its turn.
-    fn signal(&mut self, text: Text<'_>) -> Option<(TurnId, Signal)> {
+    /// Returns the beginning, end, rollback, question or output that a line reports, and its turn. Questions and outputs
+    /// name no turn in all versions.
+    fn signal(&mut self, text: Text<'_>, line_end: u64) -> Option<(TurnId, Signal)> {
         let head = line_prefix::head(text.bytes(), &mut self.clock);
-        if let Some(head) = &head
-            && (head.kind != b"event_msg" || !may_be_signal(&text.bytes()[head.payload..]))
-        {
-            return None;
+        if let Some(head) = &head {
+            let payload = &text.bytes()[head.payload..];
+            let is_candidate = match head.kind {
+                b"event_msg" => may_be_signal(payload),
+                b"response_item" => self.may_be_call_signal(payload),
+                _ => false,
+            };
+            if !is_candidate {
+                return None;
+            }
         }
         scan(text, &mut self.tape).ok()?;
         let envelope = Envelope::of(text, &self.tape, None);
+        if envelope.kind.as_deref() == Some(b"response_item") {
+            let signal = match envelope.payload_kind.as_deref()? {
+                b"function_call" => {
+                    let name = envelope.members.get(Key::Name)?;
+                    (name.kind == JsonKind::String && name.raw(text) == QUESTION_TOOL)
+                        .then_some(Signal::QuestionRead { line_end })
+                }
+                kind if kind.ends_with(OUTPUT) && self.asked_at.is_some_and(|size| line_end > size) => {
+                    Some(Signal::OutputRead { line_end })
+                }
+                _ => None,
+            };
+            return signal.map(|signal| (TurnId::default(), signal));
+        }
         if envelope.kind.as_deref() != Some(b"event_msg") {
             return None;
         }
@@ -332,6 +392,15 @@ impl SignalScanner {
         // In versions without turn ids (0.64) late lines cannot be distinguished from new ones.
         name.filter(|name| !name.is_empty()).map(|name| (TurnId(name), signal))
     }
+}
+
+/// The end of the kinds of lines with the output of a call: `function_call_output`, `custom_tool_call_output`, ….
+const OUTPUT: &[u8] = b"_output";
+
+/// Returns the kind of a payload in the format that Codex writes.
+fn payload_kind(payload: &[u8]) -> Option<&[u8]> {
+    let rest = payload.strip_prefix(b"{\"type\":\"")?;
+    rest.get(..memchr::memchr(b'"', rest)?)
 }
 
 /// Returns whether a payload, in the format that Codex writes, may be a signal.

@@ -6,15 +6,21 @@ use crate::clock::rfc3339_millis;
 use crate::rollout::ids::Name;
 use crate::state_dir::StateDir;
 
-use super::state::{Evidence, Phase, Signal, SignalSource, State, Thread};
+use super::state::{Evidence, Phase, RequestKind, Signal, SignalSource, State, Thread};
 
 /// The state of an agent, with its reasons. Serializes to the documented JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// `RUNNING` or `WAITING`.
     pub state: &'static str,
-    /// Whether the file `active` exists. It differs from `state` only after a hook was killed, until the next hook.
+    /// Why the agent waits: `PERMISSIONS` (Codex asks for an approval), `QUESTION` (Codex asks something else) or
+    /// `END_OF_TURN`. `None` if it is running.
+    pub waiting_reason: Option<&'static str>,
+    /// Whether the file `active` exists.
     pub is_marker_there: bool,
+    /// Whether the file `active` should exist. It does, except after a hook was killed, until the next hook.
+    #[serde(skip)]
+    pub is_marker_expected: bool,
     /// Whether Codex waits for an approval.
     pub is_permission_awaited: bool,
     /// The id of the root's session.
@@ -48,10 +54,19 @@ impl Report {
     /// Returns the report of a state.
     #[must_use]
     pub fn new(state: &State, dir: &StateDir) -> Self {
+        let request = state.request();
+        let waiting_reason = match request {
+            Some(RequestKind::Approval) => Some("PERMISSIONS"),
+            Some(RequestKind::Question) => Some("QUESTION"),
+            None if state.is_in_turn() => None,
+            None => Some("END_OF_TURN"),
+        };
         Self {
-            state: if state.is_active() { "RUNNING" } else { "WAITING" },
+            state: if waiting_reason.is_none() { "RUNNING" } else { "WAITING" },
+            waiting_reason,
             is_marker_there: dir.active().exists(),
-            is_permission_awaited: state.is_approval_pending(),
+            is_marker_expected: state.is_active(),
+            is_permission_awaited: request == Some(RequestKind::Approval),
             session_id: text(&state.session.0),
             root: (state.root.phase != Phase::None).then(|| Turn::new(None, &state.root)),
             subagents: state.in_flight().map(|subagent| Turn::new(text(&subagent.id.0), &subagent.thread)).collect(),
@@ -97,7 +112,10 @@ fn description(evidence: Evidence) -> String {
         Signal::Prompted => "prompt submitted",
         Signal::Began => "turn began",
         Signal::SignOfLife => "turn is running",
-        Signal::AskedForApproval => "approval requested",
+        Signal::AskedForApproval { .. } => "approval requested",
+        Signal::AskedQuestion { .. } | Signal::QuestionRead { .. } => "question asked",
+        Signal::OutputRead { .. } => "call finished",
+        Signal::SessionEnded { .. } => "session ended",
         Signal::Stopped { .. } => "turn stopped",
         Signal::Ended => "turn ended",
         Signal::Named { .. } => "more lines of the turn",

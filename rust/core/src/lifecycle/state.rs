@@ -48,8 +48,10 @@ pub(crate) struct Thread {
     pub(crate) turn: TurnId,
     /// The phase of that turn.
     pub(crate) phase: Phase,
-    /// Whether Codex has asked for an approval in this turn and has not continued since.
-    pub(crate) is_approval_pending: bool,
+    /// What Codex has asked the user in this turn, if it has not continued since.
+    pub(crate) request: Option<Request>,
+    /// The size of the rollout, in bytes, when a hook last reported a question. Calls before it are no new questions.
+    questions_through: u64,
     /// The signal that led to this phase.
     pub(crate) evidence: Option<Evidence>,
     /// The absolute path of the thread's rollout. It is empty if none is known.
@@ -60,6 +62,24 @@ pub(crate) struct Thread {
     pub(crate) read_fingerprint: Option<Fingerprint>,
     /// Whether the beginning of the turn was read in the rollout. If so, a turn that begins after it there is later.
     has_read_beginning: bool,
+}
+
+/// An open request to the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Request {
+    /// Its kind.
+    pub(crate) kind: RequestKind,
+    /// The size of the rollout, in bytes, at the time of the request. The output of a call after it is the answer.
+    pub(crate) rollout_size: u64,
+}
+
+/// The kind of a request to the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum RequestKind {
+    /// May Codex run this call?
+    Approval,
+    /// A question of the model (`request_user_input`).
+    Question,
 }
 
 /// The phase of a turn.
@@ -109,9 +129,32 @@ pub(crate) enum Signal {
     /// The turn is running (`PreModelRequest`, `PreToolUse`, `PostToolUse`).
     SignOfLife,
     /// Codex asks for an approval (`PermissionRequest`).
-    AskedForApproval,
+    AskedForApproval {
+        /// The size of the rollout, in bytes.
+        rollout_size: u64,
+    },
+    /// Codex asks the user a question (`PreToolUse` of `request_user_input`). The turn is running.
+    AskedQuestion {
+        /// The size of the rollout, in bytes.
+        rollout_size: u64,
+    },
+    /// A line of the rollout has the call that asks a question.
+    QuestionRead {
+        /// The offset of the end of the line, in bytes.
+        line_end: u64,
+    },
+    /// A line of the rollout has the output of a call.
+    OutputRead {
+        /// The offset of the end of the line, in bytes.
+        line_end: u64,
+    },
     /// Codex is about to end the turn (`Stop`, `SubagentStop`).
     Stopped {
+        /// The size of the rollout, in bytes.
+        rollout_size: u64,
+    },
+    /// The session has ended (`SessionEnd`), and its turn with it.
+    SessionEnded {
         /// The size of the rollout, in bytes.
         rollout_size: u64,
     },
@@ -156,36 +199,74 @@ impl Thread {
         let phase = if is_other { Phase::None } else { self.phase };
         let next = match (phase, signal) {
             (Phase::Over, _) | (_, Signal::Ended) => Phase::Over,
-            (Phase::None, Signal::RolledBack | Signal::Named { .. }) => return,
+            (
+                Phase::None,
+                Signal::RolledBack
+                | Signal::Named { .. }
+                | Signal::QuestionRead { .. }
+                | Signal::OutputRead { .. }
+                | Signal::SessionEnded { .. },
+            ) => return,
             (_, Signal::RolledBack) if !self.has_read_beginning => return,
             (_, Signal::RolledBack) => Phase::Over,
             (Phase::Stopped { rollout_size: size }, Signal::Stopped { rollout_size }) => {
                 Phase::Stopped { rollout_size: size.max(rollout_size) }
             }
-            (_, Signal::Stopped { rollout_size }) => Phase::Stopped { rollout_size },
             (Phase::Stopped { rollout_size }, Signal::Named { line_end }) if line_end > rollout_size => Phase::Open,
             // The line of the turn's beginning may be read late.
-            (Phase::Stopped { .. }, Signal::Began | Signal::Named { .. } | Signal::AskedForApproval) => phase,
+            (_, Signal::QuestionRead { .. } | Signal::OutputRead { .. })
+            | (
+                Phase::Stopped { .. },
+                Signal::Began | Signal::Named { .. } | Signal::AskedForApproval { .. } | Signal::SessionEnded { .. },
+            ) => phase,
+            (_, Signal::Stopped { rollout_size } | Signal::SessionEnded { rollout_size }) => {
+                Phase::Stopped { rollout_size }
+            }
             (
                 _,
-                Signal::Prompted | Signal::SignOfLife | Signal::Began | Signal::AskedForApproval | Signal::Named { .. },
+                Signal::Prompted
+                | Signal::SignOfLife
+                | Signal::Began
+                | Signal::AskedForApproval { .. }
+                | Signal::AskedQuestion { .. }
+                | Signal::Named { .. },
             ) => Phase::Open,
         };
         if is_other {
             self.turn = turn.clone();
             self.has_read_beginning = false;
+            self.questions_through = 0;
         }
         self.has_read_beginning |= source == SignalSource::Rollout && signal == Signal::Began;
-        self.is_approval_pending = next == Phase::Open
-            && match signal {
-                Signal::AskedForApproval => true,
-                Signal::Began | Signal::Named { .. } => self.is_approval_pending && !is_other,
-                _ => false,
-            };
+        let before = self.request.filter(|_| !is_other);
+        self.request = if next == Phase::Open { self.request_after(before, signal) } else { None };
         if next != self.phase || is_other {
             self.evidence = Some(Evidence { source, signal, at });
         }
         self.phase = next;
+    }
+
+    /// Returns the request that is open after a signal of a running turn. `before` is the request that was open before it.
+    fn request_after(&mut self, before: Option<Request>, signal: Signal) -> Option<Request> {
+        match signal {
+            Signal::AskedForApproval { rollout_size } => Some(Request { kind: RequestKind::Approval, rollout_size }),
+            Signal::AskedQuestion { rollout_size } => {
+                self.questions_through = rollout_size;
+                Some(Request { kind: RequestKind::Question, rollout_size })
+            }
+            // The hooks that follow a call can run before its line is read.
+            Signal::QuestionRead { line_end } if line_end > self.questions_through => {
+                Some(Request { kind: RequestKind::Question, rollout_size: line_end })
+            }
+            Signal::OutputRead { line_end } => before.filter(|request| line_end <= request.rollout_size),
+            Signal::Began | Signal::Named { .. } | Signal::QuestionRead { .. } => before,
+            Signal::Prompted
+            | Signal::SignOfLife
+            | Signal::Stopped { .. }
+            | Signal::SessionEnded { .. }
+            | Signal::Ended
+            | Signal::RolledBack => None,
+        }
     }
 
     /// Returns whether the beginning of the latest turn was read in the rollout.
@@ -207,6 +288,11 @@ impl Thread {
         }
     }
 
+    /// Returns the size of the rollout, in bytes, at the time of the open request to the user, if there is one.
+    pub(crate) fn asked_at(&self) -> Option<u64> {
+        self.request.map(|request| request.rollout_size)
+    }
+
     /// Sets the path of the rollout. A different rollout is read from its start.
     pub(crate) fn set_rollout(&mut self, path: &str) {
         if self.rollout != path {
@@ -225,6 +311,7 @@ impl Thread {
         self.read_offset = 0;
         self.read_fingerprint = None;
         self.has_read_beginning = false;
+        self.questions_through = 0;
     }
 }
 
@@ -318,14 +405,19 @@ impl State {
             // The turn of the former session is over. Its id still shows which turns are earlier.
             if self.root.phase != Phase::None {
                 self.root.phase = Phase::Over;
-                self.root.is_approval_pending = false;
+                self.root.request = None;
             }
         }
     }
 
-    /// Returns whether the agent is running.
-    pub(crate) fn is_active(&self) -> bool {
+    /// Returns whether a turn of the root or of a subagent is running.
+    pub(crate) fn is_in_turn(&self) -> bool {
         self.root.is_open() || self.in_flight().next().is_some()
+    }
+
+    /// Returns whether the file `active` exists: a turn is running, and Codex does not wait for an approval.
+    pub(crate) fn is_active(&self) -> bool {
+        self.is_in_turn() && self.request() != Some(RequestKind::Approval)
     }
 
     /// Returns the subagents in flight.
@@ -333,9 +425,12 @@ impl State {
         self.subagents.iter().filter(|subagent| subagent.thread.is_open())
     }
 
-    /// Returns whether Codex waits for an approval.
-    pub(crate) fn is_approval_pending(&self) -> bool {
-        self.threads().any(|thread| thread.is_approval_pending)
+    /// Returns what Codex waits for: an answer of the user, or nothing. An approval counts more than a question of
+    /// another thread.
+    pub(crate) fn request(&self) -> Option<RequestKind> {
+        let mut kinds = self.threads().filter_map(|thread| thread.request).map(|request| request.kind);
+        let first = kinds.next()?;
+        Some(kinds.find(|kind| *kind == RequestKind::Approval).unwrap_or(first))
     }
 
     fn threads(&self) -> impl Iterator<Item = &Thread> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::lifecycle::state::Phase;
+use crate::lifecycle::state::{Phase, RequestKind};
 use crate::rollout::ids::Name;
 
 /// Returns an id of version 7. Ids sort by `number`.
@@ -16,6 +16,7 @@ fn run(event: HookEvent, session: u32, turn: u32) -> HookRun {
         turn: if turn == 0 { TurnId::default() } else { TurnId(uuid(turn)) },
         rollout: format!("/rollout-{session}"),
         rollout_size: 0,
+        is_question: false,
         at: 0,
     }
 }
@@ -91,9 +92,9 @@ fn events_that_can_follow_an_abort_are_not_signs_of_life() {
 #[test]
 fn an_approval_is_pending_from_the_request_to_the_end_of_the_tool() {
     let mut state = state(&[run(HookEvent::UserPromptSubmit, 1, 2), run(HookEvent::PermissionRequest, 1, 2)]);
-    assert!(state.is_approval_pending());
+    assert!((state.request() == Some(RequestKind::Approval)));
     run(HookEvent::PostToolUse, 1, 2).apply_to(&mut state);
-    assert!(!state.is_approval_pending());
+    assert!(!(state.request() == Some(RequestKind::Approval)));
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn turns_that_a_codex_left_open_are_closed_unless_another_was_started() {
     world.hook(HookEvent::PermissionRequest, 2);
     let after_restart = resets + 1;
     reset_after(&world.dir, after_restart).expect("succeeds");
-    assert!(world.is_active());
+    assert!(world.dir.root_active().exists() && world.dir.permissions_waiting().exists());
     reset_after(&world.dir, resets).expect("succeeds");
     assert!(!world.is_active() && !world.dir.permissions_waiting().exists());
     assert_eq!(read(&world.dir).expect("can be read").resets, after_restart);

@@ -55,6 +55,7 @@ fn model(json: &[u8]) -> Option<Payload> {
             .map_or(Some(None), |id| id.map(Some))?,
         transcript: path("transcript_path"),
         agent_transcript: path("agent_transcript_path"),
+        is_question: text("tool_name") == Some("request_user_input"),
     })
 }
 
@@ -72,6 +73,7 @@ fn payloads_of_codex_are_parsed() {
         agent: Some(ThreadId(name("01a20219-2222-70e3-8b89-9e2fda1f8bb4"))),
         transcript: Some("/c/sessions/2026/11/22/rollout-p.jsonl".to_owned()),
         agent_transcript: Some("/c/rollout-a.jsonl".to_owned()),
+        is_question: false,
     };
     assert_eq!(payload.expect("usable"), expected);
     // An ephemeral session has no rollout.
@@ -84,6 +86,21 @@ fn escaped_keys_and_values_are_equivalent_to_plain_ones() {
     let json = r#"{"\u0073ession_id":"\u0061b","transcript_path":"\/a\u00e4\ud83d\ude00","turn\u005fid":"x"}"#;
     let expected = Payload { turn: TurnId(name("x")), transcript: Some("/aä😀".to_owned()), ..session("ab") };
     assert_eq!(read(json).expect("valid"), expected);
+}
+
+#[test]
+fn the_tool_that_asks_a_question_is_known() {
+    let question = Payload { is_question: true, ..session("s") };
+    for name in ["request_user_input", r"request\u005fuser\u005finput"] {
+        assert_eq!(read(&format!(r#"{{"session_id":"s","tool_name":"{name}"}}"#)).expect("valid"), question);
+    }
+    for other in [
+        r#"{"session_id":"s","tool_name":"Bash","tool_input":{"tool_name":"request_user_input"}}"#,
+        r#"{"session_id":"s","tool_name":"request_user_inputs"}"#,
+        r#"{"session_id":"s","tool_name":["request_user_input"]}"#,
+    ] {
+        assert_eq!(read(other).expect("valid"), session("s"));
+    }
 }
 
 #[test]
@@ -337,6 +354,7 @@ fn key() -> impl Strategy<Value = String> {
         "agent_id",
         "transcript_path",
         "agent_transcript_path",
+        "tool_name",
         "prompt",
         "cwd",
     ];

@@ -44,6 +44,20 @@ fn naming(number: u32) -> String {
     line("response_item", "message", &format!(",\"metadata\":{{\"turn_id\":\"{}\"}}", uuid(number)))
 }
 
+/// Returns the call that asks the user a question.
+fn question() -> String {
+    line(
+        "response_item",
+        "function_call",
+        ",\"status\":\"completed\",\"name\":\"request_user_input\",\"arguments\":\"{}\"",
+    )
+}
+
+/// Returns the output of a call.
+fn output() -> String {
+    line("response_item", "function_call_output", ",\"call_id\":\"c\",\"output\":\"x\"")
+}
+
 fn rolled_back() -> String {
     line("event_msg", "thread_rolled_back", ",\"num_turns\":1")
 }
@@ -312,6 +326,47 @@ fn the_number_of_signals_is_bounded() {
     assert_eq!(found.list[0].1, Signal::RolledBack);
 }
 
+#[test]
+fn a_question_is_read_from_its_call_to_its_output() {
+    let start = began(6);
+    let asked = (start.len() + question().len()) as u64;
+    let answered = asked + output().len() as u64;
+    let found = signals(&[&start, &output(), &question()]);
+    let asked_later = asked + output().len() as u64;
+    assert_eq!(found, [(turn(6), Signal::Began), (turn(6), Signal::QuestionRead { line_end: asked_later })]);
+    let found = signals(&[&start, &question(), &output()]);
+    assert_eq!(found, [(turn(6), Signal::Began), (turn(6), Signal::OutputRead { line_end: answered })]);
+    // Another key order, and blanks.
+    let other = r#"{"payload": {"name": "request_user_input", "type": "function_call"}, "type": "response_item"}"#;
+    let found = signals(&[&start, other, "\n"]);
+    assert_eq!(found[1].1, Signal::QuestionRead { line_end: (start.len() + other.len() + 1) as u64 });
+}
+
+#[test]
+fn calls_that_are_no_questions_and_copies_of_questions_are_no_signals() {
+    let call = |name: &str| {
+        line(
+            "response_item",
+            "function_call",
+            &format!(",\"name\":\"{name}\",\"arguments\":\"\\\"name\\\":\\\"request_user_input\\\"\""),
+        )
+    };
+    assert_eq!(signals(&[&began(6), &call("exec_command"), &output()]), [(turn(6), Signal::Began)]);
+    // A copy precedes the thread's own turns.
+    assert_eq!(signals(&[&began(3), &question(), &output(), &began(6)]), [(turn(6), Signal::Began)]);
+}
+
+#[test]
+fn an_output_is_a_signal_only_after_the_request_to_the_user() {
+    let text = began(6) + &output() + &line("response_item", "custom_tool_call_output", "");
+    let first = (began(6).len() + output().len()) as u64;
+    let read = |asked_at| {
+        let known = KnownThread { asked_at, ..known(&turn(6), 0) };
+        read_lines(text.as_bytes(), 0, &known).expect("can be read").list.len()
+    };
+    assert_eq!([None, Some(0), Some(first), Some(text.len() as u64)].map(read), [1, 2, 2, 1]);
+}
+
 /// A line of a rollout.
 fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -320,6 +375,8 @@ fn piece() -> impl Strategy<Value = String> {
         1 => (1_u32..10).prop_map(|number| event("turn_aborted", number)),
         4 => (1_u32..10).prop_map(naming),
         1 => Just(rolled_back()),
+        3 => Just(question()),
+        3 => Just(output()),
         1 => Just("junk\n".to_owned()),
         1 => Just("{\"type\":\"event_msg\"\n".to_owned()),
     ]
@@ -339,7 +396,11 @@ proptest! {
         let cut = cut.index(text.len() + 1);
         let apply = |state: &mut State, from: usize, until: usize| {
             let read = from as u64;
-            let known = KnownThread { has_read_beginning: state.root.has_read_beginning(), ..known(&state.root.turn, read) };
+            let known = KnownThread {
+                has_read_beginning: state.root.has_read_beginning(),
+                asked_at: state.root.asked_at(),
+                ..known(&state.root.turn, read)
+            };
             let found = read_lines(&text.as_bytes()[from..until], read, &known).expect("can be read");
             for (turn, signal) in found.list {
                 state.apply(&ThreadKey::Root, &turn, signal, SignalSource::Rollout, 0);
@@ -354,6 +415,7 @@ proptest! {
         prop_assert_eq!(read, text[..cut].rfind('\n').map_or(0, |newline| newline + 1));
         apply(&mut parts, read, text.len());
         prop_assert_eq!((&complete.root.turn, complete.root.phase), (&parts.root.turn, parts.root.phase));
+        prop_assert_eq!(complete.root.request, parts.root.request);
     }
 
     #[test]

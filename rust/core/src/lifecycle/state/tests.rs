@@ -32,6 +32,14 @@ impl State {
         self
     }
 
+    fn is_approval_pending(&self) -> bool {
+        self.request() == Some(RequestKind::Approval)
+    }
+
+    fn is_question_open(&self) -> bool {
+        self.request() == Some(RequestKind::Question)
+    }
+
     /// Applies signals of a rollout's lines.
     fn lines(&mut self, key: &ThreadKey, signals: &[(u32, Signal)]) -> &mut Self {
         for (number, signal) in signals {
@@ -42,6 +50,9 @@ impl State {
 }
 
 const STOPS: Signal = Signal::Stopped { rollout_size: 100 };
+const ASKS: Signal = Signal::AskedForApproval { rollout_size: 100 };
+const QUESTION: Signal = Signal::AskedQuestion { rollout_size: 100 };
+const SESSION_ENDS: Signal = Signal::SessionEnded { rollout_size: 100 };
 
 // ---- a root turn ----
 
@@ -122,13 +133,7 @@ fn an_interrupted_turn_stays_over() {
         let over = state.clone();
         state.hooks(
             &ROOT,
-            &[
-                (1, Signal::SignOfLife),
-                (1, Signal::Prompted),
-                (1, Signal::AskedForApproval),
-                (1, STOPS),
-                (1, Signal::SignOfLife),
-            ],
+            &[(1, Signal::SignOfLife), (1, Signal::Prompted), (1, ASKS), (1, STOPS), (1, Signal::SignOfLife)],
         );
         state.lines(&ROOT, &[(1, Signal::Named { line_end: 1 << 40 }), (1, Signal::Began)]);
         assert!(!state.is_active() && state.root.phase == over.root.phase && state.root.evidence == over.root.evidence);
@@ -330,8 +335,8 @@ fn subagents_in_flight_are_remembered_longest() {
 fn an_approval_is_pending_until_the_turn_continues_or_ends() {
     for after in [Signal::SignOfLife, Signal::Prompted, STOPS, Signal::Ended] {
         let mut state = state();
-        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::AskedForApproval)]);
-        assert!(state.is_approval_pending() && state.is_active());
+        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, ASKS)]);
+        assert!(state.is_approval_pending() && state.is_in_turn() && !state.is_active());
         // Late lines of the rollout are not an answer.
         state.lines(&ROOT, &[(1, Signal::Began), (1, Signal::Named { line_end: 1 })]);
         assert!(state.is_approval_pending());
@@ -343,7 +348,7 @@ fn an_approval_is_pending_until_the_turn_continues_or_ends() {
 fn an_approval_of_an_earlier_turn_is_not_pending() {
     for after in [Signal::Began, Signal::Prompted, Signal::SignOfLife] {
         let mut state = state();
-        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::AskedForApproval), (2, after)]);
+        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, ASKS), (2, after)]);
         assert!(!state.is_approval_pending() && state.is_active(), "{after:?}");
     }
 }
@@ -352,7 +357,7 @@ fn an_approval_of_an_earlier_turn_is_not_pending() {
 fn a_stopped_or_finished_turn_has_no_pending_approval() {
     for end in [STOPS, Signal::Ended] {
         let mut state = state();
-        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, end), (1, Signal::AskedForApproval)]);
+        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, end), (1, ASKS)]);
         assert!(!state.is_approval_pending() && !state.is_active());
     }
 }
@@ -360,9 +365,94 @@ fn a_stopped_or_finished_turn_has_no_pending_approval() {
 #[test]
 fn an_approval_of_a_subagent_is_pending_while_the_root_continues() {
     let mut state = state();
-    state.hooks(&ROOT, &[(1, Signal::Prompted)]).hooks(&subagent(5), &[(6, Signal::AskedForApproval)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted)]).hooks(&subagent(5), &[(6, ASKS)]);
     assert!(state.hooks(&ROOT, &[(1, Signal::SignOfLife)]).is_approval_pending());
     assert!(!state.hooks(&subagent(5), &[(6, Signal::SignOfLife)]).is_approval_pending());
+}
+
+// ---- questions ----
+
+#[test]
+fn a_question_is_open_until_the_turn_continues_or_ends() {
+    for after in [Signal::SignOfLife, Signal::Prompted, STOPS, SESSION_ENDS, Signal::Ended] {
+        let mut state = state();
+        state.hooks(&ROOT, &[(1, Signal::Prompted), (1, QUESTION)]);
+        assert!(state.is_question_open() && state.is_active());
+        // Its call was written before the hook, and other calls can end later.
+        let before = [Signal::Began, Signal::Named { line_end: 1 }, Signal::QuestionRead { line_end: 100 }];
+        state
+            .lines(&ROOT, &before.map(|signal| (1, signal)))
+            .lines(&ROOT, &[(1, Signal::OutputRead { line_end: 100 })]);
+        assert!(state.is_question_open());
+        assert!(!state.hooks(&ROOT, &[(1, after)]).is_question_open(), "{after:?}");
+    }
+}
+
+#[test]
+fn the_output_of_a_call_answers_a_question_and_an_approval() {
+    for asks in [ASKS, QUESTION] {
+        let mut state = state();
+        state
+            .hooks(&ROOT, &[(1, Signal::Prompted), (1, asks)])
+            .lines(&ROOT, &[(1, Signal::OutputRead { line_end: 101 })]);
+        assert!(state.request().is_none() && state.is_active());
+    }
+}
+
+#[test]
+fn a_question_that_no_hook_has_reported_is_open_from_its_call_to_its_output() {
+    let mut state = state();
+    state.lines(&ROOT, &[(1, Signal::Began), (1, Signal::QuestionRead { line_end: 50 })]);
+    assert!(state.is_question_open());
+    assert!(!state.lines(&ROOT, &[(1, Signal::OutputRead { line_end: 60 })]).is_question_open());
+}
+
+#[test]
+fn the_call_of_a_question_that_was_answered_does_not_open_it_again() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, QUESTION), (1, Signal::SignOfLife)]);
+    assert!(!state.lines(&ROOT, &[(1, Signal::QuestionRead { line_end: 90 })]).is_question_open());
+    assert!(state.lines(&ROOT, &[(1, Signal::QuestionRead { line_end: 190 })]).is_question_open());
+}
+
+#[test]
+fn a_question_reopens_a_stopped_turn_and_no_other() {
+    let mut state = state();
+    assert!(state.hooks(&ROOT, &[(1, Signal::Prompted), (1, STOPS), (1, QUESTION)]).is_question_open());
+    assert!(!state.hooks(&ROOT, &[(1, Signal::Ended), (1, QUESTION)]).is_question_open());
+    assert!(!state.lines(&ROOT, &[(1, Signal::QuestionRead { line_end: 190 })]).is_question_open());
+}
+
+#[test]
+fn an_approval_counts_more_than_a_question_of_another_thread() {
+    for (root, child) in [(ASKS, QUESTION), (QUESTION, ASKS)] {
+        let mut state = state();
+        state.hooks(&ROOT, &[(1, root)]).hooks(&subagent(5), &[(6, child)]);
+        assert!(state.is_approval_pending() && !state.is_active());
+    }
+}
+
+// ---- the end of the session ----
+
+#[test]
+fn the_end_of_the_session_stops_a_running_turn_and_no_other() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, SESSION_ENDS)]);
+    assert!(state.root.phase == Phase::None);
+    assert!(!state.hooks(&ROOT, &[(1, Signal::Prompted), (1, SESSION_ENDS)]).is_active());
+    // Lines that were written before it are read after it.
+    assert!(!state.lines(&ROOT, &[(1, Signal::Began), (1, Signal::Named { line_end: 100 })]).is_active());
+    state.lines(&ROOT, &[(1, Signal::Ended)]).hooks(&ROOT, &[(1, SESSION_ENDS)]);
+    assert!(state.root.phase == Phase::Over);
+}
+
+#[test]
+fn a_late_end_of_a_session_is_undone_by_the_turn_that_began_since() {
+    let mut state = state();
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, SESSION_ENDS)]);
+    assert!(state.lines(&ROOT, &[(1, Signal::Named { line_end: 101 })]).is_active());
+    state.hooks(&ROOT, &[(1, SESSION_ENDS)]);
+    assert!(state.hooks(&ROOT, &[(1, Signal::SignOfLife)]).is_active());
 }
 
 // ---- sessions ----
@@ -444,9 +534,7 @@ fn only_the_latest_32_nested_sessions_are_remembered() {
 fn a_reset_closes_all_turns_and_late_signals_do_not_reopen_them() {
     let mut state = state();
     state.root.set_rollout("/rollout");
-    state
-        .hooks(&ROOT, &[(1, Signal::Prompted), (1, Signal::AskedForApproval)])
-        .hooks(&subagent(5), &[(6, Signal::Began)]);
+    state.hooks(&ROOT, &[(1, Signal::Prompted), (1, ASKS)]).hooks(&subagent(5), &[(6, Signal::Began)]);
     state.reset(&TurnId::default(), None);
     assert!(!state.is_active() && !state.is_approval_pending() && state.subagents.is_empty());
     assert_eq!((&state.session, &state.root.rollout[..]), (&ThreadId(uuid(0)), "/rollout"));
@@ -566,20 +654,47 @@ impl Model {
         }
     }
 
-    fn is_approval_pending(&self, thread: usize) -> bool {
+    fn request(&self, thread: usize) -> Option<RequestKind> {
         let signals = self.signals_of(thread);
-        let asked = (0..signals.len())
-            .rfind(|at| signals[*at].0 == Signal::AskedForApproval && stopped_at(&signals[..*at]).is_none());
-        let is_answer =
-            |signal: Signal| matches!(signal, Signal::SignOfLife | Signal::Prompted | Signal::Stopped { .. });
-        self.phase(thread) == "open"
-            && asked.is_some_and(|asked| !signals[asked..].iter().any(|(signal, _)| is_answer(*signal)))
+        let (asked, request) =
+            (0..signals.len()).rev().find_map(|at| Some((at, asks(&signals[..at], signals[at].0)?)))?;
+        let is_answer = |signal: Signal| match signal {
+            Signal::SignOfLife | Signal::Prompted | Signal::Stopped { .. } | Signal::SessionEnded { .. } => true,
+            Signal::OutputRead { line_end } => line_end > request.rollout_size,
+            _ => false,
+        };
+        let is_open = self.phase(thread) == "open" && !signals[asked..].iter().any(|(signal, _)| is_answer(*signal));
+        is_open.then_some(request.kind)
     }
+}
+
+/// Returns the request that a signal opens after these signals of its turn.
+fn asks(before: &[(Signal, SignalSource)], signal: Signal) -> Option<Request> {
+    let questions_through = before.iter().rev().find_map(|(signal, _)| match signal {
+        Signal::AskedQuestion { rollout_size } => Some(*rollout_size),
+        _ => None,
+    });
+    let (kind, rollout_size) = match signal {
+        Signal::AskedQuestion { rollout_size } => return Some(Request { kind: RequestKind::Question, rollout_size }),
+        Signal::AskedForApproval { rollout_size } => (RequestKind::Approval, rollout_size),
+        Signal::QuestionRead { line_end } if line_end > questions_through.unwrap_or(0) => {
+            (RequestKind::Question, line_end)
+        }
+        _ => return None,
+    };
+    stopped_at(before).is_none().then_some(Request { kind, rollout_size })
 }
 
 /// Returns whether a signal cannot begin a turn.
 fn begins_no_turn(signal: Signal) -> bool {
-    matches!(signal, Signal::Named { .. } | Signal::RolledBack)
+    matches!(
+        signal,
+        Signal::Named { .. }
+            | Signal::RolledBack
+            | Signal::QuestionRead { .. }
+            | Signal::OutputRead { .. }
+            | Signal::SessionEnded { .. }
+    )
 }
 
 /// Returns whether a turn belongs to the thread and is not a copy.
@@ -591,7 +706,8 @@ fn is_own(thread: usize, turn: u32, source: SignalSource) -> bool {
 fn stopped_at(signals: &[(Signal, SignalSource)]) -> Option<u64> {
     let (last, before) = signals.split_last()?;
     match (last.0, stopped_at(before)) {
-        (Signal::SignOfLife | Signal::Prompted, _) => None,
+        (Signal::SignOfLife | Signal::Prompted | Signal::AskedQuestion { .. }, _) => None,
+        (Signal::SessionEnded { rollout_size }, size) => Some(size.unwrap_or(rollout_size)),
         (Signal::Stopped { rollout_size }, size) => Some(rollout_size.max(size.unwrap_or(0))),
         (Signal::Named { line_end }, size) => size.filter(|size| line_end <= *size),
         (_, size) => size,
@@ -610,7 +726,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Signal::Prompted),
         1 => Just(Signal::Began),
         3 => Just(Signal::SignOfLife),
-        2 => Just(Signal::AskedForApproval),
+        2 => (0_u64..4).prop_map(|rollout_size| Signal::AskedForApproval { rollout_size }),
+        2 => (0_u64..4).prop_map(|rollout_size| Signal::AskedQuestion { rollout_size }),
+        1 => (0_u64..4).prop_map(|rollout_size| Signal::SessionEnded { rollout_size }),
         3 => (0_u64..4).prop_map(|rollout_size| Signal::Stopped { rollout_size }),
         1 => Just(Signal::Ended),
     ];
@@ -618,6 +736,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Signal::Began),
         1 => Just(Signal::Ended),
         4 => (0_u64..6).prop_map(|line_end| Signal::Named { line_end }),
+        2 => (0_u64..6).prop_map(|line_end| Signal::QuestionRead { line_end }),
+        2 => (0_u64..6).prop_map(|line_end| Signal::OutputRead { line_end }),
         1 => Just(Signal::RolledBack),
     ];
     let signal = prop_oneof![
@@ -683,8 +803,10 @@ proptest! {
             apply(&mut state, &step);
             model.steps.push(step);
             for thread in 0..THREADS.len() {
-                let found = state.thread_mut(&key(thread)).map_or(("none", false), |it| (phase(it), it.is_approval_pending));
-                prop_assert_eq!(found, (model.phase(thread), model.is_approval_pending(thread)), "thread {}", thread);
+                let found = state.thread_mut(&key(thread)).map_or(("none", None), |it| {
+                    (phase(it), it.request.map(|request| request.kind))
+                });
+                prop_assert_eq!(found, (model.phase(thread), model.request(thread)), "thread {}", thread);
             }
         }
     }

@@ -76,6 +76,7 @@ fn markers(dir: &StateDir) -> Value {
         "root": text(&dir.root_active()),
         "subagents": subagents,
         "asking": text(&dir.permissions_waiting()),
+        "question": text(&dir.question_waiting()),
         "session": text(&dir.root_session()),
         "rollout": text(&dir.transcript_path()),
         "rollouts": text(&dir.transcript_paths()),
@@ -99,19 +100,44 @@ fn a_saved_state_is_loaded() {
     }
 }
 
+/// Returns a state in which the root has an open request.
+fn asking(mut state: State, signal: Signal) -> State {
+    state.apply(&ThreadKey::Root, &TurnId::default(), signal, SignalSource::Hook, 9);
+    state
+}
+
+#[test]
+fn the_marker_files_show_an_approval_and_a_question() {
+    let (_folder, dir) = folder();
+    let shown = || {
+        let markers = markers(&dir);
+        ["active", "asking", "question"].map(|name| markers[name] != Value::Null)
+    };
+    for _ in 0..2 {
+        save(&dir, &open("turn"));
+        assert_eq!(shown(), [true, false, false]);
+        save(&dir, &asking(open("turn"), Signal::AskedForApproval { rollout_size: 0 }));
+        assert_eq!(shown(), [false, true, false]);
+        save(&dir, &asking(open("turn"), Signal::AskedQuestion { rollout_size: 0 }));
+        assert_eq!(shown(), [true, false, true]);
+    }
+    save(&dir, &over("turn"));
+    assert_eq!(shown(), [false, false, false]);
+}
+
 #[test]
 fn the_marker_files_show_the_state() {
     let (_folder, dir) = folder();
-    let mut state = with_subagents(open("turn"), &["child"]);
-    state.apply(&ThreadKey::Root, &TurnId::default(), Signal::AskedForApproval, SignalSource::Hook, 9);
-    save(&dir, &state);
+    let state = with_subagents(open("turn"), &["child"]);
+    save(&dir, &asking(state, Signal::AskedForApproval { rollout_size: 0 }));
     assert_eq!(
         markers(&dir),
         json!({
-            "active": "",
+            "active": null,
             "root": "{\"session_id\":\"session\",\"turn_id\":\"turn\"}\n",
             "subagents": ["child"],
             "asking": "",
+            "question": null,
             "session": "session",
             "rollout": "/c/rollout",
             "rollouts": "/c/rollout\n",
@@ -123,7 +149,7 @@ fn the_marker_files_show_the_state() {
     // The pointers, which are needed to resume, stay.
     save(&dir, &over("turn"));
     let pointers = json!({"session": "session", "rollout": "/c/rollout", "rollouts": "/c/rollout\n"});
-    let mut expected = json!({"active": null, "root": null, "subagents": [], "asking": null});
+    let mut expected = json!({"active": null, "root": null, "subagents": [], "asking": null, "question": null});
     expected.as_object_mut().expect("an object").extend(pointers.as_object().expect("an object").clone());
     assert_eq!(markers(&dir), expected);
     save(&dir, &State::default());
@@ -481,6 +507,7 @@ fn run(turn: &str, event: HookEvent) -> HookRun {
         turn: TurnId(name(turn)),
         rollout: "/c/rollout".to_owned(),
         rollout_size: 5,
+        is_question: false,
         at: 6,
     }
 }
