@@ -112,6 +112,11 @@ def _is_other_output(record: Record, rollout: Rollout, answered: set[str]) -> bo
     return any(result["source_call_id"] in rollout.other_call_ids for result in record.get("results", []))
 
 
+def _is_nested_call(record: Record, rollout: Rollout, answered: set[str]) -> bool:
+    extras = [record.get("extra", {}), *(result["extra"] for result in record.get("results", []))]
+    return any(extra.get("tool_name") in ("mcp_tool_call", "file_change") for extra in extras)
+
+
 def _is_unanswered_command(record: Record, rollout: Rollout, answered: set[str]) -> bool:
     return any(
         "command_execution" in result["extra"] and result["source_call_id"] not in answered
@@ -131,6 +136,7 @@ _ONLY_OURS: dict[str, Callable[[Record, Rollout, set[str]], bool]] = {
     "another call than a function's": _is_other_call,
     "the output of another call than a function's": _is_other_output,
     "a command of a call without an output": _is_unanswered_command,
+    "a call that a program made itself": _is_nested_call,
     "a user message of images only": _is_message_of_images,
 }
 

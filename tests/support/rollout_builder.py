@@ -185,6 +185,16 @@ class Rollout:
             ordinal=ordinal,
         )
 
+    def tool_item(
+        self, kind: str, item_id: str, *, started: int | None = None, at: int | None = None, **item: Any
+    ) -> Self:
+        """Appends an ``item_completed`` of a tool. ``started`` is in milliseconds since the start."""
+        times = (
+            {} if started is None else {"started_at_ms": START_MS + started, "completed_at_ms": START_MS + started + 7}
+        )
+        item = {"type": kind, "id": item_id, "status": "completed"} | item
+        return self.event("item_completed", thread_id=uuid7(1), turn_id=uuid7(2), item=item, at=at, **times)
+
 
 def turn() -> Rollout:
     """Returns a rollout in which a user's turn has begun."""

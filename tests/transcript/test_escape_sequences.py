@@ -34,6 +34,11 @@ def session(text: str) -> list[Any]:
     framing = {"event_id": text, "emitter": text, "timestamp": text}
     command = {"cmd": text, "status": text, "output": text, "exit_code": 1, "duration_ms": 5, "cwd": text}
     images = [{"media_type": text, "size": 5}]
+    tool = {"server": text, "tool": text, "arguments": {"a": text}, "status": text, "error": text, "result": text}
+    change = {"path": text, "kind": text, "content": text, "diff": text, "change": text}
+    goal = {"payload_type": "thread_goal_updated", "payload": {"goal": {"objective": text, "status": text}}}
+    finding = {"title": text, "body": text, "code_location": {"absolute_file_path": text, "line_range": {"start": 1}}}
+    review = {"overall_explanation": text, "findings": [finding]}
     return [
         {"type": "step", **framing, "source": text, "message": text},
         {"type": "step", **framing, "source": "user", "message": [{"type": "text", "text": text}]},
@@ -67,6 +72,14 @@ def session(text: str) -> list[Any]:
             "message": text,
             "observation": {"results": [{"content": text}]},
         },
+        *(
+            {"type": "step", **framing, "source": "system", "message": text, "extra": {"codex": codex}}
+            for codex in (
+                {"payload_type": text, "payload": {text: text}},
+                goal,
+                {"payload_type": "exited_review_mode", "payload": {"review_output": review}},
+            )
+        ),
         {
             "type": "observation",
             **framing,
@@ -78,6 +91,8 @@ def session(text: str) -> list[Any]:
                 },
                 {"source_call_id": text, "content": [{"type": "text", "text": text}], "extra": {"is_error": True}},
                 {"source_call_id": text, "content": "", "extra": {"command_execution": command, "images": images}},
+                {"source_call_id": text, "content": "", "extra": {"mcp_tool_call": tool}},
+                {"source_call_id": text, "content": "", "extra": {"file_change": {"changes": [change], "error": text}}},
             ],
         },
         {"type": text, **framing},

@@ -189,6 +189,7 @@ enum Step {
     Wait(usize, usize),
     Output(usize, Option<usize>),
     Command(usize, u32, i64, usize),
+    Tool(usize, u32, i64, usize),
     Search(Option<usize>),
     Usage(bool),
     Compacted,
@@ -199,6 +200,7 @@ enum Step {
 
 const CALLS: [&str; 5] = ["call_a", "call_b", "call_c", "call_d", "call_\u{e9}"];
 const TOOLS: [&str; 4] = ["exec_command", "shell", "update_plan", "exec"];
+const TOOL_EVENTS: [&str; 4] = ["call_a", "call_b", "exec-1", "other-1"];
 const COMMANDS: [&str; 4] = ["ls", "echo \"hi\"", "cat a/very/long/name/of/a/file.txt", "cat a/very/long/name/of/a/f"];
 const TEXTS: [&str; 4] = ["a", "", "<environment_context>x", "line\u{2028}end"];
 const MALFORMED: [&[u8]; 6] =
@@ -224,6 +226,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (call(), prop::option::weighted(0.3, 0_usize..3)).prop_map(|(call, cell)| Step::Output(call, cell)),
         8 => (0_usize..3, turn(), -100_i64..4000, 0..COMMANDS.len())
             .prop_map(|(item, turn, ago, command)| Step::Command(item, turn, ago, command)),
+        6 => (0..TOOL_EVENTS.len(), turn(), -100_i64..4000, 0_usize..3)
+            .prop_map(|(call, turn, ago, form)| Step::Tool(call, turn, ago, form)),
         1 => prop::option::of(call()).prop_map(Step::Search),
         6 => any::<bool>().prop_map(Step::Usage),
         1 => Just(Step::Compacted),
@@ -281,6 +285,7 @@ fn rollout_of(steps: &[(i64, Step)]) -> Vec<u8> {
             Step::Command(item, turn, ago, command) => {
                 rollout.command(&format!("exec-{item}"), *turn, *ago, COMMANDS[*command])
             }
+            Step::Tool(call, turn, ago, form) => rollout.tool_event(TOOL_EVENTS[*call], *turn, *ago, *form),
             Step::Search(id) => rollout.search(id.map(|id| CALLS[id])),
             Step::Usage(is_new) => rollout.usage(*is_new),
             Step::Compacted => rollout.line("compacted", &serde_json::json!({"message": "so far"})),
@@ -634,6 +639,9 @@ fn the_state_is_small_if_all_its_lists_are_full() {
     }
     for number in 0..128 {
         rollout.after(1).call(&format!("open_{number:046}"), "update_plan", "{}");
+    }
+    for number in 0..100 {
+        rollout.after(1).tool_event(&format!("exec-{number}"), 2, 0, 0);
     }
     rollout.line("event_msg", &serde_json::json!({"type": "task_started", "turn_id": long("l")}));
     rollout.after(1);

@@ -136,6 +136,7 @@ impl Human {
         self.name_model(step, &mut head);
         self.head(step, depth, &head, out);
         self.message(step, &message, depth, out);
+        self.performed(step, &extra, b"", out);
         for call in step.elements("tool_calls") {
             self.call(&Object::of(call), depth + 2, out);
         }
@@ -224,9 +225,8 @@ impl Human {
     fn result(&mut self, record: &Object<'_>, result: &Object<'_>, out: &mut Vec<u8>) {
         let extra = result.object("extra");
         let call = result.get("source_call_id").map(any_text).unwrap_or_default();
-        let command = extra.object("command_execution");
-        if !command.text.is_empty() {
-            return self.command(record, &command, &call, out);
+        if self.performed(record, &extra, &call, out) {
+            return;
         }
         let name = extra.get("tool_name").map_or_else(|| b"tool".to_vec(), any_text);
         let content = result.get("content").map(content_text).unwrap_or_default();
@@ -251,6 +251,77 @@ impl Human {
         let is_remembered = content.len() <= REMEMBERED_OUTPUT_LIMIT;
         self.last_result =
             if is_remembered { LastResult { call, about, output: content } } else { LastResult::default() };
+    }
+
+    /// Appends what Codex did for a call: a command that it ran, a tool that it called, or files that it changed. Returns
+    /// whether there is such a member in `extra`.
+    fn performed(&mut self, record: &Object<'_>, extra: &Object<'_>, call: &[u8], out: &mut Vec<u8>) -> bool {
+        let [command, tool, files] =
+            ["command_execution", "mcp_tool_call", "file_change"].map(|name| extra.object(name));
+        let exists = |object: &Object<'_>| !object.text.is_empty();
+        if exists(&command) {
+            self.command(record, &command, call, out);
+        } else if exists(&tool) {
+            self.mcp_call(record, &tool, out);
+        } else if exists(&files) {
+            self.file_change(record, &files, out);
+        }
+        exists(&command) || exists(&tool) || exists(&files)
+    }
+
+    /// Appends a call of an MCP server's tool that a program made itself.
+    fn mcp_call(&mut self, record: &Object<'_>, call: &Object<'_>, out: &mut Vec<u8>) {
+        let name = ["server", "tool"].map(|name| call.get(name).map(any_text).unwrap_or_default()).join(&b'.');
+        let arguments = call.get("arguments").map(any_text).unwrap_or_default();
+        let failed = self.performed_head(record, call, b"called", &[&name[..], b" ", &arguments].concat(), out);
+        let sgr = if failed { Sgr::ERROR } else { Sgr::DIM };
+        for name in ["error", "result"] {
+            self.text(sgr, 4, &call.get(name).map(any_text).unwrap_or_default(), Limits::OUTPUT, out);
+        }
+    }
+
+    /// Appends the files that a program changed itself. Their contents are shown if everything is.
+    fn file_change(&mut self, record: &Object<'_>, change: &Object<'_>, out: &mut Vec<u8>) {
+        let changes: Vec<Object<'_>> = change.elements("changes").map(Object::of).collect();
+        let files = changes.iter().map(|file| {
+            let sign: &[u8] = match file.text("kind").as_deref() {
+                Some(b"add") => b"+",
+                Some(b"delete") => b"-",
+                _ => b"~",
+            };
+            [sign, &file.get("path").map(any_text).unwrap_or_default()].concat()
+        });
+        let files = files.collect::<Vec<_>>().join(&b' ');
+        let failed = self.performed_head(record, change, b"changed", &files, out);
+        let sgr = if failed { Sgr::ERROR } else { Sgr::DIM };
+        self.text(sgr, 4, &change.get("error").map(any_text).unwrap_or_default(), Limits::OUTPUT, out);
+        for file in changes.iter().filter(|_| self.style.full) {
+            for name in ["content", "diff", "change"] {
+                self.text(sgr, 4, &file.get(name).map(any_text).unwrap_or_default(), Limits::ALL, out);
+            }
+        }
+    }
+
+    /// Appends the line before the details of a call that a program made itself. Returns whether the call failed.
+    fn performed_head(
+        &mut self,
+        record: &Object<'_>,
+        call: &Object<'_>,
+        verb: &[u8],
+        what: &[u8],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let status = call.get("status").map(any_text).unwrap_or_default();
+        let failed = matches!(status.as_slice(), b"failed" | b"declined");
+        let mut head = self.painted(Sgr::TOOL, verb);
+        self.paint(Sgr::BOLD, &[b" ", one_line(what, self.style.full).as_slice()].concat(), &mut head);
+        let mut about = [b"  ", status.as_slice()].concat();
+        if let Some(duration) = call.integer("duration_ms").filter(|duration| *duration > 0) {
+            about.extend_from_slice(format!(", {}", seconds(duration)).as_bytes());
+        }
+        self.paint(if failed { Sgr::ERROR } else { Sgr::DIM }, about.trim_ascii_end(), &mut head);
+        self.head(record, 2, &head, out);
+        failed
     }
 
     /// Appends a command that Codex ran for a call, unless the call and its result have shown everything already.

@@ -77,14 +77,18 @@ fn count(calls: &mut u8) {
 
 /// Returns the bucket of a call, a number below [`BUCKETS`].
 fn bucket(call: &CallId) -> u16 {
-    let mixed = call.0.as_bytes().chunks(8).fold(0x9E37_79B9_7F4A_7C15, |bucket: u64, chunk| {
+    u16::try_from(hash(call) >> 54).map_or(0, |bucket| bucket % BUCKETS)
+}
+
+/// Returns a hash of a call's id. It is the same on all machines.
+pub(crate) fn hash(call: &CallId) -> u64 {
+    call.0.as_bytes().chunks(8).fold(0x9E37_79B9_7F4A_7C15, |hash: u64, chunk| {
         let word = match <[u8; 8]>::try_from(chunk) {
             Ok(chunk) => u64::from_le_bytes(chunk),
             Err(_) => chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
         };
-        (bucket ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29)
-    });
-    u16::try_from(mixed >> 54).map_or(0, |bucket| bucket % BUCKETS)
+        (hash ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29)
+    })
 }
 
 #[cfg(test)]

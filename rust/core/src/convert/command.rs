@@ -176,7 +176,7 @@ fn push_escaped(decoded: &[u8], out: &mut impl Push) {
 }
 
 /// Appends an integer unchanged; `null` for any other value, and for an integer that is too long.
-fn push_integer(text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
+pub(super) fn push_integer(text: Text<'_>, value: Option<&Value>, out: &mut impl Push) {
     match value {
         Some(value) if value.kind == Kind::Integer && !has_unreadable_integer(value.raw(text)) => {
             out.push(value.raw(text));

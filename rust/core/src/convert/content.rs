@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::dump::{Sink, write_python_json};
+use crate::json::walk::{PieceKind, pieces};
 use crate::json::{Content, Key, Kind, Tape, Text, Value, string};
 
 use super::event_id::HASHED_CHARACTERS;
@@ -415,4 +416,29 @@ pub(crate) fn base64_media_type(body: &[u8]) -> &'static str {
         [b'R', b'0', b'l', b'G', b'O', b'D', ..] => "image/gif",
         _ => "application/octet-stream",
     }
+}
+
+/// The length from which a string without spaces and punctuation is taken for base64, in bytes.
+const MIN_BASE64_BYTES: usize = 256;
+
+/// Passes the tokens of valid JSON to `act`, with the size in place of each string of base64.
+pub(crate) fn each_piece_without_base64(json: &[u8], mut act: impl FnMut(&[u8])) {
+    for piece in pieces(json).filter(|piece| piece.kind != PieceKind::Blank) {
+        match piece.bytes {
+            [b'"', content @ .., b'"'] if is_base64(content) => {
+                act(format!("\"[{} bytes]\"", base64_size(content)).as_bytes());
+            }
+            token => act(token),
+        }
+    }
+}
+
+/// Returns whether the content of a string is long and consists of base64 only, possibly as a data URL.
+fn is_base64(content: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=_-\\".contains(byte);
+    let data = match content.strip_prefix(b"data:") {
+        Some(rest) => memchr::memchr(b',', rest).map_or(rest, |comma| &rest[comma + 1..]),
+        None => content,
+    };
+    data.len() >= MIN_BASE64_BYTES && data.iter().all(is_digit)
 }

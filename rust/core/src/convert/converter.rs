@@ -16,14 +16,16 @@ use crate::rollout::timestamp::{self, Clock};
 
 use super::arguments::{Invocation, is_framing, is_skipped};
 use super::command::CommandExecution;
-use super::command_attribution::{MAX_PROGRAM_TEXT, Owner, Programs, Reread, starts_commands};
+use super::command_attribution::{MAX_PROGRAM_TEXT, Owner, Programs, Reread, Rule, starts_commands};
 use super::content::{Body, base64_media_type, base64_of, base64_size, generated_image, trim_python_start};
 use super::copied_history::{CopiedContext, SessionMeta, SessionMetaKind};
 use super::event_id::IssuedIds;
-use super::held_commands::{HeldCommand, HeldCommands, MAX_HELD_BYTES};
-use super::notice::Notice;
+use super::held_commands::{HeldCommand, HeldCommands, HeldNestedCall, MAX_HELD_BYTES};
+use super::nested_call::{NestedCall, NestedTool};
+use super::notice::{Notice, UNOWNED_COMMAND};
 use super::open_calls::OpenCalls;
 use super::output::{Output, OutputError};
+use super::recent_calls::RecentCalls;
 use super::record_writer::{CallStep, CommandRecord, Framing, LineOrigin, RecordWriter};
 use super::summary::{MalformedLine, Summary};
 use super::usage::{TotalUsage, push_metrics};
@@ -48,6 +50,10 @@ const MAX_NAME_BYTES: usize = 512;
 /// The beginning of the output of a program that continues in a cell (code mode, seen on Codex 0.154 to 0.169).
 const YIELDED: &[u8] = b"Script running with cell ID ";
 
+/// The beginning of the id of a call that a program made itself (code mode, seen on Codex 0.163 to 0.171). No call line
+/// has such an id.
+const NESTED_ID: &[u8] = b"exec-";
+
 /// The turns, calls and programs that later lines can refer to. Its size is bounded.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct State {
@@ -61,6 +67,7 @@ struct State {
     /// The number of the current window. In each window, one step can await its token counts.
     window: u64,
     open_calls: OpenCalls,
+    recent_calls: RecentCalls,
     programs: Programs,
 }
 
@@ -79,7 +86,7 @@ pub struct Checkpoint {
 }
 
 /// The version of [`Checkpoint::state`].
-const STATE_VERSION: u8 = 2;
+const STATE_VERSION: u8 = 3;
 
 /// A saved state that this version of the program cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +168,11 @@ impl RolloutItem<'_> {
 }
 
 impl State {
+    /// Returns whether a call with this id has lines of its own.
+    fn has_lines(&self, call: &CallId) -> bool {
+        self.open_calls.contains(call) || self.recent_calls.is_answered(call)
+    }
+
     /// Remembers a call until its output, and its program for the commands that it runs.
     fn register_call(
         &mut self,
@@ -255,7 +267,9 @@ impl<W: Write> Converter<W> {
         }
         let head = line_prefix::head(line.text.bytes(), &mut self.clock);
         if let Some(head) = &head
-            && let Some(kind) = line_prefix::skipped_kind(line.text.bytes(), line.has_control, head)
+            && let Some(kind) = line_prefix::skipped_kind(line.text.bytes(), line.has_control, head, |id| {
+                self.state.has_lines(&CallId(Name::new(id, false)))
+            })
         {
             self.writer.set_timestamp(head.timestamp.0);
             self.summary.add_skipped(kind);
@@ -392,6 +406,8 @@ impl<W: Write> Converter<W> {
             LineKind::CallOutput => self.call_output(&item),
             LineKind::OtherOutput(tool) => self.other_output(&item, tool),
             LineKind::CommandExecution => self.command(&item, reread),
+            LineKind::McpToolCall => self.nested_call(&item, NestedTool::Mcp, reread),
+            LineKind::FileChange => self.nested_call(&item, NestedTool::ApplyPatch, reread),
             LineKind::TokenCount => self.token_count(&item),
             LineKind::TurnContext => self.turn_context(&item),
             LineKind::SessionMeta => self.session_meta(&item),
@@ -577,6 +593,7 @@ impl<W: Write> Converter<W> {
         self.state.programs.add_output(call, item.millis(), cell);
         let tool = self.state.open_calls.remove(call).unwrap_or_else(|| Name::new(tool.unwrap_or(b"unknown"), false));
         self.writer.output_of(&item.origin, text, body, hashed, call, &tool);
+        self.state.recent_calls.add_answered(call);
         while let Some(held) = self.held_commands.pop_of(call) {
             self.write_held(&held, Some(&held.owner));
         }
@@ -595,7 +612,8 @@ impl<W: Write> Converter<W> {
             let line = |buffer: &mut Vec<u8>| command.push_line(item.text, item.tape, MAX_PROGRAM_TEXT, buffer);
             self.state.programs.owner(started, line, buffer, &item.turn(), reread)
         });
-        let digest = self.writer.issue_command_id(&item.origin, item.text, &command);
+        let push_hashed = |limit, hashed: &mut Vec<u8>| command.push_hashed_text(item.text, limit, hashed);
+        let digest = self.writer.issue_command_id(&item.origin, push_hashed);
         let rule = owner.as_ref().map(|owner| owner.rule);
         let timestamp = self.writer.timestamp().clone();
         let is_copied = item.origin.is_copied;
@@ -603,17 +621,65 @@ impl<W: Write> Converter<W> {
             Some(Owner { call, is_settled: false, .. }) if item.text.bytes().len() <= MAX_HELD_BYTES => {
                 let mut extra = Vec::new();
                 command.push_extra(item.text, item.tape, rule, &mut extra);
-                self.held_commands.push(HeldCommand { owner: call, digest, timestamp, is_copied, extra });
-                while let Some(oldest) = self.held_commands.pop_excess() {
-                    self.write_held(&oldest, None);
-                }
+                self.hold(HeldCommand { owner: call, digest, timestamp, is_copied, extra, nested: None });
                 return;
             }
             Some(Owner { call, is_settled: true, .. }) => Some(call),
             _ => None,
         };
-        let record = CommandRecord { digest, timestamp: &timestamp, is_copied };
+        let record = CommandRecord { digest, timestamp: &timestamp, is_copied, unowned_message: UNOWNED_COMMAND };
         self.writer.command(&record, owner.as_ref(), |out| command.push_extra(item.text, item.tape, rule, out));
+    }
+
+    /// Converts the event of a tool, unless it repeats a call that has lines of its own.
+    fn nested_call(&mut self, item: &RolloutItem<'_>, tool: NestedTool, reread: &mut dyn Reread) {
+        let call = NestedCall::read(item.text, tool, item.payload, item.members);
+        let id = call.id();
+        if let Some(id) = &id
+            && (self.state.has_lines(id) || !self.state.recent_calls.add_nested(id))
+        {
+            self.skip(tool.event(call.is_item));
+            return;
+        }
+        let owner = call.started().or_else(|| item.millis()).and_then(|started| {
+            let buffer = &mut self.scratch.hashed;
+            buffer.clear();
+            let name = |buffer: &mut Vec<u8>| call.push_function_name(buffer);
+            self.state.programs.owner(started, name, buffer, &item.turn(), reread)
+        });
+        let digest = self.writer.issue_command_id(&item.origin, |limit, hashed| call.push_hashed_text(limit, hashed));
+        let (timestamp, is_copied) = (self.writer.timestamp().clone(), item.origin.is_copied);
+        let rule = owner.as_ref().map(|owner| owner.rule);
+        let mut extra = Vec::new();
+        call.push_extra(rule, &mut extra);
+        let was_running =
+            rule.is_some_and(|rule| !matches!(rule, Rule::NearestPrecedingCall | Rule::NearestPrecedingCallInTurn));
+        // If no program was running, the call's own line may still follow.
+        let own_line = id.clone().filter(|id| !was_running && !id.0.as_bytes().starts_with(NESTED_ID));
+        let awaits_own_line = owner.as_ref().is_none_or(|owner| owner.is_settled);
+        let (awaited, settled_owner) = match owner {
+            Some(Owner { call, is_settled: false, .. }) => (Some(call), None),
+            owner => (own_line, owner.map(|owner| owner.call)),
+        };
+        let nested = Box::new(HeldNestedCall { tool, is_item: call.is_item, id, awaits_own_line, settled_owner });
+        match awaited {
+            Some(owner) if extra.len() <= MAX_HELD_BYTES => {
+                self.hold(HeldCommand { owner, digest, timestamp, is_copied, extra, nested: Some(nested) });
+            }
+            _ => {
+                let record =
+                    CommandRecord { digest, timestamp: &timestamp, is_copied, unowned_message: tool.unowned_message() };
+                self.writer.command(&record, nested.settled_owner.as_ref(), |out| out.push(&extra));
+            }
+        }
+    }
+
+    /// Lets a command wait for its call's output. The oldest ones become steps of the system if too many wait.
+    fn hold(&mut self, command: HeldCommand) {
+        self.held_commands.push(command);
+        while let Some(oldest) = self.held_commands.pop_excess() {
+            self.write_held(&oldest, None);
+        }
     }
 
     /// Writes all commands that wait for their calls' outputs.
@@ -624,7 +690,20 @@ impl<W: Write> Converter<W> {
     }
 
     fn write_held(&mut self, held: &HeldCommand, owner: Option<&CallId>) {
-        let record = CommandRecord { digest: held.digest, timestamp: &held.timestamp, is_copied: held.is_copied };
+        let mut owner = owner;
+        let mut unowned_message = UNOWNED_COMMAND;
+        if let Some(nested) = &held.nested {
+            if nested.id.as_ref().is_some_and(|id| self.state.has_lines(id)) {
+                self.skip(nested.tool.event(nested.is_item));
+                return;
+            }
+            unowned_message = nested.tool.unowned_message();
+            if nested.awaits_own_line {
+                owner = nested.settled_owner.as_ref();
+            }
+        }
+        let (timestamp, is_copied) = (&held.timestamp, held.is_copied);
+        let record = CommandRecord { digest: held.digest, timestamp, is_copied, unowned_message };
         self.writer.command(&record, owner, |out| out.push(&held.extra));
     }
 

@@ -1,10 +1,12 @@
-//! Commands that wait for their call's output, because their records must follow its record.
+//! Commands, and calls that programs made themselves, that wait for their call's output, because their records must
+//! follow its record.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::rollout::ids::{CallId, Name};
 
 use super::event_id::Digest16;
+use super::nested_call::NestedTool;
 
 /// The maximum total size of the waiting records, in bytes.
 pub(crate) const MAX_HELD_BYTES: usize = 4 << 20;
@@ -21,12 +23,31 @@ pub(crate) struct HeldCommand {
     pub(crate) is_copied: bool,
     /// The result's `extra`, without its closing brace.
     pub(crate) extra: Vec<u8>,
+    /// The facts about a call that a program made itself; `None` for a command.
+    pub(crate) nested: Option<Box<HeldNestedCall>>,
+}
+
+/// A call that a program made itself, as far as is known.
+pub(crate) struct HeldNestedCall {
+    pub(crate) tool: NestedTool,
+    /// Whether the event is an `item_completed`.
+    pub(crate) is_item: bool,
+    /// The call's id. If a call line with this id follows, the event repeats that call.
+    pub(crate) id: Option<CallId>,
+    /// Whether the record waits only for such a line. Its [`HeldCommand::owner`] is then the call itself.
+    pub(crate) awaits_own_line: bool,
+    /// The call that owns the record in that case, if any does.
+    pub(crate) settled_owner: Option<CallId>,
 }
 
 impl HeldCommand {
     /// Returns its size in memory, in bytes.
     fn size(&self) -> usize {
-        size_of::<Self>() + self.extra.len() + self.owner.0.as_bytes().len()
+        let nested = self.nested.as_ref().map_or(0, |nested| {
+            let ids = [nested.id.as_ref(), nested.settled_owner.as_ref()];
+            size_of::<HeldNestedCall>() + ids.into_iter().flatten().map(|call| call.0.as_bytes().len()).sum::<usize>()
+        });
+        size_of::<Self>() + self.extra.len() + self.owner.0.as_bytes().len() + nested
     }
 }
 
@@ -144,6 +165,7 @@ mod tests {
             timestamp: Name::default(),
             is_copied: false,
             extra: vec![b'x'; size],
+            nested: None,
         }
     }
 

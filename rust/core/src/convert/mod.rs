@@ -10,6 +10,7 @@
 //! * [`usage`]: token counts as metrics
 //! * [`command_attribution`]: the call that a command belongs to
 //! * [`command`]: the record of a command; [`held_commands`]: commands that wait for their call's output
+//! * [`nested_call`]: the record of a call that a program made itself; [`recent_calls`]: calls that an event may repeat
 //! * [`notice`]: system steps that describe an event in one sentence
 //! * [`copied_history`]: lines that repeat another session's history
 //! * [`event_id`]: the ids of records
@@ -26,9 +27,11 @@ mod converter;
 mod copied_history;
 mod event_id;
 mod held_commands;
+mod nested_call;
 mod notice;
 mod open_calls;
 mod output;
+mod recent_calls;
 pub(crate) mod record;
 mod record_writer;
 mod summary;

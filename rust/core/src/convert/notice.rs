@@ -200,7 +200,7 @@ impl Notice {
 }
 
 /// Returns whether a quoted key has this name.
-fn is_named(key: &[u8], name: &[u8]) -> bool {
+pub(super) fn is_named(key: &[u8], name: &[u8]) -> bool {
     let mut decoded = Vec::new();
     if let [b'"', content @ .., b'"'] = key {
         string::decode_string(content, &mut decoded);
@@ -214,14 +214,14 @@ fn quoted(content: &[u8]) -> Vec<u8> {
 }
 
 /// A JSON value of bounded size: complete if it is short, else the beginning of its text.
-struct BoundedJson {
-    token: Vec<u8>,
+pub(super) struct BoundedJson {
+    pub(super) token: Vec<u8>,
     /// The number of characters of the complete value, if it was cut.
-    full_length: Option<usize>,
+    pub(super) full_length: Option<usize>,
 }
 
 impl BoundedJson {
-    fn of(json: &[u8]) -> Self {
+    pub(super) fn of(json: &[u8]) -> Self {
         let characters = |text: &[u8]| text.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
         if json.len() <= 4 * MAX_VALUE_CHARACTERS {
             let mut token = Vec::new();

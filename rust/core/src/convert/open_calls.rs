@@ -59,6 +59,12 @@ impl OpenCalls {
         self.remove_at(position).map(|open| open.tool)
     }
 
+    /// Returns whether a call awaits its output.
+    #[must_use]
+    pub(crate) fn contains(&self, call: &CallId) -> bool {
+        self.position(call).is_some()
+    }
+
     /// Returns whether a call of `window` awaits its output.
     #[must_use]
     pub(crate) fn is_awaited_in(&self, window: u64) -> bool {

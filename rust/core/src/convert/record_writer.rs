@@ -11,10 +11,9 @@ use crate::rollout::ids::{CallId, Name};
 use crate::rollout::timestamp::Nanos;
 
 use super::arguments::Invocation;
-use super::command::CommandExecution;
 use super::content::Body;
 use super::event_id::{Digest16, HASHED_CHARACTERS, IdKind, IssuedIds};
-use super::notice::{Notice, UNOWNED_COMMAND};
+use super::notice::Notice;
 use super::output::{Output, OutputError};
 use super::record::{self, Origin, StepSource};
 
@@ -56,6 +55,8 @@ pub(crate) struct CommandRecord<'a> {
     pub(crate) timestamp: &'a Name,
     /// Whether the command's line repeats another session's history.
     pub(crate) is_copied: bool,
+    /// The message of the step if no call owns the command, as the content of a JSON string.
+    pub(crate) unowned_message: &'static [u8],
 }
 
 /// The header flag, the model and the effort: the part of the saved state that frames records.
@@ -340,14 +341,15 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Issues the id of a command. Commands get their ids in line order, even if their records are written later.
+    ///
+    /// `push_hashed` appends the text that the id hashes, of at most the given number of characters.
     pub(crate) fn issue_command_id(
         &mut self,
         line: &LineOrigin<'_>,
-        text: Text<'_>,
-        command: &CommandExecution<'_>,
+        push_hashed: impl FnOnce(usize, &mut Vec<u8>),
     ) -> Digest16 {
         self.hashed.clear();
-        command.push_hashed_text(text, HASHED_CHARACTERS, &mut self.hashed);
+        push_hashed(HASHED_CHARACTERS, &mut self.hashed);
         self.issued_ids.issue(line.timestamp, &self.hashed, IdKind::CommandExecution, line.offset)
     }
 
@@ -370,7 +372,7 @@ impl<W: Write> RecordWriter<W> {
             record::close_observation(&mut self.output, command.is_copied);
         } else {
             record::open_step(&mut self.output, &origin, StepSource::System);
-            self.output.push(UNOWNED_COMMAND);
+            self.output.push(command.unowned_message);
             self.output.push(b"\",");
             push_extra(&mut self.output);
             self.output.push(b"}");

@@ -46,6 +46,10 @@ pub(crate) enum LineKind<'a> {
     ThreadRolledBack,
     /// `event_msg`/`item_completed` of a `CommandExecution`.
     CommandExecution,
+    /// `event_msg`/`item_completed` of an `McpToolCall`, or `mcp_tool_call_end` (seen on 0.138 and 0.147).
+    McpToolCall,
+    /// `event_msg`/`item_completed` of a `FileChange`, or `patch_apply_end` (seen on 0.138 and 0.147).
+    FileChange,
     /// A kind that produces no record, by one of the lists below.
     Skipped,
     /// A kind on no list, or a line without a type.
@@ -114,8 +118,6 @@ list! {
     b"image_generation_end"
     b"item_completed"
     b"item_started"
-    b"mcp_tool_call_end"
-    b"patch_apply_end"
     b"sub_agent_activity"
     b"thread_settings_applied"
     b"user_message"
@@ -133,7 +135,9 @@ impl<'a> LineKind<'a> {
             b"response_item" => Self::of_response_item(text, envelope, payload_kind),
             b"event_msg" => match payload_kind {
                 b"token_count" => Self::TokenCount,
-                b"item_completed" if is_command(text, tape, envelope) => Self::CommandExecution,
+                b"item_completed" => Self::of_item(text, tape, envelope),
+                b"mcp_tool_call_end" => Self::McpToolCall,
+                b"patch_apply_end" => Self::FileChange,
                 b"task_started" | b"turn_started" => Self::TaskStarted,
                 b"task_complete" | b"turn_complete" => Self::TaskComplete,
                 b"turn_aborted" => Self::TurnAborted,
@@ -146,6 +150,16 @@ impl<'a> LineKind<'a> {
             b"compacted" => Self::Compacted,
             line if is_bookkeeping(line) => Self::Skipped,
             _ => Self::Other,
+        }
+    }
+
+    /// Returns the kind of an `item_completed` line.
+    fn of_item(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>) -> Self {
+        match item_kind(text, tape, envelope).as_deref() {
+            Some(b"CommandExecution") => Self::CommandExecution,
+            Some(b"McpToolCall") => Self::McpToolCall,
+            Some(b"FileChange") => Self::FileChange,
+            _ => Self::Skipped,
         }
     }
 
@@ -178,11 +192,6 @@ impl<'a> LineKind<'a> {
             }
         }
     }
-}
-
-/// Returns whether the item of an `item_completed` line is a command.
-fn is_command(text: Text<'_>, tape: &Tape, envelope: &Envelope<'_, '_>) -> bool {
-    item_kind(text, tape, envelope).as_deref() == Some(b"CommandExecution")
 }
 
 /// Returns the type of the item of an `item_completed` line.

@@ -51,24 +51,30 @@ pub(crate) fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<H
 /// The parts of the name of a kind that produces no record.
 pub(crate) type KindName<'a> = [&'a [u8]; 3];
 
-/// Returns the kind of a line if it produces no record.
+/// Returns the kind of a line if it produces no record. `is_call` returns whether an id is that of a call with lines of
+/// its own, which the event of a tool repeats.
 ///
 /// The line is not parsed. It is only checked for damage: it must contain no control character, end like an object, and
 /// not contain the beginning of a second line. So a line that was cut, or merged with the next one, is not skipped
 /// here. Inside a string, such a beginning would be escaped.
 #[must_use]
 #[inline]
-pub(crate) fn skipped_kind<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<KindName<'a>> {
+pub(crate) fn skipped_kind<'a>(
+    line: &'a [u8],
+    has_control: bool,
+    head: &Head<'a>,
+    is_call: impl Fn(&[u8]) -> bool,
+) -> Option<KindName<'a>> {
     static BEGINNING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OPENING));
     if has_control || line.last() != Some(&b'}') {
         return None;
     }
-    let skipped_kind = kind_name(line, head)?;
+    let skipped_kind = kind_name(line, head, is_call)?;
     BEGINNING.find(&line[head.payload..]).is_none().then_some(skipped_kind)
 }
 
 #[inline]
-fn kind_name<'a>(line: &'a [u8], head: &Head<'a>) -> Option<KindName<'a>> {
+fn kind_name<'a>(line: &'a [u8], head: &Head<'a>, is_call: impl Fn(&[u8]) -> bool) -> Option<KindName<'a>> {
     let is_event = head.kind == b"event_msg";
     if !is_event && head.kind != b"response_item" {
         return is_bookkeeping(head.kind).then_some([head.kind, b"", b""]);
@@ -82,15 +88,31 @@ fn kind_name<'a>(line: &'a [u8], head: &Head<'a>) -> Option<KindName<'a>> {
         return is_bookkeeping_item(item).then_some([head.kind, item, b""]);
     }
     if item != b"item_completed" {
-        return is_display_event(item).then_some([head.kind, item, b""]);
+        let is_skipped = match item {
+            b"mcp_tool_call_end" | b"patch_apply_end" => is_call(id(rest, b",\"call_id\":\"")?),
+            _ => is_display_event(item),
+        };
+        return is_skipped.then_some([head.kind, item, b""]);
     }
     let rest = rest.strip_prefix(b",\"thread_id\":\"")?.get(UUID..)?;
     let rest = rest.strip_prefix(b"\",\"turn_id\":\"")?.get(UUID..)?;
-    let (detail, _) = likely_word(
+    let (detail, rest) = likely_word(
         rest.strip_prefix(b"\",\"item\":{\"type\":\"")?,
         [b"CommandExecution\"", b"Reasoning\"", b"AgentMessage\""],
     )?;
-    (detail != b"CommandExecution").then_some([head.kind, item, detail])
+    let is_skipped = match detail {
+        b"CommandExecution" => false,
+        b"McpToolCall" | b"FileChange" => is_call(id(rest, b",\"id\":\"")?),
+        _ => true,
+    };
+    is_skipped.then_some([head.kind, item, detail])
+}
+
+/// Returns the id after `key` at the start of `text`, unless it contains escapes.
+fn id<'a>(text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let text = text.strip_prefix(key)?;
+    let end = memchr::memchr2(b'"', b'\\', text).filter(|end| text[*end] == b'"')?;
+    Some(&text[..end])
 }
 
 /// Returns the word at the start of `text`, and the text after its closing quote. The words in `frequent`, which

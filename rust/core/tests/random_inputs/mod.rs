@@ -107,6 +107,14 @@ fn pool() -> &'static [Vec<u8>] {
             .call("call_a", "wait", "{\"cell_id\":1}")
             .program("call_b", "ls()");
         built.output("call_b", "Script running with cell ID 1").output("call_a", "done").command("exec-1", 3, 0, "ls");
+        for event in [
+            json!({"type": "mcp_tool_call_end", "call_id": "exec-3", "invocation": {"server": "s"}, "result": {"Err": "e"}}),
+            json!({"type": "mcp_tool_call_end", "result": {"Ok": {"content": [{"type": "image", "data": "iVBORw0KGgo="}]}}}),
+            json!({"type": "thread_goal_updated", "goal": {"objective": "a", "status": "active"}}),
+        ] {
+            built.line("event_msg", &event);
+        }
+        built.tool_event("call_b", 3, 0, 0).tool_event("exec-2", 3, 0, 1).tool_event("exec-4", 3, 0, 2);
         built.search(None).usage(true).usage(false).failed(3).aborted(3).complete(3).started(4).reasoning("so");
         let recorded = rollouts::recordings().into_iter().chain(corpus()).map(|(_, bytes)| bytes);
         let mut lines: Vec<Vec<u8>> = recorded
@@ -177,6 +185,10 @@ const NAMES: &[&str] = &[
     "author",
     "recipient",
     "cell_id",
+    "server",
+    "changes",
+    "unified_diff",
+    "data",
     "internal_chat_message_metadata_passthrough",
 ];
 
@@ -211,6 +223,13 @@ const WORDS: &[&str] = &[
     "item_completed",
     "thread_rolled_back",
     "CommandExecution",
+    "McpToolCall",
+    "FileChange",
+    "mcp_tool_call_end",
+    "patch_apply_end",
+    "thread_goal_updated",
+    "exited_review_mode",
+    "realtime_conversation_realtime",
     "user",
     "assistant",
     "developer",

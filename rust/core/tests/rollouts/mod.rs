@@ -150,6 +150,25 @@ impl Rollout {
         }))
     }
 
+    /// Adds the event of a call of a tool, which is a call of its own or was made by a program. One `form` is that of an
+    /// MCP tool and the others that of a patch; the third one has no start.
+    pub(crate) fn tool_event(&mut self, call: &str, turn: u32, ago: i64, form: usize) -> &mut Self {
+        let changes = json!({"a": {"type": "add", "content": "b\n"}});
+        let (kind, started) = (if form == 0 { "McpToolCall" } else { "FileChange" }, START_MS + self.clock - ago);
+        let payload = match form {
+            0 | 1 => json!({
+                "type": "item_completed", "thread_id": uuid(1), "turn_id": uuid(turn),
+                "item": {
+                    "type": kind, "id": call, "server": "s", "tool": "t", "changes": changes, "status": "completed",
+                    "result": {"content": [{"type": "text", "text": "found"}]},
+                },
+                "started_at_ms": started, "completed_at_ms": started + 12,
+            }),
+            _ => json!({"type": "patch_apply_end", "call_id": call, "changes": changes, "success": true}),
+        };
+        self.event(&payload)
+    }
+
     /// Adds the `token_count` of a new inference, or the last one again.
     pub(crate) fn usage(&mut self, is_new: bool) -> &mut Self {
         self.tokens += u64::from(is_new);

@@ -110,6 +110,33 @@ fn failures_are_named() {
 }
 
 #[test]
+fn calls_that_a_program_made_are_shown_like_commands() {
+    let call = result(
+        "\"\"",
+        r#""mcp_tool_call":{"server":"shop","tool":"find","arguments":{"id":7},"status":"completed","error":null,"result":"Teapot\n4","duration_ms":1500}"#,
+    );
+    assert!(shown(&[&call]).contains("  10:00:02 called shop.find {\"id\":7}  completed, 1.5 s\n    Teapot\n    4\n"));
+    let failed = call.replace("completed", "failed").replace("\"error\":null", "\"error\":\"no shop\"");
+    assert!(shown(&[&failed]).contains("{\"id\":7}  failed, 1.5 s\n    no shop\n"));
+    let change = result(
+        "\"\"",
+        r#""file_change":{"changes":[{"path":"/a","kind":"add","content":"one\ntwo\n"},{"path":"b","kind":"update","diff":"@@"},{"path":"c","kind":"delete"}],"status":"completed","error":null}"#,
+    );
+    assert_eq!(shown(&[&change]), "[2026-01-31]\n  10:00:02 changed +/a ~b -c  completed\n");
+    assert!(shown_as(FULL, &[&change]).contains("  completed\n    one\n    two\n    @@\n"));
+}
+
+#[test]
+fn a_command_or_call_without_an_owner_is_shown_after_its_message() {
+    let step =
+        |extra: &str| record("step", "10:00:01", &format!(r#""source":"system","message":"Ran.","extra":{{{extra}}}"#));
+    let command = step(r#""command_execution":{"cmd":"ls","exit_code":0,"output":"a\n"}"#);
+    assert!(shown(&[&command]).contains("system\n  Ran.\n  10:00:01 ran ls  exit 0\n    a\n"));
+    let change = step(r#""file_change":{"changes":[{"path":"a","kind":"add"}],"status":"completed"}"#);
+    assert!(shown(&[&change]).contains("  Ran.\n  10:00:01 changed +a  completed\n"));
+}
+
+#[test]
 fn a_commands_output_is_shown_once() {
     let output = result(r#""Output:\none\n""#, r#""is_error":false"#);
     let command = result("\"\"", r#""command_execution":{"cmd":"a","exit_code":0,"output":"one\n"}"#);
@@ -263,6 +290,10 @@ fn json() -> impl Strategy<Value = String> {
         "extra",
         "content",
         "command_execution",
+        "mcp_tool_call",
+        "file_change",
+        "changes",
+        "payload",
         "exit_code",
         "output",
         "images",

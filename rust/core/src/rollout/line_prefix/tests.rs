@@ -28,8 +28,10 @@ fn line() -> impl Strategy<Value = String> {
     let kinds: Vec<&str> = kinds.into_iter().chain(texts(BOOKKEEPING)).collect();
     let items =
         ["token_count", "function_call", "message", "item_completed", "task_started", "item_comp\\u006ceted", "new"];
-    let items: Vec<&str> = items.into_iter().chain(texts(BOOKKEEPING_ITEMS)).chain(texts(DISPLAY_EVENTS)).collect();
-    let details = vec!["CommandExecution", "Command\\u0045xecution", "Plan", "Reasoning", ""];
+    let items = items.into_iter().chain(["mcp_tool_call_end", "patch_apply_end"]);
+    let items: Vec<&str> = items.chain(texts(BOOKKEEPING_ITEMS)).chain(texts(DISPLAY_EVENTS)).collect();
+    let details =
+        vec!["CommandExecution", "Command\\u0045xecution", "McpToolCall", "FileChange", "Plan", "Reasoning", ""];
     let rest =
         prop::sample::select(&["", ",\"role\":\"user\"", ",\"text\":\"}\\\"\"", ",\"item\":null", ",\"é\":[1,{}]"][..]);
     let parts = (
@@ -96,7 +98,7 @@ proptest! {
         let envelope = Envelope::of(text, &tape, None);
         let kind = kind::LineKind::of(text, &tape, &envelope);
         let found = head(line.as_bytes(), &mut timestamp::Clock::default());
-        if let Some(parts) = found.and_then(|head| skipped_kind(line.as_bytes(), false, &head)) {
+        if let Some(parts) = found.and_then(|head| skipped_kind(line.as_bytes(), false, &head, |_| false)) {
             prop_assert_eq!(kind, kind::LineKind::Skipped);
             let item = envelope.payload_kind.as_deref().filter(|_| !BOOKKEEPING.contains(&parts[0])).unwrap_or_default();
             let detail = item_kind(text, &tape, &envelope).filter(|_| item == b"item_completed").unwrap_or_default();
@@ -111,7 +113,7 @@ fn a_cut_line_is_never_skipped_without_a_scan() {
     let mut clock = timestamp::Clock::default();
     let mut is_skipped = |line: &[u8]| {
         let has_control = line.iter().any(|byte| *byte < 0x20);
-        head(line, &mut clock).is_some_and(|head| skipped_kind(line, has_control, &head).is_some())
+        head(line, &mut clock).is_some_and(|head| skipped_kind(line, has_control, &head, |_| false).is_some())
     };
     assert!(is_skipped(line.as_bytes()));
     for end in 0..line.len() - 1 {
@@ -129,7 +131,7 @@ fn a_line_merged_with_the_next_is_never_skipped_without_a_scan() {
     let line = next.replace("\"}}", "\",\"message\":\"a \\\"b\\\" c\",\"n\":[1,{\"x\":null}]}}");
     let is_skipped = |line: &str| {
         let head = head(line.as_bytes(), &mut timestamp::Clock::default());
-        head.is_some_and(|head| skipped_kind(line.as_bytes(), false, &head).is_some())
+        head.is_some_and(|head| skipped_kind(line.as_bytes(), false, &head, |_| false).is_some())
     };
     assert!(is_skipped(&line));
     for end in 1..line.len() {
@@ -137,4 +139,34 @@ fn a_line_merged_with_the_next_is_never_skipped_without_a_scan() {
     }
     // Inside a string, the beginning of a line is escaped.
     assert!(is_skipped(&line.replace("a \\\"b", &next.replace('"', "\\\""))));
+}
+
+#[test]
+fn the_event_of_a_tool_is_skipped_if_its_call_is_known() {
+    let item = |kind: &str, id: &str| {
+        let uuid = "01a20218-0001-7000-8000-00000000beef";
+        format!(
+            "\"item_completed\",\"thread_id\":\"{uuid}\",\"turn_id\":\"{uuid}\",\"item\":{{\"type\":\"{kind}\",\"id\":\"{id}\"}}"
+        )
+    };
+    let is_skipped = |payload: &str| {
+        let line = format!(
+            "{{\"timestamp\":\"2026-11-22T07:12:04.790Z\",\"type\":\"event_msg\",\"payload\":{{\"type\":{payload}}}}}"
+        );
+        let head = head(line.as_bytes(), &mut timestamp::Clock::default());
+        head.is_some_and(|head| skipped_kind(line.as_bytes(), false, &head, |id| id == b"call_1").is_some())
+    };
+    for kind in ["McpToolCall", "FileChange"] {
+        assert!(is_skipped(&item(kind, "call_1")));
+        assert!(!is_skipped(&item(kind, "call_2")));
+        assert!(!is_skipped(&item(kind, "call\\u005f1")));
+        assert!(!is_skipped(&item(kind, "")));
+    }
+    assert!(!is_skipped(&item("CommandExecution", "call_1")));
+    assert!(is_skipped(&item("Plan", "call_2")));
+    for kind in ["mcp_tool_call_end", "patch_apply_end"] {
+        assert!(is_skipped(&format!("\"{kind}\",\"call_id\":\"call_1\"")));
+        assert!(!is_skipped(&format!("\"{kind}\",\"call_id\":\"call_2\"")));
+        assert!(!is_skipped(&format!("\"{kind}\"")));
+    }
 }
