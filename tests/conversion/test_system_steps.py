@@ -189,6 +189,51 @@ def test_an_unknown_kind_is_kept(kind: str, payload: Any, codex: Record) -> None
     assert last_step(turn().line(kind, payload))["extra"] == {"codex": codex}
 
 
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (
+            {"type": "thread_goal_updated", "threadId": "t", "goal": {"objective": "All green", "status": "complete"}},
+            "The goal was set or updated: All green (complete).",
+        ),
+        ({"type": "entered_review_mode", "user_facing_hint": "current changes"}, "A review began: current changes."),
+        (
+            {"type": "exited_review_mode", "review_output": {"findings": [{}, {}], "overall_explanation": "Two\nbugs"}},
+            "The review ended: Two (2 findings).",
+        ),
+        ({"type": "realtime_conversation_closed", "reason": "requested"}, "A voice conversation ended (requested)."),
+        ({"type": "stream_error", "message": "reset by peer!"}, "The connection to the model failed: reset by peer!"),
+        ({"type": "error", "message": {"no": "text"}}, "Codex reported an error."),
+        (
+            {"type": "plan_update", "explanation": "é" * 400, "plan": []},
+            f"The plan was updated: {'é' * 300} (0 steps).",
+        ),
+    ],
+)
+def test_a_known_event_is_a_sentence(payload: dict[str, Any], message: str) -> None:
+    step = last_step(turn().line("event_msg", payload))
+    assert step["message"] == message
+    assert step["extra"]["codex"] == {"type": "event_msg", "payload_type": payload["type"], "payload": payload}
+
+
+def test_a_known_event_in_the_middle_of_a_turn_does_not_end_the_window() -> None:
+    steps = convert(turn().assistant("a").event("warning", message="slow").usage(7)).steps
+    assert [step.get("metrics", {}).get("prompt_tokens") for step in steps[1:]] == [7, None]
+
+
+def test_a_known_name_in_another_kind_of_line_is_unknown() -> None:
+    for kind in ("response_item", "brand_new_line"):
+        assert "not known" in last_step(turn().line(kind, {"type": "warning", "message": "slow"}))["message"]
+
+
+def test_a_voice_conversation_keeps_its_words_and_not_its_audio() -> None:
+    event = "realtime_conversation_realtime"
+    audio = last_step(turn().event(event, payload={"AudioOut": {"data": "AAAA" * 500, "sample_rate": 24000}}))
+    assert audio["extra"]["codex"]["payload"]["payload"] == {"AudioOut": {"data": "[1500 bytes]", "sample_rate": 24000}}
+    words = last_step(turn().event(event, payload={"OutputTranscriptDone": {"text": "Good morning"}}))
+    assert words["message"] == "A voice conversation went on: Good morning."
+
+
 @pytest.mark.parametrize(("excess", "cut"), [(0, False), (1, True), (50_000, True)])
 def test_an_unknown_payload_over_16000_characters_is_truncated(excess: int, cut: bool) -> None:
     frame = len(compact({"type": "big", "text": ""}))

@@ -136,6 +136,7 @@ impl Human {
         self.name_model(step, &mut head);
         self.head(step, depth, &head, out);
         self.message(step, &message, depth, out);
+        self.notice_details(&extra.object("codex"), depth + 4, out);
         self.performed(step, &extra, b"", out);
         for call in step.elements("tool_calls") {
             self.call(&Object::of(call), depth + 2, out);
@@ -322,6 +323,44 @@ impl Human {
         self.paint(if failed { Sgr::ERROR } else { Sgr::DIM }, about.trim_ascii_end(), &mut head);
         self.head(record, 2, &head, out);
         failed
+    }
+
+    /// Appends the details of a notice if everything is shown: those of a goal or a review in words, and the payload of
+    /// any other event or item as JSON.
+    fn notice_details(&self, codex: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
+        let payload = codex.object("payload");
+        if !self.style.full || payload.text.is_empty() {
+            return;
+        }
+        let member = |object: &Object<'_>, name| object.get(name).map(any_text).unwrap_or_default();
+        let mut lines: Vec<Vec<u8>> = Vec::new();
+        match codex.text("payload_type").as_deref() {
+            Some(b"thread_goal_updated") => {
+                let goal = payload.object("goal");
+                for name in ["objective", "status"].into_iter().filter(|name| goal.get(name).is_some()) {
+                    lines.push([name.as_bytes(), b": ", &member(&goal, name)].concat());
+                }
+            }
+            Some(b"exited_review_mode") => {
+                let review = payload.object("review_output");
+                lines.push(member(&review, "overall_explanation"));
+                for finding in review.elements("findings").map(Object::of) {
+                    let location = finding.object("code_location");
+                    let file = member(&location, "absolute_file_path");
+                    let line = location.object("line_range").integer("start");
+                    let line = line.filter(|_| !file.is_empty()).map(|line| format!(":{line}")).unwrap_or_default();
+                    let place = if file.is_empty() { Vec::new() } else { [b"  ", &file[..], line.as_bytes()].concat() };
+                    lines.push([b"- ", &member(&finding, "title")[..], &place].concat());
+                    lines.push(member(&finding, "body"));
+                }
+            }
+            _ => {}
+        }
+        lines.retain(|line| !line.is_empty());
+        if lines.is_empty() {
+            lines.push(any_text(payload.text));
+        }
+        self.text(Sgr::DIM, depth, &lines.join(&b'\n'), Limits::ALL, out);
     }
 
     /// Appends a command that Codex ran for a call, unless the call and its result have shown everything already.

@@ -436,7 +436,7 @@ impl<W: Write> Converter<W> {
     }
 
     fn unknown(&mut self, item: &RolloutItem<'_>, envelope: &Envelope<'_, '_>) {
-        self.scratch.notice.unknown(item.text, envelope);
+        self.scratch.notice.other(item.text, envelope);
         self.write_notice(item);
     }
 

@@ -11,7 +11,7 @@
 //! * [`command_attribution`]: the call that a command belongs to
 //! * [`command`]: the record of a command; [`held_commands`]: commands that wait for their call's output
 //! * [`nested_call`]: the record of a call that a program made itself; [`recent_calls`]: calls that an event may repeat
-//! * [`notice`]: system steps that describe an event in one sentence
+//! * [`notice`]: system steps that describe an event in one sentence; [`known_event`]: the sentences of events
 //! * [`copied_history`]: lines that repeat another session's history
 //! * [`event_id`]: the ids of records
 //! * [`record_writer`]: writes records; [`record`]: their JSON framing; [`output`]: holds records back
@@ -27,6 +27,7 @@ mod converter;
 mod copied_history;
 mod event_id;
 mod held_commands;
+mod known_event;
 mod nested_call;
 mod notice;
 mod open_calls;

@@ -5,6 +5,9 @@ use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value, string};
 use crate::rollout::envelope::{Envelope, member, string as as_string, word};
 
+use super::content::each_piece_without_base64;
+use super::known_event::push_sentence;
+
 /// The number of characters of JSON that a notice keeps of a value.
 const MAX_VALUE_CHARACTERS: usize = 16_000;
 
@@ -126,20 +129,23 @@ impl Notice {
         Some(())
     }
 
-    /// Describes a line of an unknown kind.
-    pub(crate) fn unknown(&mut self, text: Text<'_>, envelope: &Envelope<'_, '_>) {
+    /// Describes a line of any other kind: in a sentence if it is a known event, else by the names of its kind.
+    pub(crate) fn other(&mut self, text: Text<'_>, envelope: &Envelope<'_, '_>) {
         self.message.clear();
-        self.message.extend_from_slice(b"Codex wrote an item of a kind that is not known here");
         self.full_message = None;
         self.codex.clear();
+        let event = envelope.payload_kind.as_deref().filter(|_| envelope.kind.as_deref() == Some(b"event_msg"));
+        let payload = envelope.payload.map(|payload| payload.token(text));
         let cut = |kind: &[u8]| string::cut(kind, MAX_MESSAGE_CHARACTERS).to_vec();
-        let kinds: Vec<Vec<u8>> =
-            [&envelope.kind, &envelope.payload_kind].into_iter().flatten().map(|kind| cut(kind)).collect();
-        for (index, kind) in kinds.iter().enumerate() {
-            self.message.extend_from_slice(if index == 0 { b": " } else { b"/" });
-            self.message.extend_from_slice(kind);
+        let sentence = event.zip(payload).and_then(|(kind, payload)| push_sentence(kind, payload, &mut self.message));
+        if sentence.is_none() {
+            self.message.extend_from_slice(b"Codex wrote an item of a kind that is not known here");
+            for (index, kind) in [&envelope.kind, &envelope.payload_kind].into_iter().flatten().enumerate() {
+                self.message.extend_from_slice(if index == 0 { b": " } else { b"/" });
+                self.message.extend_from_slice(&cut(kind));
+            }
+            self.message.push(b'.');
         }
-        self.message.push(b'.');
         self.codex.extend_from_slice(b"\"type\":");
         match &envelope.kind {
             Some(kind) => self.codex.extend_from_slice(&quoted(&cut(kind))),
@@ -150,7 +156,14 @@ impl Notice {
             self.codex.extend_from_slice(&quoted(&cut(kind)));
         }
         // Without a payload, the entire line is kept.
-        self.add_json(b"payload", envelope.payload.map_or(text.bytes(), |payload| payload.token(text)));
+        let payload = payload.unwrap_or(text.bytes());
+        if event.is_some_and(|kind| kind.starts_with(b"realtime_")) {
+            let mut without_audio = Vec::new();
+            each_piece_without_base64(payload, |piece| without_audio.extend_from_slice(piece));
+            self.add_json(b"payload", &without_audio);
+        } else {
+            self.add_json(b"payload", payload);
+        }
     }
 
     /// Collects the members of a call's item that are not `is_skipped`. Returns whether there are any.

@@ -137,6 +137,31 @@ fn a_command_or_call_without_an_owner_is_shown_after_its_message() {
 }
 
 #[test]
+fn details_of_notices_are_shown_in_full_on_request() {
+    let notice = |kind: &str, payload: &str| {
+        let codex = format!(r#"{{"type":"event_msg","payload_type":"{kind}","payload":{payload}}}"#);
+        record("step", "10:00:01", &format!(r#""source":"system","message":"Happened.","extra":{{"codex":{codex}}}"#))
+    };
+    let goal = notice("thread_goal_updated", r#"{"goal":{"objective":"one\ntwo","status":"active","x":1}}"#);
+    let review = notice(
+        "exited_review_mode",
+        r#"{"review_output":{"overall_explanation":"Two bugs.","findings":[{"title":"Off by one","body":"Ends early.","code_location":{"absolute_file_path":"/a.py","line_range":{"start":3,"end":4}}},{"title":"Typo"}]}}"#,
+    );
+    let unknown = notice("brand_new", r#"{"a":[1,"b"]}"#);
+    let cut = notice("brand_new", r#""{\"a\":1""#);
+    for (line, details) in [
+        (&goal, "    objective: one\n    two\n    status: active\n"),
+        (&review, "    Two bugs.\n    - Off by one  /a.py:3\n    Ends early.\n    - Typo\n"),
+        (&unknown, "    {\"a\":[1,\"b\"]}\n"),
+        (&cut, "    {\"a\":1\n"),
+    ] {
+        let short = "[2026-01-31]\n10:00:01 system\n  Happened.\n";
+        assert_eq!(shown(&[line]), short);
+        assert_eq!(shown_as(FULL, &[line]), format!("{short}{details}"));
+    }
+}
+
+#[test]
 fn a_commands_output_is_shown_once() {
     let output = result(r#""Output:\none\n""#, r#""is_error":false"#);
     let command = result("\"\"", r#""command_execution":{"cmd":"a","exit_code":0,"output":"one\n"}"#);
