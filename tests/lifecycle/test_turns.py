@@ -249,10 +249,9 @@ class TestSessionEnd:
         assert agent.report()["root"]["evidence"] == "rollout: turn ended"
 
     def test_only_the_end_of_a_large_rollout_is_read(self, prompted: Agent) -> None:
-        """A line before it is read later all the same."""
         child, turn = prompted.new_id(), prompted.new_id()
         prompted.child_hook("subagent-start", child, turn)
-        prompted.write_line("turn_aborted", turn, rollout=prompted.rollout_path(child))
+        prompted.write_line("task_started", turn, rollout=prompted.rollout_path(child))
         for rollout in [prompted.rollout, prompted.rollout_path(child)]:
             with rollout.open("ab") as file:
                 file.write(b'{"type":"x","payload":{}}\n' * 200_000)
@@ -263,8 +262,8 @@ class TestSessionEnd:
         begun = time.monotonic()
         prompted.hook("session-end", turn_id=None)
         assert time.monotonic() - begun < 2.5, "Codex ends the hook after 3 s"
-        assert prompted.subagents == {child}
         assert prompted.report()["root"]["evidence"] == "rollout: turn ended"
+        assert not prompted.is_active
 
     @pytest.mark.parametrize("end", ["task_complete", "turn_aborted"])
     def test_the_end_of_a_subagent_is_read_in_its_rollout(self, prompted: Agent, end: str) -> None:
@@ -276,11 +275,16 @@ class TestSessionEnd:
         assert not prompted.is_active
         assert prompted.subagents == set()
 
-    def test_a_subagent_without_an_end_is_left_to_the_watcher(self, prompted: Agent) -> None:
-        """A server that unloads the root's thread can still run its subagents."""
+    def test_a_subagent_is_stopped_until_its_next_hook(self, prompted: Agent) -> None:
+        """A server that unloads the root's thread could still run its subagents."""
         child, turn = prompted.new_id(), prompted.new_id()
         prompted.child_hook("subagent-start", child, turn)
+        prompted.write_line("task_started", turn, rollout=prompted.rollout_path(child))
         prompted.hook("session-end", turn_id=None)
+        prompted.marker("recompute")
+        assert prompted.subagents == set()
+        assert not prompted.is_active
+        prompted.child_hook("pre-tool-use", child, turn)
         assert prompted.subagents == {child}
         assert prompted.is_active
 

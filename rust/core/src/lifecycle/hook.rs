@@ -207,6 +207,9 @@ impl HookRun {
         if let Some(signal) = self.event.signal(self.is_question, self.rollout_size) {
             state.apply(&key, &self.turn, signal, SignalSource::Hook, self.at);
         }
+        if self.ends_session() {
+            state.stop_subagents(self.at);
+        }
         // If the prompt's hook was lost, the other hooks of its turn name the rollout too. After a backtrack it is a
         // different one.
         if !self.rollout.is_empty()

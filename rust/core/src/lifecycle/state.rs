@@ -425,6 +425,15 @@ impl State {
         self.subagents.iter().filter(|subagent| subagent.thread.is_open())
     }
 
+    /// Stops the turns of the subagents in flight, because the root's session has ended. Their next hook undoes that.
+    pub(crate) fn stop_subagents(&mut self, at: u64) {
+        for subagent in self.subagents.iter_mut().filter(|subagent| subagent.thread.is_open()) {
+            // Which of their lines were written later is unknown.
+            let signal = Signal::SessionEnded { rollout_size: u64::MAX };
+            subagent.thread.apply(&TurnId::default(), signal, SignalSource::Hook, at);
+        }
+    }
+
     /// Returns what Codex waits for: an answer of the user, or nothing. An approval counts more than a question of
     /// another thread.
     pub(crate) fn request(&self) -> Option<RequestKind> {

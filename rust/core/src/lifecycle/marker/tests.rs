@@ -221,6 +221,40 @@ fn a_reset_closes_all_turns_and_existing_lines_do_not_reopen_them() {
 }
 
 #[test]
+fn the_end_of_a_session_reads_the_ends_of_all_open_turns() {
+    let world = World::new();
+    world.write(ROOT, &[("task_started", 2)]);
+    world.hook(HookEvent::UserPromptSubmit, 2);
+    world.write(5, &[("task_started", 6)]);
+    world.hook_of(HookEvent::SubagentStart, 5, 6);
+    world.write(ROOT, &[("task_complete", 2)]);
+    world.write(5, &[("turn_aborted", 6)]);
+    let mut payload = world.payload(ROOT, 0);
+    payload["turn_id"] = Value::Null;
+    run_hook(&world.dir, HookEvent::SessionEnd, payload.to_string().as_bytes()).expect("applied");
+    assert!(!world.is_active());
+    let state = read(&world.dir).expect("can be read");
+    assert_eq!((state.root.phase, state.subagents[0].thread.phase), (Phase::Over, Phase::Over));
+    // Lines that are read later change nothing.
+    world.reconciles_to(false);
+    assert_eq!(world.log(), "");
+}
+
+#[test]
+fn the_end_of_another_session_reads_nothing() {
+    let world = World::new();
+    world.write(ROOT, &[("task_started", 2)]);
+    world.hook(HookEvent::UserPromptSubmit, 2);
+    world.write(ROOT, &[("task_complete", 2)]);
+    world.write(9, &[("task_started", 10), ("task_complete", 10)]);
+    let before = read(&world.dir).expect("can be read").root;
+    // A session that the root's turn does not know belongs to a Codex that runs as a tool, unless the turn is over.
+    run_hook(&world.dir, HookEvent::SessionEnd, world.payload(9, 10).to_string().as_bytes()).expect("applied");
+    let after = read(&world.dir).expect("can be read").root;
+    assert_eq!((&after.turn, after.rollout), (&before.turn, before.rollout));
+}
+
+#[test]
 fn turns_that_a_codex_left_open_are_closed_unless_another_was_started() {
     let world = World::new();
     reset(&world.dir).expect("succeeds");

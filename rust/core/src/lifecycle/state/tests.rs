@@ -447,6 +447,18 @@ fn the_end_of_the_session_stops_a_running_turn_and_no_other() {
 }
 
 #[test]
+fn the_end_of_the_session_stops_subagents_until_their_next_hook() {
+    let mut state = state();
+    state.hooks(&subagent(5), &[(6, Signal::Began)]).hooks(&subagent(7), &[(8, Signal::Began), (8, Signal::Ended)]);
+    state.stop_subagents(0);
+    assert!(!state.is_active());
+    state.lines(&subagent(5), &[(6, Signal::Began), (6, Signal::Named { line_end: 1 << 40 })]);
+    assert!(!state.is_active());
+    assert!(!state.hooks(&subagent(7), &[(8, Signal::SignOfLife)]).is_active());
+    assert!(state.hooks(&subagent(5), &[(6, Signal::SignOfLife)]).is_active());
+}
+
+#[test]
 fn a_late_end_of_a_session_is_undone_by_the_turn_that_began_since() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted), (1, SESSION_ENDS)]);
