@@ -109,12 +109,35 @@ def test_an_agent_waits_for_an_approval(make_machine: MakeMachine, model: Model)
     until(lambda: "Would you like to run" in agent.pane(), description="the question")
     listed = agent.listed
     assert (listed["state"], listed["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "PERMISSIONS")
+    assert not agent.is_active
     before = agent.pane()
     refused = agent.message("y", status=1)
     assert "an approval request" in refused.stderr
     assert agent.pane() == before
     agent.press("y")
     assert final_answer(agent) == "Approved."
+    assert agent.listed["plugin"]["codex"]["waiting_reason"] == "END_OF_TURN"
+
+
+def asks_a_question(request: Json) -> Response:
+    options = [{"label": label, "description": f"the {label} one"} for label in ("red", "blue")]
+    question = {"id": "q", "header": "Color", "question": "Which color?", "options": options}
+    return Response([function_call("request_user_input", {"questions": [question]})])
+
+
+def test_an_agent_waits_for_the_answer_to_a_question(machine: Machine, model: Model) -> None:
+    """Codex has the tool in its plan mode. The reason is QUESTION, and nothing is typed into the question."""
+    model.on("ask", asks_a_question, says("Answered."))
+    agent = machine.create()
+    agent.message("/plan")
+    agent.message("Please ask me.")
+    until(lambda: "Which color?" in agent.pane(), description="the question")
+    listed = agent.listed
+    assert (listed["state"], listed["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "QUESTION")
+    refused = agent.message("blue", status=1)
+    assert "is showing" in refused.stderr or "menu" in refused.stderr
+    agent.press("Enter")
+    assert final_answer(agent) == "Answered."
     assert agent.listed["plugin"]["codex"]["waiting_reason"] == "END_OF_TURN"
 
 

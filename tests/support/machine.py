@@ -274,6 +274,11 @@ class Agent:
         return (self.state / "active").exists()
 
     @property
+    def is_in_turn(self) -> bool:
+        """Whether a turn is running; Codex may be waiting for an approval in it."""
+        return self.is_active or (self.state / "codex_root_active").exists()
+
+    @property
     def listed(self) -> Json:
         """The fields that `mngr list` shows for the agent."""
         return self.machine.listed()[self.name]
@@ -283,8 +288,8 @@ class Agent:
         return self.machine.mngr("message", self.name, "-m", text, status=status)
 
     def wait(self, seconds: float = 30) -> None:
-        """Waits until the marker shows that the agent is WAITING."""
-        until(lambda: not self.is_active, description="WAITING", seconds=seconds)
+        """Waits until the markers show that no turn is running."""
+        until(lambda: not self.is_in_turn, description="WAITING", seconds=seconds)
 
     def records(self) -> list[Json]:
         """Returns the records that `mngr transcript` prints."""

@@ -52,6 +52,16 @@ def test_a_draft_is_not_ready() -> None:
             "a menu",
         ),
         (
+            # A form of an MCP server, on 0.171.
+            (
+                "  Field 1/1 (1 required unanswered)",
+                "  Which color?",
+                f"  {BOLD}›{OFF} {DIM}Type your answer",
+                f"  {BOLD}enter{OFF} to submit{DIM} | {BOLD}esc{OFF} to cancel",
+            ),
+            "a menu",
+        ),
+        (
             (
                 "  3. user (/tmp/a› 1. Yes, enable  Save",
                 "  4. project    enter select · esc back",

@@ -32,8 +32,8 @@ def await_composer(
     Args:
         agent: The agent.
         target: Its tmux pane.
-        is_marked_as_asking: Whether the marker of an approval request exists. Either the request is about to appear, or
-            it was answered and the approved command is running.
+        is_marked_as_asking: Whether the marker of an approval request or of a question exists. Either it is about to
+            appear, or it was answered and the approved command is running.
         seconds: How long to wait.
 
     Raises:
