@@ -70,7 +70,7 @@ impl<'a> Run<'a> {
     }
 }
 
-const ENDS: [End; 3] = [End::Partial, End::Complete, End::Final];
+const ENDS: [End; 2] = [End::Partial, End::Complete];
 
 /// Converts the input without interruption.
 fn uninterrupted(input: &[u8], end: End) -> Vec<u8> {
@@ -142,7 +142,6 @@ fn check_every_split(name: &str, input: &[u8]) {
 /// one's.
 fn check_prefixes(name: &str, input: &[u8]) {
     let complete = uninterrupted(input, End::Complete);
-    assert!(uninterrupted(input, End::Final).starts_with(&complete), "{name}: complete and final");
     let mut shorter = Vec::new();
     for boundary in boundaries(input) {
         let longer = uninterrupted(&input[..boundary], End::Partial);
@@ -396,7 +395,7 @@ fn concatenated_rollouts_can_be_interrupted_at_every_line() {
 
 /// Interrupts at these lines. After each interruption, another converter converts the rest.
 fn check_splits(input: &[u8], lines: impl IntoIterator<Item = usize>) {
-    let (expected, boundaries) = (uninterrupted(input, End::Final), boundaries(input));
+    let (expected, boundaries) = (uninterrupted(input, End::Complete), boundaries(input));
     let mut run = Run::new(input);
     for line in lines {
         run.feed(boundaries[line], |_| {});
@@ -404,7 +403,7 @@ fn check_splits(input: &[u8], lines: impl IntoIterator<Item = usize>) {
         let mut other = Run::new(input);
         other.released.clone_from(&run.released);
         other.resume(&checkpoint);
-        assert!(other.finish(End::Final) == expected, "interrupted at line {line}");
+        assert!(other.finish(End::Complete) == expected, "interrupted at line {line}");
     }
 }
 
@@ -431,21 +430,18 @@ fn a_conversion_can_be_interrupted_while_waiting_commands_exceed_their_limit() {
     }
     rollout.output("call_a", "done");
     // A record contains the command twice, so the records exceed the limit for waiting commands.
-    let text = text(&uninterrupted(&rollout.bytes, End::Final));
+    let text = text(&uninterrupted(&rollout.bytes, End::Complete));
     let unowned = text.matches("belongs to no call").count();
     assert!((1..70).contains(&unowned), "{unowned} commands without their call");
     check_splits(&rollout.bytes, [2, 50, 60, 71]);
 }
 
 #[test]
-fn a_step_whose_call_has_no_output_is_held_back_until_the_final_end() {
+fn complete_input_holds_nothing_back() {
     let mut rollout = Rollout::default();
     rollout.context(2).after(10).user("go").after(10).call("call_a", "exec", "{}");
     let steps = |end| text(&uninterrupted(&rollout.bytes, end)).matches("\"type\":\"step\"").count();
-    assert_eq!(ENDS.map(steps), [1, 1, 2]);
-    rollout.after(10).output("call_a", "done");
-    let steps = |end| text(&uninterrupted(&rollout.bytes, end)).matches("\"type\":\"step\"").count();
-    assert_eq!(ENDS.map(steps), [1, 2, 2]);
+    assert_eq!(ENDS.map(steps), [1, 2]);
 }
 
 /// Returns the values of `attribution` in a transcript, in order.
@@ -467,7 +463,7 @@ fn a_command_is_found_in_a_program_from_before_the_checkpoint() {
         .output("call_b", "Script running with cell ID 2");
     rollout.after(100).command("exec-1", 9, 50, "make two").after(10).command("exec-2", 9, 50, "make one");
     rollout.after(10).command("exec-3", 9, 50, "make three");
-    let transcript = uninterrupted(&rollout.bytes, End::Final);
+    let transcript = uninterrupted(&rollout.bytes, End::Complete);
     assert_eq!(attributions(&transcript), ["named_in_program", "named_in_program", "latest_running_program"]);
     check_every_split("named", &rollout.bytes);
 }
@@ -570,7 +566,7 @@ fn check_states(name: &str, input: &[u8], every: usize) {
     let mut restored = Run::new(input);
     restored.released.extend(run.converter.take_records().expect("no error"));
     restored.resume(&checkpoint);
-    assert!(restored.finish(End::Final) == uninterrupted(input, End::Final), "{name}");
+    assert!(restored.finish(End::Complete) == uninterrupted(input, End::Complete), "{name}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::Write;
 use crate::files::checksummed;
 use crate::json::{Key, Kind, Malformed, Tape, Text, Value, scan, scan_from_payload, string};
 use crate::rollout::ByteOffset;
-use crate::rollout::envelope::{Envelope, Head, Members, member, string as as_string, unsigned};
+use crate::rollout::envelope::{Envelope, Head, Members, string as as_string, unsigned, word};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
 use crate::rollout::kind::{LineKind, Role, item_kind};
 use crate::rollout::line_prefix;
@@ -28,17 +28,15 @@ use super::output::{Output, OutputError};
 use super::recent_calls::RecentCalls;
 use super::record_writer::{CallStep, CommandRecord, Framing, LineOrigin, RecordWriter};
 use super::summary::{MalformedLine, Summary};
-use super::usage::{TotalUsage, push_metrics};
+use super::usage::{Cost, CountLine, Ledger, push_metrics};
 
 /// How much of the end of the input is converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The input may still grow: the step that awaits its token counts, and everything after it, is held back.
     Partial,
-    /// The input is complete: everything is converted, unless a call of the last step still awaits its output.
+    /// The input is complete: everything is converted.
     Complete,
-    /// Nothing will follow: everything is converted.
-    Final,
 }
 
 /// After a line of more than this many bytes, the buffers are freed.
@@ -63,9 +61,7 @@ struct State {
     latest_turn: TurnId,
     /// Whether the rollout reports token counts.
     reports_usage: bool,
-    previous_total: Option<TotalUsage>,
-    /// The number of the current window. In each window, one step can await its token counts.
-    window: u64,
+    ledger: Ledger,
     open_calls: OpenCalls,
     recent_calls: RecentCalls,
     programs: Programs,
@@ -174,16 +170,8 @@ impl State {
     }
 
     /// Remembers a call until its output, and its program for the commands that it runs.
-    fn register_call(
-        &mut self,
-        item: &RolloutItem<'_>,
-        call: &CallId,
-        tool: &Name,
-        invocation: &Invocation,
-        is_answered: bool,
-    ) {
-        let window = (is_answered && !item.origin.is_copied).then_some(self.window);
-        self.open_calls.insert(call, tool, window);
+    fn register_call(&mut self, item: &RolloutItem<'_>, call: &CallId, tool: &Name, invocation: &Invocation) {
+        self.open_calls.insert(call, tool);
         if starts_commands(tool.as_bytes()) {
             let (turn, text) = (&self.context_turn, invocation.text());
             self.programs.add_call(call.clone(), item.millis(), turn, text, item.origin.offset);
@@ -301,16 +289,12 @@ impl<W: Write> Converter<W> {
     ///
     /// Returns [`OutputError::Sink`] if the sink fails, and [`OutputError::Waiting`] if the temporary file fails.
     pub fn finish(&mut self, end: End) -> Result<(), OutputError> {
-        let holds_back = match end {
-            End::Partial => true,
-            End::Complete => self.writer.is_waiting() && self.state.open_calls.is_awaited_in(self.state.window),
-            End::Final => false,
-        };
-        if holds_back {
-            self.writer.discard_waiting();
-        } else {
-            self.end_window(b"");
-            self.write_held_commands();
+        match end {
+            End::Partial => self.writer.discard_waiting(),
+            End::Complete => {
+                self.writer.release(b"");
+                self.write_held_commands();
+            }
         }
         self.flush()
     }
@@ -382,11 +366,15 @@ impl<W: Write> Converter<W> {
         if let Some((raw, _)) = timestamp {
             self.writer.set_timestamp(raw);
         }
-        let origin = LineOrigin { offset, timestamp, is_copied: self.copied.covers(envelope.ordinal) };
+        let origin = LineOrigin {
+            offset,
+            timestamp,
+            is_copied: self.copied.begin_line(envelope.ordinal, timestamp.map(|(_, nanos)| nanos)),
+        };
         let Some(payload) = envelope.payload.filter(|payload| payload.kind == Kind::Object) else {
             if kind == LineKind::TurnContext {
                 self.state.reports_usage = true;
-                self.end_window(b"");
+                self.writer.release(b"");
             }
             let item = RolloutItem { text, tape, payload: tape.root(), members: &envelope.members, origin };
             self.unknown(&item, &envelope);
@@ -409,8 +397,9 @@ impl<W: Write> Converter<W> {
             LineKind::McpToolCall => self.nested_call(&item, NestedTool::Mcp, reread),
             LineKind::FileChange => self.nested_call(&item, NestedTool::ApplyPatch, reread),
             LineKind::TokenCount => self.token_count(&item),
+            LineKind::UsageRecord => self.usage_record(&item),
             LineKind::TurnContext => self.turn_context(&item),
-            LineKind::SessionMeta => self.session_meta(&item),
+            LineKind::SessionMeta => self.session_meta(&item, envelope.ordinal),
             LineKind::TaskStarted => self.task_started(&item),
             LineKind::TaskComplete => self.task_complete(&item),
             LineKind::TurnAborted => self.turn_aborted(&item),
@@ -451,7 +440,7 @@ impl<W: Write> Converter<W> {
         if self.scratch.body.is_empty() {
             self.skip(["response_item", "message", "user"]);
         } else {
-            self.end_window(b"");
+            self.writer.release(b"");
             self.writer.user_message(&item.origin, item.text, &self.scratch.body);
         }
     }
@@ -503,7 +492,7 @@ impl<W: Write> Converter<W> {
         };
         let tool = item.name(Key::Name).unwrap_or_default();
         self.scratch.invocation.read(item.text, value);
-        self.state.register_call(item, &call, &tool, &self.scratch.invocation, true);
+        self.state.register_call(item, &call, &tool, &self.scratch.invocation);
         self.begin_agent_step(item);
         let invocation = &self.scratch.invocation;
         let step = CallStep { text: item.text, call: Some(&call), tool: &tool, invocation, value, extra: b"" };
@@ -517,9 +506,7 @@ impl<W: Write> Converter<W> {
         let name = item.name(Key::Name).unwrap_or_else(|| Name::new(tool, tool.contains(&b'\\')));
         let call = item.name(Key::CallId).or_else(|| item.name(Key::Id)).map(CallId);
         if let Some(call) = &call {
-            // Of these, only the calls that Codex itself carries out are known to have outputs.
-            let is_answered = matches!(tool, b"local_shell" | b"tool_search");
-            self.state.register_call(item, call, &name, &self.scratch.invocation, is_answered);
+            self.state.register_call(item, call, &name, &self.scratch.invocation);
         }
         let mut extra = Vec::new();
         if let Some(image) = image {
@@ -711,21 +698,29 @@ impl<W: Write> Converter<W> {
 
     fn token_count(&mut self, item: &RolloutItem<'_>) {
         self.skip(["event_msg", "token_count", ""]);
-        let info = item.member(Key::Info);
-        let total = info
-            .and_then(|info| member(item.tape, info, Key::TotalTokenUsage))
-            .and_then(|total| TotalUsage::of(item.text, item.tape, total));
         self.state.reports_usage = true;
-        if total.is_some() && total == self.state.previous_total {
-            return;
-        }
-        self.state.previous_total = total;
+        let cost = self.state.ledger.token_count(item.text, item.tape, item.member(Key::Info), item.origin.is_copied);
+        self.add_cost(item, cost, CountLine::TokenCount);
+    }
+
+    fn usage_record(&mut self, item: &RolloutItem<'_>) {
+        self.skip(["token_usage_record", "", ""]);
+        let cost = self.state.ledger.usage_record(item.text, item.tape, item.payload, item.origin.is_copied);
+        self.add_cost(item, cost, CountLine::UsageRecord);
+    }
+
+    /// Adds the cost of an inference to the step that awaits it. If none does, the cost becomes a step of its own, so
+    /// that no tokens are lost.
+    fn add_cost(&mut self, item: &RolloutItem<'_>, cost: Option<Cost<'_>>, line: CountLine) {
+        let Some(cost) = cost else { return };
         let mut metrics = std::mem::take(&mut self.scratch.metrics);
         metrics.clear();
-        if let Some(info) = info.filter(|_| self.writer.is_waiting()) {
-            push_metrics(item.text, item.tape, info, &mut metrics);
+        push_metrics(item.text, item.tape, cost, &mut metrics);
+        if self.writer.is_waiting() {
+            self.writer.release(&metrics);
+        } else if !cost.is_zero() {
+            self.writer.cost(&item.origin, line, &metrics);
         }
-        self.end_window(&metrics);
         self.scratch.metrics = metrics;
     }
 
@@ -746,7 +741,7 @@ impl<W: Write> Converter<W> {
         if is_next && !item.origin.is_copied {
             self.end_turn();
         } else {
-            self.end_window(b"");
+            self.writer.release(b"");
         }
     }
 
@@ -787,19 +782,29 @@ impl<W: Write> Converter<W> {
         }
     }
 
-    fn session_meta(&mut self, item: &RolloutItem<'_>) {
+    fn session_meta(&mut self, item: &RolloutItem<'_>, ordinal: Option<u64>) {
         let meta = SessionMeta {
+            ordinal,
             thread: ThreadId(item.bounded_name(Key::Id).unwrap_or_default()),
             forked_from: item.bounded_name(Key::ForkedFromId).map(ThreadId),
             history_start: item
                 .member(Key::SubagentHistoryStartOrdinal)
                 .and_then(|ordinal| unsigned(item.text, ordinal)),
+            has_history_base: item.member(Key::HistoryBase).is_some_and(|base| base.kind == Kind::Object),
+            is_subagent: item
+                .member(Key::ThreadSource)
+                .is_some_and(|source| word(item.text, source).as_deref() == Some(b"subagent")),
         };
         let mut is_reported = false;
-        let kind = self.copied.session_meta(meta);
-        if kind == SessionMetaKind::NewRollout {
-            self.end_turn();
-            is_reported = self.scratch.notice.new_file(item.text, item.tape, item.payload).is_some();
+        match self.copied.session_meta(meta) {
+            SessionMetaKind::CopiedHistory => {}
+            kind => {
+                if kind == SessionMetaKind::NewSession {
+                    self.state.ledger.begin_session();
+                }
+                self.end_turn();
+                is_reported = self.scratch.notice.new_file(item.text, item.tape, item.payload).is_some();
+            }
         }
         if is_reported {
             let origin = LineOrigin { is_copied: false, ..item.origin };
@@ -811,15 +816,9 @@ impl<W: Write> Converter<W> {
 
     /// Ends the turn: nothing in it is awaited anymore.
     fn end_turn(&mut self) {
-        self.end_window(b"");
+        self.writer.release(b"");
         self.write_held_commands();
         self.state.programs.settle_all();
-    }
-
-    /// Ends the window in which a step awaits its token counts, and releases the step with `metrics`.
-    fn end_window(&mut self, metrics: &[u8]) {
-        self.state.window += 1;
-        self.writer.release(metrics);
     }
 }
 

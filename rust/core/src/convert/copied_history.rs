@@ -1,28 +1,43 @@
 //! Detects lines that repeat another session's history, from the input alone.
 //!
-//! The file of a subagent or a fork begins with a copy of its parent's lines. From Codex 0.154 on, its `session_meta`
-//! names the ordinal at which its own lines begin. In earlier versions (seen on 0.138 and 0.147), the copy begins with
-//! a second `session_meta`, the parent's. It ends with the first turn that began after the file's own thread: turn ids
-//! and thread ids are UUIDs of version 7, which contain their time.
+//! The file of a subagent or a fork can begin with a copy of its parent's lines. Codex marks its end in four ways:
+//!
+//! * From 0.154 on, the `session_meta` names the ordinal at which the file's own lines begin.
+//! * A file with `history_base` contains no copy.
+//! * The copy begins with a second `session_meta`, the parent's (seen on 0.98 to 0.147), or without one if it is only the
+//!   last turns of a subagent's parent (seen on 0.138). It ends with the first turn that began after the file's own
+//!   thread: turn ids and thread ids are UUIDs of version 7, which contain their time.
+//! * Without turn ids (seen on 0.92 and 0.98), only time tells: Codex writes the entire copy at once when it forks.
+//!
+//! If none of them applies, a line counts as the file's own.
 
 use crate::rollout::ids::{ThreadId, TurnId};
+use crate::rollout::timestamp::Nanos;
 
 /// The members of a `session_meta` line that matter for copied history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionMeta {
+    /// The line's ordinal.
+    pub(crate) ordinal: Option<u64>,
     /// `id`
     pub(crate) thread: ThreadId,
     /// `forked_from_id`
     pub(crate) forked_from: Option<ThreadId>,
     /// `subagent_history_start_ordinal`
     pub(crate) history_start: Option<u64>,
+    /// Whether there is a `history_base`.
+    pub(crate) has_history_base: bool,
+    /// Whether `thread_source` is `subagent`.
+    pub(crate) is_subagent: bool,
 }
 
 /// The meaning of a `session_meta` line at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionMetaKind {
-    /// Another rollout begins.
-    NewRollout,
+    /// Another rollout begins, of another session.
+    NewSession,
+    /// Another rollout of the same session begins.
+    SameSession,
     /// Copied history begins.
     CopiedHistory,
 }
@@ -31,8 +46,12 @@ pub(crate) enum SessionMetaKind {
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct CopiedContext {
     own_thread: ThreadId,
+    /// The ordinal of the file's own `session_meta`.
+    own_ordinal: Option<u64>,
     /// The thread that was forked, whose copied `session_meta` may be next.
     forked_from: Option<ThreadId>,
+    /// Whether a copy without a `session_meta` can follow, before the first turn of the own thread.
+    expects_copy: bool,
     extent: Extent,
 }
 
@@ -46,38 +65,76 @@ enum Extent {
     UntilOrdinal(u64),
     /// All lines are copied until a turn of the file's own thread begins.
     UntilOwnTurn,
+    /// The same, but no line of the copy has named its turn so far: a pause after the line with this time ends the copy,
+    /// too.
+    UntilOwnTurnOrPause(Option<Nanos>),
 }
+
+/// A pause that Codex does not make while it writes a copy, in nanoseconds. In recorded forks, the lines of a copy follow
+/// each other within 3 ms, and the first own line after 1.5 s at the earliest.
+const PAUSE: Nanos = 500_000_000;
 
 impl CopiedContext {
     /// Applies a `session_meta` line and returns its meaning.
     pub(crate) fn session_meta(&mut self, meta: SessionMeta) -> SessionMetaKind {
-        let is_copy = self.forked_from.as_ref().is_some_and(|forked_from| *forked_from == meta.thread);
-        self.forked_from = meta.forked_from;
-        if is_copy {
+        let is_below_boundary = matches!(self.extent, Extent::UntilOrdinal(own)
+            if meta.ordinal.is_some_and(|ordinal| ordinal < own) && meta.ordinal > self.own_ordinal);
+        let is_parents = self.forked_from.as_ref().is_some_and(|forked_from| *forked_from == meta.thread);
+        if is_below_boundary || is_parents {
+            self.forked_from = meta.forked_from;
             if self.extent == Extent::None {
-                self.extent = Extent::UntilOwnTurn;
+                self.extent = Extent::UntilOwnTurnOrPause(None);
             }
             return SessionMetaKind::CopiedHistory;
         }
-        self.own_thread = meta.thread;
-        self.extent = meta.history_start.map_or(Extent::None, Extent::UntilOrdinal);
-        SessionMetaKind::NewRollout
+        let is_same = !meta.thread.0.is_empty() && meta.thread == self.own_thread;
+        let can_have_copy = meta.forked_from.is_some() && !meta.has_history_base;
+        *self = Self {
+            extent: match meta.history_start {
+                Some(own) => Extent::UntilOrdinal(own),
+                None if can_have_copy && meta.is_subagent => Extent::UntilOwnTurnOrPause(None),
+                None => Extent::None,
+            },
+            expects_copy: can_have_copy && meta.history_start.is_none(),
+            own_thread: meta.thread,
+            own_ordinal: meta.ordinal,
+            forked_from: meta.forked_from,
+        };
+        if is_same { SessionMetaKind::SameSession } else { SessionMetaKind::NewSession }
     }
 
     /// Applies a line that begins or continues a turn.
     pub(crate) fn begin_turn(&mut self, turn: &TurnId) {
-        if self.extent == Extent::UntilOwnTurn && turn.is_later_than(&self.own_thread) == Some(true) {
-            self.extent = Extent::None;
+        match (turn.is_later_than(&self.own_thread), self.extent) {
+            (Some(true), Extent::UntilOwnTurn | Extent::UntilOwnTurnOrPause(_)) => {
+                self.extent = Extent::None;
+                self.expects_copy = false;
+            }
+            (Some(true), Extent::None) => self.expects_copy = false,
+            (Some(false), Extent::UntilOwnTurnOrPause(_)) => self.extent = Extent::UntilOwnTurn,
+            (Some(false), Extent::None) if self.expects_copy => self.extent = Extent::UntilOwnTurn,
+            _ => {}
         }
     }
 
-    /// Returns whether a line with this ordinal is copied.
-    #[must_use]
-    pub(crate) fn covers(&self, ordinal: Option<u64>) -> bool {
+    /// Applies the beginning of a line and returns whether the line is copied.
+    #[inline]
+    pub(crate) fn begin_line(&mut self, ordinal: Option<u64>, time: Option<Nanos>) -> bool {
         match self.extent {
             Extent::None => false,
             Extent::UntilOrdinal(own) => ordinal.is_some_and(|ordinal| ordinal < own),
             Extent::UntilOwnTurn => true,
+            Extent::UntilOwnTurnOrPause(previous) => {
+                if let (Some(previous), Some(time)) = (previous, time)
+                    && time - previous >= PAUSE
+                {
+                    self.extent = Extent::None;
+                    self.expects_copy = false;
+                    return false;
+                }
+                self.extent = Extent::UntilOwnTurnOrPause(time.or(previous));
+                true
+            }
         }
     }
 }

@@ -26,8 +26,6 @@ pub(crate) struct OpenCalls {
 struct OpenCall {
     call: CallId,
     tool: Name,
-    /// The window in which the call's step awaits its token counts, if an output is expected.
-    window: Option<u64>,
 }
 
 impl OpenCall {
@@ -38,8 +36,8 @@ impl OpenCall {
 
 impl OpenCalls {
     /// Adds a call. A repeated call id keeps its position.
-    pub(crate) fn insert(&mut self, call: &CallId, tool: &Name, window: Option<u64>) {
-        let open = OpenCall { call: call.clone(), tool: tool.clone(), window };
+    pub(crate) fn insert(&mut self, call: &CallId, tool: &Name) {
+        let open = OpenCall { call: call.clone(), tool: tool.clone() };
         self.bytes += open.bytes();
         if let Some(position) = self.position(call) {
             self.bytes -= self.calls[position].bytes();
@@ -63,12 +61,6 @@ impl OpenCalls {
     #[must_use]
     pub(crate) fn contains(&self, call: &CallId) -> bool {
         self.position(call).is_some()
-    }
-
-    /// Returns whether a call of `window` awaits its output.
-    #[must_use]
-    pub(crate) fn is_awaited_in(&self, window: u64) -> bool {
-        self.calls.iter().any(|open| open.window == Some(window))
     }
 
     fn position(&self, call: &CallId) -> Option<usize> {

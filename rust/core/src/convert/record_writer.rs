@@ -16,9 +16,13 @@ use super::event_id::{Digest16, HASHED_CHARACTERS, IdKind, IssuedIds};
 use super::notice::Notice;
 use super::output::{Output, OutputError};
 use super::record::{self, Origin, StepSource};
+use super::usage::CountLine;
 
 /// The timestamp of a line that has none, if no earlier line has one either.
 const EPOCH: &[u8] = b"1970-01-01T00:00:00.000Z";
+
+/// The reason why the cost of an inference is a step of its own.
+const COST_WITHOUT_STEP: &[u8] = b"No step of the agent was waiting for these token counts.";
 
 /// The facts about a line that the id and the framing of its record depend on.
 #[derive(Clone, Copy)]
@@ -291,6 +295,24 @@ impl<W: Write> RecordWriter<W> {
             self.output.push(b"}");
         }
         self.close_agent_step(line.is_copied);
+    }
+
+    /// Writes a step for the cost of an inference that no step awaits. `metrics` is a member, preceded by a comma.
+    pub(crate) fn cost(&mut self, line: &LineOrigin<'_>, source: CountLine, metrics: &[u8]) {
+        let digest = self.issued_ids.issue(line.timestamp, b"", IdKind::Assistant, line.offset);
+        self.open_step(digest, IdKind::Assistant, StepSource::Agent);
+        self.output.push(b"\"");
+        self.output.push(&self.settings);
+        self.output.push(b",\"llm_call_count\":1,\"extra\":{\"codex\":{\"type\":\"");
+        self.output.push(match source {
+            CountLine::TokenCount => b"token_count",
+            CountLine::UsageRecord => b"token_usage_record",
+        });
+        self.output.push(b"\",\"reason\":\"");
+        self.output.push(COST_WITHOUT_STEP);
+        self.output.push(b"\"}}");
+        self.output.push(metrics);
+        self.close_step(line.is_copied);
     }
 
     /// Writes a notice.

@@ -1,26 +1,205 @@
-//! Token counts: `token_count` lines as a step's metrics.
+//! Token counts: which lines report what an inference cost, and their counts as a step's metrics.
+//!
+//! Codex reports the cost of an inference up to twice: in a `token_usage_record` as soon as the response has ended (from
+//! 0.154 on), and in a `token_count` when its calls have ended, too. An interrupted or killed turn, and a compaction by
+//! the server, have only the first; older versions write only the second, and repeat it.
 
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value};
-use crate::rollout::envelope::member;
+use crate::rollout::envelope::{member, unsigned};
 
-/// A hash of a session's total token counts, to recognize a repeated `token_count` line.
+/// Decides which lines report the cost of an inference that has not been counted yet.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Ledger {
+    /// The latest total, to recognize a repeated `token_count`.
+    total: Option<TotalUsage>,
+    /// The highest counts of all totals, from which the next total differs by one inference.
+    highest: Counts,
+    /// The latest `token_usage_record`, to recognize a repeated one.
+    record: Option<TotalUsage>,
+    /// The latest inference, if only one of its two lines has been read.
+    unconfirmed: Option<(CountLine, Counts)>,
+}
+
+/// A line that reports the cost of an inference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum CountLine {
+    /// `event_msg`/`token_count`
+    TokenCount,
+    /// `token_usage_record`
+    UsageRecord,
+}
+
+/// The cost of an inference.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cost<'t> {
+    /// An object of the line with these counts.
+    Reported(&'t Value, Counts),
+    /// The difference of two totals, from a line that reports only the total.
+    Difference(Counts),
+}
+
+impl Cost<'_> {
+    /// Returns whether all counts are zero.
+    pub(crate) fn is_zero(&self) -> bool {
+        let (Cost::Reported(_, counts) | Cost::Difference(counts)) = self;
+        counts.are_zero()
+    }
+}
+
+impl Ledger {
+    /// Applies a `token_count` with this `info`. Returns the cost of the inference that it ends, unless the line repeats
+    /// or confirms an earlier one, or its line is copied history.
+    pub(crate) fn token_count<'t>(
+        &mut self,
+        text: Text<'_>,
+        tape: &'t Tape,
+        info: Option<&Value>,
+        is_copied: bool,
+    ) -> Option<Cost<'t>> {
+        let info = info?;
+        let object = |key| member(tape, info, key).filter(|usage| usage.kind == Kind::Object);
+        let total = object(Key::TotalTokenUsage);
+        let last = object(Key::LastTokenUsage).filter(|last| Counts::of(text, tape, last).is_some());
+        let mut difference = None;
+        if let Some(total) = total {
+            let hash = Some(TotalUsage::of(text, tape, total));
+            if hash == self.total {
+                return None;
+            }
+            self.total = hash;
+            let counts = Counts::of(text, tape, total).unwrap_or_default();
+            difference = Some(counts.beyond(&self.highest));
+            self.highest = counts.at_least(&self.highest);
+        }
+        if is_copied {
+            self.unconfirmed = None;
+            return None;
+        }
+        match last {
+            Some(last) => {
+                let counts = Counts::of(text, tape, last).unwrap_or_default();
+                self.is_new(CountLine::TokenCount, counts).then_some(Cost::Reported(last, counts))
+            }
+            None => difference
+                .filter(|counts| !counts.are_zero() && self.is_new(CountLine::TokenCount, *counts))
+                .map(Cost::Difference),
+        }
+    }
+
+    /// Applies a `token_usage_record` with this payload. Returns the cost of its inference, unless the line repeats or
+    /// confirms an earlier one, or is copied history.
+    pub(crate) fn usage_record<'t>(
+        &mut self,
+        text: Text<'_>,
+        tape: &'t Tape,
+        payload: &Value,
+        is_copied: bool,
+    ) -> Option<Cost<'t>> {
+        let usage = member(tape, payload, Key::Usage).filter(|usage| usage.kind == Kind::Object)?;
+        let counts = Counts::of(text, tape, usage)?;
+        let record = Some(TotalUsage::of(text, tape, payload));
+        if record == self.record {
+            return None;
+        }
+        self.record = record;
+        if is_copied {
+            return None;
+        }
+        self.is_new(CountLine::UsageRecord, counts).then_some(Cost::Reported(usage, counts))
+    }
+
+    /// Applies the beginning of another session, whose totals begin at zero.
+    pub(crate) fn begin_session(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Returns whether a line reports an inference that no line of the other kind has reported.
+    fn is_new(&mut self, line: CountLine, counts: Counts) -> bool {
+        let is_confirmation =
+            self.unconfirmed.is_some_and(|(other, reported)| other != line && reported.is_same_inference(&counts));
+        self.unconfirmed = (!is_confirmation).then_some((line, counts));
+        !is_confirmation
+    }
+}
+
+/// The keys of the counts, in the order of [`Counts`].
+const KEYS: [Key; 5] = [
+    Key::InputTokens,
+    Key::OutputTokens,
+    Key::CachedInputTokens,
+    Key::CacheWriteInputTokens,
+    Key::ReasoningOutputTokens,
+];
+
+/// Returns the members of an object that hold counts.
+fn count_members<'t>(tape: &'t Tape, usage: &Value) -> [Option<&'t Value>; 5] {
+    let mut members = [None; 5];
+    for value in tape.children(usage) {
+        if let Some(index) = KEYS.iter().position(|key| *key == value.key) {
+            members[index] = Some(value);
+        }
+    }
+    members
+}
+
+/// Token counts: input, output, cached input, input written to the cache, and output of reasoning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Counts([Option<u64>; 5]);
+
+impl Counts {
+    /// Reads the counts of an object. Returns `None` if it has none. A count that is no unsigned 64-bit number is zero.
+    fn of(text: Text<'_>, tape: &Tape, usage: &Value) -> Option<Self> {
+        let members = count_members(tape, usage);
+        members
+            .iter()
+            .any(Option::is_some)
+            .then(|| Self(members.map(|member| member.map(|count| unsigned(text, count).unwrap_or_default()))))
+    }
+
+    /// Returns by how much these counts exceed others.
+    fn beyond(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_sub)
+    }
+
+    /// Returns the higher of each count in both.
+    fn at_least(&self, other: &Self) -> Self {
+        self.with(other, u64::max)
+    }
+
+    /// Combines each count with another one. A count that is missing here stays so.
+    fn with(&self, other: &Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        let mut counts = *self;
+        for (count, other) in counts.0.iter_mut().zip(other.0) {
+            *count = count.map(|count| combine(count, other.unwrap_or_default()));
+        }
+        counts
+    }
+
+    fn are_zero(&self) -> bool {
+        self.0.iter().all(|count| count.unwrap_or_default() == 0)
+    }
+
+    /// Returns whether two lines with these counts can report the same inference.
+    fn is_same_inference(&self, other: &Self) -> bool {
+        let compared = |counts: &Self| [0, 1, 2].map(|index: usize| counts.0[index].unwrap_or_default());
+        compared(self) == compared(other)
+    }
+}
+
+/// A hash of an object, to recognize a repeated line.
 ///
 /// Two are equal if the objects are equal as Python dicts, whatever the order of their members.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct TotalUsage {
+struct TotalUsage {
     members: u64,
     /// A sum over the members of hashes of their keys and values.
     hash: u64,
 }
 
 impl TotalUsage {
-    /// Hashes the totals in an object. Returns `None` for any other value.
-    #[must_use]
-    pub(crate) fn of(text: Text<'_>, tape: &Tape, usage: &Value) -> Option<Self> {
-        if usage.kind != Kind::Object {
-            return None;
-        }
+    /// Hashes an object.
+    fn of(text: Text<'_>, tape: &Tape, usage: &Value) -> Self {
         let (mut members, mut hash) = (0, 0_u64);
         for value in tape.children(usage) {
             members += 1;
@@ -28,7 +207,7 @@ impl TotalUsage {
             let member = (key ^ mix(value.raw(text)).rotate_left(32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
             hash = hash.wrapping_add(member ^ (member >> 29));
         }
-        Some(Self { members, hash })
+        Self { members, hash }
     }
 }
 
@@ -40,38 +219,32 @@ fn mix(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Appends the metrics of the inference that a `token_count` ends, as a member of a step. Returns `false` if it has no
-/// counts that make metrics.
+/// Appends the metrics of an inference, as a member of a step.
 ///
 /// `prompt_tokens` includes the cached tokens, as `input_tokens` of Codex does.
-pub(crate) fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut Vec<u8>) -> bool {
-    let Some(usage) = member(tape, info, Key::LastTokenUsage).filter(|usage| usage.kind == Kind::Object) else {
-        return false;
-    };
-    let mut counts: [Option<&Value>; 5] = [None; 5];
-    for value in tape.children(usage) {
-        let index = match value.key {
-            Key::InputTokens => 0,
-            Key::OutputTokens => 1,
-            Key::CachedInputTokens => 2,
-            Key::CacheWriteInputTokens => 3,
-            Key::ReasoningOutputTokens => 4,
-            _ => continue,
-        };
-        counts[index] = Some(value);
+pub(crate) fn push_metrics(text: Text<'_>, tape: &Tape, cost: Cost<'_>, out: &mut Vec<u8>) {
+    match cost {
+        Cost::Reported(usage, _) => {
+            let digits = |count: &'_ Value| {
+                let is_readable = count.kind == Kind::Integer && !has_unreadable_integer(count.raw(text));
+                if is_readable { normalized(count.raw(text)) } else { b"0" }
+            };
+            push_counts(count_members(tape, usage).map(|count| count.map(digits)), out);
+        }
+        Cost::Difference(counts) => {
+            let digits = counts.0.map(|count| count.map(|count| count.to_string()));
+            push_counts([0, 1, 2, 3, 4].map(|index: usize| digits[index].as_ref().map(String::as_bytes)), out);
+        }
     }
-    if counts.iter().all(Option::is_none) {
-        return false;
-    }
-    let mut push = |name: &str, count: Option<&Value>| {
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(
-            count
-                .filter(|count| count.kind == Kind::Integer && !has_unreadable_integer(count.raw(text)))
-                .map_or(b"0", |count| normalized(count.raw(text))),
-        );
-    };
+}
+
+/// Appends metrics with counts in digits, in the order of [`Counts`]. The first three are always written.
+fn push_counts(counts: [Option<&[u8]>; 5], out: &mut Vec<u8>) {
     let [input, output, cached, cache_write, reasoning] = counts;
+    let mut push = |name: &str, count: Option<&[u8]>| {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(count.unwrap_or(b"0"));
+    };
     push(",\"metrics\":{\"prompt_tokens\":", input);
     push(",\"completion_tokens\":", output);
     push(",\"cached_tokens\":", cached);
@@ -88,10 +261,12 @@ pub(crate) fn push_metrics(text: Text<'_>, tape: &Tape, info: &Value, out: &mut 
         out.push(b'}');
     }
     out.push(b'}');
-    true
 }
 
 /// Returns an integer as Python writes it: without a negative zero.
 fn normalized(digits: &[u8]) -> &[u8] {
     if digits == b"-0" { b"0" } else { digits }
 }
+
+#[cfg(test)]
+mod tests;

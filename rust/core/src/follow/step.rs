@@ -179,7 +179,7 @@ impl StepWriter<'_> {
     ///
     /// Returns [`FollowError::File`] if the common transcript cannot be written.
     pub(super) fn release(&mut self) -> Result<(), FollowError> {
-        let released = self.state.converter.as_mut().map_or(Ok(()), |converter| converter.finish(End::Final));
+        let released = self.state.converter.as_mut().map_or(Ok(()), |converter| converter.finish(End::Complete));
         released.map_err(|error| FollowError::from_output(error, self.dir))
     }
 

@@ -82,6 +82,7 @@ keys! {
     TranscriptPath = "transcript_path",
     TurnId = "turn_id",
     Type = "type",
+    Usage = "usage",
 }
 
 /// A known key in the lookup table.
@@ -104,7 +105,7 @@ const fn slot(head: u128, length: usize) -> usize {
 }
 
 /// The factor of the hash in [`slot`], for which no two known keys have the same slot. [`TABLE`] does not compile otherwise.
-const MIX: u64 = 0x7243_5262_6C29_7BAD;
+const MIX: u64 = 0x04FC_5E8F_D844_5119;
 
 /// The known keys in their slots.
 static TABLE: [Entry; 256] = {
@@ -182,6 +183,7 @@ impl Key {
                 | Self::Info
                 | Self::TotalTokenUsage
                 | Self::LastTokenUsage
+                | Self::Usage
                 | Self::Item
                 | Self::Command
                 | Self::Duration

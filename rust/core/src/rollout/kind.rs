@@ -34,8 +34,10 @@ pub(crate) enum LineKind<'a> {
     CallOutput,
     /// Any other `response_item`/`*_output`, with the name before `_output`.
     OtherOutput(&'a [u8]),
-    /// `event_msg`/`token_count`.
+    /// `event_msg`/`token_count`: the token counts of an inference and of the session so far.
     TokenCount,
+    /// `token_usage_record`: the token counts of a response.
+    UsageRecord,
     /// `event_msg`/`task_started`.
     TaskStarted,
     /// `event_msg`/`task_complete`.
@@ -90,7 +92,6 @@ list! {
     is_bookkeeping, BOOKKEEPING:
     b"inter_agent_communication_metadata"
     b"retained_context"
-    b"token_usage_record"
     b"world_state"
 }
 
@@ -153,6 +154,7 @@ impl<'a> LineKind<'a> {
             b"turn_context" => Self::TurnContext,
             b"session_meta" => Self::SessionMeta,
             b"compacted" => Self::Compacted,
+            b"token_usage_record" => Self::UsageRecord,
             line if is_bookkeeping(line) => Self::Skipped,
             _ => Self::Other,
         }

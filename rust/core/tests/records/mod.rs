@@ -43,6 +43,7 @@ struct Record {
     reasoning_effort: Option<IgnoredAny>,
     reasoning_content: Option<String>,
     tool_calls: Option<Vec<ToolCall>>,
+    llm_call_count: Option<u64>,
     metrics: Option<Metrics>,
     is_copied_context: Option<bool>,
     extra: Option<Object>,

@@ -11,7 +11,17 @@ fn thread(number: u32) -> ThreadId {
 }
 
 fn meta(thread_number: u32, forked_from: Option<u32>, history_start: Option<u64>) -> SessionMeta {
-    SessionMeta { thread: thread(thread_number), forked_from: forked_from.map(thread), history_start }
+    SessionMeta {
+        thread: thread(thread_number),
+        forked_from: forked_from.map(thread),
+        history_start,
+        ..SessionMeta::default()
+    }
+}
+
+/// Returns whether a line with this ordinal, and no timestamp, is copied.
+fn covers(copied: &mut CopiedContext, ordinal: Option<u64>) -> bool {
+    copied.begin_line(ordinal, None)
 }
 
 fn turn(number: u32) -> TurnId {
@@ -20,46 +30,46 @@ fn turn(number: u32) -> TurnId {
 
 #[test]
 fn nothing_is_copied_before_the_first_session_meta() {
-    let copied = CopiedContext::default();
-    assert!(!copied.covers(None) && !copied.covers(Some(0)));
+    let mut copied = CopiedContext::default();
+    assert!(!covers(&mut copied, None) && !covers(&mut copied, Some(0)));
 }
 
 #[test]
 fn a_session_without_a_copied_session_meta_copies_nothing() {
     let mut copied = CopiedContext::default();
-    assert_eq!(copied.session_meta(meta(5, None, None)), SessionMetaKind::NewRollout);
-    assert!(!copied.covers(None) && !copied.covers(Some(0)));
+    assert_eq!(copied.session_meta(meta(5, None, None)), SessionMetaKind::NewSession);
+    assert!(!covers(&mut copied, None) && !covers(&mut copied, Some(0)));
     // A fork whose file contains only the new lines.
-    assert_eq!(copied.session_meta(meta(6, Some(5), None)), SessionMetaKind::NewRollout);
-    assert!(!copied.covers(None) && !copied.covers(Some(0)));
+    assert_eq!(copied.session_meta(meta(6, Some(5), None)), SessionMetaKind::NewSession);
+    assert!(!covers(&mut copied, None) && !covers(&mut copied, Some(0)));
 }
 
 #[test]
 fn lines_below_the_ordinal_in_the_session_meta_are_copied() {
     let mut copied = CopiedContext::default();
-    assert_eq!(copied.session_meta(meta(5, None, Some(12))), SessionMetaKind::NewRollout);
-    assert!(copied.covers(Some(0)) && copied.covers(Some(11)));
-    assert!(!copied.covers(Some(12)) && !copied.covers(Some(u64::MAX)) && !copied.covers(None));
+    assert_eq!(copied.session_meta(meta(5, None, Some(12))), SessionMetaKind::NewSession);
+    assert!(covers(&mut copied, Some(0)) && covers(&mut copied, Some(11)));
+    assert!(!covers(&mut copied, Some(12)) && !covers(&mut copied, Some(u64::MAX)) && !covers(&mut copied, None));
     // Turns do not end this kind of copied history.
     copied.begin_turn(&turn(9));
-    assert!(copied.covers(Some(11)));
+    assert!(covers(&mut copied, Some(11)));
 }
 
 #[test]
 fn history_after_a_copied_session_meta_ends_with_a_turn_of_the_own_thread() {
     let mut copied = CopiedContext::default();
-    assert_eq!(copied.session_meta(meta(5, Some(3), None)), SessionMetaKind::NewRollout);
+    assert_eq!(copied.session_meta(meta(5, Some(3), None)), SessionMetaKind::NewSession);
     assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::CopiedHistory);
-    assert!(copied.covers(None) && copied.covers(Some(0)) && copied.covers(Some(u64::MAX)));
+    assert!(covers(&mut copied, None) && covers(&mut copied, Some(0)) && covers(&mut copied, Some(u64::MAX)));
     // Turns older than the thread, and ids without a time, do not end the copied history.
     for earlier in [turn(2), turn(5), TurnId::default(), TurnId(Name::new(b"turn-9", false))] {
         copied.begin_turn(&earlier);
-        assert!(copied.covers(None));
+        assert!(covers(&mut copied, None));
     }
     copied.begin_turn(&turn(6));
-    assert!(!copied.covers(None) && !copied.covers(Some(0)));
+    assert!(!covers(&mut copied, None) && !covers(&mut copied, Some(0)));
     copied.begin_turn(&turn(2));
-    assert!(!copied.covers(None));
+    assert!(!covers(&mut copied, None));
 }
 
 #[test]
@@ -68,12 +78,12 @@ fn copied_history_can_contain_copied_history() {
     copied.session_meta(meta(5, Some(3), None));
     assert_eq!(copied.session_meta(meta(3, Some(2), None)), SessionMetaKind::CopiedHistory);
     assert_eq!(copied.session_meta(meta(2, None, None)), SessionMetaKind::CopiedHistory);
-    assert!(copied.covers(None));
+    assert!(covers(&mut copied, None));
     // The file's own thread is still the first one.
     copied.begin_turn(&turn(4));
-    assert!(copied.covers(None));
+    assert!(covers(&mut copied, None));
     copied.begin_turn(&turn(6));
-    assert!(!copied.covers(None));
+    assert!(!covers(&mut copied, None));
 }
 
 #[test]
@@ -81,7 +91,7 @@ fn a_copied_session_meta_does_not_change_the_ordinal() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), Some(4)));
     assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::CopiedHistory);
-    assert!(copied.covers(Some(3)) && !copied.covers(Some(4)));
+    assert!(covers(&mut copied, Some(3)) && !covers(&mut copied, Some(4)));
 }
 
 #[test]
@@ -89,11 +99,11 @@ fn any_other_session_meta_begins_another_rollout() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), None));
     copied.session_meta(meta(3, None, None));
-    assert!(copied.covers(None));
-    assert_eq!(copied.session_meta(meta(8, None, None)), SessionMetaKind::NewRollout);
-    assert!(!copied.covers(None));
+    assert!(covers(&mut copied, None));
+    assert_eq!(copied.session_meta(meta(8, None, None)), SessionMetaKind::NewSession);
+    assert!(!covers(&mut copied, None));
     // The fork of the previous rollout no longer matters.
-    assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::NewRollout);
+    assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::NewSession);
 }
 
 #[test]
@@ -103,8 +113,84 @@ fn a_restored_context_continues() {
     copied.session_meta(meta(3, Some(2), None));
     let mut restored: CopiedContext =
         postcard::from_bytes(&postcard::to_extend(&copied, Vec::new()).unwrap_or_default()).unwrap_or_default();
-    assert!(restored.covers(None));
+    assert!(covers(&mut restored, None));
     assert_eq!(restored.session_meta(meta(2, None, None)), SessionMetaKind::CopiedHistory);
     restored.begin_turn(&turn(6));
-    assert!(!restored.covers(None));
+    assert!(!covers(&mut restored, None));
+}
+
+#[test]
+fn the_ordinal_holds_for_a_copied_session_meta_that_the_own_one_does_not_name() {
+    let mut copied = CopiedContext::default();
+    copied.session_meta(SessionMeta { ordinal: Some(0), ..meta(5, None, Some(12)) });
+    let parents = SessionMeta { ordinal: Some(1), ..meta(3, None, None) };
+    assert_eq!(copied.session_meta(parents), SessionMetaKind::CopiedHistory);
+    assert!(covers(&mut copied, Some(11)) && !covers(&mut copied, Some(12)));
+    // A file that begins with an ordinal of its own is another rollout.
+    let next = SessionMeta { ordinal: Some(0), ..meta(8, None, None) };
+    assert_eq!(copied.session_meta(next), SessionMetaKind::NewSession);
+    assert!(!covers(&mut copied, Some(1)));
+}
+
+#[test]
+fn the_last_turns_of_a_subagents_parent_need_no_session_meta() {
+    let mut copied = CopiedContext::default();
+    copied.session_meta(SessionMeta { is_subagent: true, ..meta(5, Some(3), None) });
+    assert!(covers(&mut copied, None));
+    copied.begin_turn(&turn(4));
+    assert!(covers(&mut copied, None));
+    copied.begin_turn(&turn(6));
+    assert!(!covers(&mut copied, None));
+}
+
+#[test]
+fn a_turn_from_before_a_fork_is_copied_even_if_nothing_announced_it() {
+    let mut copied = CopiedContext::default();
+    copied.session_meta(meta(5, Some(3), None));
+    copied.begin_turn(&turn(4));
+    assert!(covers(&mut copied, None));
+    copied.begin_turn(&turn(6));
+    // The own turn has begun: later lines that name an earlier turn are late reports.
+    copied.begin_turn(&turn(4));
+    assert!(!covers(&mut copied, None));
+}
+
+#[test]
+fn a_file_with_a_history_base_copies_nothing() {
+    let mut copied = CopiedContext::default();
+    copied.session_meta(SessionMeta { has_history_base: true, is_subagent: true, ..meta(5, Some(3), None) });
+    copied.begin_turn(&turn(4));
+    assert!(!covers(&mut copied, None));
+}
+
+#[test]
+fn without_turn_ids_a_pause_ends_the_copy() {
+    let millis = |millis: i128| Some(1_000_000 * millis);
+    let mut copied = CopiedContext::default();
+    copied.session_meta(meta(5, Some(3), None));
+    copied.session_meta(meta(3, None, None));
+    assert!(copied.begin_line(None, millis(1000)) && copied.begin_line(None, millis(1499)));
+    // A line without a timestamp is no pause.
+    assert!(copied.begin_line(None, None) && copied.begin_line(None, millis(1998)));
+    assert!(!copied.begin_line(None, millis(2498)) && !copied.begin_line(None, millis(2499)));
+}
+
+#[test]
+fn with_turn_ids_a_pause_does_not_end_the_copy() {
+    let mut copied = CopiedContext::default();
+    copied.session_meta(meta(5, Some(3), None));
+    copied.session_meta(meta(3, None, None));
+    assert!(copied.begin_line(None, Some(0)));
+    copied.begin_turn(&turn(4));
+    assert!(copied.begin_line(None, Some(10 * PAUSE)));
+}
+
+#[test]
+fn another_rollout_of_the_same_session_is_told_apart() {
+    let mut copied = CopiedContext::default();
+    assert_eq!(copied.session_meta(meta(5, None, None)), SessionMetaKind::NewSession);
+    assert_eq!(copied.session_meta(meta(5, None, None)), SessionMetaKind::SameSession);
+    assert_eq!(copied.session_meta(meta(6, None, None)), SessionMetaKind::NewSession);
+    assert_eq!(copied.session_meta(SessionMeta::default()), SessionMetaKind::NewSession);
+    assert_eq!(copied.session_meta(SessionMeta::default()), SessionMetaKind::NewSession);
 }
