@@ -49,7 +49,7 @@ class Judge:
         self._input.write_bytes(data)
         mngr_codex.convert(self._input, self._output, agent_id=AGENT_ID, partial=not complete)
         ours = parse_records(self._output.read_bytes())
-        found = differences.difference(ours, published, unheld, rollout)
+        found = differences.difference(ours, published, unheld, rollout, complete=complete)
         self.used |= rollout.used
         return found
 
@@ -80,6 +80,16 @@ DIFFERENT = {
     "a user message of images only": turn().user_parts({"type": "input_image", "image_url": PNG_URL}),
     "repeated ids are made unique": turn().output("call_1", "", at=9000).output("call_2", "", at=9000).user("next"),
     "released steps have no metrics": turn().assistant("one").complete().usage(),
+    "a response's record releases a step before its count": turn()
+    .call()
+    .line("token_usage_record", {"response_id": "resp_1", "usage": {"input_tokens": 7, "output_tokens": 1}}),
+    "a count without info releases no step": turn().assistant("a").event("token_count", info=None),
+    "a count without info does not end an inference": turn()
+    .assistant("a")
+    .event("token_count", info=None)
+    .usage(7)
+    .assistant("b")
+    .event("token_count", info=None),
     "steps are held until the end of the turn, and after another call than a function's": turn()
     .assistant("one")
     .aborted(),
@@ -118,7 +128,6 @@ IDENTICAL = {
     .call(arguments='{"a":"\\ud83d"}', at=9500)
     .usage(),
     "malformed lines": turn().raw("{").raw("[]").raw("").raw("\t").assistant("done").usage(),
-    "a count without info": turn().assistant("a").event("token_count", info=None).assistant("b").usage(),
 }
 
 
@@ -143,7 +152,8 @@ def test_every_named_difference_occurs(judge: Judge) -> None:
     for path in recordings():
         judge.difference(lines_of(path), complete=True)
     for rollout in DIFFERENT.values():
-        judge.difference([line + b"\n" for line in rollout.lines], complete=True)
+        for complete in (True, False):
+            judge.difference([line + b"\n" for line in rollout.lines], complete=complete)
     assert judge.used == differences.ALL
 
 
@@ -160,10 +170,10 @@ def test_the_comparison_detects_any_change(judge: Judge, path: Path) -> None:
     data = b"".join(lines_of(path))
     rollout = differences.read_rollout(lines_of(path))
     published = judge.published_stream(data, complete=True)
-    assert differences.difference(published, published, published, rollout) is None
+    assert differences.difference(published, published, published, rollout, complete=True) is None
     for position in range(len(published)):
         shorter = published[:position] + published[position + 1 :]
-        assert differences.difference(shorter, published, published, rollout)
+        assert differences.difference(shorter, published, published, rollout, complete=True)
         for change in ({"event_id": "evt-0-user"}, {"timestamp": "2026"}, {"message": "other"}, {"extra": {"a": 1}}):
             changed = [*published[:position], {**published[position], **change}, *published[position + 1 :]]
-            assert differences.difference(changed, published, published, rollout)
+            assert differences.difference(changed, published, published, rollout, complete=True)

@@ -78,22 +78,15 @@ def test_released_steps_never_get_metrics() -> None:
     later = over.usage(100).assistant("two").usage(50)
     assert convert(later, "--partial").stdout.startswith(released)
     assert convert(later).stdout.startswith(released)
-    assert [step.get("metrics", {}).get("prompt_tokens") for step in convert(later).steps] == [None, None, 50]
+    assert [step.get("metrics", {}).get("prompt_tokens") for step in convert(later).steps] == [None, None, 100, 50]
 
 
-def test_a_complete_conversion_holds_steps_while_a_call_has_no_output() -> None:
+def test_a_complete_conversion_holds_nothing_back() -> None:
+    """The last command of a killed session is in the transcript."""
     rollout = turn().assistant("one").usage().call("call_1").call("call_2").output("call_1")
-    assert messages(rollout) == ["go", "one", "call_1"]
-    assert messages(rollout.output("call_2")) == ["go", "one", "call_1", "call_2"]
-
-
-def test_calls_of_an_earlier_inference_do_not_hold_steps() -> None:
-    rollout = turn().call("call_1").usage().assistant("two")
-    assert messages(rollout) == ["go", "call_1", "two"]
-
-
-def test_calls_of_an_earlier_turn_do_not_hold_steps() -> None:
-    assert messages(turn().call("call_1").started(uuid7(3)).assistant("two")) == ["go", "call_1", "two"]
+    assert messages(rollout) == ["go", "one", "call_1", "call_2"]
+    assert len(convert(rollout).records) == 1 + 4 + 1
+    assert messages(rollout, "--partial") == ["go", "one", "call_1"]
 
 
 def test_a_repeated_count_releases_no_step() -> None:
@@ -102,9 +95,9 @@ def test_a_repeated_count_releases_no_step() -> None:
     assert messages(rollout, "--partial") == ["go", "one"]
 
 
-def test_a_count_without_info_releases_held_steps() -> None:
+def test_a_count_without_info_releases_no_step() -> None:
     rollout = turn().assistant("one").event("token_count", info=None)
-    assert messages(rollout, "--partial") == ["go", "one"]
+    assert messages(rollout, "--partial") == ["go"]
 
 
 def test_the_output_of_a_shorter_input_is_a_prefix() -> None:

@@ -1,4 +1,4 @@
-"""Token counts are in the last agent step of their inference, and add up to the session's total."""
+"""Token counts are in the last agent step of their inference, or in a step of their own, and add up to the session's cost."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def test_missing_fields(usage: Record, metrics: Record) -> None:
 
 
 @pytest.mark.parametrize("last", [None, {}, {"total_tokens": 9}, "none", [1]])
-def test_an_empty_count_gives_no_metrics(last: Any) -> None:
+def test_an_empty_count_without_a_total_gives_no_metrics(last: Any) -> None:
     step = convert(turn().assistant("done").token_count({"total_tokens": 5}, last)).steps[-1]
     assert step["source"] == "agent"
     assert "metrics" not in step
@@ -79,14 +79,17 @@ def test_an_equal_usage_with_another_total_counts() -> None:
     assert prompt_tokens(turn().assistant("one").usage(100).assistant("two").usage(100)) == [100, 100]
 
 
-def test_a_second_count_of_a_measured_inference_is_dropped() -> None:
+def test_a_second_count_of_a_measured_inference_is_a_step_of_its_own() -> None:
     rollout = turn().assistant("one").usage(100).usage(30).assistant("two").usage(7)
-    assert prompt_tokens(rollout) == [100, 7]
+    assert prompt_tokens(rollout) == [100, 30, 7]
 
 
-def test_a_count_without_info_closes_the_inference() -> None:
+def test_a_count_without_info_says_nothing() -> None:
     rollout = turn().assistant("one").event("token_count", info=None, rate_limits={}).usage(100)
-    assert prompt_tokens(rollout.assistant("two").usage(50)) == [None, 50]
+    assert prompt_tokens(rollout.assistant("two").usage(50)) == [100, 50]
+    # It does not hide that the next count is a repeated one either.
+    rollout = turn().assistant("one").usage(100).event("token_count", info=None).assistant("two")
+    assert prompt_tokens(rollout.token_count(rollout.total, {"input_tokens": 100})) == [100, None]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +106,9 @@ def test_a_count_without_info_closes_the_inference() -> None:
     ],
     ids=["user", "injected", "turn_context", "turn_aborted", "task_complete", "error", "task_started", "session_meta"],
 )
-def test_lines_that_end_an_inference(boundary: Any) -> None:
+def test_a_count_after_the_end_of_an_inference_is_a_step_of_its_own(boundary: Any) -> None:
     rollout = turn().assistant("one")
-    assert prompt_tokens(boundary(rollout).usage(100)) == [None]
+    assert prompt_tokens(boundary(rollout).usage(100)) == [None, 100]
 
 
 @pytest.mark.parametrize(
@@ -150,8 +153,83 @@ def test_lines_that_do_not_end_an_inference(inside: Any) -> None:
     assert prompt_tokens(inside(rollout).usage(100)) == [100]
 
 
-def test_a_count_before_any_agent_step_is_dropped() -> None:
-    assert prompt_tokens(turn().usage(100).assistant("one").usage(50)) == [50]
+def test_a_count_without_a_step_is_a_step_of_its_own() -> None:
+    """Up to 0.65, a count precedes the items of its inference. An inference may also write only encrypted reasoning."""
+    rollout = turn().usage(100, output_tokens=7).assistant("one").usage(50)
+    assert prompt_tokens(rollout) == [100, 50]
+    own = convert(rollout).steps[1]
+    assert {name: own[name] for name in ("source", "message", "llm_call_count", "metrics", "extra")} == {
+        "source": "agent",
+        "message": "",
+        "llm_call_count": 1,
+        "metrics": {"prompt_tokens": 100, "completion_tokens": 7, "cached_tokens": 10},
+        "extra": {
+            "codex": {"type": "token_count", "reason": "No step of the agent was waiting for these token counts."}
+        },
+    }
+
+
+def test_a_count_of_zero_tokens_is_no_step() -> None:
+    assert prompt_tokens(turn().token_count({"input_tokens": 3}, {"input_tokens": 0})) == []
+
+
+def test_a_count_with_a_total_only_gives_the_difference() -> None:
+    def total(**counts: int) -> dict[str, int]:
+        return {"input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0} | counts
+
+    rollout = turn().assistant("one").token_count(total(input_tokens=800, output_tokens=30), None).assistant("two")
+    rollout.token_count(total(input_tokens=2000, output_tokens=90, cached_input_tokens=1400), None)
+    metrics = [step["metrics"] for step in convert(rollout).steps if step["source"] == "agent"]
+    assert metrics == [
+        {"prompt_tokens": 800, "completion_tokens": 30, "cached_tokens": 0},
+        {"prompt_tokens": 1200, "completion_tokens": 60, "cached_tokens": 1400},
+    ]
+    # A total that goes back takes nothing back.
+    rollout.assistant("three").token_count(total(input_tokens=100), None)
+    rollout.assistant("four").token_count(total(input_tokens=2050, output_tokens=90, cached_input_tokens=1400), None)
+    assert prompt_tokens(rollout) == [800, 1200, None, 50]
+
+
+def usage_record(rollout: Rollout, number: int, input_tokens: int) -> Rollout:
+    """Adds the record of a response, with the usage that `Rollout.usage` has by default."""
+    usage = {"input_tokens": input_tokens, "cached_input_tokens": 10, "output_tokens": 5}
+    return rollout.line("token_usage_record", {"response_id": f"resp_{number}", "usage": usage})
+
+
+def test_a_usage_record_measures_a_step_before_its_count() -> None:
+    rollout = usage_record(turn().assistant("one").call("call_1"), 1, 100)
+    assert prompt_tokens(rollout) == [None, 100]
+    early = convert(rollout, "--partial").stdout
+    assert b"call_1" in early
+    late = rollout.output("call_1").usage(100)
+    assert prompt_tokens(late) == [None, 100]
+    assert convert(late).stdout.startswith(early)
+
+
+def test_a_usage_record_without_a_count_counts() -> None:
+    """Interrupted and killed turns, and compactions by the server, have no `token_count`."""
+    rollout = usage_record(turn().call("call_1"), 1, 100).aborted().started(uuid7(3)).context(uuid7(3))
+    usage_record(rollout, 2, 70).line("compacted", {"message": ""})
+    usage_record(rollout.assistant("two"), 3, 30).usage(30)
+    assert prompt_tokens(rollout) == [100, 70, 30]
+    assert convert(rollout).steps[3]["extra"]["codex"]["type"] == "token_usage_record"
+
+
+def test_a_repeated_usage_record_is_ignored() -> None:
+    rollout = usage_record(usage_record(turn().assistant("one"), 1, 100), 1, 100).usage(100)
+    assert prompt_tokens(rollout) == [100]
+
+
+def test_a_usage_record_after_its_count_is_ignored() -> None:
+    rollout = usage_record(turn().assistant("one").usage(100), 1, 100).assistant("two").usage(100)
+    assert prompt_tokens(rollout) == [100, 100]
+
+
+def test_another_session_begins_at_zero() -> None:
+    first = turn().assistant("one").usage(100)
+    second = first.meta(uuid7(7)).started(uuid7(8)).context(uuid7(8)).assistant("two")
+    second.token_count(first.total, {"input_tokens": 100, "output_tokens": 5})
+    assert prompt_tokens(second) == [100, 100]
 
 
 def test_metrics_are_added_to_a_step_before_later_records() -> None:

@@ -45,7 +45,7 @@ KINDS: list[tuple[str, str, dict[str, Any]]] = [
     ("response_item/additional_tools", "response_item", {"type": "additional_tools", "tools": []}),
     ("world_state", "world_state", {"full": True, "state": {}}),
     ("inter_agent_communication_metadata", "inter_agent_communication_metadata", {"trigger_turn": True}),
-    ("token_usage_record", "token_usage_record", {"usage": {"input_tokens": 7}}),
+    ("token_usage_record", "token_usage_record", {"usage": {}}),
     ("retained_context", "retained_context", {"type": "verified_answer", "questions": []}),
 ]
 

@@ -36,6 +36,8 @@ class Rollout:
     """Ids of the calls and outputs that the published converter does not know."""
     usages: list[tuple[int, int] | None]
     """Input and output tokens of each line, if it is a token count."""
+    usage_records: set[tuple[int, int]]
+    """Input and output tokens of the records of responses."""
     used: set[str] = field(default_factory=set)
     """The names of the differences that were found."""
 
@@ -45,7 +47,7 @@ class Rollout:
 
 
 def read_rollout(lines: Iterable[bytes]) -> Rollout:
-    rollout = Rollout([], [], set(), [])
+    rollout = Rollout([], [], set(), [], set())
     for line in map(parse, lines):
         payload = line["payload"] if isinstance(line["payload"], dict) else {}
         kind = payload.get("type", "") if line["type"] in ("event_msg", "response_item") else line["type"]
@@ -53,6 +55,8 @@ def read_rollout(lines: Iterable[bytes]) -> Rollout:
         rollout.timestamps.append(line["timestamp"])
         last = (payload.get("info") or {}).get("last_token_usage") if kind == "token_count" else None
         rollout.usages.append((last["input_tokens"], last["output_tokens"]) if last else None)
+        if kind == "token_usage_record":
+            rollout.usage_records.add((payload["usage"]["input_tokens"], payload["usage"]["output_tokens"]))
         if kind.endswith(("_call", "_output")) and kind not in (*_PUBLISHED_CALLS, *_PUBLISHED_OUTPUTS):
             rollout.other_call_ids.add(str(payload.get("call_id") or payload.get("id")))
     return rollout
@@ -77,7 +81,7 @@ def published_view(records: list[Record], rollout: Rollout) -> View:
             answered.update(result["source_call_id"] for result in record["results"] if "is_error" in result["extra"])
         if difference is not None:
             rollout.used.add(difference)
-            if "metrics" in record and last_agent_step is not None:
+            if "metrics" in record and "llm_call_count" not in record and last_agent_step is not None:
                 view.moved_metrics.setdefault(last_agent_step, []).append(record["metrics"])
             continue
         if record["type"] == "step":
@@ -91,6 +95,10 @@ def published_view(records: list[Record], rollout: Rollout) -> View:
 
 def _is_session_step(record: Record, rollout: Rollout, answered: set[str]) -> bool:
     return record.get("source") == "system" and list(record.get("extra", {})) == ["codex"]
+
+
+def _is_cost(record: Record, rollout: Rollout, answered: set[str]) -> bool:
+    return "llm_call_count" in record
 
 
 def _is_agent_message(record: Record, rollout: Rollout, answered: set[str]) -> bool:
@@ -131,6 +139,7 @@ def _is_message_of_images(record: Record, rollout: Rollout, answered: set[str]) 
 #: Records that only we write: the name of the difference, and whether a record is one.
 _ONLY_OURS: dict[str, Callable[[Record, Rollout, set[str]], bool]] = {
     "a step about the session (compaction, end of a turn, new file, unknown kind)": _is_session_step,
+    "token counts that no step awaits": _is_cost,
     "a message between agents": _is_agent_message,
     "a command without an owning call": _is_unowned_command,
     "another call than a function's": _is_other_call,
@@ -168,12 +177,36 @@ def _released_before_its_count(
     """A step that was released at the end of its turn, or before any line about usage, never gets metrics."""
     if "metrics" in ours or "metrics" not in theirs:
         return
-    usage = (theirs["metrics"]["prompt_tokens"], theirs["metrics"]["completion_tokens"])
     start = rollout.line_of(theirs)
-    count = rollout.usages.index(usage, start)
+    count = rollout.usages.index(_usage(theirs), start)
     unreported = not {"turn_context", "token_count"} & set(rollout.kinds[:count])
     if unreported or any(kind in _TURN_ENDS for kind in rollout.kinds[start:count]):
         del theirs["metrics"]
+
+
+def _measured_by_a_record(
+    position: int, ours: Record, theirs: Record, view: View, rollout: Rollout, earlier: set[str]
+) -> None:
+    """The record of a response measures the step before it, even if no token count follows, or one after later steps."""
+    measured = [record for record in (ours, theirs) if "metrics" in record]
+    if ours.get("metrics") != theirs.get("metrics") and all(_usage(r) in rollout.usage_records for r in measured):
+        for record in measured:
+            del record["metrics"]
+
+
+def _measured_after_a_count_without_info(
+    position: int, ours: Record, theirs: Record, view: View, rollout: Rollout, earlier: set[str]
+) -> None:
+    """A token count without info does not end an inference."""
+    if "metrics" in ours and "metrics" not in theirs and _usage(ours) in rollout.usages:
+        start = rollout.line_of(ours)
+        between = range(start, rollout.usages.index(_usage(ours), start))
+        if any(rollout.kinds[line] == "token_count" and rollout.usages[line] is None for line in between):
+            del ours["metrics"]
+
+
+def _usage(record: Record) -> tuple[int, int]:
+    return record["metrics"]["prompt_tokens"], record["metrics"]["completion_tokens"]
 
 
 def _images(position: int, ours: Record, theirs: Record, *_: Any) -> None:
@@ -194,6 +227,8 @@ _IN_A_RECORD: dict[str, Callable[..., None]] = {
     "copied history is marked and not measured": _copied_history,
     "metrics are in another call than a function's": _metrics_in_another_call,
     "released steps have no metrics": _released_before_its_count,
+    "a response's record measures a step": _measured_by_a_record,
+    "a count without info does not end an inference": _measured_after_a_count_without_info,
     "images are described": _images,
     "repeated ids are made unique": _repeated_id,
 }
@@ -201,16 +236,36 @@ _IN_A_RECORD: dict[str, Callable[..., None]] = {
 #: The reason why a stream may be longer or shorter than the published one.
 HOLDS_DIFFERENTLY = "steps are held until the end of the turn, and after another call than a function's"
 
+#: A call without an output at the end of complete input, which the published converter holds back.
+HOLDS_NOTHING = "complete input holds nothing back"
+
+#: The record of a response releases a step before its token count; a count without info releases none.
+RELEASES_BY_RECORD = "a response's record releases a step before its count"
+KEEPS_WITHOUT_INFO = "a count without info releases no step"
+
 #: We write the header before the first record of any kind.
 HEADER_OF_OURS = "a header before records that only we write"
 
-ALL = frozenset({*_ONLY_OURS, *_IN_A_RECORD, HOLDS_DIFFERENTLY, HEADER_OF_OURS})
+ALL = frozenset(
+    {
+        *_ONLY_OURS,
+        *_IN_A_RECORD,
+        HOLDS_DIFFERENTLY,
+        HOLDS_NOTHING,
+        RELEASES_BY_RECORD,
+        KEEPS_WITHOUT_INFO,
+        HEADER_OF_OURS,
+    }
+)
 
 
-def difference(ours: list[Record], published: list[Record], unheld: list[Record], rollout: Rollout) -> str | None:
+def difference(
+    ours: list[Record], published: list[Record], unheld: list[Record], rollout: Rollout, *, complete: bool
+) -> str | None:
     """Returns a description of the first difference without a name, or `None`.
 
-    `published` is the published stream, and `unheld` the same stream without held steps.
+    `published` is the published stream, and `unheld` the same stream without held steps. `complete` is whether the
+    input was converted as complete.
     """
     view = published_view(ours, rollout)
     earlier: set[str] = set()
@@ -223,17 +278,27 @@ def difference(ours: list[Record], published: list[Record], unheld: list[Record]
         earlier.add(event_id)
         if own != theirs:
             return f"record {position} differs:\n  ours      {own}\n  published {theirs}"
-    return _held_differently(len(view.records), published, unheld, rollout)
+    return _held_differently(len(view.records), published, unheld, rollout, complete=complete)
 
 
-def _held_differently(length: int, published: list[Record], unheld: list[Record], rollout: Rollout) -> str | None:
+def _held_differently(
+    length: int, published: list[Record], unheld: list[Record], rollout: Rollout, *, complete: bool
+) -> str | None:
     if length == len(published):
         return None
     first = unheld[min(length, len(published))]
     later = rollout.kinds[rollout.line_of(first) if first["type"] != "header" else 0 :]
     others = [kind for kind in later if kind.endswith("_call") and kind not in _PUBLISHED_CALLS]
     turn_over = [kind for kind in later if kind in _TURN_ENDS]
-    if others or (turn_over and length > len(published)):
-        rollout.used.add(HOLDS_DIFFERENTLY)
-        return None
-    return f"{length} records, the published stream has {len(published)}; the first that only one has: {first}"
+    is_longer = length > len(published)
+    names = {
+        HOLDS_DIFFERENTLY: others or (turn_over and is_longer),
+        HOLDS_NOTHING: complete and length == len(unheld),
+        RELEASES_BY_RECORD: is_longer and "token_usage_record" in later,
+        KEEPS_WITHOUT_INFO: not is_longer and "token_count" in later,
+    }
+    name = next((name for name, applies in names.items() if applies), None)
+    if name is None:
+        return f"{length} records, the published stream has {len(published)}; the first that only one has: {first}"
+    rollout.used.add(name)
+    return None

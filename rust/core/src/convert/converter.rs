@@ -737,7 +737,7 @@ impl<W: Write> Converter<W> {
         let turn = item.bounded_turn();
         self.state.context_turn = turn.clone();
         let is_next = !turn.0.is_empty() && !self.state.latest_turn.0.is_empty() && turn != self.state.latest_turn;
-        self.begin_turn(turn);
+        self.begin_turn(turn, item);
         if is_next && !item.origin.is_copied {
             self.end_turn();
         } else {
@@ -747,15 +747,15 @@ impl<W: Write> Converter<W> {
 
     fn task_started(&mut self, item: &RolloutItem<'_>) {
         self.skip(["event_msg", "task_started", ""]);
-        self.begin_turn(item.bounded_turn());
+        self.begin_turn(item.bounded_turn(), item);
         if !item.origin.is_copied {
             self.end_turn();
         }
     }
 
-    fn begin_turn(&mut self, turn: TurnId) {
+    fn begin_turn(&mut self, turn: TurnId, item: &RolloutItem<'_>) {
+        self.copied.begin_turn(&turn, item.origin.timestamp.map(|(_, nanos)| nanos));
         if !turn.0.is_empty() {
-            self.copied.begin_turn(&turn);
             self.state.latest_turn = turn;
         }
     }

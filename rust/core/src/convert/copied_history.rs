@@ -64,10 +64,18 @@ enum Extent {
     /// Lines with a lower ordinal are copied.
     UntilOrdinal(u64),
     /// All lines are copied until a turn of the file's own thread begins.
-    UntilOwnTurn,
-    /// The same, but no line of the copy has named its turn so far: a pause after the line with this time ends the copy,
-    /// too.
-    UntilOwnTurnOrPause(Option<Nanos>),
+    UntilOwnTurn(TurnIds),
+}
+
+/// What the copy's turns so far say about their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+enum TurnIds {
+    /// No turn has begun.
+    Unknown,
+    /// A turn has an id with a time.
+    Present,
+    /// No turn has an id with a time. The latest line has this time; a pause after it ends the copy.
+    Missing(Option<Nanos>),
 }
 
 /// A pause that Codex does not make while it writes a copy, in nanoseconds. In recorded forks, the lines of a copy follow
@@ -83,7 +91,7 @@ impl CopiedContext {
         if is_below_boundary || is_parents {
             self.forked_from = meta.forked_from;
             if self.extent == Extent::None {
-                self.extent = Extent::UntilOwnTurnOrPause(None);
+                self.extent = Extent::UntilOwnTurn(TurnIds::Unknown);
             }
             return SessionMetaKind::CopiedHistory;
         }
@@ -92,7 +100,7 @@ impl CopiedContext {
         *self = Self {
             extent: match meta.history_start {
                 Some(own) => Extent::UntilOrdinal(own),
-                None if can_have_copy && meta.is_subagent => Extent::UntilOwnTurnOrPause(None),
+                None if can_have_copy && meta.is_subagent => Extent::UntilOwnTurn(TurnIds::Unknown),
                 None => Extent::None,
             },
             expects_copy: can_have_copy && meta.history_start.is_none(),
@@ -103,16 +111,16 @@ impl CopiedContext {
         if is_same { SessionMetaKind::SameSession } else { SessionMetaKind::NewSession }
     }
 
-    /// Applies a line that begins or continues a turn.
-    pub(crate) fn begin_turn(&mut self, turn: &TurnId) {
+    /// Applies a line that begins or continues a turn. `time` is the line's time.
+    pub(crate) fn begin_turn(&mut self, turn: &TurnId, time: Option<Nanos>) {
         match (turn.is_later_than(&self.own_thread), self.extent) {
-            (Some(true), Extent::UntilOwnTurn | Extent::UntilOwnTurnOrPause(_)) => {
-                self.extent = Extent::None;
-                self.expects_copy = false;
-            }
+            (Some(true), Extent::UntilOwnTurn(_)) => self.end_copy(),
             (Some(true), Extent::None) => self.expects_copy = false,
-            (Some(false), Extent::UntilOwnTurnOrPause(_)) => self.extent = Extent::UntilOwnTurn,
-            (Some(false), Extent::None) if self.expects_copy => self.extent = Extent::UntilOwnTurn,
+            (Some(false), Extent::UntilOwnTurn(_)) => self.extent = Extent::UntilOwnTurn(TurnIds::Present),
+            (Some(false), Extent::None) if self.expects_copy => self.extent = Extent::UntilOwnTurn(TurnIds::Present),
+            (None, Extent::UntilOwnTurn(TurnIds::Unknown)) => {
+                self.extent = Extent::UntilOwnTurn(TurnIds::Missing(time));
+            }
             _ => {}
         }
     }
@@ -123,19 +131,23 @@ impl CopiedContext {
         match self.extent {
             Extent::None => false,
             Extent::UntilOrdinal(own) => ordinal.is_some_and(|ordinal| ordinal < own),
-            Extent::UntilOwnTurn => true,
-            Extent::UntilOwnTurnOrPause(previous) => {
+            Extent::UntilOwnTurn(TurnIds::Missing(previous)) => {
                 if let (Some(previous), Some(time)) = (previous, time)
                     && time - previous >= PAUSE
                 {
-                    self.extent = Extent::None;
-                    self.expects_copy = false;
+                    self.end_copy();
                     return false;
                 }
-                self.extent = Extent::UntilOwnTurnOrPause(time.or(previous));
+                self.extent = Extent::UntilOwnTurn(TurnIds::Missing(time.or(previous)));
                 true
             }
+            Extent::UntilOwnTurn(_) => true,
         }
+    }
+
+    fn end_copy(&mut self) {
+        self.extent = Extent::None;
+        self.expects_copy = false;
     }
 }
 

@@ -132,7 +132,8 @@ fn check(record: &Record, line: &str) {
         || record.reasoning_effort.is_some()
         || record.reasoning_content.is_some()
         || record.tool_calls.is_some()
-        || record.metrics.is_some();
+        || record.metrics.is_some()
+        || record.llm_call_count.is_some();
     assert!(is_agent_step || !has_agent_members, "{line}");
     assert!(is_step || (record.is_copied_context.is_none() && record.extra.is_none()), "{line}");
     assert!(record.schema_version.is_none() && record.is_copied_context != Some(false), "{line}");

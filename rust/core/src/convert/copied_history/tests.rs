@@ -51,7 +51,7 @@ fn lines_below_the_ordinal_in_the_session_meta_are_copied() {
     assert!(covers(&mut copied, Some(0)) && covers(&mut copied, Some(11)));
     assert!(!covers(&mut copied, Some(12)) && !covers(&mut copied, Some(u64::MAX)) && !covers(&mut copied, None));
     // Turns do not end this kind of copied history.
-    copied.begin_turn(&turn(9));
+    copied.begin_turn(&turn(9), None);
     assert!(covers(&mut copied, Some(11)));
 }
 
@@ -63,12 +63,12 @@ fn history_after_a_copied_session_meta_ends_with_a_turn_of_the_own_thread() {
     assert!(covers(&mut copied, None) && covers(&mut copied, Some(0)) && covers(&mut copied, Some(u64::MAX)));
     // Turns older than the thread, and ids without a time, do not end the copied history.
     for earlier in [turn(2), turn(5), TurnId::default(), TurnId(Name::new(b"turn-9", false))] {
-        copied.begin_turn(&earlier);
+        copied.begin_turn(&earlier, None);
         assert!(covers(&mut copied, None));
     }
-    copied.begin_turn(&turn(6));
+    copied.begin_turn(&turn(6), None);
     assert!(!covers(&mut copied, None) && !covers(&mut copied, Some(0)));
-    copied.begin_turn(&turn(2));
+    copied.begin_turn(&turn(2), None);
     assert!(!covers(&mut copied, None));
 }
 
@@ -80,9 +80,9 @@ fn copied_history_can_contain_copied_history() {
     assert_eq!(copied.session_meta(meta(2, None, None)), SessionMetaKind::CopiedHistory);
     assert!(covers(&mut copied, None));
     // The file's own thread is still the first one.
-    copied.begin_turn(&turn(4));
+    copied.begin_turn(&turn(4), None);
     assert!(covers(&mut copied, None));
-    copied.begin_turn(&turn(6));
+    copied.begin_turn(&turn(6), None);
     assert!(!covers(&mut copied, None));
 }
 
@@ -115,7 +115,7 @@ fn a_restored_context_continues() {
         postcard::from_bytes(&postcard::to_extend(&copied, Vec::new()).unwrap_or_default()).unwrap_or_default();
     assert!(covers(&mut restored, None));
     assert_eq!(restored.session_meta(meta(2, None, None)), SessionMetaKind::CopiedHistory);
-    restored.begin_turn(&turn(6));
+    restored.begin_turn(&turn(6), None);
     assert!(!covers(&mut restored, None));
 }
 
@@ -137,9 +137,9 @@ fn the_last_turns_of_a_subagents_parent_need_no_session_meta() {
     let mut copied = CopiedContext::default();
     copied.session_meta(SessionMeta { is_subagent: true, ..meta(5, Some(3), None) });
     assert!(covers(&mut copied, None));
-    copied.begin_turn(&turn(4));
+    copied.begin_turn(&turn(4), None);
     assert!(covers(&mut copied, None));
-    copied.begin_turn(&turn(6));
+    copied.begin_turn(&turn(6), None);
     assert!(!covers(&mut copied, None));
 }
 
@@ -147,11 +147,11 @@ fn the_last_turns_of_a_subagents_parent_need_no_session_meta() {
 fn a_turn_from_before_a_fork_is_copied_even_if_nothing_announced_it() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), None));
-    copied.begin_turn(&turn(4));
+    copied.begin_turn(&turn(4), None);
     assert!(covers(&mut copied, None));
-    copied.begin_turn(&turn(6));
+    copied.begin_turn(&turn(6), None);
     // The own turn has begun: later lines that name an earlier turn are late reports.
-    copied.begin_turn(&turn(4));
+    copied.begin_turn(&turn(4), None);
     assert!(!covers(&mut copied, None));
 }
 
@@ -159,7 +159,7 @@ fn a_turn_from_before_a_fork_is_copied_even_if_nothing_announced_it() {
 fn a_file_with_a_history_base_copies_nothing() {
     let mut copied = CopiedContext::default();
     copied.session_meta(SessionMeta { has_history_base: true, is_subagent: true, ..meta(5, Some(3), None) });
-    copied.begin_turn(&turn(4));
+    copied.begin_turn(&turn(4), None);
     assert!(!covers(&mut copied, None));
 }
 
@@ -169,7 +169,10 @@ fn without_turn_ids_a_pause_ends_the_copy() {
     let mut copied = CopiedContext::default();
     copied.session_meta(meta(5, Some(3), None));
     copied.session_meta(meta(3, None, None));
-    assert!(copied.begin_line(None, millis(1000)) && copied.begin_line(None, millis(1499)));
+    // Before the copy's first turn, its turns may have ids.
+    assert!(copied.begin_line(None, millis(100)) && copied.begin_line(None, millis(1000)));
+    copied.begin_turn(&TurnId::default(), millis(1000));
+    assert!(copied.begin_line(None, millis(1499)));
     // A line without a timestamp is no pause.
     assert!(copied.begin_line(None, None) && copied.begin_line(None, millis(1998)));
     assert!(!copied.begin_line(None, millis(2498)) && !copied.begin_line(None, millis(2499)));
@@ -181,7 +184,7 @@ fn with_turn_ids_a_pause_does_not_end_the_copy() {
     copied.session_meta(meta(5, Some(3), None));
     copied.session_meta(meta(3, None, None));
     assert!(copied.begin_line(None, Some(0)));
-    copied.begin_turn(&turn(4));
+    copied.begin_turn(&turn(4), None);
     assert!(copied.begin_line(None, Some(10 * PAUSE)));
 }
 
