@@ -83,6 +83,11 @@ DIFFERENT = {
     "a response's record releases a step before its count": turn()
     .call()
     .line("token_usage_record", {"response_id": "resp_1", "usage": {"input_tokens": 7, "output_tokens": 1}}),
+    "copied history is not held back": Rollout()
+    .meta(uuid7(5), forked_from_id=uuid7(1))
+    .meta()
+    .context(uuid7(2))
+    .assistant("one"),
     "a count without info releases no step": turn().assistant("a").event("token_count", info=None),
     "a count without info does not end an inference": turn()
     .assistant("a")
@@ -164,9 +169,9 @@ def test_only_the_published_converter_reads_a_partial_last_line(judge: Judge) ->
     assert len(judge.published_stream(complete + partial, complete=True)) == 1 + len(convert(complete).records)
 
 
-@pytest.mark.parametrize("path", recordings()[:1], ids=name)
-def test_the_comparison_detects_any_change(judge: Judge, path: Path) -> None:
+def test_the_comparison_detects_any_change(judge: Judge) -> None:
     """The published stream agrees with itself, and any change to it is reported."""
+    path = next(path for path in recordings() if name(path) == "0.163.0/tools")
     data = b"".join(lines_of(path))
     rollout = differences.read_rollout(lines_of(path))
     published = judge.published_stream(data, complete=True)

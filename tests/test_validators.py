@@ -5,21 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.program import Record, convert, convert_file, parse_records
-from tests.support.recordings import all_recordings, lines_of, name, parse, session_meta
+from tests.support.program import convert, convert_file, parse_records
+from tests.support.recordings import all_recordings, lines_of, name
 from tests.support.rollout_builder import PNG_URL, Rollout, turn, uuid7
+from tests.support.session_cost import session_cost, sum_of_metrics
 from tests.support.workers import Worker
-
-#: The names of usage fields in Codex and in ATIF.
-USAGE_NAMES = {
-    "input_tokens": "prompt_tokens",
-    "output_tokens": "completion_tokens",
-    "cached_input_tokens": "cached_tokens",
-}
-EXTRA_USAGE_NAMES = {
-    "cache_write_input_tokens": "cache_creation_input_tokens",
-    "reasoning_output_tokens": "reasoning_output_tokens",
-}
 
 
 def assert_valid(mngr: Worker, stream: bytes, folder: Path) -> dict[str, Any]:
@@ -118,55 +108,19 @@ def test_handmade_rollouts_are_valid(mngr: Worker, tmp_path: Path, rollout: Roll
     assert_valid(mngr, convert(rollout).stdout, tmp_path)
 
 
-def counts_from_zero(path: Path) -> bool:
-    """Whether a session's total includes only its own file.
-
-    A fork starts with the total of its origin, and a subagent with copied history has lines of its parent.
-    """
-    meta = session_meta(path)
-    return "forked_from_id" not in meta and "history_base" not in meta
-
-
-def session_total(path: Path) -> dict[str, int]:
-    """Returns the last `total_token_usage` of a recording."""
-    total: dict[str, int] = {}
-    for line in map(parse, lines_of(path)):
-        if line["type"] == "event_msg" and line["payload"]["type"] == "token_count":
-            total = (line["payload"]["info"] or {}).get("total_token_usage", total)
-    return total
+@pytest.mark.parametrize("arguments", [(), ("--partial",)], ids=["complete", "partial"])
+@pytest.mark.parametrize("path", all_recordings(), ids=name)
+def test_metrics_add_up_to_what_the_session_cost(path: Path, arguments: tuple[str, ...]) -> None:
+    cost = session_cost(lines_of(path))
+    measured = sum_of_metrics(convert_file(path, *arguments).records)
+    assert measured == cost
 
 
-def sum_of_metrics(records: list[Record]) -> dict[str, int]:
-    """Adds up all metrics, by the names of Codex."""
-    total: dict[str, int] = {}
-    for metrics in [record["metrics"] for record in records if "metrics" in record]:
-        for codex_name, atif_name in USAGE_NAMES.items():
-            total[codex_name] = total.get(codex_name, 0) + metrics[atif_name]
-        for codex_name, extra_name in EXTRA_USAGE_NAMES.items():
-            total[codex_name] = total.get(codex_name, 0) + metrics.get("extra", {}).get(extra_name, 0)
-    return total
-
-
-@pytest.mark.parametrize("path", [path for path in all_recordings() if counts_from_zero(path)], ids=name)
-def test_metrics_add_up_to_the_sessions_total(path: Path) -> None:
-    expected = session_total(path)
-    expected.pop("total_tokens", None)
-    measured = sum_of_metrics(convert_file(path).records)
-    assert {field: measured.get(field, 0) for field in expected} == expected
-
-
-@pytest.mark.parametrize("path", [path for path in all_recordings() if not counts_from_zero(path)], ids=name)
-def test_metrics_of_a_continued_session_add_up_to_its_own_usage(path: Path) -> None:
-    """They add up to the growth of the total since the start of the file's first inference."""
-    counts = [
-        line["payload"]["info"]
-        for line in map(parse, lines_of(path))
-        if line["type"] == "event_msg" and line["payload"]["type"] == "token_count" and line["payload"]["info"]
-    ]
-    first, last = counts[0], counts[-1]
-    before = first["total_token_usage"]["input_tokens"] - first["last_token_usage"]["input_tokens"]
-    measured = sum_of_metrics(convert_file(path).records)
-    assert measured["input_tokens"] == last["total_token_usage"]["input_tokens"] - before
+@pytest.mark.parametrize("path", all_recordings(), ids=name)
+def test_metrics_of_every_beginning_of_a_recording_add_up_to_its_cost(path: Path) -> None:
+    lines = lines_of(path)
+    for end in range(len(lines) // 3, len(lines), max(1, len(lines) // 3)):
+        assert sum_of_metrics(convert(b"".join(lines[:end])).records) == session_cost(lines[:end])
 
 
 def test_recordings_have_no_unknown_kinds() -> None:

@@ -1,4 +1,4 @@
-"""Token counts are in the last agent step of their inference, or in a step of their own, and add up to the session's cost."""
+"""Token counts are in the last agent step of their inference or in a step of their own. They add up to the cost."""
 
 from typing import Any
 

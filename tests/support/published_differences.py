@@ -38,6 +38,8 @@ class Rollout:
     """Input and output tokens of each line, if it is a token count."""
     usage_records: set[tuple[int, int]]
     """Input and output tokens of the records of responses."""
+    has_copy: bool = False
+    """Whether it can begin with copied history."""
     used: set[str] = field(default_factory=set)
     """The names of the differences that were found."""
 
@@ -55,6 +57,7 @@ def read_rollout(lines: Iterable[bytes]) -> Rollout:
         rollout.timestamps.append(line["timestamp"])
         last = (payload.get("info") or {}).get("last_token_usage") if kind == "token_count" else None
         rollout.usages.append((last["input_tokens"], last["output_tokens"]) if last else None)
+        rollout.has_copy |= "forked_from_id" in payload
         if kind == "token_usage_record":
             rollout.usage_records.add((payload["usage"]["input_tokens"], payload["usage"]["output_tokens"]))
         if kind.endswith(("_call", "_output")) and kind not in (*_PUBLISHED_CALLS, *_PUBLISHED_OUTPUTS):
@@ -187,9 +190,9 @@ def _released_before_its_count(
 def _measured_by_a_record(
     position: int, ours: Record, theirs: Record, view: View, rollout: Rollout, earlier: set[str]
 ) -> None:
-    """The record of a response measures the step before it, even if no token count follows, or one after later steps."""
+    """The record of a response measures the step before it, even if no token count follows or steps stand between."""
     measured = [record for record in (ours, theirs) if "metrics" in record]
-    if ours.get("metrics") != theirs.get("metrics") and all(_usage(r) in rollout.usage_records for r in measured):
+    if ours.get("metrics") != theirs.get("metrics") and any(_usage(r) in rollout.usage_records for r in measured):
         for record in measured:
             del record["metrics"]
 
@@ -243,6 +246,9 @@ HOLDS_NOTHING = "complete input holds nothing back"
 RELEASES_BY_RECORD = "a response's record releases a step before its count"
 KEEPS_WITHOUT_INFO = "a count without info releases no step"
 
+#: Steps of copied history get no token counts, so they need not wait for them.
+HOLDS_NO_COPY = "copied history is not held back"
+
 #: We write the header before the first record of any kind.
 HEADER_OF_OURS = "a header before records that only we write"
 
@@ -254,6 +260,7 @@ ALL = frozenset(
         HOLDS_NOTHING,
         RELEASES_BY_RECORD,
         KEEPS_WITHOUT_INFO,
+        HOLDS_NO_COPY,
         HEADER_OF_OURS,
     }
 )
@@ -295,6 +302,7 @@ def _held_differently(
         HOLDS_DIFFERENTLY: others or (turn_over and is_longer),
         HOLDS_NOTHING: complete and length == len(unheld),
         RELEASES_BY_RECORD: is_longer and "token_usage_record" in later,
+        HOLDS_NO_COPY: is_longer and rollout.has_copy,
         KEEPS_WITHOUT_INFO: not is_longer and "token_count" in later,
     }
     name = next((name for name, applies in names.items() if applies), None)
