@@ -294,7 +294,9 @@ def _held_differently(
     if length == len(published):
         return None
     first = unheld[min(length, len(published))]
-    later = rollout.kinds[rollout.line_of(first) if first["type"] != "header" else 0 :]
+    start = rollout.line_of(first) if first["type"] != "header" else 0
+    later = rollout.kinds[start:]
+    without_info = ("token_count", None) in zip(later, rollout.usages[start:], strict=True)
     others = [kind for kind in later if kind.endswith("_call") and kind not in _PUBLISHED_CALLS]
     turn_over = [kind for kind in later if kind in _TURN_ENDS]
     is_longer = length > len(published)
@@ -303,7 +305,7 @@ def _held_differently(
         HOLDS_NOTHING: complete and length == len(unheld),
         RELEASES_BY_RECORD: is_longer and "token_usage_record" in later,
         HOLDS_NO_COPY: is_longer and rollout.has_copy,
-        KEEPS_WITHOUT_INFO: not is_longer and "token_count" in later,
+        KEEPS_WITHOUT_INFO: not is_longer and without_info,
     }
     name = next((name for name, applies in names.items() if applies), None)
     if name is None:
