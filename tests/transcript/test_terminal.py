@@ -1,5 +1,6 @@
 """`mngr-codex transcript` on a terminal: pager, colors, following, resizing, Ctrl-C."""
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.program import program
+from tests.support.rollout_builder import Rollout
 from tests.support.transcript_records import HEADER, State, step
 
 SECONDS = 20
@@ -155,3 +158,44 @@ def test_records_are_followed_until_ctrl_c(terminal: Terminal, state: State) -> 
     # The shell discards other text on that line.
     terminal.type("echo it exited $?", "Enter")
     terminal.until(lambda text: "it exited 130" in text)
+
+
+def test_what_runs_is_replaced_when_its_record_comes(terminal: Terminal, state: State, tmp_path: Path) -> None:
+    """Also if its line is wider than the terminal, and while that is resized."""
+    agent = FollowedAgent(tmp_path / "agents")
+    path = agent.make_current("1")
+    command = "echo " + " ".join(f"word{number}" for number in range(12))
+    rollout = Rollout().meta().started().context().user("Begin.").assistant("I begin.").usage()
+
+    def follow(*lines: bytes) -> None:
+        append_lines(path, (line + b"\n" for line in lines))
+        agent.run_once()
+        # The pass removes it, because no hook has begun a turn.
+        (agent.state / "active").touch()
+
+    def unwrapped(text: str) -> str:
+        return text.replace("\n", "").replace(" ", "")
+
+    follow(*rollout.lines)
+    terminal.run(str(agent.state), "--follow")
+    terminal.until(lambda text: "I begin." in text)
+    rollout.call("first", arguments=json.dumps({"cmd": command}))
+    follow(rollout.lines[-1])
+    terminal.until(lambda text: "running since" in text)
+    for columns, rows in ((50, 12), (38, 20), (100, 30), (60, 20)):
+        terminal.resize(columns, rows)
+        shown = terminal.until(
+            lambda text: text.count("running since") == 1 and unwrapped(f"): {command}") in unwrapped(text)
+        )
+        assert shown.count("$ echo") == 1
+    terminal.until(lambda text: text.count("I begin.") == 1, "-S", "-")
+    rollout.output("first", "the output").usage().assistant("My last words.")
+    follow(*rollout.lines[-3:])
+    shown = terminal.until(lambda text: "My last words." in text, "-S", "-")
+    assert "running" not in shown
+    assert [shown.count(text) for text in ("Begin.", "I begin.", "$ echo", "the output", "My last words.")] == [1] * 5
+    terminal.type("C-c")
+    terminal.type("echo it exited $?", "Enter")
+    shown = terminal.until(lambda text: "it exited 130" in text, "-S", "-")
+    # They are in no record yet, but stay on the screen.
+    assert shown.count("My last words.") == 1

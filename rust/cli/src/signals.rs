@@ -30,10 +30,17 @@ pub(crate) fn end_as_if_by(signal: i32) {
 
 /// Removes a temporary file if a signal stops the program.
 pub(crate) fn remove_when_stopped(temporary: PathBuf) -> io::Result<()> {
+    act_when_stopped(move || {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Runs an action, in another thread, before a signal stops the program.
+pub(crate) fn act_when_stopped(act: impl Fn() + Send + 'static) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new(stopping())?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            let _ = fs::remove_file(&temporary);
+            act();
             end_as_if_by(signal);
         }
     });

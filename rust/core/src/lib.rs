@@ -49,7 +49,7 @@ mod watch;
 // Converting rollouts.
 pub use convert::{
     BatchConverter, Checkpoint, ConvertError, Converter, End, IncrementalConverter, MalformedLine, Options,
-    OutputError, Reread, Summary, convert, program_text, temporary_folder,
+    OutputError, Pending, Reread, Summary, convert, program_text, temporary_folder,
 };
 pub use rollout::ByteOffset;
 pub use rollout::decompression::{Input, WindowTooLarge};
@@ -65,10 +65,11 @@ pub use transcript::spool::spool;
 pub use transcript::stream::{CopyError, Line, ReadError, Stream, StreamPosition};
 pub use transcript::tail_follow::{TailEvent, TailFollower};
 pub use transcript::{atif, locate};
-pub use watch::{WakeUp, Watches};
+pub use watch::{WakeUp, Watched, Watches};
 
 // Agents: their files, their state, and following them.
 pub use follow::flush::{FLUSH_BUDGET, flush_transcripts};
+pub use follow::pending::{Activity, PendingReader};
 pub use follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
 pub use follow::{FollowError, PassSummary};
 pub use lifecycle::error::{MarkerError, StoreError};

@@ -1,11 +1,50 @@
 //! Commands and patches, as the user would type or list them.
 
 use super::json_object::{Object, any_text};
+use super::style::Limits;
 use super::terminal::{cut_to_columns, push_safe};
+
+/// The text of a call.
+pub(super) struct CallText {
+    /// The sign before it.
+    pub(super) mark: &'static [u8],
+    pub(super) text: Vec<u8>,
+    pub(super) limits: Limits,
+}
+
+impl CallText {
+    /// The sign before a command line.
+    pub(super) const COMMAND: &[u8] = b"$ ";
+
+    const OTHER: &[u8] = "→ ".as_bytes();
+
+    /// Returns the command line of a shell, the files of a patch, or the tool's name and arguments.
+    pub(super) fn of(call: &Object<'_>, full: bool) -> Self {
+        let name = call.get("function_name").map(any_text).unwrap_or_default();
+        let arguments = call.object("arguments");
+        let is_shell = matches!(name.as_slice(), b"exec_command" | b"shell" | b"shell_command" | b"local_shell");
+        if let Some(text) = is_shell.then(|| command_line(&arguments)).flatten() {
+            return Self { mark: Self::COMMAND, text, limits: Limits::PROGRAM };
+        }
+        if let Some(patch) = (name == b"apply_patch").then(|| patch(&arguments)).flatten() {
+            let mut files = patched_files(&patch);
+            if full {
+                files.push(b'\n');
+                files.extend_from_slice(&patch);
+            }
+            let text = [b"apply_patch ", files.as_slice()].concat();
+            return Self { mark: Self::OTHER, text, limits: Limits::PROGRAM };
+        }
+        let program = arguments.text("_raw");
+        let limits = if program.is_some() { Limits::PROGRAM } else { Limits::LINE };
+        let text = program.unwrap_or_else(|| any_text(arguments.text));
+        Self { mark: Self::OTHER, text: [name.as_slice(), b" ", &text].concat(), limits }
+    }
+}
 
 /// Returns the command line in a call's arguments: `cmd`, or `command` as a string or a list of words. Of
 /// `bash -lc LINE` it returns LINE.
-pub(super) fn command_line(arguments: &Object<'_>) -> Option<Vec<u8>> {
+fn command_line(arguments: &Object<'_>) -> Option<Vec<u8>> {
     if let Some(line) = arguments.text("cmd").or_else(|| arguments.text("command")) {
         return Some(line);
     }
@@ -23,12 +62,12 @@ pub(super) fn command_line(arguments: &Object<'_>) -> Option<Vec<u8>> {
 }
 
 /// Returns the text of a patch.
-pub(super) fn patch(arguments: &Object<'_>) -> Option<Vec<u8>> {
+fn patch(arguments: &Object<'_>) -> Option<Vec<u8>> {
     ["_raw", "input", "patch"].into_iter().find_map(|name| arguments.text(name))
 }
 
 /// Lists the files that a patch in Codex's format adds (`+`), updates (`~`) or deletes (`-`).
-pub(super) fn patched_files(patch: &[u8]) -> Vec<u8> {
+fn patched_files(patch: &[u8]) -> Vec<u8> {
     let mut files = Vec::new();
     for line in patch.split(|byte| *byte == b'\n') {
         for (mark, sign) in [("Add", "+"), ("Update", "~"), ("Delete", "-")] {

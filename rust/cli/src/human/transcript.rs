@@ -6,13 +6,14 @@ use std::collections::VecDeque;
 
 use mngr_codex_core::Text;
 
-use super::command::{codex_preamble, command_line, one_line, patch, patched_files};
+use super::command::{CallText, codex_preamble, one_line};
 use super::json_object::{Object, any_text, content_text};
 use super::style::{Limits, Sgr, Style};
 use super::terminal::{cut_to_columns, push_safe};
 use super::units::{grouped, seconds, size_of};
 
 /// Writes records in human-readable form, one after the other. Uses bounded memory.
+#[derive(Clone)]
 pub(crate) struct Human {
     style: Style,
     /// The day that was shown last.
@@ -29,7 +30,7 @@ pub(crate) struct Human {
 }
 
 /// A call's result that was shown.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct LastResult {
     /// The call's id.
     call: Vec<u8>,
@@ -179,35 +180,14 @@ impl Human {
     }
 
     fn call(&mut self, call: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
-        let name = call.get("function_name").map(any_text).unwrap_or_default();
-        let arguments = call.object("arguments");
-        let is_shell = matches!(name.as_slice(), b"exec_command" | b"shell" | b"shell_command" | b"local_shell");
-        let line = if is_shell { command_line(&arguments) } else { None };
-        if line.is_some() {
+        let CallText { mark, text, limits } = CallText::of(call, self.style.full);
+        if mark == CallText::COMMAND {
             if self.commands.len() == RECENT_COMMANDS_LIMIT {
                 self.commands.pop_front();
             }
             let id = call.get("tool_call_id").map(any_text).unwrap_or_default();
             self.commands.push_back(if id.len() <= REMEMBERED_OUTPUT_LIMIT { id } else { Vec::new() });
         }
-        let patch = if name == b"apply_patch" { patch(&arguments) } else { None };
-        let (mark, text, limits): (&[u8], Vec<u8>, Limits) = match (line, patch) {
-            (Some(line), _) => (b"$ ", line, Limits::PROGRAM),
-            (None, Some(patch)) => {
-                let mut files = patched_files(&patch);
-                if self.style.full {
-                    files.push(b'\n');
-                    files.extend_from_slice(&patch);
-                }
-                ("→ ".as_bytes(), [b"apply_patch ", files.as_slice()].concat(), Limits::PROGRAM)
-            }
-            (None, None) => {
-                let program = arguments.text("_raw");
-                let limits = if program.is_some() { Limits::PROGRAM } else { Limits::LINE };
-                let text = program.unwrap_or_else(|| any_text(arguments.text));
-                ("→ ".as_bytes(), [name.as_slice(), b" ", &text].concat(), limits)
-            }
-        };
         self.text(Sgr::BOLD, depth, &[mark, &text].concat(), limits, out);
         self.images(&call.object("extra"), depth + 2, out);
     }
@@ -439,10 +419,7 @@ impl Human {
     /// Appends a line with the record's time, after a line with the day if it has changed.
     fn head(&mut self, record: &Object<'_>, depth: usize, rest: &[u8], out: &mut Vec<u8>) {
         let timestamp = record.get("timestamp").map(any_text).unwrap_or_default();
-        let (day, time) = match timestamp.split_at_checked("2026-01-31T12:34:56".len()) {
-            Some((whole, _)) if whole[10] == b'T' => (&whole[..10], &whole[11..]),
-            _ => (&[][..], timestamp.get(..19).unwrap_or(&timestamp)),
-        };
+        let (day, time) = day_and_time(&timestamp);
         if !day.is_empty() && day != self.day {
             self.day = day.to_vec();
             self.line(Sgr::DIM, 0, &[b"[", day, b"]"].concat(), out);
@@ -501,7 +478,7 @@ impl Human {
     }
 
     /// Appends a text on one line, made safe for the terminal.
-    fn paint(&self, sgr: Sgr, text: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn paint(&self, sgr: Sgr, text: &[u8], out: &mut Vec<u8>) {
         let mut safe = Vec::new();
         push_safe(text, &mut safe);
         self.paint_safe(sgr, &String::from_utf8_lossy(&safe).replace('\n', " "), out);
@@ -521,6 +498,14 @@ impl Human {
         out.extend_from_slice(format!("\x1b[{}m", sgr.0).as_bytes());
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(b"\x1b[0m");
+    }
+}
+
+/// Splits a timestamp into the day, if it has one, and the time of day in seconds.
+pub(super) fn day_and_time(timestamp: &[u8]) -> (&[u8], &[u8]) {
+    match timestamp.split_at_checked("2026-01-31T12:34:56".len()) {
+        Some((whole, _)) if whole[10] == b'T' => (&whole[..10], &whole[11..]),
+        _ => (&[], timestamp.get(..19).unwrap_or(timestamp)),
     }
 }
 

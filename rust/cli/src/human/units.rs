@@ -23,6 +23,18 @@ pub(super) fn size_of(bytes: u64) -> String {
     }
 }
 
+/// Formats the time since something began, in milliseconds, in full seconds: `12 s`, `3 min 5 s`, `2 h 5 min`, `3 days`.
+pub(super) fn elapsed(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match hours {
+        48.. => format!("{} days", grouped(hours / 24)),
+        1.. => format!("{hours} h {} min", minutes % 60),
+        0 if minutes > 0 => format!("{minutes} min {} s", seconds % 60),
+        0 => format!("{seconds} s"),
+    }
+}
+
 /// Formats a duration in milliseconds: `15 ms`, `1.5 s`.
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
 pub(super) fn seconds(milliseconds: i64) -> String {

@@ -5,16 +5,21 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use mngr_codex_core::{
-    Agent, IncrementalConverter, Lines, Record, Selection, Stream, StreamPosition, TailEvent, TailFollower, Tape,
-    WakeUp, Watches, Window, escaped_path, locate,
+    Activity, Agent, IncrementalConverter, Lines, PendingReader, Record, Selection, Stream, StreamPosition, TailEvent,
+    TailFollower, Tape, WakeUp, Watched, Watches, Window, escaped_path, locate,
 };
 use rustix::fs::FileType;
 use rustix::stdio::stdout;
 
+use super::live_output::LiveOutput;
 use super::output::Output;
-use super::{Failure, Filter, Skipped, Viewer, cannot_convert, cannot_read, options, retired};
+use super::records::Records;
+use super::running::{self, RunningCalls};
+use super::{Failure, Filter, Format, Skipped, Viewer, cannot_convert, cannot_read, options, retired};
+use crate::human::Style;
 use crate::streams::complain;
 
 /// Waits until the target exists and its kind can be detected.
@@ -36,12 +41,20 @@ pub(super) fn wait_for_target(target: &Path) -> Result<(), Failure> {
         if !std::mem::replace(&mut is_announced, true) {
             complain(format!("waiting for {}", escaped_path(target)));
         }
-        wait(&mut watches)?;
+        wait(&mut watches, Duration::MAX)?;
     }
 }
 
 /// Shows a transcript and then new records, until a signal ends the program or the reader closes the pipe.
-pub(super) fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &mut Output) -> Result<(), Failure> {
+///
+/// `pending` reads the records that an agent's transcript does not have yet.
+pub(super) fn show(
+    viewer: &mut Viewer<'_>,
+    stream: Stream,
+    path: &Path,
+    mut pending: Option<PendingReader>,
+    out: &mut Output,
+) -> Result<(), Failure> {
     if stream.is_empty() {
         complain(format!("waiting for {}", escaped_path(path)));
     }
@@ -57,13 +70,19 @@ pub(super) fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &m
     drop(stream);
     let mut filter = Filter::new(selection_of_new_records(viewer));
     let mut tape = Tape::default();
-    follow(viewer, &mut growing, |viewer, growing| {
+    let mut end = OpenEnd::new(viewer, out);
+    follow(viewer, &mut growing, &mut end, |viewer, growing, end| {
+        let mut watched = Vec::new();
+        if let Some(pending) = &mut pending {
+            pending.prepare();
+            watched = pending.watched();
+        }
+        let out = &mut end.out;
         let is_read = growing.read(&mut |event| {
             let (line, is_torn) = match event {
                 TailEvent::Rewritten => {
                     records.write(out)?;
-                    rewritten(path);
-                    return Ok(());
+                    return rewritten(path, out);
                 }
                 TailEvent::Line(line) => (line, false),
                 TailEvent::Torn(line) => (line, true),
@@ -79,7 +98,22 @@ pub(super) fn show(viewer: &mut Viewer<'_>, stream: Stream, path: &Path, out: &m
             }
         });
         records.write(out)?;
-        is_read
+        is_read?;
+        end.print_notes(viewer)?;
+        if let Some(pending) = &mut pending {
+            // Before the records are read: a call that has no output when the agent has ended will never have one.
+            let activity = pending.activity();
+            let read = pending.read(growing.offset());
+            end.calls.set_awaited(&read.awaited_calls);
+            end.calls.search(&read.records);
+            if !end.calls.is_complete()
+                && let Ok(stream) = Stream::open([path.to_owned()])
+            {
+                end.calls.search_backwards(&stream);
+            }
+            end.show(viewer, &read.records, activity, &mut records, &filter.selection)?;
+        }
+        Ok(watched)
     })
 }
 
@@ -96,10 +130,17 @@ pub(super) fn show_rollout(
     let mut converted = IncrementalConverter::new(&options(agent));
     let mut filter = Filter::new(selection_of_new_records(viewer));
     let mut last = Last::new(viewer.arguments.tail);
-    follow(viewer, &mut growing, |viewer, growing| {
-        let mut take = |viewer: &mut Viewer<'_>, converted: &mut IncrementalConverter, last: &mut Option<Last>| {
+    let mut end = OpenEnd::new(viewer, out);
+    follow(viewer, &mut growing, &mut end, |viewer, growing, end| {
+        let OpenEnd { out, calls, .. } = &mut *end;
+        let mut take = |viewer: &mut Viewer<'_>,
+                        converted: &mut IncrementalConverter,
+                        last: &mut Option<Last>,
+                        out: &mut LiveOutput<'_>| {
             let batch = converted.take_records().map_err(|error| cannot_convert(path, &error))?;
             viewer.note_malformed_lines(path, converted.take_malformed());
+            calls.set_awaited(&converted.awaited_calls());
+            calls.search(&batch);
             match last {
                 Some(last) => last.keep(&batch, &filter.selection),
                 None => viewer.show_batch(&batch, &mut filter, &mut records, out),
@@ -107,45 +148,150 @@ pub(super) fn show_rollout(
         };
         let is_read = growing.read(&mut |event| match event {
             TailEvent::Rewritten => {
-                take(viewer, &mut converted, &mut last)?;
+                take(viewer, &mut converted, &mut last, out)?;
                 converted = IncrementalConverter::new(&options(agent));
-                rewritten(path);
-                Ok(())
+                rewritten(path, out)
             }
             TailEvent::Line(line) | TailEvent::Torn(line) => {
                 let has_enough = converted.line(line).map_err(|error| cannot_convert(path, &error))?;
-                if has_enough { take(viewer, &mut converted, &mut last) } else { Ok(()) }
+                if has_enough { take(viewer, &mut converted, &mut last, out) } else { Ok(()) }
             }
         });
-        take(viewer, &mut converted, &mut last)?;
+        take(viewer, &mut converted, &mut last, out)?;
         for record in last.take().into_iter().flat_map(|last| last.kept) {
             viewer.show_batch(&record, &mut filter, &mut records, out)?;
         }
         records.write(out)?;
-        is_read
+        is_read?;
+        end.print_notes(viewer)?;
+        if viewer.arguments.format == Format::Human {
+            let pending = converted.pending().map_err(|error| cannot_convert(path, &error))?;
+            end.calls.search(&pending.records);
+            // Nothing tells whether the Codex that writes the rollout still runs.
+            end.show(viewer, &pending.records, Activity::Running, &mut records, &filter.selection)?;
+        }
+        Ok(Vec::new())
     })
 }
 
-/// Reads and waits in turn. Warnings are printed immediately, because following has no end.
+/// Reads and waits in turn. `read` returns what to watch in addition to the transcript.
 fn follow(
     viewer: &mut Viewer<'_>,
     growing: &mut TailFollower,
-    mut read: impl FnMut(&mut Viewer<'_>, &mut TailFollower) -> Result<(), Failure>,
+    end: &mut OpenEnd<'_>,
+    mut read: impl FnMut(&mut Viewer<'_>, &mut TailFollower, &mut OpenEnd<'_>) -> Result<Vec<Watched>, Failure>,
 ) -> Result<(), Failure> {
     let mut watches = Watches::default();
+    let mut others = Vec::new();
+    let watched = |growing: &TailFollower, others: &[Watched]| [growing.watched(), others.to_vec()].concat();
     loop {
         // Set the watches before reading, so that no change between reading and waiting is missed.
-        let is_new = watches.set(growing.watched());
-        read(viewer, growing)?;
-        viewer.notes.print();
-        if !is_new || !watches.set(growing.watched()) {
-            wait(&mut watches)?;
+        let is_new = watches.set(watched(growing, &others));
+        let is_read = read(viewer, growing, end);
+        end.print_notes(viewer)?;
+        let are_others_new = is_read.as_ref().is_ok_and(|found| *found != others);
+        others = is_read?;
+        if !are_others_new && (!is_new || !watches.set(watched(growing, &others))) {
+            wait(&mut watches, end.interval())?;
         }
     }
 }
 
-fn rewritten(path: &Path) {
+fn rewritten(path: &Path, out: &mut LiveOutput<'_>) -> Result<(), Failure> {
+    out.erase()?;
     complain(format!("{} was rewritten; showing it from the start", escaped_path(path)));
+    Ok(())
+}
+
+/// The end of a transcript that grows: the records that later ones may still change, and the calls without an output.
+///
+/// On a terminal it is replaced when it changes. Elsewhere only final records are written, and one line for a call that is
+/// in none of them and takes long.
+struct OpenEnd<'o> {
+    out: LiveOutput<'o>,
+    style: Style,
+    calls: RunningCalls,
+    /// The calls that were announced, and how.
+    announced: Vec<(Vec<u8>, Activity)>,
+    /// Whether time changes what is shown.
+    is_timed: bool,
+}
+
+/// How often the time since a call began is shown anew.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a call takes before it is announced where nothing can be replaced. Most calls are shorter.
+const ANNOUNCED_AFTER: u64 = 1000;
+
+impl<'o> OpenEnd<'o> {
+    fn new(viewer: &Viewer<'_>, out: &'o mut Output) -> Self {
+        let style = viewer.arguments.style(viewer.is_paged);
+        let is_human = viewer.arguments.format == Format::Human;
+        Self {
+            out: LiveOutput::new(out, is_human),
+            style,
+            calls: RunningCalls::new(style),
+            announced: Vec::new(),
+            is_timed: false,
+        }
+    }
+
+    /// Prints warnings immediately, because following has no end.
+    fn print_notes(&mut self, viewer: &mut Viewer<'_>) -> io::Result<()> {
+        if !viewer.notes.is_empty() {
+            self.out.erase()?;
+            viewer.notes.print();
+        }
+        Ok(())
+    }
+
+    /// Shows the records that are pending, and the calls without an output.
+    fn show(
+        &mut self,
+        viewer: &mut Viewer<'_>,
+        pending: &[u8],
+        activity: Activity,
+        records: &mut Records,
+        selection: &Selection,
+    ) -> Result<(), Failure> {
+        let now = running::now();
+        let has_calls = viewer.arguments.shows_calls();
+        if !self.out.can_replace() {
+            return if has_calls { self.announce(pending, activity, now, records) } else { Ok(()) };
+        }
+        let Some(mut preview) = records.preview() else { return Ok(()) };
+        let mut text = Vec::new();
+        viewer.show_batch(pending, &mut Filter::new(selection.clone()), &mut preview, &mut text)?;
+        let calls = has_calls.then(|| self.calls.found()).into_iter().flatten();
+        preview.open_calls(calls, activity, Some(now));
+        preview.write(&mut text)?;
+        self.is_timed = has_calls && self.calls.found().next().is_some();
+        Ok(self.out.replace(&text)?)
+    }
+
+    /// Writes one line for each call whose step is pending for some time.
+    fn announce(&mut self, pending: &[u8], activity: Activity, now: u64, records: &mut Records) -> Result<(), Failure> {
+        self.announced.retain(|(id, _)| self.calls.found().any(|call| call.id == *id));
+        self.is_timed = false;
+        for call in self.calls.found() {
+            let is_known = self.announced.iter().any(|(id, as_what)| *id == call.id && *as_what == activity);
+            if is_known || !running::has_step(pending, &call.id, self.style) {
+                continue;
+            }
+            if call.age(now).is_some_and(|age| age < ANNOUNCED_AFTER) {
+                self.is_timed = true;
+                continue;
+            }
+            self.announced.push((call.id.clone(), activity));
+            records.open_calls(std::iter::once(call), activity, None);
+        }
+        Ok(records.write(&mut self.out)?)
+    }
+
+    /// Returns how long the end stays the same if no file changes.
+    fn interval(&self) -> Duration {
+        if self.is_timed { INTERVAL } else { Duration::MAX }
+    }
 }
 
 /// Returns the selection for new records: the roles apply, the window does not.
@@ -180,13 +326,13 @@ impl Last {
     }
 }
 
-/// Waits for a change. Returns an error if the reader of the output has closed the pipe.
-fn wait(watches: &mut Watches) -> Result<(), Failure> {
+/// Waits for a change, but no longer than `limit`. Returns an error if the reader of the output has closed the pipe.
+fn wait(watches: &mut Watches, limit: Duration) -> Result<(), Failure> {
     // `poll` reports a pipe without a reader; a terminal would be reported at every key press.
     let is_pipe = rustix::fs::fstat(stdout())
         .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket));
     let others: &[BorrowedFd<'_>] = if is_pipe { &[stdout()] } else { &[] };
-    match watches.wait(others) {
+    match watches.wait_at_most(others, limit) {
         Ok(WakeUp::Change) => Ok(()),
         Ok(WakeUp::Ready(_)) => Err(Failure::Output(io::Error::from(ErrorKind::BrokenPipe))),
         Err(error) => Err(Failure::Message(format!("cannot wait for changes: {error}"))),

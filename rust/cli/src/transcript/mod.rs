@@ -1,18 +1,21 @@
 //! `mngr-codex transcript`: shows a transcript.
 
 mod follow;
+mod live_output;
 mod output;
 mod records;
+mod running;
+mod status_lines;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::{
     Agent, BatchConverter, ByteOffset, ConvertError, CopyError, Input, Line, Lines, MalformedLine, NOT_AN_OBJECT,
-    Options, ReadError, Record, RecordKind, Role, Selection, Stream, StreamPosition, Tape, Target, TargetError, Text,
-    Window, atif, escaped_path, locate, spool,
+    Options, PendingReader, ReadError, Record, RecordKind, Role, Selection, Stream, StreamPosition, Tape, Target,
+    TargetError, Text, Window, atif, escaped_path, locate, spool,
 };
 
 use crate::human::Style;
@@ -20,6 +23,7 @@ use crate::progress::Progress;
 use crate::streams::complain;
 use output::Output;
 use records::{RecordFormat, Records};
+use running::RunningCalls;
 
 /// The exit status if this program cannot produce exactly the output of mngr, so that mngr has to (`EX_TEMPFAIL` of
 /// sysexits.h, which nothing else here returns).
@@ -203,6 +207,11 @@ impl Arguments {
         Selection { roles, window, has_header: self.format != Format::Human, skips_python_line_breaks: self.as_mngr }
     }
 
+    /// Returns whether calls without an output are shown, which are steps of the agent.
+    fn shows_calls(&self) -> bool {
+        self.selection().includes(RecordKind::Step(Some(Role::Agent)))
+    }
+
     fn style(&self, is_paged: bool) -> Style {
         let color = match self.color {
             When::Always => true,
@@ -244,6 +253,10 @@ impl Notes {
         if self.warnings.len() < Self::LIMIT { self.warnings.push(note()) } else { self.suppressed += 1 }
     }
 
+    fn is_empty(&self) -> bool {
+        self.warnings.is_empty() && self.suppressed == 0
+    }
+
     /// Prints the warnings and forgets them.
     fn print(&mut self) {
         self.warnings.drain(..).for_each(complain);
@@ -267,6 +280,11 @@ impl Viewer<'_> {
             follow::wait_for_target(&self.arguments.target)?;
         }
         let found = locate::find(&self.arguments.target).map_err(|error| not_found(&error))?;
+        // Before the transcript is opened, so that the checkpoint is not newer.
+        let mut pending = self.pending_reader(&found);
+        if let Some(pending) = &mut pending {
+            pending.prepare();
+        }
         let source = match &found {
             Target::Transcript { files, is_all, current, agent } => {
                 if files.is_empty() && !self.arguments.follow {
@@ -293,11 +311,59 @@ impl Viewer<'_> {
             return self.show_document(&source, out);
         }
         if self.arguments.follow && !source.is_rollout {
-            return follow::show(self, source.stream, source.path, out);
+            return follow::show(self, source.stream, source.path, pending, out);
         }
         let mut records = self.arguments.records(self.is_paged);
-        let is_shown = self.show_stream(&source.stream, &mut records, out);
+        let mut filter = Filter::new(self.arguments.selection());
+        let is_shown = match &mut pending {
+            None => self.show_stream(&source.stream, &mut filter, &mut records, out),
+            Some(pending) => {
+                // The record that is being appended is read from the raw transcript.
+                let stream = source.stream.without_torn_end()?;
+                self.show_stream(&stream, &mut filter, &mut records, out)
+                    .and_then(|()| self.show_pending(pending, &stream, source.path, &mut filter, &mut records, out))
+            }
+        };
+        self.note_empty(&filter);
         finish(is_shown, &mut records, out)
+    }
+
+    /// Returns the reader of the records that an agent's transcript does not have yet, if they are to be shown.
+    fn pending_reader(&self, target: &Target) -> Option<PendingReader> {
+        match target {
+            Target::Transcript { is_all: true, current, .. }
+                if self.arguments.format == Format::Human && self.arguments.head.is_none() =>
+            {
+                PendingReader::for_transcript(current)
+            }
+            _ => None,
+        }
+    }
+
+    /// Shows the records that follow those of an agent's transcript, and the calls that have no output yet.
+    fn show_pending(
+        &mut self,
+        reader: &mut PendingReader,
+        stream: &Stream,
+        path: &Path,
+        filter: &mut Filter,
+        records: &mut Records,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        let end = stream.end();
+        let shown = if stream.path(end.segment) == path { end.offset } else { ByteOffset(0) };
+        // Before the records are read: a call that has no output when the agent has ended will never have one.
+        let activity = reader.activity();
+        let pending = reader.read(shown);
+        self.show_batch(&pending.records, filter, records, out)?;
+        if self.arguments.shows_calls() {
+            let mut calls = RunningCalls::new(self.arguments.style(self.is_paged));
+            calls.set_awaited(&pending.awaited_calls);
+            calls.search(&pending.records);
+            calls.search_backwards(stream);
+            records.open_calls(calls.found(), activity, Some(running::now()));
+        }
+        Ok(())
     }
 
     /// Returns whether to follow a rollout. A compressed rollout is complete, so it is only shown.
@@ -319,8 +385,14 @@ impl Viewer<'_> {
     }
 
     /// Shows the selected records of a stream.
-    fn show_stream(&mut self, stream: &Stream, records: &mut Records, out: &mut Output) -> Result<(), Failure> {
-        let selection = self.arguments.selection();
+    fn show_stream(
+        &mut self,
+        stream: &Stream,
+        filter: &mut Filter,
+        records: &mut Records,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
+        let selection = &filter.selection;
         let start = selection.tail_start(stream)?.unwrap_or(StreamPosition::START);
         let is_copy = self.arguments.format == Format::Jsonl
             && !self.arguments.as_mngr
@@ -332,14 +404,12 @@ impl Viewer<'_> {
                 CopyError::Write(error) => Failure::Output(error),
             });
         }
-        let mut filter = Filter::new(selection);
         let mut lines = stream.lines_from(start);
         let mut tape = Tape::default();
         while !filter.is_enough() {
             let Some(line) = lines.next_line()? else { break };
-            self.show_line(stream, line, &mut tape, &mut filter, records, out)?;
+            self.show_line(stream, line, &mut tape, filter, records, out)?;
         }
-        self.note_empty(&filter);
         Ok(())
     }
 
@@ -351,7 +421,7 @@ impl Viewer<'_> {
         tape: &mut Tape,
         filter: &mut Filter,
         records: &mut Records,
-        out: &mut Output,
+        out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let path = stream.path(line.position.segment);
         if self.arguments.as_mngr && mngr_codex_core::has_line_break(line.text.bytes()) {
@@ -388,7 +458,7 @@ impl Viewer<'_> {
         tape: &mut Tape,
         filter: &mut Filter,
         records: &mut Records,
-        out: &mut Output,
+        out: &mut dyn Write,
     ) -> Result<(), Skipped> {
         if text.bytes().trim_ascii().is_empty() {
             return Ok(());
@@ -466,7 +536,7 @@ impl Viewer<'_> {
         batch: &[u8],
         filter: &mut Filter,
         records: &mut Records,
-        out: &mut Output,
+        out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let mut lines = Lines::new(batch, usize::MAX);
         let mut tape = Tape::default();

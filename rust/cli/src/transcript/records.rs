@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use mngr_codex_core::{Text, replace_invalid_utf8, write_python_json, write_python_json_indented};
+use mngr_codex_core::{Activity, Text, replace_invalid_utf8, write_python_json, write_python_json_indented};
 
-use crate::human::{Human, Style};
+use crate::human::{Human, OpenCall, Style};
 
 /// The size in bytes at which the buffer is written.
 const BUFFER_SIZE: usize = 64 << 10;
@@ -72,6 +72,28 @@ impl Records {
         }
         self.is_first = false;
         if self.buffer.len() >= BUFFER_SIZE { self.write(out) } else { Ok(()) }
+    }
+
+    /// Adds a line for each call without an output to the human-readable form. `now` is in milliseconds since the epoch.
+    pub(super) fn open_calls<'c>(
+        &mut self,
+        calls: impl Iterator<Item = &'c OpenCall>,
+        activity: Activity,
+        now: Option<u64>,
+    ) {
+        if let RecordFormat::Human(human) = &mut self.format {
+            human.finish(&mut self.buffer);
+            calls.for_each(|call| human.open_call(call, activity, now, &mut self.buffer));
+        }
+    }
+
+    /// Returns a writer that has shown the same records, and whose buffer is empty. Returns `None` for other formats than
+    /// human-readable text.
+    pub(super) fn preview(&self) -> Option<Self> {
+        match &self.format {
+            RecordFormat::Human(human) => Some(Self::new(RecordFormat::Human(human.clone()))),
+            _ => None,
+        }
     }
 
     /// Writes the buffered records.

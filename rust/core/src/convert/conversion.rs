@@ -7,7 +7,7 @@ use crate::rollout::ByteOffset;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Line, LineError, Lines};
 
 use super::command_attribution::Reread;
-use super::converter::{Converter, End};
+use super::converter::{Converter, End, Pending};
 use super::output::OutputError;
 use super::summary::{MalformedLine, Summary};
 
@@ -163,6 +163,9 @@ impl<R: Read> BatchConverter<R> {
     }
 }
 
+/// The size in bytes up to which pending records are returned. Larger ones are an output that nobody waits to read.
+pub(crate) const MAX_PENDING_BYTES: u64 = 64 << 20;
+
 /// Converts a growing input, for callers that read its lines themselves.
 pub struct IncrementalConverter {
     converter: Converter<Vec<u8>>,
@@ -196,6 +199,21 @@ impl IncrementalConverter {
     pub fn take_records(&mut self) -> Result<Vec<u8>, ConvertError> {
         self.pending_bytes = 0;
         Ok(self.converter.take_records()?)
+    }
+
+    /// Returns the ids of the calls in the current turn that have no output yet, the oldest first.
+    #[must_use]
+    pub fn awaited_calls(&self) -> Vec<Vec<u8>> {
+        self.converter.awaited_calls()
+    }
+
+    /// Returns the records that wait for later lines, and the calls without an output.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ConvertError::Output`] if the temporary file with held-back records cannot be read.
+    pub fn pending(&self) -> Result<Pending, ConvertError> {
+        Ok(self.converter.pending(MAX_PENDING_BYTES)?)
     }
 
     /// Returns the malformed lines since the last call, and the number of further ones whose positions were not kept.

@@ -123,6 +123,17 @@ struct Scratch {
     repaired: Vec<u8>,
 }
 
+/// The end of a conversion that is not released yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// The records that are held back, one per line: the step that awaits its token counts, the records after it, and
+    /// the commands that wait for their call's output.
+    pub records: Vec<u8>,
+    /// The ids of the calls in the current turn that have no output yet, the oldest first. Their steps may have been
+    /// released.
+    pub awaited_calls: Vec<Vec<u8>>,
+}
+
 /// A line under conversion.
 struct RolloutItem<'a> {
     text: Text<'a>,
@@ -170,8 +181,15 @@ impl State {
     }
 
     /// Remembers a call until its output, and its program for the commands that it runs.
-    fn register_call(&mut self, item: &RolloutItem<'_>, call: &CallId, tool: &Name, invocation: &Invocation) {
-        self.open_calls.insert(call, tool);
+    fn register_call(
+        &mut self,
+        item: &RolloutItem<'_>,
+        call: &CallId,
+        tool: &Name,
+        invocation: &Invocation,
+        is_answered: bool,
+    ) {
+        self.open_calls.insert(call, tool, is_answered && !item.origin.is_copied);
         if starts_commands(tool.as_bytes()) {
             let (turn, text) = (&self.context_turn, invocation.text());
             self.programs.add_call(call.clone(), item.millis(), turn, text, item.origin.offset);
@@ -297,6 +315,32 @@ impl<W: Write> Converter<W> {
             }
         }
         self.flush()
+    }
+
+    /// Returns the end of the conversion that is not released yet. It is empty if its records are longer than `limit`
+    /// bytes. The state does not change.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OutputError::Waiting`] if the temporary file with held-back records cannot be read.
+    pub(crate) fn pending(&self, limit: u64) -> Result<Pending, OutputError> {
+        let Some(mut records) = self.writer.output().waiting_records(limit)? else { return Ok(Pending::default()) };
+        for held in self.held_commands.iter() {
+            if let Some((record, owner)) = self.held_record(held, Some(&held.owner)) {
+                record.push(owner, &mut records, |out| out.extend_from_slice(&held.extra));
+            }
+        }
+        Ok(Pending { records, awaited_calls: self.awaited_calls() })
+    }
+
+    /// Returns the ids of the calls in the current turn that have no output yet, the oldest first.
+    pub(crate) fn awaited_calls(&self) -> Vec<Vec<u8>> {
+        let decoded = |call: &CallId| {
+            let mut id = Vec::new();
+            string::decode_string(call.0.as_bytes(), &mut id);
+            id
+        };
+        self.state.open_calls.awaited().map(decoded).collect()
     }
 
     /// Writes all released records to the sink.
@@ -492,7 +536,7 @@ impl<W: Write> Converter<W> {
         };
         let tool = item.name(Key::Name).unwrap_or_default();
         self.scratch.invocation.read(item.text, value);
-        self.state.register_call(item, &call, &tool, &self.scratch.invocation);
+        self.state.register_call(item, &call, &tool, &self.scratch.invocation, true);
         self.begin_agent_step(item);
         let invocation = &self.scratch.invocation;
         let step = CallStep { text: item.text, call: Some(&call), tool: &tool, invocation, value, extra: b"" };
@@ -506,7 +550,9 @@ impl<W: Write> Converter<W> {
         let name = item.name(Key::Name).unwrap_or_else(|| Name::new(tool, tool.contains(&b'\\')));
         let call = item.name(Key::CallId).or_else(|| item.name(Key::Id)).map(CallId);
         if let Some(call) = &call {
-            self.state.register_call(item, call, &name, &self.scratch.invocation);
+            // Of these, only the calls that Codex itself carries out are known to have outputs.
+            let is_answered = matches!(tool, b"local_shell" | b"tool_search");
+            self.state.register_call(item, call, &name, &self.scratch.invocation, is_answered);
         }
         let mut extra = Vec::new();
         if let Some(image) = image {
@@ -676,13 +722,17 @@ impl<W: Write> Converter<W> {
         }
     }
 
-    fn write_held(&mut self, held: &HeldCommand, owner: Option<&CallId>) {
+    /// Returns the framing of a held command and its owner, or `None` if it is a call that has lines of its own.
+    fn held_record<'h>(
+        &self,
+        held: &'h HeldCommand,
+        owner: Option<&'h CallId>,
+    ) -> Option<(CommandRecord<'h>, Option<&'h CallId>)> {
         let mut owner = owner;
         let mut unowned_message = UNOWNED_COMMAND;
         if let Some(nested) = &held.nested {
             if nested.id.as_ref().is_some_and(|id| self.state.has_lines(id)) {
-                self.skip(nested.tool.event(nested.is_item));
-                return;
+                return None;
             }
             unowned_message = nested.tool.unowned_message();
             if nested.awaits_own_line {
@@ -690,7 +740,16 @@ impl<W: Write> Converter<W> {
             }
         }
         let (timestamp, is_copied) = (&held.timestamp, held.is_copied);
-        let record = CommandRecord { digest: held.digest, timestamp, is_copied, unowned_message };
+        Some((CommandRecord { digest: held.digest, timestamp, is_copied, unowned_message }, owner))
+    }
+
+    fn write_held(&mut self, held: &HeldCommand, owner: Option<&CallId>) {
+        let Some((record, owner)) = self.held_record(held, owner) else {
+            if let Some(nested) = &held.nested {
+                self.skip(nested.tool.event(nested.is_item));
+            }
+            return;
+        };
         self.writer.command(&record, owner, |out| out.push(&held.extra));
     }
 
@@ -819,6 +878,7 @@ impl<W: Write> Converter<W> {
         self.writer.release(b"");
         self.write_held_commands();
         self.state.programs.settle_all();
+        self.state.open_calls.stop_awaiting();
     }
 }
 

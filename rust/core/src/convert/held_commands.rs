@@ -70,6 +70,12 @@ impl HeldCommands {
         self.unindexed.is_empty() && self.index.is_none()
     }
 
+    /// Returns the commands, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &HeldCommand> {
+        let indexed = self.index.iter().flat_map(|index| index.commands.values());
+        self.unindexed.iter().chain(indexed)
+    }
+
     /// Adds a command to the end of the queue.
     pub(crate) fn push(&mut self, held: HeldCommand) {
         self.bytes += held.size();

@@ -40,7 +40,8 @@ mod usage;
 
 pub use command::program_text;
 pub use command_attribution::Reread;
+pub(crate) use conversion::MAX_PENDING_BYTES;
 pub use conversion::{BatchConverter, ConvertError, IncrementalConverter, Options, convert};
-pub use converter::{Checkpoint, Converter, End};
+pub use converter::{Checkpoint, Converter, End, Pending};
 pub use output::{OutputError, temporary_folder};
 pub use summary::{MalformedLine, Summary};

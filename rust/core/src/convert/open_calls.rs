@@ -26,6 +26,8 @@ pub(crate) struct OpenCalls {
 struct OpenCall {
     call: CallId,
     tool: Name,
+    /// Whether Codex is expected to write an output in the current turn.
+    is_awaited: bool,
 }
 
 impl OpenCall {
@@ -36,8 +38,8 @@ impl OpenCall {
 
 impl OpenCalls {
     /// Adds a call. A repeated call id keeps its position.
-    pub(crate) fn insert(&mut self, call: &CallId, tool: &Name) {
-        let open = OpenCall { call: call.clone(), tool: tool.clone() };
+    pub(crate) fn insert(&mut self, call: &CallId, tool: &Name, is_awaited: bool) {
+        let open = OpenCall { call: call.clone(), tool: tool.clone(), is_awaited };
         self.bytes += open.bytes();
         if let Some(position) = self.position(call) {
             self.bytes -= self.calls[position].bytes();
@@ -61,6 +63,16 @@ impl OpenCalls {
     #[must_use]
     pub(crate) fn contains(&self, call: &CallId) -> bool {
         self.position(call).is_some()
+    }
+
+    /// Returns the calls whose outputs are expected, in the order of their lines.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = &CallId> {
+        self.calls.iter().filter(|open| open.is_awaited).map(|open| &open.call)
+    }
+
+    /// Stops expecting outputs, because the turn of the calls is over.
+    pub(crate) fn stop_awaiting(&mut self) {
+        self.calls.iter_mut().for_each(|open| open.is_awaited = false);
     }
 
     fn position(&self, call: &CallId) -> Option<usize> {

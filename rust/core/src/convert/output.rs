@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::files::file_error::FileError;
@@ -162,6 +163,27 @@ impl<W: Write> Output<W> {
             }
         }
         self.end_record();
+    }
+
+    /// Returns the waiting records without releasing them, or `None` if they are longer than `limit` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OutputError::Waiting`] if the temporary file cannot be read.
+    pub(crate) fn waiting_records(&self, limit: u64) -> Result<Option<Vec<u8>>, OutputError> {
+        let Some(waiting) = &self.waiting else { return Ok(Some(Vec::new())) };
+        let in_memory = &self.buffer[waiting.start..];
+        let spilled = waiting.spill.as_ref().map_or(0, |spill| spill.length);
+        if self.has_failed || spilled + in_memory.len() as u64 > limit {
+            return Ok(None);
+        }
+        let mut records = vec![0; usize::try_from(spilled).unwrap_or(0)];
+        if let Some(spill) = &waiting.spill {
+            // The file's own position stays at its end, where the next records are appended.
+            spill.file.read_exact_at(&mut records, 0).map_err(OutputError::waiting)?;
+        }
+        records.extend_from_slice(in_memory);
+        Ok(Some(records))
     }
 
     /// Discards the waiting records.

@@ -15,7 +15,7 @@ use super::content::Body;
 use super::event_id::{Digest16, HASHED_CHARACTERS, IdKind, IssuedIds};
 use super::notice::Notice;
 use super::output::{Output, OutputError};
-use super::record::{self, Origin, StepSource};
+use super::record::{self, Origin, Push, StepSource};
 use super::usage::CountLine;
 
 /// The timestamp of a line that has none, if no earlier line has one either.
@@ -61,6 +61,29 @@ pub(crate) struct CommandRecord<'a> {
     pub(crate) is_copied: bool,
     /// The message of the step if no call owns the command, as the content of a JSON string.
     pub(crate) unowned_message: &'static [u8],
+}
+
+impl CommandRecord<'_> {
+    /// Appends the record: an observation of the call that owns the command, or a step of the system if no call does.
+    ///
+    /// `push_extra` appends the `extra` member, without its closing brace.
+    pub(crate) fn push<P: Push>(&self, owner: Option<&CallId>, out: &mut P, push_extra: impl FnOnce(&mut P)) {
+        let origin =
+            Origin { digest: self.digest, kind: IdKind::CommandExecution, timestamp: or_epoch(self.timestamp) };
+        if let Some(call) = owner {
+            record::open_observation(out, &origin, call.0.as_bytes());
+            out.push(b"\",");
+            push_extra(out);
+            record::close_observation(out, self.is_copied);
+        } else {
+            record::open_step(out, &origin, StepSource::System);
+            out.push(self.unowned_message);
+            out.push(b"\",");
+            push_extra(out);
+            out.push(b"}");
+            record::close_step(out, self.is_copied);
+        }
+    }
 }
 
 /// The header flag, the model and the effort: the part of the saved state that frames records.
@@ -385,21 +408,7 @@ impl<W: Write> RecordWriter<W> {
         push_extra: impl FnOnce(&mut Output<W>),
     ) {
         self.begin_record();
-        let timestamp = or_epoch(command.timestamp);
-        let origin = Origin { digest: command.digest, kind: IdKind::CommandExecution, timestamp };
-        if let Some(call) = owner {
-            record::open_observation(&mut self.output, &origin, call.0.as_bytes());
-            self.output.push(b"\",");
-            push_extra(&mut self.output);
-            record::close_observation(&mut self.output, command.is_copied);
-        } else {
-            record::open_step(&mut self.output, &origin, StepSource::System);
-            self.output.push(command.unowned_message);
-            self.output.push(b"\",");
-            push_extra(&mut self.output);
-            self.output.push(b"}");
-            record::close_step(&mut self.output, command.is_copied);
-        }
+        command.push(owner, &mut self.output, push_extra);
         self.end_record();
     }
 

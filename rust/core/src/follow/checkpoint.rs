@@ -18,7 +18,7 @@ use crate::files::fingerprint::Fingerprint;
 use crate::files::lock::{Lock, LockError};
 use crate::files::open;
 use crate::files::positional::{read_at, write_all_at};
-use crate::files::regular::FileId;
+use crate::files::regular::{FileId, open_regular};
 use crate::files::slots::Layout;
 use crate::state_dir::StateDir;
 
@@ -112,6 +112,14 @@ impl CheckpointFile {
                 return Ok(Self { file });
             }
         }
+    }
+
+    /// Reads the newest checkpoint without waiting for the lock. Returns `None` if there is none that is intact, or if the
+    /// file cannot be read.
+    pub(super) fn read_unlocked(dir: &StateDir) -> Option<Checkpoint> {
+        let file = open_regular(&dir.following()).ok()?;
+        let found = LAYOUT.read::<Checkpoint>(&file).ok()?;
+        (found.number > 0).then_some(found.state)
     }
 
     /// Returns the identity of the file and the number of its checkpoint. They stay the same until another process writes

@@ -71,7 +71,7 @@ pub(super) fn convert_lines<R: Read>(
 }
 
 /// Reads the lines of earlier calls from the raw transcript again.
-struct RawLines<'f>(&'f File);
+pub(super) struct RawLines<'f>(pub(super) &'f File);
 
 impl Reread for RawLines<'_> {
     fn program_text(&mut self, line: ByteOffset, text: &mut Vec<u8>) {

@@ -13,6 +13,7 @@
 //! * [`rollout_list`]: the list of rollouts that hooks write
 //! * [`rollout_file`]: finding a rollout, checking whether it has changed, and finding its complete lines
 //! * [`transcripts`]: the two append-only files
+//! * [`pending`]: the records that the common transcript does not have yet, for readers of a running agent
 //! * [`error`]: why a pass fails
 
 mod checkpoint;
@@ -21,6 +22,7 @@ mod error;
 pub(crate) mod flush;
 mod known_lines;
 mod pass;
+pub(crate) mod pending;
 mod recovery;
 mod resync;
 mod rollout_file;

@@ -79,10 +79,7 @@ pub(super) struct Follower {
 impl Follower {
     /// Follows the agent with this state directory. The name of the directory is the agent's id.
     pub(super) fn new(dir: StateDir) -> Self {
-        let path = dir.path();
-        let name = if path.is_symlink() { None } else { path.file_name().map(ToOwned::to_owned) };
-        let name = name.or_else(|| Some(fs::canonicalize(path).ok()?.file_name()?.to_owned()));
-        let agent_id = name.unwrap_or_default().to_string_lossy().into_owned();
+        let agent_id = agent_id(&dir);
         Self { dir, agent_id, state: None }
     }
 
@@ -141,6 +138,14 @@ impl Follower {
         let latest = rollouts.iter().rev().take(WATCHED);
         current.into_iter().chain(latest).map(|rollout| Path::new(&rollout.path))
     }
+}
+
+/// Returns the id of the agent with this state directory: the directory's name.
+pub(super) fn agent_id(dir: &StateDir) -> String {
+    let path = dir.path();
+    let name = if path.is_symlink() { None } else { path.file_name().map(ToOwned::to_owned) };
+    let name = name.or_else(|| Some(fs::canonicalize(path).ok()?.file_name()?.to_owned()));
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Copies all new lines; returns whether nothing remains.

@@ -170,7 +170,7 @@ impl Stream {
 
     /// Returns an iterator over all lines, the last one first.
     #[must_use]
-    pub(crate) fn backwards(&self) -> StreamBackwards<'_> {
+    pub fn backwards(&self) -> StreamBackwards<'_> {
         let segment = self.segments.len();
         StreamBackwards { stream: self, segment, lines: None }
     }
@@ -359,7 +359,7 @@ impl StreamLines<'_> {
 }
 
 /// The lines of a stream, the last one first.
-pub(crate) struct StreamBackwards<'s> {
+pub struct StreamBackwards<'s> {
     stream: &'s Stream,
     /// The index of the file that is being read; at first, the number of files.
     segment: usize,
@@ -372,7 +372,7 @@ impl StreamBackwards<'_> {
     /// # Errors
     ///
     /// Returns a [`ReadError`] if a line is over the limit or a file cannot be read.
-    pub(crate) fn previous_line(&mut self) -> Result<Option<Line<'_>>, ReadError> {
+    pub fn previous_line(&mut self) -> Result<Option<Line<'_>>, ReadError> {
         loop {
             if let Some(lines) = &mut self.lines
                 && lines.has_line().map_err(|error| self.stream.failed(self.segment, error))?

@@ -220,6 +220,12 @@ impl TailFollower {
         Ok(Self { path, open })
     }
 
+    /// Returns the offset of the next line in the current file, or 0 if it does not exist yet.
+    #[must_use]
+    pub fn offset(&self) -> ByteOffset {
+        ByteOffset(self.open.as_ref().map_or(0, |open| open.next))
+    }
+
     /// Returns what to watch for new lines.
     #[must_use]
     pub fn watched(&self) -> Vec<Watched> {

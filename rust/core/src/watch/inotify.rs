@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
@@ -141,8 +142,18 @@ impl Watches {
     ///
     /// Returns an error if waiting fails, or if the events cannot be read.
     pub fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<WakeUp> {
+        self.wait_at_most(others, Duration::MAX)
+    }
+
+    /// Waits for a change, until one of `others` is readable, until it is time to poll, or until `limit` has
+    /// passed, which counts as a change.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if waiting fails, or if the events cannot be read.
+    pub fn wait_at_most(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> io::Result<WakeUp> {
         let is_polling = self.unavailable.is_some() || self.inotify.is_none();
-        let timeout = if is_polling { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
+        let timeout = if is_polling { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL }.min(limit);
         loop {
             let inotify = self.inotify.as_ref().map(AsFd::as_fd);
             let descriptors: Vec<BorrowedFd<'_>> = others.iter().copied().chain(inotify).collect();

@@ -133,8 +133,18 @@ impl Watches {
     ///
     /// Returns an error if waiting fails.
     pub(crate) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> io::Result<WakeUp> {
+        self.wait_at_most(others, Duration::MAX)
+    }
+
+    /// Waits for a change, until one of `others` is readable, until it is time to poll, or until `limit` has
+    /// passed, which counts as a change.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if waiting fails.
+    pub(crate) fn wait_at_most(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> io::Result<WakeUp> {
         let is_polling = self.unavailable.is_some() || self.system.is_none();
-        let timeout = if is_polling { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL };
+        let timeout = if is_polling { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL }.min(limit);
         let changes = self.system.as_ref().map(|system| system.changes.as_fd());
         let descriptors: Vec<BorrowedFd<'_>> = others.iter().copied().chain(changes).collect();
         match wait_for(&descriptors, timeout)? {

@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::convert::command_attribution::Reread;
-use crate::convert::{Converter, End};
+use crate::convert::{Converter, End, Pending};
 use crate::files::positional;
+use crate::follow::pending::PendingReader;
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::Lines;
 
@@ -333,7 +334,19 @@ impl World {
         }
         self.check_lines(&raw, &common);
         assert_eq!(String::from_utf8_lossy(&common), String::from_utf8_lossy(&converted(&raw)));
+        self.check_pending(&raw, &common);
         self.seen = (raw, common);
+    }
+
+    /// Checks that the pending records complete the common transcript, for a reader that has seen any part of it.
+    fn check_pending(&self, raw: &[u8], common: &[u8]) {
+        let mut reader = PendingReader::for_transcript(&self.dir().common_transcript()).expect("is an agent's");
+        let all = finished(raw);
+        let shown = common.len();
+        let pending = reader.read(ByteOffset(shown as u64));
+        if pending != Pending::default() {
+            assert_eq!(String::from_utf8_lossy(&pending.records), String::from_utf8_lossy(&all[shown..]));
+        }
     }
 
     /// Makes a pass that may fail. The transcripts must be the beginning of the expected ones then.
@@ -394,6 +407,7 @@ impl World {
         } else {
             assert_eq!(String::from_utf8_lossy(&common), String::from_utf8_lossy(&converted(&raw)));
         }
+        self.check_pending(&raw, &common);
         let numbers = self.check_lines(&raw, &common);
         let missing: Vec<u64> = self
             .rollouts
@@ -492,12 +506,21 @@ fn number(line: &[u8]) -> u64 {
 
 /// Returns the records of the raw transcript, as `convert --partial` makes them.
 fn converted(raw: &[u8]) -> Vec<u8> {
+    converted_until(raw, End::Partial)
+}
+
+/// Returns all records of the raw transcript.
+fn finished(raw: &[u8]) -> Vec<u8> {
+    converted_until(raw, End::Complete)
+}
+
+fn converted_until(raw: &[u8], end: End) -> Vec<u8> {
     let mut converter = Converter::new("agent", Vec::new());
     let mut lines = Lines::new(raw, usize::MAX);
     while let Some(line) = lines.next_line().expect("in memory") {
         converter.line(line, &mut NoLines).expect("in memory");
     }
-    converter.finish(End::Partial).expect("in memory");
+    converter.finish(end).expect("in memory");
     converter.take_records().expect("in memory")
 }
 
