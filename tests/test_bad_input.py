@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ class TestContent:
         assert conversion.status == 1 and "already a common transcript" in conversion.stderr
         assert files(output.parent) == before
 
-    @pytest.mark.parametrize("data", [b"", b"\n", b" \t\r\n\n", turn().lines[0] + b"\n", b"{"])
+    @pytest.mark.parametrize("data", [b"", turn().lines[0] + b"\n", b"{", turn().lines[0][:50]])
     def test_nothing_to_convert_gives_an_empty_output(self, data: bytes, output: Path) -> None:
         conversion = run("convert", "-", "--output", output, stdin=data)
         assert (conversion.status, conversion.stdout) == (0, b"")
@@ -88,10 +89,11 @@ class TestContent:
 
     @pytest.mark.parametrize("seed", range(20))
     def test_binary_data_is_malformed(self, seed: int) -> None:
-        junk = random.Random(seed).randbytes(50_000)
-        conversion = convert(junk)
+        junk = random.Random(seed).randbytes(50_000) + b"\n"
+        assert_failed(run("convert", "-", stdin=junk), "no line contains a JSON object")
+        conversion = convert(junk + turn().lines[0] + b"\n")
         assert conversion.records == []
-        assert conversion.summary.malformed == sum(1 for line in junk.split(b"\n")[:-1] if line.strip())
+        assert conversion.summary.malformed == sum(1 for line in junk.split(b"\n") if line.strip())
 
     @pytest.mark.parametrize("seed", range(20))
     def test_a_corrupted_rollout_is_converted(self, seed: int) -> None:
@@ -103,9 +105,9 @@ class TestContent:
             assert convert(bytes(data), *arguments).summary.malformed > 0
 
     def test_a_hole_of_zeros_is_malformed(self) -> None:
-        rollout = turn().raw(bytes(100_000)).raw(bytes(100) + Rollout().user("lost").lines[0]).user("after")
+        rollout = turn().raw(bytes(100_000)).raw(bytes(100) + Rollout().user("found").lines[0]).user("after")
         conversion = convert(rollout)
-        assert [step["message"] for step in conversion.steps] == ["go", "after"]
+        assert [step["message"] for step in conversion.steps] == ["go", "found", "after"]
         assert conversion.summary.malformed == 2
 
     @pytest.mark.parametrize("kind", ["world_state", "brand_new_line", "turn_context", "compacted"])
@@ -165,6 +167,152 @@ class TestContent:
         assert_failed(conversion, len(data))
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
         assert run("convert", "-", "--max-line", "30000", stdin=data + long_line).status == 0
+
+
+def message(text: str, number: int = 1, **options: Any) -> bytes:
+    """Returns the line of a message of the user, as Codex or as Python's `json.dumps` writes it."""
+    line = Rollout().user(text, at=1000 * number).lines[0]
+    return json.dumps(json.loads(line), **options).encode() if options else line
+
+
+class TestDamagedLines:
+    """Lines that are not exactly one record. Whole records in them are converted."""
+
+    ONE, TWO, THREE = message("one"), message("two", 2), message("three", 3)
+    START = turn().lines[0]
+
+    @pytest.mark.parametrize(
+        ("line", "expected"),
+        [
+            (ONE + TWO, ["one", "two"]),
+            (ONE + b"\r" + TWO + b"\r", ["one", "two"]),
+            (ONE + TWO + THREE, ["one", "two", "three"]),
+            (ONE[:60] + TWO, ["two"]),
+            (ONE[:-30] + TWO[:-7] + ONE[:90] + THREE, ["three"]),
+            (ONE + TWO[:50], ["one"]),
+            (TWO[50:] + THREE, ["three"]),
+            (bytes(5000) + ONE, ["one"]),
+            (ONE + bytes(300_000) + TWO + bytes(3), ["one", "two"]),
+            (ONE[:100] + bytes(3_000_000) + TWO, ["two"]),
+            (b"\xef\xbb\xbf" + ONE, ["one"]),
+            (b"x" * 3_000_000 + ONE, ["one"]),
+            (ONE[:70] + message("x" * 3_000_000, 2) + THREE, ["x" * 3_000_000, "three"]),
+            (START[:80] + ONE, ["one"]),
+            (START + ONE, ["one"]),
+            (Rollout().line("world_state", {}).lines[0] + message("one", indent=None), ["one"]),
+            (Rollout().line("world_state", {}).lines[0][:-1] + ONE, ["one"]),
+            (message("one", indent=None)[:90] + message("two", indent=None), ["two"]),
+            (ONE + message("two", 2, sort_keys=True), ["one", "two"]),
+            (ONE.replace(b"one", b"\xff") + TWO, ["\ufffd", "two"]),
+        ],
+    )
+    def test_whole_records_are_converted(self, line: bytes, expected: list[str]) -> None:
+        data = self.START + b"\n" + line + b"\n" + message("after", 9) + b"\n"
+        conversion = convert(data)
+        assert [step["message"] for step in conversion.steps] == [*expected, "after"]
+        assert conversion.summary.malformed == 1
+        assert f"the line at byte {len(self.START) + 1} is damaged" in conversion.stderr
+        ids = [record["event_id"] for record in conversion.records]
+        assert len(set(ids)) == len(ids)
+
+    def test_repeated_records_have_different_ids(self) -> None:
+        ids = [record["event_id"] for record in convert(self.ONE * 3 + b"\n").records]
+        assert len(set(ids)) == 4
+
+    def test_records_in_an_unterminated_line_are_converted(self) -> None:
+        for line, expected, rest, malformed in (
+            (self.ONE + self.TWO, ["one", "two"], b"", 1),
+            (self.ONE[:60] + self.TWO, ["two"], b"", 1),
+            (self.ONE + self.TWO[:50], ["one"], self.TWO[:50], 0),
+            (self.ONE + bytes(9), ["one"], bytes(9), 0),
+            (self.ONE + self.TWO + self.THREE[:50], ["one", "two"], self.THREE[:50], 1),
+        ):
+            conversion = convert(self.START + b"\n" + line)
+            assert [step["message"] for step in conversion.steps] == expected
+            assert conversion.summary.malformed == malformed
+            offset = len(self.START) + 1 + len(line) - len(rest)
+            assert conversion.summary.partial_line == ((len(rest), offset) if rest else None)
+            assert convert(self.START + b"\n" + line, "--partial").steps == []
+
+    def test_a_line_with_many_beginnings_takes_bounded_time(self) -> None:
+        for piece in (b'{"timestamp":"x","a":[', b'{"timestamp":"x', b'{"timestamp":"x","a":{}}{'):
+            line = piece * (8 * MIB // len(piece))
+            conversion = convert(self.START + b"\n" + line + b"\n" + self.ONE + b"\n")
+            assert conversion.steps[-1]["message"] == "one"
+            assert conversion.summary.malformed == 1
+
+    def test_a_hole_of_2_gb_takes_no_memory(self, large_files: Path) -> None:
+        path = large_files / "rollout.jsonl"
+        with path.open("wb") as file:
+            file.write(self.START + b"\n" + self.ONE[:60])
+            file.seek(2_000_000_000, os.SEEK_CUR)
+            file.write(self.TWO + b"\n")
+        status, peak = TestMemory().peak("convert", path, "--output", large_files / "out")
+        assert status == 0
+        assert peak < 48 * MIB
+        assert [step["message"] for step in map(json.loads, (large_files / "out").open())][1:] == ["two"]
+
+
+class TestOtherFiles:
+    """Files that are not rollouts are named."""
+
+    @pytest.mark.parametrize(
+        ("data", "text"),
+        [
+            (b'{"type":"thread.started","thread_id":"1"}\n{"type":"turn.started"}\n', "codex exec --json"),
+            (b'{"session_id":"1","ts":1780000000,"text":"hi"}\n', "history"),
+            (b'{"id":"1","thread_name":"fix it","updated_at":"2026-01-01T00:00:00Z"}\n', "session names"),
+            (b'{"parentUuid":null,"sessionId":"1","type":"user","message":{}}\n', "Claude Code"),
+            (turn().data.decode().encode("utf-16"), "UTF-16"),
+            (turn().data.decode().encode("utf-16-le"), "UTF-16"),
+            (turn().data.decode().encode("utf-16-be"), "UTF-16"),
+            (b'{"id":"1","timestamp":"2025","instructions":null}\n{"record_type":"state"}\n', "Codex 0.31"),
+            (b'{"record_type":"state"}\n{"type":"message","role":"user","content":[]}\n', "Codex 0.31"),
+            (json.dumps({"session": {"id": "1"}, "items": []}, indent=2).encode(), "Codex 0.31"),
+            (json.dumps({"session": {"id": "1"}, "items": []}).encode(), "Codex 0.31"),
+            (b"\n", "only blank lines"),
+            (b" \t\r\n\n", "only blank lines"),
+            (b"plain text", "no line contains a JSON object"),
+            (bytes(100_000), "no line contains a JSON object"),
+            (turn().lines[0][:40] + b"\n", "no line contains a JSON object"),
+            (b'{"a":1}\n' * 1000, "neither a rollout nor a common transcript"),
+            (b'{"type":"session_meta","payload":"' + b"x" * 100_000 + b'"}\n' * 2000, "neither a rollout nor"),
+        ],
+    )
+    def test_a_file_that_is_not_a_rollout_is_refused(self, output: Path, data: bytes, text: str) -> None:
+        path = output.parent.parent / "input.jsonl"
+        path.write_bytes(data)
+        conversion = run("convert", path, "--output", output)
+        assert_failed(conversion, f"cannot convert {path}: it is ", text, "\nhint: ") if "only" not in text else None
+        assert_failed(conversion, text, f"{output} is unchanged")
+        assert files(output.parent) == {output.name: b"an earlier conversion\n"}
+        streamed = run("convert", "-", stdin=data)
+        assert_failed(streamed, text)
+        assert streamed.stdout == b""
+
+    def test_other_lines_before_the_first_rollout_line_are_converted(self) -> None:
+        other = b'{"a":1}\nno json\n' * 300
+        conversion = convert(other + turn().data)
+        assert [step["source"] for step in conversion.steps] == ["system"] * 300 + ["user"]
+        assert conversion.summary.malformed == 300
+
+    def test_output_begins_with_the_first_rollout_line(self) -> None:
+        with subprocess.Popen(
+            [program(), "convert", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(turn().data + b"".join(message("x" * 10_000, at) + b"\n" for at in range(10, 30)))
+            process.stdin.flush()
+            assert b'"header"' in process.stdout.readline()
+            process.stdin.close()
+            process.stdout.read()
+
+    def test_a_rollout_of_events_says_that_it_has_no_messages(self) -> None:
+        events = Rollout().started().event("user_message", message="hi").event("agent_message", message="Only an event")
+        conversion = convert(events)
+        assert conversion.records == []
+        assert "the rollout holds no messages, only events" in conversion.stderr
+        assert "no messages" not in convert(events.user("hi")).stderr
 
 
 class TestCompressed:
@@ -288,7 +436,8 @@ class TestMemory:
         long_lines = [zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * 8064
         path.write_bytes(zstd_frames.frame(long_lines + [zstd_frames.repeated(b"\n")] * 128))
         status, peak = self.peak("convert", path, "--output", output)
-        assert (status, output.read_bytes()) == (0, b"")
+        assert status == 1
+        assert not output.exists()
         assert peak < 64 * MIB
 
     def test_a_compression_bomb_of_one_line_takes_little_memory(self, large_files: Path) -> None:

@@ -68,8 +68,8 @@ def iter_records(source: str | PathLike[str]) -> Iterator[dict[str, Any]]:
 
     Raises:
         OSError: If ``source`` cannot be read (``FileNotFoundError``, ``PermissionError``, ``IsADirectoryError``).
-        ValueError: If a line is longer than 1 GiB or the compressed file is damaged; the message has the path and the
-            byte offset.
+        ValueError: While iterating, if ``source`` is not a rollout, a line is longer than 1 GiB or the compressed file
+            is damaged; the message has the path and, if known, the byte offset.
     """
     # The file is opened here and not at the first record, so a wrong path raises at the call.
     return _parsed(RecordBatches(source))

@@ -34,10 +34,10 @@ class ConversionSummary:
         """Records written, including the header."""
     @property
     def malformed(self) -> int:
-        """Lines that were skipped because they are not JSON objects."""
+        """Damaged lines: those that are not exactly one JSON object. Whole records in them are converted."""
     @property
     def partial_line(self) -> tuple[int, int] | None:
-        """The offset and the length, in bytes, of an unfinished line at the end; None if the last line is complete."""
+        """The offset and the length, in bytes, of an unfinished line at the end; None if there is none."""
     @property
     def skipped(self) -> dict[str, int]:
         """The number of lines that produce no record, by kind: ``{"event_msg/task_started": 2}``."""
@@ -51,8 +51,8 @@ class RecordBatches(Iterator[bytes]):
 
     Raises:
         OSError: If ``source`` cannot be read (``FileNotFoundError``, ``PermissionError``, ``IsADirectoryError``).
-        ValueError: While iterating, if a line is longer than 1 GiB or the compressed file is damaged; the message has
-            the path and the byte offset.
+        ValueError: While iterating, if ``source`` is not a rollout, a line is longer than 1 GiB or the compressed file
+            is damaged; the message has the path and, if known, the byte offset.
     """
 
     def __new__(cls, source: str | PathLike[str]) -> RecordBatches: ...
@@ -97,8 +97,8 @@ def convert(
     Raises:
         OSError: If ``source`` cannot be read or ``output`` cannot be written (``FileNotFoundError``,
             ``PermissionError``, ``IsADirectoryError``, or ``OSError`` with another ``errno``, such as ``ENOSPC``).
-        ValueError: If a line is longer than 1 GiB, the compressed file is damaged, or ``output`` is ``source``. The
-            message has the path and, if known, the byte offset.
+        ValueError: If ``source`` is not a rollout, a line is longer than 1 GiB, the compressed file is damaged, or
+            ``output`` is ``source``. The message has the path and, if known, the byte offset.
     """
 
 @final

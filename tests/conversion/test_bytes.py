@@ -205,14 +205,14 @@ def test_a_malformed_line_is_skipped_and_counted(line: bytes) -> None:
 @pytest.mark.parametrize("kind", [b"response_item", b"brand_new"])
 def test_unused_values_must_be_valid(kind: bytes, value: bytes) -> None:
     line = (USER % b"hi").replace(b"response_item", kind).replace(b'"role"', b'"skipped":%s,"role"' % value)
-    conversion = convert(line)
+    conversion = convert(line + Rollout().started().data)
     assert (conversion.records, conversion.summary.malformed) == ([], 1)
 
 
 def test_an_invalid_line_without_a_record_is_skipped_or_malformed() -> None:
     """It may not be read to its end."""
-    summary = convert(b'{"timestamp":"2026-11-22T07:00:00.000Z","type":"world_state","payload":{"a":NaN}}\n').summary
-    assert (summary.lines, summary.records) == (1, 0)
+    summary = convert(b'{"timestamp":"2026-11-22T07:00:00.000Z","type":"world_state","payload":{"a":NaN}}\n' + Rollout().started().data).summary
+    assert (summary.lines, summary.records) == (2, 0)
     assert summary.malformed + summary.count("world_state") == 1
 
 
@@ -225,16 +225,37 @@ def test_a_payload_of_the_wrong_type_affects_no_other_line(kind: bytes, payload:
     assert conversion.summary.malformed == 0
 
 
-def test_a_byte_order_mark_is_malformed() -> None:
-    conversion = convert(b"\xef\xbb\xbf" + USER % b"a" + (USER % b"b").replace(b"00.000Z", b"01.000Z"))
-    assert [step["message"] for step in conversion.steps] == ["b"]
+def test_a_byte_order_mark_at_the_start_is_no_damage() -> None:
+    data = USER % b"a" + (USER % b"b").replace(b"00.000Z", b"01.000Z")
+    conversion = convert(b"\xef\xbb\xbf" + data)
+    assert conversion.stdout == convert(data).stdout
+    assert conversion.summary.malformed == 0
+
+
+def test_a_byte_order_mark_elsewhere_is_damage() -> None:
+    data = USER % b"a", (USER % b"b").replace(b"00.000Z", b"01.000Z")
+    conversion = convert(b"\xef\xbb\xbf".join(data))
+    assert conversion.stdout == convert(b"".join(data)).stdout
     assert conversion.summary.malformed == 1
 
 
-def test_a_partial_last_line_is_reported_and_not_converted() -> None:
+def test_an_incomplete_last_line_is_reported_and_not_converted() -> None:
     complete = USER % b"a"
-    for partial in (USER[:-1] % b"b", USER[:40], b"{", b"not json"):
+    for partial in (USER[:-2] % b"b", USER[:40], b"{", b"not json", bytes(10)):
+        for arguments in ((), ("--partial",)):
+            conversion = convert(complete + partial, *arguments)
+            assert conversion.stdout == convert(complete, *arguments).stdout
+            assert conversion.summary.partial_line == (len(partial), len(complete))
+            assert conversion.summary.malformed == 0
+
+
+def test_a_whole_last_line_without_a_newline_is_converted_unless_the_input_may_grow() -> None:
+    complete, last = USER % b"a", (USER % b"b").replace(b"00.000Z", b"01.000Z")
+    for partial in (last[:-1], last[:-1] + b" \r"):
         conversion = convert(complete + partial)
-        assert conversion.stdout == convert(complete).stdout
-        assert conversion.summary.partial_line == (len(partial), len(complete))
+        assert conversion.stdout == convert(complete + last).stdout
+        assert (conversion.summary.lines, conversion.summary.partial_line) == (2, None)
         assert conversion.summary.malformed == 0
+        growing = convert(complete + partial, "--partial")
+        assert growing.stdout == convert(complete, "--partial").stdout
+        assert growing.summary.partial_line == (len(partial), len(complete))

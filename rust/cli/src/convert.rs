@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mngr_codex_core::{
-    AtomicFile, ConvertError, DEFAULT_LINE_LIMIT, End, Input, LineError, NOT_AN_OBJECT, Options, OutputError, Summary,
-    WindowTooLarge, convert, escaped_path, target_folder,
+    AtomicFile, ConvertError, DEFAULT_LINE_LIMIT, End, Input, LineError, Options, OutputError, Summary, WindowTooLarge,
+    convert, escaped_path, target_folder,
 };
 
 use crate::progress::Progress;
@@ -46,6 +46,9 @@ Examples:
   mngr-codex convert rollout.jsonl -o transcript.jsonl
   zstd -dc rollout.jsonl.zst | mngr-codex convert - | jq -c .";
 
+/// The note for a rollout without messages.
+pub(crate) const ONLY_EVENTS: &str = "the rollout holds no messages, only events that announce them";
+
 /// Parses `--max-line`. Offsets in a line have 32 bits, of which some are reserved.
 fn line_limit(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -63,21 +66,14 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(summary) => {
             let mut notes = Vec::new();
             for line in &summary.malformed_lines {
-                let reason = if line.reason == NOT_AN_OBJECT { String::new() } else { format!(": {}", line.reason) };
-                notes.push(format!(
-                    "{}: the line at byte {} is not a JSON object{reason} (byte {} of the line); skipped",
-                    name(&arguments.input),
-                    line.offset,
-                    line.at
-                ));
+                notes.push(format!("{}: {line}", name(&arguments.input)));
             }
             let remaining = summary.malformed - summary.malformed_lines.len() as u64;
             if remaining > 0 {
                 notes.push(format!("{remaining} more such lines"));
             }
-            if summary.lines > 0 && summary.malformed == summary.lines {
-                let hint = "hint: is it a rollout? Codex writes them as .jsonl or .jsonl.zst files";
-                notes.push(format!("{}: no line is a JSON object\n{hint}", name(&arguments.input)));
+            if summary.has_only_events() {
+                notes.push(format!("{}: {ONLY_EVENTS}", name(&arguments.input)));
             }
             notes.push(summary.to_string());
             // A closed standard error does not make the conversion fail.
@@ -207,8 +203,9 @@ fn explain(error: &ConvertError, input: &Path, output: &str, unchanged: &str) ->
             format!("cannot write {output}: {}{unchanged}", streams::explain(error))
         }
         ConvertError::Output(error) => format!("{error}{unchanged}\nhint: choose another folder with TMPDIR=FOLDER"),
-        ConvertError::IsTranscript => {
-            format!("cannot convert {from}: {error}{unchanged}\nhint: Codex keeps its rollouts under ~/.codex/sessions")
+        ConvertError::NotARollout(kind) => {
+            let hint = kind.hint((!is_stream(input)).then_some(&from));
+            format!("cannot convert {from}: {kind}{unchanged}\nhint: {hint}")
         }
         ConvertError::Input(LineError::TooLong { .. }) => {
             format!("cannot convert {from}: {error}{unchanged}\nhint: raise the limit with --max-line BYTES")

@@ -54,6 +54,7 @@ pub use convert::{
 pub use rollout::ByteOffset;
 pub use rollout::decompression::{Input, WindowTooLarge};
 pub use rollout::lines::{DEFAULT_LINE_LIMIT, LineError, Lines};
+pub use rollout::recognition::NotARollout;
 pub use rollout::timestamp::parse as parse_timestamp;
 
 // Reading transcripts.

@@ -35,13 +35,13 @@ impl ConversionSummary {
         self.summary.records
     }
 
-    /// Lines that were skipped because they are not JSON objects.
+    /// Damaged lines: those that are not exactly one JSON object. Whole records in them are converted.
     #[getter]
     fn malformed(&self) -> u64 {
         self.summary.malformed
     }
 
-    /// The offset and the length, in bytes, of an unfinished line at the end; None if the last line is complete.
+    /// The offset and the length, in bytes, of an unfinished line at the end; None if there is none.
     #[getter]
     fn partial_line(&self) -> Option<(u64, u64)> {
         self.summary.partial_line.map(|(offset, length)| (offset.0, length))
@@ -78,8 +78,8 @@ impl ConversionSummary {
 /// Raises:
 ///     `OSError`: If ``source`` cannot be read or ``output`` cannot be written (`FileNotFoundError`, `PermissionError`,
 ///         `IsADirectoryError`, or `OSError` with another ``errno``, such as ``ENOSPC``).
-///     `ValueError`: If a line is longer than 1 GiB, the compressed file is damaged, or ``output`` is ``source``. The
-///         message has the path and, if known, the byte offset.
+///     `ValueError`: If ``source`` is not a rollout, a line is longer than 1 GiB, the compressed file is damaged, or
+///         ``output`` is ``source``. The message has the path and, if known, the byte offset.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "PyO3 makes the paths for this call")]
 #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general enough over lifetimes")]
@@ -462,9 +462,9 @@ fn conversion_error(error: &ConvertError, source: &Path, output: &Path) -> PyErr
             let advice = "decompress it first: zstd -d --long=31";
             PyValueError::new_err(format!("cannot convert {}: {error}; {advice}", source.display()))
         }
-        ConvertError::IsTranscript => {
-            let advice = "Codex keeps its rollouts under ~/.codex/sessions";
-            PyValueError::new_err(format!("cannot convert {}: {error}; {advice}", source.display()))
+        ConvertError::NotARollout(kind) => {
+            let path = source.display().to_string();
+            PyValueError::new_err(format!("cannot convert {path}: {kind}; {}", kind.hint(Some(&path))))
         }
         error => PyValueError::new_err(format!("cannot convert {}: {error}", source.display())),
     }
@@ -480,6 +480,10 @@ fn last_records_error(error: LastRecordsError, path: &Path) -> PyErr {
             system_error(&source, &path)
         }
         LastRecordsError::Convert { path, source } => conversion_error(&source, &path, &temporary_folder()),
+        LastRecordsError::Target(TargetError::Unrecognized { ref path, kind }) => {
+            let hint = kind.hint(Some(&path.display().to_string()));
+            PyValueError::new_err(format!("{error}; {hint}"))
+        }
         error => PyValueError::new_err(error.to_string()),
     }
 }

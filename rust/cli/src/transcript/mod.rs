@@ -18,6 +18,7 @@ use mngr_codex_core::{
     TargetError, Text, Window, atif, escaped_path, locate, spool,
 };
 
+use crate::convert::ONLY_EVENTS;
 use crate::human::Style;
 use crate::progress::Progress;
 use crate::streams::complain;
@@ -507,6 +508,7 @@ impl Viewer<'_> {
         progress.end();
         let (stream, mut summary) = spooled.map_err(|error| cannot_convert(path, &error))?;
         self.note_malformed_lines(path, summary.take_malformed());
+        self.note_only_events(path, summary.has_only_events());
         Ok(stream)
     }
 
@@ -525,7 +527,10 @@ impl Viewer<'_> {
             Ok(())
         };
         let is_shown = show_all();
-        self.note_empty(&filter);
+        if !converted.has_only_events() {
+            self.note_empty(&filter);
+        }
+        self.note_only_events(path, converted.has_only_events());
         self.note_malformed_lines(path, converted.take_malformed());
         finish(is_shown, &mut records, out)
     }
@@ -551,21 +556,25 @@ impl Viewer<'_> {
         Ok(())
     }
 
-    fn note_malformed(&mut self, path: &Path, offset: ByteOffset, reason: &str, at: usize) {
-        self.notes.add(|| {
-            let reason = if reason == NOT_AN_OBJECT { String::new() } else { format!(": {reason}") };
-            format!(
-                "{}: the line at byte {offset} is not a JSON object{reason} (byte {at} of the line); skipped",
-                escaped_path(path)
-            )
-        });
+    fn note_malformed(&mut self, path: &Path, offset: ByteOffset, reason: &'static str, at: usize) {
+        self.note_malformed_line(path, &MalformedLine { offset, at: at as u64, reason, has_records: false });
+    }
+
+    fn note_malformed_line(&mut self, path: &Path, line: &MalformedLine) {
+        self.notes.add(|| format!("{}: {line}", escaped_path(path)));
     }
 
     fn note_malformed_lines(&mut self, path: &Path, (lines, suppressed): (Vec<MalformedLine>, u64)) {
         for line in lines {
-            self.note_malformed(path, line.offset, line.reason, line.at);
+            self.note_malformed_line(path, &line);
         }
         self.notes.suppressed += suppressed;
+    }
+
+    fn note_only_events(&mut self, path: &Path, has_only_events: bool) {
+        if has_only_events {
+            self.notes.add(|| format!("{}: {ONLY_EVENTS}", escaped_path(path)));
+        }
     }
 
     /// Explains an empty output: it could look like a failure, and a role that matches nothing is usually a mistake.
@@ -662,8 +671,10 @@ fn not_found(error: &TargetError) -> Failure {
         TargetError::NotRegular(_) => {
             "\nhint: save its content to a file; `mngr-codex convert -` reads a rollout from a pipe"
         }
-        TargetError::NoFile(_) | TargetError::Unrecognized(_) => {
-            "\nhint: Codex keeps its rollouts under ~/.codex/sessions"
+        TargetError::NoFile(_) => "\nhint: Codex keeps its rollouts under ~/.codex/sessions",
+        TargetError::Unrecognized { path, kind } => {
+            let hint = kind.hint(Some(&escaped_path(path)));
+            return Failure::Message(format!("{error}\nhint: {hint}"));
         }
         TargetError::File(_) => "",
     };
@@ -676,8 +687,9 @@ fn cannot_read(path: &Path, error: &io::Error) -> Failure {
 
 fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
     let hint = match error {
-        ConvertError::Output(_) => "\nhint: choose another folder with TMPDIR=FOLDER",
-        _ => "",
+        ConvertError::Output(_) => "\nhint: choose another folder with TMPDIR=FOLDER".to_owned(),
+        ConvertError::NotARollout(kind) => format!("\nhint: {}", kind.hint(Some(&escaped_path(path)))),
+        _ => String::new(),
     };
     Failure::Message(format!("cannot convert {}: {error}{hint}", escaped_path(path)))
 }

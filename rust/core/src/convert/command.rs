@@ -2,7 +2,7 @@
 
 use crate::json::dump::{Sink, compact_chunks, depth, write_compact_json, write_python_json};
 use crate::json::number::has_unreadable_integer;
-use crate::json::{Key, Kind, Tape, Text, Value, scan, string};
+use crate::json::{Key, Kind, Malformed, PADDING, TEXT_FOLLOWS, Tape, Text, Value, scan, string};
 use crate::rollout::envelope::{Envelope, Members, member, string as as_string, word};
 use crate::rollout::kind::LineKind;
 
@@ -267,11 +267,19 @@ fn quote_for_shell(word: &[u8], sink: &mut Sink<'_>) -> bool {
     stream_decoded(word, &mut quote) && sink(b"'")
 }
 
-/// Returns the program text of the call in `line`, for attributing commands after a state was restored.
+/// Returns the program text of the call at the start of `line`, for attributing commands after a state was restored.
+///
+/// In a damaged line, other text can follow the call.
 #[must_use]
 pub fn program_text(line: &[u8]) -> Option<Vec<u8>> {
     let mut repaired = String::from_utf8_lossy(line).into_owned().into_bytes();
-    let (text, mut tape) = (Text::pad(&mut repaired), Tape::default());
+    let mut tape = Tape::default();
+    if let Err(Malformed { at, reason: TEXT_FOLLOWS }) = scan(Text::pad(&mut repaired), &mut tape) {
+        repaired.truncate(at);
+    } else {
+        repaired.truncate(repaired.len() - 1 - PADDING);
+    }
+    let text = Text::pad(&mut repaired);
     scan(text, &mut tape).ok()?;
     let envelope = Envelope::of(text, &tape, None);
     let payload = envelope.payload?;

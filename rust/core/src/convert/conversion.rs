@@ -1,10 +1,11 @@
 //! Conversions of an input: complete ([`convert`]), in batches ([`BatchConverter`]), or line by line
 //! ([`IncrementalConverter`]).
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use crate::rollout::ByteOffset;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Line, LineError, Lines};
+use crate::rollout::recognition::{NotARollout, Recognizer};
 
 use super::command_attribution::Reread;
 use super::converter::{Converter, End, Pending};
@@ -37,9 +38,9 @@ pub enum ConvertError {
     /// The output could not be written, or records could not be held back in a temporary file.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The input is a common transcript.
-    #[error("the input is already a common transcript, not a rollout")]
-    IsTranscript,
+    /// The input has no rollout line.
+    #[error(transparent)]
+    NotARollout(#[from] NotARollout),
     /// The caller stopped the conversion.
     #[error("stopped")]
     Stopped,
@@ -48,14 +49,21 @@ pub enum ConvertError {
 /// The number of bytes between two calls of `progress`.
 const PROGRESS_BYTES: u64 = 4 << 20;
 
+/// The number of bytes of records that are held back before the first rollout line. An input that has none by then is
+/// not a rollout.
+const MAX_HELD: usize = 16 << 20;
+
 /// Converts all lines of `input`, and returns a summary. `progress` is called every few MiB with the number of bytes
 /// read; the conversion stops if it returns `false`.
+///
+/// Unless `options.end` is [`End::Partial`], a last line without a newline is converted, too, if it is complete.
 ///
 /// # Errors
 ///
 /// Returns [`ConvertError::Input`] if the input cannot be read or a line is too long, [`ConvertError::Output`] if the
-/// sink or a temporary file fails, [`ConvertError::IsTranscript`] if the input is a common transcript, and
-/// [`ConvertError::Stopped`] if `progress` returned `false`. Records that have been written by then stay written.
+/// sink or a temporary file fails, [`ConvertError::NotARollout`] if the input has no rollout line and is not empty, and
+/// [`ConvertError::Stopped`] if `progress` returned `false`. Records that have been written by then stay written. Nothing
+/// is written before the first rollout line.
 pub fn convert<R: Read, W: Write>(
     input: R,
     sink: W,
@@ -63,11 +71,15 @@ pub fn convert<R: Read, W: Write>(
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Summary, ConvertError> {
     let mut lines = Lines::new(input, options.line_limit);
-    let mut converter = Converter::new(&options.agent_id, sink);
+    let mut converter = Converter::new(&options.agent_id, Gate::new(sink));
+    let mut recognizer = Recognizer::default();
     let mut reported = 0;
     while let Some(line) = lines.next_line()? {
         let ByteOffset(offset) = line.offset;
-        refuse_transcript(line)?;
+        if !recognizer.is_rollout() {
+            recognizer.add(&line);
+            judge(&recognizer, &mut converter)?;
+        }
         converter.line(line, &mut NoEarlierLines)?;
         if offset - reported >= PROGRESS_BYTES {
             reported = offset;
@@ -76,34 +88,83 @@ pub fn convert<R: Read, W: Write>(
             }
         }
     }
-    converter.finish(options.end)?;
+    let partial_line = finish(&mut lines, &mut recognizer, &mut converter, options.end)?;
     let mut summary = converter.into_summary();
-    summary.partial_line = lines.partial_line();
+    summary.partial_line = partial_line;
     Ok(summary)
 }
 
-/// Refuses a common transcript by its first line: the header, or any other record if the transcript was rotated. No
-/// line of a rollout begins like one.
-fn refuse_transcript(line: Line<'_>) -> Result<(), ConvertError> {
-    const BEGINNINGS: [&[u8]; 3] = [
-        b"{\"type\":\"header\",\"event_id\":",
-        b"{\"type\":\"step\",\"event_id\":",
-        b"{\"type\":\"observation\",\"event_id\":",
-    ];
-    let begins_with = |beginning: &&[u8]| {
-        let bytes = line.text.bytes().iter().filter(|byte| !byte.is_ascii_whitespace());
-        bytes.take(beginning.len()).eq(*beginning)
-    };
-    if line.offset == ByteOffset(0) && BEGINNINGS.iter().any(begins_with) {
-        return Err(ConvertError::IsTranscript);
+/// A sink that holds everything back until the input is known to be a rollout.
+struct Gate<W> {
+    sink: W,
+    /// `None` if it is open.
+    held: Option<Vec<u8>>,
+}
+
+impl<W: Write> Gate<W> {
+    fn new(sink: W) -> Self {
+        Self { sink, held: Some(Vec::new()) }
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        self.held.take().map_or(Ok(()), |held| self.sink.write_all(&held))
+    }
+}
+
+impl<W: Write> Write for Gate<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.held {
+            Some(held) => held.write(bytes),
+            None => self.sink.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.held.is_some() { Ok(()) } else { self.sink.flush() }
+    }
+}
+
+/// Opens the gate if a line has shown that the input is a rollout.
+#[cold]
+fn judge<W: Write>(recognizer: &Recognizer, converter: &mut Converter<Gate<W>>) -> Result<(), ConvertError> {
+    let gate = converter.sink_mut();
+    if recognizer.is_rollout() {
+        gate.open().map_err(OutputError::Sink)?;
+    } else if recognizer.is_transcript() || gate.held.as_ref().is_some_and(|held| held.len() > MAX_HELD) {
+        return Err(recognizer.other().unwrap_or(NotARollout::Other).into());
     }
     Ok(())
+}
+
+/// Ends a conversion. Returns the offset and the length in bytes of the incomplete rest of the input, if there is any.
+fn finish<R: Read, W: Write>(
+    lines: &mut Lines<R>,
+    recognizer: &mut Recognizer,
+    converter: &mut Converter<Gate<W>>,
+    end: End,
+) -> Result<Option<(ByteOffset, u64)>, ConvertError> {
+    let mut partial_line = lines.partial_line();
+    if end == End::Partial {
+        recognizer.add_partial(lines.partial_text());
+    } else if let Some(line) = lines.take_partial_line()? {
+        if !recognizer.is_rollout() {
+            recognizer.add_last(&line);
+            judge(recognizer, converter)?;
+        }
+        partial_line = converter.last_line(line, &mut NoEarlierLines)?;
+    }
+    if let Some(other) = recognizer.other() {
+        return Err(other.into());
+    }
+    converter.finish(end)?;
+    Ok(partial_line)
 }
 
 /// Converts an input in batches, for callers that process the records while they are read.
 pub struct BatchConverter<R> {
     lines: Lines<R>,
-    converter: Converter<Vec<u8>>,
+    converter: Converter<Gate<Vec<u8>>>,
+    recognizer: Recognizer,
     end: Option<End>,
     /// The reason why the input cannot be read further. It is returned after the records before it.
     failed: Option<ConvertError>,
@@ -117,7 +178,8 @@ impl<R: Read> BatchConverter<R> {
     pub fn new(input: R, options: &Options) -> Self {
         Self {
             lines: Lines::new(input, options.line_limit),
-            converter: Converter::new(&options.agent_id, Vec::new()),
+            converter: Converter::new(&options.agent_id, Gate::new(Vec::new())),
+            recognizer: Recognizer::default(),
             end: Some(options.end),
             failed: None,
         }
@@ -129,8 +191,8 @@ impl<R: Read> BatchConverter<R> {
     /// # Errors
     ///
     /// Returns [`ConvertError::Input`] if the input cannot be read, after all records before that position;
-    /// [`ConvertError::Output`] if records cannot be held back in a temporary file; and [`ConvertError::IsTranscript`]
-    /// if the input is a common transcript.
+    /// [`ConvertError::Output`] if records cannot be held back in a temporary file; and [`ConvertError::NotARollout`] if
+    /// the input has no rollout line and is not empty. In that case, all batches before it are empty.
     pub fn next_batch(&mut self) -> Result<Option<Vec<u8>>, ConvertError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -140,12 +202,15 @@ impl<R: Read> BatchConverter<R> {
         while self.end.is_some() && self.lines.bytes_read() < until {
             match self.lines.next_line() {
                 Ok(Some(line)) => {
-                    refuse_transcript(line).inspect_err(|_| self.end = None)?;
+                    if !self.recognizer.is_rollout() {
+                        self.recognizer.add(&line);
+                        judge(&self.recognizer, &mut self.converter).inspect_err(|_| self.end = None)?;
+                    }
                     self.converter.line(line, &mut NoEarlierLines)?;
                 }
                 Ok(None) => {
                     self.end = None;
-                    self.converter.finish(end)?;
+                    finish(&mut self.lines, &mut self.recognizer, &mut self.converter, end)?;
                 }
                 Err(error) => {
                     self.end = None;
@@ -154,7 +219,13 @@ impl<R: Read> BatchConverter<R> {
                 }
             }
         }
-        Ok(Some(self.converter.take_records()?))
+        self.converter.flush()?;
+        Ok(Some(std::mem::take(&mut self.converter.sink_mut().sink)))
+    }
+
+    /// Returns whether the lines so far announce messages in events, but do not contain them.
+    pub fn has_only_events(&self) -> bool {
+        self.converter.summary().has_only_events()
     }
 
     /// Returns the malformed lines since the last call, and the number of further ones whose positions were not kept.

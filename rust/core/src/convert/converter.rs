@@ -7,6 +7,7 @@ use std::io::Write;
 use crate::files::checksummed;
 use crate::json::{Key, Kind, Malformed, Tape, Text, Value, scan, scan_from_payload, string};
 use crate::rollout::ByteOffset;
+use crate::rollout::damage::WholeRecords;
 use crate::rollout::envelope::{Envelope, Head, Members, string as as_string, unsigned, word};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
 use crate::rollout::kind::{LineKind, Role, item_kind};
@@ -284,14 +285,12 @@ impl<W: Write> Converter<W> {
         let mut tape = std::mem::take(&mut self.scratch.tape);
         let payload = head.as_ref().map_or(0, |head| head.payload);
         match scan_from_payload(line.text, payload, &mut tape) {
+            Ok(()) if line.has_lost_start => self.damaged_line(&line, &mut tape, reread),
             Ok(()) if tape.has_non_ascii() && needs_repair(line.text.bytes()) => {
-                let mut repaired = std::mem::take(&mut self.scratch.repaired);
-                repair(line.text.bytes(), &mut repaired);
-                self.repaired_line(Text::pad(&mut repaired), &mut tape, line.offset, reread);
-                self.scratch.repaired = repaired;
+                self.repaired_line(line.text, &mut tape, line.offset, reread);
             }
             Ok(()) => self.object(line.text, &tape, head.as_ref(), line.offset, reread),
-            Err(malformed) => self.malformed_line(malformed, line.offset),
+            Err(_) => self.damaged_line(&line, &mut tape, reread),
         }
         self.scratch.tape = tape;
         if line.text.bytes().len() > LARGE_LINE {
@@ -299,6 +298,25 @@ impl<W: Write> Converter<W> {
             self.scratch = Scratch::default();
         }
         self.writer.output_mut().check()
+    }
+
+    /// Converts the unterminated last line of an input that is complete. Returns the position and the length of the
+    /// text after its last whole record, if there is any.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Self::line`].
+    pub(crate) fn last_line(
+        &mut self,
+        line: Line<'_>,
+        reread: &mut dyn Reread,
+    ) -> Result<Option<(ByteOffset, u64)>, OutputError> {
+        let mut tape = std::mem::take(&mut self.scratch.tape);
+        let rest = self.last_records(&line, &mut tape, reread);
+        self.scratch.tape = tape;
+        self.offset = line.next;
+        let length = line.next.0 - rest.0;
+        self.writer.output_mut().check().map(|()| (length > 0).then_some((rest, length)))
     }
 
     /// Ends the input.
@@ -362,6 +380,11 @@ impl<W: Write> Converter<W> {
         self.writer.output_mut().sink_mut()
     }
 
+    /// Returns the counts so far.
+    pub(crate) fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
     /// Ends the conversion and returns its summary.
     pub(crate) fn into_summary(self) -> Summary {
         let mut summary = self.summary;
@@ -376,19 +399,84 @@ impl<W: Write> Converter<W> {
 
     // ---- Lines ----
 
-    fn malformed_line(&mut self, malformed: Malformed, offset: ByteOffset) {
-        let Malformed { at, reason } = malformed;
-        self.summary.add_malformed(MalformedLine { offset, at, reason });
+    /// Converts the whole records of a line that is not exactly one object, and counts the line as malformed.
+    #[cold]
+    fn damaged_line(&mut self, line: &Line<'_>, tape: &mut Tape, reread: &mut dyn Reread) {
+        let mut records = WholeRecords::of_line(line);
+        let has_records = self.whole_records(line, &mut records, tape, reread) > 0;
+        if let Some(malformed) = records.first_damage() {
+            self.malformed_line(malformed, line, has_records);
+        }
     }
 
-    /// Converts a line in which characters were replaced, and counts it as malformed if the scanner no longer accepts it.
+    /// Converts the whole records of an unterminated last line. Returns the position of the text after them.
     ///
-    /// Only contents of strings are replaced, by valid contents, so the line can merely become too long.
+    /// The line counts only if it has any. Text after them is incomplete, which is no damage.
+    #[cold]
+    fn last_records(&mut self, line: &Line<'_>, tape: &mut Tape, reread: &mut dyn Reread) -> ByteOffset {
+        let mut records = WholeRecords::of_line(line);
+        let count = self.whole_records(line, &mut records, tape, reread);
+        if count == 0 {
+            return line.offset;
+        }
+        self.summary.lines += 1;
+        let is_damage = |malformed: &Malformed| count > 1 || malformed.at < records.rest();
+        if let Some(malformed) = records.first_damage().filter(is_damage) {
+            self.malformed_line(malformed, line, true);
+        }
+        let rest = &line.text.bytes()[records.rest()..];
+        if rest.trim_ascii().is_empty() { line.next } else { line.position(records.rest()) }
+    }
+
+    /// Converts the whole records of a line, and returns their number.
+    fn whole_records(
+        &mut self,
+        line: &Line<'_>,
+        records: &mut WholeRecords<'_>,
+        tape: &mut Tape,
+        reread: &mut dyn Reread,
+    ) -> u64 {
+        let (mut copy, mut count) = (Vec::new(), 0);
+        while let Some(range) = records.next(tape) {
+            let offset = line.position(range.start);
+            let text = line.text.part(range, &mut copy);
+            count += 1;
+            match scan(text, tape) {
+                Ok(()) if tape.has_non_ascii() && needs_repair(text.bytes()) => {
+                    self.repaired_line(text, tape, offset, reread);
+                }
+                Ok(()) => self.object(text, tape, None, offset, reread),
+                // It was just scanned without an error.
+                Err(_) => {}
+            }
+        }
+        count
+    }
+
+    fn malformed_line(&mut self, malformed: Malformed, line: &Line<'_>, has_records: bool) {
+        let Malformed { at, reason } = malformed;
+        // Text before the first byte that was kept is damage, too.
+        let at = if line.has_lost_start { 0 } else { line.position(at).0 - line.offset.0 };
+        self.summary.add_malformed(MalformedLine { offset: line.offset, at, reason, has_records });
+    }
+
+    /// Replaces characters of a line or a record that was scanned, and converts it.
+    ///
+    /// Only contents of strings are replaced, by valid contents, so it can merely become too long. It counts as malformed
+    /// then.
+    #[cold]
     fn repaired_line(&mut self, text: Text<'_>, tape: &mut Tape, offset: ByteOffset, reread: &mut dyn Reread) {
+        let mut repaired = std::mem::take(&mut self.scratch.repaired);
+        repair(text.bytes(), &mut repaired);
+        let text = Text::pad(&mut repaired);
         match scan(text, tape) {
             Ok(()) => self.object(text, tape, None, offset, reread),
-            Err(malformed) => self.malformed_line(malformed, offset),
+            Err(Malformed { at, reason }) => {
+                let malformed = MalformedLine { offset, at: at as u64, reason, has_records: false };
+                self.summary.add_malformed(malformed);
+            }
         }
+        self.scratch.repaired = repaired;
     }
 
     /// Converts a line that is a JSON object.
@@ -480,6 +568,7 @@ impl<W: Write> Converter<W> {
     // ---- Messages ----
 
     fn user_message(&mut self, item: &RolloutItem<'_>) {
+        self.summary.messages += 1;
         self.scratch.body.read_message(item.text, item.tape, item.member(Key::Content), "input_text");
         if self.scratch.body.is_empty() {
             self.skip(["response_item", "message", "user"]);
@@ -490,6 +579,7 @@ impl<W: Write> Converter<W> {
     }
 
     fn assistant_message(&mut self, item: &RolloutItem<'_>) {
+        self.summary.messages += 1;
         self.scratch.body.read_message(item.text, item.tape, item.member(Key::Content), "output_text");
         if self.scratch.body.is_empty() {
             self.skip(["response_item", "message", "assistant"]);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::json::NOT_AN_OBJECT;
 use crate::rollout::ByteOffset;
 
 /// The number of malformed lines whose positions are kept.
@@ -13,15 +14,36 @@ const MAX_KINDS: usize = 256;
 /// The maximum length of each part of a kind's name, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
-/// A line that is not a JSON object.
+/// A line that is not exactly one JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedLine {
     /// The offset of the line.
     pub offset: ByteOffset,
     /// The position of the first invalid byte, in bytes from the start of the line.
-    pub at: usize,
+    pub at: u64,
     /// The reason.
     pub reason: &'static str,
+    /// Whether the line contains whole records, which were converted.
+    pub has_records: bool,
+}
+
+impl fmt::Display for MalformedLine {
+    /// Writes the offset, the reason, and what was skipped.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, at, reason, has_records } = self;
+        if *has_records {
+            let reason = if *reason == NOT_AN_OBJECT { "text that is no record" } else { reason };
+            return write!(
+                formatter,
+                "the line at byte {offset} is damaged: {reason} (byte {at} of the line); its whole records were read"
+            );
+        }
+        write!(formatter, "the line at byte {offset} is not a JSON object")?;
+        if *reason != NOT_AN_OBJECT {
+            write!(formatter, ": {reason}")?;
+        }
+        write!(formatter, " (byte {at} of the line); skipped")
+    }
 }
 
 /// Counts of a conversion.
@@ -31,7 +53,7 @@ pub struct Summary {
     pub lines: u64,
     /// Records, including the header.
     pub records: u64,
-    /// Lines that are not a JSON object.
+    /// Lines that are not exactly one JSON object.
     pub malformed: u64,
     /// The first malformed lines.
     pub malformed_lines: Vec<MalformedLine>,
@@ -39,6 +61,8 @@ pub struct Summary {
     pub partial_line: Option<(ByteOffset, u64)>,
     /// The number of lines without a record for each kind, in the order of each kind's first line.
     pub skipped: Vec<(String, u64)>,
+    /// The number of messages of the user and the assistant, including empty ones.
+    pub(crate) messages: u64,
     /// A hash of each name in `skipped`, to find it faster.
     hashes: Vec<u64>,
 }
@@ -57,6 +81,13 @@ impl Summary {
         let lines = std::mem::take(&mut self.malformed_lines);
         let unlisted = std::mem::take(&mut self.malformed) - lines.len() as u64;
         (lines, unlisted)
+    }
+
+    /// Returns whether the rollout announces messages in events, but does not contain them.
+    #[must_use]
+    pub fn has_only_events(&self) -> bool {
+        let is_announcement = |kind: &str| matches!(kind, "event_msg/user_message" | "event_msg/agent_message");
+        self.messages == 0 && self.skipped.iter().any(|(kind, _)| is_announcement(kind))
     }
 
     /// Counts a line without a record, under the name of its kind, given in parts.

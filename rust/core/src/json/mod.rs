@@ -24,7 +24,7 @@ pub(crate) mod walk;
 pub(crate) use block::PADDING;
 pub(crate) use find::find_control;
 pub(crate) use key::Key;
-pub(crate) use scan::Malformed;
+pub(crate) use scan::{Malformed, TEXT_FOLLOWS};
 pub use scan::NOT_AN_OBJECT;
 pub(crate) use scan::{scan, scan_from_payload};
 pub use tape::Tape;

@@ -33,6 +33,9 @@ pub struct Malformed {
 /// The reason if a text does not begin like an object.
 pub const NOT_AN_OBJECT: &str = "not a JSON object";
 
+/// The reason if more text follows a complete object. The position is that of the first byte after white space.
+pub(crate) const TEXT_FOLLOWS: &str = "text follows the object";
+
 const UNCLOSED: &str = "the line ends inside a value";
 
 /// Checks that `text` is one JSON object and nothing else, and records its values on `tape`.
@@ -97,7 +100,7 @@ unsafe fn scan_in<B: Block>(text: Text<'_>, payload: usize, tape: &mut Tape) -> 
         }
         let end = scanner.object(at)?;
         let at = scanner.skip_blank(end);
-        if at == len { Ok(()) } else { Err(Malformed { at, reason: "text follows the object" }) }
+        if at == len { Ok(()) } else { Err(Malformed { at, reason: TEXT_FOLLOWS }) }
     }
 }
 

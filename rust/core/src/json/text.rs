@@ -34,6 +34,31 @@ impl<'a> Text<'a> {
         Self { buffer: bytes, len }
     }
 
+    /// Returns the text from offset `start` on.
+    ///
+    /// # Panics
+    ///
+    /// If `start` is after the end of the text, which is a bug of the caller.
+    #[must_use]
+    pub(crate) fn from(self, start: usize) -> Self {
+        assert!(start <= self.len, "a start after the end of the text");
+        Self { buffer: &self.buffer[start..], len: self.len - start }
+    }
+
+    /// Returns the part of the text in `range`. It is copied to `copy`, unless it extends to the end.
+    #[must_use]
+    pub(crate) fn part<'b>(self, range: std::ops::Range<usize>, copy: &'b mut Vec<u8>) -> Text<'b>
+    where
+        'a: 'b,
+    {
+        if range.end == self.len {
+            return self.from(range.start);
+        }
+        copy.clear();
+        copy.extend_from_slice(&self.bytes()[range]);
+        Text::pad(copy)
+    }
+
     /// Returns the bytes of the text, without the newline and the padding.
     #[must_use]
     pub fn bytes(self) -> &'a [u8] {

@@ -12,6 +12,7 @@ use crate::files::fingerprint::{self, Fingerprint};
 use crate::files::regular::open_regular;
 use crate::json::{Key, Kind as JsonKind, Tape, Text, scan};
 use crate::rollout::ByteOffset;
+use crate::rollout::damage::WholeRecords;
 use crate::rollout::decompression::Input;
 use crate::rollout::envelope::Envelope;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
@@ -212,6 +213,16 @@ fn name_finder(turn: &TurnId) -> Option<Finder<'static>> {
 static QUESTION_NAME: LazyLock<Finder<'static>> =
     LazyLock::new(|| Finder::new(b"\"name\":\"request_user_input\"").into_owned());
 
+/// What a line may contain.
+enum Scanned {
+    /// No signal.
+    NoSignal,
+    /// One record, which was scanned.
+    Record,
+    /// Something else, such as several records.
+    Damaged,
+}
+
 struct SignalScanner {
     thread: ThreadId,
     /// The finder for the known turn's name, and the offset after which names are signals.
@@ -261,7 +272,39 @@ impl SignalScanner {
 
     fn line(&mut self, text: Text<'_>, line_end: u64) {
         self.found.read_offset = line_end;
-        match self.signal(text, line_end) {
+        match self.scan_line(text) {
+            Scanned::Record => {
+                let signal = self.signal(text, line_end);
+                self.apply(signal, text, line_end);
+            }
+            Scanned::Damaged => self.damaged_line(text, line_end),
+            Scanned::NoSignal => self.apply(None, text, line_end),
+        }
+    }
+
+    /// Applies the whole records of a damaged line.
+    #[cold]
+    fn damaged_line(&mut self, text: Text<'_>, line_end: u64) {
+        let (mut records, mut copy) = (WholeRecords::of(text, false), Vec::new());
+        let mut tape = std::mem::take(&mut self.tape);
+        let mut has_signal = false;
+        while let Some(range) = records.next(&mut tape) {
+            let record = text.part(range, &mut copy);
+            if scan(record, &mut self.tape).is_ok() {
+                let signal = self.signal(record, line_end);
+                has_signal |= signal.is_some();
+                self.apply(signal, record, line_end);
+            }
+        }
+        if !has_signal {
+            self.apply(None, text, line_end);
+        }
+        self.tape = tape;
+    }
+
+    /// Applies the signal of a record that ends in the line before `line_end`.
+    fn apply(&mut self, signal: Option<(TurnId, Signal)>, text: Text<'_>, line_end: u64) {
+        match signal {
             Some((_, signal @ (Signal::QuestionRead { .. } | Signal::OutputRead { .. }))) => self.push_call(signal),
             Some((turn, signal)) => {
                 // Copies of another thread's history precede the thread's own turns.
@@ -347,9 +390,8 @@ impl SignalScanner {
         }
     }
 
-    /// Returns the beginning, end, rollback, question or output that a line reports, and its turn. Questions and outputs
-    /// name no turn in all versions.
-    fn signal(&mut self, text: Text<'_>, line_end: u64) -> Option<(TurnId, Signal)> {
+    /// Scans a line if it may report a signal.
+    fn scan_line(&mut self, text: Text<'_>) -> Scanned {
         let head = line_prefix::head(text.bytes(), &mut self.clock);
         if let Some(head) = &head {
             let payload = &text.bytes()[head.payload..];
@@ -358,11 +400,16 @@ impl SignalScanner {
                 b"response_item" => self.may_be_call_signal(payload),
                 _ => false,
             };
-            if !is_candidate {
-                return None;
+            if !is_candidate && !line_prefix::has_second_record(text.bytes(), head) {
+                return Scanned::NoSignal;
             }
         }
-        scan(text, &mut self.tape).ok()?;
+        if scan(text, &mut self.tape).is_ok() { Scanned::Record } else { Scanned::Damaged }
+    }
+
+    /// Returns the beginning, end, rollback, question or output that a scanned record reports, and its turn. Questions
+    /// and outputs name no turn in all versions.
+    fn signal(&self, text: Text<'_>, line_end: u64) -> Option<(TurnId, Signal)> {
         let envelope = Envelope::of(text, &self.tape, None);
         if envelope.kind.as_deref() == Some(b"response_item") {
             let signal = match envelope.payload_kind.as_deref()? {

@@ -64,6 +64,12 @@ impl<'a, 't> Envelope<'a, 't> {
         }
         envelope
     }
+
+    /// Returns whether the object is a rollout line: every one has a type and a payload (Codex 0.32 to 0.171).
+    #[must_use]
+    pub(crate) fn is_rollout_line(&self) -> bool {
+        self.kind.is_some() && self.payload.is_some_and(|payload| payload.kind == Kind::Object)
+    }
 }
 
 /// The members of an object by their keys. If a key is repeated, the last one counts.

@@ -14,6 +14,9 @@ use super::timestamp;
 
 const OPENING: &[u8] = b"{\"timestamp\":\"";
 
+/// The beginning of a record, with or without white space after the key. Inside a string, it is escaped.
+const BEGINNING: &[u8] = b"{\"timestamp\"";
+
 /// The length of a timestamp as Codex writes it.
 const TIMESTAMP: usize = 24;
 
@@ -65,12 +68,19 @@ pub(crate) fn skipped_kind<'a>(
     head: &Head<'a>,
     is_call: impl Fn(&[u8]) -> bool,
 ) -> Option<KindName<'a>> {
-    static BEGINNING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OPENING));
     if has_control || line.last() != Some(&b'}') {
         return None;
     }
     let skipped_kind = kind_name(line, head, is_call)?;
-    BEGINNING.find(&line[head.payload..]).is_none().then_some(skipped_kind)
+    (!has_second_record(line, head)).then_some(skipped_kind)
+}
+
+/// Returns whether a second record may begin in a line.
+#[must_use]
+#[inline]
+pub(crate) fn has_second_record(line: &[u8], head: &Head<'_>) -> bool {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGINNING));
+    FINDER.find(&line[head.payload..]).is_some()
 }
 
 #[inline]

@@ -2,18 +2,22 @@
 //!
 //! * [`decompression`]: the bytes of a rollout, which may be compressed or come from standard input
 //! * [`lines`]: lines and their offsets
+//! * [`damage`]: the whole records in a damaged line
+//! * [`recognition`]: whether an input is a rollout, and what it is otherwise
 //! * [`envelope`]: a line's timestamp, ordinal, type and payload
 //! * [`kind`]: kinds of lines, and the kinds that produce no record
 //! * [`ids`]: ids of threads, turns and calls
 //! * [`line_prefix`]: reads the envelope and the kind of most lines without parsing them
 //! * [`timestamp`]: ISO 8601 timestamps
 
+pub(crate) mod damage;
 pub(crate) mod decompression;
 pub(crate) mod envelope;
 pub(crate) mod ids;
 pub(crate) mod kind;
 pub(crate) mod line_prefix;
 pub(crate) mod lines;
+pub(crate) mod recognition;
 pub(crate) mod timestamp;
 
 /// A position in a rollout, in bytes from its start. In a compressed rollout, it is a position in the decompressed

@@ -11,6 +11,7 @@ use crate::files::file_error::{FileError, escaped_path};
 use crate::json::Tape;
 use crate::rollout::decompression::Input;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Lines};
+use crate::rollout::recognition::{NotARollout, Recognizer, begins_like_a_rollout};
 use crate::state_dir::StateDir;
 
 /// A transcript or a rollout.
@@ -89,8 +90,13 @@ pub enum TargetError {
     #[error("cannot read {}: it is a compressed common transcript, and only rollouts may be compressed", escaped_path(.0))]
     Compressed(PathBuf),
     /// A file of another kind.
-    #[error("cannot read {}: it is neither a rollout nor a common transcript", escaped_path(.0))]
-    Unrecognized(PathBuf),
+    #[error("cannot read {}: {kind}", escaped_path(path))]
+    Unrecognized {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: NotARollout,
+    },
     /// A pipe or a device, which can be read only once.
     #[error("cannot read {}: it is a pipe or a device", escaped_path(.0))]
     NotRegular(PathBuf),
@@ -210,7 +216,7 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
         let kind = match kind_of(first) {
             // The file has just been rotated. Raw transcripts are never rotated.
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            kind => kind.map_err(FileError::on("read", first))?,
+            kind => kind.map_err(FileError::on("read", first))?.ok(),
         };
         if kind == Some(FileKind::Rollout) {
             return match own.as_slice() {
@@ -257,16 +263,16 @@ fn in_file(path: &Path) -> Result<Target, TargetError> {
     }
     let kind = kind_of(&absolute).map_err(FileError::on("read", path))?;
     match kind {
-        Some(FileKind::Rollout) => {
+        Ok(FileKind::Rollout) => {
             let stem = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             Ok(Target::Rollout { agent: Agent { kind: None, id: thread_id(&stem) }, path: absolute })
         }
-        Some(FileKind::CompressedTranscript) => Err(TargetError::Compressed(path.to_owned())),
-        Some(FileKind::Transcript | FileKind::Undetermined) => {
+        Ok(FileKind::CompressedTranscript) => Err(TargetError::Compressed(path.to_owned())),
+        Ok(FileKind::Transcript | FileKind::Undetermined) => {
             let agent = absolute.ancestors().skip(1).find(|above| data(above).is_some()).map(agent).unwrap_or_default();
             Ok(Target::Transcript { files: vec![absolute.clone()], is_all: false, current: absolute, agent })
         }
-        None => Err(TargetError::Unrecognized(path.to_owned())),
+        Err(kind) => Err(TargetError::Unrecognized { path: path.to_owned(), kind }),
     }
 }
 
@@ -302,57 +308,68 @@ pub fn is_undetermined(path: &Path) -> Result<bool, TargetError> {
         },
         _ => return Ok(false),
     };
-    Ok(kind_of(&file).map_err(FileError::on("read", path))? == Some(FileKind::Undetermined))
+    Ok(kind_of(&file).map_err(FileError::on("read", path))? == Ok(FileKind::Undetermined))
 }
 
-/// Detects the kind of a file by its first JSON object. The kind of an empty file is undetermined.
-fn kind_of(path: &Path) -> io::Result<Option<FileKind>> {
-    // The first lines can be torn or damaged.
-    const MAX_LINES: usize = 64;
+/// Detects the kind of a file by its first rollout line or record. The kind of an empty file is undetermined.
+fn kind_of(path: &Path) -> io::Result<Result<FileKind, NotARollout>> {
+    // The first lines can be damaged or of an unknown kind.
+    const MAX_LINES: usize = 4096;
+    const MAX_BYTES: u64 = 64 << 20;
     // A line can be as long as a session, but its beginning shows the kind.
     const MAX_KEPT: usize = 64 << 20;
     let input = Input::open(path)?;
     let is_compressed = input.is_compressed();
     let transcript = if is_compressed { FileKind::CompressedTranscript } else { FileKind::Transcript };
     let mut lines = Lines::new(input, DEFAULT_LINE_LIMIT).keeping(MAX_KEPT);
-    let mut tape = Tape::default();
+    let (mut recognizer, mut tape) = (Recognizer::default(), Tape::default());
     let mut are_blank = true;
     for _ in 0..MAX_LINES {
+        if lines.bytes_read() > MAX_BYTES && !are_blank {
+            break;
+        }
         let Some(line) = lines.next_line()? else {
-            // The first line may be incomplete.
-            return match lines.partial_line() {
-                Some(_) if are_blank => kind_of_partial_line(path, transcript),
-                None if are_blank && !is_compressed => Ok(Some(FileKind::Undetermined)),
-                _ => Ok(None),
+            let is_partial = lines.partial_line().is_some();
+            if let Some(line) = lines.take_partial_line()? {
+                recognizer.add_last(&line);
+            }
+            return match recognizer.other() {
+                _ if recognizer.is_rollout() => Ok(Ok(FileKind::Rollout)),
+                _ if recognizer.is_transcript() => Ok(Ok(transcript)),
+                // The first line may be incomplete.
+                other if are_blank && is_partial => kind_of_partial_line(path, transcript, other),
+                _ if are_blank && !is_compressed => Ok(Ok(FileKind::Undetermined)),
+                other => Ok(Err(other.unwrap_or(NotARollout::Blank))),
             };
         };
         are_blank &= line.text.bytes().trim_ascii().is_empty();
-        let Ok(record) = Record::read(line.text, &mut tape) else { continue };
-        return Ok(match record.kind() {
-            RecordKind::Header | RecordKind::Step(_) | RecordKind::Observation | RecordKind::Retired => {
-                Some(transcript)
-            }
-            // Every version of Codex writes these two members (0.64 to 0.169).
-            RecordKind::Other if record.member(b"payload").is_some() && record.member(b"type").is_some() => {
-                Some(FileKind::Rollout)
-            }
-            RecordKind::Other => None,
-        });
+        recognizer.add(&line);
+        if recognizer.is_rollout() {
+            return Ok(Ok(FileKind::Rollout));
+        }
+        let record = Record::read(line.text, &mut tape);
+        if recognizer.is_transcript() || record.is_ok_and(|record| record.kind() != RecordKind::Other) {
+            return Ok(Ok(transcript));
+        }
     }
-    Ok(None)
+    Ok(Err(recognizer.other().unwrap_or(NotARollout::Other)))
 }
 
-/// Detects the kind of a file whose only line is incomplete.
-fn kind_of_partial_line(path: &Path, transcript: FileKind) -> io::Result<Option<FileKind>> {
-    const ROLLOUT: &[u8] = b"{\"timestamp\"";
+/// Detects the kind of a file whose only line is incomplete. `other` is what the line shows otherwise.
+fn kind_of_partial_line(
+    path: &Path,
+    transcript: FileKind,
+    other: Option<NotARollout>,
+) -> io::Result<Result<FileKind, NotARollout>> {
     const MAX_READ: u64 = 4 << 10;
     let mut head = Vec::new();
     Input::open(path)?.take(MAX_READ).read_to_end(&mut head)?;
-    Ok(match head.trim_ascii_start() {
-        head if head.starts_with(ROLLOUT) => Some(FileKind::Rollout),
-        head if ROLLOUT.starts_with(head) => (transcript == FileKind::Transcript).then_some(FileKind::Undetermined),
-        [b'{', ..] => Some(transcript),
-        _ => None,
+    let other = other.unwrap_or(NotARollout::Damaged);
+    Ok(match begins_like_a_rollout(&head) {
+        Some(true) => Ok(FileKind::Rollout),
+        None if transcript == FileKind::Transcript => Ok(FileKind::Undetermined),
+        Some(false) if other == NotARollout::Damaged && head.trim_ascii_start().starts_with(b"{") => Ok(transcript),
+        _ => Err(other),
     })
 }
 

@@ -126,16 +126,6 @@ impl<'a> Record<'a> {
         self.tape
     }
 
-    /// Returns the value of a member. If several members have this name, the last one counts, as in Python.
-    #[must_use]
-    pub(crate) fn member(&self, name: &[u8]) -> Option<&'a Value> {
-        let is_it = |value: &&Value| {
-            let key = value.key_name(self.text);
-            key == name || (key.contains(&b'\\') && decoded(key) == name)
-        };
-        self.tape.children(self.tape.root()).filter(is_it).last()
-    }
-
     fn string_of(&self, value: &'a Value) -> Option<std::borrow::Cow<'a, [u8]>> {
         if value.kind != Kind::String {
             return None;

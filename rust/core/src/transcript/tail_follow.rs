@@ -174,7 +174,8 @@ impl OpenFile {
         }
         self.next += torn.len() as u64;
         let (next, has_control) = (ByteOffset(self.next), find_control(&torn).is_some());
-        handle(TailEvent::Torn(Line { offset, next, text: Text::pad(&mut torn), has_control }))
+        let (text, has_lost_start, gaps) = (Text::pad(&mut torn), false, &[][..]);
+        handle(TailEvent::Torn(Line { offset, next, text, has_control, has_lost_start, gaps }))
     }
 }
 

@@ -134,12 +134,21 @@ fn similar_lines_are_not_signals() {
         line("event_msg", "task_started", ",\"turn_id\":\"\""),
         line("event_msg", "task_started", &format!(",\"info\":{{\"turn_id\":\"{id}\"}}")),
         line("event_msg", "item_completed", &format!(",\"item\":{{\"type\":\"task_started\",\"turn_id\":\"{id}\"}}")),
-        format!("[{}]\n", began(6).trim_end()),
-        format!("{}x\n", began(6).trim_end()),
         began(6)[10..].to_owned(),
         "\n\n{}\nnull\n\"event_msg\"\n\0\n".to_owned(),
     ] {
         assert_eq!(signals(&[&line]), [], "{line}");
+    }
+}
+
+#[test]
+fn signals_in_damaged_lines_are_found() {
+    let (begin, end) = (began(6), ended(6));
+    let half = line("response_item", "message", ",\"role\":\"user\"");
+    let expected = [(turn(6), Signal::Began), (turn(6), Signal::Ended)];
+    for before in ["\0\0\0", "\u{FEFF}", &half[..half.len() - 1], &half[..half.len() / 2], &begin[..40], "x"] {
+        assert_eq!(signals(&[&begin, before, &end]), expected, "{before}");
+        assert_eq!(signals(&[&format!("{}{before}{end}", begin.trim_end())]), expected, "{before}");
     }
 }
 
