@@ -236,21 +236,23 @@ class TestDamagedLines:
 
     def test_a_line_with_many_beginnings_takes_bounded_time(self) -> None:
         for piece in (b'{"timestamp":"x","a":[', b'{"timestamp":"x', b'{"timestamp":"x","a":{}}{'):
-            line = piece * (8 * MIB // len(piece))
+            line = piece * (2 * MIB // len(piece))
             conversion = convert(self.START + b"\n" + line + b"\n" + self.ONE + b"\n")
             assert conversion.steps[-1]["message"] == "one"
             assert conversion.summary.malformed == 1
 
-    def test_a_hole_of_2_gb_takes_no_memory(self, large_files: Path) -> None:
+    def test_a_large_hole_takes_no_memory(self, large_files: Path) -> None:
         path = large_files / "rollout.jsonl"
         with path.open("wb") as file:
             file.write(self.START + b"\n" + self.ONE[:60])
-            file.seek(2_000_000_000, os.SEEK_CUR)
+            file.seek(300_000_000, os.SEEK_CUR)
             file.write(self.TWO + b"\n")
         status, peak = TestMemory().peak("convert", path, "--output", large_files / "out")
         assert status == 0
         assert peak < 48 * MIB
-        assert [step["message"] for step in map(json.loads, (large_files / "out").open())][1:] == ["two"]
+        header, step = (large_files / "out").read_bytes().splitlines()
+        assert b'"header"' in header
+        assert json.loads(step)["message"] == "two"
 
 
 class TestOtherFiles:

@@ -112,6 +112,9 @@ impl Recognizer {
 
     /// Adds the unterminated last line of an input that may grow.
     pub(crate) fn add_partial(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.add_head(bytes);
         self.is_undetermined = !self.has_text && begins_like_an_object(bytes);
         self.has_text |= !bytes.trim_ascii().is_empty();
