@@ -67,6 +67,7 @@ impl NotARollout {
 
 /// Recognizes an input by its lines.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
 pub(crate) struct Recognizer {
     tape: Tape,
     head: Vec<u8>,

@@ -289,7 +289,7 @@ impl TailFollower {
                 // The next file may have been rotated as well.
                 Successor::Next(next) => {
                     open.read_to_end(&path, handle)?;
-                    *open = next;
+                    *open = *next;
                     continue;
                 }
             }
@@ -363,7 +363,7 @@ enum Successor {
     /// The file was rotated, and there is no next one yet.
     NoneYet,
     /// The file was rotated, and this is the next one.
-    Next(OpenFile),
+    Next(Box<OpenFile>),
 }
 
 /// Finds the file after one that has left `path`. Files can be rotated at any time, so two listings must agree.
@@ -396,7 +396,7 @@ fn successor(open: &OpenFile, path: &Path) -> io::Result<Successor> {
                     opened.metadata().is_ok_and(|opened| FileId::from(&opened) == FileId::from(next))
                 }) =>
             {
-                return OpenFile::from_start(opened).map(Successor::Next);
+                return OpenFile::from_start(opened).map(|next| Successor::Next(Box::new(next)));
             }
             (Some(index), None) if is_settled && again[index].0 != path => return Ok(Successor::NoneYet),
             (None, _) if is_settled => return Ok(Successor::NotRotated),

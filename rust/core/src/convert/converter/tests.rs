@@ -19,7 +19,10 @@ fn a_repaired_line_that_the_scanner_refuses_is_counted_as_malformed() {
     );
     let summary = converter.into_summary();
     assert_eq!((summary.malformed, summary.records), (1, 0));
-    assert_eq!(summary.malformed_lines, [MalformedLine { offset: ByteOffset(7), at: 0, reason: NOT_AN_OBJECT, has_records: false }]);
+    assert_eq!(
+        summary.malformed_lines,
+        [MalformedLine { offset: ByteOffset(7), at: 0, reason: NOT_AN_OBJECT, has_records: false }]
+    );
 }
 
 fn message(number: usize) -> String {

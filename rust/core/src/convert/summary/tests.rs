@@ -60,7 +60,12 @@ fn names_that_differ_only_in_their_middle_are_counted_separately() {
 fn the_first_malformed_lines_are_kept_and_all_are_counted() {
     let mut summary = Summary::default();
     for number in 0..100 {
-        summary.add_malformed(MalformedLine { offset: ByteOffset(number), at: 0, reason: "reason", has_records: false });
+        summary.add_malformed(MalformedLine {
+            offset: ByteOffset(number),
+            at: 0,
+            reason: "reason",
+            has_records: false,
+        });
     }
     assert_eq!(summary.malformed, 100);
     let offsets: Vec<u64> = summary.malformed_lines.iter().map(|line| line.offset.0).collect();

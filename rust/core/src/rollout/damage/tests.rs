@@ -3,7 +3,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn record(number: usize) -> String {
-    format!(r#"{{"timestamp":"2026-01-01T00:00:00.{number:03}Z","type":"event_msg","payload":{{"text":"a }}{{ \\\"{{"}}}}"#)
+    format!(
+        r#"{{"timestamp":"2026-01-01T00:00:00.{number:03}Z","type":"event_msg","payload":{{"text":"a }}{{ \\\"{{"}}}}"#
+    )
 }
 
 /// Returns the whole records of a line, and the position of the first damage.
