@@ -52,6 +52,27 @@ class TestOnce:
         followed.run_once("--final")
         assert followed.common.startswith(followed.converted("--partial"))
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_transcripts_of_a_damaged_rollout_match_it(self, followed: FollowedAgent, seed: int) -> None:
+        chance = random.Random(seed)
+        lines = lines_of(ROLLOUT)
+        damaged = []
+        for line in lines:
+            half = chance.choice(lines)[: chance.randrange(1, 200)].rstrip(b"\n")
+            junk = chance.choice([half, bytes(chance.randrange(1, 9000)), b"\xef\xbb\xbf"])
+            damaged.append(chance.choice([line, line, junk + line, line.rstrip(b"\n")]))
+        damaged.append(b"\n")
+        rollout = followed.make_current("a")
+        for line in damaged:
+            append_lines(rollout, [line])
+            if chance.random() < 0.2:
+                followed.run_once()
+        followed.run_once()
+        assert followed.raw == rollout.read_bytes()
+        assert followed.common == followed.converted("--partial")
+        records = {line for line in followed.common.splitlines() if b'"message"' in line}
+        assert len(records) > 3
+
     def test_an_agent_without_a_rollout_gets_no_transcript(self, followed: FollowedAgent) -> None:
         followed.run_once()
         assert followed.raw == followed.common == b""

@@ -158,7 +158,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let mut out = if is_human && !arguments.no_pager && !arguments.follow { Output::paged() } else { Output::Plain };
     let is_paged = matches!(out, Output::Pager(_));
     let mut notes = Notes::default();
-    let failure = Viewer { arguments, notes: &mut notes, is_paged }.show(&mut out).err();
+    let failure = Viewer { arguments, notes: &mut notes, is_paged, has_only_events: false }.show(&mut out).err();
     let failure = match failure {
         Some(Failure::LeftToMngr) => return ExitCode::from(LEFT_TO_MNGR),
         Some(Failure::Message(what)) => {
@@ -273,6 +273,8 @@ struct Viewer<'a> {
     arguments: &'a Arguments,
     notes: &'a mut Notes,
     is_paged: bool,
+    /// Whether a rollout was read that holds no messages, only events.
+    has_only_events: bool,
 }
 
 impl Viewer<'_> {
@@ -527,10 +529,8 @@ impl Viewer<'_> {
             Ok(())
         };
         let is_shown = show_all();
-        if !converted.has_only_events() {
-            self.note_empty(&filter);
-        }
         self.note_only_events(path, converted.has_only_events());
+        self.note_empty(&filter);
         self.note_malformed_lines(path, converted.take_malformed());
         finish(is_shown, &mut records, out)
     }
@@ -572,6 +572,7 @@ impl Viewer<'_> {
     }
 
     fn note_only_events(&mut self, path: &Path, has_only_events: bool) {
+        self.has_only_events = has_only_events;
         if has_only_events {
             self.notes.add(|| format!("{}: {ONLY_EVENTS}", escaped_path(path)));
         }
@@ -579,7 +580,8 @@ impl Viewer<'_> {
 
     /// Explains an empty output: it could look like a failure, and a role that matches nothing is usually a mistake.
     fn note_empty(&mut self, filter: &Filter) {
-        if self.arguments.format == Format::Human && filter.taken == 0 && self.arguments.role.is_empty() {
+        let is_human = self.arguments.format == Format::Human;
+        if is_human && filter.taken == 0 && self.arguments.role.is_empty() && !self.has_only_events {
             self.notes.add(|| "this session has no messages yet".to_owned());
         }
         if filter.seen > 0 && filter.taken == 0 && !self.arguments.role.is_empty() {

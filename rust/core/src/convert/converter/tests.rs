@@ -87,3 +87,15 @@ proptest::proptest! {
         proptest::prop_assert_eq!(convert_in_parts(&input, &stops), transcript);
     }
 }
+
+#[test]
+fn the_program_of_a_call_that_is_followed_by_another_record_is_found() {
+    let call = concat!(
+        r#"{"timestamp":"2026-01-01T00:00:00.000Z","type":"response_item","payload":{"type":"custom_tool_call","#,
+        r#""call_id":"c","name":"exec","input":"ls -l"}}"#
+    );
+    for after in ["", "\r", &message(1), "{\"timest", "\0\0"] {
+        assert_eq!(crate::convert::program_text(format!("{call}{after}").as_bytes()), Some(b"ls -l".to_vec()));
+    }
+    assert_eq!(crate::convert::program_text(call[..90].as_bytes()), None);
+}
