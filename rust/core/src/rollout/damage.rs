@@ -84,7 +84,7 @@ impl<'a> WholeRecords<'a> {
                 }
             };
             // A line without other text is one record, whatever it contains.
-            let is_line = is_boundary && self.rest == 0 && next == bytes.len();
+            let is_line = is_boundary && start == skip_junk(bytes) && next == bytes.len();
             if !is_line && !Envelope::of(text, tape, None).is_rollout_line() {
                 self.add_damage(start, NOT_A_RECORD);
                 if is_boundary {

@@ -97,5 +97,5 @@ fn the_program_of_a_call_that_is_followed_by_another_record_is_found() {
     for after in ["", "\r", &message(1), "{\"timest", "\0\0"] {
         assert_eq!(crate::convert::program_text(format!("{call}{after}").as_bytes()), Some(b"ls -l".to_vec()));
     }
-    assert_eq!(crate::convert::program_text(call[..90].as_bytes()), None);
+    assert_eq!(crate::convert::program_text(&call.as_bytes()[..90]), None);
 }
