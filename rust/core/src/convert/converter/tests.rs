@@ -53,7 +53,7 @@ fn convert_in_parts(input: &str, stops: &[usize]) -> String {
         }
         index += 1;
     }
-    converter.finish(End::Final).expect("is in memory");
+    converter.finish(End::Complete).expect("is in memory");
     transcript.extend(converter.take_records().expect("is in memory"));
     String::from_utf8(transcript).expect("is UTF-8")
 }
