@@ -204,11 +204,18 @@ impl TotalUsage {
         for value in tape.children(usage) {
             members += 1;
             let key = if value.key == Key::Other { mix(value.key_name(text)) } else { value.key as u64 };
-            let member = (key ^ mix(value.raw(text)).rotate_left(32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+            let content =
+                if value.kind == Kind::Object { mix(&compact(value.raw(text))) } else { mix(value.raw(text)) };
+            let member = (key ^ content.rotate_left(32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
             hash = hash.wrapping_add(member ^ (member >> 29));
         }
         Self { members, hash }
     }
+}
+
+/// Returns the bytes without white space, which is not part of the value of an object of numbers.
+fn compact(object: &[u8]) -> Vec<u8> {
+    object.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
 }
 
 /// Hashes bytes, eight at a time.

@@ -127,3 +127,20 @@ fn another_session_begins_at_zero() {
     ledger.begin_session();
     assert_eq!(apply(&mut ledger, &lines), [Some(7)]);
 }
+
+#[test]
+fn a_record_that_is_repeated_in_another_form_counts_once() {
+    let mut ledger = Ledger::default();
+    let mut is_counted = |payload: &str| {
+        let mut bytes = format!(r#"{{"payload":{payload}}}"#).into_bytes();
+        let (text, mut tape) = (Text::pad(&mut bytes), Tape::default());
+        scan(text, &mut tape).expect("valid JSON");
+        let payload = member(&tape, tape.root(), Key::Payload).expect("a payload");
+        ledger.usage_record(text, &tape, payload, false).is_some()
+    };
+    assert!(is_counted(r#"{"response_id":"r","usage":{"input_tokens":1},"turn_token_usage":{"input_tokens":1}}"#));
+    assert!(!is_counted(
+        r#"{"turn_token_usage": {"input_tokens": 1}, "usage": {"input_tokens": 1}, "response_id": "r"}"#
+    ));
+    assert!(is_counted(r#"{"response_id":"r","usage":{"input_tokens":1},"turn_token_usage":{"input_tokens":2}}"#));
+}
