@@ -1,6 +1,8 @@
 """Replays recorded sessions: `active` is correct whenever no hook or line is pending."""
 
+import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,26 @@ def test_the_marker_is_correct_after_hooks_in_another_order(log: Path, agent: Ag
     replay.run(order, [None] * len(order))
     replay.end(answer)
     assert replay.wrong == []
+
+
+@pytest.mark.parametrize("log", [log for log in hook_logs() if re.search("/tui_(ask|approval)", name(log))], ids=name)
+def test_the_waiting_reason_is_that_of_the_last_request(log: Path, agent: Agent) -> None:
+    """It is known from the request to the next hook or the output of the call. Rollouts are read after each event."""
+    events = Recording(log).events
+    replay = Replay(agent)
+    expected: str | None = None
+    seen = set()
+    for it in events:
+        if it.name == "PermissionRequest":
+            expected = "PERMISSIONS"
+        elif it.name == "PreToolUse" and json.loads(it.data)["tool_name"] == "request_user_input":
+            expected = "QUESTION"
+        elif it.process or b"_output" in it.data:
+            expected = None
+        replay.run([it], [None])
+        reason = agent.report("recompute")["waiting_reason"]
+        if expected is not None:
+            assert reason == expected, f"after {it.name}"
+        seen.add(reason)
+    assert reason == "END_OF_TURN"
+    assert seen > {None, "END_OF_TURN"}

@@ -81,7 +81,11 @@ def test_a_home_is_built_for_a_user_without_one(world: World) -> None:
     # 0.138 lacks three of the events.
     assert len(config["hooks"]["state"]) >= 8
     assert all(entry.keys() == {"trusted_hash"} for entry in config["hooks"]["state"].values())
-    assert "gpt-5.5" in config["notice"]["model_migrations"] or built.codex_version not in {"0.163.0", "0.169.0"}
+    assert "gpt-5.5" in config["notice"]["model_migrations"] or built.codex_version not in {
+        "0.163.0",
+        "0.169.0",
+        "0.171.0",
+    }
     assert (world.codex_home / "config.toml").stat().st_mode & 0o777 == 0o600
 
 
@@ -351,7 +355,7 @@ def test_a_session_from_another_directory_is_resumed(world: World) -> None:
 def test_without_the_pins_the_tui_shows_other_screens(world: World) -> None:
     """Checks the premise of the tests above: each of these settings suppresses a screen."""
     built = world.build()
-    if built.codex_version not in {"0.163.0", "0.169.0"}:
+    if built.codex_version not in {"0.163.0", "0.169.0", "0.171.0"}:
         pytest.skip(f"codex {built.codex_version} replaces other models")
     config = world.config()
     del config["notice"]

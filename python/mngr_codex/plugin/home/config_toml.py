@@ -27,7 +27,7 @@ PINS: Mapping[str, Any] = {
     "check_for_update_on_startup": False,
     "features": {
         "hooks": True,
-        # Seen on 0.163 and 0.169: the TUI starts a server that runs the turns, outlives the TUI, updates itself and
+        # Seen on 0.163 to 0.171: the TUI starts a server that runs the turns, outlives the TUI, updates itself and
         # copies Codex (300 MB) into the home.
         "daemon_auto_start": False,
     },

@@ -2,7 +2,7 @@
 
 Codex opens "Hooks need review" for every hook whose hash is not in ``hooks.state`` of its ``config.toml``. An entry
 with the hash lets the hook run, and an entry with the hash and ``enabled = false`` disables it; neither opens the
-review (seen on 0.130, 0.138, 0.147, 0.154, 0.163 and 0.169).
+review (seen on 0.130, 0.138, 0.147, 0.154, 0.163, 0.169 and 0.171).
 """
 
 from __future__ import annotations

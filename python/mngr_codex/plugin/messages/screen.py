@@ -1,6 +1,6 @@
 """What Codex's terminal shows: whether it is starting, ready for a message, or showing a dialog.
 
-The screens were seen on 0.138 to 0.169.
+The screens were seen on 0.138 to 0.171.
 """
 
 from __future__ import annotations
