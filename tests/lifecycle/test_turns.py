@@ -513,6 +513,38 @@ class TestPointers:
         assert prompted.is_active
         assert prompted.state_file("codex_root_session") == prompted.session_id
 
+    def test_a_side_conversation_with_a_rollout_leaves_the_session(self, prompted: Agent) -> None:
+        """On 0.171, if the TUI shows it next to the main conversation."""
+        prompted.hook("stop")
+        session, rollout = prompted.session_id, prompted.rollout
+        prompted.begin_session()
+        members = {"id": prompted.session_id, "thread_source": "tui_side_chat"}
+        prompted.write_line("", "", line="session_meta", **members)
+        prompted.write_line("task_started", prompted.begin_turn())
+        for event in (
+            "session-start",
+            "user-prompt-submit",
+            "pre-tool-use",
+            "permission-request",
+            "stop",
+            "session-end",
+        ):
+            prompted.hook(event)
+            prompted.marker("recompute")
+            assert not prompted.is_active
+            assert not prompted.is_approval_pending
+            assert prompted.state_file("codex_root_session") == session
+        assert prompted.rollouts == [str(rollout)]
+
+    def test_another_session_after_a_turn_is_the_next_one(self, prompted: Agent) -> None:
+        """A fork has another origin than a side conversation."""
+        prompted.hook("stop")
+        prompted.begin_session()
+        prompted.write_line("", "", line="session_meta", thread_source="user", note='"thread_source":"tui_side_chat"')
+        prompted.begin_turn()
+        prompted.hook("session-start", turn_id=None)
+        assert prompted.state_file("codex_root_session") == prompted.session_id
+
     def test_a_backtrack_continues_the_session_in_another_file(self, agent: Agent) -> None:
         """The next turn closes open turns of the first file."""
         self.begin(agent)

@@ -52,6 +52,18 @@ def test_a_draft_is_not_ready() -> None:
             "a menu",
         ),
         (
+            # A question of the model, on 0.171. The last row that begins like a composer is the user's message.
+            (
+                "  Question 1/1 (1 unanswered)",
+                "  Which color?",
+                f"  {BOLD}› 1. red   the red one",
+                "    2. blue  the blue one",
+                "",
+                f"  tab to add notes{DIM} | {BOLD}enter{OFF} to submit answer{DIM} | {BOLD}esc{OFF} to interrupt",
+            ),
+            "a question",
+        ),
+        (
             # A form of an MCP server, on 0.171.
             (
                 "  Field 1/1 (1 required unanswered)",

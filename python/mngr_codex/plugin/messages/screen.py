@@ -21,7 +21,7 @@ _ROW = re.compile(r"^(?:\x1b\[[0-9;:]*m)*[›!](?:\x1b\[[0-9;:]*m)* ")
 _PLACEHOLDER = re.compile(r"^(?:\x1b\[[0-9;:]*m)*›(?:\x1b\[[0-9;:]*m)* (?:\x1b\[[0-9;:]*m)*?\x1b\[(?:[0-9;:]*;)?2m")
 _CHOICE = re.compile(r"^› \d+\. ")
 KEY_HINTS = (
-    "enter (select|save|details|edit|resume)|(enter|esc) to (confirm|go back|cancel|close|select|save|exit)"
+    "enter (select|save|details|edit|resume)|(enter|esc) to (confirm|go back|cancel|close|select|save|exit|submit)"
     "|esc (back|cancel|close|exit|save)|(^| )q (close|to quit)"
 )
 """The last line of a dialog, which lists its keys. Valid as an extended regular expression for grep as well."""
@@ -47,6 +47,7 @@ WELCOME = "Welcome to Codex, OpenAI's"
 _DIALOGS = (
     ("Hooks need review", "its hook review"),
     ("Would you like to", "an approval request"),
+    ("enter to submit answer", "a question"),
     ("Do you trust", "a question whether to trust the directory"),
     ("Meet GPT", "a question about a newer model"),
     ("Try new model", "a question about a newer model"),

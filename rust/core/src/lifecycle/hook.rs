@@ -168,6 +168,14 @@ impl HookRun {
         self.agent.is_none() && self.event == HookEvent::SessionEnd
     }
 
+    /// Returns whether the run may be the first of a side conversation that has a rollout.
+    pub(super) fn may_begin_side_conversation(&self, state: &State) -> bool {
+        self.agent.is_none()
+            && self.event.sets_session()
+            && !self.rollout.is_empty()
+            && state.is_new_session(&self.session)
+    }
+
     /// Returns whether the root's session is the one that `state` knows.
     pub(super) fn is_of_root(&self, state: &State) -> bool {
         self.agent.is_none() && self.session == state.session

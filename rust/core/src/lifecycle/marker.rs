@@ -130,6 +130,10 @@ fn apply_run(dir: &StateDir, state: &mut State, run: &HookRun) {
         // A session is nested if the root's turn is running. The rollout may show that the turn has ended.
         read_end_of_root(dir, state);
     }
+    if run.may_begin_side_conversation(state) && reconcile::is_side_conversation(Path::new(&run.rollout)) {
+        // Its session never becomes the root's, and its later hooks change nothing either.
+        state.add_nested(&run.session);
+    }
     run.apply_to(state);
 }
 

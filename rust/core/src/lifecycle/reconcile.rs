@@ -103,6 +103,19 @@ pub(crate) fn size(rollout: &Path) -> io::Result<(u64, Fingerprint)> {
     Ok((size, fingerprint::before(&file, size)?))
 }
 
+/// The bytes at the start of a rollout that are searched for the origin of its thread, which precedes the instructions.
+const META: u64 = 16 << 10;
+
+/// Returns whether a rollout is that of a side conversation (`/side`, `/btw`). On 0.171 it has one if the TUI shows it next
+/// to the main conversation.
+pub(super) fn is_side_conversation(rollout: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = open_regular(rollout).and_then(|file| file.take(META).read_to_end(&mut start));
+    let meta = memchr::memchr(b'\n', &start).map_or(&start[..], |end| &start[..end]);
+    // In JSON these bytes are never part of a string.
+    read.is_ok() && memchr::memmem::find(meta, b"\"thread_source\":\"tui_side_chat\"").is_some()
+}
+
 /// Reads the signals of the new lines in the last `limit` bytes of `rollout`. The returned offset is the known one, so
 /// that a later call of [`read`] does not miss the lines before them.
 ///

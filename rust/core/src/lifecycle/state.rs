@@ -379,6 +379,12 @@ impl State {
         *session != self.session && !self.former.contains(session) && !self.root.rollout.is_empty()
     }
 
+    /// Returns whether a session is unknown, and not the first one.
+    pub(crate) fn is_new_session(&self, session: &ThreadId) -> bool {
+        let is_known = *session == self.session || self.former.contains(session) || self.nested.contains(session);
+        !self.session.0.is_empty() && !is_known
+    }
+
     /// Returns whether a session is remembered as nested.
     pub(crate) fn has_nested(&self, session: &ThreadId) -> bool {
         self.nested.contains(session)
