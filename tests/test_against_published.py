@@ -73,11 +73,48 @@ def test_every_prefix_of_a_rollout_agrees(judge: Judge, path: Path) -> None:
             assert judge.difference(lines[:end], complete=complete) is None, f"after {end} lines, {complete=}"
 
 
+AGENTS = "# AGENTS.md instructions\n\n<INSTRUCTIONS>\nbe brief\n</INSTRUCTIONS>"
+USER_COMMAND = (
+    "<user_shell_command>\n<command>\nls\n</command>\n<result>\nExit code: 0\nDuration: 0.0104 seconds\nOutput:\na\n"
+    "</result>\n</user_shell_command>"
+)
+WAV_URL = "data:audio/wav;base64," + "A" * 4000
+
 DIFFERENT = {
     "a command without an owning call": turn().command(started=0).assistant("done").usage(),
     "a command of a call without an output": turn().call().command(started=4000).aborted().user("next"),
     "a header before records that only we write": Rollout().line("brand_new_line", {}),
-    "a user message of images only": turn().user_parts({"type": "input_image", "image_url": PNG_URL}),
+    "a message without text of the common type": turn()
+    .user_parts({"type": "input_image", "image_url": PNG_URL})
+    .item("message", role="assistant", content=[{"type": "refusal", "refusal": "no"}]),
+    "the second step of a message of two writers": turn().user(AGENTS, "hello", AGENTS).user("hello", AGENTS),
+    "audio and files in outputs are described": turn()
+    .call()
+    .output(output=[{"type": "input_text", "text": "a"}, {"type": "input_audio", "audio_url": WAV_URL}])
+    .call("call_2")
+    .output("call_2", {"audio": WAV_URL}),
+    "texts of Codex are system steps": turn()
+    .user(AGENTS)
+    .user("<skill>\n</skill>")
+    .user(USER_COMMAND)
+    .user("<environment_context> is what?"),
+    "JSON between agents is a system step": turn()
+    .assistant('{"author":"/root","recipient":"/root/kid","content":"","encrypted_content":"gA"}')
+    .assistant("done")
+    .usage(),
+    "parts of a message are shown apart, those of other types too": turn()
+    .user("a", "b")
+    .user_parts({"type": "input_text", "text": "a"}, {"type": "input_audio", "audio_url": WAV_URL})
+    .item(
+        "message",
+        role="assistant",
+        content=[{"type": "output_text", "text": "a"}, {"type": "output_audio", "audio_url": WAV_URL}],
+    ),
+    "a command of the user belongs to no call": turn()
+    .call()
+    .output()
+    .command("u-1", source="user_shell")
+    .user(USER_COMMAND),
     "repeated ids are made unique": turn().output("call_1", "", at=9000).output("call_2", "", at=9000).user("next"),
     "released steps have no metrics": turn().assistant("one").complete().usage(),
     "a response's record releases a step before its count": turn()

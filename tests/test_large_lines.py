@@ -40,7 +40,14 @@ def command(argv: list[str], output: str) -> bytes:
 LINES: dict[str, tuple[int, Callable[[], bytes]]] = {
     "message": (1, lambda: message([{"type": "input_text", "text": TEXT}])),
     "white space": (1, lambda: message([{"type": "input_text", "text": "\n" * (LENGTH // 2)}])),
-    "injected": (1, lambda: message([{"type": "input_text", "text": "# AGENTS.md instructions for " + TEXT}])),
+    "injected": (
+        1,
+        lambda: message([{"type": "input_text", "text": f"# AGENTS.md instructions for {TEXT}</INSTRUCTIONS>"}]),
+    ),
+    "audio": (
+        1,
+        lambda: message([{"type": "input_audio", "audio_url": "data:audio/wav;base64," + "AAAA" * 6_000_000}]),
+    ),
     "image": (
         1,
         lambda: message([{"type": "input_image", "image_url": f"data:image/png;base64,{PNG_BASE64 * 200_000}"}]),
@@ -108,10 +115,17 @@ def test_the_arguments_of_a_long_command_are_quoted() -> None:
     assert cmd == f"""echo {"safe" * 50_000} '{TEXT}' 'it'"'"'s' ''"""
 
 
-@pytest.mark.parametrize("text", ["# AGENTS.md instructions for x", "\n" * 200_000 + "<environment_context>"])
-def test_injected_context_with_a_long_text_is_recognized(text: str) -> None:
-    (step,) = convert(message([{"type": "input_text", "text": text + "x" * 200_000 + "<INSTRUCTIONS>"}])).steps
-    assert step["source"] == "system"
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        ("# AGENTS.md instructions for x", "</INSTRUCTIONS>" + " " * 200_000),
+        ("\n" * 200_000 + "<environment_context>", "</environment_context>"),
+    ],
+)
+def test_a_long_text_of_codex_is_recognized(opening: str, closing: str) -> None:
+    for end, source in ((closing, "system"), (closing + "x", "user")):
+        (step,) = convert(message([{"type": "input_text", "text": opening + "x" * 200_000 + end}])).steps
+        assert step["source"] == source
 
 
 def test_a_list_of_too_many_parts_becomes_json() -> None:

@@ -1,9 +1,12 @@
 """Messages, reasoning, and the model and effort of the turn."""
 
+import json
+from typing import Any
+
 import pytest
 
 from tests.support.program import EMITTER, convert, event_id
-from tests.support.rollout_builder import Rollout, turn
+from tests.support.rollout_builder import PNG_BYTES, PNG_URL, Rollout, turn
 
 
 def test_user_message() -> None:
@@ -15,20 +18,26 @@ def test_user_message() -> None:
             "emitter": EMITTER,
             "timestamp": rollout.timestamp,
             "source": "user",
-            "message": "Hello world",
+            "message": "Hello \n\nworld",
         }
     ]
 
 
-def test_user_message_has_input_text_parts_only() -> None:
+def test_parts_of_a_user_message_are_separated_by_a_blank_line() -> None:
     rollout = Rollout().user_parts(
         {"type": "input_text", "text": "a"},
         {"type": "output_text", "text": "b"},
-        {"type": "input_text", "text": "c"},
+        {"type": "text", "text": "c"},
+        {"type": "input_text", "text": ""},
         {"type": "input_text", "text": 4},
         {"type": "input_text"},
+        {"type": "input_image", "image_url": PNG_URL},
+        {"type": "refusal", "refusal": "d"},
+        {"type": "brand_new", "text": "e"},
     )
-    assert [step["message"] for step in convert(rollout).steps] == ["ac"]
+    [step] = convert(rollout).steps
+    assert step["message"] == "a\n\nb\n\nc\n\nd\n\ne"
+    assert step["event_id"] == event_id(rollout.timestamp, "abcde", "user")
 
 
 def test_user_message_without_text_gives_no_record() -> None:
@@ -41,10 +50,17 @@ def test_user_message_without_text_gives_no_record() -> None:
         "<user_instructions>\nbe brief\n</user_instructions>",
         "<environment_context>\n  <cwd>/srv/lab</cwd>\n</environment_context>",
         "# AGENTS.md instructions for /srv/lab\n\n<INSTRUCTIONS>\nbe brief\n</INSTRUCTIONS>",
+        "# AGENTS.md instructions\n\n<INSTRUCTIONS>\nbe brief\n</INSTRUCTIONS>",
         "\n  <environment_context></environment_context>",
+        "<turn_aborted>\nThe user interrupted the previous turn on purpose.\n</turn_aborted>",
+        '<subagent_notification>\n{"agent_path":"/root/kid"}\n</subagent_notification>',
+        '<codex_internal_context source="goal">\nkeep on\n</codex_internal_context>',
+        '<hook_prompt hook_run_id="stop:0">Run the linter.</hook_prompt>',
+        "<external_browser_info>tab one</external_browser_info>",
+        "Warning: apply_patch was requested via shell. Use the apply_patch tool instead of exec_command.",
     ],
 )
-def test_injected_context_is_a_system_step(text: str) -> None:
+def test_text_of_codex_is_a_system_step(text: str) -> None:
     rollout = Rollout().user(text)
     [step] = convert(rollout).steps
     assert (step["source"], step["message"]) == ("system", text)
@@ -56,13 +72,127 @@ def test_injected_context_is_a_system_step(text: str) -> None:
     [
         "# AGENTS.md instructions for /srv/lab",
         "tell me about <environment_context>",
+        "<environment_context> is what?",
         "<user_instruction>",
         "# AGENTS.md instructions\n<INSTRUCTIONS>",
-        "<turn_aborted>\nThe user interrupted the previous turn on purpose.\n</turn_aborted>",
+        "<skill></skill> What does this skill do?",
+        "Warning: apply_patch was requested via shell. Why?",
     ],
 )
-def test_text_that_resembles_injected_context_is_a_user_step(text: str) -> None:
+def test_text_that_resembles_text_of_codex_is_a_user_step(text: str) -> None:
     assert [step["source"] for step in convert(Rollout().user(text)).steps] == ["user"]
+
+
+AGENTS = "# AGENTS.md instructions\n\n<INSTRUCTIONS>\nbe brief\n</INSTRUCTIONS>"
+ENVIRONMENT = "<environment_context>\n</environment_context>"
+
+
+def kinds(*names: Any) -> dict[str, Any]:
+    """Returns the metadata that says who wrote each part of a message (from 0.150 on)."""
+    return {"internal_chat_message_metadata_passthrough": {"turn_id": "t", "content_item_kinds": list(names)}}
+
+
+def user_message(*texts: str, **members: Any) -> Rollout:
+    return Rollout().item("message", role="user", content=[{"type": "input_text", "text": t} for t in texts], **members)
+
+
+def sources(rollout: Rollout) -> list[tuple[str, str]]:
+    return [(step["source"], step["message"]) for step in convert(rollout).steps]
+
+
+def test_several_texts_of_codex_are_one_system_step() -> None:
+    assert sources(Rollout().user(AGENTS, ENVIRONMENT)) == [("system", f"{AGENTS}\n\n{ENVIRONMENT}")]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([AGENTS, "hello", ENVIRONMENT], [("system", f"{AGENTS}\n\n{ENVIRONMENT}"), ("user", "hello")]),
+        (["hello", AGENTS, "world"], [("user", "hello\n\nworld"), ("system", AGENTS)]),
+    ],
+)
+def test_a_message_of_two_writers_becomes_two_steps(texts: list[str], expected: list[tuple[str, str]]) -> None:
+    rollout = Rollout().user(*texts)
+    assert sources(rollout) == expected
+    joined = [text.replace("\n\nhello", "hello") for _, text in expected]
+    assert len({step["event_id"] for step in convert(rollout).steps}) == len(joined) == 2
+
+
+def test_each_part_goes_to_the_step_of_its_writer() -> None:
+    rollout = Rollout().user_parts(
+        {"type": "input_text", "text": AGENTS},
+        {"type": "input_image", "image_url": PNG_URL},
+        {"type": "input_audio", "audio_url": "data:audio/wav;base64,UklGRg=="},
+        {"type": "input_text", "text": "see"},
+    )
+    ours, theirs = convert(rollout).steps
+    assert (ours["source"], ours["message"]) == ("system", AGENTS)
+    assert (theirs["source"], theirs["message"]) == ("user", "[input_audio, audio/wav, 4 bytes]\n\nsee")
+    assert "extra" not in ours
+    assert theirs["extra"] == {"images": [{"media_type": "image/png", "size": PNG_BYTES}]}
+    rollout = Rollout().item(
+        "message",
+        role="user",
+        content=[{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": PNG_URL}],
+        **kinds("user.text", "later.image"),
+    )
+    theirs, ours = convert(rollout).steps
+    assert (ours["source"], ours["message"], list(ours["extra"])) == ("system", "", ["images"])
+    assert (theirs["source"], theirs["message"]) == ("user", "see")
+    assert "extra" not in theirs
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "source"),
+    [
+        ("user.text", AGENTS, "user"),
+        ("user.later", AGENTS, "user"),
+        ("images.unsupported", AGENTS, "user"),
+        ("images.preparation_error", AGENTS, "user"),
+        ("audio.unsupported", AGENTS, "user"),
+        ("agents_md.instructions", "hello", "system"),
+        ("later.kind", "hello", "system"),
+        *[
+            (kind, text, source)
+            for kind in ("user.goal", "unknown", "", None, 7)
+            for text, source in ((AGENTS, "system"), ("hello", "user"))
+        ],
+    ],
+)
+def test_metadata_says_who_wrote_a_part(kind: Any, text: str, source: str) -> None:
+    assert sources(user_message(text, **kinds(kind))) == [(source, text)]
+    # The metadata may precede the parts.
+    rollout = Rollout().item("message", **kinds(kind), role="user", content=[{"type": "input_text", "text": text}])
+    assert sources(rollout) == [(source, text)]
+
+
+@pytest.mark.parametrize(
+    "metadata", [kinds(), kinds("user.text", "user.text"), {"internal_chat_message_metadata_passthrough": None}]
+)
+def test_metadata_of_another_number_of_parts_is_ignored(metadata: dict[str, Any]) -> None:
+    assert sources(user_message(AGENTS, **metadata)) == [("system", AGENTS)]
+    assert sources(user_message("hello", **metadata)) == [("user", "hello")]
+
+
+SHELL_COMMAND = (
+    "<user_shell_command>\n<command>\necho hi\n</command>\n<result>\nExit code: 3\nDuration: 0.0104 seconds\n"
+    "Output:\nhi\n\n</result>\n</user_shell_command>"
+)
+
+
+def test_a_command_of_the_user_is_a_system_step() -> None:
+    [step] = convert(Rollout().user(SHELL_COMMAND)).steps
+    assert (step["source"], step["message"]) == ("system", SHELL_COMMAND)
+    assert step["extra"] == {"codex": {"type": "user_shell_command", "command": "echo hi", "exit_code": 3}}
+
+
+def test_a_command_of_the_user_is_recorded_once_and_belongs_to_no_call() -> None:
+    rollout = turn().call().command("u-1", source="user_shell").user(SHELL_COMMAND).output().assistant("done").usage()
+    conversion = convert(rollout)
+    assert sum(b"user_shell" in line for line in conversion.stdout.splitlines()) == 1
+    assert conversion.summary.count("event_msg/item_completed/CommandExecution") == 1
+    assert [result["content"] for result in conversion.results] == ["ok"]
+    assert len(convert(turn().call().command("u-1", source="exec").output()).results) == 2
 
 
 def test_assistant_message() -> None:
@@ -80,8 +210,87 @@ def test_assistant_message() -> None:
 
 
 def test_assistant_message_without_text_gives_no_record() -> None:
-    empty = Rollout().assistant("").item("message", role="assistant", content=[{"type": "refusal", "refusal": "no"}])
-    assert convert(empty).steps == []
+    assert convert(Rollout().assistant("").item("message", role="assistant", content=[])).steps == []
+
+
+def assistant_parts(*parts: Any) -> Rollout:
+    return Rollout().item("message", role="assistant", content=list(parts))
+
+
+PDF = {"type": "input_file", "filename": "report.pdf", "file_data": "data:application/pdf;base64," + "A" * 16460}
+AUDIO = {"type": "output_audio", "audio": {"data": "UklGRg==", "format": "wav"}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([{"type": "text", "text": "You said hello."}], "You said hello."),
+        ([{"type": "refusal", "refusal": "I cannot."}], "I cannot."),
+        ([{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "b"}], "ab"),
+        (
+            [{"type": "output_text", "text": "a"}, AUDIO, {"type": "output_text", "text": "b"}],
+            "a\n\n[output_audio, audio/wav, 4 bytes]\n\nb",
+        ),
+        ([PDF], "[input_file report.pdf, application/pdf, 12,345 bytes]"),
+        ([{"type": "input_image", "file_id": "f-1"}], "[input_image, 38 bytes]"),
+        ([{"type": "brand_new", "x": "A" * 1000}], "[brand_new, 750 bytes]"),
+        (["text"], "text"),
+    ],
+)
+def test_parts_of_any_type(parts: list[Any], message: str) -> None:
+    [step] = convert(assistant_parts(*parts)).steps
+    assert (step["source"], step["message"]) == ("agent", message)
+
+
+def test_a_message_may_be_a_single_text() -> None:
+    assert sources(Rollout().item("message", role="user", content="hello")) == [("user", "hello")]
+    assert sources(Rollout().item("message", role="user", content=AGENTS)) == [("system", AGENTS)]
+
+
+INTER_AGENT = {
+    "author": "/root",
+    "recipient": "/root/kid",
+    "other_recipients": [],
+    "content": "Count.",
+    "trigger_turn": True,
+}
+
+
+def test_json_between_agents_is_a_system_step_that_nothing_measures() -> None:
+    text = json.dumps(INTER_AGENT)
+    conversion = convert(turn().assistant(text).assistant("Kid is on it.").usage().complete())
+    _, message, speech = conversion.steps
+    assert (message["source"], message["message"]) == ("system", "Count.")
+    assert message["extra"] == {"author": "/root", "recipient": "/root/kid"}
+    assert message["event_id"] == event_id(message["timestamp"], text, "system")
+    assert "metrics" not in message and "model_name" not in message
+    assert speech["metrics"]["prompt_tokens"] == 100
+    # It does not end the window of the step before it either.
+    _, speech, message = convert(turn().assistant("One moment.").assistant(text).usage()).steps
+    assert speech["metrics"]["prompt_tokens"] == 100
+
+
+def test_encrypted_messages_between_agents_are_named() -> None:
+    encrypted = INTER_AGENT | {"content": "", "encrypted_content": "gAAAA"}
+    parts = [{"type": "encrypted_content", "encrypted_content": "gAAAA"}]
+    item = Rollout().item("agent_message", author="/root", recipient="/root/kid", content=parts)
+    for rollout in (Rollout().assistant(json.dumps(encrypted)), item):
+        [step] = convert(rollout).steps
+        assert step["message"] == "A message from /root to /root/kid, which Codex encrypted."
+        assert step["extra"] == {"author": "/root", "recipient": "/root/kid"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"author": "Ann", "recipient": "Bob", "content": "Dear Bob"},
+        {"author": "/root", "recipient": "/root/kid"},
+        [INTER_AGENT],
+        {"answer": INTER_AGENT},
+    ],
+)
+def test_other_json_is_the_agents_speech(answer: Any) -> None:
+    assert sources(Rollout().assistant(json.dumps(answer))) == [("agent", json.dumps(answer))]
 
 
 def test_reasoning_joins_summary_then_content() -> None:

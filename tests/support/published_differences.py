@@ -5,6 +5,7 @@ Both add the names of the differences they find to `used`, so that a test can ch
 """
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ _TURN_ENDS = ("task_complete", "turn_aborted", "task_started", "session_meta")
 
 _IMAGE_PART = re.compile(r'\{"type":"input_image"[^{}]*\}')
 
+#: A placeholder for bytes in an output, with the blank lines around it.
+_PLACEHOLDER = re.compile(r"(?:\n\n)?\[[^\[\]\n]* bytes?\](?:\n\n)?")
+
+#: The parts of messages that the published converter reads, by role.
+_PUBLISHED_PARTS = {"user": "input_text", "assistant": "output_text"}
+
 
 @dataclass
 class Rollout:
@@ -38,6 +45,10 @@ class Rollout:
     """Input and output tokens of each line, if it is a token count."""
     usage_records: set[tuple[int, int]]
     """Input and output tokens of the records of responses."""
+    texts: list[list[str] | None]
+    """The texts that the published converter reads of each line, if it is a message."""
+    user_commands: set[str]
+    """The timestamps of the commands that the user ran."""
     has_copy: bool = False
     """Whether it can begin with copied history."""
     used: set[str] = field(default_factory=set)
@@ -47,9 +58,18 @@ class Rollout:
         """Returns the index of the first line with a record's timestamp."""
         return self.timestamps.index(record["timestamp"])
 
+    def texts_of(self, record: Record) -> list[str] | None:
+        """Returns the texts of the message that became a step, as the published converter reads them."""
+        if record["type"] != "step" or "tool_calls" in record or "reasoning_content" in record:
+            return None
+        lines = zip(self.timestamps, self.texts, strict=True)
+        messages = [texts for timestamp, texts in lines if timestamp == record["timestamp"] and texts is not None]
+        found = [texts for texts in messages if any(text in record["message"] for text in texts)]
+        return next(iter(found or messages), None)
+
 
 def read_rollout(lines: Iterable[bytes]) -> Rollout:
-    rollout = Rollout([], [], set(), [], set())
+    rollout = Rollout([], [], set(), [], set(), [], set())
     for line in map(parse, lines):
         payload = line["payload"] if isinstance(line["payload"], dict) else {}
         kind = payload.get("type", "") if line["type"] in ("event_msg", "response_item") else line["type"]
@@ -60,6 +80,13 @@ def read_rollout(lines: Iterable[bytes]) -> Rollout:
         rollout.has_copy |= "forked_from_id" in payload
         if kind == "token_usage_record":
             rollout.usage_records.add((payload["usage"]["input_tokens"], payload["usage"]["output_tokens"]))
+        role, content = payload.get("role"), payload.get("content")
+        is_message = kind == "message" and role in _PUBLISHED_PARTS
+        parts = [part for part in content if isinstance(part, dict)] if is_message and isinstance(content, list) else []
+        read = [part["text"] for part in parts if part.get("type") == _PUBLISHED_PARTS[role] and part.get("text")]
+        rollout.texts.append(read if is_message else None)
+        if kind == "item_completed" and (payload.get("item") or {}).get("source") == "user_shell":
+            rollout.user_commands.add(line["timestamp"])
         if kind.endswith(("_call", "_output")) and kind not in (*_PUBLISHED_CALLS, *_PUBLISHED_OUTPUTS):
             rollout.other_call_ids.add(str(payload.get("call_id") or payload.get("id")))
     return rollout
@@ -97,7 +124,9 @@ def published_view(records: list[Record], rollout: Rollout) -> View:
 
 
 def _is_session_step(record: Record, rollout: Rollout, answered: set[str]) -> bool:
-    return record.get("source") == "system" and list(record.get("extra", {})) == ["codex"]
+    extra = record.get("extra", {})
+    is_command = extra.get("codex", {}).get("type") == "user_shell_command"
+    return record.get("source") == "system" and list(extra) == ["codex"] and not is_command
 
 
 def _is_cost(record: Record, rollout: Rollout, answered: set[str]) -> bool:
@@ -105,7 +134,8 @@ def _is_cost(record: Record, rollout: Rollout, answered: set[str]) -> bool:
 
 
 def _is_agent_message(record: Record, rollout: Rollout, answered: set[str]) -> bool:
-    return record.get("source") == "system" and "author" in record.get("extra", {})
+    is_ours = "author" in record.get("extra", {}) and rollout.texts_of(record) is None
+    return record.get("source") == "system" and is_ours
 
 
 def _is_unowned_command(record: Record, rollout: Rollout, answered: set[str]) -> bool:
@@ -135,8 +165,14 @@ def _is_unanswered_command(record: Record, rollout: Rollout, answered: set[str])
     )
 
 
-def _is_message_of_images(record: Record, rollout: Rollout, answered: set[str]) -> bool:
-    return record.get("source") == "user" and record["message"] == ""
+def _is_message_of_other_parts(record: Record, rollout: Rollout, answered: set[str]) -> bool:
+    return rollout.texts_of(record) == []
+
+
+def _is_second_writer(record: Record, rollout: Rollout, answered: set[str]) -> bool:
+    """Whether a step has only later parts of its message: another writer's step has the first one."""
+    texts = rollout.texts_of(record) if "author" not in record.get("extra", {}) else None
+    return bool(texts) and record["source"] in ("user", "system") and texts[0] not in record["message"]
 
 
 #: Records that only we write: the name of the difference, and whether a record is one.
@@ -149,7 +185,8 @@ _ONLY_OURS: dict[str, Callable[[Record, Rollout, set[str]], bool]] = {
     "the output of another call than a function's": _is_other_output,
     "a command of a call without an output": _is_unanswered_command,
     "a call that a program made itself": _is_nested_call,
-    "a user message of images only": _is_message_of_images,
+    "a message without text of the common type": _is_message_of_other_parts,
+    "the second step of a message of two writers": _is_second_writer,
 }
 
 
@@ -220,6 +257,48 @@ def _images(position: int, ours: Record, theirs: Record, *_: Any) -> None:
             published["content"] = _IMAGE_PART.sub("", published["content"])
 
 
+def _texts_of_codex(position: int, ours: Record, theirs: Record, *_: Any) -> None:
+    """The text of Codex is a system step; unclosed, or by the metadata, it may be the user's."""
+    if {ours.get("source"), theirs.get("source")} == {"user", "system"}:
+        ours["event_id"] = ours["event_id"].replace(f"-{ours['source']}", f"-{theirs['source']}")
+        ours["source"] = theirs["source"]
+    if ours.get("extra", {}).get("codex", {}).get("type") == "user_shell_command":
+        del ours["extra"]
+
+
+def _json_between_agents(position: int, ours: Record, theirs: Record, *_: Any) -> None:
+    if theirs.get("source") == "agent" and "author" in ours.get("extra", {}):
+        sent = json.loads(theirs["message"])
+        assert ours["extra"] == {"author": sent["author"], "recipient": sent["recipient"]}
+        ours["event_id"] = ours["event_id"].replace("-system", "-assistant")
+        ours["message"] = theirs["message"]
+        for name in ("extra", "source"):
+            del ours[name]
+        for name in ("source", "model_name", "reasoning_effort", "metrics"):
+            theirs.pop(name, None)
+
+
+def _separate_parts(
+    position: int, ours: Record, theirs: Record, view: View, rollout: Rollout, earlier: set[str]
+) -> None:
+    texts = rollout.texts_of(theirs)
+    if not texts or "".join(texts) != theirs["message"] or ours["message"] == theirs["message"]:
+        return
+    shown = [text for text in texts if text in ours["message"]]
+    if "\n\n".join(shown) in ours["message"]:
+        # Another writer's step has the remaining texts, and the id hashes only its own.
+        if len(shown) < len(texts):
+            ours["event_id"] = theirs["event_id"]
+        ours["message"] = theirs["message"]
+
+
+def _bytes_in_outputs(position: int, ours: Record, theirs: Record, *_: Any) -> None:
+    for own, published in zip(ours.get("results", []), theirs.get("results", []), strict=False):
+        pattern = ".*".join(re.escape(text) for text in _PLACEHOLDER.split(own["content"]))
+        if own["content"] != published["content"] and re.fullmatch(pattern, published["content"], re.DOTALL):
+            own["content"] = published["content"]
+
+
 def _repeated_id(position: int, ours: Record, theirs: Record, view: View, rollout: Rollout, earlier: set[str]) -> None:
     if theirs["event_id"] in earlier and ours["event_id"] not in earlier:
         theirs["event_id"] = ours["event_id"]
@@ -233,6 +312,10 @@ _IN_A_RECORD: dict[str, Callable[..., None]] = {
     "a response's record measures a step": _measured_by_a_record,
     "a count without info does not end an inference": _measured_after_a_count_without_info,
     "images are described": _images,
+    "audio and files in outputs are described": _bytes_in_outputs,
+    "texts of Codex are system steps": _texts_of_codex,
+    "JSON between agents is a system step": _json_between_agents,
+    "parts of a message are shown apart, those of other types too": _separate_parts,
     "repeated ids are made unique": _repeated_id,
 }
 
@@ -252,6 +335,9 @@ HOLDS_NO_COPY = "copied history is not held back"
 #: We write the header before the first record of any kind.
 HEADER_OF_OURS = "a header before records that only we write"
 
+#: Only the published converter attributes a command of the user to a call.
+COMMAND_OF_THE_USER = "a command of the user belongs to no call"
+
 ALL = frozenset(
     {
         *_ONLY_OURS,
@@ -262,6 +348,7 @@ ALL = frozenset(
         KEEPS_WITHOUT_INFO,
         HOLDS_NO_COPY,
         HEADER_OF_OURS,
+        COMMAND_OF_THE_USER,
     }
 )
 
@@ -275,6 +362,7 @@ def difference(
     input was converted as complete.
     """
     view = published_view(ours, rollout)
+    published, unheld = (_without_user_commands(stream, rollout) for stream in (published, unheld))
     earlier: set[str] = set()
     for position, own in enumerate(view.records):
         if position == len(unheld):
@@ -286,6 +374,17 @@ def difference(
         if own != theirs:
             return f"record {position} differs:\n  ours      {own}\n  published {theirs}"
     return _held_differently(len(view.records), published, unheld, rollout, complete=complete)
+
+
+def _without_user_commands(stream: list[Record], rollout: Rollout) -> list[Record]:
+    def is_users(record: Record) -> bool:
+        is_command = any("command_execution" in result["extra"] for result in record.get("results", []))
+        return is_command and record["timestamp"] in rollout.user_commands
+
+    kept = [record for record in stream if not is_users(record)]
+    if len(kept) < len(stream):
+        rollout.used.add(COMMAND_OF_THE_USER)
+    return kept
 
 
 def _held_differently(

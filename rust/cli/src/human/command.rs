@@ -103,6 +103,17 @@ pub(super) fn codex_preamble(content: &[u8]) -> (Vec<u8>, &[u8]) {
     (Vec::new(), content)
 }
 
+/// Returns the output in Codex's report about a command that the user ran with `!` (seen on 0.138 to 0.171).
+pub(super) fn user_command_output(report: &[u8]) -> Option<&[u8]> {
+    let result = memchr::memmem::find(report, b"\n<result>\n").map(|start| &report[start..])?;
+    let output = memchr::memmem::find(result, OUTPUT).map(|start| &result[start + OUTPUT.len()..])?;
+    let end = memchr::memmem::rfind(output, b"\n</result>").unwrap_or(output.len());
+    Some(&output[..end])
+}
+
+/// The line before the output of a command that the user ran.
+const OUTPUT: &[u8] = b"\nOutput:\n";
+
 /// Returns the first line of a command, shortened unless `full`.
 pub(super) fn one_line(text: &[u8], full: bool) -> Vec<u8> {
     const COLUMNS: usize = 120;

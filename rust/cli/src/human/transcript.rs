@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use mngr_codex_core::Text;
 
-use super::command::{CallText, codex_preamble, one_line};
+use super::command::{CallText, codex_preamble, one_line, user_command_output};
 use super::json_object::{Object, any_text, content_text};
 use super::style::{Limits, Sgr, Style};
 use super::terminal::{cut_to_columns, push_safe};
@@ -106,9 +106,9 @@ impl Human {
         if source == b"user" && message.starts_with(ESCAPED_BANG.as_bytes()) {
             message.drain(..ESCAPED_BANG.len() - 1);
         }
-        // Codex writes some notifications as user messages: that a subagent has ended, that a turn was aborted (0.138 to
-        // 0.169).
-        let is_injected = |mark: &[u8]| source == b"user" && message.starts_with(mark);
+        // Codex writes some notifications in the user's role: that a subagent has ended, that a turn was aborted (0.138 to
+        // 0.171). The published converter leaves them to the user.
+        let is_injected = |mark: &[u8]| source != b"agent" && message.starts_with(mark);
         let (is_notification, is_aborted) = (is_injected(b"<subagent_notification>"), is_injected(b"<turn_aborted>"));
         let depth = if author.is_some() || is_notification { 4 } else { 0 };
         let (speaker, sgr): (&[u8], Sgr) = match source.as_slice() {
@@ -121,6 +121,12 @@ impl Human {
         };
         if !self.is_first {
             out.push(b'\n');
+        }
+        let notice = extra.object("codex");
+        if source == b"system" && notice.text("type").is_some_and(|kind| kind == b"user_shell_command") {
+            return self.user_command(step, &notice, &message, out);
+        }
+        if !self.is_first {
             if source == b"user" && !is_notification && !is_aborted {
                 self.line(Sgr::DIM, 0, "─".repeat(60).as_bytes(), out);
             }
@@ -155,15 +161,43 @@ impl Human {
         if let Some(reasoning) = step.get("reasoning_content").map(any_text).filter(|reasoning| !reasoning.is_empty()) {
             self.text(Sgr::DIM, depth + 2, &[b"(thinking) ", reasoning.as_slice()].concat(), Limits::THINKING, out);
         }
+        let author = step.object("extra").get("author");
         let is_system = step.text("source").is_some_and(|source| source == b"system");
         let notice = step.object("extra").object("codex").text("type");
         match notice.as_deref() {
             Some(b"task_complete" | b"turn_aborted") => self.text(Sgr::ERROR, depth + 2, message, Limits::SYSTEM, out),
             Some(_) => self.text(Sgr::BOLD, depth + 2, message, Limits::SYSTEM, out),
-            // Text that Codex injects: instructions, the environment.
-            None if is_system && depth == 0 => self.text(Sgr::DIM, depth + 2, message, Limits::SYSTEM, out),
+            // Text that Codex injects: instructions, the environment, notifications.
+            None if is_system && author.is_none() => self.injected(depth + 2, message, out),
             None => self.text(Sgr::PLAIN, depth + 2, message, Limits::ALL, out),
         }
+    }
+
+    /// Appends text that Codex wrote: the whole text if it is short, else only its first line.
+    fn injected(&self, depth: usize, text: &[u8], out: &mut Vec<u8>) {
+        const SHORT: usize = Limits::SYSTEM.first + Limits::SYSTEM.last;
+        let lines = memchr::memchr_iter(b'\n', text.trim_ascii_end()).count() + 1;
+        self.text(Sgr::DIM, depth, text, if lines > SHORT { Limits::LINE } else { Limits::SYSTEM }, out);
+    }
+
+    /// Appends a command that the user ran with `!`. `report` is Codex's text about it.
+    fn user_command(&mut self, step: &Object<'_>, notice: &Object<'_>, report: &[u8], out: &mut Vec<u8>) {
+        let line = notice.get("command").map(any_text).unwrap_or_default();
+        let exit = notice.integer("exit_code");
+        let failed = exit.is_some_and(|exit| exit != 0);
+        let mut head = Vec::new();
+        self.paint(Sgr::USER, b"user", &mut head);
+        self.paint(Sgr::TOOL, b" ran", &mut head);
+        self.paint(Sgr::BOLD, &[b" ", one_line(&line, self.style.full).as_slice()].concat(), &mut head);
+        if let Some(exit) = exit {
+            self.paint(if failed { Sgr::ERROR } else { Sgr::DIM }, format!("  exit {exit}").as_bytes(), &mut head);
+        }
+        self.head(step, 0, &head, out);
+        if self.style.full {
+            self.text(Sgr::BOLD, 4, &line[nth_line(&line, 1)..], Limits::ALL, out);
+        }
+        let sgr = if failed { Sgr::ERROR } else { Sgr::DIM };
+        self.text(sgr, 2, user_command_output(report).unwrap_or(report), Limits::OUTPUT, out);
     }
 
     /// Appends the model and its effort if they have changed.

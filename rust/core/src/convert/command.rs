@@ -48,6 +48,14 @@ impl<'t> CommandExecution<'t> {
         Some(Self { item, members, argv, script, started, completed })
     }
 
+    /// Returns whether the user ran the command with `!`. The next message in the user's role reports it too (seen on
+    /// 0.163).
+    #[must_use]
+    pub(crate) fn is_users(&self, text: Text<'_>, tape: &Tape) -> bool {
+        let is_source = |value: &&Value| value.key == Key::Other && value.key_name(text) == b"source";
+        tape.children(self.item).filter(is_source).last().is_some_and(|source| source.raw(text) == b"user_shell")
+    }
+
     /// Returns `started_at_ms`, in milliseconds since 1970.
     #[must_use]
     pub(crate) fn started(&self, text: Text<'_>) -> Option<i64> {

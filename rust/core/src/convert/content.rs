@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::json::dump::{Sink, write_python_json};
+use crate::json::dump::write_python_json;
 use crate::json::walk::{PieceKind, pieces};
 use crate::json::{Content, Key, Kind, Tape, Text, Value, string};
 
+use super::attachment::{Attachment, without_long_base64};
 use super::event_id::HASHED_CHARACTERS;
+use super::injected::{self, ShellCommand, Writer};
 use super::record::Push;
 use crate::rollout::envelope::{member, string as as_string, word};
 
@@ -27,7 +29,24 @@ enum PieceForm {
     Dumped,
     /// An image. It is hashed like [`Self::Dumped`], and not written.
     Image,
+    /// A part for which the placeholder with this index is written. It is hashed like an image.
+    Placeholder(u32),
 }
+
+/// How parts that are texts are joined. A placeholder is always separated by a blank line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joint {
+    /// One directly after the other.
+    Direct,
+    /// With a blank line between them.
+    BlankLine,
+}
+
+/// A blank line, as the content of a JSON string.
+pub(crate) const BLANK_LINE: &[u8] = br"\n\n";
+
+/// The number of bytes up to which the text of a part of unknown type is shown.
+const MAX_UNKNOWN_TEXT: usize = 4_096;
 
 /// A text in parts, and its images. It is reused between lines to avoid allocations.
 #[derive(Default)]
@@ -35,40 +54,99 @@ pub(crate) struct Body {
     pieces: Vec<Piece>,
     /// The positions of the images' URLs, and which characters these strings contain.
     images: Vec<(u32, u32, Content)>,
+    placeholders: Vec<Vec<u8>>,
+    /// Whether Codex wrote this message in the user's role.
+    is_injected: bool,
+    /// Whether encrypted parts were skipped.
+    has_encrypted: bool,
 }
 
 impl Body {
-    /// Reads a message: the text is the joined text of the parts of type `part_type`.
-    pub(crate) fn read_message(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>, part_type: &str) {
+    /// Reads a message: texts, images, and placeholders for all other parts.
+    pub(crate) fn read_message(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>) {
         self.clear();
-        let Some(content) = content.filter(|content| content.kind == Kind::Array) else {
-            return;
+        match content {
+            Some(content) if content.kind == Kind::Array => {
+                self.add_unread(content);
+                for part in tape.children(content) {
+                    self.add_message_part(text, tape, part);
+                }
+            }
+            Some(content) if content.kind == Kind::String => self.add_string(content),
+            _ => {}
+        }
+    }
+
+    /// Reads a message in the user's role, of which a person or Codex may have written each part.
+    ///
+    /// If both have, the parts of the one who comes second are returned.
+    #[must_use]
+    pub(crate) fn read_user_message(
+        &mut self,
+        text: Text<'_>,
+        tape: &Tape,
+        payload: &Value,
+        content: Option<&Value>,
+    ) -> Option<Self> {
+        let Some(list) = content.filter(|content| content.kind == Kind::Array && content.is_entered) else {
+            self.read_message(text, tape, content);
+            self.is_injected = self.pieces.iter().any(|piece| piece.is_codex_text(text));
+            return None;
         };
-        self.add_unread(content);
-        for part in tape.children(content).filter(|part| part.kind == Kind::Object) {
-            let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
-            if kind.as_deref() == Some(part_type.as_bytes()) {
-                self.add_text(tape, part);
-            } else if kind.as_deref() == Some(b"input_image") {
-                self.add_image(tape, part);
+        self.clear();
+        let writers = injected::writers(text, tape, payload, tape.children(list).count());
+        let mut are_injected = Vec::new();
+        for (index, part) in tape.children(list).enumerate() {
+            self.add_message_part(text, tape, part);
+            if let Some(piece) = self.pieces.get(are_injected.len()) {
+                are_injected.push(match writers.get(index) {
+                    Some(Writer::Person) => false,
+                    Some(Writer::Codex) => true,
+                    Some(Writer::Unknown) | None => piece.is_codex_text(text),
+                });
             }
         }
+        self.is_injected = are_injected.first() == Some(&true);
+        are_injected.contains(&!self.is_injected).then(|| self.split_off(&are_injected))
+    }
+
+    /// Removes the pieces of which Codex is not the writer like it is of the first one, and returns them.
+    #[cold]
+    fn split_off(&mut self, are_injected: &[bool]) -> Self {
+        let all = std::mem::take(self);
+        self.is_injected = all.is_injected;
+        let mut other = Self { is_injected: !all.is_injected, ..Self::default() };
+        let mut images = all.images.into_iter();
+        for (mut piece, is_injected) in all.pieces.into_iter().zip(are_injected) {
+            let body = if *is_injected == all.is_injected { &mut *self } else { &mut other };
+            match &mut piece.form {
+                PieceForm::Image => body.images.extend(images.next()),
+                PieceForm::Placeholder(index) => {
+                    body.placeholders.extend(all.placeholders.get(*index as usize).cloned());
+                    *index = position(body.placeholders.len() - 1);
+                }
+                PieceForm::Plain(_) | PieceForm::Dumped => {}
+            }
+            body.pieces.push(piece);
+        }
+        other
     }
 
     /// Reads a message between agents: a text, or parts whose texts are joined. Any other value is dumped as JSON, and
     /// encrypted parts are skipped.
-    pub(crate) fn read_any_text(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>) {
+    pub(crate) fn read_agent_message(&mut self, text: Text<'_>, tape: &Tape, content: Option<&Value>) {
         self.clear();
         match content {
             Some(content) if content.kind == Kind::Array => {
                 self.add_unread(content);
                 for part in tape.children(content) {
                     let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
-                    if !(kind.as_deref() == Some(b"encrypted_content")
-                        || self.add_text(tape, part)
-                        || self.add_image(tape, part))
-                    {
-                        self.add_any(part);
+                    if kind.as_deref() == Some(b"encrypted_content") {
+                        self.has_encrypted = true;
+                    } else if part.kind == Kind::String {
+                        self.add_string(part);
+                    } else {
+                        self.add_output_part(text, tape, part);
                     }
                 }
             }
@@ -95,17 +173,16 @@ impl Body {
         }
     }
 
-    /// Reads an output: a text, or parts whose texts are joined. A part without text is dumped as JSON.
-    pub(crate) fn read_output(&mut self, tape: &Tape, output: Option<&Value>) {
+    /// Reads an output: a text, or parts whose texts are joined. Audio and files become placeholders, and any other part
+    /// without text is dumped as JSON.
+    pub(crate) fn read_output(&mut self, text: Text<'_>, tape: &Tape, output: Option<&Value>) {
         self.clear();
         let Some(output) = output else { return };
         match output.kind {
             Kind::Array => {
                 self.add_unread(output);
                 for part in tape.children(output) {
-                    if !(self.add_text(tape, part) || self.add_image(tape, part)) {
-                        self.add_dumped(part);
-                    }
+                    self.add_output_part(text, tape, part);
                 }
             }
             _ => self.add_any(output),
@@ -121,6 +198,76 @@ impl Body {
     fn clear(&mut self) {
         self.pieces.clear();
         self.images.clear();
+        self.placeholders.clear();
+        (self.is_injected, self.has_encrypted) = (false, false);
+    }
+
+    fn add_message_part(&mut self, text: Text<'_>, tape: &Tape, part: &Value) {
+        let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
+        match kind.as_deref() {
+            Some(b"output_text" | b"input_text" | b"text") => {
+                if let Some(words) = member(tape, part, Key::Text).and_then(as_string) {
+                    self.add_string(words);
+                }
+            }
+            Some(b"input_image") if self.add_image(tape, part) => {}
+            kind => self.add_other_part(text, tape, part, kind),
+        }
+    }
+
+    /// Adds a part of a message that has no common type.
+    #[cold]
+    fn add_other_part(&mut self, text: Text<'_>, tape: &Tape, part: &Value, kind: Option<&[u8]>) {
+        if part.kind != Kind::Object {
+            if part.kind == Kind::String {
+                self.add_string(part);
+            }
+            return;
+        }
+        let is_refusal = |value: &&Value| kind == Some(b"refusal") && value.key_name(text) == b"refusal";
+        let words = tape.children(part).filter(is_refusal).last().or_else(|| {
+            member(tape, part, Key::Text).filter(|words| (words.end - words.start) as usize <= MAX_UNKNOWN_TEXT)
+        });
+        match words.and_then(as_string) {
+            Some(words) => self.add_string(words),
+            None => {
+                let attachment = Attachment::read(part.raw(text));
+                self.add_placeholder(attachment.placeholder(kind.unwrap_or_default(), part.raw(text)), part);
+            }
+        }
+    }
+
+    #[inline]
+    fn add_output_part(&mut self, text: Text<'_>, tape: &Tape, part: &Value) {
+        if !(self.add_text(tape, part) || self.add_image(tape, part)) {
+            self.add_part_without_text(text, tape, part);
+        }
+    }
+
+    #[cold]
+    fn add_part_without_text(&mut self, text: Text<'_>, tape: &Tape, part: &Value) {
+        let attachment = Attachment::read(part.raw(text));
+        let kind = member(tape, part, Key::Type).and_then(|kind| word(text, kind));
+        match kind.as_deref() {
+            Some(kind) if attachment.has_content() || matches!(kind, b"input_audio" | b"input_file") => {
+                self.add_placeholder(attachment.placeholder(kind, part.raw(text)), part);
+            }
+            _ => self.add_dumped(part),
+        }
+    }
+
+    fn add_placeholder(&mut self, placeholder: Vec<u8>, part: &Value) {
+        let form = PieceForm::Placeholder(position(self.placeholders.len()));
+        self.placeholders.push(placeholder);
+        self.pieces.push(Piece { start: part.start, end: part.end, form });
+    }
+
+    /// Adds a string as text, unless it is empty.
+    #[inline]
+    fn add_string(&mut self, value: &Value) {
+        if value.start < value.end {
+            self.pieces.push(Piece { start: value.start, end: value.end, form: PieceForm::Plain(value.content) });
+        }
     }
 
     fn add_text(&mut self, tape: &Tape, part: &Value) -> bool {
@@ -161,11 +308,39 @@ impl Body {
         self.pieces.push(Piece { start: value.start - quote, end: value.end + quote, form: PieceForm::Dumped });
     }
 
-    /// Returns whether there is neither text nor an image.
+    /// Returns whether there is neither text nor an image nor a placeholder.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.images.is_empty()
             && self.pieces.iter().all(|piece| matches!(piece.form, PieceForm::Plain(_)) && piece.start == piece.end)
+    }
+
+    /// Returns whether Codex wrote this message in the user's role.
+    #[must_use]
+    pub(crate) fn is_injected(&self) -> bool {
+        self.is_injected
+    }
+
+    /// Returns whether encrypted parts were skipped and there is nothing else.
+    #[must_use]
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.has_encrypted && self.is_empty()
+    }
+
+    /// Returns the command of the user that an injected message reports, if any.
+    #[must_use]
+    pub(crate) fn shell_command(&self, text: Text<'_>) -> Option<ShellCommand> {
+        let texts = self.pieces.iter().filter(|piece| self.is_injected && matches!(piece.form, PieceForm::Plain(_)));
+        texts.into_iter().find_map(|piece| ShellCommand::read(text.span(piece.start, piece.end)))
+    }
+
+    /// Returns the content of the text if it is a single string without anything else.
+    #[must_use]
+    pub(crate) fn single_text<'a>(&self, text: Text<'a>) -> Option<&'a [u8]> {
+        match self.pieces[..] {
+            [Piece { start, end, form: PieceForm::Plain(_) }] => Some(text.span(start, end)),
+            _ => None,
+        }
     }
 
     /// Returns whether there are images.
@@ -175,7 +350,7 @@ impl Body {
     }
 
     /// Returns the text as hashed by an event id: its first characters, decoded, with `separator` between the parts.
-    /// With `has_image_text`, images count as text, as they do in outputs.
+    /// With `has_image_text`, images and placeholders count as the JSON of their parts, as they do in outputs.
     pub(crate) fn hashed<'a>(
         &self,
         text: Text<'a>,
@@ -198,8 +373,8 @@ impl Body {
             let raw = text.span(piece.start, piece.end);
             match piece.form {
                 PieceForm::Plain(_) => taken += string::decode_prefix(raw, HASHED_CHARACTERS - taken, buffer),
-                PieceForm::Image if !has_image_text => {}
-                PieceForm::Dumped | PieceForm::Image => {
+                PieceForm::Image | PieceForm::Placeholder(_) if !has_image_text => {}
+                PieceForm::Dumped | PieceForm::Image | PieceForm::Placeholder(_) => {
                     write_python_json(raw, false, &mut |dumped| {
                         // A dump is ASCII, so each byte is a character.
                         let count = dumped.len().min(HASHED_CHARACTERS - taken);
@@ -216,17 +391,30 @@ impl Body {
         buffer
     }
 
-    /// Appends the text as the content of a JSON string, with the escaped `separator` between the parts.
-    pub(crate) fn push_text(&self, text: Text<'_>, separator: &[u8], out: &mut impl Push) {
-        for (index, piece) in self.pieces.iter().enumerate() {
-            if index > 0 {
-                out.push(separator);
+    /// Appends the text as the content of a JSON string.
+    pub(crate) fn push_text(&self, text: Text<'_>, joint: Joint, out: &mut impl Push) {
+        let mut previous = None;
+        for piece in &self.pieces {
+            let is_apart = matches!(piece.form, PieceForm::Placeholder(_));
+            if matches!(piece.form, PieceForm::Image) {
+                continue;
+            }
+            if let Some(was_apart) = previous.replace(is_apart)
+                && (joint == Joint::BlankLine || is_apart || was_apart)
+            {
+                out.push(BLANK_LINE);
             }
             let raw = text.span(piece.start, piece.end);
             match piece.form {
                 PieceForm::Plain(_) => out.push(raw),
                 PieceForm::Image => {}
-                PieceForm::Dumped => push_dumped(raw, out),
+                PieceForm::Placeholder(index) => {
+                    out.push(self.placeholders.get(index as usize).map_or(b"", |placeholder| placeholder));
+                }
+                PieceForm::Dumped => match without_long_base64(raw) {
+                    Some(shortened) => push_dumped(&shortened, out),
+                    None => push_dumped(raw, out),
+                },
             }
         }
     }
@@ -243,64 +431,19 @@ impl Body {
         }
         out.push(b"]");
     }
+}
 
-    /// Returns whether the text is context that Codex injects in the user's role. `hashed` is the text's beginning, as
-    /// returned by [`Body::hashed`].
-    #[must_use]
-    pub(crate) fn is_injected_context(&self, text: Text<'_>, hashed: &[u8]) -> bool {
-        let mut opening = Vec::new();
-        let mut start = trim_python_start(hashed);
-        if start.len() < MAX_OPENING_BYTES && hashed.len() >= HASHED_CHARACTERS {
-            // The beginning is mostly white space.
-            self.decode_in_pieces(text, &mut |piece| {
-                let piece = if opening.is_empty() { trim_python_start(piece) } else { piece };
-                opening.extend_from_slice(&piece[..piece.len().min(MAX_OPENING_BYTES)]);
-                opening.len() < MAX_OPENING_BYTES
-            });
-            start = &opening;
-        }
-        if CONTEXT_OPENINGS.iter().any(|opening| start.starts_with(opening)) {
-            return true;
-        }
-        if !start.starts_with(AGENTS_OPENING) {
-            return false;
-        }
-        let mut is_found = false;
-        let mut window = Vec::new();
-        self.decode_in_pieces(text, &mut |piece| {
-            // The tag may begin at the end of the previous piece.
-            window.drain(..window.len().saturating_sub(AGENTS_ENVELOPE.len() - 1));
-            window.extend_from_slice(piece);
-            is_found = memchr::memmem::find(&window, AGENTS_ENVELOPE).is_some();
-            !is_found
-        });
-        is_found
-    }
-
-    /// Passes the decoded text to `sink`, until `sink` returns `false`.
-    fn decode_in_pieces(&self, text: Text<'_>, sink: &mut Sink<'_>) {
-        let mut decoded = Vec::new();
-        for piece in self.pieces.iter().filter(|piece| matches!(piece.form, PieceForm::Plain(_))) {
-            for stretch in string::chunks(text.span(piece.start, piece.end)) {
-                decoded.clear();
-                string::decode_string(stretch, &mut decoded);
-                if !sink(&decoded) {
-                    return;
-                }
-            }
-        }
+impl Piece {
+    /// Returns whether this is a text of Codex's own.
+    fn is_codex_text(self, text: Text<'_>) -> bool {
+        matches!(self.form, PieceForm::Plain(_)) && injected::is_codex_text(text.span(self.start, self.end))
     }
 }
 
-/// The beginnings of context that Codex injects (seen on 0.64 to 0.169).
-const CONTEXT_OPENINGS: [&[u8]; 2] = [b"<user_instructions>", b"<environment_context>"];
-
-/// The beginning of a message with the content of an AGENTS.md file, and a tag that it also contains (seen on 0.147).
-const AGENTS_OPENING: &[u8] = b"# AGENTS.md instructions for ";
-const AGENTS_ENVELOPE: &[u8] = b"<INSTRUCTIONS>";
-
-/// The length of the longest beginning.
-const MAX_OPENING_BYTES: usize = AGENTS_OPENING.len();
+/// Returns an index as a small number. A line has fewer parts than that.
+fn position(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
 
 /// Strips the leading white space that Python's `str.lstrip` strips.
 #[must_use]

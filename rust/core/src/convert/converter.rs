@@ -22,6 +22,7 @@ use super::content::{Body, base64_media_type, base64_of, base64_size, generated_
 use super::copied_history::{CopiedContext, SessionMeta, SessionMetaKind};
 use super::event_id::IssuedIds;
 use super::held_commands::{HeldCommand, HeldCommands, HeldNestedCall, MAX_HELD_BYTES};
+use super::inter_agent::InterAgentMessage;
 use super::nested_call::{NestedCall, NestedTool};
 use super::notice::{Notice, UNOWNED_COMMAND};
 use super::open_calls::OpenCalls;
@@ -569,20 +570,28 @@ impl<W: Write> Converter<W> {
 
     fn user_message(&mut self, item: &RolloutItem<'_>) {
         self.summary.messages += 1;
-        self.scratch.body.read_message(item.text, item.tape, item.member(Key::Content), "input_text");
+        let content = item.member(Key::Content);
+        let other = self.scratch.body.read_user_message(item.text, item.tape, item.payload, content);
         if self.scratch.body.is_empty() {
             self.skip(["response_item", "message", "user"]);
         } else {
             self.writer.release(b"");
             self.writer.user_message(&item.origin, item.text, &self.scratch.body);
+            if let Some(other) = other {
+                self.writer.user_message(&item.origin, item.text, &other);
+            }
         }
     }
 
     fn assistant_message(&mut self, item: &RolloutItem<'_>) {
         self.summary.messages += 1;
-        self.scratch.body.read_message(item.text, item.tape, item.member(Key::Content), "output_text");
-        if self.scratch.body.is_empty() {
+        let body = &mut self.scratch.body;
+        body.read_message(item.text, item.tape, item.member(Key::Content));
+        if body.is_empty() {
             self.skip(["response_item", "message", "assistant"]);
+        } else if let Some(message) = body.single_text(item.text).and_then(InterAgentMessage::read) {
+            // It is no step of the agent, so nothing measures it.
+            self.writer.inter_agent_message(&item.origin, item.text, body, &message);
         } else {
             self.begin_agent_step(item);
             self.writer.assistant_message(&item.origin, item.text, &self.scratch.body);
@@ -601,7 +610,7 @@ impl<W: Write> Converter<W> {
 
     fn agent_message(&mut self, item: &RolloutItem<'_>) {
         let body = &mut self.scratch.body;
-        body.read_any_text(item.text, item.tape, item.member(Key::Content));
+        body.read_agent_message(item.text, item.tape, item.member(Key::Content));
         let (author, recipient) = (item.member(Key::Author), item.member(Key::Recipient));
         self.writer.agent_message(&item.origin, item.text, body, author, recipient);
     }
@@ -675,7 +684,7 @@ impl<W: Write> Converter<W> {
             self.skip(["response_item", "function_call_output", "without call_id"]);
             return;
         };
-        self.scratch.body.read_output(item.tape, item.member(Key::Output));
+        self.scratch.body.read_output(item.text, item.tape, item.member(Key::Output));
         self.output(item, item.text, &call, None);
     }
 
@@ -703,7 +712,7 @@ impl<W: Write> Converter<W> {
                 self.scratch.invocation = invocation;
                 return;
             }
-            _ => body.read_output(item.tape, item.member(Key::Output)),
+            _ => body.read_output(item.text, item.tape, item.member(Key::Output)),
         }
         self.output(item, item.text, &call, Some(tool));
     }
@@ -728,6 +737,10 @@ impl<W: Write> Converter<W> {
         let Some(command) = CommandExecution::read(item.text, item.tape, item.members) else {
             return;
         };
+        if command.is_users(item.text, item.tape) {
+            self.skip(["event_msg", "item_completed", "CommandExecution"]);
+            return;
+        }
         let owner = command.started(item.text).and_then(|started| {
             let buffer = &mut self.scratch.hashed;
             buffer.clear();

@@ -4,7 +4,9 @@
 //!
 //! * [`conversion`]: conversions of a complete input, in batches, or line by line
 //! * [`converter`]: which record each kind of line becomes, and the state between two lines
-//! * [`content`]: texts and images of messages and outputs
+//! * [`content`]: texts and images of messages and outputs; [`attachment`]: their other parts
+//! * [`injected`]: texts that Codex itself writes in the user's role
+//! * [`inter_agent`]: messages between agents that are written as JSON
 //! * [`arguments`]: arguments of calls
 //! * [`open_calls`]: calls that await their output; [`call_filter`] speeds up finding them
 //! * [`usage`]: token counts as metrics
@@ -18,6 +20,7 @@
 //! * [`summary`]: counts of a conversion
 
 mod arguments;
+mod attachment;
 mod call_filter;
 pub(crate) mod command;
 pub(crate) mod command_attribution;
@@ -27,6 +30,8 @@ mod converter;
 mod copied_history;
 mod event_id;
 mod held_commands;
+mod injected;
+mod inter_agent;
 mod known_event;
 mod nested_call;
 mod notice;

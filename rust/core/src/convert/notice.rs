@@ -6,6 +6,7 @@ use crate::json::{Key, Kind, Tape, Text, Value, string};
 use crate::rollout::envelope::{Envelope, member, string as as_string, word};
 
 use super::content::each_piece_without_base64;
+use super::injected::ShellCommand;
 use super::known_event::push_sentence;
 
 /// The number of characters of JSON that a notice keeps of a value.
@@ -210,6 +211,18 @@ impl Notice {
             self.message.push(b'.');
         }
     }
+}
+
+/// Returns the members of `extra.codex` for a command that the user ran.
+pub(crate) fn user_shell_command(command: &ShellCommand) -> Vec<u8> {
+    let mut notice = Notice::default();
+    notice.start("", "user_shell_command");
+    let mut token = vec![b'"'];
+    string::escape(&command.command, &mut token);
+    token.push(b'"');
+    notice.add_json(b"command", &token);
+    notice.add_json(b"exit_code", command.exit_code.map_or("null".to_owned(), |code| code.to_string()).as_bytes());
+    notice.codex
 }
 
 /// Returns whether a quoted key has this name.

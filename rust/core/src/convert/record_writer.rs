@@ -11,9 +11,10 @@ use crate::rollout::ids::{CallId, Name};
 use crate::rollout::timestamp::Nanos;
 
 use super::arguments::Invocation;
-use super::content::Body;
+use super::content::{BLANK_LINE, Body, Joint};
 use super::event_id::{Digest16, HASHED_CHARACTERS, IdKind, IssuedIds};
-use super::notice::Notice;
+use super::inter_agent::{InterAgentMessage, encrypted_message};
+use super::notice::{Notice, user_shell_command};
 use super::output::{Output, OutputError};
 use super::record::{self, Origin, Push, StepSource};
 use super::usage::CountLine;
@@ -230,19 +231,27 @@ impl<W: Write> RecordWriter<W> {
 
     // ---- Steps ----
 
-    /// Writes a message in the user's role: a step of the user, or of the system if Codex injected it.
+    /// Writes a message in the user's role: a step of the user, or of the system if Codex wrote it.
     pub(crate) fn user_message(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
-        let hashed = body.hashed(text, b"", false, &mut self.hashed);
-        let (kind, source) = if body.is_injected_context(text, hashed) {
-            (IdKind::System, StepSource::System)
-        } else {
-            (IdKind::User, StepSource::User)
-        };
-        let digest = self.issued_ids.issue(line.timestamp, hashed, kind, line.offset);
+        let (kind, source) =
+            if body.is_injected() { (IdKind::System, StepSource::System) } else { (IdKind::User, StepSource::User) };
+        let digest = self.issue_body_id(line, text, body, b"", kind);
         self.open_step(digest, kind, source);
-        body.push_text(text, b"", &mut self.output);
+        body.push_text(text, Joint::BlankLine, &mut self.output);
         self.output.push(b"\"");
-        self.push_image_extra(text, body);
+        match body.shell_command(text) {
+            None => self.push_image_extra(text, body),
+            Some(command) => {
+                self.output.push(b",\"extra\":{\"codex\":{");
+                self.output.push(&user_shell_command(&command));
+                self.output.push(b"}");
+                if body.has_images() {
+                    self.output.push(b",\"images\":");
+                    body.push_images(text, &mut self.output);
+                }
+                self.output.push(b"}");
+            }
+        }
         self.close_step(line.is_copied);
     }
 
@@ -250,7 +259,7 @@ impl<W: Write> RecordWriter<W> {
     pub(crate) fn assistant_message(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
         let digest = self.issue_body_id(line, text, body, b"", IdKind::Assistant);
         self.open_step(digest, IdKind::Assistant, StepSource::Agent);
-        body.push_text(text, b"", &mut self.output);
+        body.push_text(text, Joint::Direct, &mut self.output);
         self.output.push(b"\"");
         self.output.push(&self.settings);
         self.push_image_extra(text, body);
@@ -259,13 +268,12 @@ impl<W: Write> RecordWriter<W> {
 
     /// Writes the agent's reasoning.
     pub(crate) fn reasoning(&mut self, line: &LineOrigin<'_>, text: Text<'_>, body: &Body) {
-        const SEPARATOR: &[u8] = br"\n\n";
-        let digest = self.issue_body_id(line, text, body, SEPARATOR, IdKind::Reasoning);
+        let digest = self.issue_body_id(line, text, body, BLANK_LINE, IdKind::Reasoning);
         self.open_step(digest, IdKind::Reasoning, StepSource::Agent);
         self.output.push(b"\"");
         self.output.push(&self.settings);
         self.output.push(b",\"reasoning_content\":\"");
-        body.push_text(text, SEPARATOR, &mut self.output);
+        body.push_text(text, Joint::BlankLine, &mut self.output);
         self.output.push(b"\"");
         self.close_agent_step(line.is_copied);
     }
@@ -279,13 +287,52 @@ impl<W: Write> RecordWriter<W> {
         author: Option<&Value>,
         recipient: Option<&Value>,
     ) {
+        let [author, recipient] = [author, recipient].map(|agent| Some(agent.and_then(as_string)?.raw(text)));
         let digest = self.issue_body_id(line, text, body, b"", IdKind::System);
         self.open_step(digest, IdKind::System, StepSource::System);
-        body.push_text(text, b"", &mut self.output);
+        if body.is_encrypted() {
+            self.output.push(&encrypted_message(author, recipient));
+        } else {
+            body.push_text(text, Joint::Direct, &mut self.output);
+        }
+        self.close_agent_message(line, text, body, author, recipient);
+    }
+
+    /// Writes a message between agents whose text in `body` is JSON.
+    pub(crate) fn inter_agent_message(
+        &mut self,
+        line: &LineOrigin<'_>,
+        text: Text<'_>,
+        body: &Body,
+        message: &InterAgentMessage,
+    ) {
+        let (author, recipient) = (Some(&message.author[..]), Some(&message.recipient[..]));
+        let digest = self.issue_body_id(line, text, body, b"", IdKind::System);
+        self.open_step(digest, IdKind::System, StepSource::System);
+        if message.content.is_empty() {
+            self.output.push(&encrypted_message(author, recipient));
+        } else {
+            self.output.push(&message.content);
+        }
+        self.close_agent_message(line, text, body, author, recipient);
+    }
+
+    /// Writes the rest of a message between agents, after its text.
+    fn close_agent_message(
+        &mut self,
+        line: &LineOrigin<'_>,
+        text: Text<'_>,
+        body: &Body,
+        author: Option<&[u8]>,
+        recipient: Option<&[u8]>,
+    ) {
         self.output.push(b"\",\"extra\":{");
-        for (name, value) in [(&b"\"author\":"[..], author), (b",\"recipient\":", recipient)] {
+        for (name, agent) in [(&b"\"author\":"[..], author), (b",\"recipient\":", recipient)] {
             self.output.push(name);
-            self.output.push(value.and_then(as_string).map_or(b"null", |value| value.token(text)));
+            match agent {
+                Some(agent) => [b"\"", agent, b"\""].into_iter().for_each(|piece| self.output.push(piece)),
+                None => self.output.push(b"null"),
+            }
         }
         if body.has_images() {
             self.output.push(b",\"images\":");
@@ -373,7 +420,7 @@ impl<W: Write> RecordWriter<W> {
         let timestamp = or_epoch(&self.timestamp);
         let origin = Origin { digest, kind: IdKind::ToolResult, timestamp };
         record::open_observation(&mut self.output, &origin, call.0.as_bytes());
-        body.push_text(text, b"", &mut self.output);
+        body.push_text(text, Joint::Direct, &mut self.output);
         self.output.push(b"\",\"extra\":{\"is_error\":false,\"tool_name\":\"");
         self.output.push(tool.as_bytes());
         self.output.push(b"\"");

@@ -222,6 +222,46 @@ fn subagents_are_indented_and_begin_no_turn() {
 }
 
 #[test]
+fn a_command_of_the_user_is_shown_with_its_output() {
+    let step = |command: &str, code: &str, output: &str| {
+        let report = format!(
+            r"<user_shell_command>\n<command>\n{command}\n</command>\n<result>\nExit code: {code}\nDuration: 0.0104 seconds\nOutput:\n{output}\n</result>\n</user_shell_command>"
+        );
+        record(
+            "step",
+            "10:00:00",
+            &format!(
+                r#""source":"system","message":"{report}","extra":{{"codex":{{"type":"user_shell_command","command":"{command}","exit_code":{code}}}}}"#
+            ),
+        )
+    };
+    assert!(shown(&[&step("ls -a", "0", r"one\ntwo\n")]).ends_with("10:00:00 user ran ls -a  exit 0\n  one\n  two\n"));
+    let two = step(r"ls\nfalse", "1", &r"x\n".repeat(100));
+    assert!(shown(&[&two]).contains("user ran ls …  exit 1\n  x\n"));
+    assert!(shown(&[&two]).contains("\n  … 82 more lines, 164 B\n"));
+    assert!(shown_as(FULL, &[&two]).contains(&format!("user ran ls  exit 1\n    false\n{}", "  x\n".repeat(100))));
+    let bare = record(
+        "step",
+        "10:00:00",
+        r#""source":"system","message":"m","extra":{"codex":{"type":"user_shell_command"}}"#,
+    );
+    assert!(shown(&[&bare]).ends_with("10:00:00 user ran \n  m\n"));
+}
+
+#[test]
+fn long_context_of_codex_is_folded_to_one_line() {
+    let step = |text: &str| record("step", "10:00:00", &format!(r#""source":"system","message":"{text}""#));
+    let short = r"<turn_aborted>\nwhy\n</turn_aborted>";
+    assert!(shown(&[&step(short)]).ends_with("system\n  <turn_aborted>\n  why\n  </turn_aborted>\n"));
+    let long = format!(r"# AGENTS.md instructions\n\n{}</INSTRUCTIONS>", r"rule\n".repeat(20));
+    let text = shown(&[&step(&long)]);
+    assert!(text.ends_with("system\n  # AGENTS.md instructions\n  … 22 more lines, 116 B\n"), "{text}");
+    assert_eq!(shown_as(FULL, &[&step(&long)]).matches("rule").count(), 20);
+    let notification = step(r"<subagent_notification>\n{}\n</subagent_notification>");
+    assert!(shown(&[&notification]).contains("    10:00:00 subagent\n      <subagent_notification>\n      {}\n"));
+}
+
+#[test]
 fn images_and_parts_are_named() {
     let images = r#""source":"user","message":[{"type":"text","text":"see"},{"type":"image","source":{"media_type":"image/png"}}],"extra":{"images":[{"media_type":"image/gif","size":12345}]}"#;
     let text = shown(&[&record("step", "10:00:00", images)]);
