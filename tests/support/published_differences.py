@@ -81,9 +81,10 @@ def read_rollout(lines: Iterable[bytes]) -> Rollout:
         if kind == "token_usage_record":
             rollout.usage_records.add((payload["usage"]["input_tokens"], payload["usage"]["output_tokens"]))
         role, content = payload.get("role"), payload.get("content")
-        is_message = kind == "message" and role in _PUBLISHED_PARTS
+        part_type = _PUBLISHED_PARTS.get(str(role))
+        is_message = kind == "message" and part_type is not None
         parts = [part for part in content if isinstance(part, dict)] if is_message and isinstance(content, list) else []
-        read = [part["text"] for part in parts if part.get("type") == _PUBLISHED_PARTS[role] and part.get("text")]
+        read = [part["text"] for part in parts if part.get("type") == part_type and part.get("text")]
         rollout.texts.append(read if is_message else None)
         if kind == "item_completed" and (payload.get("item") or {}).get("source") == "user_shell":
             rollout.user_commands.add(line["timestamp"])
@@ -171,8 +172,9 @@ def _is_message_of_other_parts(record: Record, rollout: Rollout, answered: set[s
 
 def _is_second_writer(record: Record, rollout: Rollout, answered: set[str]) -> bool:
     """Whether a step has only later parts of its message: another writer's step has the first one."""
-    texts = rollout.texts_of(record) if "author" not in record.get("extra", {}) else None
-    return bool(texts) and record["source"] in ("user", "system") and texts[0] not in record["message"]
+    texts = rollout.texts_of(record)
+    is_agents = record.get("source") == "agent" or "author" in record.get("extra", {})
+    return texts is not None and not is_agents and len(texts) > 0 and texts[0] not in record["message"]
 
 
 #: Records that only we write: the name of the difference, and whether a record is one.

@@ -126,10 +126,8 @@ impl Human {
         if source == b"system" && notice.text("type").is_some_and(|kind| kind == b"user_shell_command") {
             return self.user_command(step, &notice, &message, out);
         }
-        if !self.is_first {
-            if source == b"user" && !is_notification && !is_aborted {
-                self.line(Sgr::DIM, 0, "─".repeat(60).as_bytes(), out);
-            }
+        if !self.is_first && source == b"user" && !is_notification && !is_aborted {
+            self.line(Sgr::DIM, 0, "─".repeat(60).as_bytes(), out);
         }
         let mut head = Vec::new();
         self.paint(sgr, speaker, &mut head);

@@ -228,13 +228,12 @@ impl Body {
         let words = tape.children(part).filter(is_refusal).last().or_else(|| {
             member(tape, part, Key::Text).filter(|words| (words.end - words.start) as usize <= MAX_UNKNOWN_TEXT)
         });
-        match words.and_then(as_string) {
-            Some(words) => self.add_string(words),
-            None => {
-                let attachment = Attachment::read(part.raw(text));
-                self.add_placeholder(attachment.placeholder(kind.unwrap_or_default(), part.raw(text)), part);
-            }
+        if let Some(words) = words.and_then(as_string) {
+            self.add_string(words);
+            return;
         }
+        let attachment = Attachment::read(part.raw(text));
+        self.add_placeholder(attachment.placeholder(kind.unwrap_or_default(), part.raw(text)), part);
     }
 
     #[inline]
