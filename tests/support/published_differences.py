@@ -174,7 +174,9 @@ def _is_second_writer(record: Record, rollout: Rollout, answered: set[str]) -> b
     """Whether a step has only later parts of its message: another writer's step has the first one."""
     texts = rollout.texts_of(record)
     is_agents = record.get("source") == "agent" or "author" in record.get("extra", {})
-    return texts is not None and not is_agents and len(texts) > 0 and texts[0] not in record["message"]
+    if texts is None or is_agents or len(texts) < 2 or texts[0] in record["message"]:
+        return False
+    return any(text in record["message"] for text in texts[1:])
 
 
 #: Records that only we write: the name of the difference, and whether a record is one.
@@ -287,7 +289,7 @@ def _separate_parts(
     if not texts or "".join(texts) != theirs["message"] or ours["message"] == theirs["message"]:
         return
     shown = [text for text in texts if text in ours["message"]]
-    if "\n\n".join(shown) in ours["message"]:
+    if shown and "\n\n".join(shown) in ours["message"]:
         # Another writer's step has the remaining texts, and the id hashes only its own.
         if len(shown) < len(texts):
             ours["event_id"] = theirs["event_id"]
@@ -402,10 +404,10 @@ def _held_differently(
     turn_over = [kind for kind in later if kind in _TURN_ENDS]
     is_longer = length > len(published)
     names = {
+        HOLDS_NO_COPY: is_longer and rollout.has_copy,
         HOLDS_DIFFERENTLY: others or (turn_over and is_longer),
         HOLDS_NOTHING: complete and length == len(unheld),
         RELEASES_BY_RECORD: is_longer and "token_usage_record" in later,
-        HOLDS_NO_COPY: is_longer and rollout.has_copy,
         KEEPS_WITHOUT_INFO: not is_longer and without_info,
     }
     name = next((name for name, applies in names.items() if applies), None)
