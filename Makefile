@@ -90,9 +90,10 @@ test-packaging: $(MAIN)/installed ## Slow: test clean builds of the sdist, the w
 	@MNGR_CODEX_TEST_BUILDS=1 $(call python,$(MAIN)) -m pytest tests/packaging
 
 .PHONY: torture
-torture: toolchain $(MAIN)/installed ## Very slow (an hour): stress-test following with 100,000 random schedules
+torture: toolchain $(MAIN)/installed ## Very slow (an hour): 100,000 random schedules of following, 1,000,000 damaged rollouts
 	MNGR_CODEX_SECONDS_AT_ONCE=60 $(call python,$(MAIN)) -m pytest tests/following/test_concurrency.py
 	MNGR_CODEX_SCHEDULES=100000 cargo test --release --package mngr-codex-core --locked --lib follow::pass
+	MNGR_CODEX_MUTATIONS=1000000 cargo test --release --package mngr-codex-core --locked --test mutations
 
 # The last two commands use tools that `make` does not install. CI runs both, and also checks for security advisories,
 # which needs the network.

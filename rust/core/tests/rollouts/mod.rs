@@ -13,16 +13,23 @@ pub(crate) const START_MS: i64 = 1_795_330_800_000;
 /// Returns all recorded rollouts that are not compressed, with their paths.
 pub(crate) fn recordings() -> Vec<(String, Vec<u8>)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let recordings = recordings_in(&root);
+    assert!(recordings.len() > 50, "too few recordings in {}", root.display());
+    recordings
+}
+
+/// Returns all recorded rollouts in a folder that are not compressed, with their paths.
+pub(crate) fn recordings_in(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut paths = Vec::new();
-    collect(&root, &mut paths);
+    collect(folder, &mut paths);
     paths.sort();
-    assert!(paths.len() > 50, "too few recordings in {}", root.display());
     let read = |path: PathBuf| (path.display().to_string(), fs::read(&path).expect("a recording"));
     paths.into_iter().map(read).collect()
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot read {}: {error}", folder.display()));
+    for entry in entries {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             collect(&path, paths);
