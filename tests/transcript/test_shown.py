@@ -11,6 +11,7 @@ import pytest
 from tests.support import zstd_frames
 from tests.support.program import Completed, convert_file, parse_records, program, run
 from tests.support.recordings import DATA, all_recordings, name
+from tests.support.rollout_builder import Rollout
 from tests.support.transcript_records import HEADER, State, observation, step
 
 ROLLOUT = DATA / "0.169.0" / "tools.jsonl"
@@ -101,7 +102,13 @@ class TestTarget:
             assert of_folder == of_file
 
     @pytest.mark.parametrize(
-        ("content", "message"), [(b"\x89PNG\n" * 99, "neither a rollout nor"), (b'{"a":1}\n', "neither a rollout nor")]
+        ("content", "message"),
+        [
+            (b"\x89PNG\n" * 99, "no line contains a JSON object"),
+            (b'{"a":1}\n', "neither a rollout nor"),
+            (b'{"type":"turn.started"}\n', "codex exec --json"),
+            (b'{"session_id":"1","ts":1,"text":"hi"}\n', "history"),
+        ],
     )
     def test_any_other_file_is_refused(self, tmp_path: Path, content: bytes, message: str) -> None:
         path = tmp_path / "file"
@@ -109,6 +116,14 @@ class TestTarget:
         done = run("transcript", path)
         assert (done.status, done.stdout) == (1, b"")
         assert str(path) in done.stderr and message in done.stderr
+
+    @pytest.mark.parametrize("options", [(), ("--tail", "3"), ("--format", "jsonl")])
+    def test_a_rollout_of_events_says_that_it_has_no_messages(self, tmp_path: Path, options: tuple[str, ...]) -> None:
+        path = tmp_path / "rollout.jsonl"
+        path.write_bytes(Rollout().started().event("user_message", message="hi").data)
+        done = run("transcript", path, *options)
+        assert (done.status, done.stdout) == (0, b"")
+        assert done.stderr.count("no messages") == 1 and "only events" in done.stderr
 
     def test_an_empty_file_is_an_empty_transcript(self, tmp_path: Path) -> None:
         (tmp_path / "events.jsonl").touch()

@@ -108,7 +108,7 @@ fn check_every_split(name: &str, input: &[u8]) {
         let mut other = Run::new(input);
         other.released.clone_from(&run.released);
         other.resume(&checkpoint);
-        let end = number % 3;
+        let end = number % ENDS.len();
         let released = other.finish(ENDS[end]);
         assert!(
             released == expected[end],
