@@ -283,6 +283,11 @@ impl<W: Write> Converter<W> {
             self.summary.add_skipped(kind);
             return Ok(());
         }
+        if let Some(head) = &head
+            && self.usage_record_prefix(&line, head)
+        {
+            return self.writer.output_mut().check();
+        }
         let mut tape = std::mem::take(&mut self.scratch.tape);
         let payload = head.as_ref().map_or(0, |head| head.payload);
         match scan_from_payload(line.text, payload, &mut tape) {
@@ -862,26 +867,49 @@ impl<W: Write> Converter<W> {
         self.skip(["event_msg", "token_count", ""]);
         self.state.reports_usage = true;
         let cost = self.state.ledger.token_count(item.text, item.tape, item.member(Key::Info), item.origin.is_copied);
-        self.add_cost(item, cost, CountLine::TokenCount);
+        self.add_cost(&item.origin, item.text, item.tape, cost, CountLine::TokenCount);
     }
 
     fn usage_record(&mut self, item: &RolloutItem<'_>) {
         self.skip(["token_usage_record", "", ""]);
         let cost = self.state.ledger.usage_record(item.text, item.tape, item.payload, item.origin.is_copied);
-        self.add_cost(item, cost, CountLine::UsageRecord);
+        self.add_cost(&item.origin, item.text, item.tape, cost, CountLine::UsageRecord);
+    }
+
+    /// Converts a `token_usage_record` in Codex's usual form without parsing the line. Returns whether it has this form.
+    fn usage_record_prefix(&mut self, line: &Line<'_>, head: &Head<'_>) -> bool {
+        let Some((payload, usage)) = line_prefix::usage_record(line.text.bytes(), line.has_control, head) else {
+            return false;
+        };
+        let is_copied = self.copied.begin_line(head.ordinal, Some(head.timestamp.1));
+        let Some(cost) = self.state.ledger.usage_record_prefix(payload, usage, is_copied) else { return false };
+        self.skip(["token_usage_record", "", ""]);
+        self.writer.set_timestamp(head.timestamp.0);
+        let origin = LineOrigin { offset: line.offset, timestamp: Some(head.timestamp), is_copied };
+        let tape = std::mem::take(&mut self.scratch.tape);
+        self.add_cost(&origin, line.text, &tape, cost, CountLine::UsageRecord);
+        self.scratch.tape = tape;
+        true
     }
 
     /// Adds the cost of an inference to the step that awaits it. If none does, the cost becomes a step of its own, so
     /// that no tokens are lost.
-    fn add_cost(&mut self, item: &RolloutItem<'_>, cost: Option<Cost<'_>>, line: CountLine) {
+    fn add_cost(
+        &mut self,
+        origin: &LineOrigin<'_>,
+        text: Text<'_>,
+        tape: &Tape,
+        cost: Option<Cost<'_>>,
+        line: CountLine,
+    ) {
         let Some(cost) = cost else { return };
         let mut metrics = std::mem::take(&mut self.scratch.metrics);
         metrics.clear();
-        push_metrics(item.text, item.tape, cost, &mut metrics);
+        push_metrics(text, tape, cost, &mut metrics);
         if self.writer.is_waiting() {
             self.writer.release(&metrics);
         } else if !cost.is_zero() {
-            self.writer.cost(&item.origin, line, &metrics);
+            self.writer.cost(origin, line, &metrics);
         }
         self.scratch.metrics = metrics;
     }

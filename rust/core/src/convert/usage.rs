@@ -15,8 +15,8 @@ pub(crate) struct Ledger {
     total: Option<TotalUsage>,
     /// The highest counts of all totals, from which the next total differs by one inference.
     highest: Counts,
-    /// The latest `token_usage_record`, to recognize a repeated one.
-    record: Option<TotalUsage>,
+    /// A hash of the latest `token_usage_record`, to recognize a repeated one.
+    record: Option<u64>,
     /// The latest inference, if only one of its two lines has been read.
     unconfirmed: Option<(CountLine, Counts)>,
 }
@@ -33,16 +33,16 @@ pub(crate) enum CountLine {
 /// The cost of an inference.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cost<'t> {
-    /// An object of the line with these counts.
+    /// An object of the line with these counts. Its digits are kept, because they may exceed 64 bits.
     Reported(&'t Value, Counts),
-    /// The difference of two totals, from a line that reports only the total.
-    Difference(Counts),
+    /// Counts that were calculated, or read without their line being parsed.
+    Counted(Counts),
 }
 
 impl Cost<'_> {
     /// Returns whether all counts are zero.
     pub(crate) fn is_zero(&self) -> bool {
-        let (Cost::Reported(_, counts) | Cost::Difference(counts)) = self;
+        let (Cost::Reported(_, counts) | Cost::Counted(counts)) = self;
         counts.are_zero()
     }
 }
@@ -83,7 +83,7 @@ impl Ledger {
             }
             None => difference
                 .filter(|counts| !counts.are_zero() && self.is_new(CountLine::TokenCount, *counts))
-                .map(Cost::Difference),
+                .map(Cost::Counted),
         }
     }
 
@@ -98,15 +98,30 @@ impl Ledger {
     ) -> Option<Cost<'t>> {
         let usage = member(tape, payload, Key::Usage).filter(|usage| usage.kind == Kind::Object)?;
         let counts = Counts::of(text, tape, usage)?;
-        let record = Some(TotalUsage::of(text, tape, payload));
+        self.is_new_record(payload.token(text), counts, is_copied).then_some(Cost::Reported(usage, counts))
+    }
+
+    /// Applies a `token_usage_record` that was not parsed: its payload, and the part of it after the opening brace of
+    /// `usage`. Returns `None` if the counts have another form than Codex writes, so that the line must be parsed.
+    #[inline]
+    pub(crate) fn usage_record_prefix<'t>(
+        &mut self,
+        payload: &[u8],
+        usage: &[u8],
+        is_copied: bool,
+    ) -> Option<Option<Cost<'t>>> {
+        let counts = Counts::of_compact(usage)?;
+        Some(self.is_new_record(payload, counts, is_copied).then_some(Cost::Counted(counts)))
+    }
+
+    /// Returns whether a `token_usage_record` reports an inference that has not been counted.
+    fn is_new_record(&mut self, payload: &[u8], counts: Counts, is_copied: bool) -> bool {
+        let record = Some(mix(payload));
         if record == self.record {
-            return None;
+            return false;
         }
         self.record = record;
-        if is_copied {
-            return None;
-        }
-        self.is_new(CountLine::UsageRecord, counts).then_some(Cost::Reported(usage, counts))
+        !is_copied && self.is_new(CountLine::UsageRecord, counts)
     }
 
     /// Applies the beginning of another session, whose totals begin at zero.
@@ -132,6 +147,15 @@ const KEYS: [Key; 5] = [
     Key::ReasoningOutputTokens,
 ];
 
+/// The names of [`KEYS`].
+const NAMES: [&[u8]; 5] = [
+    b"input_tokens",
+    b"output_tokens",
+    b"cached_input_tokens",
+    b"cache_write_input_tokens",
+    b"reasoning_output_tokens",
+];
+
 /// Returns the members of an object that hold counts.
 fn count_members<'t>(tape: &'t Tape, usage: &Value) -> [Option<&'t Value>; 5] {
     let mut members = [None; 5];
@@ -142,6 +166,12 @@ fn count_members<'t>(tape: &'t Tape, usage: &Value) -> [Option<&'t Value>; 5] {
     }
     members
 }
+
+/// The number of digits that always fit into 64 bits.
+const MAX_DIGITS: usize = 19;
+
+/// The longest key that is read without parsing its line, in bytes.
+const MAX_KEY_BYTES: usize = 40;
 
 /// Token counts: input, output, cached input, input written to the cache, and output of reasoning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -155,6 +185,33 @@ impl Counts {
             .iter()
             .any(Option::is_some)
             .then(|| Self(members.map(|member| member.map(|count| unsigned(text, count).unwrap_or_default()))))
+    }
+
+    /// Reads the counts of an object in Codex's usual form, from the text after its opening brace: integers without white
+    /// space. Returns `None` for any other form.
+    fn of_compact(mut rest: &[u8]) -> Option<Self> {
+        let mut counts = Self::default();
+        loop {
+            rest = rest.strip_prefix(b"\"")?;
+            let length = rest.iter().take(MAX_KEY_BYTES).position(|byte| *byte == b'"')?;
+            let key = NAMES.iter().position(|name| *name == &rest[..length]);
+            rest = rest[length..].strip_prefix(b"\":")?;
+            let digits = rest.iter().take(MAX_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()).count();
+            let has_leading_zero = digits > 1 && rest[0] == b'0';
+            if digits == 0 || digits > MAX_DIGITS || has_leading_zero {
+                return None;
+            }
+            if let Some(index) = key {
+                counts.0[index] =
+                    Some(rest[..digits].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+            }
+            rest = &rest[digits..];
+            match rest.split_first()? {
+                (b',', next) => rest = next,
+                (b'}', _) => return counts.0.iter().any(Option::is_some).then_some(counts),
+                _ => return None,
+            }
+        }
     }
 
     /// Returns by how much these counts exceed others.
@@ -220,10 +277,10 @@ fn compact(object: &[u8]) -> Vec<u8> {
 
 /// Hashes bytes, eight at a time.
 fn mix(bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(bytes.len() as u64, |hash, chunk| {
-        let word = chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31)
-    })
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let hash = chunks.iter().fold(bytes.len() as u64, |hash, chunk| step(hash, u64::from_le_bytes(*chunk)));
+    step(hash, rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
 }
 
 /// Appends the metrics of an inference, as a member of a step.
@@ -238,7 +295,7 @@ pub(crate) fn push_metrics(text: Text<'_>, tape: &Tape, cost: Cost<'_>, out: &mu
             };
             push_counts(count_members(tape, usage).map(|count| count.map(digits)), out);
         }
-        Cost::Difference(counts) => {
+        Cost::Counted(counts) => {
             let digits = counts.0.map(|count| count.map(|count| count.to_string()));
             push_counts([0, 1, 2, 3, 4].map(|index: usize| digits[index].as_ref().map(String::as_bytes)), out);
         }

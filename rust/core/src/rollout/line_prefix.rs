@@ -83,6 +83,21 @@ pub(crate) fn has_second_record(line: &[u8], head: &Head<'_>) -> bool {
     FINDER.find(&line[head.payload..]).is_some()
 }
 
+/// Returns the payload of a `token_usage_record` line, and what follows the opening brace of its `usage`.
+///
+/// Like [`skipped_kind`], it only checks the line for damage instead of parsing it.
+#[must_use]
+#[inline]
+pub(crate) fn usage_record<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"usage\":{"));
+    if head.kind != b"token_usage_record" || has_control || !line.ends_with(b"}}") {
+        return None;
+    }
+    let payload = &line[head.payload..];
+    let usage = USAGE.find(payload)? + USAGE.needle().len();
+    (!has_second_record(line, head)).then_some((payload, &payload[usage..]))
+}
+
 #[inline]
 fn kind_name<'a>(line: &'a [u8], head: &Head<'a>, is_call: impl Fn(&[u8]) -> bool) -> Option<KindName<'a>> {
     let is_event = head.kind == b"event_msg";
