@@ -11,7 +11,7 @@ use crate::rollout::damage::WholeRecords;
 use crate::rollout::envelope::{Envelope, Head, Members, string as as_string, unsigned, word};
 use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
 use crate::rollout::kind::{LineKind, Role, item_kind};
-use crate::rollout::line_prefix;
+use crate::rollout::line_prefix::{self, UsagePrefix};
 use crate::rollout::lines::Line;
 use crate::rollout::timestamp::{self, Clock};
 
@@ -30,7 +30,7 @@ use super::output::{Output, OutputError};
 use super::recent_calls::RecentCalls;
 use super::record_writer::{CallStep, CommandRecord, Framing, LineOrigin, RecordWriter};
 use super::summary::{MalformedLine, Summary};
-use super::usage::{Cost, CountLine, Ledger, push_metrics};
+use super::usage::{Cost, CountLine, Ledger, Usage, push_metrics};
 
 /// How much of the end of the input is converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,7 +284,7 @@ impl<W: Write> Converter<W> {
             return Ok(());
         }
         if let Some(head) = &head
-            && self.usage_record_prefix(&line, head)
+            && self.usage_prefix(&line, head).is_some()
         {
             return self.writer.output_mut().check();
         }
@@ -876,20 +876,33 @@ impl<W: Write> Converter<W> {
         self.add_cost(&item.origin, item.text, item.tape, cost, CountLine::UsageRecord);
     }
 
-    /// Converts a `token_usage_record` in Codex's usual form without parsing the line. Returns whether it has this form.
-    fn usage_record_prefix(&mut self, line: &Line<'_>, head: &Head<'_>) -> bool {
-        let Some((payload, usage)) = line_prefix::usage_record(line.text.bytes(), line.has_control, head) else {
-            return false;
-        };
+    /// Converts a line that reports token counts without parsing it. Returns `None` if it is no such line, or not in
+    /// Codex's usual form.
+    #[inline]
+    fn usage_prefix(&mut self, line: &Line<'_>, head: &Head<'_>) -> Option<()> {
+        let usage = line_prefix::usage(line.text.bytes(), line.has_control, head)?;
         let is_copied = self.copied.begin_line(head.ordinal, Some(head.timestamp.1));
-        let Some(cost) = self.state.ledger.usage_record_prefix(payload, usage, is_copied) else { return false };
-        self.skip(["token_usage_record", "", ""]);
+        let (count_line, cost) = match usage {
+            UsagePrefix::TokenCount(total) => {
+                let (total, rest) = Usage::of_compact(total)?;
+                let (last, _) = Usage::of_compact(rest.strip_prefix(b",\"last_token_usage\":{")?)?;
+                self.state.reports_usage = true;
+                self.skip(["event_msg", "token_count", ""]);
+                (CountLine::TokenCount, self.state.ledger.token_count_of(total, last, is_copied))
+            }
+            UsagePrefix::UsageRecord(id, usage) => {
+                let (usage, _) = Usage::of_compact(usage)?;
+                self.skip(["token_usage_record", "", ""]);
+                let counts = self.state.ledger.usage_record_of(id, usage, is_copied);
+                (CountLine::UsageRecord, counts.map(Cost::Counted))
+            }
+        };
         self.writer.set_timestamp(head.timestamp.0);
         let origin = LineOrigin { offset: line.offset, timestamp: Some(head.timestamp), is_copied };
         let tape = std::mem::take(&mut self.scratch.tape);
-        self.add_cost(&origin, line.text, &tape, cost, CountLine::UsageRecord);
+        self.add_cost(&origin, line.text, &tape, cost, count_line);
         self.scratch.tape = tape;
-        true
+        Some(())
     }
 
     /// Adds the cost of an inference to the step that awaits it. If none does, the cost becomes a step of its own, so

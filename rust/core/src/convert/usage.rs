@@ -12,11 +12,12 @@ use crate::rollout::envelope::{member, unsigned};
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Ledger {
     /// The latest total, to recognize a repeated `token_count`.
-    total: Option<TotalUsage>,
+    total: Option<Usage>,
     /// The highest counts of all totals, from which the next total differs by one inference.
     highest: Counts,
-    /// A hash of the latest `token_usage_record`, to recognize a repeated one.
-    record: Option<u64>,
+    /// A hash of the id of the latest response that has a `token_usage_record`, and its usage, to recognize a repeated
+    /// line.
+    record: Option<(u64, Usage)>,
     /// The latest inference, if only one of its two lines has been read.
     unconfirmed: Option<(CountLine, Counts)>,
 }
@@ -59,32 +60,37 @@ impl Ledger {
     ) -> Option<Cost<'t>> {
         let info = info?;
         let object = |key| member(tape, info, key).filter(|usage| usage.kind == Kind::Object);
-        let total = object(Key::TotalTokenUsage);
-        let last = object(Key::LastTokenUsage).filter(|last| Counts::of(text, tape, last).is_some());
-        let mut difference = None;
-        if let Some(total) = total {
-            let hash = Some(TotalUsage::of(text, tape, total));
-            if hash == self.total {
-                return None;
+        let total = object(Key::TotalTokenUsage).map(|total| Usage::of(text, tape, total));
+        let last = object(Key::LastTokenUsage).map(|last| (last, Usage::of(text, tape, last).counts));
+        let last = last.filter(|(_, counts)| !counts.are_missing());
+        match self.count(total, last.map(|(_, counts)| counts), is_copied)? {
+            counts if last.is_some_and(|(_, last)| last == counts) => {
+                last.map(|(last, _)| Cost::Reported(last, counts))
             }
-            self.total = hash;
-            let counts = Counts::of(text, tape, total).unwrap_or_default();
-            difference = Some(counts.beyond(&self.highest));
+            counts => Some(Cost::Counted(counts)),
+        }
+    }
+
+    /// Applies a `token_count` with both usages, as [`Self::token_count`] does.
+    pub(crate) fn token_count_of(&mut self, total: Usage, last: Usage, is_copied: bool) -> Option<Cost<'static>> {
+        self.count(Some(total), Some(last.counts), is_copied).map(Cost::Counted)
+    }
+
+    fn count(&mut self, total: Option<Usage>, last: Option<Counts>, is_copied: bool) -> Option<Counts> {
+        if total.is_some() && total == self.total {
+            return None;
+        }
+        let mut difference = None;
+        if let Some(Usage { counts, .. }) = total {
+            difference = Some(counts.beyond(&self.highest)).filter(|counts| !counts.are_zero());
             self.highest = counts.at_least(&self.highest);
+            self.total = total;
         }
         if is_copied {
             self.unconfirmed = None;
             return None;
         }
-        match last {
-            Some(last) => {
-                let counts = Counts::of(text, tape, last).unwrap_or_default();
-                self.is_new(CountLine::TokenCount, counts).then_some(Cost::Reported(last, counts))
-            }
-            None => difference
-                .filter(|counts| !counts.are_zero() && self.is_new(CountLine::TokenCount, *counts))
-                .map(Cost::Counted),
-        }
+        last.or(difference).filter(|counts| self.is_new(CountLine::TokenCount, *counts))
     }
 
     /// Applies a `token_usage_record` with this payload. Returns the cost of its inference, unless the line repeats or
@@ -96,32 +102,21 @@ impl Ledger {
         payload: &Value,
         is_copied: bool,
     ) -> Option<Cost<'t>> {
-        let usage = member(tape, payload, Key::Usage).filter(|usage| usage.kind == Kind::Object)?;
-        let counts = Counts::of(text, tape, usage)?;
-        self.is_new_record(payload.token(text), counts, is_copied).then_some(Cost::Reported(usage, counts))
+        let value = member(tape, payload, Key::Usage).filter(|usage| usage.kind == Kind::Object)?;
+        let usage = Usage::of(text, tape, value);
+        let is_id = |member: &&Value| member.key == Key::Other && member.key_name(text) == b"response_id";
+        let id = tape.children(payload).filter(is_id).last().map_or(&b""[..], |id| id.raw(text));
+        self.usage_record_of(id, usage, is_copied).map(|counts| Cost::Reported(value, counts))
     }
 
-    /// Applies a `token_usage_record` that was not parsed: its payload, and the part of it after the opening brace of
-    /// `usage`. Returns `None` if the counts have another form than Codex writes, so that the line must be parsed.
-    #[inline]
-    pub(crate) fn usage_record_prefix<'t>(
-        &mut self,
-        payload: &[u8],
-        usage: &[u8],
-        is_copied: bool,
-    ) -> Option<Option<Cost<'t>>> {
-        let counts = Counts::of_compact(usage)?;
-        Some(self.is_new_record(payload, counts, is_copied).then_some(Cost::Counted(counts)))
-    }
-
-    /// Returns whether a `token_usage_record` reports an inference that has not been counted.
-    fn is_new_record(&mut self, payload: &[u8], counts: Counts, is_copied: bool) -> bool {
-        let record = Some(mix(payload));
-        if record == self.record {
-            return false;
+    /// Applies the `token_usage_record` of the response with this id, as [`Self::usage_record`] does.
+    pub(crate) fn usage_record_of(&mut self, id: &[u8], usage: Usage, is_copied: bool) -> Option<Counts> {
+        let record = Some((mix(id), usage));
+        if usage.counts.are_missing() || record == self.record {
+            return None;
         }
         self.record = record;
-        !is_copied && self.is_new(CountLine::UsageRecord, counts)
+        Some(usage.counts).filter(|counts| !is_copied && self.is_new(CountLine::UsageRecord, *counts))
     }
 
     /// Applies the beginning of another session, whose totals begin at zero.
@@ -138,82 +133,35 @@ impl Ledger {
     }
 }
 
-/// The keys of the counts, in the order of [`Counts`].
-const KEYS: [Key; 5] = [
-    Key::InputTokens,
-    Key::OutputTokens,
-    Key::CachedInputTokens,
-    Key::CacheWriteInputTokens,
-    Key::ReasoningOutputTokens,
-];
+/// Returns the position of a key in [`Counts`].
+#[inline]
+const fn position(key: Key) -> Option<usize> {
+    match key {
+        Key::InputTokens => Some(0),
+        Key::OutputTokens => Some(1),
+        Key::CachedInputTokens => Some(2),
+        Key::CacheWriteInputTokens => Some(3),
+        Key::ReasoningOutputTokens => Some(4),
+        _ => None,
+    }
+}
 
-/// The names of [`KEYS`].
-const NAMES: [&[u8]; 5] = [
-    b"input_tokens",
-    b"output_tokens",
-    b"cached_input_tokens",
-    b"cache_write_input_tokens",
-    b"reasoning_output_tokens",
-];
-
-/// Returns the members of an object that hold counts.
+/// Returns the members of an object that hold counts, in the order of [`Counts`].
 fn count_members<'t>(tape: &'t Tape, usage: &Value) -> [Option<&'t Value>; 5] {
     let mut members = [None; 5];
     for value in tape.children(usage) {
-        if let Some(index) = KEYS.iter().position(|key| *key == value.key) {
+        if let Some(index) = position(value.key) {
             members[index] = Some(value);
         }
     }
     members
 }
 
-/// The number of digits that always fit into 64 bits.
-const MAX_DIGITS: usize = 19;
-
-/// The longest key that is read without parsing its line, in bytes.
-const MAX_KEY_BYTES: usize = 40;
-
 /// Token counts: input, output, cached input, input written to the cache, and output of reasoning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Counts([Option<u64>; 5]);
 
 impl Counts {
-    /// Reads the counts of an object. Returns `None` if it has none. A count that is no unsigned 64-bit number is zero.
-    fn of(text: Text<'_>, tape: &Tape, usage: &Value) -> Option<Self> {
-        let members = count_members(tape, usage);
-        members
-            .iter()
-            .any(Option::is_some)
-            .then(|| Self(members.map(|member| member.map(|count| unsigned(text, count).unwrap_or_default()))))
-    }
-
-    /// Reads the counts of an object in Codex's usual form, from the text after its opening brace: integers without white
-    /// space. Returns `None` for any other form.
-    fn of_compact(mut rest: &[u8]) -> Option<Self> {
-        let mut counts = Self::default();
-        loop {
-            rest = rest.strip_prefix(b"\"")?;
-            let length = rest.iter().take(MAX_KEY_BYTES).position(|byte| *byte == b'"')?;
-            let key = NAMES.iter().position(|name| *name == &rest[..length]);
-            rest = rest[length..].strip_prefix(b"\":")?;
-            let digits = rest.iter().take(MAX_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()).count();
-            let has_leading_zero = digits > 1 && rest[0] == b'0';
-            if digits == 0 || digits > MAX_DIGITS || has_leading_zero {
-                return None;
-            }
-            if let Some(index) = key {
-                counts.0[index] =
-                    Some(rest[..digits].iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
-            }
-            rest = &rest[digits..];
-            match rest.split_first()? {
-                (b',', next) => rest = next,
-                (b'}', _) => return counts.0.iter().any(Option::is_some).then_some(counts),
-                _ => return None,
-            }
-        }
-    }
-
     /// Returns by how much these counts exceed others.
     fn beyond(&self, other: &Self) -> Self {
         self.with(other, u64::saturating_sub)
@@ -237,6 +185,10 @@ impl Counts {
         self.0.iter().all(|count| count.unwrap_or_default() == 0)
     }
 
+    fn are_missing(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
     /// Returns whether two lines with these counts can report the same inference.
     fn is_same_inference(&self, other: &Self) -> bool {
         let compared = |counts: &Self| [0, 1, 2].map(|index: usize| counts.0[index].unwrap_or_default());
@@ -244,35 +196,85 @@ impl Counts {
     }
 }
 
-/// A hash of an object, to recognize a repeated line.
+/// The members of a usage object.
 ///
-/// Two are equal if the objects are equal as Python dicts, whatever the order of their members.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct TotalUsage {
-    members: u64,
-    /// A sum over the members of hashes of their keys and values.
-    hash: u64,
+/// Two are equal if the objects are equal, whatever the order of their members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Usage {
+    counts: Counts,
+    /// A sum over the other members, and over counts that are no unsigned 64-bit numbers, of hashes of their keys and
+    /// values.
+    others: u64,
 }
 
-impl TotalUsage {
-    /// Hashes an object.
-    fn of(text: Text<'_>, tape: &Tape, usage: &Value) -> Self {
-        let (mut members, mut hash) = (0, 0_u64);
-        for value in tape.children(usage) {
-            members += 1;
-            let key = if value.key == Key::Other { mix(value.key_name(text)) } else { value.key as u64 };
-            let content =
-                if value.kind == Kind::Object { mix(&compact(value.raw(text))) } else { mix(value.raw(text)) };
-            let member = (key ^ content.rotate_left(32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-            hash = hash.wrapping_add(member ^ (member >> 29));
+impl Usage {
+    /// Reads an object. A count that is no number, or negative, is zero; one beyond 64 bits is the highest number.
+    fn of(text: Text<'_>, tape: &Tape, object: &Value) -> Self {
+        let mut usage = Self::default();
+        for value in tape.children(object) {
+            match (position(value.key), unsigned(text, value)) {
+                (Some(index), Some(count)) => usage.counts.0[index] = Some(count),
+                (index, _) => {
+                    let key = if value.key == Key::Other { mix(value.key_name(text)) } else { value.key as u64 };
+                    usage.add_other(key, value.raw(text));
+                    if let Some(index) = index {
+                        let is_too_large = value.kind == Kind::Integer && !value.raw(text).starts_with(b"-");
+                        usage.counts.0[index] = Some(if is_too_large { u64::MAX } else { 0 });
+                    }
+                }
+            }
         }
-        Self { members, hash }
+        usage
+    }
+
+    /// Reads an object in the form in which Codex writes it, from the text after its opening brace, and returns it with
+    /// the text after its closing brace. Returns `None` for any other form.
+    #[inline]
+    pub(crate) fn of_compact(mut rest: &[u8]) -> Option<(Self, &[u8])> {
+        let mut usage = Self::default();
+        loop {
+            let (key, after_key) = compact_key(rest)?;
+            let digits = after_key.iter().take(MAX_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 || digits > MAX_DIGITS || (digits > 1 && after_key[0] == b'0') {
+                return None;
+            }
+            let (number, after) = after_key.split_at(digits);
+            match position(key) {
+                Some(index) => {
+                    let count = number.iter().fold(0, |count, digit| count * 10 + u64::from(digit - b'0'));
+                    usage.counts.0[index] = Some(count);
+                }
+                None => usage.add_other(key as u64, number),
+            }
+            match after.split_first()? {
+                (b',', next) => rest = next,
+                (b'}', after) => return Some((usage, after)),
+                _ => return None,
+            }
+        }
+    }
+
+    fn add_other(&mut self, key: u64, value: &[u8]) {
+        let member = (key ^ mix(value).rotate_left(32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        self.others = self.others.wrapping_add(member ^ (member >> 29));
     }
 }
 
-/// Returns the bytes without white space, which is not part of the value of an object of numbers.
-fn compact(object: &[u8]) -> Vec<u8> {
-    object.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
+/// The number of digits that always fit into 64 bits.
+const MAX_DIGITS: usize = 19;
+
+/// Returns the key at the start of `text` if Codex writes it in usage objects, and the text after its colon.
+#[inline]
+fn compact_key(text: &[u8]) -> Option<(Key, &[u8])> {
+    const KEYS: [(&[u8], Key); 6] = [
+        (b"\"input_tokens\":", Key::InputTokens),
+        (b"\"cached_input_tokens\":", Key::CachedInputTokens),
+        (b"\"cache_write_input_tokens\":", Key::CacheWriteInputTokens),
+        (b"\"output_tokens\":", Key::OutputTokens),
+        (b"\"reasoning_output_tokens\":", Key::ReasoningOutputTokens),
+        (b"\"total_tokens\":", Key::TotalTokens),
+    ];
+    KEYS.iter().find_map(|(name, key)| Some((*key, text.strip_prefix(*name)?)))
 }
 
 /// Hashes bytes, eight at a time.

@@ -83,19 +83,34 @@ pub(crate) fn has_second_record(line: &[u8], head: &Head<'_>) -> bool {
     FINDER.find(&line[head.payload..]).is_some()
 }
 
-/// Returns the payload of a `token_usage_record` line, and what follows the opening brace of its `usage`.
+/// The usage objects of a line that reports token counts, each as the text after its opening brace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UsagePrefix<'a> {
+    /// The `total_token_usage` of a `token_count`, whose `last_token_usage` follows.
+    TokenCount(&'a [u8]),
+    /// The id of the response and the `usage` in a `token_usage_record`.
+    UsageRecord(&'a [u8], &'a [u8]),
+}
+
+/// Finds the usage objects of a line that reports token counts in Codex's usual form.
 ///
 /// Like [`skipped_kind`], it only checks the line for damage instead of parsing it.
 #[must_use]
 #[inline]
-pub(crate) fn usage_record<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<(&'a [u8], &'a [u8])> {
-    static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"usage\":{"));
-    if head.kind != b"token_usage_record" || has_control || !line.ends_with(b"}}") {
-        return None;
-    }
+pub(crate) fn usage<'a>(line: &'a [u8], has_control: bool, head: &Head<'a>) -> Option<UsagePrefix<'a>> {
+    static RESPONSE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b",\"response_id\":\""));
+    const TOKEN_COUNT: &[u8] = b"{\"type\":\"token_count\",\"info\":{\"total_token_usage\":{";
     let payload = &line[head.payload..];
-    let usage = USAGE.find(payload)? + USAGE.needle().len();
-    (!has_second_record(line, head)).then_some((payload, &payload[usage..]))
+    let found = match head.kind {
+        b"event_msg" => UsagePrefix::TokenCount(payload.strip_prefix(TOKEN_COUNT)?),
+        b"token_usage_record" => {
+            let id = &payload[RESPONSE.find(payload)? + RESPONSE.needle().len()..];
+            let end = memchr::memchr2(b'"', b'\\', id)?;
+            UsagePrefix::UsageRecord(&id[..end], id[end..].strip_prefix(b"\",\"usage\":{")?)
+        }
+        _ => return None,
+    };
+    (!has_control && line.ends_with(b"}}") && !has_second_record(line, head)).then_some(found)
 }
 
 #[inline]
