@@ -180,7 +180,7 @@ fn check_outputs(rollout: &[u8], undamaged: Option<Cost>, seed: u64) -> Result<(
     let readable = reference::cost(&found);
     let is_above = |sum: Tokens, limit: Tokens| (0..3).any(|index| sum[index] > limit[index]);
     let detail = || format!("{sum:?}, {readable:?} in the file, {undamaged:?} in the undamaged file");
-    if is_above(sum, readable.all) && is_above(sum, undamaged.all) {
+    if !readable.is_mixed && is_above(sum, readable.all) && is_above(sum, undamaged.all) {
         return fail("no more tokens than the file's", detail());
     }
     let has_copies = found.iter().any(|record| record.value["payload"]["forked_from_id"].is_string());
@@ -192,7 +192,10 @@ fn check_outputs(rollout: &[u8], undamaged: Option<Cost>, seed: u64) -> Result<(
 
 /// Checks that the output grows with the input, and that a conversion can resume at a random line.
 fn check_growth(rollout: &[u8], complete: &[u8], random: &mut Random) -> Result<(), Failure> {
-    let partial = converted(rollout, rollout.len().max(1), End::Partial).unwrap_or_default();
+    let Some(partial) = converted(rollout, rollout.len().max(1), End::Partial) else {
+        // Only the unterminated last line shows that it is a rollout.
+        return Ok(());
+    };
     if !complete.starts_with(&partial) {
         return fail("the output of a growing input is a prefix of the complete one's", "");
     }

@@ -96,8 +96,9 @@ fn message(payload: &Value) -> Option<String> {
         _ => return None,
     };
     let [part] = payload["content"].as_array()?.as_slice() else { return None };
-    let text = part["text"].as_str().filter(|text| part["type"] == part_type && !text.is_empty());
-    text.map(str::to_owned)
+    // Messages between agents are JSON (seen on 0.138), and only their content is shown.
+    let is_shown = |text: &&str| part["type"] == part_type && !text.is_empty() && !text.starts_with('{');
+    part["text"].as_str().filter(is_shown).map(str::to_owned)
 }
 
 /// Numbers of tokens: input, output, and cached input.
@@ -118,6 +119,8 @@ pub(crate) struct Cost {
     pub(crate) all: Tokens,
     /// The cost without the inferences in history that was copied from another session.
     pub(crate) own: Tokens,
+    /// Whether a report of another inference is between the two of an inference. It may be counted twice then.
+    pub(crate) is_mixed: bool,
 }
 
 /// Adds up the inferences. Each is reported by a `token_count` whose total has changed, from Codex 0.154 on also by a
@@ -125,7 +128,7 @@ pub(crate) struct Cost {
 pub(crate) fn cost(records: &[Record]) -> Cost {
     let mut cost = Cost::default();
     let (mut responses, mut unconfirmed, mut unrecorded) = (Vec::new(), Vec::new(), Vec::new());
-    let mut previous = (Value::Null, Tokens::default());
+    let (mut previous, mut latest) = ((Value::Null, Tokens::default()), None);
     let own = own_history(records);
     for (index, Record { value, .. }) in records.iter().enumerate().filter(|(_, record)| record.is_certain) {
         let payload = &value["payload"];
@@ -151,8 +154,11 @@ pub(crate) fn cost(records: &[Record]) -> Cost {
         // The other report of the same inference is not counted.
         if let Some(same) = waiting.iter().position(|other| *other == usage) {
             waiting.remove(same);
+            cost.is_mixed |= latest != Some(usage);
+            latest = None;
             continue;
         }
+        latest = Some(usage);
         others.push(usage);
         cost.all = combine(cost.all, usage, |sum, more| sum + more);
         if index >= own {
