@@ -215,7 +215,8 @@ def test_malformed_lines_are_counted(tmp_path: Path) -> None:
 
 def test_other_threads_run_during_a_conversion(tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl.zst"
-    path.write_bytes(zstd_frames.frame([zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * 8192))
+    blank_lines = [zstd_frames.repeated(b" "), zstd_frames.raw(b"\n")] * 8192
+    path.write_bytes(zstd_frames.frame([zstd_frames.raw(turn().data), *blank_lines]))
     done = threading.Event()
     ticks: list[float] = []
 
@@ -329,7 +330,7 @@ class TestTail:
         with pytest.raises(FileNotFoundError):
             mngr_codex.tail(tmp_path, 1)
         (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n" * 20)
-        with pytest.raises(ValueError, match="neither a rollout nor a common transcript"):
+        with pytest.raises(ValueError, match="it is not a rollout, or is damaged completely"):
             mngr_codex.tail(tmp_path / "picture", 1)
         with pytest.raises(ValueError, match="n must not be negative: -1"):
             mngr_codex.tail(tmp_path / "picture", -1)

@@ -336,6 +336,9 @@ KEEPS_WITHOUT_INFO = "a count without info releases no step"
 #: Steps of copied history get no token counts, so they need not wait for them.
 HOLDS_NO_COPY = "copied history is not held back"
 
+#: JSON between agents is a system step, which needs no token counts.
+HOLDS_NO_AGENT_MESSAGE = "JSON between agents is not held back"
+
 #: We write the header before the first record of any kind.
 HEADER_OF_OURS = "a header before records that only we write"
 
@@ -351,6 +354,7 @@ ALL = frozenset(
         RELEASES_BY_RECORD,
         KEEPS_WITHOUT_INFO,
         HOLDS_NO_COPY,
+        HOLDS_NO_AGENT_MESSAGE,
         HEADER_OF_OURS,
         COMMAND_OF_THE_USER,
     }
@@ -404,6 +408,7 @@ def _held_differently(
     turn_over = [kind for kind in later if kind in _TURN_ENDS]
     is_longer = length > len(published)
     names = {
+        HOLDS_NO_AGENT_MESSAGE: is_longer and first.get("message", "").startswith('{"author":"/'),
         HOLDS_NO_COPY: is_longer and rollout.has_copy,
         HOLDS_DIFFERENTLY: others or (turn_over and is_longer),
         HOLDS_NOTHING: complete and length == len(unheld),
