@@ -423,8 +423,9 @@ impl Human {
         for image in extra.elements("images").map(Object::of) {
             let kind = image.get("media_type").map(any_text).unwrap_or_default();
             let size = image.integer("size").and_then(|size| u64::try_from(size).ok()).map(size_of);
-            let size = size.map(|size| format!(", {size}")).unwrap_or_default();
-            self.line(Sgr::DIM, depth, &[b"[image: ", kind.as_slice(), size.as_bytes(), b"]"].concat(), out);
+            let details = [Some(kind).filter(|kind| !kind.is_empty()), size.map(String::into_bytes), image.text("url")];
+            let details: Vec<Vec<u8>> = details.into_iter().flatten().collect();
+            self.line(Sgr::DIM, depth, &[b"[image: ", details.join(&b", "[..]).as_slice(), b"]"].concat(), out);
         }
     }
 

@@ -988,6 +988,7 @@ impl<W: Write> Converter<W> {
     fn session_meta(&mut self, item: &RolloutItem<'_>, ordinal: Option<u64>) {
         let meta = SessionMeta {
             ordinal,
+            time: item.origin.timestamp.map(|(_, nanos)| nanos),
             thread: ThreadId(item.bounded_name(Key::Id).unwrap_or_default()),
             forked_from: item.bounded_name(Key::ForkedFromId).map(ThreadId),
             history_start: item

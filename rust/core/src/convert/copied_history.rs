@@ -2,14 +2,16 @@
 //!
 //! The file of a subagent or a fork can begin with a copy of its parent's lines. Codex marks its end in four ways:
 //!
-//! * From 0.154 on, the `session_meta` names the ordinal at which the file's own lines begin.
+//! * From 0.154 on, the `session_meta` names the ordinal at which the file's own lines begin. If the file's lines have no
+//!   ordinals, the next two rules apply.
 //! * A file with `history_base` contains no copy.
 //! * The copy begins with a second `session_meta`, the parent's (seen on 0.98 to 0.147), or without one if it is only the
 //!   last turns of a subagent's parent (seen on 0.138). It ends with the first turn that began after the file's own
 //!   thread: turn ids and thread ids are UUIDs of version 7, which contain their time.
 //! * Without turn ids (seen on 0.92 and 0.98), only time tells: Codex writes the entire copy at once when it forks.
 //!
-//! If none of them applies, a line counts as the file's own.
+//! A copy can contain more `session_meta` lines, for example of the session that the parent was forked from. If none of
+//! the rules applies, a line counts as the file's own.
 
 use crate::rollout::ids::{ThreadId, TurnId};
 use crate::rollout::timestamp::Nanos;
@@ -19,6 +21,8 @@ use crate::rollout::timestamp::Nanos;
 pub(crate) struct SessionMeta {
     /// The line's ordinal.
     pub(crate) ordinal: Option<u64>,
+    /// The line's time.
+    pub(crate) time: Option<Nanos>,
     /// `id`
     pub(crate) thread: ThreadId,
     /// `forked_from_id`
@@ -53,6 +57,8 @@ pub(crate) struct CopiedContext {
     /// Whether a copy without a `session_meta` can follow, before the first turn of the own thread.
     expects_copy: bool,
     extent: Extent,
+    /// In copied history without ordinals: whether the current line was written together with the previous one.
+    follows_at_once: bool,
 }
 
 /// The end of copied history.
@@ -63,8 +69,8 @@ enum Extent {
     None,
     /// Lines with a lower ordinal are copied.
     UntilOrdinal(u64),
-    /// All lines are copied until a turn of the file's own thread begins.
-    UntilOwnTurn(TurnIds),
+    /// All lines are copied until a turn of the file's own thread begins. The latest line has this time.
+    UntilOwnTurn(TurnIds, Option<Nanos>),
 }
 
 /// What the copy's turns so far say about their ids.
@@ -74,8 +80,8 @@ enum TurnIds {
     Unknown,
     /// A turn has an id with a time.
     Present,
-    /// No turn has an id with a time. The latest line has this time; a pause after it ends the copy.
-    Missing(Option<Nanos>),
+    /// No turn has an id with a time. A pause ends the copy.
+    Missing,
 }
 
 /// A pause that Codex does not make while it writes a copy, in nanoseconds. In recorded forks, the lines of a copy follow
@@ -88,25 +94,31 @@ impl CopiedContext {
         let is_below_boundary = matches!(self.extent, Extent::UntilOrdinal(own)
             if meta.ordinal.is_some_and(|ordinal| ordinal < own) && meta.ordinal > self.own_ordinal);
         let is_parents = self.forked_from.as_ref().is_some_and(|forked_from| *forked_from == meta.thread);
-        if is_below_boundary || is_parents {
+        // Another rollout can be older, too, but a copy is written at once.
+        let is_in_copy = matches!(self.extent, Extent::UntilOwnTurn(..))
+            && self.follows_at_once
+            && meta.thread.is_earlier_than(&self.own_thread);
+        if is_below_boundary || is_parents || is_in_copy {
             self.forked_from = meta.forked_from;
             if self.extent == Extent::None {
-                self.extent = Extent::UntilOwnTurn(TurnIds::Unknown);
+                self.extent = Extent::UntilOwnTurn(TurnIds::Unknown, meta.time);
             }
             return SessionMetaKind::CopiedHistory;
         }
         let is_same = !meta.thread.0.is_empty() && meta.thread == self.own_thread;
         let can_have_copy = meta.forked_from.is_some() && !meta.has_history_base;
+        let history_start = meta.history_start.filter(|_| meta.ordinal.is_some());
         *self = Self {
-            extent: match meta.history_start {
+            extent: match history_start {
                 Some(own) => Extent::UntilOrdinal(own),
-                None if can_have_copy && meta.is_subagent => Extent::UntilOwnTurn(TurnIds::Unknown),
+                None if can_have_copy && meta.is_subagent => Extent::UntilOwnTurn(TurnIds::Unknown, meta.time),
                 None => Extent::None,
             },
-            expects_copy: can_have_copy && meta.history_start.is_none(),
+            expects_copy: can_have_copy && history_start.is_none(),
             own_thread: meta.thread,
             own_ordinal: meta.ordinal,
             forked_from: meta.forked_from,
+            follows_at_once: false,
         };
         if is_same { SessionMetaKind::SameSession } else { SessionMetaKind::NewSession }
     }
@@ -114,12 +126,16 @@ impl CopiedContext {
     /// Applies a line that begins or continues a turn. `time` is the line's time.
     pub(crate) fn begin_turn(&mut self, turn: &TurnId, time: Option<Nanos>) {
         match (turn.is_later_than(&self.own_thread), self.extent) {
-            (Some(true), Extent::UntilOwnTurn(_)) => self.end_copy(),
+            (Some(true), Extent::UntilOwnTurn(..)) => self.end_copy(),
             (Some(true), Extent::None) => self.expects_copy = false,
-            (Some(false), Extent::UntilOwnTurn(_)) => self.extent = Extent::UntilOwnTurn(TurnIds::Present),
-            (Some(false), Extent::None) if self.expects_copy => self.extent = Extent::UntilOwnTurn(TurnIds::Present),
-            (None, Extent::UntilOwnTurn(TurnIds::Unknown)) => {
-                self.extent = Extent::UntilOwnTurn(TurnIds::Missing(time));
+            (Some(false), Extent::UntilOwnTurn(_, latest)) => {
+                self.extent = Extent::UntilOwnTurn(TurnIds::Present, latest);
+            }
+            (Some(false), Extent::None) if self.expects_copy => {
+                self.extent = Extent::UntilOwnTurn(TurnIds::Present, time);
+            }
+            (None, Extent::UntilOwnTurn(TurnIds::Unknown, latest)) => {
+                self.extent = Extent::UntilOwnTurn(TurnIds::Missing, latest);
             }
             _ => {}
         }
@@ -131,17 +147,16 @@ impl CopiedContext {
         match self.extent {
             Extent::None => false,
             Extent::UntilOrdinal(own) => ordinal.is_some_and(|ordinal| ordinal < own),
-            Extent::UntilOwnTurn(TurnIds::Missing(previous)) => {
-                if let (Some(previous), Some(time)) = (previous, time)
-                    && time - previous >= PAUSE
-                {
+            Extent::UntilOwnTurn(turn_ids, previous) => {
+                let gap = time.zip(previous).map(|(time, previous)| time - previous);
+                if turn_ids == TurnIds::Missing && gap.is_some_and(|gap| gap >= PAUSE) {
                     self.end_copy();
                     return false;
                 }
-                self.extent = Extent::UntilOwnTurn(TurnIds::Missing(time.or(previous)));
+                self.follows_at_once = gap.is_some_and(|gap| (0..PAUSE).contains(&gap));
+                self.extent = Extent::UntilOwnTurn(turn_ids, time.or(previous));
                 true
             }
-            Extent::UntilOwnTurn(_) => true,
         }
     }
 

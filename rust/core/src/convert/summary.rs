@@ -86,7 +86,11 @@ impl Summary {
     /// Returns whether the rollout announces messages in events, but does not contain them.
     #[must_use]
     pub fn has_only_events(&self) -> bool {
-        let is_announcement = |kind: &str| matches!(kind, "event_msg/user_message" | "event_msg/agent_message");
+        let is_announcement = |kind: &str| {
+            let kind = kind.strip_prefix("event_msg/").unwrap_or_default();
+            let kind = kind.strip_prefix("item_completed/").unwrap_or(kind);
+            matches!(kind, "user_message" | "agent_message" | "UserMessage" | "AgentMessage")
+        };
         self.messages == 0 && self.skipped.iter().any(|(kind, _)| is_announcement(kind))
     }
 

@@ -158,6 +158,15 @@ ids! {
     CallId,
 }
 
+impl ThreadId {
+    /// Returns whether the thread was created before the other one, by the times in the two ids. Returns `false` if an
+    /// id is not a UUID.
+    #[must_use]
+    pub(crate) fn is_earlier_than(&self, other: &Self) -> bool {
+        self.0.is_uuid() && other.0.is_uuid() && self.0.as_bytes() < other.0.as_bytes()
+    }
+}
+
 impl TurnId {
     /// Returns whether the turn began after the thread was created, by the times in the two ids. Returns `None` if an
     /// id is not a UUID.

@@ -266,6 +266,9 @@ fn images_and_parts_are_named() {
     let images = r#""source":"user","message":[{"type":"text","text":"see"},{"type":"image","source":{"media_type":"image/png"}}],"extra":{"images":[{"media_type":"image/gif","size":12345}]}"#;
     let text = shown(&[&record("step", "10:00:00", images)]);
     assert!(text.contains("  see\n  [image: image/png]\n  [image: image/gif, 12.3 kB]\n"), "{text}");
+    let link = r#""source":"user","message":"see","extra":{"images":[{"url":"https://example.org/a.png"}]}"#;
+    let text = shown(&[&record("step", "10:00:00", link)]);
+    assert!(text.contains("  see\n  [image: https://example.org/a.png]\n"), "{text}");
 }
 
 #[test]

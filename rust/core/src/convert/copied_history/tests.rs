@@ -15,6 +15,7 @@ fn meta(thread_number: u32, forked_from: Option<u32>, history_start: Option<u64>
         thread: thread(thread_number),
         forked_from: forked_from.map(thread),
         history_start,
+        ordinal: history_start.map(|_| 0),
         ..SessionMeta::default()
     }
 }
@@ -196,4 +197,37 @@ fn another_rollout_of_the_same_session_is_told_apart() {
     assert_eq!(copied.session_meta(meta(6, None, None)), SessionMetaKind::NewSession);
     assert_eq!(copied.session_meta(SessionMeta::default()), SessionMetaKind::NewSession);
     assert_eq!(copied.session_meta(SessionMeta::default()), SessionMetaKind::NewSession);
+}
+
+#[test]
+fn an_ordinal_does_not_end_the_copy_in_a_file_without_ordinals() {
+    let mut copied = CopiedContext::default();
+    copied.session_meta(SessionMeta { ordinal: None, ..meta(5, Some(3), Some(12)) });
+    assert_eq!(copied.session_meta(meta(3, None, None)), SessionMetaKind::CopiedHistory);
+    copied.begin_turn(&turn(4), None);
+    assert!(covers(&mut copied, None));
+    copied.begin_turn(&turn(6), None);
+    assert!(!covers(&mut copied, None));
+}
+
+#[test]
+fn an_earlier_session_meta_in_a_copy_is_copied_if_no_pause_precedes_it() {
+    let at = |copied: &mut CopiedContext, time: Nanos, number| {
+        copied.begin_line(None, Some(time));
+        copied.session_meta(SessionMeta { time: Some(time), ..meta(number, None, None) })
+    };
+    let mut copied = CopiedContext::default();
+    copied.session_meta(meta(5, Some(3), None));
+    assert_eq!(at(&mut copied, 0, 3), SessionMetaKind::CopiedHistory);
+    // The parent's parent, which the parent does not name, and the parent itself, which was resumed.
+    assert_eq!(at(&mut copied, 1, 2), SessionMetaKind::CopiedHistory);
+    copied.begin_turn(&turn(4), Some(1));
+    assert_eq!(at(&mut copied, 2, 3), SessionMetaKind::CopiedHistory);
+    assert!(copied.begin_line(None, Some(3)));
+    // A later session, and rollouts that were written at another time.
+    for (time, number) in [(4, 6), (3 + PAUSE, 2), (-1, 2)] {
+        let mut copied = copied.clone();
+        assert_eq!(at(&mut copied, time, number), SessionMetaKind::NewSession);
+        assert!(!copied.begin_line(None, Some(time)));
+    }
 }

@@ -85,3 +85,15 @@ fn it_is_displayed_in_one_line() {
     summary.partial_line = Some((ByteOffset(400), 7));
     assert_eq!(summary.to_string(), format!("{displayed}; partial line of 7 bytes at offset 400 skipped"));
 }
+
+#[test]
+fn events_announce_messages_in_either_form() {
+    for (event, item) in [("user_message", ""), ("agent_message", ""), ("item_completed", "UserMessage")] {
+        let mut summary = Summary::default();
+        assert!(!summary.has_only_events());
+        summary.add_skipped(["event_msg", event, item].map(str::as_bytes));
+        assert!(summary.has_only_events());
+        summary.messages = 1;
+        assert!(!summary.has_only_events());
+    }
+}
