@@ -74,22 +74,25 @@ pub(crate) fn contents(records: &[Record]) -> HashMap<Content, Count> {
     for Record { value, is_certain } in records.iter().filter(|record| record.value["type"] == "response_item") {
         let payload = &value["payload"];
         let call = || payload["call_id"].as_str().filter(|call| !call.is_empty()).map(str::to_owned);
+        let is_usual = message(payload).is_none_or(|(_, is_usual)| is_usual);
         let content = match payload["type"].as_str().unwrap_or_default() {
-            "message" => message(payload).map(Content::Message),
+            "message" => message(payload).map(|(text, _)| Content::Message(text)),
             "function_call" | "custom_tool_call" => call().map(Content::Call),
             "function_call_output" | "custom_tool_call_output" => call().map(Content::Output),
             _ => None,
         };
         if let Some(content) = content {
             let count = contents.entry(content).or_default();
-            count.least += usize::from(*is_certain);
+            count.least += usize::from(*is_certain && is_usual);
             count.most += 1;
         }
     }
     contents
 }
 
-fn message(payload: &Value) -> Option<String> {
+/// Returns the text of a message of one part, and whether the part has the type that Codex gives it. A reader may show the
+/// text of another type.
+fn message(payload: &Value) -> Option<(String, bool)> {
     let part_type = match payload["role"].as_str()? {
         "user" => "input_text",
         "assistant" => "output_text",
@@ -97,8 +100,8 @@ fn message(payload: &Value) -> Option<String> {
     };
     let [part] = payload["content"].as_array()?.as_slice() else { return None };
     // Messages between agents are JSON (seen on 0.138), and only their content is shown.
-    let is_shown = |text: &&str| part["type"] == part_type && !text.is_empty() && !text.starts_with('{');
-    part["text"].as_str().filter(is_shown).map(str::to_owned)
+    let is_shown = |text: &&str| !text.is_empty() && !text.starts_with('{');
+    part["text"].as_str().filter(is_shown).map(|text| (text.to_owned(), part["type"] == part_type))
 }
 
 /// Numbers of tokens: input, output, and cached input.
