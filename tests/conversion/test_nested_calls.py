@@ -64,7 +64,8 @@ def mcp_event(rollout: Rollout, call_id: str = "exec-1", result: Any = None, *, 
 
 
 def patch_event(rollout: Rollout, call_id: str = "exec-1", **payload: Any) -> Rollout:
-    return rollout.event("patch_apply_end", call_id=call_id, **{"changes": ADDED, "success": True} | payload)
+    members: dict[str, Any] = {"changes": ADDED, "success": True} | payload
+    return rollout.event("patch_apply_end", call_id=call_id, **members)
 
 
 def test_record_of_an_mcp_call() -> None:

@@ -518,8 +518,8 @@ class TestPointers:
         prompted.hook("stop")
         session, rollout = prompted.session_id, prompted.rollout
         prompted.begin_session()
-        members = {"id": prompted.session_id, "thread_source": "tui_side_chat"}
-        prompted.write_line("", "", line="session_meta", **members)
+        thread = prompted.session_id
+        prompted.write_line("", "", line="session_meta", id=thread, thread_source="tui_side_chat")
         prompted.write_line("task_started", prompted.begin_turn())
         for event in (
             "session-start",
