@@ -108,8 +108,11 @@ impl Human {
         }
         // Codex writes some notifications in the user's role: that a subagent has ended, that a turn was aborted (0.138 to
         // 0.171). The published converter leaves them to the user.
-        let is_injected = |mark: &[u8]| source != b"agent" && message.starts_with(mark);
-        let (is_notification, is_aborted) = (is_injected(b"<subagent_notification>"), is_injected(b"<turn_aborted>"));
+        let is_injected = |opening: &[u8], closing: &[u8]| {
+            source != b"agent" && message.starts_with(opening) && message.trim_ascii_end().ends_with(closing)
+        };
+        let is_notification = is_injected(b"<subagent_notification>", b"</subagent_notification>");
+        let is_aborted = is_injected(b"<turn_aborted>", b"</turn_aborted>");
         let depth = if author.is_some() || is_notification { 4 } else { 0 };
         let (speaker, sgr): (&[u8], Sgr) = match source.as_slice() {
             _ if is_notification => (b"subagent", Sgr::SYSTEM),

@@ -213,7 +213,11 @@ fn copied_context_is_folded() {
 #[test]
 fn subagents_are_indented_and_begin_no_turn() {
     let user = record("step", "10:00:00", r#""source":"user","message":"go""#);
-    let output = record("step", "10:00:01", r#""source":"user","message":"<subagent_notification>\n{}""#);
+    let output = record(
+        "step",
+        "10:00:01",
+        r#""source":"user","message":"<subagent_notification>\n{}\n</subagent_notification>""#,
+    );
     let sent =
         record("step", "10:00:02", r#""source":"system","message":"done","extra":{"author":"/a","recipient":"/b"}"#);
     let text = shown(&[&user, &output, &sent]);
@@ -257,6 +261,9 @@ fn long_context_of_codex_is_folded_to_one_line() {
     let text = shown(&[&step(&long)]);
     assert!(text.ends_with("system\n  # AGENTS.md instructions\n  … 22 more lines, 116 B\n"), "{text}");
     assert_eq!(shown_as(FULL, &[&step(&long)]).matches("rule").count(), 20);
+    // A person who writes about the tag is not Codex.
+    let person = record("step", "10:00:00", r#""source":"user","message":"<turn_aborted> is shown to me, why?""#);
+    assert!(shown(&[&person]).contains("user\n  <turn_aborted> is shown to me"));
     let notification = step(r"<subagent_notification>\n{}\n</subagent_notification>");
     assert!(shown(&[&notification]).contains("    10:00:00 subagent\n      <subagent_notification>\n      {}\n"));
 }
