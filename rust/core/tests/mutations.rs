@@ -134,19 +134,23 @@ fn fail(invariant: &'static str, detail: impl Into<String>) -> Result<(), Failur
 
 /// Checks all invariants of a rollout. `undamaged` is the cost of the rollout before damage that cannot change numbers.
 fn check(rollout: &[u8], undamaged: Option<Cost>, seed: u64) -> Result<(), Failure> {
-    let start = Instant::now();
-    IS_CAUGHT.set(true);
-    let outcome = catch_unwind(AssertUnwindSafe(|| check_outputs(rollout, undamaged, seed)));
-    IS_CAUGHT.set(false);
-    let outcome = outcome.unwrap_or_else(|panic| {
+    let run = || {
+        let start = Instant::now();
+        IS_CAUGHT.set(true);
+        let outcome = catch_unwind(AssertUnwindSafe(|| check_outputs(rollout, undamaged, seed)));
+        IS_CAUGHT.set(false);
+        (outcome, start.elapsed())
+    };
+    let (outcome, elapsed) = run();
+    // A busy machine can stop once for that long.
+    if elapsed > TIME_LIMIT && run().1 > TIME_LIMIT {
+        return fail("bounded time", format!("{elapsed:?}"));
+    }
+    outcome.unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().cloned();
         let message = message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         fail("no panic, and only valid records", message.unwrap_or_default())
-    });
-    if start.elapsed() > TIME_LIMIT {
-        return fail("bounded time", format!("{:?}", start.elapsed()));
-    }
-    outcome
+    })
 }
 
 fn check_outputs(rollout: &[u8], undamaged: Option<Cost>, seed: u64) -> Result<(), Failure> {
@@ -373,7 +377,11 @@ fn what_is_whole_in_a_damaged_rollout_is_converted_once() {
     let mut report = String::new();
     for (invariant, (count, seed)) in &failures {
         let (name, case) = Case::new(*seed, &recordings);
-        let Err(failure) = case.check() else { continue };
+        let Err(failure) = case.check() else {
+            let _ =
+                writeln!(report, "\n{count} cases violate: {invariant}\n  seed {seed}, but not when it was repeated");
+            continue;
+        };
         let (damages, rollout, failure) = shrunk(case, failure);
         let path = std::env::temp_dir().join(format!("mngr-codex-mutation-{seed}.jsonl"));
         std::fs::write(&path, rollout).expect("the temporary folder can be written");
