@@ -4,6 +4,8 @@
 //! 0.154 on), and in a `token_count` when its calls have ended, too. An interrupted or killed turn, and a compaction by
 //! the server, have only the first; older versions write only the second, and repeat it.
 
+use std::collections::VecDeque;
+
 use crate::json::number::has_unreadable_integer;
 use crate::json::{Key, Kind, Tape, Text, Value};
 use crate::rollout::envelope::{member, unsigned};
@@ -18,8 +20,8 @@ pub(crate) struct Ledger {
     /// A hash of the id of the latest response that has a `token_usage_record`, and its usage, to recognize a repeated
     /// line.
     record: Option<(u64, Usage)>,
-    /// The latest inference, if only one of its two lines has been read.
-    unconfirmed: Option<(CountLine, Counts)>,
+    /// The latest inferences of which only one of the two lines has been read, at most [`MAX_UNCONFIRMED`].
+    unconfirmed: VecDeque<(CountLine, Counts)>,
 }
 
 /// A line that reports the cost of an inference.
@@ -87,7 +89,7 @@ impl Ledger {
             self.total = total;
         }
         if is_copied {
-            self.unconfirmed = None;
+            self.unconfirmed.clear();
             return None;
         }
         last.or(difference).filter(|counts| self.is_new(CountLine::TokenCount, *counts))
@@ -126,12 +128,23 @@ impl Ledger {
 
     /// Returns whether a line reports an inference that no line of the other kind has reported.
     fn is_new(&mut self, line: CountLine, counts: Counts) -> bool {
-        let is_confirmation =
-            self.unconfirmed.is_some_and(|(other, reported)| other != line && reported.is_same_inference(&counts));
-        self.unconfirmed = (!is_confirmation).then_some((line, counts));
-        !is_confirmation
+        let confirms = |(other, reported): &(CountLine, Counts)| *other != line && reported.is_same_inference(&counts);
+        if let Some(position) = self.unconfirmed.iter().position(confirms) {
+            // Earlier inferences that have only one line will not get another one.
+            self.unconfirmed.drain(..=position);
+            return false;
+        }
+        if self.unconfirmed.len() >= MAX_UNCONFIRMED {
+            self.unconfirmed.pop_front();
+        }
+        self.unconfirmed.push_back((line, counts));
+        true
     }
 }
+
+/// The number of inferences whose second line can still follow. Codex writes the two lines of an inference before the next
+/// one's; damage can mix them.
+const MAX_UNCONFIRMED: usize = 4;
 
 /// Returns the position of a key in [`Counts`].
 #[inline]

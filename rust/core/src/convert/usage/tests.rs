@@ -145,6 +145,13 @@ fn a_record_measures_first_and_its_count_confirms() {
 }
 
 #[test]
+fn the_lines_of_two_inferences_can_be_mixed() {
+    let [lines, others] = [7, 8].map(|usage| session(&[(usage, Reported::ByBoth, 1, 1)]));
+    let mixed = [lines[0].clone(), others[0].clone(), lines[1].clone(), others[1].clone()];
+    assert_eq!(apply(&mut Ledger::default(), &mixed), [Some(7), Some(8), None, None]);
+}
+
+#[test]
 fn another_session_begins_at_zero() {
     let mut ledger = Ledger::default();
     let lines = session(&[(7, Reported::ByCountOnly, 1, 1)]);
