@@ -20,8 +20,10 @@ NAMES = ["stream_transcript.sh", "common_transcript.sh"]
 
 SCRIPTS = {name: (files("mngr_codex") / "commands" / name).read_text() for name in NAMES}
 
-#: They end before the token counts of the last steps.
-LINES = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))[:15]
+_RECORDING = lines_of(next(path for path in recordings() if name(path) == "0.169.0/tools"))
+
+#: They end before the first token counts, so that steps are held back.
+LINES = _RECORDING[: next(n for n, line in enumerate(_RECORDING) if b'"token_usage_record"' in line)]
 
 AGENT = "agent-0123456789abcdef0123456789abcdef"
 

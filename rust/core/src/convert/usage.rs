@@ -75,7 +75,8 @@ impl Ledger {
 
     /// Applies a `token_count` with both usages, as [`Self::token_count`] does.
     pub(crate) fn token_count_of(&mut self, total: Usage, last: Usage, is_copied: bool) -> Option<Cost<'static>> {
-        self.count(Some(total), Some(last.counts), is_copied).map(Cost::Counted)
+        let last = Some(last.counts).filter(|counts| !counts.are_missing());
+        self.count(Some(total), last, is_copied).map(Cost::Counted)
     }
 
     fn count(&mut self, total: Option<Usage>, last: Option<Counts>, is_copied: bool) -> Option<Counts> {
