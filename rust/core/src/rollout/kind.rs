@@ -1,6 +1,6 @@
 //! The kinds of rollout lines, and the lists of kinds that produce no record.
 //!
-//! The kinds were collected from real rollouts of Codex 0.64 to 0.169, and from the list of what Codex persists
+//! The kinds were collected from real rollouts of Codex 0.64 to 0.171, and from the list of what Codex persists
 //! (`rollout/src/policy.rs` in openai/codex). A kind on no list is [`LineKind::Other`], and is kept in a notice.
 
 use std::borrow::Cow;
