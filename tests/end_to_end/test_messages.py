@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from mngr_codex.plugin.messages.screen import Screen
-from tests.support.machine import Json, Machine, until
+from tests.support.machine import Json, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, asked, runs, says
 
 pytestmark = pytest.mark.slow
@@ -71,6 +71,14 @@ def test_a_leading_exclamation_mark_runs_no_command(machine: Machine, model: Mod
     agent.wait()
     assert received(model)[-1].endswith(f"!touch {file}")
     assert not file.exists()
+
+
+def test_a_command_waits_until_codex_has_started_its_mcp_servers(make_machine: MakeMachine) -> None:
+    """While they start, Codex rejects commands as if a turn were running."""
+    slow = {"command": "sleep", "args": ["4"]}
+    agent = make_machine(config_overrides={"mcp_servers": {"slow": slow}}).create()
+    agent.message("/plan")
+    assert "Plan mode" in agent.pane()
 
 
 def test_commands_of_codex_are_run(machine: Machine, model: Model) -> None:

@@ -24,6 +24,11 @@ def is_blocked(host: OnlineHostInterface, state_dir: Path) -> bool:
     return _blocking_reason(host, state_dir) is not None
 
 
+def is_in_turn(host: OnlineHostInterface, state_dir: Path) -> bool:
+    """Returns whether a turn of the agent's session is running; Codex may be waiting for an approval in it."""
+    return host.path_exists(state_dir / paths.ROOT_ACTIVE)
+
+
 def waiting_reason(host: OnlineHostInterface, state_dir: Path) -> str | None:
     """Returns why the agent waits, ``PERMISSIONS``, ``QUESTION`` or ``END_OF_TURN``; None if it is busy."""
     reason = _blocking_reason(host, state_dir)

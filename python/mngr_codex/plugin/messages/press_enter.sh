@@ -74,6 +74,11 @@ has_ended() {
     [ -z "$own" ] || [ "$foreground" = "$own" ]
 }
 count() { pane | grep -acF -f <(printf '%s\n' "$1"); }
+# Deletes the text in the composer. The cursor may be before or after it.
+delete_text() {
+    tmux send-keys -t "$target" -N "$keys" C-u
+    tmux send-keys -t "$target" -N "$keys" C-k
+}
 lengths() { find -H "$home/sessions" -name 'rollout-*.jsonl' -exec wc -c {} + 2>/dev/null; }
 has_arrived() {
     local line length file before
@@ -106,7 +111,11 @@ while :; do
         if [ "$checks" -gt 3 ] && is_typed && [ "$(count "Unrecognized command '${command:0:20}")" -gt 0 ]; then
             echo unrecognized; exit
         fi
-        if [ "$(count 'disabled while a task is in progress')" -gt "$refused" ]; then echo refused; exit; fi
+        if [ "$(count 'disabled while a task is in progress')" -gt "$refused" ]; then
+            # Codex 0.163 keeps the command in the composer, 0.171 removes it.
+            if is_typed; then delete_text; fi
+            echo refused; exit
+        fi
         if [ "$checks" -gt 3 ] && { is_empty || is_dialog || has_ended; }; then echo taken; exit; fi
         # On a slow machine the checks take long.
         if { [ "$checks" -gt 30 ] || [ $(( SECONDS - begun )) -gt 2 ]; } && [ -n "$(row)" ] && ! is_typed; then
@@ -126,9 +135,7 @@ while :; do
 done
 if is_empty && pane | grep -aqF -f <(printf '%s\n' "↳ $head"); then echo queued; exit; fi
 if is_typed && ! is_dialog; then
-    # The cursor may be before or after the text.
-    tmux send-keys -t "$target" -N "$keys" C-u
-    tmux send-keys -t "$target" -N "$keys" C-k
+    delete_text
     echo not-taken; exit
 fi
 echo unconfirmed

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.resources
 import shlex
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from loguru import logger
 from mngr_codex.plugin import markers, paths
 from mngr_codex.plugin.messages.composer import await_composer, login_hint
 from mngr_codex.plugin.messages.screen import KEY_HINTS, KEY_HINTS_ABOVE_COMPOSER, WELCOME, read_screen
+from mngr_codex.plugin.messages.startup import READY_SECONDS
 from mngr_codex.plugin.messages.text import as_typed, cleaned, is_slash_command, rollout_pattern
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 COMMAND_SECONDS = 5
 """How long to wait for the effect of a Codex command."""
 _SHOWN_SECONDS = 10
+_REFUSED_SECONDS = 0.5
 _HEAD_LENGTH = 20
 _ENDING_LENGTH = 200
 _LEFTOVER_MINUTES = 10
@@ -66,12 +69,12 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
     if not text.strip():
         raise SendMessageError(name, "the message is empty")
     target = agent._send_target_arg(agent.tmux_target)
-    is_marked_as_asking = markers.is_blocked(agent.host, agent._get_agent_dir())
+    state_dir = agent._get_agent_dir()
+    is_marked_as_asking = markers.is_blocked(agent.host, state_dir)
     await_composer(agent, target, is_marked_as_asking=is_marked_as_asking)
     text = as_typed(text)
     is_command = is_slash_command(text)
     with _private_files(agent) as files:
-        _paste(agent, target, text, files.text)
 
         def press_enter() -> str:
             return _press_enter(
@@ -84,7 +87,16 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
                 is_answered=is_marked_as_asking,
             )
 
-        outcome = press_enter()
+        def paste_and_press_enter() -> str:
+            _paste(agent, target, text, files.text)
+            return press_enter()
+
+        outcome = paste_and_press_enter()
+        end = time.monotonic() + READY_SECONDS
+        # Codex also rejects commands while it starts its MCP servers.
+        while outcome == "refused" and not markers.is_in_turn(agent.host, state_dir) and time.monotonic() < end:
+            time.sleep(_REFUSED_SECONDS)
+            outcome = paste_and_press_enter()
         if outcome == "unrecognized":
             # Codex has no such command, so the message is for the model. The cursor is before the text, and Codex sends
             # a text that begins with a space unchanged.
@@ -137,7 +149,10 @@ def _report(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: 
             )
         case "refused":
             raise SendMessageError(
-                name, f"Codex rejects {text.split()[0]} while a turn is running", SendFailureKind.NOT_READY
+                name,
+                f"Codex rejects {text.split()[0]} while a turn is running or its MCP servers start\n"
+                "hint: send it again when `mngr list` shows WAITING",
+                SendFailureKind.NOT_READY,
             )
         case _:
             raise SendMessageError(
