@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from imbue.mngr.config.data_types import AgentTypeConfig
 from imbue.mngr.errors import ConfigParseError
-from imbue.mngr.primitives import CommandString
+from imbue.mngr.primitives import CommandString, OutputStyleName, SystemPromptText
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, field_validator, model_validator
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
@@ -16,6 +17,11 @@ UpdatePolicy = Literal["AUTO", "ASK", "NEVER"]
 
 # With this validation context invalid values are rejected instead of kept.
 _CHECKED = {"is_checked": True}
+
+_WITHOUT_EFFECT: Mapping[str, str] = {
+    "fall_back_to_account_default_model": "unset `model`: Codex then starts with the default model of the account",
+}
+"""The settings of imbue-mngr-codex (0.1.4, 0.2.0) that have no effect here, each with its replacement."""
 
 
 class CodexAgentConfig(AgentTypeConfig):
@@ -36,6 +42,16 @@ class CodexAgentConfig(AgentTypeConfig):
     model_reasoning_effort: ReasoningEffort | None = Field(
         default=None,
         description=f"How much the model reasons: {', '.join(get_args(ReasoningEffort))}. Unset: Codex's default.",
+    )
+    append_system_prompt: tuple[SystemPromptText, ...] = Field(
+        default=(),
+        description="Instructions for the model, appended to those of the user's config.toml (Codex's "
+        "`developer_instructions`). A template adds to them with `append_system_prompt__extend`.",
+    )
+    output_style: OutputStyleName | None = Field(
+        default=None,
+        description="The `name:` of a Markdown file in the repository's .agents/output-styles. The file is appended to "
+        "the instructions.",
     )
     sandbox_mode: SandboxMode | None = Field(
         default=None,
@@ -106,6 +122,12 @@ class CodexAgentConfig(AgentTypeConfig):
         "`mngr create --adopt`.",
     )
 
+    fall_back_to_account_default_model: bool = Field(
+        default=False,
+        description="A setting of imbue-mngr-codex without effect here. Unset `model` instead: Codex then starts with "
+        "the default model of the account.",
+    )
+
     @property
     def is_dialog_dismissed(self) -> bool:
         """Whether the work directory is trusted without asking, by either name of the setting."""
@@ -166,6 +188,18 @@ class CodexAgentConfig(AgentTypeConfig):
             raise ConfigParseError(
                 f"{error} (set under {table} in mngr's settings)\nhint: `mngr config path` lists the settings files"
             ) from None
+
+
+def settings_without_effect(config: AgentTypeConfig) -> dict[str, str]:
+    """Returns the settings that are set but have no effect, each with its replacement.
+
+    They are settings of imbue-mngr-codex, which is often used before this plugin. Creating an agent warns of them, and
+    `mngr codex doctor` lists them.
+
+    Args:
+        config: The settings of an agent type, validated or not.
+    """
+    return {name: replacement for name, replacement in _WITHOUT_EFFECT.items() if getattr(config, name, None)}
 
 
 def _describe(error: ValidationError) -> str:

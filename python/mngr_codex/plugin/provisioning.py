@@ -10,8 +10,8 @@ from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_di
 from imbue.mngr.errors import UserInputError
 from loguru import logger
 
-from mngr_codex.plugin import launch, paths
-from mngr_codex.plugin.config import CodexAgentConfig
+from mngr_codex.plugin import instructions, launch, paths
+from mngr_codex.plugin.config import CodexAgentConfig, settings_without_effect
 from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trust
 from mngr_codex.plugin.host import install, transcript_scripts, updates
 from mngr_codex.plugin.host.program import program_for
@@ -96,10 +96,15 @@ def check(
 
     Raises:
         ConfigParseError: A setting is invalid.
-        UserInputError: The user has not consented to Codex working in the directory.
+        UserInputError: The output style does not exist, or the user has not consented to Codex working in the
+            directory.
     """
     config = config.validated(str(options.agent_type))
     config_toml.check_overrides(config.config_overrides)
+    for name, replacement in settings_without_effect(config).items():
+        logger.warning("{} under [agent_types.{}] has no effect; {}", name, options.agent_type, replacement)
+    if not options.is_update:
+        instructions.style(source_host, config, source_path)
     policy = work_dir_trust.ConsentPolicy(
         is_interactive=mngr_ctx.is_interactive,
         is_auto_approved=mngr_ctx.is_auto_approve,
@@ -152,6 +157,7 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program
             program=program,
             command=str(config.command),
             settings=codex_settings(config),
+            instructions=_instructions(host, request),
             overrides=config.config_overrides,
             carries_user_config=config.use_user_config,
             trusts_repository_hooks=config.trust_repo_hooks,
@@ -162,6 +168,16 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program
     for notice in home.notices:
         logger.warning("{}", notice)
     return f"{config.command} {hook_trust.BYPASS}" if home.needs_bypass else str(config.command)
+
+
+def _instructions(host: OnlineHostInterface, request: ProvisioningRequest) -> tuple[str, ...]:
+    try:
+        style = instructions.style(host, request.config, request.work_dir)
+    except UserInputError as error:
+        # After an error mngr would remove the worktree, even that of an existing agent which is updated.
+        logger.warning("{}", error)
+        style = []
+    return (*instructions.blocks(request.config), *style)
 
 
 def _install_transcript_scripts(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx: MngrContext) -> None:

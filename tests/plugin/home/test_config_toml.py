@@ -113,3 +113,21 @@ values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.di
 @given(st.dictionaries(text, values, max_size=4))
 def test_rendered_tables_parse_back(table: dict[str, Any]) -> None:
     assert tomllib.loads(render(table)) == table
+
+
+@pytest.mark.parametrize(
+    ("users", "instructions", "overrides", "expected"),
+    [
+        ({}, (), {}, None),
+        ({"developer_instructions": "Mine."}, (), {}, "Mine."),
+        ({}, ("One.", "Two."), {}, "One.\n\nTwo."),
+        ({"developer_instructions": "Mine."}, ("One.",), {}, "Mine.\n\nOne."),
+        ({"developer_instructions": 3}, ("One.",), {}, "One."),
+        ({}, ("One.",), {"developer_instructions": "Only this."}, "Only this."),
+    ],
+)
+def test_instructions_are_appended_to_the_users(
+    users: dict[str, Any], instructions: tuple[str, ...], overrides: dict[str, Any], expected: str | None
+) -> None:
+    config = build_config(user_config=users, settings={}, overrides=overrides, instructions=instructions)
+    assert config.get("developer_instructions") == expected

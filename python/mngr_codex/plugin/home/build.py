@@ -42,6 +42,8 @@ class CodexHomeRequest:
     """The agent's settings by the names that Codex gives them."""
     overrides: Mapping[str, Any]
     """The agent's ``config_overrides``."""
+    instructions: tuple[str, ...] = ()
+    """Texts that are appended to the user's ``developer_instructions``."""
     carries_user_config: bool = True
     """Whether the agent gets the user's settings, hooks and files from ``~/.codex``."""
     trusts_repository_hooks: bool = False
@@ -186,6 +188,7 @@ def _config(
     return config_toml.build_config(
         user_config=config_toml.carried_over(user.config, directory.user_codex_home),
         settings=request.settings,
+        instructions=request.instructions,
         overrides=request.overrides,
         trusted_paths={str(request.work_dir), directory.work_dir},
         model_upgrades=upgrades,

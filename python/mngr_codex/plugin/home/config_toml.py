@@ -80,6 +80,7 @@ def build_config(
     user_config: Mapping[str, Any],
     settings: Mapping[str, Any],
     overrides: Mapping[str, Any],
+    instructions: Iterable[str] = (),
     trusted_paths: Iterable[str] = (),
     model_upgrades: Mapping[str, str] | None = None,
     hook_state: Mapping[str, Any] | None = None,
@@ -92,6 +93,7 @@ def build_config(
         user_config: The user's settings that are carried over.
         settings: The agent's settings by the names that Codex gives them.
         overrides: The agent's ``config_overrides``; a null value removes the key.
+        instructions: Texts that are appended to the user's ``developer_instructions``.
         trusted_paths: The names of the agent's work directory.
         model_upgrades: The replacement that Codex offers for each outdated model. They are recorded as already offered,
             so that Codex does not ask on startup ("Meet GPT-6 Sol").
@@ -101,8 +103,19 @@ def build_config(
     config = merge(config, {"notice": {"model_migrations": dict(model_upgrades or {})}})
     config = merge(config, {"projects": {path: {"trust_level": "trusted"} for path in sorted(trusted_paths)}})
     config = merge(config, settings)
+    config = merge(config, _with_instructions(config, tuple(instructions)))
     config = merge(config, overrides)
     return merge(config, {"hooks": {"state": dict(hook_state or {})}}) if hook_state else config
+
+
+def _with_instructions(config: Mapping[str, Any], instructions: tuple[str, ...]) -> Table:
+    """Returns ``developer_instructions`` with texts appended: Codex adds them to its own instructions (0.138 to 0.171).
+
+    The table is empty if there is nothing to append.
+    """
+    current = config.get("developer_instructions")
+    texts = (*filter(None, [current if isinstance(current, str) else ""]), *instructions)
+    return {"developer_instructions": "\n\n".join(texts)} if instructions else {}
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> Table:
