@@ -42,13 +42,13 @@ def add_hooks(machine: Machine) -> Path:
     return file
 
 
-def answer(machine: Machine, *answers: str) -> tuple[int, str]:
+def answer(machine: Machine, *answers: str, name: str = "t") -> tuple[int, str]:
     """Runs `mngr create` in a terminal and answers its questions; returns its status and output."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(machine.repository)
         program = Path(sys.executable).with_name("mngr")
-        os.execve(program, [str(program), "create", "t", "codex", "--no-connect"], machine.environment)
+        os.execve(program, [str(program), "create", name, "codex", "--no-connect"], machine.environment)
     shown = b""
     remaining = list(answers)
     while True:
@@ -130,6 +130,37 @@ def test_hooks_run_after_consent(machine: Machine) -> None:
     assert status == 0, shown
     machine.agent("t").message("Are you there?")
     until(file.exists, description="the hook")
+
+
+def test_an_answer_about_the_folder_is_remembered_until_it_is_revoked(machine: Machine) -> None:
+    """For the repository and its worktrees. Hooks are asked about again, because they can change."""
+    add_hooks(machine)
+    listed = ("codex", "trust", "list")
+    assert "no folder is trusted" in machine.mngr(*listed).stdout
+    status, shown = answer(machine, "y", "n")
+    assert status == 0 and "mngr codex trust revoke" in shown, shown
+    status, shown = answer(machine, "n", name="second")
+    assert status == 0 and shown.count("[y/N]") == 1 and "hooks" in shown, shown
+    worktree = json.loads((machine.agent("t").state / "data.json").read_text())["work_dir"]
+    machine.mngr("create", "third", "codex", "--no-connect", folder=Path(worktree))
+    (entry,) = json.loads(machine.mngr(*listed, "--format", "json").stdout)
+    assert entry["folder"] == str(machine.repository) and entry["since"].startswith("20")
+    assert str(machine.repository) in machine.mngr(*listed).stdout
+    assert not (machine.home / ".codex/config.toml").exists()
+
+    (file,) = (machine.profile / "mngr_codex").rglob("*.json")
+    file.write_text("{")
+    for command in (("create", "fourth", "codex", "--no-connect"), listed):
+        damaged = machine.mngr(*command, status=None)
+        assert damaged.status != 0 and "hint: " in damaged.stderr and "codex trust revoke" in damaged.stderr
+
+    revoke = ("codex", "trust", "revoke")
+    assert machine.mngr(*revoke, status=None).status != 0
+    revoked = machine.mngr(*revoke, ".", "--format", "json", folder=Path(worktree))
+    assert json.loads(revoked.stdout) == {"revoked": 1}
+    assert "is not trusted" in machine.mngr(*revoke, str(machine.repository), status=1).stderr
+    assert json.loads(machine.mngr(*revoke, "--all", "--format", "json").stdout) == {"revoked": 0}
+    assert "has not been trusted" in machine.mngr("create", "fifth", "codex", "--no-connect", status=None).stderr
 
 
 def test_no_agent_is_created_without_consent_to_the_folder(machine: Machine) -> None:

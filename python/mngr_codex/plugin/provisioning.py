@@ -13,6 +13,7 @@ from loguru import logger
 from mngr_codex.plugin import instructions, launch, paths
 from mngr_codex.plugin.config import CodexAgentConfig, settings_without_effect
 from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trust
+from mngr_codex.plugin.home.trusted_folders import TrustedFolders
 from mngr_codex.plugin.host import install, transcript_scripts, updates
 from mngr_codex.plugin.host.program import program_for
 
@@ -97,7 +98,7 @@ def check(
     Raises:
         ConfigParseError: A setting is invalid.
         UserInputError: The output style does not exist, or the user has not consented to Codex working in the
-            directory.
+            directory, or the file with an earlier consent is damaged.
     """
     config = config.validated(str(options.agent_type))
     config_toml.check_overrides(config.config_overrides)
@@ -111,7 +112,13 @@ def check(
         is_dialog_dismissed=config.is_dialog_dismissed,
         trusts_repository_hooks=config.trust_repo_hooks,
     )
-    consent = work_dir_trust.obtain(source_host, policy, command=str(config.command), folder=source_path)
+    consent = work_dir_trust.obtain(
+        source_host,
+        policy,
+        command=str(config.command),
+        folder=source_path,
+        trusted_folders=TrustedFolders(mngr_ctx.profile_dir) if source_host.is_local else None,
+    )
     if consent.refusal is not None:
         raise UserInputError(consent.refusal)
     options.plugin_data[_CONSENT] = consent

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from imbue.mngr.errors import UserInputError
 
 from mngr_codex.plugin.home.app_server import CodexReport, Hook
 from mngr_codex.plugin.home.hook_trust import BYPASS
-from mngr_codex.plugin.home.work_dir_trust import Consent, ConsentPolicy, decide, is_trusted, obtain
+from mngr_codex.plugin.home.trusted_folders import TrustedFolders
+from mngr_codex.plugin.home.work_dir_trust import Consent, ConsentPolicy, Memory, decide, is_trusted, obtain
 from tests.support.folder_snapshot import snapshot
 
 FOLDER = "/home/user/project"
@@ -131,6 +133,48 @@ def test_directories_that_the_users_codex_does_not_trust(projects: Any) -> None:
     assert not is_trusted({"projects": projects}, [FOLDER])
 
 
+@pytest.mark.parametrize("given", [policy(yes=True), policy(dismissed=True), policy(interactive=True, yes=True)])
+def test_only_an_answer_is_remembered(tmp_path: Path, given: ConsentPolicy) -> None:
+    folders = TrustedFolders(tmp_path)
+    memory = Memory(folders, FOLDER)
+
+    def decided(policy: ConsentPolicy, user: User, trusted: bool = False) -> Consent:
+        return decide(FOLDER, policy, is_trusted_by_user=trusted, memory=memory, query=lambda: WITH, ask=user)
+
+    decided(given, User())
+    decided(policy(), User(), trusted=True)
+    assert decided(policy(interactive=True), User(False)).refusal is not None
+    assert list(folders) == []
+    user = User(True, True)
+    decided(policy(interactive=True), user)
+    assert "mngr codex trust revoke" in user.questions[0]
+    assert folders.is_trusted(FOLDER)
+    assert decided(policy(), User()) == Consent()
+    again = User(False)
+    assert decided(policy(interactive=True), again) == Consent(), "hooks are asked about again"
+    assert "./notify" in again.questions[0]
+
+
+def test_a_damaged_memory_is_never_consent(tmp_path: Path) -> None:
+    folders = TrustedFolders(tmp_path)
+    folders.add(FOLDER)
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    file.write_text("{")
+    memory = Memory(folders, FOLDER)
+    for given in (policy(), policy(interactive=True)):
+        with pytest.raises(UserInputError, match="it is damaged"):
+            decide(FOLDER, given, is_trusted_by_user=False, memory=memory, query=lambda: WITHOUT, ask=User())
+
+
+def test_an_answer_that_cannot_be_remembered_still_counts(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    memory = Memory(TrustedFolders(file), FOLDER)
+    with pytest.raises(UserInputError, match="Not a directory"):
+        memory.is_trusted()
+    memory.remember()
+
+
 # -- with mngr's local host and the real Codex
 
 
@@ -210,3 +254,40 @@ def test_a_name_with_a_line_break_is_not_confused_with_its_first_line(
         (folder / "inside").mkdir(exist_ok=True)
         for work_dir in (folder, folder / "inside"):
             assert obtain(host, policy(), command=codex, folder=work_dir).refusal is not None
+
+
+def test_an_answer_covers_the_repository_and_its_worktrees(
+    host: Any, codex: str, repository: Path, tmp_path: Path
+) -> None:
+    folders = TrustedFolders(tmp_path / "profile")
+    worktrees = [tmp_path / "one", tmp_path / "two"]
+    for worktree in worktrees:
+        subprocess.run(["git", "worktree", "add", "-q", str(worktree)], cwd=repository, check=True)
+    link = tmp_path / "link"
+    link.symlink_to(worktrees[0])
+    given = policy(interactive=True, trusts_hooks=True)
+    assert obtain(host, given, command=codex, folder=link, trusted_folders=folders, ask=User(True)) == Consent()
+    assert [found.folder for found in folders] == [str(repository)]
+    for folder in (repository, *worktrees, link, repository / ".codex"):
+        assert obtain(host, policy(), command=codex, folder=folder, trusted_folders=folders) == Consent()
+    link.unlink()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link.symlink_to(outside)
+    for folder in (tmp_path, outside, link):
+        assert obtain(host, policy(), command=codex, folder=folder, trusted_folders=folders).refusal is not None
+
+
+def test_a_repository_cannot_claim_a_trusted_folder_that_contains_it(
+    host: Any, codex: str, home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    claiming = folder / "claiming"
+    subprocess.run(["git", "init", "-q", str(claiming)], check=True)
+    subprocess.run(["git", "config", "core.worktree", str(folder)], cwd=claiming, check=True)
+    folders = TrustedFolders(tmp_path / "profile")
+    folders.add(str(folder))
+    (home / ".codex").mkdir()
+    (home / ".codex" / "config.toml").write_text(f'[projects.{json.dumps(str(folder))}]\ntrust_level = "trusted"\n')
+    assert obtain(host, policy(), command=codex, folder=folder, trusted_folders=folders) == Consent()
+    assert obtain(host, policy(), command=codex, folder=claiming, trusted_folders=folders).refusal is not None

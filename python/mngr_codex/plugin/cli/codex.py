@@ -111,3 +111,36 @@ def doctor(ctx: click.Context, /, **_: object) -> None:
     from mngr_codex.plugin.cli.doctor import run
 
     ctx.exit(run(ctx))
+
+
+@codex.group(short_help="Show or revoke the folders that you have trusted.")
+def trust() -> None:
+    """Show or revoke the folders that you have trusted when `mngr create` asked.
+
+    The folders that Codex itself trusts are in ~/.codex/config.toml, and not listed here.
+    """
+
+
+@trust.command("list", short_help="Show the trusted folders.")
+@add_common_options
+@click.pass_context
+def trust_list(ctx: click.Context, /, **_: object) -> None:
+    """Show the trusted folders, and since when they are."""
+    from mngr_codex.plugin.cli.trust import show
+
+    show(ctx)
+
+
+@trust.command("revoke", short_help="Stop trusting a folder, or all folders.")
+@click.argument("path", required=False)
+@click.option("--all", "revokes_all", is_flag=True, help="Revoke all folders, even if a file about them is damaged.")
+@add_common_options
+@click.pass_context
+def trust_revoke(ctx: click.Context, /, **_: object) -> None:
+    """Stop trusting the folder PATH or its repository: `mngr create` asks about it again.
+
+    Agents that exist keep running.
+    """
+    from mngr_codex.plugin.cli.trust import revoke
+
+    revoke(ctx)

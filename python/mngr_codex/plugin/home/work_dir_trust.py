@@ -1,7 +1,8 @@
 """Consent to let Codex work in a directory and to run the directory's hooks, obtained before an agent is created.
 
 In a trusted directory Codex follows the directory's instructions, settings and MCP servers. Hooks are commands that run
-outside the sandbox, so consent to the directory does not include them.
+outside the sandbox, so consent to the directory does not include them. An answer about the directory is remembered; an
+answer about hooks is not, because they change.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
     from mngr_codex.plugin.home.app_server import CodexReport, Hook
+    from mngr_codex.plugin.home.trusted_folders import TrustedFolders
 
     Ask = Callable[[str], bool]
 
@@ -57,11 +59,38 @@ class Consent:
     """Whether all hooks may run without review if this Codex cannot report their hashes."""
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Remembers the answer about a directory."""
+
+    folders: TrustedFolders
+    covered: str
+    """The folder that the answer is about: the main work tree of the directory's repository, or the directory."""
+
+    def is_trusted(self) -> bool:
+        """Returns whether the user has trusted the folder before.
+
+        Raises:
+            UserInputError: The file with the answer cannot be read or is damaged.
+        """
+        return self.folders.is_trusted(self.covered)
+
+    def remember(self) -> None:
+        """Remembers that the user trusts the folder, or logs a warning."""
+        try:
+            self.folders.add(self.covered)
+        except OSError as error:
+            from loguru import logger
+
+            logger.warning("cannot remember that {} is trusted, so you will be asked again: {}", self.covered, error)
+
+
 def decide(
     folder: str,
     policy: ConsentPolicy,
     *,
     is_trusted_by_user: bool,
+    memory: Memory | None = None,
     query: Callable[[], CodexReport],
     ask: Ask,
 ) -> Consent:
@@ -71,14 +100,19 @@ def decide(
         folder: The directory, as the user names it.
         policy: Whether the user can be asked, and any consent given in advance.
         is_trusted_by_user: Whether the user's own Codex trusts the directory.
+        memory: Where an answer about the directory is remembered; None if it is not.
         query: Returns the hooks of the directory. Called only if the result matters.
         ask: Asks the user a yes-or-no question.
     """
     if not (is_trusted_by_user or policy.is_auto_approved or policy.is_dialog_dismissed):
-        if not policy.is_interactive:
+        is_remembered = memory is not None and memory.is_trusted()
+        if not (is_remembered or policy.is_interactive):
             return Consent(refusal=refusal(folder))
-        if not ask(folder_question(folder)):
-            return Consent(refusal=f"cannot create the agent: {folder} was not trusted")
+        if not is_remembered:
+            if not ask(folder_question(folder, memory.covered if memory else None)):
+                return Consent(refusal=f"cannot create the agent: {folder} was not trusted")
+            if memory is not None:
+                memory.remember()
     if not policy.asks_questions:
         # The hooks are listed when the agent's home is built, and disabled there unless the settings trust them.
         return Consent(allows_bypass=policy.trusts_repository_hooks)
@@ -107,13 +141,20 @@ def refusal(folder: str) -> str:
     )
 
 
-def folder_question(folder: str) -> str:
-    """Returns the question whether Codex may work in a directory."""
-    return (
+def folder_question(folder: str, covered: str | None) -> str:
+    """Returns the question whether Codex may work in a directory.
+
+    Args:
+        folder: The directory, as the user names it.
+        covered: The folder whose agents the answer is remembered for; None if it is not remembered.
+    """
+    question = (
         f"Codex does not trust {folder} yet. In a trusted directory it follows the instructions there (AGENTS.md) and "
         "uses the directory's settings, MCP servers and rules (.codex).\n"
-        "Trust this directory for the agent?"
     )
+    if covered is None:
+        return f"{question}Trust this directory for the agent?"
+    return f"{question}Trust {covered} for this agent and later ones? (`mngr codex trust revoke` takes it back)"
 
 
 def hooks_question(folder: str, hooks: Iterable[Hook]) -> str:
@@ -156,28 +197,48 @@ def obtain(
     *,
     command: str,
     folder: Path,
+    trusted_folders: TrustedFolders | None = None,
     ask: Ask = prompt.confirm,
 ) -> Consent:
-    """Obtains consent to work in a directory: given in advance, or by asking. Leaves nothing on the host.
+    """Obtains consent to work in a directory: given in advance, given before, or by asking. Leaves nothing on the host.
 
     Args:
         host: The host with the directory.
         policy: Whether the user can be asked, and any consent given in advance.
         command: The ``command`` setting, as a shell would run it; Codex is asked for the directory's hooks.
         folder: The directory that the agent will work in, or that its worktree or copy is created from.
+        trusted_folders: The folders that the user has trusted before; an answer is added to them. None for a directory
+            on another machine, where the same path can be a different directory.
         ask: Asks the user a yes-or-no question.
 
     Raises:
         ConfigParseError: The user's ``config.toml`` cannot be read or is not valid TOML.
+        UserInputError: The file with an earlier answer cannot be read or is damaged.
     """
     names, user_config_path = _names(host, folder)
+    covered = _covered_folder(names)
     return decide(
         str(folder),
         policy,
         is_trusted_by_user=is_trusted(read_config(host, user_config_path), names),
+        memory=Memory(trusted_folders, covered) if trusted_folders and covered else None,
         query=lambda: query_codex_before_consent(host, command=command, work_dir=folder),
         ask=ask,
     )
+
+
+def covered_folder(host: OnlineHostInterface, folder: Path) -> str | None:
+    """Returns the folder that an answer about a directory is about: the main work tree of its repository, or itself.
+
+    Returns:
+        The path without symlinks; None if the directory does not exist, or if a name contains a line break.
+    """
+    return _covered_folder(_names(host, folder)[0])
+
+
+def _covered_folder(names: list[str]) -> str | None:
+    """Returns the last name, except the given one: what that refers to can change if it contains a symlink."""
+    return names[-1] if len(names) > 1 else None
 
 
 def _names(host: OnlineHostInterface, folder: Path) -> tuple[list[str], str]:
@@ -196,8 +257,11 @@ print() {{ case $1 in *$'\\n'*) exit 0 ;; *) printf '%s\\n' "$1" ;; esac; }}
 printf '%s\\n' "$HOME/.codex/config.toml"
 cd {shlex.quote(str(folder))} || exit 1
 exact pwd -P && print "$exact"
-exact git rev-parse --show-toplevel && print "$exact" && exact real "$exact" && top=$exact || exit 0
+exact git rev-parse --show-toplevel && exact real "$exact" && top=$exact || exit 0
 exact git rev-parse --absolute-git-dir && exact real "$exact" && own=$exact || exit 0
+# A repository can claim any work tree that contains it (core.worktree), such as a trusted folder.
+exact git -C "$top" rev-parse --absolute-git-dir && exact real "$exact" && [ "$exact" = "$own" ] || exit 0
+print "$top"
 exact git rev-parse --git-common-dir && exact real "$exact" && common=$exact || exit 0
 if [ "$own" = "$common" ]; then
     [ "$own" = "$top/.git" ] || exit 0
