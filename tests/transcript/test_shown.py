@@ -11,7 +11,7 @@ import pytest
 from tests.support import zstd_frames
 from tests.support.program import Completed, convert_file, parse_records, program, run
 from tests.support.recordings import DATA, all_recordings, name
-from tests.support.rollout_builder import Rollout
+from tests.support.rollout_builder import Rollout, uuid7
 from tests.support.transcript_records import HEADER, State, observation, step
 
 ROLLOUT = DATA / "0.169.0" / "tools.jsonl"
@@ -108,6 +108,7 @@ class TestTarget:
             (b'{"a":1}\n', "neither a rollout nor"),
             (b'{"type":"turn.started"}\n', "codex exec --json"),
             (b'{"session_id":"1","ts":1,"text":"hi"}\n', "history"),
+            (b" \n\n", "only blank lines"),
         ],
     )
     def test_any_other_file_is_refused(self, tmp_path: Path, content: bytes, message: str) -> None:
@@ -295,6 +296,15 @@ class TestDocument:
         document = json.loads(shown(ROLLOUT, "--format", "atif").stdout)
         steps = [record for record in convert_file(ROLLOUT).records if record["type"] == "step"]
         assert [each["message"] for each in document["steps"]] == [each["message"] for each in steps]
+
+    def test_the_session_of_a_rollout_is_the_one_in_its_header(self, tmp_path: Path) -> None:
+        named = tmp_path / "rollout-2026-01-31T12-34-56-019a-7b.jsonl"
+        for rollout, expected in (
+            (Rollout().meta().started().user("hi"), uuid7(1)),
+            (Rollout().user("hi"), "019a-7b"),
+        ):
+            named.write_bytes(rollout.data)
+            assert json.loads(shown(named, "--format", "atif").stdout)["session_id"] == expected
 
     def test_a_record_that_violates_the_schema_is_an_error(self, state: State) -> None:
         offset = state.transcript.stat().st_size

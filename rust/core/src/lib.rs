@@ -10,9 +10,10 @@
 //! * **Following an agent.** [`Watcher`] copies the rollouts of the agent in a [`StateDir`] to its transcripts;
 //!   [`flush_transcripts`] is the short version for hooks.
 //! * **RUNNING or WAITING.** [`marker`] applies a [`HookRun`] to the lifecycle state and returns the state as a [`Report`].
+//! * **The sessions of a machine.** [`SessionHead`] has a session's folder, model and title.
 //!
 //! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `watch`, `transcript`,
-//! `lifecycle`, `follow`.
+//! `lifecycle`, `follow`, `sessions`.
 //!
 //! # Examples
 //!
@@ -42,6 +43,7 @@ mod follow;
 mod json;
 mod lifecycle;
 mod rollout;
+mod sessions;
 mod state_dir;
 mod transcript;
 mod watch;
@@ -78,6 +80,11 @@ pub use lifecycle::hook::{HookEvent, HookRun};
 pub use lifecycle::marker;
 pub use lifecycle::report::{Report, Turn};
 pub use state_dir::StateDir;
+
+// Sessions.
+pub use rollout::session_meta::SessionMeta;
+pub use sessions::head::SessionHead;
+pub use sessions::names::SessionNames;
 
 // Files.
 pub use files::atomic_write::{AtomicFile, target_folder};

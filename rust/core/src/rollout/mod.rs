@@ -7,17 +7,21 @@
 //! * [`envelope`]: a line's timestamp, ordinal, type and payload
 //! * [`kind`]: kinds of lines, and the kinds that produce no record
 //! * [`ids`]: ids of threads, turns and calls
+//! * [`file_name`]: the names of rollouts
+//! * [`session_meta`]: the first line of a rollout, which describes the session
 //! * [`line_prefix`]: reads the envelope and the kind of most lines without parsing them
 //! * [`timestamp`]: ISO 8601 timestamps
 
 pub(crate) mod damage;
 pub(crate) mod decompression;
 pub(crate) mod envelope;
+pub(crate) mod file_name;
 pub(crate) mod ids;
 pub(crate) mod kind;
 pub(crate) mod line_prefix;
 pub(crate) mod lines;
 pub(crate) mod recognition;
+pub(crate) mod session_meta;
 pub(crate) mod timestamp;
 
 /// A position in a rollout, in bytes from its start. In a compressed rollout, it is a position in the decompressed

@@ -10,8 +10,10 @@ use super::stream::{CURRENT, files_in};
 use crate::files::file_error::{FileError, escaped_path};
 use crate::json::Tape;
 use crate::rollout::decompression::Input;
+use crate::rollout::file_name::thread_id_in;
 use crate::rollout::lines::{DEFAULT_LINE_LIMIT, Lines};
 use crate::rollout::recognition::{NotARollout, Recognizer, begins_like_a_rollout};
+use crate::rollout::session_meta::SessionMeta;
 use crate::state_dir::StateDir;
 
 /// A transcript or a rollout.
@@ -264,23 +266,18 @@ fn in_file(path: &Path) -> Result<Target, TargetError> {
     let kind = kind_of(&absolute).map_err(FileError::on("read", path))?;
     match kind {
         Ok(FileKind::Rollout) => {
-            let stem = absolute.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            Ok(Target::Rollout { agent: Agent { kind: None, id: thread_id(&stem) }, path: absolute })
+            let meta = SessionMeta::read(&absolute).map_err(FileError::on("read", path))?;
+            let id = meta.and_then(|meta| meta.id).or_else(|| thread_id_in(&absolute));
+            Ok(Target::Rollout { agent: Agent { kind: None, id }, path: absolute })
         }
         Ok(FileKind::CompressedTranscript) => Err(TargetError::Compressed(path.to_owned())),
         Ok(FileKind::Transcript | FileKind::Undetermined) => {
             let agent = absolute.ancestors().skip(1).find(|above| data(above).is_some()).map(agent).unwrap_or_default();
             Ok(Target::Transcript { files: vec![absolute.clone()], is_all: false, current: absolute, agent })
         }
+        Ok(FileKind::Blank) => Err(TargetError::Unrecognized { path: path.to_owned(), kind: NotARollout::Blank }),
         Err(kind) => Err(TargetError::Unrecognized { path: path.to_owned(), kind }),
     }
-}
-
-/// Returns the thread id in the name of a rollout: `rollout-<time>-<id>.jsonl` or `rollout-<time>-<id>_<id>.jsonl`.
-fn thread_id(name: &str) -> Option<String> {
-    const TIME: usize = "2026-01-31T12-34-56-".len();
-    let id = name.strip_prefix("rollout-")?.get(TIME..)?.split(['.', '_']).next()?;
-    (!id.is_empty()).then(|| id.to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,6 +287,8 @@ enum FileKind {
     CompressedTranscript,
     /// A rollout or a transcript whose first line is not complete yet.
     Undetermined,
+    /// The same after blank lines.
+    Blank,
 }
 
 /// Returns whether the kind of the file at `path` cannot be detected yet, because it has no complete line. [`find`]
@@ -308,7 +307,8 @@ pub fn is_undetermined(path: &Path) -> Result<bool, TargetError> {
         },
         _ => return Ok(false),
     };
-    Ok(kind_of(&file).map_err(FileError::on("read", path))? == Ok(FileKind::Undetermined))
+    let kind = kind_of(&file).map_err(FileError::on("read", path))?;
+    Ok(matches!(kind, Ok(FileKind::Undetermined | FileKind::Blank)))
 }
 
 /// Detects the kind of a file by its first rollout line or record. The kind of an empty file is undetermined.
@@ -338,7 +338,9 @@ fn kind_of(path: &Path) -> io::Result<Result<FileKind, NotARollout>> {
                 _ if recognizer.is_transcript() => Ok(Ok(transcript)),
                 // The first line may be incomplete.
                 other if are_blank && is_partial => kind_of_partial_line(path, transcript, other),
-                _ if are_blank && !is_compressed => Ok(Ok(FileKind::Undetermined)),
+                _ if are_blank && !is_compressed => {
+                    Ok(Ok(if lines.bytes_read() == 0 { FileKind::Undetermined } else { FileKind::Blank }))
+                }
                 other => Ok(Err(other.unwrap_or(NotARollout::Blank))),
             };
         };
