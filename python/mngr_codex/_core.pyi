@@ -10,6 +10,7 @@ __all__ = [
     "MarkerState",
     "MarkerTurn",
     "RecordBatches",
+    "RolloutBytes",
     "__version__",
     "convert",
     "follow",
@@ -58,6 +59,21 @@ class RecordBatches(Iterator[bytes]):
     def __new__(cls, source: str | PathLike[str]) -> RecordBatches: ...
     def __iter__(self) -> RecordBatches: ...
     def __next__(self) -> bytes: ...
+
+@final
+class RolloutBytes:
+    """The bytes of a rollout, decompressed if necessary. Not part of the public API.
+
+    Args:
+        source: The rollout, ``.jsonl`` or ``.jsonl.zst`` (detected by content).
+
+    Raises:
+        OSError: If ``source`` cannot be read, or the compressed file is damaged.
+    """
+
+    def __new__(cls, source: str | PathLike[str]) -> RolloutBytes: ...
+    def read(self, size: int) -> bytes:
+        """Return at most this many of the next bytes, fewer only at the end."""
 
 def last_records(path: str | PathLike[str], n: int) -> bytes:
     """Returns the last ``n`` records at ``path`` as JSON lines; :func:`mngr_codex.tail` parses them.

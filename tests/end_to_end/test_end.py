@@ -74,6 +74,30 @@ def test_a_session_of_the_user_is_adopted(machine: Machine, model: Model) -> Non
     assert has_context(model, "Remember the number 7.", "Which number?")
     assert own.read_bytes() == before
 
+    machine.mngr("destroy", "second", "--force")
+    again = machine.create("third", "--adopt", session)
+    talk(again, "Are you sure?")
+    assert has_context(model, "Remember the number 7.", "Which number?", "Are you sure?"), (
+        "the preserved copy is longer"
+    )
+
+
+def test_adopting_a_session_of_an_unknown_model_provider_creates_no_agent(machine: Machine) -> None:
+    """Codex could not resume it, and would exit. The provider can be in the user's own settings as well."""
+    session = talk(machine.create("first"), "Remember the number 7.")
+    settings = machine.profile / "settings.toml"
+    before = settings.read_text()
+    settings.write_text(before.replace("scripted", "another"))
+    adopt = ("create", "second", "codex", "--yes", "--no-connect", "--adopt", session)
+    refused = machine.mngr(*adopt, status=None)
+    assert refused.status != 0 and "the model provider scripted, which is not configured" in refused.stderr
+    assert "[agent_types.codex.config_overrides.model_providers.scripted]" in refused.stderr
+    assert len(machine.agent_dirs()) == 1
+    table = f'name = "scripted"\nbase_url = "{machine.base_url}"\nwire_api = "responses"\n'
+    (machine.home / ".codex" / "config.toml").write_text(f"[model_providers.scripted]\n{table}")
+    machine.mngr(*adopt)
+    talk(machine.agent("second"), "Which number?")
+
 
 def test_adopting_a_missing_session_creates_no_agent(machine: Machine) -> None:
     refused = machine.mngr(

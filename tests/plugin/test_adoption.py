@@ -1,7 +1,7 @@
 """Finding sessions of agents, of destroyed agents and of the user."""
 
 import json
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 from imbue.mngr.errors import UserInputError
 
 from mngr_codex.plugin import adoption, paths
+from tests.support.zstd_frames import compress
 
 SESSION = "01a216be-b0ac-7de1-b797-a17b3106c1df"
 BASE = "01a216be-0000-7de1-b797-a17b3106c1df"
@@ -92,12 +93,74 @@ def test_an_unknown_session(home: Path, context: Any, name: str, error: str) -> 
         adoption.find(name, context)
 
 
-def test_an_ambiguous_session(home: Path, context: Any) -> None:
-    write(home / ".codex/sessions", SESSION)
-    other = write(home / f".mngr/agents/agent-1/{paths.SESSIONS}", SESSION)
-    with pytest.raises(UserInputError, match="more than one") as error:
+PLACES = (
+    f".mngr/agents/agent-1/{paths.SESSIONS}",
+    f".mngr/preserved/old--agent-2/{paths.SESSIONS}",
+    ".codex/sessions",
+)
+
+
+@pytest.mark.parametrize("places", [*permutations(PLACES)])
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_copies_that_begin_alike_are_one_session(
+    home: Path, context: Any, places: tuple[str, ...], is_compressed: bool
+) -> None:
+    """A session that was adopted, continued, destroyed and adopted again. Codex compresses unused rollouts."""
+    short, equal, long = (write(home / place, SESSION) for place in places)
+    with long.open("a") as file:
+        file.write("further\n")
+    if is_compressed:
+        compressed = short.with_name(f"{short.name}.zst")
+        compressed.write_bytes(compress(short.read_bytes()))
+        short.unlink()
+    for _ in range(2):
+        assert adoption.find(SESSION, context).files == (long,)
+        with equal.open("a") as file:
+            file.write("furth")
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_copies_that_were_continued_differently_are_ambiguous(home: Path, context: Any, is_compressed: bool) -> None:
+    """The error lists those that are not the beginning of another."""
+    first, beginning, second = (write(home / place, SESSION) for place in PLACES)
+    for file, text in ((first, "one\n"), (second, "another\n")):
+        file.write_bytes(file.read_bytes() + text.encode())
+    if is_compressed:
+        first.with_name(f"{first.name}.zst").write_bytes(compress(first.read_bytes()))
+        first.unlink()
+    with pytest.raises(UserInputError, match="continued in different ways") as error:
         adoption.find(SESSION, context)
-    assert str(other) in str(error.value)
+    assert str(first) in str(error.value) and str(second) in str(error.value)
+    assert str(beginning) not in str(error.value)
+
+
+def test_a_copy_with_further_rollouts_continues_one_without(home: Path, context: Any) -> None:
+    """Codex creates another file if the user goes back in the conversation."""
+    old = write(home / PLACES[0], SESSION)
+    first = write(home / PLACES[1], SESSION)
+    second = first.with_name(first.name.replace(".jsonl", "_01a2.jsonl"))
+    second.write_text(first.read_text())
+    assert adoption.find(SESSION, context).files == (first, second)
+    with old.open("a") as file:
+        file.write("further\n")
+    with pytest.raises(UserInputError, match="continued in different ways"):
+        adoption.find(SESSION, context)
+
+
+def test_a_compressed_rollout_is_checked_like_any_other(home: Path, context: Any) -> None:
+    sessions = home / ".codex/sessions"
+    base = write(sessions, BASE)
+    rollout = write(sessions, SESSION, history_base={"thread_id": BASE})
+    compressed = rollout.with_name(f"{rollout.name}.zst")
+    compressed.write_bytes(compress(rollout.read_bytes()))
+    rollout.unlink()
+    assert adoption.find(SESSION, context).files == (base, compressed)
+    compressed.write_bytes(compress(b"nonsense"))
+    with pytest.raises(UserInputError, match="does not begin with session_meta"):
+        adoption.find(SESSION, context)
+    compressed.write_bytes(compress(b"x" * 1000)[:500])
+    with pytest.raises(UserInputError, match=r"cannot adopt .*the compressed file is damaged or cut short"):
+        adoption.find(SESSION, context)
 
 
 def test_the_second_rollout_of_a_session_may_continue_the_first(home: Path, context: Any) -> None:

@@ -62,7 +62,7 @@ def register_cli_commands() -> list[click.Command]:
 @hookimpl
 def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBeforeCreateArgs | None:
     """Warns about conflicting plugins, and checks that Codex and the sessions to adopt exist."""
-    from mngr_codex.plugin import conflicts
+    from mngr_codex.plugin import conflicts, provisioning
 
     if str(args.agent_options.agent_type) == AGENT_TYPE:
         from loguru import logger
@@ -70,14 +70,16 @@ def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBefor
         for warning in (conflicts.warning(mngr_ctx.pm), conflicts.settings_warning(mngr_ctx.config)):
             if warning:
                 logger.warning("{}", warning)
-    if args.agent_options.adopt_session:
-        from mngr_codex.plugin import adoption
-        from mngr_codex.plugin.agent import CodexAgent
+    if not args.agent_options.adopt_session:
+        provisioning.check_installation(args, mngr_ctx)
+        return None
+    from mngr_codex.plugin import adoption
+    from mngr_codex.plugin.agent import CodexAgent
 
-        adoption.check(args, mngr_ctx, CodexAgent)
-    from mngr_codex.plugin import provisioning
-
+    sessions = adoption.check(args, mngr_ctx, CodexAgent)
     provisioning.check_installation(args, mngr_ctx)
+    for session in sessions[-1:]:
+        adoption.check_model_provider(session, args, mngr_ctx)
     return None
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imbue.mngr.api.preservation import (
     adopt_sessions,
@@ -18,15 +17,19 @@ from imbue.mngr.api.preservation import (
     run_adopt_session_preflight,
     transfer_cloned_agent_session_store,
 )
+from imbue.mngr.config.agent_config_registry import resolve_agent_type
 from imbue.mngr.errors import UserInputError
+from imbue.mngr.interfaces.host import OnlineHostInterface
 from loguru import logger
 
-from mngr_codex.plugin import paths
+from mngr_codex.plugin import paths, rollout_file
+from mngr_codex.plugin.config import CodexAgentConfig
+from mngr_codex.plugin.home import model_provider
 
 if TYPE_CHECKING:
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.agent import HasSessionAdoptionMixin
-    from imbue.mngr.interfaces.host import CreateAgentOptions, HostLocation, OnlineHostInterface
+    from imbue.mngr.interfaces.host import CreateAgentOptions, HostLocation
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -43,7 +46,7 @@ class Session:
     """Its rollouts, preceded by the rollouts of the sessions that it was forked from. The current one is last."""
 
 
-def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext, agent_class: type[HasSessionAdoptionMixin]) -> None:
+def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext, agent_class: type[HasSessionAdoptionMixin]) -> list[Session]:
     """Checks that the sessions to adopt exist, before anything of the agent is created.
 
     Args:
@@ -51,16 +54,59 @@ def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext, agent_class: type[Has
         mngr_ctx: mngr's context.
         agent_class: The class of the agents that can adopt these sessions.
 
+    Returns:
+        The sessions; none if the agent is of another class.
+
     Raises:
         UserInputError: A session does not exist, is ambiguous, or cannot be resumed.
     """
+    sessions: list[Session] = []
     run_adopt_session_preflight(
         args.agent_options.agent_type,
         args.agent_options.adopt_session,
         mngr_ctx,
         agent_class,
-        lambda session: find(session, mngr_ctx),
+        lambda name: sessions.append(find(name, mngr_ctx)),
     )
+    return sessions
+
+
+def check_model_provider(session: Session, args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
+    """Checks that the agent's settings define the model provider of the session that it resumes; Codex exits otherwise.
+
+    Nothing is checked on a host that does not exist yet, or if arguments for Codex can define the provider.
+
+    Args:
+        session: The session.
+        args: The options that the agent is created with.
+        mngr_ctx: mngr's context.
+
+    Raises:
+        ConfigParseError: A setting is invalid.
+        UserInputError: The provider is not defined.
+    """
+    options = args.agent_options
+    config = resolve_agent_type(options.agent_type, mngr_ctx.config).agent_config
+    if not (isinstance(config, CodexAgentConfig) and isinstance(args.target_host, OnlineHostInterface)):
+        return
+    config = config.validated(str(options.agent_type))
+    arguments = " ".join([str(config.command), *config.cli_args, *options.agent_args])
+    if re.search(r"(^|\s)(-p|--profile)\b|model_provider", arguments):
+        return
+    provider = rollout_file.model_provider(session.files[-1])
+    providers = config.config_overrides.get("model_providers")
+    if provider is None or (isinstance(providers, dict) and provider in providers):
+        return
+    if model_provider.is_unknown(
+        args.target_host, provider, command=str(config.command), uses_user_config=config.use_user_config
+    ):
+        place = f"[agent_types.{options.agent_type}.config_overrides.model_providers.{provider}] in mngr's settings"
+        if config.use_user_config:
+            place += f", or [model_providers.{provider}] in ~/.codex/config.toml"
+        raise UserInputError(
+            f"cannot adopt session {session.id}: it used the model provider {provider}, which is not configured, so "
+            f"Codex cannot resume it\nhint: add {place}"
+        )
 
 
 def adopt(state_dir: Path, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
@@ -116,6 +162,8 @@ def adopt(state_dir: Path, host: OnlineHostInterface, options: CreateAgentOption
 def find(name: str, mngr_ctx: MngrContext) -> Session:
     """Finds a session on this machine.
 
+    If there are copies of a session, and each is the beginning of the longest one, that one is returned.
+
     Args:
         name: Its id, or the path of a rollout.
         mngr_ctx: mngr's context.
@@ -123,6 +171,14 @@ def find(name: str, mngr_ctx: MngrContext) -> Session:
     Raises:
         UserInputError: The session does not exist, is ambiguous, or cannot be resumed.
     """
+    try:
+        return _find(name, mngr_ctx)
+    except OSError as error:
+        problem = f"cannot read {error.filename}: {error.strerror}" if error.filename else str(error)
+        raise UserInputError(f"cannot adopt {name}: {problem}") from None
+
+
+def _find(name: str, mngr_ctx: MngrContext) -> Session:
     path = _existing_file(name)
     if path is not None:
         session = _session_id(path)
@@ -138,15 +194,39 @@ def find(name: str, mngr_ctx: MngrContext) -> Session:
             f"cannot adopt {name!r}: it is not a session id\n"
             "hint: use the id that `codex resume` takes, or the path of a rollout-….jsonl"
         )
-    found = {files[-1]: (folder, files) for folder in _folders(mngr_ctx) if (files := _rollouts(folder, name))}
+    copies = [(folder, files) for folder in _folders(mngr_ctx) if (files := _rollouts(folder, name))]
+    found = {files[-1]: (folder, files) for folder, files in _longest(copies)}
     current = require_unique_match(
         list(found),
         not_found_message=f"cannot find session {name} in any agent, in preserved agents, or in ~/.codex",
-        ambiguous_message=f"cannot adopt session {name}: there is more than one; use the path of one of them:",
+        ambiguous_message=f"cannot adopt session {name}: it was continued in different ways; use one of these paths:",
     )
     folder, files = found[current]
     _check_resumable(current)
     return Session(name, folder, (*(file for file in _history(current, folder) if file not in files), *files))
+
+
+def _longest(copies: list[tuple[Path, list[Path]]]) -> list[tuple[Path, list[Path]]]:
+    """Returns the copies of a session without those that another one begins with.
+
+    An agent's sessions are preserved when it is destroyed, and an adopted session is a copy. So there are usually
+    several copies of a session that was adopted.
+
+    Args:
+        copies: The folder and the rollouts of each copy.
+    """
+    kept: list[tuple[Path, list[Path]]] = []
+    for copy in copies:
+        if not any(_is_beginning_of(copy[1], other) for _, other in kept):
+            kept = [(folder, files) for folder, files in kept if not _is_beginning_of(files, copy[1])] + [copy]
+    return kept
+
+
+def _is_beginning_of(files: list[Path], others: list[Path]) -> bool:
+    """Returns whether each rollout is the beginning of the other copy's rollout of the same name."""
+    by_name = {_uncompressed_path(other).name: other for other in others}
+    pairs = [(file, by_name.get(_uncompressed_path(file).name)) for file in files]
+    return all(other is not None and rollout_file.is_beginning_of(file, other) for file, other in pairs)
 
 
 def _existing_file(name: str) -> Path | None:
@@ -168,20 +248,10 @@ def _check_resumable(rollout: Path) -> None:
 
     Raises:
         UserInputError: The first line is not a session's header.
+        OSError: The file cannot be read, or the compressed file is damaged.
     """
-    if rollout.suffix != ".zst" and _header(rollout) is None:
+    if rollout_file.header(rollout) is None:
         raise UserInputError(f"cannot adopt {rollout}: it does not begin with session_meta, so Codex cannot resume it")
-
-
-def _header(rollout: Path) -> Any:
-    """Returns the payload of a rollout's first line; None if that is not a session's header."""
-    with rollout.open(encoding="utf-8", errors="replace") as lines:
-        first = lines.readline()
-    try:
-        line = json.loads(first)
-        return (line.get("payload") or {}) if line["type"] == "session_meta" else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
 
 
 def _folders(mngr_ctx: MngrContext) -> list[Path]:
@@ -223,10 +293,8 @@ def _history(rollout: Path, folder: Path) -> list[Path]:
 
 def _bases(rollout: Path, folder: Path) -> list[Path]:
     """Returns the rollouts of the session that a rollout directly continues; empty if it continues none."""
-    if rollout.suffix == ".zst":
-        return []
     try:
-        base = _header(rollout)["history_base"]["thread_id"]
+        base = rollout_file.header(rollout)["history_base"]["thread_id"]
     except (KeyError, TypeError):
         return []
     if not (isinstance(base, str) and _ID.fullmatch(base)):

@@ -1,6 +1,6 @@
 //! The Python module `mngr_codex._core`: maps types and errors of the core, and contains no logic.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -147,6 +147,33 @@ impl RecordBatches {
                 batch => return Ok(batch.map(|records| PyBytes::new(py, &records))),
             }
         }
+    }
+}
+
+/// Reads the bytes of a rollout, decompressed if necessary.
+#[pyclass(frozen, module = "mngr_codex._core")]
+struct RolloutBytes {
+    source: PathBuf,
+    /// Used by one thread at a time, without the GIL.
+    input: Mutex<Input>,
+}
+
+#[pymethods]
+impl RolloutBytes {
+    #[new]
+    fn new(source: PathBuf) -> PyResult<Self> {
+        let input = Input::open(&source).map_err(|error| system_error(&error, &source))?;
+        Ok(Self { source, input: Mutex::new(input) })
+    }
+
+    /// Return at most this many of the next bytes, fewer only at the end.
+    fn read<'py>(&self, py: Python<'py>, size: u32) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = py.detach(|| {
+            let mut bytes = Vec::new();
+            let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+            input.by_ref().take(size.into()).read_to_end(&mut bytes).map(|_| bytes)
+        });
+        bytes.map(|bytes| PyBytes::new(py, &bytes)).map_err(|error| system_error(&error, &self.source))
     }
 }
 
@@ -498,6 +525,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<ConversionSummary>()?;
     module.add_class::<RecordBatches>()?;
+    module.add_class::<RolloutBytes>()?;
     module.add_class::<FollowSummary>()?;
     module.add_class::<MarkerState>()?;
     module.add_class::<MarkerTurn>()?;
