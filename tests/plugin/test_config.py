@@ -12,7 +12,8 @@ from mngr_codex.plugin.config import CodexAgentConfig, settings_without_effect
     ("name", "value", "allowed"),
     [
         ("model", "", "at least 1 character"),
-        ("program_wheels", "", "must not be empty"),
+        ("program_wheels", "", "must be absolute"),
+        ("program_wheels", "wheels/x.whl", "must be absolute"),
         ("model_reasoning_effort", "huge", "'none', 'minimal', 'low', 'medium', 'high' or 'xhigh'"),
         ("sandbox_mode", "none", "'read-only', 'workspace-write' or 'danger-full-access'"),
         ("update_policy", "SOMETIMES", "'AUTO', 'ASK' or 'NEVER'"),

@@ -101,9 +101,9 @@ class CodexAgentConfig(AgentTypeConfig):
     )
     program_wheels: Path | None = Field(
         default=None,
-        description="A wheel of mngr-codex, or a directory of wheels, on this machine. Hosts with a different OS or "
-        "architecture get their native program from it. Unset: agents there run, but mngr cannot show whether they are "
-        "busy.",
+        description="The absolute path of a wheel of mngr-codex, or of a directory of wheels, on this machine. Hosts "
+        "with a different OS or architecture get their native program from it. Unset: agents there run, but mngr "
+        "cannot show whether they are busy.",
     )
     emit_common_transcript: bool = Field(
         default=True,
@@ -135,10 +135,10 @@ class CodexAgentConfig(AgentTypeConfig):
 
     @field_validator("program_wheels", mode="before")
     @classmethod
-    def _reject_empty_path(cls, value: Any) -> Any:
-        """Rejects an empty path: it would be the current directory, and programs would be installed from there."""
-        if value == "":
-            raise ValueError("the path must not be empty")
+    def _reject_relative_path(cls, value: Any) -> Any:
+        """Rejects a relative path, which would depend on the directory in which mngr runs."""
+        if isinstance(value, str | Path) and not str(value).startswith(("/", "~/")):
+            raise ValueError("the path must be absolute or begin with ~/")
         return value
 
     def confirmation_seconds(self) -> float:
