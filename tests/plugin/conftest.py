@@ -38,7 +38,7 @@ def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     from imbue.mngr.config.loader import load_config
     from imbue.mngr.main import get_or_create_plugin_manager
 
-    (home / ".mngr" / "profiles" / "tests").mkdir(parents=True)
+    (home / ".mngr" / "profiles" / "tests").mkdir(parents=True, exist_ok=True)
     (home / ".mngr" / "config.toml").write_text('profile = "tests"\n')
     monkeypatch.chdir(home)
     with ConcurrencyGroup(name="tests") as group:

@@ -101,12 +101,15 @@ def _state_dir(name: str) -> Path:
 
 @codex.command(short_help="Check the setup Codex agents need, and suggest fixes.")
 @click.argument("names", nargs=-1)
+@click.option("--json", "is_json", is_flag=True, help="The same as `--format json`.")
 @add_common_options
 @click.pass_context
 def doctor(ctx: click.Context, /, **_: object) -> None:
-    """Check the setup Codex agents need, and suggest fixes.
+    """Check the setup Codex agents need, and suggest fixes. Change nothing.
 
-    Checks this machine and its Codex agents, or only the agents NAMES. Exits 1 if there is a problem.
+    Checks this machine and its Codex agents, or only the agents NAMES. Shows problems (✗) and warnings (!) first, then
+    one line for this machine and for each agent without any; with --verbose, one line for each check. Exits 1 if there
+    is a problem, 0 if there are only warnings.
     """
     from mngr_codex.plugin.cli.doctor import run
 

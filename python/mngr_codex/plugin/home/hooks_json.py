@@ -64,6 +64,18 @@ def build_hooks(program: Path | None, *user_hooks: Mapping[str, Any]) -> dict[st
     return {"hooks": groups}
 
 
+def commands(hooks: Mapping[str, Any]) -> list[str]:
+    """Returns the commands of all hooks in a ``hooks`` table. Parts that Codex cannot read are skipped."""
+    readable, _ = checked_hooks(hooks)
+    return [
+        each["command"]
+        for groups in readable.values()
+        for group in groups
+        for each in group["hooks"]
+        if isinstance(each.get("command"), str)
+    ]
+
+
 def checked_hooks(hooks: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Separates the groups of hooks that Codex can read from the others; one unreadable group disables them all.
 

@@ -41,11 +41,14 @@ SIDE = "a side conversation"
 LOGIN = "its login screen"
 """The value of :attr:`Screen.dialog` for Codex's login."""
 
+REVIEW = "its hook review"
+"""The value of :attr:`Screen.dialog` for the review of new or edited hooks."""
+
 WELCOME = "Welcome to Codex, OpenAI's"
 """The beginning of Codex's login screen, which has no composer."""
 
 _DIALOGS = (
-    ("Hooks need review", "its hook review"),
+    ("Hooks need review", REVIEW),
     ("Would you like to", "an approval request"),
     ("enter to submit answer", "a question"),
     ("Do you trust", "a question whether to trust the directory"),

@@ -1,0 +1,194 @@
+"""Checks one agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imbue.mngr.errors import SendMessageError
+from imbue.mngr.primitives import AgentLifecycleState
+
+from mngr_codex.plugin import listing, paths
+from mngr_codex.plugin.cli.doctor import end, hooks, servers
+from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
+from mngr_codex.plugin.messages.composer import login_hint
+from mngr_codex.plugin.messages.screen import LOGIN, REVIEW, read_screen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from imbue.mngr.interfaces.host import OnlineHostInterface
+
+    from mngr_codex.plugin.agent import CodexAgent
+    from mngr_codex.plugin.cli.doctor.processes import Process
+    from mngr_codex.plugin.cli.doctor.servers import Server
+
+_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What is the same for all agents."""
+
+    host: OnlineHostInterface
+    processes: tuple[Process, ...]
+    servers: tuple[Server, ...]
+    has_codex: Callable[[str], bool]
+    """Returns whether the program of a ``command`` setting is installed."""
+
+
+def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
+    """Checks an agent: its files, whether its Codex runs, and whether mngr can see what that does."""
+    name = str(agent.name)
+    recreate = f"run `mngr create {name} {agent.agent_type} --reuse --update`"
+    lifecycle = None
+    found: list[Finding] = []
+
+    def state() -> Iterable[Finding]:
+        nonlocal lifecycle
+        lifecycle = agent.get_lifecycle_state()
+        return [_state(agent, lifecycle, name)]
+
+    found += guarded("work dir", lambda: _work_dir(agent, name), agent=name)
+    found += guarded("files", lambda: _files(agent, recreate, name), agent=name)
+    found += guarded("state", state, agent=name)
+    is_running = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
+    if is_running:
+        found += guarded("terminal", lambda: _terminal(agent, name), agent=name)
+        found += guarded("watcher", lambda: _watcher(machine, agent, name), agent=name)
+    found += guarded("marker", lambda: _marker(machine, agent, recreate, name, is_running=is_running), agent=name)
+    found += guarded("last turn", lambda: _last_turn(agent, name), agent=name)
+    found += guarded(
+        "server",
+        lambda: servers.of_agent(
+            machine.servers,
+            codex_home=agent._get_agent_dir() / paths.CODEX_HOME,
+            state_dir=agent._get_agent_dir(),
+            agent=name,
+        ),
+        agent=name,
+    )
+    has_codex = machine.has_codex(str(agent.agent_config.command))
+    found += guarded(
+        "hooks", lambda: hooks.check(machine.host, agent, recreate=recreate, is_codex_installed=has_codex), agent=name
+    )
+    return found
+
+
+def _work_dir(agent: CodexAgent, name: str) -> Iterator[Finding]:
+    work_dir = agent.work_dir
+    if work_dir.is_dir():
+        return
+    restore = "restore it"
+    if branch := agent.get_checked_out_branch_name():
+        # Without -f, git refuses a path that is still registered.
+        words = ("git", "worktree", "add", "-f", str(work_dir), branch)
+        restore = f"run `{shlex.join(words)}` in its repository"
+    yield Finding(
+        "work dir",
+        f"{work_dir} does not exist; Codex can't run its hooks without it, and mngr does not start the agent",
+        f"{restore}, then `mngr start {name} --restart`; or `mngr destroy {name}`, which keeps the transcript",
+        name,
+    )
+
+
+def _files(agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]:
+    state_dir = agent._get_agent_dir()
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        remedy = "make it writable; otherwise mngr can't see whether the agent is busy"
+        yield Finding("state dir", f"{state_dir} is not writable", remedy, name)
+    launcher = state_dir / paths.LAUNCHER
+    if not launcher.exists():
+        yield Finding("launcher", f"{launcher} does not exist, so Codex cannot be started", recreate, name)
+        return
+    session = listing.session_id(state_dir)
+    rollouts = list((state_dir / paths.SESSIONS).rglob(f"rollout-*{session}.jsonl")) if session else []
+    if rollouts and not any(rollout.stat().st_size for rollout in rollouts):
+        remedy = f"to let Codex start a new session, remove {rollouts[0]} and run `mngr start {name} --restart`"
+        yield Finding("session", f"the rollout of {session} is empty, so Codex cannot resume it", remedy, name)
+
+
+def _state(agent: CodexAgent, lifecycle: AgentLifecycleState, name: str) -> Finding:
+    # A stopped agent was stopped on purpose.
+    if lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING, AgentLifecycleState.STOPPED):
+        return Finding("state", lifecycle.value, None, name)
+    reason, is_intended = end.why_it_ended(agent)
+    remedy = None if is_intended else f"run `mngr start {name} --restart`"
+    return Finding("state", f"{lifecycle.value}: {reason}", remedy, name)
+
+
+def _terminal(agent: CodexAgent, name: str) -> Iterator[Finding]:
+    """Yields the dialog that blocks Codex's input, if any."""
+    try:
+        dialog = read_screen(agent, agent._send_target_arg(agent.tmux_target)).dialog
+    except SendMessageError as error:
+        yield Finding("terminal", str(error), f"run `mngr start {name} --restart`", name)
+        return
+    if dialog is not None:
+        remedy = login_hint(name) if dialog == LOGIN else f"answer it with `mngr connect {name}`"
+        # Approvals, questions and menus are part of the work.
+        is_warning = dialog not in (LOGIN, REVIEW)
+        yield Finding("terminal", f"Codex is showing {dialog}", remedy, name, is_warning)
+
+
+def _watcher(machine: Machine, agent: CodexAgent, name: str) -> Iterator[Finding]:
+    watch = f"{agent._get_agent_dir() / paths.PROGRAM} watch"
+    watchers = [str(process.pid) for process in machine.processes if watch in process.command]
+    if watchers:
+        yield Finding("watcher", f"process {', '.join(watchers)}", None, name)
+    else:
+        remedy = f"run `mngr stop {name} && mngr start {name}`"
+        yield Finding("watcher", "not running, so the transcript is not being updated", remedy, name)
+
+
+def _marker(machine: Machine, agent: CodexAgent, recreate: str, name: str, *, is_running: bool) -> Iterator[Finding]:
+    state_dir = agent._get_agent_dir()
+    program = state_dir / paths.PROGRAM
+    shown = machine.host.execute_idempotent_command(
+        f"{shlex.quote(str(program))} marker show --json --state-dir {shlex.quote(str(state_dir))}",
+        timeout_seconds=_SECONDS,
+    )
+    # Its status is 1 if no hook has run yet.
+    marker = _object(shown.stdout)
+    if marker is None:
+        yield Finding("program", shown.stderr.strip() or f"cannot run {program}", recreate, name)
+        return
+    is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_running
+    said = _describe(marker)
+    remedy = None
+    if is_stale:
+        # A Codex that mngr stops, or that fails, leaves none: the watcher closes its turn.
+        said += "; Codex ended together with its watcher, as in a crash or restart of the machine"
+        reset = shlex.join([str(program), "marker", "reset", "--state-dir", str(state_dir)])
+        remedy = f"run `mngr start {name} --restart`, or only reset the marker: `{reset}`"
+    yield Finding("marker", said, remedy, name)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _describe(marker: dict[str, Any]) -> str:
+    """Returns the state that the program reports, on one line."""
+    if marker.get("state") == "UNKNOWN":
+        return "no hook has run yet"
+    parts = [str(marker.get("state"))]
+    for turn in [marker.get("root"), *(marker.get("subagents") or [])]:
+        if turn:
+            thread = f"subagent {turn['agent_id']}" if turn.get("agent_id") else "root"
+            parts.append(f"{thread}: {turn.get('phase')} since {turn.get('since')} ({turn.get('evidence')})")
+    return "; ".join(parts)
+
+
+def _last_turn(agent: CodexAgent, name: str) -> Iterator[Finding]:
+    error = end.last_error(agent._get_agent_dir())
+    if error is not None:
+        remedy = f"fix that, then send the message again with `mngr message {name}`"
+        yield Finding("last turn", error, remedy, name, is_warning=True)

@@ -1,0 +1,62 @@
+"""The result of one of the doctor's checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Level = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check."""
+
+    what: str
+    """What was checked."""
+    said: str
+    """The result. Further lines are details, such as the last lines of a terminal."""
+    remedy: str | None = None
+    """What to do about it; None if everything is fine."""
+    agent: str | None = None
+    """The agent that was checked; None for this machine."""
+    is_warning: bool = False
+    """Whether everything still works, so that the doctor's exit status is not affected."""
+
+    @property
+    def level(self) -> Level:
+        """How serious the result is."""
+        if self.remedy is None:
+            return "ok"
+        return "warning" if self.is_warning else "problem"
+
+    def row(self) -> dict[str, Any]:
+        """Returns the finding as the JSON output has it."""
+        return {
+            "what": self.what,
+            "said": self.said,
+            "remedy": self.remedy,
+            "agent": self.agent,
+            "level": self.level,
+            "is_wrong": self.level == "problem",
+        }
+
+
+def guarded(what: str, check: Callable[[], Iterable[Finding]], *, agent: str | None = None) -> Iterator[Finding]:
+    """Runs a check, and yields a finding for the error that ends it, if any.
+
+    The doctor is run because something is broken, and no damage may hide the results of the other checks.
+
+    Args:
+        what: What the check is about.
+        check: The check.
+        agent: The agent that is checked.
+    """
+    try:
+        yield from check()
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        yield Finding(what, f"cannot check this: {reason}", "fix that, and run `mngr codex doctor` again", agent)

@@ -1,0 +1,76 @@
+"""Checks the installation of mngr-codex and of other plugins in mngr's Python environment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from mngr_codex.plugin import conflicts
+from mngr_codex.plugin.cli.doctor.finding import Finding
+from mngr_codex.plugin.host.program import DISTRIBUTION, check_program, own_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pluggy
+    from imbue.mngr.interfaces.host import OnlineHostInterface
+
+
+def program(host: OnlineHostInterface) -> Finding:
+    """Checks that the native program that is copied to agents runs."""
+    path = own_program()
+    broken = check_program(host, path) if path else "not found where it was installed"
+    return Finding(
+        "program", broken or str(path), "reinstall mngr-codex as described in its README" if broken else None
+    )
+
+
+def other_plugins(pm: pluggy.PluginManager) -> Finding:
+    """Checks that no other plugin provides the agent type."""
+    warning = conflicts.warning(pm)
+    return Finding("other plugins", "none" if warning is None else "conflict", warning)
+
+
+def editable(distributions: Iterable[importlib.metadata.Distribution] | None = None) -> Iterator[Finding]:
+    """Checks the packages that are installed from a folder which must stay where it is.
+
+    mngr loads all enabled plugins before it runs any command, so the doctor can report a missing folder only if it is
+    that of a disabled plugin, or if the package is found elsewhere.
+
+    Args:
+        distributions: The installed packages; those of this environment by default.
+    """
+    for distribution in distributions or importlib.metadata.distributions():
+        folder = _editable_folder(distribution)
+        if folder is None:
+            continue
+        name = distribution.metadata["Name"]
+        if not folder.is_dir():
+            yield Finding(
+                "installation",
+                f"{name} was installed from {folder} with `--path` or `-e`, and that folder is gone",
+                f"move it back, or run `mngr plugin remove {name}`. If mngr itself no longer starts, `uv tool install "
+                "--force imbue-mngr` reinstalls it without plugins",
+            )
+        elif name == DISTRIBUTION:
+            yield Finding(
+                "installation",
+                f"{name} is used from {folder}: if that folder is moved or removed, every mngr command fails",
+                "keep it there, or install a copy with `mngr plugin add --git URL`. If mngr no longer starts, `uv tool "
+                "install --force imbue-mngr` reinstalls it without plugins",
+                is_warning=True,
+            )
+
+
+def _editable_folder(distribution: importlib.metadata.Distribution) -> Path | None:
+    """Returns the folder that a package is used from, which its ``direct_url.json`` (PEP 610) names."""
+    try:
+        origin = json.loads(distribution.read_text("direct_url.json") or "null")
+        if not origin["dir_info"]["editable"]:
+            return None
+        return Path(unquote(urlsplit(origin["url"]).path))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
