@@ -55,6 +55,8 @@ class Isolation:
         for name in CLEARED:
             os.environ.pop(name, None)
         os.environ["HOME"] = str(self.home)
+        # Times are shown in the local time zone.
+        os.environ["TZ"] = "UTC"
         os.environ["TMUX_TMPDIR"] = str(self.tmux)
 
     def end(self) -> None:

@@ -90,7 +90,7 @@ def test_the_last_words_are_shown(session: Session) -> None:
     session.rollout.assistant("My last words.")
     session.follow()
     assert b"My last words." not in session.agent.common
-    assert session.shown().endswith("  My last words.\n")
+    assert "  My last words.\n\ntotal: 1 turn, 1 model call, " in session.shown()
     assert session.shown("--tail", "1").endswith("  My last words.\n")
 
 
@@ -115,7 +115,7 @@ def test_a_killed_session_is_not_running(session: Session) -> None:
     session.follow()
     (session.folder / "active").unlink()
     shown = session.shown()
-    assert shown.endswith(f"  ○ {COMMAND} (no output: the session ended)\n") and "running" not in shown
+    assert f"  ○ {COMMAND} (no output: the session ended)\n\ntotal: " in shown and "running" not in shown
     # The next session continues the rollout.
     session.rollout.started(uuid7(3)).context(uuid7(3)).user("Again.")
     session.follow()

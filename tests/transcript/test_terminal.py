@@ -193,7 +193,7 @@ def test_what_runs_is_replaced_when_its_record_comes(terminal: Terminal, state: 
     follow(*rollout.lines[-3:])
     shown = terminal.until(lambda text: "My last words." in text, "-S", "-")
     assert "running" not in shown
-    assert [shown.count(text) for text in ("Begin.", "I begin.", "$ echo", "the output", "My last words.")] == [1] * 5
+    assert [shown.count(text) for text in ("  Begin.", "I begin.", "$ echo", "the output", "My last words.")] == [1] * 5
     terminal.type("C-c")
     terminal.type("echo it exited $?", "Enter")
     shown = terminal.until(lambda text: "it exited 130" in text, "-S", "-")

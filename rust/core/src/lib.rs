@@ -73,6 +73,7 @@ pub use watch::{WakeUp, Watched, Watches};
 // Agents: their files, their state, and following them.
 pub use follow::flush::{FLUSH_BUDGET, flush_transcripts};
 pub use follow::pending::{Activity, PendingReader};
+pub use follow::rollout_list::rollout_of_transcript;
 pub use follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
 pub use follow::{FollowError, PassSummary};
 pub use lifecycle::error::{MarkerError, StoreError};

@@ -13,6 +13,14 @@ impl StateDir {
         Self(path.into())
     }
 
+    /// Returns the state directory with this common transcript. Returns `None` if the file is not where an agent's is.
+    #[must_use]
+    pub(crate) fn of_common_transcript(path: &Path) -> Option<Self> {
+        // events/codex/common_transcript/events.jsonl
+        let dir = Self::new(path.ancestors().nth(4)?);
+        (dir.common_transcript() == path).then_some(dir)
+    }
+
     /// Returns the path of the directory.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {

@@ -1,6 +1,9 @@
-//! Commands and patches, as the user would type or list them.
+//! Calls of tools: commands as the user would type them, patches as differences.
+
+use std::ops::Range;
 
 use super::json_object::{Object, any_text};
+use super::patch;
 use super::style::Limits;
 use super::terminal::{cut_to_columns, push_safe};
 
@@ -9,6 +12,8 @@ pub(super) struct CallText {
     /// The sign before it.
     pub(super) mark: &'static [u8],
     pub(super) text: Vec<u8>,
+    /// The lines of a patch in the text.
+    pub(super) patch: Range<usize>,
     pub(super) limits: Limits,
 }
 
@@ -18,27 +23,33 @@ impl CallText {
 
     const OTHER: &[u8] = "→ ".as_bytes();
 
-    /// Returns the command line of a shell, the files of a patch, or the tool's name and arguments.
-    pub(super) fn of(call: &Object<'_>, full: bool) -> Self {
+    /// Returns the command line of a shell, a patch after the list of its files, or the tool's name and arguments.
+    pub(super) fn of(call: &Object<'_>) -> Self {
         let name = call.get("function_name").map(any_text).unwrap_or_default();
         let arguments = call.object("arguments");
         let is_shell = matches!(name.as_slice(), b"exec_command" | b"shell" | b"shell_command" | b"local_shell");
         if let Some(text) = is_shell.then(|| command_line(&arguments)).flatten() {
-            return Self { mark: Self::COMMAND, text, limits: Limits::PROGRAM };
+            return Self::of_command(text);
         }
-        if let Some(patch) = (name == b"apply_patch").then(|| patch(&arguments)).flatten() {
-            let mut files = patched_files(&patch);
-            if full {
-                files.push(b'\n');
-                files.extend_from_slice(&patch);
-            }
-            let text = [b"apply_patch ", files.as_slice()].concat();
-            return Self { mark: Self::OTHER, text, limits: Limits::PROGRAM };
+        if let Some(patch) = (name == b"apply_patch").then(|| patch_of(&arguments)).flatten() {
+            let lines = &patch[patch::find(&patch).unwrap_or(0..patch.len())];
+            let mut text = [b"apply_patch ", patch::files(lines).as_slice(), b"\n"].concat();
+            let start = text.len();
+            text.extend_from_slice(lines);
+            return Self { mark: Self::OTHER, patch: start..text.len(), text, limits: Limits::PATCH };
         }
         let program = arguments.text("_raw");
         let limits = if program.is_some() { Limits::PROGRAM } else { Limits::LINE };
         let text = program.unwrap_or_else(|| any_text(arguments.text));
-        Self { mark: Self::OTHER, text: [name.as_slice(), b" ", &text].concat(), limits }
+        let text = [name.as_slice(), b" ", &text].concat();
+        Self { mark: Self::OTHER, text, patch: 0..0, limits }
+    }
+
+    /// Returns a command line.
+    pub(super) fn of_command(text: Vec<u8>) -> Self {
+        let patch = patch::find(&text);
+        let limits = if patch.is_some() { Limits::PATCH } else { Limits::PROGRAM };
+        Self { mark: Self::COMMAND, text, patch: patch.unwrap_or_default(), limits }
     }
 }
 
@@ -62,21 +73,8 @@ fn command_line(arguments: &Object<'_>) -> Option<Vec<u8>> {
 }
 
 /// Returns the text of a patch.
-fn patch(arguments: &Object<'_>) -> Option<Vec<u8>> {
+fn patch_of(arguments: &Object<'_>) -> Option<Vec<u8>> {
     ["_raw", "input", "patch"].into_iter().find_map(|name| arguments.text(name))
-}
-
-/// Lists the files that a patch in Codex's format adds (`+`), updates (`~`) or deletes (`-`).
-fn patched_files(patch: &[u8]) -> Vec<u8> {
-    let mut files = Vec::new();
-    for line in patch.split(|byte| *byte == b'\n') {
-        for (mark, sign) in [("Add", "+"), ("Update", "~"), ("Delete", "-")] {
-            if let Some(file) = line.strip_prefix(format!("*** {mark} File: ").as_bytes()) {
-                files.push([sign.as_bytes(), file.trim_ascii_end()].concat());
-            }
-        }
-    }
-    files.join(&b' ')
 }
 
 /// Splits a result into Codex's summary of the command, such as `exit 0`, and the command's output. Codex 0.138 to 0.169

@@ -1,23 +1,32 @@
 //! The human-readable form of what the core reads.
 //!
 //! * [`transcript`]: records as a conversation: who said what and when, which commands ran, and their output
-//! * [`command`]: commands and patches on one line
+//! * [`command`]: calls of tools, such as commands
+//! * [`patch`]: patches, as differences
+//! * [`script`]: programs of code mode, of which the commands are shown
+//! * [`session`]: what a session was, and what it took
 //! * [`open_call`]: calls that have no output yet
 //! * [`marker()`]: the state of an agent
 //! * [`json_object`]: members of a record, whatever their types
 //! * [`terminal`]: text from a session, made safe for a terminal
 //! * [`style`]: colors, and how much of a text is shown
+//! * [`local_time`]: times in a time zone
 //! * [`units`]: numbers, sizes and durations
 
 mod command;
 mod json_object;
+mod local_time;
 mod marker;
 mod open_call;
+mod patch;
+mod script;
+mod session;
 mod style;
 mod terminal;
 mod transcript;
 mod units;
 
+pub(crate) use local_time::Zone;
 pub(crate) use marker::marker;
 pub(crate) use open_call::OpenCall;
 pub(crate) use style::Style;

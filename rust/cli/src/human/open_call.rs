@@ -6,7 +6,7 @@ use super::command::{CallText, one_line};
 use super::json_object::{Object, any_text};
 use super::style::{Sgr, Style};
 use super::terminal::push_safe;
-use super::transcript::{Human, day_and_time};
+use super::transcript::Human;
 use super::units::elapsed;
 
 /// A call that has no output yet.
@@ -26,9 +26,9 @@ impl OpenCall {
         let record = Object::of(record);
         let is_it = |call: &Object<'_>| call.get("tool_call_id").map(any_text).as_deref() == Some(id);
         let call = record.elements("tool_calls").map(Object::of).find(is_it)?;
-        let CallText { mark, text, .. } = CallText::of(&call, style.full);
-        // The sign of a command is known from the words before it.
-        let text = if mark == CallText::COMMAND { text } else { [mark, &text].concat() };
+        let CallText { mark, text, patch, .. } = CallText::of(&call);
+        // The sign of a command is known from the words before it. A patch has the list of its files before it.
+        let text = if mark == CallText::COMMAND { text } else { [mark, &text[..text.len() - patch.len()]].concat() };
         let timestamp = record.get("timestamp").map(any_text).unwrap_or_default();
         Some(Self { id: id.to_vec(), timestamp, summary: one_line(&text, style.full) })
     }
@@ -43,7 +43,7 @@ impl OpenCall {
 impl Human {
     /// Appends a line for a call without an output. `now` is in milliseconds since the epoch; without it, the line does
     /// not say how much time has passed.
-    pub(crate) fn open_call(&self, call: &OpenCall, activity: Activity, now: Option<u64>, out: &mut Vec<u8>) {
+    pub(crate) fn open_call(&mut self, call: &OpenCall, activity: Activity, now: Option<u64>, out: &mut Vec<u8>) {
         const DAY: u64 = 24 * 60 * 60 * 1000;
         let mut line = b"  ".to_vec();
         let doing = match activity {
@@ -58,12 +58,12 @@ impl Human {
             }
         };
         let age = now.and_then(|now| call.age(now));
-        let (day, time) = day_and_time(&call.timestamp);
+        let local = self.local_time(&call.timestamp);
         let mut since = Vec::new();
-        if age.is_some_and(|age| age >= DAY) && !day.is_empty() {
-            push_safe(&[day, b" "].concat(), &mut since);
+        if age.is_some_and(|age| age >= DAY) && !local.day.is_empty() {
+            push_safe(&[local.day.as_slice(), b" "].concat(), &mut since);
         }
-        push_safe(time, &mut since);
+        push_safe(&local.time, &mut since);
         let age = age.map(|age| format!(" ({})", elapsed(age))).unwrap_or_default();
         self.paint(Sgr::TOOL, format!("● {doing}").as_bytes(), &mut line);
         self.paint(Sgr::DIM, &[b" since ", since.as_slice(), age.as_bytes(), b": "].concat(), &mut line);
@@ -76,6 +76,7 @@ impl Human {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::human::Zone;
 
     const PLAIN: Style = Style { color: false, full: false };
 
@@ -91,7 +92,7 @@ mod tests {
         let began = parse_timestamp(b"2026-01-31T10:00:01.500Z").expect("is valid") / 1_000_000;
         let now = age.map(|age| u64::try_from(began).expect("is positive") + age);
         let mut out = Vec::new();
-        Human::new(PLAIN).open_call(call, activity, now, &mut out);
+        Human::new(PLAIN, Zone::UTC).open_call(call, activity, now, &mut out);
         String::from_utf8(out).expect("is UTF-8")
     }
 

@@ -22,6 +22,9 @@ impl Sgr {
     pub(super) const SYSTEM: Self = Self("1;33");
     pub(super) const TOOL: Self = Self("35");
     pub(super) const ERROR: Self = Self("31");
+    pub(super) const ADDED: Self = Self("32");
+    pub(super) const REMOVED: Self = Self("31");
+    pub(super) const HUNK: Self = Self("36");
 }
 
 /// How much of a text is shown. The lines in between are only counted.
@@ -40,6 +43,7 @@ impl Limits {
     pub(super) const THINKING: Self = Self { first: 6, last: 0, columns: 200 };
     pub(super) const SYSTEM: Self = Self { first: 4, last: 1, columns: 200 };
     pub(super) const PROGRAM: Self = Self { first: 8, last: 2, columns: 200 };
+    pub(super) const PATCH: Self = Self { first: 40, last: 10, columns: 200 };
     pub(super) const LINE: Self = Self { first: 1, last: 0, columns: 200 };
     pub(super) const ALL: Self = Self { first: usize::MAX, last: 0, columns: usize::MAX };
 }

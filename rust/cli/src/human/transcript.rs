@@ -4,10 +4,14 @@
 
 use std::collections::VecDeque;
 
-use mngr_codex_core::Text;
+use mngr_codex_core::{SessionHead, Text};
 
 use super::command::{CallText, codex_preamble, one_line, user_command_output};
 use super::json_object::{Object, any_text, content_text};
+use super::local_time::{LocalClock, LocalTime, Zone};
+use super::patch;
+use super::script::{ExplainedScript, HeldRecords};
+use super::session::{self, Tokens, Totals};
 use super::style::{Limits, Sgr, Style};
 use super::terminal::{cut_to_columns, push_safe};
 use super::units::{grouped, seconds, size_of};
@@ -16,8 +20,10 @@ use super::units::{grouped, seconds, size_of};
 #[derive(Clone)]
 pub(crate) struct Human {
     style: Style,
-    /// The day that was shown last.
+    clock: LocalClock,
+    /// The day and the zone that were shown last.
     day: Vec<u8>,
+    zone_name: Vec<u8>,
     /// The model and its effort that were shown last.
     model: Vec<u8>,
     /// The number of copied records since the last one that was shown.
@@ -27,6 +33,12 @@ pub(crate) struct Human {
     last_result: LastResult,
     /// The ids of the latest calls whose command line was shown.
     commands: VecDeque<Vec<u8>>,
+    /// Whether records of programs may be held until it is known what the programs did.
+    holds_scripts: bool,
+    held: HeldRecords,
+    /// The programs among the held records whose commands are shown in place of their text.
+    explained: Vec<ExplainedScript>,
+    totals: Totals,
 }
 
 /// A call's result that was shown.
@@ -51,12 +63,44 @@ const REMEMBERED_OUTPUT_LIMIT: usize = 64 << 10;
 impl Human {
     /// Creates a writer that has shown nothing yet.
     #[must_use]
-    pub(crate) fn new(style: Style) -> Self {
-        let (day, model, last_result, commands) = Default::default();
-        Self { style, day, model, folded: 0, is_first: true, last_result, commands }
+    pub(crate) fn new(style: Style, zone: Zone) -> Self {
+        Self {
+            style,
+            clock: LocalClock::new(zone),
+            day: Vec::new(),
+            zone_name: Vec::new(),
+            model: Vec::new(),
+            folded: 0,
+            is_first: true,
+            last_result: LastResult::default(),
+            commands: VecDeque::new(),
+            holds_scripts: true,
+            held: HeldRecords::default(),
+            explained: Vec::new(),
+            totals: Totals::default(),
+        }
     }
 
-    /// Appends a record, which must be a JSON object, in human-readable form.
+    /// Shows each record at once. Then a program is always shown with its text.
+    pub(crate) fn show_at_once(&mut self) {
+        self.holds_scripts = false;
+    }
+
+    /// Returns whether nothing was shown yet.
+    pub(crate) fn is_at_start(&self) -> bool {
+        self.is_first && self.held.is_empty() && self.folded == 0
+    }
+
+    /// Appends a line about the session.
+    pub(crate) fn session(&mut self, head: &SessionHead, out: &mut Vec<u8>) {
+        if let Some((facts, title)) = session::first_line(head) {
+            self.paint(Sgr::DIM, facts.as_bytes(), out);
+            self.paint(Sgr::BOLD, title.as_bytes(), out);
+            out.push(b'\n');
+        }
+    }
+
+    /// Appends a record, which must be a JSON object, in human-readable form. A record of a program may be appended later.
     pub(crate) fn record(&mut self, text: Text<'_>, out: &mut Vec<u8>) {
         let record = Object::of(text.bytes().trim_ascii());
         let kind = record.text("type").unwrap_or_default();
@@ -65,22 +109,68 @@ impl Human {
         }
         let is_copied = record.is_true("is_copied_context")
             || record.elements("results").any(|result| Object::of(result).object("extra").is_true("is_copied_context"));
+        let may_hold = self.holds_scripts && !self.style.full && !is_copied;
+        let has_held = !self.held.is_empty();
+        if may_hold && self.held.add(&record, &kind) {
+            return;
+        }
+        if has_held {
+            self.release(out);
+            if may_hold && self.held.add(&record, &kind) {
+                return;
+            }
+        }
+        self.show(&record, &kind, is_copied, out);
+    }
+
+    /// Appends the records that are held.
+    fn release(&mut self, out: &mut Vec<u8>) {
+        if self.held.is_empty() {
+            return;
+        }
+        self.explained = self.held.explained();
+        for record in self.held.take() {
+            let record = Object::of(&record);
+            let kind = record.text("type").unwrap_or_default();
+            self.show(&record, &kind, false, out);
+        }
+        self.explained.clear();
+    }
+
+    fn show(&mut self, record: &Object<'_>, kind: &[u8], is_copied: bool, out: &mut Vec<u8>) {
         if is_copied && !self.style.full {
             self.folded += 1;
             return;
         }
         self.unfold(out);
-        match kind.as_slice() {
-            b"step" => self.step(&record, is_copied, out),
-            b"observation" => self.observation(&record, out),
-            _ => self.other(&record, &kind, out),
+        if !is_copied {
+            self.totals.add_time(&record.get("timestamp").map(any_text).unwrap_or_default());
+        }
+        match kind {
+            b"step" => self.step(record, is_copied, out),
+            b"observation" => self.observation(record, out),
+            _ => self.other(record, kind, out),
         }
         self.is_first = false;
     }
 
-    /// Appends the count of copied records at the end, if any.
+    /// Appends what is held, and the count of copied records at the end, if any.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        self.release(out);
         self.unfold(out);
+    }
+
+    /// Appends what the session took, if any record was shown.
+    pub(crate) fn totals(&self, out: &mut Vec<u8>) {
+        if let Some(line) = self.totals.line() {
+            out.push(b'\n');
+            self.line(Sgr::DIM, 0, line.as_bytes(), out);
+        }
+    }
+
+    /// Returns how a program is explained by its commands, if they are shown in place of its text.
+    fn explained(&self, call: &[u8]) -> Option<&ExplainedScript> {
+        self.explained.iter().find(|script| script.call == call)
     }
 
     fn unfold(&mut self, out: &mut Vec<u8>) {
@@ -129,8 +219,13 @@ impl Human {
         if source == b"system" && notice.text("type").is_some_and(|kind| kind == b"user_shell_command") {
             return self.user_command(step, &notice, &message, out);
         }
-        if !self.is_first && source == b"user" && !is_notification && !is_aborted {
-            self.line(Sgr::DIM, 0, "─".repeat(60).as_bytes(), out);
+        if source == b"user" && !is_notification && !is_aborted {
+            if !is_copied {
+                self.totals.add_turn();
+            }
+            if !self.is_first {
+                self.line(Sgr::DIM, 0, "─".repeat(60).as_bytes(), out);
+            }
         }
         let mut head = Vec::new();
         self.paint(sgr, speaker, &mut head);
@@ -154,13 +249,14 @@ impl Human {
             let text = Object::of(result).get("content").map(content_text).unwrap_or_default();
             self.text(Sgr::DIM, depth + 4, &text, Limits::OUTPUT, out);
         }
-        self.tokens(&step.object("metrics"), depth + 2, out);
+        self.tokens(step, is_copied, depth + 2, out);
     }
 
     /// Appends the message of a step, after its reasoning.
     fn message(&mut self, step: &Object<'_>, message: &[u8], depth: usize, out: &mut Vec<u8>) {
         if let Some(reasoning) = step.get("reasoning_content").map(any_text).filter(|reasoning| !reasoning.is_empty()) {
-            self.text(Sgr::DIM, depth + 2, &[b"(thinking) ", reasoning.as_slice()].concat(), Limits::THINKING, out);
+            let text = [b"(thinking) ", reasoning.as_slice()].concat();
+            self.text(Sgr::DIM, depth + 2, &text, Limits::THINKING, out);
         }
         let author = step.object("extra").get("author");
         let is_system = step.text("source").is_some_and(|source| source == b"system");
@@ -215,16 +311,28 @@ impl Human {
     }
 
     fn call(&mut self, call: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
-        let CallText { mark, text, limits } = CallText::of(call, self.style.full);
-        if mark == CallText::COMMAND {
+        let id = call.get("tool_call_id").map(any_text).unwrap_or_default();
+        if let Some(script) = self.explained(&id) {
+            for command in &script.commands {
+                self.call_text(&CallText::of_command(command.clone()), depth, out);
+            }
+            return;
+        }
+        let text = CallText::of(call);
+        if text.mark == CallText::COMMAND {
             if self.commands.len() == RECENT_COMMANDS_LIMIT {
                 self.commands.pop_front();
             }
-            let id = call.get("tool_call_id").map(any_text).unwrap_or_default();
             self.commands.push_back(if id.len() <= REMEMBERED_OUTPUT_LIMIT { id } else { Vec::new() });
         }
-        self.text(Sgr::BOLD, depth, &[mark, &text].concat(), limits, out);
+        self.call_text(&text, depth, out);
         self.images(&call.object("extra"), depth + 2, out);
+    }
+
+    fn call_text(&self, CallText { mark, text, patch, limits }: &CallText, depth: usize, out: &mut Vec<u8>) {
+        let patch = patch.start + mark.len()..patch.end + mark.len();
+        let color = |at: usize, line: &[u8]| if patch.contains(&at) { patch::line_color(line) } else { Sgr::BOLD };
+        self.lines(color, depth, &[*mark, text].concat(), *limits, out);
     }
 
     fn observation(&mut self, record: &Object<'_>, out: &mut Vec<u8>) {
@@ -242,6 +350,10 @@ impl Human {
         let extra = result.object("extra");
         let call = result.get("source_call_id").map(any_text).unwrap_or_default();
         if self.performed(record, &extra, &call, out) {
+            return;
+        }
+        if self.explained(&call).is_some_and(|script| script.is_output_repeated) {
+            self.last_result = LastResult::default();
             return;
         }
         let name = extra.get("tool_name").map_or_else(|| b"tool".to_vec(), any_text);
@@ -296,26 +408,13 @@ impl Human {
         }
     }
 
-    /// Appends the files that a program changed itself. Their contents are shown if everything is.
+    /// Appends the files that a program changed itself.
     fn file_change(&mut self, record: &Object<'_>, change: &Object<'_>, out: &mut Vec<u8>) {
         let changes: Vec<Object<'_>> = change.elements("changes").map(Object::of).collect();
-        let files = changes.iter().map(|file| {
-            let sign: &[u8] = match file.text("kind").as_deref() {
-                Some(b"add") => b"+",
-                Some(b"delete") => b"-",
-                _ => b"~",
-            };
-            [sign, &file.get("path").map(any_text).unwrap_or_default()].concat()
-        });
-        let files = files.collect::<Vec<_>>().join(&b' ');
-        let failed = self.performed_head(record, change, b"changed", &files, out);
+        let failed = self.performed_head(record, change, b"changed", &patch::changed_files(&changes), out);
         let sgr = if failed { Sgr::ERROR } else { Sgr::DIM };
         self.text(sgr, 4, &change.get("error").map(any_text).unwrap_or_default(), Limits::OUTPUT, out);
-        for file in changes.iter().filter(|_| self.style.full) {
-            for name in ["content", "diff", "change"] {
-                self.text(sgr, 4, &file.get(name).map(any_text).unwrap_or_default(), Limits::ALL, out);
-            }
-        }
+        self.lines(|_, line| patch::line_color(line), 4, &patch::of_changes(&changes), Limits::PATCH, out);
     }
 
     /// Appends the line before the details of a call that a program made itself. Returns whether the call failed.
@@ -391,9 +490,14 @@ impl Human {
             return;
         }
         let mut head = Vec::new();
-        self.paint(Sgr::TOOL, b"ran", &mut head);
         let line = command.get("cmd").map(any_text).unwrap_or_default();
-        self.paint(Sgr::BOLD, &[b" ", one_line(&line, self.style.full).as_slice()].concat(), &mut head);
+        // The only command of a program is shown in the place of its call.
+        if self.explained(call).is_some_and(|script| script.commands.len() == 1) {
+            self.paint(Sgr::TOOL, b"exec_command", &mut head);
+        } else {
+            self.paint(Sgr::TOOL, b"ran", &mut head);
+            self.paint(Sgr::BOLD, &[b" ", one_line(&line, self.style.full).as_slice()].concat(), &mut head);
+        }
         let mut about = match (exit, command.get("status").map(any_text)) {
             (Some(exit), _) => format!("  exit {exit}").into_bytes(),
             (None, Some(status)) => [b"  ", status.as_slice()].concat(),
@@ -432,39 +536,40 @@ impl Human {
         }
     }
 
-    fn tokens(&mut self, metrics: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
-        let count = |of: &Object<'_>, name| of.integer(name).and_then(|count| u64::try_from(count).ok());
-        let mut pieces = Vec::new();
-        if let Some(prompt) = count(metrics, "prompt_tokens") {
-            let cached = count(metrics, "cached_tokens").filter(|cached| *cached > 0);
-            let cached = cached.map(|cached| format!(" ({} cached)", grouped(cached))).unwrap_or_default();
-            pieces.push(format!("{} tokens in{cached}", grouped(prompt)));
+    fn tokens(&mut self, step: &Object<'_>, is_copied: bool, depth: usize, out: &mut Vec<u8>) {
+        let metrics = step.object("metrics");
+        if metrics.text.is_empty() {
+            return;
         }
-        if let Some(completion) = count(metrics, "completion_tokens") {
-            let reasoning =
-                count(&metrics.object("extra"), "reasoning_output_tokens").filter(|reasoning| *reasoning > 0);
-            let reasoning =
-                reasoning.map(|reasoning| format!(" ({} reasoning)", grouped(reasoning))).unwrap_or_default();
-            pieces.push(format!("{} out{reasoning}", grouped(completion)));
+        let tokens = Tokens::of(&metrics);
+        if !is_copied {
+            self.totals.add_metrics(step, &tokens);
         }
-        if !pieces.is_empty() {
-            self.line(Sgr::DIM, depth, pieces.join(", ").as_bytes(), out);
+        if let Some(line) = tokens.line() {
+            self.line(Sgr::DIM, depth, line.as_bytes(), out);
         }
     }
 
-    /// Appends a line with the record's time, after a line with the day if it has changed.
+    /// Appends a line with the record's time, after a line with the day or the zone if they have changed.
     fn head(&mut self, record: &Object<'_>, depth: usize, rest: &[u8], out: &mut Vec<u8>) {
         let timestamp = record.get("timestamp").map(any_text).unwrap_or_default();
-        let (day, time) = day_and_time(&timestamp);
-        if !day.is_empty() && day != self.day {
-            self.day = day.to_vec();
-            self.line(Sgr::DIM, 0, &[b"[", day, b"]"].concat(), out);
+        let LocalTime { day, time, zone } = self.local_time(&timestamp);
+        let is_zone_new = zone != self.zone_name;
+        if !day.is_empty() && (day != self.day || is_zone_new) {
+            let name = if is_zone_new { [b", ", zone.as_slice()].concat() } else { Vec::new() };
+            self.line(Sgr::DIM, 0, &[b"[", day.as_slice(), &name, b"]"].concat(), out);
+            self.day = day;
+            self.zone_name = zone;
         }
         out.extend(std::iter::repeat_n(b' ', depth));
-        self.paint(Sgr::DIM, time, out);
+        self.paint(Sgr::DIM, &time, out);
         out.push(b' ');
         out.extend_from_slice(rest);
         out.push(b'\n');
+    }
+
+    pub(super) fn local_time(&mut self, timestamp: &[u8]) -> LocalTime {
+        self.clock.read(timestamp)
     }
 
     /// Appends one line.
@@ -476,6 +581,11 @@ impl Human {
 
     /// Appends the lines of a text, indented and within the limits.
     fn text(&self, sgr: Sgr, depth: usize, text: &[u8], limits: Limits, out: &mut Vec<u8>) {
+        self.lines(|_, _| sgr, depth, text, limits, out);
+    }
+
+    /// Appends the lines of a text. `color` returns the color of a line, of which it is given the offset.
+    fn lines(&self, color: impl Fn(usize, &[u8]) -> Sgr, depth: usize, text: &[u8], limits: Limits, out: &mut Vec<u8>) {
         let text = text.trim_ascii_end();
         if text.is_empty() {
             return;
@@ -499,6 +609,7 @@ impl Human {
             if skipped.contains(&number) {
                 continue;
             }
+            let sgr = color(text.len() - rest.len(), line);
             rest = following;
             safe.clear();
             push_safe(line.strip_suffix(b"\r").unwrap_or(line), &mut safe);
@@ -534,14 +645,6 @@ impl Human {
         out.extend_from_slice(format!("\x1b[{}m", sgr.0).as_bytes());
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(b"\x1b[0m");
-    }
-}
-
-/// Splits a timestamp into the day, if it has one, and the time of day in seconds.
-pub(super) fn day_and_time(timestamp: &[u8]) -> (&[u8], &[u8]) {
-    match timestamp.split_at_checked("2026-01-31T12:34:56".len()) {
-        Some((whole, _)) if whole[10] == b'T' => (&whole[..10], &whole[11..]),
-        _ => (&[], timestamp.get(..19).unwrap_or(timestamp)),
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn show(
     drop(stream);
     let mut filter = Filter::new(selection_of_new_records(viewer));
     let mut tape = Tape::default();
-    let mut end = OpenEnd::new(viewer, out);
+    let mut end = OpenEnd::new(viewer, out, &mut records);
     follow(viewer, &mut growing, &mut end, |viewer, growing, end| {
         let mut watched = Vec::new();
         if let Some(pending) = &mut pending {
@@ -130,7 +130,7 @@ pub(super) fn show_rollout(
     let mut converted = IncrementalConverter::new(&options(agent));
     let mut filter = Filter::new(selection_of_new_records(viewer));
     let mut last = Last::new(viewer.arguments.tail);
-    let mut end = OpenEnd::new(viewer, out);
+    let mut end = OpenEnd::new(viewer, out, &mut records);
     follow(viewer, &mut growing, &mut end, |viewer, growing, end| {
         let OpenEnd { out, calls, .. } = &mut *end;
         let mut take = |viewer: &mut Viewer<'_>,
@@ -224,16 +224,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const ANNOUNCED_AFTER: u64 = 1000;
 
 impl<'o> OpenEnd<'o> {
-    fn new(viewer: &Viewer<'_>, out: &'o mut Output) -> Self {
+    fn new(viewer: &Viewer<'_>, out: &'o mut Output, records: &mut Records) -> Self {
         let style = viewer.arguments.style(viewer.is_paged);
         let is_human = viewer.arguments.format == Format::Human;
-        Self {
-            out: LiveOutput::new(out, is_human),
-            style,
-            calls: RunningCalls::new(style),
-            announced: Vec::new(),
-            is_timed: false,
+        let out = LiveOutput::new(out, is_human);
+        if !out.can_replace() {
+            records.show_at_once();
         }
+        Self { out, style, calls: RunningCalls::new(style), announced: Vec::new(), is_timed: false }
     }
 
     /// Prints warnings immediately, because following has no end.

@@ -13,13 +13,13 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::{
-    Agent, BatchConverter, ByteOffset, ConvertError, CopyError, Input, Line, Lines, MalformedLine, NOT_AN_OBJECT,
-    Options, PendingReader, ReadError, Record, RecordKind, Role, Selection, Stream, StreamPosition, Tape, Target,
-    TargetError, Text, Window, atif, escaped_path, locate, spool,
+    Activity, Agent, BatchConverter, ByteOffset, ConvertError, CopyError, Input, Line, Lines, MalformedLine,
+    NOT_AN_OBJECT, Options, PendingReader, ReadError, Record, RecordKind, Role, Selection, SessionHead, Stream,
+    StreamPosition, Tape, Target, TargetError, Text, Window, atif, escaped_path, locate, rollout_of_transcript, spool,
 };
 
 use crate::convert::ONLY_EVENTS;
-use crate::human::Style;
+use crate::human::{Style, Zone};
 use crate::progress::Progress;
 use crate::streams::complain;
 use output::Output;
@@ -69,6 +69,10 @@ pub(crate) struct Arguments {
     /// Use colors in human-readable output; auto: if standard output is a terminal and `$NO_COLOR` is not set
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
     color: When,
+
+    /// Show times in UTC instead of the local time zone
+    #[arg(long, help_heading = "Output")]
+    utc: bool,
 
     /// Don't use a pager
     #[arg(long, help_heading = "Output")]
@@ -158,7 +162,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let mut out = if is_human && !arguments.no_pager && !arguments.follow { Output::paged() } else { Output::Plain };
     let is_paged = matches!(out, Output::Pager(_));
     let mut notes = Notes::default();
-    let failure = Viewer { arguments, notes: &mut notes, is_paged, has_only_events: false }.show(&mut out).err();
+    let session = Session::Unknown;
+    let mut viewer = Viewer { arguments, notes: &mut notes, is_paged, has_only_events: false, session, is_busy: false };
+    let failure = viewer.show(&mut out).err();
     let failure = match failure {
         Some(Failure::LeftToMngr) => return ExitCode::from(LEFT_TO_MNGR),
         Some(Failure::Message(what)) => {
@@ -228,13 +234,19 @@ impl Arguments {
     }
 
     fn records(&self, is_paged: bool) -> Records {
+        let zone = || if self.utc { Zone::UTC } else { Zone::local() };
         Records::new(match (self.format, self.as_mngr) {
-            (Format::Human, _) => RecordFormat::human(self.style(is_paged)),
+            (Format::Human, _) => RecordFormat::human(self.style(is_paged), zone()),
             (Format::Json, false) => RecordFormat::Element,
             (Format::Json, true) => RecordFormat::PythonElement,
             (_, false) => RecordFormat::Line,
             (_, true) => RecordFormat::PythonLine,
         })
+    }
+
+    /// Returns whether records of all roles are shown. If not, the output is an extract without lines about the session.
+    fn has_all_roles(&self) -> bool {
+        self.role.is_empty()
     }
 }
 
@@ -275,6 +287,43 @@ struct Viewer<'a> {
     is_paged: bool,
     /// Whether a rollout was read that holds no messages, only events.
     has_only_events: bool,
+    session: Session,
+    /// Whether a call was shown that has no output yet, so what the session takes is not known.
+    is_busy: bool,
+}
+
+/// What is known about the session that is shown.
+enum Session {
+    /// There is nothing that describes it.
+    Unknown,
+    /// It is described by this rollout, which has not been read.
+    Unread(PathBuf),
+    /// What its rollout says.
+    Read(Box<SessionHead>),
+}
+
+impl Session {
+    /// Returns the session of a target.
+    fn of(target: &Target) -> Self {
+        let rollout = match target {
+            Target::Rollout { path, .. } => Some(path.clone()),
+            Target::Transcript { is_all: true, current, .. } => rollout_of_transcript(current),
+            Target::Transcript { .. } => None,
+        };
+        rollout.map_or(Self::Unknown, Self::Unread)
+    }
+
+    /// Reads the beginning of the rollout, unless that has been done.
+    fn head(&mut self) -> Option<&SessionHead> {
+        if let Self::Unread(path) = self {
+            let head = SessionHead::read(path).ok()?;
+            *self = Self::Read(Box::new(head));
+        }
+        match self {
+            Self::Read(head) => Some(head),
+            _ => None,
+        }
+    }
 }
 
 impl Viewer<'_> {
@@ -283,6 +332,9 @@ impl Viewer<'_> {
             follow::wait_for_target(&self.arguments.target)?;
         }
         let found = locate::find(&self.arguments.target).map_err(|error| not_found(&error))?;
+        if self.arguments.format == Format::Human && self.arguments.has_all_roles() {
+            self.session = Session::of(&found);
+        }
         // Before the transcript is opened, so that the checkpoint is not newer.
         let mut pending = self.pending_reader(&found);
         if let Some(pending) = &mut pending {
@@ -328,7 +380,7 @@ impl Viewer<'_> {
             }
         };
         self.note_empty(&filter);
-        finish(is_shown, &mut records, out)
+        self.finish(is_shown, &mut records, out)
     }
 
     /// Returns the reader of the records that an agent's transcript does not have yet, if they are to be shown.
@@ -364,6 +416,7 @@ impl Viewer<'_> {
             calls.set_awaited(&pending.awaited_calls);
             calls.search(&pending.records);
             calls.search_backwards(stream);
+            self.is_busy = activity != Activity::Ended && calls.found().next().is_some();
             records.open_calls(calls.found(), activity, Some(running::now()));
         }
         Ok(())
@@ -480,6 +533,11 @@ impl Viewer<'_> {
             return Err(Skipped::Retired);
         }
         if filter.takes(kind) {
+            if records.is_at_start()
+                && let Some(head) = self.session.head()
+            {
+                records.session(head);
+            }
             records.push(text, out).map_err(|error| Skipped::Failure(Failure::Output(error)))?;
         }
         Ok(())
@@ -532,7 +590,7 @@ impl Viewer<'_> {
         self.note_only_events(path, converted.has_only_events());
         self.note_empty(&filter);
         self.note_malformed_lines(path, converted.take_malformed());
-        finish(is_shown, &mut records, out)
+        self.finish(is_shown, &mut records, out)
     }
 
     /// Shows the selected records of a batch.
@@ -554,6 +612,24 @@ impl Viewer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Writes the end of the output, or after an error the records that were read before it.
+    fn finish(&self, is_shown: Result<(), Failure>, records: &mut Records, out: &mut Output) -> Result<(), Failure> {
+        match is_shown {
+            Ok(()) => {
+                let is_whole = self.arguments.has_all_roles() && self.arguments.selection().window == Window::All;
+                if is_whole && !self.is_busy {
+                    records.totals();
+                }
+                Ok(records.finish(out)?)
+            }
+            Err(failure @ Failure::Message(_)) => {
+                records.write(out)?;
+                Err(failure)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     fn note_malformed(&mut self, path: &Path, offset: ByteOffset, reason: &'static str, at: usize) {
@@ -641,18 +717,6 @@ impl Filter {
 
     fn is_enough(&self) -> bool {
         matches!(self.selection.window, Window::Head(limit) if self.taken >= limit)
-    }
-}
-
-/// Writes the end of the output, or after an error the records that were read before it.
-fn finish(is_shown: Result<(), Failure>, records: &mut Records, out: &mut Output) -> Result<(), Failure> {
-    match is_shown {
-        Ok(()) => Ok(records.finish(out)?),
-        Err(failure @ Failure::Message(_)) => {
-            records.write(out)?;
-            Err(failure)
-        }
-        Err(failure) => Err(failure),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
-use mngr_codex_core::{Activity, Text, replace_invalid_utf8, write_python_json, write_python_json_indented};
+use mngr_codex_core::{
+    Activity, SessionHead, Text, replace_invalid_utf8, write_python_json, write_python_json_indented,
+};
 
-use crate::human::{Human, OpenCall, Style};
+use crate::human::{Human, OpenCall, Style, Zone};
 
 /// The size in bytes at which the buffer is written.
 const BUFFER_SIZE: usize = 64 << 10;
@@ -33,8 +35,8 @@ pub(super) enum RecordFormat {
 
 impl RecordFormat {
     /// The human-readable format.
-    pub(super) fn human(style: Style) -> Self {
-        Self::Human(Box::new(Human::new(style)))
+    pub(super) fn human(style: Style, zone: Zone) -> Self {
+        Self::Human(Box::new(Human::new(style, zone)))
     }
 }
 
@@ -42,6 +44,33 @@ impl Records {
     /// Creates a writer for this format.
     pub(super) fn new(format: RecordFormat) -> Self {
         Self { format, buffer: Vec::new(), repaired: Vec::new(), is_first: true }
+    }
+
+    /// Writes each record at once, even if the ones after it explain it.
+    pub(super) fn show_at_once(&mut self) {
+        if let RecordFormat::Human(human) = &mut self.format {
+            human.show_at_once();
+        }
+    }
+
+    /// Returns whether a line about the session can be added: the form is human-readable and nothing was added yet.
+    pub(super) fn is_at_start(&self) -> bool {
+        matches!(&self.format, RecordFormat::Human(human) if human.is_at_start())
+    }
+
+    /// Adds a line about the session to the human-readable form.
+    pub(super) fn session(&mut self, head: &SessionHead) {
+        if let RecordFormat::Human(human) = &mut self.format {
+            human.session(head, &mut self.buffer);
+        }
+    }
+
+    /// Adds what the session took to the human-readable form.
+    pub(super) fn totals(&mut self) {
+        if let RecordFormat::Human(human) = &mut self.format {
+            human.finish(&mut self.buffer);
+            human.totals(&mut self.buffer);
+        }
     }
 
     /// Writes a record, which must be a JSON object.

@@ -26,7 +26,7 @@ pub(crate) mod pending;
 mod recovery;
 mod resync;
 mod rollout_file;
-mod rollout_list;
+pub(crate) mod rollout_list;
 mod step;
 mod transcripts;
 pub(crate) mod watcher;

@@ -59,9 +59,7 @@ impl PendingReader {
     /// directory of a Codex agent.
     #[must_use]
     pub fn for_transcript(common: &Path) -> Option<Self> {
-        // events/codex/common_transcript/events.jsonl
-        let dir = StateDir::new(common.ancestors().nth(4)?);
-        (dir.common_transcript() == common).then_some(Self { dir, converting: None })
+        StateDir::of_common_transcript(common).map(|dir| Self { dir, converting: None })
     }
 
     /// Reads the checkpoint, unless that has been done. Call this before reading the common transcript, so that the

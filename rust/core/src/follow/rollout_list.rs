@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::FollowError;
 use crate::files::file_error::FileError;
@@ -51,6 +51,16 @@ pub(super) fn all_paths(dir: &StateDir) -> Vec<String> {
         }
     }
     paths
+}
+
+/// Returns a file that begins like the current rollout of the agent with this common transcript: that rollout, or the raw
+/// transcript if it is gone. Returns `None` for transcripts that are not in the state directory of a Codex agent.
+#[must_use]
+pub fn rollout_of_transcript(common: &Path) -> Option<PathBuf> {
+    let dir = StateDir::of_common_transcript(common)?;
+    let current = read_regular(&dir.transcript_path()).unwrap_or_default();
+    let rollout = entries(&current, 0).next().map(|entry| PathBuf::from(entry.path));
+    rollout.into_iter().chain([dir.raw_transcript()]).find(|path| path.is_file())
 }
 
 /// Returns the entries of `list` from the offset `from`. Lines that are not absolute paths are ignored.

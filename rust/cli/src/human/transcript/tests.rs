@@ -7,7 +7,7 @@ const FULL: Style = Style { color: false, full: true };
 const COLOR: Style = Style { color: true, full: false };
 
 fn shown_as(style: Style, lines: &[&str]) -> String {
-    let mut human = Human::new(style);
+    let mut human = Human::new(style, Zone::UTC);
     let mut out = Vec::new();
     for line in lines {
         let mut bytes = line.as_bytes().to_vec();
@@ -52,7 +52,7 @@ fn a_conversation_reads_as_one() {
         record("step", "10:00:03", r#""source":"user","message":"Thanks""#),
     ];
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    let expected = "[2026-01-31]\n10:00:00 user\n  What is there?\n  Look.\n\n10:00:01 agent  gpt-5.5 high\n  I look.\n  \
+    let expected = "[2026-01-31, UTC]\n10:00:00 user\n  What is there?\n  Look.\n\n10:00:01 agent  gpt-5.5 high\n  I look.\n  \
                     12,345 tokens in (1,000 cached), 7 out\n\n10:00:01 agent\n  $ ls -a\n  10:00:02 exec_command  exit \
                     0\n    one\n    two\n\n────────────────────────────────────────────────────────────\n10:00:03 \
                     user\n  Thanks\n";
@@ -122,8 +122,8 @@ fn calls_that_a_program_made_are_shown_like_commands() {
         "\"\"",
         r#""file_change":{"changes":[{"path":"/a","kind":"add","content":"one\ntwo\n"},{"path":"b","kind":"update","diff":"@@"},{"path":"c","kind":"delete"}],"status":"completed","error":null}"#,
     );
-    assert_eq!(shown(&[&change]), "[2026-01-31]\n  10:00:02 changed +/a ~b -c  completed\n");
-    assert!(shown_as(FULL, &[&change]).contains("  completed\n    one\n    two\n    @@\n"));
+    let diff = "    *** Add File: /a\n    +one\n    +two\n    *** Update File: b\n    @@\n    *** Delete File: c\n";
+    assert_eq!(shown(&[&change]), format!("[2026-01-31, UTC]\n  10:00:02 changed +/a ~b -c  completed\n{diff}"));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn details_of_notices_are_shown_in_full_on_request() {
         (&unknown, "    {\"a\":[1,\"b\"]}\n"),
         (&cut, "    {\"a\":1\n"),
     ] {
-        let short = "[2026-01-31]\n10:00:01 system\n  Happened.\n";
+        let short = "[2026-01-31, UTC]\n10:00:01 system\n  Happened.\n";
         assert_eq!(shown(&[line]), short);
         assert_eq!(shown_as(FULL, &[line]), format!("{short}{details}"));
     }
@@ -407,7 +407,8 @@ proptest! {
         for style in [PLAIN, FULL] {
             let text = shown_as(style, &[&line]);
             prop_assert!(is_safe(&text), "{:?}", text);
-            prop_assert_eq!(without_colors(&shown_as(Style { color: true, ..style }, &[&line])), text);
+            let colored = without_colors(&shown_as(Style { color: true, ..style }, &[&line]));
+            prop_assert!(is_safe(&colored), "{:?}", colored);
         }
     }
 }
@@ -419,4 +420,203 @@ fn colors_do_not_change_the_text() {
     let colored = shown_as(COLOR, &lines);
     assert!(colored.contains("\x1b[1;32magent\x1b[0m"), "{colored:?}");
     assert_eq!(without_colors(&colored), shown(&lines));
+}
+
+/// Returns a shown text with `<1>` for SGR sequences and `<>` for their end.
+fn visible_colors(text: &str) -> String {
+    let mut visible = String::new();
+    for (number, piece) in text.split("\x1b[").enumerate() {
+        match piece.split_once('m') {
+            Some((parameters, rest)) if number > 0 => {
+                visible.extend(["<", if parameters == "0" { "" } else { parameters }, ">", rest]);
+            }
+            _ => visible.push_str(piece),
+        }
+    }
+    visible
+}
+
+#[test]
+fn a_change_of_the_zone_is_named() {
+    let step =
+        |timestamp: &str| format!(r#"{{"type":"step","timestamp":"{timestamp}","source":"user","message":"x"}}"#);
+    let mut human = Human::new(PLAIN, Zone::of_rule("CET-1CEST,M3.5.0,M10.5.0/3"));
+    let mut out = Vec::new();
+    let times = ["2026-10-24T23:30:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-26T10:00:00Z"];
+    for timestamp in times {
+        human.record(Text::pad(&mut step(timestamp).into_bytes()), &mut out);
+    }
+    let text = String::from_utf8(out).expect("is UTF-8");
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains('[') || line.contains("user")).collect();
+    let expected = [
+        "[2026-10-25, CEST]",
+        "01:30:00 user",
+        "02:30:00 user",
+        "[2026-10-25, CET]",
+        "02:30:00 user",
+        "[2026-10-26]",
+        "11:00:00 user",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_patch_is_shown_as_a_difference() {
+    let patch = r"*** Begin Patch\n*** Update File: a.txt\n@@ x\n same\n-old\n+new\n*** End Patch\n";
+    let raw = call("apply_patch", &format!(r#"{{"_raw":"{patch}"}}"#));
+    let lines = "  *** Update File: a.txt\n  @@ x\n   same\n  -old\n  +new\n";
+    assert!(shown(&[&raw]).ends_with(&format!("  → apply_patch ~a.txt\n{lines}")));
+    let colored = "  <1>*** Update File: a.txt<>\n  <36>@@ x<>\n   same\n  <31>-old<>\n  <32>+new<>\n";
+    let text = visible_colors(&shown_as(COLOR, &[&raw]));
+    assert!(text.ends_with(&format!("  <1>→ apply_patch ~a.txt<>\n{colored}")), "{text}");
+    let command = call("exec_command", &format!(r#"{{"cmd":"apply_patch <<'E'\n{patch}E"}}"#));
+    let text = visible_colors(&shown_as(COLOR, &[&command]));
+    assert!(
+        text.contains(&format!("  <1>$ apply_patch <<'E'<>\n  <1>*** Begin Patch<>\n{colored}  <1>*** End Patch<>\n")),
+        "{text}"
+    );
+    let change = result(
+        "\"\"",
+        r#""file_change":{"changes":[{"path":"b","kind":"update","move_path":"c","diff":"@@ -1 +1 @@\n-x\n+y\n"}],"status":"completed"}"#,
+    );
+    let text = visible_colors(&shown_as(COLOR, &[&change]));
+    assert!(
+        text.contains("    <1>*** Update File: b → c<>\n    <36>@@ -1 +1 @@<>\n    <31>-x<>\n    <32>+y<>\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_long_patch_is_shortened() {
+    let patch = format!(r"*** Begin Patch\n*** Add File: a\n{}*** End Patch", r"+x\n".repeat(100));
+    let raw = call("apply_patch", &format!(r#"{{"_raw":"{patch}"}}"#));
+    assert!(shown(&[&raw]).contains("  +x\n  … 52 more lines, 156 B\n  +x\n"));
+    assert_eq!(shown_as(FULL, &[&raw]).matches("+x").count(), 100);
+}
+
+/// Returns a program's call, its output, and the records of what it ran.
+fn program(script: &str, output: &str, performed: &[&str]) -> Vec<String> {
+    let report = format!(r#""Script completed\nWall time 0.1 seconds\nOutput:\n{output}""#);
+    let exec = result(&report, r#""is_error":false"#).replace("exec_command", "exec");
+    let mut records = vec![call("exec", &format!(r#"{{"_raw":"{script}"}}"#)), exec];
+    records.extend(performed.iter().map(|performed| result("\"\"", performed)));
+    records
+}
+
+fn command(line: &str, output: &str) -> String {
+    format!(r#""command_execution":{{"cmd":"{line}","exit_code":0,"output":"{output}"}}"#)
+}
+
+fn shown_program(style: Style, script: &str, output: &str, performed: &[&str]) -> String {
+    let records = program(script, output, performed);
+    shown_as(style, &records.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_program_is_shown_as_its_commands() {
+    let script = r"const r = await tools.exec_command({cmd: 'ls'});\ntext(r.output);";
+    let ls = command("ls", r"a\nb\n");
+    let text = shown_program(PLAIN, script, r"a\nb\n", &[&ls]);
+    let expected = "10:00:01 agent\n  $ ls\n  10:00:02 exec_command  exit 0\n    a\n    b\n";
+    assert_eq!(text, format!("[2026-01-31, UTC]\n{expected}"));
+    let full = shown_program(FULL, script, r"a\nb\n", &[&ls]);
+    assert!(full.contains("→ exec const r") && full.contains("ran ls"), "{full}");
+    let pwd = command("pwd", "/x");
+    let two = shown_program(PLAIN, "tools.exec_command({}); tools.exec_command({})", r"a\nb\n\n/x", &[&ls, &pwd]);
+    let expected = "  $ ls\n  $ pwd\n  10:00:02 ran ls  exit 0\n    a\n    b\n  10:00:02 ran pwd  exit 0\n    /x\n";
+    assert!(two.ends_with(expected), "{two}");
+}
+
+#[test]
+fn what_a_program_prints_itself_is_shown() {
+    let text = shown_program(PLAIN, "tools.exec_command({})", r"a\nand more", &[&command("ls", "a")]);
+    let expected = "  $ ls\n  10:00:02 exec  Script completed\n    a\n    and more\n  10:00:02 exec_command  exit 0\n";
+    assert!(text.ends_with(expected), "{text}");
+    let change = r#""file_change":{"changes":[{"path":"a","kind":"add","content":"x\n"}],"status":"completed"}"#;
+    let report = r"Exit code: 0\nWall time: 0 seconds\nOutput:\nSuccess. Updated the following files:\nA a\n";
+    let text = shown_program(PLAIN, "tools.apply_patch('x')", report, &[change]);
+    assert!(text.ends_with("10:00:01 agent\n  10:00:02 changed +a  completed\n    +x\n"), "{text}");
+}
+
+#[test]
+fn a_program_that_its_commands_do_not_explain_is_shown() {
+    let ls = command("ls", "a");
+    for (script, performed) in [
+        ("tools.exec_command({}); tools.exec_command({})", &[ls.as_str()][..]),
+        ("tools.exec_command({}); tools.update_plan({})", &[ls.as_str()]),
+        ("tools.exec_command({})", &[]),
+        ("text(1)", &[]),
+    ] {
+        let text = shown_program(PLAIN, script, "a", performed);
+        assert!(text.contains(&format!("→ exec {script}\n")), "{text}");
+    }
+    let mut failed = program("tools.exec_command({})", "a", &[&ls]);
+    failed[1] = failed[1].replace("Script completed", "Script failed");
+    for records in [&failed[..], &failed[..1]] {
+        let text = shown(&records.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(text.contains("→ exec tools.exec_command({})\n"), "{text}");
+    }
+}
+
+#[test]
+fn programs_of_one_inference_are_shown_as_their_commands() {
+    let named = |id: &str, records: Vec<String>| -> Vec<String> {
+        records.into_iter().map(|record| record.replace(r#"_id":"c""#, &format!(r#"_id":"{id}""#))).collect()
+    };
+    let script = "tools.exec_command({})";
+    let first = named("1", program(script, "a", &[&command("ls a", "a")]));
+    let second = named("2", program(script, "b", &[&command("ls b", "b")]));
+    let records = [&first[0], &second[0], &first[1], &first[2], &second[1], &second[2]];
+    let last = record("step", "10:00:03", r#""source":"agent","message":"Done""#);
+    let lines: Vec<&str> = records.into_iter().chain([&last]).map(String::as_str).collect();
+    let text = shown(&lines);
+    let calls = "10:00:01 agent\n  $ ls a\n\n10:00:01 agent\n  $ ls b\n";
+    let results = "  10:00:02 exec_command  exit 0\n    a\n  10:00:02 exec_command  exit 0\n    b\n";
+    assert!(text.ends_with(&format!("{calls}{results}\n10:00:03 agent\n  Done\n")), "{text}");
+    // A call that is still running has no output.
+    assert!(shown(&lines[..4]).contains("  $ ls a\n\n10:00:01 agent\n  → exec tools"));
+}
+
+#[test]
+fn totals_count_what_is_not_copied() {
+    let user = |rest: &str| record("step", "10:00:00", &format!(r#""source":"user","message":"x"{rest}"#));
+    let agent = |time: &str, rest: &str| {
+        let metrics = r#""metrics":{"prompt_tokens":1000,"cached_tokens":100,"completion_tokens":20,"extra":{"reasoning_output_tokens":5}}"#;
+        record("step", time, &format!(r#""source":"agent","message":"y",{metrics}{rest}"#))
+    };
+    let copied = r#","is_copied_context":true"#;
+    let records =
+        [user(copied), agent("09:00:00", copied), user(""), agent("10:00:01", ""), agent("10:01:05", ""), user("")];
+    let mut human = Human::new(PLAIN, Zone::UTC);
+    let mut out = Vec::new();
+    human.totals(&mut out);
+    assert!(out.is_empty());
+    for record in &records {
+        human.record(Text::pad(&mut record.clone().into_bytes()), &mut Vec::new());
+    }
+    human.totals(&mut out);
+    let expected = "\ntotal: 2 turns, 2 model calls, 1 min 5 s, 2,000 tokens in (200 cached), 40 out (10 reasoning)\n";
+    assert_eq!(String::from_utf8_lossy(&out), expected);
+}
+
+#[test]
+fn the_first_line_names_what_is_known_of_a_session() {
+    let shown = |head: &SessionHead| {
+        let mut out = Vec::new();
+        Human::new(PLAIN, Zone::UTC).session(head, &mut out);
+        String::from_utf8(out).expect("is UTF-8")
+    };
+    assert_eq!(shown(&SessionHead::default()), "");
+    let mut head = SessionHead::default();
+    head.meta.id = Some("019a".to_owned());
+    head.meta.cli_version = Some("0.171.0".to_owned());
+    assert_eq!(shown(&head), "session 019a, Codex 0.171.0\n");
+    head.meta.cwd = Some("/x/\u{1b}[2J".into());
+    head.meta.branch = Some("main\n".to_owned());
+    head.model = Some("gpt-5.5".to_owned());
+    head.title = Some("Fix \u{1b}]0;it".to_owned());
+    head.meta.is_subagent = true;
+    let text = shown(&head);
+    assert!(is_safe(&text) && text.ends_with(", Codex 0.171.0, gpt-5.5: Fix ^[]0;it\n"), "{text}");
+    assert!(text.starts_with("subagent 019a in /x/") && text.contains(" (main "), "{text}");
 }
