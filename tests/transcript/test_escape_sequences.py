@@ -118,6 +118,29 @@ def test_control_characters_are_escaped_in_every_field(
     assert COLOR.sub("", colored) == shown
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "&#27;[2J &#x1b;]52;c;aGk=&#7; &#155;31m &#x202e;x &#0;",
+        "[a](&#27;[2J) ![&#27;]0;x](b) <b title=&#27;>",
+        "**\x1b[2J** `\x1b[2J` ```\n\x1b]0;x\x07\n```",
+        "| &#27; |\n|---|\n| \x1b[2J |",
+        "# \x1b[2J\n> &#27;\n1. \x9b",
+    ],
+)
+def test_markdown_sends_nothing_to_the_terminal_either(state: State, text: str) -> None:
+    """A character reference is a control character only after parsing."""
+    state.write(HEADER, json.dumps(step_of_agent(text)))
+    shown = COLOR.sub("", run("transcript", "fix-it", "--color", "always").stdout.decode())
+    assert not [character for character in shown if character in HARMFUL_CHARACTERS]
+    assert "^[" in shown or "<U+" in shown
+
+
+def step_of_agent(text: str) -> dict[str, Any]:
+    framing = {"event_id": "e", "emitter": "t", "timestamp": "2026-01-01T12:30:00.000Z"}
+    return {"type": "step", **framing, "source": "agent", "message": text, "reasoning_content": text}
+
+
 HARMFUL_CHARACTERS = {
     character
     for text in HARMFUL

@@ -4,6 +4,7 @@
 //! * [`command`]: calls of tools, such as commands
 //! * [`patch`]: patches, as differences
 //! * [`script`]: programs of code mode, of which the commands are shown
+//! * [`markdown`]: answers of the model, rendered for a terminal
 //! * [`session`]: what a session was, and what it took
 //! * [`open_call`]: calls that have no output yet
 //! * [`marker()`]: the state of an agent
@@ -16,6 +17,7 @@
 mod command;
 mod json_object;
 mod local_time;
+mod markdown;
 mod marker;
 mod open_call;
 mod patch;

@@ -9,6 +9,7 @@ use mngr_codex_core::{SessionHead, Text};
 use super::command::{CallText, codex_preamble, one_line, user_command_output};
 use super::json_object::{Object, any_text, content_text};
 use super::local_time::{LocalClock, LocalTime, Zone};
+use super::markdown;
 use super::patch;
 use super::script::{ExplainedScript, HeldRecords};
 use super::session::{self, Tokens, Totals};
@@ -21,6 +22,8 @@ use super::units::{grouped, seconds, size_of};
 pub(crate) struct Human {
     style: Style,
     clock: LocalClock,
+    /// The width of the terminal, for text that is rendered.
+    columns: usize,
     /// The day and the zone that were shown last.
     day: Vec<u8>,
     zone_name: Vec<u8>,
@@ -61,12 +64,16 @@ const ESCAPED_BANG: &str = "\u{2060}!";
 const REMEMBERED_OUTPUT_LIMIT: usize = 64 << 10;
 
 impl Human {
+    /// The width of a terminal that does not report any.
+    const DEFAULT_COLUMNS: usize = 80;
+
     /// Creates a writer that has shown nothing yet.
     #[must_use]
     pub(crate) fn new(style: Style, zone: Zone) -> Self {
         Self {
             style,
             clock: LocalClock::new(zone),
+            columns: Self::DEFAULT_COLUMNS,
             day: Vec::new(),
             zone_name: Vec::new(),
             model: Vec::new(),
@@ -84,6 +91,11 @@ impl Human {
     /// Shows each record at once. Then a program is always shown with its text.
     pub(crate) fn show_at_once(&mut self) {
         self.holds_scripts = false;
+    }
+
+    /// Sets the width of the terminal.
+    pub(crate) fn set_columns(&mut self, columns: usize) {
+        self.columns = columns;
     }
 
     /// Returns whether nothing was shown yet.
@@ -256,7 +268,7 @@ impl Human {
     fn message(&mut self, step: &Object<'_>, message: &[u8], depth: usize, out: &mut Vec<u8>) {
         if let Some(reasoning) = step.get("reasoning_content").map(any_text).filter(|reasoning| !reasoning.is_empty()) {
             let text = [b"(thinking) ", reasoning.as_slice()].concat();
-            self.text(Sgr::DIM, depth + 2, &text, Limits::THINKING, out);
+            self.markdown(Sgr::DIM, depth + 2, &text, Limits::THINKING, out);
         }
         let author = step.object("extra").get("author");
         let is_system = step.text("source").is_some_and(|source| source == b"system");
@@ -266,6 +278,9 @@ impl Human {
             Some(_) => self.text(Sgr::BOLD, depth + 2, message, Limits::SYSTEM, out),
             // Text that Codex injects: instructions, the environment, notifications.
             None if is_system && author.is_none() => self.injected(depth + 2, message, out),
+            None if step.text("source").is_some_and(|source| source == b"agent") => {
+                self.markdown(Sgr::PLAIN, depth + 2, message, Limits::ALL, out);
+            }
             None => self.text(Sgr::PLAIN, depth + 2, message, Limits::ALL, out),
         }
     }
@@ -577,6 +592,25 @@ impl Human {
         out.extend(std::iter::repeat_n(b' ', depth));
         self.paint(sgr, text, out);
         out.push(b'\n');
+    }
+
+    /// Appends Markdown: rendered if colors are used, else as it is.
+    fn markdown(&self, sgr: Sgr, depth: usize, text: &[u8], limits: Limits, out: &mut Vec<u8>) {
+        let columns = self.columns.saturating_sub(depth);
+        let rendered = self.style.color.then(|| markdown::render(text, columns, sgr.0)).flatten();
+        let Some(rows) = rendered else { return self.text(sgr, depth, text, limits, out) };
+        let limit = if self.style.full { usize::MAX } else { limits.first };
+        // A single line is no longer than the line that would count it.
+        let shown = if rows.len() == limit.saturating_add(1) { rows.len() } else { limit };
+        for row in rows.iter().take(shown) {
+            out.extend(std::iter::repeat_n(b' ', if row.is_empty() { 0 } else { depth }));
+            out.extend_from_slice(row.as_bytes());
+            out.push(b'\n');
+        }
+        let left = rows.len().saturating_sub(shown);
+        if left > 0 {
+            self.line(Sgr::DIM, depth, format!("… {} more lines", grouped(left as u64)).as_bytes(), out);
+        }
     }
 
     /// Appends the lines of a text, indented and within the limits.

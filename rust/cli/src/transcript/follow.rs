@@ -14,7 +14,7 @@ use mngr_codex_core::{
 use rustix::fs::FileType;
 use rustix::stdio::stdout;
 
-use super::live_output::LiveOutput;
+use super::live_output::{LiveOutput, size};
 use super::output::Output;
 use super::records::Records;
 use super::running::{self, RunningCalls};
@@ -72,6 +72,7 @@ pub(super) fn show(
     let mut tape = Tape::default();
     let mut end = OpenEnd::new(viewer, out, &mut records);
     follow(viewer, &mut growing, &mut end, |viewer, growing, end| {
+        records.set_columns(size().columns);
         let mut watched = Vec::new();
         if let Some(pending) = &mut pending {
             pending.prepare();
@@ -132,6 +133,7 @@ pub(super) fn show_rollout(
     let mut last = Last::new(viewer.arguments.tail);
     let mut end = OpenEnd::new(viewer, out, &mut records);
     follow(viewer, &mut growing, &mut end, |viewer, growing, end| {
+        records.set_columns(size().columns);
         let OpenEnd { out, calls, .. } = &mut *end;
         let mut take = |viewer: &mut Viewer<'_>,
                         converted: &mut IncrementalConverter,

@@ -96,7 +96,7 @@ fn leave_when_stopped(lines: &Mutex<StatusLines>) {
 }
 
 /// Returns the size of the terminal.
-fn size() -> Size {
+pub(super) fn size() -> Size {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: `TIOCGWINSZ` writes one `winsize`, for which `size` is valid.
     let status = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };

@@ -235,13 +235,15 @@ impl Arguments {
 
     fn records(&self, is_paged: bool) -> Records {
         let zone = || if self.utc { Zone::UTC } else { Zone::local() };
-        Records::new(match (self.format, self.as_mngr) {
+        let mut records = Records::new(match (self.format, self.as_mngr) {
             (Format::Human, _) => RecordFormat::human(self.style(is_paged), zone()),
             (Format::Json, false) => RecordFormat::Element,
             (Format::Json, true) => RecordFormat::PythonElement,
             (_, false) => RecordFormat::Line,
             (_, true) => RecordFormat::PythonLine,
-        })
+        });
+        records.set_columns(live_output::size().columns);
+        records
     }
 
     /// Returns whether records of all roles are shown. If not, the output is an extract without lines about the session.

@@ -46,6 +46,13 @@ impl Records {
         Self { format, buffer: Vec::new(), repaired: Vec::new(), is_first: true }
     }
 
+    /// Sets the width of the terminal, for the human-readable form.
+    pub(super) fn set_columns(&mut self, columns: usize) {
+        if let RecordFormat::Human(human) = &mut self.format {
+            human.set_columns(columns);
+        }
+    }
+
     /// Writes each record at once, even if the ones after it explain it.
     pub(super) fn show_at_once(&mut self) {
         if let RecordFormat::Human(human) = &mut self.format {

@@ -578,6 +578,17 @@ fn programs_of_one_inference_are_shown_as_their_commands() {
 }
 
 #[test]
+fn answers_are_rendered_only_in_color() {
+    let step = |source: &str| {
+        record("step", "10:00:01", &format!(r#""source":"{source}","message":"**Yes** &#27;[2J\n- `a`""#))
+    };
+    assert!(shown(&[&step("agent")]).ends_with("agent\n  **Yes** &#27;[2J\n  - `a`\n"));
+    let colored = visible_colors(&shown_as(COLOR, &[&step("agent")]));
+    assert!(colored.ends_with("  <1>Yes<> ^[[2J\n  • <36>a<>\n"), "{colored}");
+    assert!(visible_colors(&shown_as(COLOR, &[&step("user")])).ends_with("  **Yes** &#27;[2J\n  - `a`\n"));
+}
+
+#[test]
 fn totals_count_what_is_not_copied() {
     let user = |rest: &str| record("step", "10:00:00", &format!(r#""source":"user","message":"x"{rest}"#));
     let agent = |time: &str, rest: &str| {
