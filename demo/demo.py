@@ -176,9 +176,8 @@ class Demo:
         if ran.returncode != 0:
             fail(f"`{shlex.join(['mngr', *arguments])}` failed with status {ran.returncode}", ran.stdout + ran.stderr)
         if is_shown and shows_output:
-            for line in (ran.stderr + ran.stdout).splitlines():
-                if line.strip():
-                    print(f"  {line}", flush=True)
+            for line in (ran.stderr + ran.stdout).strip("\n").splitlines():
+                print(f"  {line}".rstrip(), flush=True)
         return ran.stdout
 
     def state(self) -> str:
