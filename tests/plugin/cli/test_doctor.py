@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_findings_come_first() -> None:
         "1 problem and 1 warning.",
     ]
     healthy = list(report.human_lines([findings[0], *findings[2:4]], is_verbose=False))
-    assert healthy == ["✓ this machine: codex", "✓ a: WAITING", "No problems found."]
+    assert healthy == ["✓ this machine: 1 check", "✓ a: WAITING", "No problems found."]
     assert [row["level"] for row in json.loads(report.json_text(findings, is_lines=False))] == [
         "ok",
         "warning",
@@ -217,6 +218,15 @@ def test_the_clock_is_compared_with_the_rollouts(host: Any, make_agent: MakeAgen
     os.utime(rollout, (0, time.time() + 86_400))
     (found,) = problems(host, about="clock")
     assert str(rollout) in found.said
+
+
+def test_no_temporary_folder(
+    host: Any, make_agent: MakeAgent, fake_codex: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full, for example. The agents are still checked."""
+    (make_agent() / paths.CODEX_HOME / "hooks.json").write_text("{}")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    assert {"state", "hooks"} <= {found.what for found in examine(host.mngr_ctx, ()) if found.agent}
 
 
 def test_low_limits_are_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

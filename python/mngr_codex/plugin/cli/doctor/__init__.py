@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -96,16 +97,27 @@ def examine(mngr_ctx: MngrContext, names: Sequence[str]) -> list[Finding]:
     codex_servers = servers.running(running)
     findings = list(_machine(mngr_ctx, host, found.readable, codex_servers))
     findings += found.damaged
-    machine = agent_checks.Machine(
-        host=host,
-        processes=running,
-        servers=codex_servers,
-        has_codex=cache(lambda command: is_binary_present(host, program_of(command))),
-    )
-    with ThreadPoolExecutor(_AGENTS_AT_ONCE) as executor:
+    with _scratch() as scratch, ThreadPoolExecutor(_AGENTS_AT_ONCE) as executor:
+        machine = agent_checks.Machine(
+            host=host,
+            processes=running,
+            servers=codex_servers,
+            has_codex=cache(lambda command: is_binary_present(host, program_of(command))),
+            scratch=scratch,
+        )
         for checked in executor.map(lambda agent: agent_checks.check(machine, agent), agents):
             findings += checked
     return findings
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path | None]:
+    """Creates a temporary folder, unless the disk is full, which another check reports."""
+    with contextlib.ExitStack() as stack:
+        folder = None
+        with contextlib.suppress(OSError):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        yield folder
 
 
 def _machine(
@@ -123,7 +135,7 @@ def _machine(
     yield from guarded("other plugins", lambda: [installation.other_plugins(mngr_ctx.pm)])
     yield from guarded("installation", installation.editable)
     yield from guarded("programs", system.programs)
-    folders = (host.host_dir, Path.home() / ".codex", Path(tempfile.gettempdir()))
+    folders = (host.host_dir, Path.home() / ".codex", Path(os.environ.get("TMPDIR") or "/tmp"))
     yield from guarded("disk", lambda: system.disks(folders))
     yield from guarded("clock", lambda: [clock.check(_written_files(agents))])
     yield from guarded("inotify", system.inotify)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from mngr_codex.plugin.messages.screen import LOGIN, REVIEW, read_screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
@@ -38,6 +40,8 @@ class Machine:
     servers: tuple[Server, ...]
     has_codex: Callable[[str], bool]
     """Returns whether the program of a ``command`` setting is installed."""
+    scratch: Path | None
+    """An empty folder for temporary files, in which every thread has its own; None if the disk is full."""
 
 
 def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
@@ -72,9 +76,8 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
         agent=name,
     )
     has_codex = machine.has_codex(str(agent.agent_config.command))
-    found += guarded(
-        "hooks", lambda: hooks.check(machine.host, agent, recreate=recreate, is_codex_installed=has_codex), agent=name
-    )
+    scratch = machine.scratch / str(threading.get_ident()) if has_codex and machine.scratch else None
+    found += guarded("hooks", lambda: hooks.check(machine.host, agent, recreate=recreate, scratch=scratch), agent=name)
     return found
 
 
