@@ -267,7 +267,7 @@ def test_editable_installs(tmp_path: Path) -> None:
     assert found["mngr-codex"].level == "warning" and f"is used from {clone}" in found["mngr-codex"].said
     assert found["other-plugin"].level == "problem"
     assert "run `mngr plugin remove other-plugin`" in (found["other-plugin"].remedy or "")
-    assert "`uv tool install --force imbue-mngr`" in (found["other-plugin"].remedy or "")
+    assert "`uv tool install --force --python 3." in (found["other-plugin"].remedy or "")
     clone.rmdir()
     (gone,) = (
         finding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     import pluggy
     from imbue.mngr.interfaces.host import OnlineHostInterface
+
+# Without --python, uv uses the system's Python, and for an old one it chooses an old mngr.
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_REINSTALL = f"`uv tool install --force --python {_PYTHON} imbue-mngr` reinstalls it without plugins"
 
 
 def program(host: OnlineHostInterface) -> Finding:
@@ -52,15 +57,14 @@ def editable(distributions: Iterable[importlib.metadata.Distribution] | None = N
             yield Finding(
                 "installation",
                 f"{name} was installed from {folder} with `--path` or `-e`, and that folder is gone",
-                f"move it back, or run `mngr plugin remove {name}`. If mngr itself no longer starts, `uv tool install "
-                "--force imbue-mngr` reinstalls it without plugins",
+                f"move it back, or run `mngr plugin remove {name}`. If mngr no longer starts, {_REINSTALL}",
             )
         elif name == DISTRIBUTION:
             yield Finding(
                 "installation",
                 f"{name} is used from {folder}: if that folder is moved or removed, every mngr command fails",
-                "keep it there, or install a copy with `mngr plugin add --git URL`. If mngr no longer starts, `uv tool "
-                "install --force imbue-mngr` reinstalls it without plugins",
+                "keep it there, or install a copy with `mngr plugin add --git URL`. If mngr no longer starts, "
+                f"{_REINSTALL}",
                 is_warning=True,
             )
 
