@@ -1,6 +1,8 @@
 """Agents that cannot be created, or whose Codex does not start."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -102,16 +104,114 @@ def test_an_agent_can_be_created_before_the_login(make_machine: MakeMachine) -> 
     until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
 
 
+def work(machine: Machine) -> tuple[list[Path], list[str]]:
+    """Returns the agents' folders and worktrees, and the branches of the repository."""
+    git = ["git", "for-each-ref", "--format=%(refname:short)", "refs/heads"]
+    branches = subprocess.run(git, cwd=machine.repository, env=machine.environment, capture_output=True, text=True)
+    worktrees = (machine.home / ".mngr" / "worktrees").glob("*")
+    return [*machine.agent_dirs(), *worktrees], branches.stdout.split()
+
+
+NOTHING: tuple[list[Path], list[str]] = ([], ["main"])
+MESSAGE = ("--message", "Are you there?")
+LOGIN_NEEDED = {"model_providers": {"scripted": {"requires_openai_auth": True}}}
+
+
 def test_a_first_message_without_a_login_is_refused(make_machine: MakeMachine) -> None:
-    """Codex shows its composer before its login screen. Nothing may be typed into either."""
-    machine = make_machine(config_overrides={"model_providers": {"scripted": {"requires_openai_auth": True}}})
+    machine = make_machine(config_overrides=LOGIN_NEEDED)
     (machine.home / ".codex" / "auth.json").unlink()
-    message = ("--message", "Are you there?")
-    refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", *message, status=None)
+    refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", *MESSAGE, status=None)
     assert refused.status != 0
-    assert "its login screen" in refused.stderr and "codex login" in refused.stderr
-    assert "Sign in with" in machine.agent("t").pane()
+    assert "not logged in" in refused.stderr and "hint: run `codex login` first" in refused.stderr
+    assert work(machine) == NOTHING
+    assert not any("app-server" in call for call in machine.codex_calls())
+
+
+@pytest.mark.parametrize("message", ["/model", "/compact", "/review", "/model gpt-5.5\nand more"])
+def test_a_command_as_the_first_message_is_refused(machine: Machine, message: str) -> None:
+    refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", "--message", message, status=None)
+    assert refused.status != 0
+    assert f"Codex command {message.split()[0]}" in refused.stderr and "mngr message t -m" in refused.stderr
+    assert work(machine) == NOTHING
+
+
+def test_a_command_that_starts_a_turn_can_be_the_first_message(machine: Machine) -> None:
+    agent = machine.create("t", "--message", "/plan make a plan")
+    until(lambda: "You said: make a plan" in agent.answers(), description="the answer")
+
+
+def test_a_running_agent_stays_if_its_first_message_fails(make_machine: MakeMachine) -> None:
+    """The model provider could be another one with these arguments, so the agent is created."""
+    machine = make_machine(config_overrides=LOGIN_NEEDED)
+    (machine.home / ".codex" / "auth.json").unlink()
+    arguments = ("--", "-c", 'model="gpt-5.5"')
+    created = machine.mngr("create", "t", "codex", "--yes", "--no-connect", *MESSAGE, *arguments)
+    assert "agent t is running, but does not have the first message" in created.stderr
+    assert "codex login" in created.stderr and "mngr message t -m 'Are you there?'" in created.stderr
+    agent = machine.agent("t")
+    assert "Sign in with" in agent.pane()
     assert "Codex is showing its login screen" in machine.mngr("codex", "doctor", "t", status=1).stdout
+    files, branches = work(machine)
+    assert len(files) == 2 and branches == ["main", "mngr/t"]
+    # Only the first message may fail without an error.
+    assert "its login screen" in agent.message("Are you there?", status=1).stderr
+
+
+REQUIRED = {"mcp_servers": {"broken": {"command": "false", "required": True}}}
+
+
+def test_a_codex_that_exits_after_its_composer_is_visible_is_an_error(make_machine: MakeMachine) -> None:
+    """Codex has shown an empty composer by then."""
+    machine = make_machine(config_overrides=REQUIRED)
+    failed = machine.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
+    assert failed.status != 0
+    assert "Codex exited immediately" in failed.stderr and "MCP servers failed to initialize" in failed.stderr
+    assert work(machine) == NOTHING
+
+
+def test_start_shows_why_codex_exits(machine: Machine) -> None:
+    """Codex shows an empty composer while it looks for the session."""
+    agent = machine.create()
+    agent.message("Are you there?")
+    agent.wait()
+    machine.mngr("stop", "t")
+    (rollout,) = (agent.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl")
+    content = rollout.read_bytes()
+    rollout.write_bytes(b"")
+    failed = machine.mngr("start", "t", status=None)
+    assert failed.status != 0
+    assert "No saved session found" in failed.stderr and "mngr start t --restart" in failed.stderr
+    rollout.write_bytes(content)
+    assert machine.mngr("start", "t", "--restart").stderr == ""
+    agent.message("Are you still there?")
+
+
+def test_a_failed_update_deletes_nothing(machine: Machine) -> None:
+    """mngr removes the agent and its worktree if the plugin reports the error while the agent is created."""
+    agent = machine.create()
+    agent.message("Are you there?")
+    agent.wait()
+    ((folder),) = (machine.home / ".mngr" / "worktrees").glob("*")
+    (folder / "new").write_text("not committed")
+    before = work(machine)
+    update = ("create", "t", "codex", "--yes", "--no-connect", "--reuse", "--update")
+    failed = machine.mngr(*update, "--", "--no-such-option", status=None)
+    assert failed.status != 0
+    assert "--no-such-option" in failed.stderr and "nothing was deleted" in failed.stderr
+    assert work(machine) == before and (folder / "new").exists()
+    machine.mngr(*update)
+    agent.message("Are you still there?")
+
+
+def test_a_worktree_of_the_user_is_never_deleted(machine: Machine) -> None:
+    own = machine.folder / "own"
+    command = ["git", "worktree", "add", "-q", str(own), "-b", "own"]
+    subprocess.run(command, cwd=machine.repository, env=machine.environment, check=True)
+    create = ("create", "t", "codex", "--yes", "--no-connect", "--transfer", "none", "--", "--no-such-option")
+    failed = machine.mngr(*create, folder=own, status=None)
+    assert failed.status != 0
+    assert "--no-such-option" in failed.stderr and "nothing was deleted" in failed.stderr
+    assert (own / "README.md").exists()
 
 
 def test_an_agent_type_derived_from_codex_works(machine: Machine) -> None:

@@ -61,7 +61,7 @@ def register_cli_commands() -> list[click.Command]:
 
 @hookimpl
 def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBeforeCreateArgs | None:
-    """Warns about conflicting plugins, and checks that Codex and the sessions to adopt exist."""
+    """Warns about conflicting plugins, and checks Codex, its login and the sessions to adopt."""
     from mngr_codex.plugin import conflicts, provisioning
 
     if str(args.agent_options.agent_type) == AGENT_TYPE:
@@ -71,13 +71,13 @@ def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBefor
             if warning:
                 logger.warning("{}", warning)
     if not args.agent_options.adopt_session:
-        provisioning.check_installation(args, mngr_ctx)
+        provisioning.check_host(args, mngr_ctx)
         return None
     from mngr_codex.plugin import adoption
     from mngr_codex.plugin.agent import CodexAgent
 
     sessions = adoption.check(args, mngr_ctx, CodexAgent)
-    provisioning.check_installation(args, mngr_ctx)
+    provisioning.check_host(args, mngr_ctx)
     for session in sessions[-1:]:
         adoption.check_model_provider(session, args, mngr_ctx)
     return None

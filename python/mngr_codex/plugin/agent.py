@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from imbue.mngr.agents.base_agent import quote_agent_args
 from imbue.mngr.agents.tui_agent import InteractiveTuiAgent
 from imbue.mngr.agents.tui_utils import SubmissionConfirmationPolicy, SubmissionEvidenceProbe
+from imbue.mngr.errors import AgentStartError
 from imbue.mngr.interfaces.agent import (
     CliBackedAgentMixin,
     HasAutoInstallMixin,
@@ -18,9 +19,11 @@ from imbue.mngr.interfaces.agent import (
     HasUnattendedModeMixin,
     HasVersionManagementMixin,
 )
-from imbue.mngr.primitives import CommandString
+from imbue.mngr.primitives import CommandString, TransferMode
+from loguru import logger
+from pydantic import PrivateAttr
 
-from mngr_codex.plugin import launch, markers, paths
+from mngr_codex.plugin import launch, markers, paths, starting
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.messages import startup
 from mngr_codex.plugin.messages.screen import Screen
@@ -46,6 +49,10 @@ class CodexAgent(
     CliBackedAgentMixin,
 ):
     """A Codex TUI in a tmux pane, whose hooks and watcher report its state to mngr."""
+
+    # Whether the agent and its work directory existed before this mngr command, which would delete both after an error.
+    _has_earlier_work: bool = PrivateAttr(default=False)
+    _is_first_message_next: bool = PrivateAttr(default=False)
 
     # -- the command
 
@@ -75,7 +82,7 @@ class CodexAgent(
         agent_config: AgentTypeConfig,
         mngr_ctx: MngrContext,
     ) -> None:
-        """Rejects invalid settings, and directories that the user has not allowed Codex to work in."""
+        """Rejects invalid settings, commands as first messages, and directories that the user has not trusted."""
         from mngr_codex.plugin.provisioning import check
 
         check(source_host, source_path, agent_options, cast("CodexAgentConfig", agent_config), mngr_ctx)
@@ -84,8 +91,14 @@ class CodexAgent(
 
     def provision(self, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
         """Installs the agent's files on the host."""
+        from imbue.mngr.utils.git_utils import find_source_repo_of_worktree
+
         from mngr_codex.plugin import provisioning
 
+        is_users_worktree = (
+            options.transfer_mode is TransferMode.NONE and find_source_repo_of_worktree(self.work_dir) is not None
+        )
+        self._has_earlier_work = options.is_update or is_users_worktree
         request = provisioning.ProvisioningRequest.from_options(
             options,
             state_dir=self._get_agent_dir(),
@@ -182,16 +195,65 @@ class CodexAgent(
         """Returns a function that checks whether a pane shows a started Codex."""
         return lambda pane: Screen.parse("codex", pane).is_started
 
+    def upgrade_stored_command(self, command: CommandString) -> CommandString:
+        """Returns the command unchanged. mngr calls this when it starts an agent that is not running."""
+        starting.check_at_end(self._start_error, command="start")
+        return command
+
     def wait_for_ready_signal(
         self, is_readiness_awaited: bool, start_action: Callable[[], None], timeout: float | None = None
     ) -> None:
-        """Starts Codex, and waits until it is ready."""
+        """Starts Codex. For a new agent, waits until Codex is ready.
+
+        Raises:
+            AgentStartError: Codex of a new agent has exited. mngr then removes the agent and its worktree. If these
+                existed before, the error is reported when the command ends instead.
+        """
+        if not is_readiness_awaited:
+            start_action()
+            return
         started = self._get_agent_dir() / paths.STARTED
-        if is_readiness_awaited:
-            self.host.execute_idempotent_command(f"rm -f {shlex.quote(str(started))}", timeout_seconds=10.0)
+        self.host.execute_idempotent_command(f"rm -f {shlex.quote(str(started))}", timeout_seconds=10.0)
         start_action()
-        if is_readiness_awaited:
+        # mngr waits for new agents only.
+        self._is_first_message_next = True
+        try:
             startup.await_start(self, max(timeout or 0.0, startup.READY_SECONDS))
+        except KeyboardInterrupt:
+            self._fail_to_start(AgentStartError(str(self.name), "interrupted before Codex was ready"))
+        except AgentStartError as error:
+            self._fail_to_start(error)
+
+    def _fail_to_start(self, error: AgentStartError) -> None:
+        if not self._has_earlier_work:
+            raise error
+        name = str(self.name)
+        kept = AgentStartError(name, f"{error.reason}\nhint: nothing was deleted; {startup.restart_hint(name)}")
+        starting.check_at_end(lambda: kept)
+
+    def _start_error(self) -> AgentStartError | None:
+        """Waits until Codex is ready in an agent that mngr has started again; returns an error if it has exited."""
+        try:
+            startup.await_start(self, self.get_ready_timeout_seconds())
+        except AgentStartError as error:
+            name = str(self.name)
+            return AgentStartError(name, f"{error.reason}\nhint: {startup.restart_hint(name)}")
+        return None
+
+    def send_message(self, message: str) -> None:
+        """Sends a message. For the first message of a new agent, an error is only a warning.
+
+        After an error mngr would remove the worktree in which the agent is running, even if the user pressed Ctrl-C.
+        """
+        is_first, self._is_first_message_next = self._is_first_message_next, False
+        try:
+            super().send_message(message)
+        except (Exception, KeyboardInterrupt) as error:
+            if not is_first:
+                raise
+            from mngr_codex.plugin.messages.first import undelivered_warning
+
+            logger.warning("{}", undelivered_warning(str(self.name), message, error))
 
     def _send_message_holding_lock(self, message: str) -> None:
         send(self, message, self.agent_config.confirmation_seconds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import dropwhile
 
 
 def program_of(command: str) -> str:
@@ -11,11 +12,16 @@ def program_of(command: str) -> str:
     Args:
         command: The ``command`` setting, as a shell would run it (``codex``, ``env X=1 /opt/codex --flag``).
     """
-    for word in _words(command):
-        name, is_setting, _ = word.partition("=")
-        if word != "env" and not (is_setting and name.isidentifier()):
-            return word
-    return "codex"
+    return next(iter(_program_and_arguments(command)), "codex")
+
+
+def arguments_of(command: str) -> list[str]:
+    """Returns the arguments in a command, without the program and the variables before it.
+
+    Args:
+        command: The ``command`` setting, as a shell would run it.
+    """
+    return _program_and_arguments(command)[1:]
 
 
 def for_subcommand(command: str) -> str:
@@ -38,6 +44,14 @@ def for_subcommand(command: str) -> str:
         has_no_profile = False
     # Unchanged if possible, because a shell may expand parts of it.
     return command if has_no_profile else shlex.join(kept)
+
+
+def _program_and_arguments(command: str) -> list[str]:
+    def is_before_program(word: str) -> bool:
+        name, is_setting, _ = word.partition("=")
+        return word == "env" or bool(is_setting and name.isidentifier())
+
+    return [*dropwhile(is_before_program, _words(command))]
 
 
 def _words(command: str) -> list[str]:

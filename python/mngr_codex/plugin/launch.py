@@ -24,7 +24,7 @@ export MNGR_AGENT_STATE_DIR="$state"
 mkdir -p "$state/plugin/codex" && : >"$state/{started}"
 if [ -x "$program" ]; then
     # The state that a killed Codex left must not apply to this one.
-    "$program" marker reset || {{
+    "$program" marker reset >/dev/null || {{
         echo "mngr-codex: cannot reset the RUNNING/WAITING state" >&2
         echo 'hint: run `mngr codex doctor`' >&2
     }}

@@ -16,6 +16,7 @@ from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trus
 from mngr_codex.plugin.home.trusted_folders import TrustedFolders
 from mngr_codex.plugin.host import install, transcript_scripts, updates
 from mngr_codex.plugin.host.program import program_for
+from mngr_codex.plugin.messages import first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,24 +60,32 @@ class ProvisioningRequest:
         )
 
 
-def check_installation(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
-    """Checks that Codex is installed on an existing host, before anything of an agent is created on it.
+def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
+    """Checks that Codex is installed on an existing host, and logged in if the agent gets a first message.
+
+    Runs before anything of the agent is created. A host that does not exist yet cannot be checked.
 
     Args:
         args: The options that the agent is created with.
         mngr_ctx: mngr's context.
 
     Raises:
-        ConfigParseError: A setting is invalid.
+        ConfigParseError: A setting is invalid, or the user's ``config.toml`` cannot be read.
         AgentInstallationError: As for :func:`reconcile_version`.
+        UserInputError: Codex would ask for a login instead of taking the first message.
     """
     from imbue.mngr.config.agent_config_registry import resolve_agent_type
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
-    config = resolve_agent_type(args.agent_options.agent_type, mngr_ctx.config).agent_config
-    if isinstance(config, CodexAgentConfig) and isinstance(args.target_host, OnlineHostInterface):
-        reconcile_version(config.validated(str(args.agent_options.agent_type)), args.target_host, mngr_ctx)
-        args.agent_options.plugin_data[_INSTALLED] = True
+    host, options = args.target_host, args.agent_options
+    config = resolve_agent_type(options.agent_type, mngr_ctx.config).agent_config
+    if not (isinstance(config, CodexAgentConfig) and isinstance(host, OnlineHostInterface)):
+        return
+    config = config.validated(str(options.agent_type))
+    reconcile_version(config, host, mngr_ctx)
+    options.plugin_data[_INSTALLED] = True
+    if refusal := first.login_refusal(host, options, config, codex_settings(config)):
+        raise UserInputError(refusal)
 
 
 def check(
@@ -97,10 +106,14 @@ def check(
 
     Raises:
         ConfigParseError: A setting is invalid.
-        UserInputError: The output style does not exist, or the user has not consented to Codex working in the
-            directory, or the file with an earlier consent is damaged.
+        UserInputError: The first message is a command, or the output style does not exist, or the user has not
+            consented to Codex working in the directory, or the file with an earlier consent is damaged.
     """
     config = config.validated(str(options.agent_type))
+    if options.initial_message and (
+        refusal := first.command_refusal(str(options.name or "NAME"), options.initial_message)
+    ):
+        raise UserInputError(refusal)
     config_toml.check_overrides(config.config_overrides)
     for name, replacement in settings_without_effect(config).items():
         logger.warning("{} under [agent_types.{}] has no effect; {}", name, options.agent_type, replacement)

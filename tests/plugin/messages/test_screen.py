@@ -26,6 +26,30 @@ def test_a_loading_codex_is_not_ready() -> None:
         assert screen(*head, "$ . launch", "  >_ OpenAI Codex (v0.163.0)", "     ~/work", "", EMPTY).is_ready
 
 
+def test_a_codex_that_looks_for_its_session_is_not_ready() -> None:
+    """It exits if it does not find the session (0.163, 0.171)."""
+    head = ("  >_ OpenAI Codex (v0.163.0)", "     ~/work")
+    seen = screen(*head, "  Resuming session…", "", EMPTY, "", "  ? for shortcuts")
+    assert not seen.is_ready and not seen.is_started
+    assert screen(*head, "", "", "› hello", "  Resuming session…", "", EMPTY, "", "  ? for shortcuts").is_ready
+
+
+@pytest.mark.parametrize(
+    ("footer", "has_line"),
+    [
+        (("", "  ? for shortcuts"), False),
+        (("", "  ← for agents · ? for shortcuts"), False),
+        ((), False),
+        (("", "  GPT-5.5 default · ~/work", "  ? for shortcuts"), True),
+        # Without a status line (0.163), and 0.138.
+        (("", "  ? for shortcuts            100% context left"), True),
+        (("", "  gpt-5.5 default · ~/work"), True),
+    ],
+)
+def test_the_line_with_the_model_shows_a_started_session(footer: tuple[str, ...], has_line: bool) -> None:
+    assert screen("› an earlier message", "• an answer", EMPTY, *footer).has_session_line is has_line
+
+
 def test_a_shell_is_not_ready() -> None:
     assert not screen("$ echo", EMPTY, command="bash").is_ready
 

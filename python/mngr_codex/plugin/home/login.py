@@ -29,13 +29,23 @@ def login_notice(user_config: Mapping[str, Any], user_codex_home: str) -> str:
         user_config: The content of the user's ``config.toml``.
         user_codex_home: The user's ``CODEX_HOME``.
     """
-    notice = (
+    return (
         f"Codex is not logged in: {user_codex_home}/auth.json does not exist on the agent's host. The agent shows "
         "Codex's login screen and can't take messages.\nhint: run `codex login` there; agents started afterwards use it"
+        f"{keyring_hint(user_config, user_codex_home)}"
     )
-    if user_config.get("cli_auth_credentials_store", "file") != "file":
-        notice += (
-            "\nhint: your Codex keeps its login in a keyring, which agents cannot share; first set "
-            f'cli_auth_credentials_store = "file" in {user_codex_home}/config.toml'
-        )
-    return notice
+
+
+def keyring_hint(user_config: Mapping[str, Any], user_codex_home: str) -> str:
+    """Returns a further hint if the user's Codex keeps its login in a keyring; otherwise an empty text.
+
+    Args:
+        user_config: The content of the user's ``config.toml``.
+        user_codex_home: The user's ``CODEX_HOME``.
+    """
+    if user_config.get("cli_auth_credentials_store", "file") == "file":
+        return ""
+    return (
+        "\nhint: your Codex keeps its login in a keyring, which agents cannot share; first set "
+        f'cli_auth_credentials_store = "file" in {user_codex_home}/config.toml'
+    )

@@ -34,6 +34,9 @@ KEY_HINTS_ABOVE_COMPOSER = "(^| )(enter|space) [a-z]+( · [^·]+)* · esc [a-z/]
 _SIDE_FOOTER = "Side from main thread"
 # The first line that Codex prints.
 _BANNER = ">_ OpenAI Codex"
+_LOADING = re.compile(r"(?:^|: ) *loading\b|^ *Resuming session…$")
+# The key hints below the composer.
+_FOOTER_HINTS = re.compile(r"\? for shortcuts|← for agents|·")
 
 SIDE = "a side conversation"
 """The value of :attr:`Screen.dialog` for the conversations that ``/side`` and ``/btw`` open."""
@@ -95,6 +98,14 @@ class Screen:
         return (self.row is not None or self.dialog is not None) and not self.is_loading
 
     @property
+    def has_session_line(self) -> bool:
+        """Whether the line with the model is below the composer. Codex shows it when it opens the session (0.163)."""
+        lines = self.text.splitlines()
+        row = max((number for number, line in enumerate(lines) if line.startswith("›")), default=None)
+        below = "" if row is None else " ".join(lines[row + 1 :])
+        return self.is_started and bool(_FOOTER_HINTS.sub("", below).strip())
+
+    @property
     def is_ready(self) -> bool:
         """Whether a message can be typed."""
         return self.is_codex and not self.is_loading and self.is_empty and self.dialog is None
@@ -138,9 +149,7 @@ def _line_above_composer(text: str) -> str:
 def _is_loading(lines: list[str]) -> bool:
     """Returns whether Codex is still loading, although its composer is visible. The lines after its banner show it."""
     banner = next((number for number, line in reversed([*enumerate(lines)]) if _BANNER in line), None)
-    return banner is not None and any(
-        re.search(r"(?:^|: ) *loading\b", line) for line in lines[banner + 1 : banner + 5]
-    )
+    return banner is not None and any(_LOADING.search(line) for line in lines[banner + 1 : banner + 5])
 
 
 def read_screen(agent: BaseAgent[Any], target: str) -> Screen:

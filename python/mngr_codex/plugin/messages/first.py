@@ -1,0 +1,136 @@
+"""The first message of a new agent: refused before anything is made if it cannot arrive, and a warning if it did not.
+
+An error after the agent has started would make mngr remove the worktree in which the agent is running.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from imbue.mngr.errors import MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
+
+from mngr_codex.plugin.command_setting import arguments_of, program_of
+from mngr_codex.plugin.home import config_toml, login
+from mngr_codex.plugin.messages.text import cleaned, is_slash_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
+
+    from mngr_codex.plugin.config import CodexAgentConfig
+
+# Those that 0.163 and 0.171 list after `/`, and names that they accept but do not list.
+_COMMAND = re.compile(
+    "/(agents|approvals|approve|apps|archive|btw|cd|clear|compact|config|copy|daemon|delete|diff|exit|experimental"
+    "|export|fast|feedback|fork|goal|hooks|ide|import|init|keymap|logout|mcp|memories|mention|model|new|permissions"
+    "|personality|pets|plan|plugins|presets|ps|pwd|quit|raw|rc|recap|rename|resume|review|side|skills|status|statusline"
+    "|stop|subagents|theme|title|tui|vim|voice|warnings|worktree)"
+)
+_STARTS_A_TURN = re.compile(r"/init(?=\s|$)|/(goal|plan|review)\s+\S")
+"""The commands that start a turn, all but one with a text (0.163, 0.171)."""
+_TOKENS = ("CODEX_ACCESS_TOKEN", "OPENAI_IDENTITY_TOKEN_FILE")
+"""The variables that can contain a login. API keys in the environment are none for Codex's TUI (0.163, 0.171)."""
+_PROVIDER_OPTIONS = ("-c", "--config", "-p", "--profile", "--oss", "--local-provider", "--remote")
+"""The options of Codex that can change its model provider."""
+_SHOWN_LENGTH = 80
+
+
+def command_refusal(name: str, message: str) -> str | None:
+    """Returns an error if a first message is a Codex command that does not start a turn.
+
+    Args:
+        name: The agent's name.
+        message: The message.
+    """
+    text = cleaned(message)
+    word = text.split()[0] if is_slash_command(text) else ""
+    if not _COMMAND.fullmatch(word) or _STARTS_A_TURN.match(text):
+        return None
+    shown = text if "\n" not in text.strip() and len(text) <= _SHOWN_LENGTH else f"{word} …"
+    return (
+        f"not creating agent {name}: its first message is the Codex command {word}, which does not start a turn\n"
+        f"hint: create the agent without a message, then run `mngr message {name} -m {shlex.quote(shown.strip())}`; "
+        "with a space before the slash it is a message to the model"
+    )
+
+
+def login_refusal(
+    host: OnlineHostInterface, options: CreateAgentOptions, config: CodexAgentConfig, settings: Mapping[str, Any]
+) -> str | None:
+    """Returns an error if Codex would show its login screen instead of taking the first message.
+
+    Whatever cannot be known counts as a login: options that can change the model provider, a program other than Codex,
+    or an access token in the environment.
+
+    Args:
+        host: The agent's host.
+        options: The options that the agent is created with.
+        config: The agent's settings, validated.
+        settings: The agent's settings by the names that they have in Codex's ``config.toml``.
+
+    Raises:
+        ConfigParseError: The user's ``config.toml`` cannot be read.
+    """
+    probe = 'printf "%s\\n" "$HOME/.codex"; if [ -s "$HOME/.codex/auth.json" ]; then echo login; fi\n' + "".join(
+        f'if [ -n "${{{name}-}}" ]; then echo login; fi\n' for name in _TOKENS
+    )
+    result = host.execute_idempotent_command(f"sh -c {shlex.quote(probe)}", timeout_seconds=30.0)
+    user_home, *login_lines = result.stdout.splitlines() or [""]
+    if not (result.success and user_home):
+        return None
+    # An unreadable file is an error now, and not after the agent's worktree was made.
+    user_config = config_toml.read_config(host, f"{user_home}/config.toml") if config.use_user_config else {}
+    if options.initial_message is None or login_lines or _may_have_other_login(options, config):
+        return None
+    merged = config_toml.build_config(
+        user_config=config_toml.carried_over(user_config, user_home),
+        settings=settings,
+        overrides=config.config_overrides,
+    )
+    # A profile can have another model provider.
+    if "profile" in merged or not login.needs_login(merged):
+        return None
+    name = options.name or "NAME"
+    return (
+        f"not creating agent {name}: Codex is not logged in ({user_home}/auth.json does not exist on the agent's host) "
+        "and would not take the first message\n"
+        f"hint: run `codex login` first; or create the agent without a message, log in with `mngr connect {name}`, and "
+        f"then run `mngr message {name}`{login.keyring_hint(user_config, user_home)}"
+    )
+
+
+def _may_have_other_login(options: CreateAgentOptions, config: CodexAgentConfig) -> bool:
+    command = str(config.command)
+    arguments = (*arguments_of(command), *config.cli_args, *options.agent_args)
+    if program_of(command).rpartition("/")[2] != "codex" or any(
+        argument.startswith(_PROVIDER_OPTIONS) for argument in arguments
+    ):
+        return True
+    variables = [variable.key for variable in options.environment.env_vars]
+    texts = (command, *variables, *(file.read_text(errors="replace") for file in options.environment.env_files))
+    return any(name in text for name in _TOKENS for text in texts)
+
+
+def undelivered_warning(name: str, message: str, error: BaseException) -> str:
+    """Returns the warning for a first message that did not arrive at a running agent.
+
+    Args:
+        name: The agent's name.
+        message: The message.
+        error: Why it did not arrive.
+    """
+    is_interrupted = isinstance(error, KeyboardInterrupt)
+    reason = error.reason if isinstance(error, SendMessageError) else str(error) or type(error).__name__
+    if is_interrupted:
+        reason = "interrupted"
+    if isinstance(error, MessageDeliveredButBlockedError):
+        return f"agent {name} is running and has the first message: {reason}"
+    fits = "\n" not in message.strip() and len(message) <= _SHOWN_LENGTH
+    again = f"mngr message {name} -m {shlex.quote(message.strip()) if fits else '…'}"
+    is_unconfirmed = isinstance(error, SendMessageError) and error.kind is SendFailureKind.SUBMISSION_UNCONFIRMED
+    state = "may not have" if is_unconfirmed or is_interrupted else "does not have"
+    return f"agent {name} is running, but {state} the first message: {reason}\nhint: send it again with `{again}`"
