@@ -6,8 +6,9 @@ import tomllib
 
 import pytest
 
-from tests.support.machine import MakeMachine, until
-from tests.support.rule_based_model import Model
+from tests.support.machine import Agent, Machine, MakeMachine, until
+from tests.support.recordings import DATA
+from tests.support.rule_based_model import Model, has_context
 
 pytestmark = pytest.mark.slow
 
@@ -41,3 +42,40 @@ def test_its_settings_are_used_or_reported_when_an_agent_is_created(make_machine
     config = (agent.state / "plugin/codex/home/config.toml").read_text()
     assert tomllib.loads(config)["developer_instructions"] == instructions
     assert machine.mngr("list", "--format", "json").stderr == ""
+
+
+def place_recorded_agent(machine: Machine, version: str) -> Agent:
+    """Creates the files of an agent that the published plugin has left, and its worktree."""
+    files = json.loads((DATA / "published_agents" / f"{version}.json").read_text())
+    state = machine.home / ".mngr" / "agents" / json.loads(files["data.json"])["id"]
+    work_dir = machine.home / ".mngr" / "worktrees" / "old"
+    add = ["git", "worktree", "add", "-q", "-b", "mngr/old", str(work_dir)]
+    subprocess.run(add, cwd=machine.repository, env=machine.environment, check=True)
+    places = {"home": machine.home, "state": state, "work_dir": work_dir, "repository": machine.repository}
+    for name, text in files.items():
+        file = state / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for place, path in places.items():
+            text = text.replace(f"{{{place}}}", str(path))
+        file.write_text(text)
+    return Agent(machine, "old", state)
+
+
+@pytest.mark.parametrize("version", ["0.1.4", "0.2.0"])
+def test_its_agents_keep_their_sessions_when_they_are_updated(machine: Machine, model: Model, version: str) -> None:
+    """The agents talked to Codex 0.163."""
+    agent = place_recorded_agent(machine, version)
+    session = (agent.state / "codex_root_session").read_text().strip()
+    assert "mngr create old codex --reuse --update" in machine.mngr("codex", "doctor", "old", status=1).stdout
+    machine.mngr("create", "old", "codex", "--reuse", "--update", "--yes", "--no-connect")
+    agent.message("Which number?")
+    until(lambda: agent.answers()[-1:] == ["You said: Which number?"], description="the answer")
+    agent.wait()
+    assert has_context(model, "Remember the number 7.", "Which number?")
+    assert machine.agent_dirs() == [agent.state]
+    assert (agent.state / "codex_root_session").read_text().strip() == session
+    messages = [step["message"] for step in agent.records() if step["type"] == "step" and step["source"] == "user"]
+    # 0.1.4 has recorded some lines twice.
+    assert list(dict.fromkeys(messages)) == ["Remember the number 7.", "Which number?"]
+    assert len(messages) == (3 if version == "0.1.4" else 2)
+    machine.mngr("codex", "doctor", "old")
