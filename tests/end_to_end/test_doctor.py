@@ -44,6 +44,7 @@ def test_a_healthy_agent_has_one_line(machine: Machine) -> None:
     assert "No problems found." in report or "! " in report[0]
     verbose = machine.mngr("codex", "doctor", "-v", "t")
     assert "✓ t: watcher: process " in verbose.stdout and "✓ tmux: " in verbose.stdout
+    assert "/mngr-codex (mngr-codex " in verbose.stdout and ", mngr 0.3.0, Python 3." in verbose.stdout
     assert "DEBUG" not in verbose.stderr
     assert json.loads(machine.mngr("codex", "doctor", "--format", "jsonl").stdout.splitlines()[0])["what"] == "codex"
 

@@ -347,6 +347,18 @@ sandbox_mode = "some"
     assert "[agent_types.wrong]" in invalid.said
 
 
+def test_a_damaged_record_of_a_trusted_folder(host: Any) -> None:
+    from mngr_codex.plugin.home.trusted_folders import TrustedFolders
+
+    profile = host.mngr_ctx.profile_dir
+    TrustedFolders(profile).add("/a/repository")
+    assert problems(host, about="trusted folders") == []
+    (record,) = profile.rglob("trusted_folders/*")
+    record.write_text("{")
+    (found,) = problems(host, about="trusted folders")
+    assert str(record) in found.said and "mngr codex trust revoke" in (found.remedy or "")
+
+
 # -- agents
 
 

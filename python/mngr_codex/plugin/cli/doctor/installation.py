@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import sys
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
 # Without --python, uv uses the system's Python, and for an old one it chooses an old mngr.
-_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_PYTHON = ".".join(platform.python_version_tuple()[:2])
 _REINSTALL = f"`uv tool install --force --python {_PYTHON} imbue-mngr` reinstalls it without plugins"
 
 
@@ -28,9 +28,17 @@ def program(host: OnlineHostInterface) -> Finding:
     """Checks that the native program that is copied to agents runs."""
     path = own_program()
     broken = check_program(host, path) if path else "not found where it was installed"
-    return Finding(
-        "program", broken or str(path), "reinstall mngr-codex as described in its README" if broken else None
-    )
+    if broken is not None:
+        return Finding("program", broken, "reinstall mngr-codex as described in its README")
+    versions = f"mngr-codex {_version(DISTRIBUTION)}, mngr {_version('imbue-mngr')}, Python {platform.python_version()}"
+    return Finding("program", f"{path} ({versions})")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "of an unknown version"
 
 
 def other_plugins(pm: pluggy.PluginManager) -> Finding:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imbue.mngr.config.agent_config_registry import resolve_agent_type
-from imbue.mngr.errors import MngrError
+from imbue.mngr.errors import MngrError, UserInputError
 from imbue.mngr.primitives import AgentTypeName
 
 from mngr_codex.plugin import conflicts
 from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.cli.doctor.finding import Finding
 from mngr_codex.plugin.config import CodexAgentConfig, settings_without_effect
+from mngr_codex.plugin.home.trusted_folders import TrustedFolders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from imbue.mngr.config.data_types import MngrConfig
 
@@ -52,3 +54,17 @@ def unused(config: MngrConfig) -> Iterator[Finding]:
         for name, replacement in settings_without_effect(settings).items():
             said = f"{name} under [agent_types.{agent_type}] has no effect"
             yield Finding("settings", said, f"remove it. Instead, {replacement}", is_warning=True)
+
+
+def trusted_folders(profile_dir: Path) -> Finding:
+    """Checks that the folders which the user has trusted can be read.
+
+    Args:
+        profile_dir: mngr's profile directory.
+    """
+    try:
+        folders = list(TrustedFolders(profile_dir))
+    except UserInputError as error:
+        said, _, hint = str(error).partition("\n")
+        return Finding("trusted folders", said, hint)
+    return Finding("trusted folders", str(len(folders)))

@@ -56,7 +56,7 @@ def _tmux() -> Finding:
     if found and (int(found[1]), int(found[2])) < _MINIMUM_TMUX:
         minimum = ".".join(map(str, _MINIMUM_TMUX))
         return Finding("tmux", f"{said} is too old for mngr", f"install tmux {minimum} or newer")
-    return Finding("tmux", said or "installed")
+    return Finding("tmux", said.removeprefix("tmux ") or "installed")
 
 
 def disks(folders: Iterable[Path]) -> Iterator[Finding]:
