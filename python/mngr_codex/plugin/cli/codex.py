@@ -105,11 +105,11 @@ def _state_dir(name: str) -> Path:
 @add_common_options
 @click.pass_context
 def doctor(ctx: click.Context, /, **_: object) -> None:
-    """Check the setup Codex agents need, and suggest fixes. Change nothing.
+    """Check the setup Codex agents need, and suggest fixes, without changing anything.
 
     Checks this machine and its Codex agents, or only the agents NAMES. Shows problems (✗) and warnings (!) first, then
     one line for this machine and for each agent without any; with --verbose, one line for each check. Exits 1 if there
-    is a problem, 0 if there are only warnings.
+    is a problem, otherwise 0.
     """
     from mngr_codex.plugin.cli.doctor import run
 
