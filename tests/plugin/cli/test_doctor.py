@@ -532,7 +532,7 @@ def test_a_codex_that_was_quit() -> None:
 
 def test_only_the_last_lines_are_shown() -> None:
     reason, _ = end.explain("\n".join(map(str, range(50))))
-    assert reason.splitlines()[1:] == [str(number) for number in range(42, 50)]
+    assert reason.splitlines()[1:] == [str(number) for number in range(38, 50)]
 
 
 # -- servers

@@ -17,6 +17,7 @@ from mngr_codex.plugin.cli.doctor import end, hooks, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.messages.composer import login_hint
 from mngr_codex.plugin.messages.screen import LOGIN, REVIEW, read_screen
+from mngr_codex.plugin.messages.startup import restart_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -119,7 +120,7 @@ def _state(agent: CodexAgent, lifecycle: AgentLifecycleState, name: str) -> Find
     if lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING, AgentLifecycleState.STOPPED):
         return Finding("state", lifecycle.value, None, name)
     reason, is_intended = end.why_it_ended(agent)
-    remedy = None if is_intended else f"run `mngr start {name} --restart`"
+    remedy = None if is_intended else restart_hint(name)
     return Finding("state", f"{lifecycle.value}: {reason}", remedy, name)
 
 

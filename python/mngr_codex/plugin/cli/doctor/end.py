@@ -9,13 +9,13 @@ from imbue.mngr.errors import SendMessageError
 
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.messages.screen import read_screen
+from mngr_codex.plugin.messages.startup import last_output
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mngr_codex.plugin.agent import CodexAgent
 
-_MAXIMUM_LINES = 8
 _FAREWELL = "To continue this session, run"
 # What a shell prints about a program that a signal has ended. It appears in the row of Codex's composer, which begins
 # with `›` (seen on 0.163 and 0.171). zsh writes these words in lower case, after its name.
@@ -40,21 +40,14 @@ def why_it_ended(agent: CodexAgent) -> tuple[str, bool]:
 
 def explain(text: str) -> tuple[str, bool]:
     """Returns what the text of a terminal says about the end of Codex, as :func:`why_it_ended` does."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    # Lines before the command that mngr typed are about an earlier Codex.
-    begin = max((number for number, line in enumerate(lines) if "launch_agent.sh" in line), default=-1)
-    prompt = lines[begin].partition(". ")[0].strip() if begin >= 0 else ""
-    lines = lines[begin + 1 :]
-    if lines and lines[-1].strip() == prompt:
-        lines.pop()
+    lines = last_output(text)
     if any(_FAREWELL in line for line in lines[-4:]):
         return "Codex was quit", True
-    last = lines[-_MAXIMUM_LINES:]
-    signaled = next((found[1].lower() for line in last if (found := _SIGNALED.match(line.strip()))), None)
+    signaled = next((found[1].lower() for line in lines if (found := _SIGNALED.match(line.strip()))), None)
     reason = f"Codex was ended by a signal ({signaled})" if signaled else "Codex has ended"
     if signaled == "killed":
         reason += ", which the system also sends if memory runs out"
-    return "\n".join([f"{reason}. Its terminal shows:", *last] if last else [reason]), False
+    return "\n".join([f"{reason}. Its terminal shows:", *lines] if lines else [reason]), False
 
 
 def last_error(state_dir: Path) -> str | None:
