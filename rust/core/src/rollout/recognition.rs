@@ -32,6 +32,12 @@ pub enum NotARollout {
     /// Text in UTF-16, with or without a byte order mark.
     #[error("it is UTF-16 text, and a rollout is UTF-8 text")]
     Utf16,
+    /// Text in UTF-32, with or without a byte order mark.
+    #[error("it is UTF-32 text, and a rollout is UTF-8 text")]
+    Utf32,
+    /// A file that another program than zstd compressed.
+    #[error("it is compressed by {}, and of compressed rollouts only those of zstd can be read", .0.name())]
+    Compressed(Compression),
     /// A rollout in one of the formats before 0.32.
     #[error("it is a rollout of Codex 0.31 or earlier, whose format is not supported")]
     OldRollout,
@@ -46,6 +52,51 @@ pub enum NotARollout {
     Other,
 }
 
+/// A format of compressed files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// RFC 1952.
+    Gzip,
+    /// The format of `xz`.
+    Xz,
+    /// The format of `bzip2`.
+    Bzip2,
+    /// A ZIP archive.
+    Zip,
+}
+
+impl Compression {
+    /// Returns the format that the first bytes of a file show.
+    fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1F, 0x8B, ..] => Some(Self::Gzip),
+            [0xFD, b'7', b'z', b'X', b'Z', ..] => Some(Self::Xz),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
+            [b'P', b'K', 3, 4, ..] => Some(Self::Zip),
+            _ => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+            Self::Zip => "zip",
+        }
+    }
+
+    /// Returns the command that writes the decompressed bytes of a file to its standard output.
+    const fn decompress(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip -dc",
+            Self::Xz => "xz -dc",
+            Self::Bzip2 => "bzip2 -dc",
+            Self::Zip => "unzip -p",
+        }
+    }
+}
+
 impl NotARollout {
     /// Returns the way out, as a hint for the user. `file` is the file, or `None` if it is a pipe.
     #[must_use]
@@ -58,6 +109,12 @@ impl NotARollout {
             }
             (Self::Utf16, file) => {
                 format!("convert it first: `iconv -f UTF-16 -t UTF-8 {}`", file.unwrap_or("FILE"))
+            }
+            (Self::Utf32, file) => {
+                format!("convert it first: `iconv -f UTF-32 -t UTF-8 {}`", file.unwrap_or("FILE"))
+            }
+            (Self::Compressed(format), file) => {
+                format!("decompress it first: `{} {}`", format.decompress(), file.unwrap_or("FILE"))
             }
             (Self::OldRollout, _) => "rollouts of Codex 0.32 and later can be read".to_owned(),
             _ => "Codex keeps its rollouts under ~/.codex/sessions".to_owned(),
@@ -141,10 +198,13 @@ impl Recognizer {
         let by_head = || {
             let head = self.head.iter().filter(|byte| !byte.is_ascii_whitespace());
             match self.head.as_slice() {
+                [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] | [b'{', 0, 0, 0, ..] | [0, 0, 0, b'{', ..] => {
+                    Some(NotARollout::Utf32)
+                }
                 [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [b'{', 0, ..] | [0, b'{', ..] => Some(NotARollout::Utf16),
                 // A single document, which is usually indented.
                 _ if head.take(12).eq(b"{\"session\":{") => Some(NotARollout::OldRollout),
-                _ => None,
+                head => Compression::of(head).map(NotARollout::Compressed),
             }
         };
         match self.found.or_else(by_head) {

@@ -18,6 +18,11 @@ fn utf16(text: &str, is_little: bool) -> Vec<u8> {
     text.encode_utf16().flat_map(|unit| if is_little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
 }
 
+fn utf32(text: &str, is_little: bool) -> Vec<u8> {
+    let units = text.chars().map(u32::from);
+    units.flat_map(|unit| if is_little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
+}
+
 const LINE: &str = r#"{"timestamp":"2026-01-01T00:00:00.000Z","type":"event_msg","payload":{}}"#;
 
 #[test]
@@ -56,6 +61,14 @@ fn other_files_are_recognized() {
         (br#"{"type":"message","id":null,"role":"user","content":[]}"#.to_vec(), NotARollout::OldRollout),
         (br#"{"session":{"id":"1"},"items":[]}"#.to_vec(), NotARollout::OldRollout),
         (b"{\n  \"session\": {\n    \"id\": \"1\"\n  },\n  \"items\": []\n}\n".to_vec(), NotARollout::OldRollout),
+        (utf32(LINE, true), NotARollout::Utf32),
+        (utf32(LINE, false), NotARollout::Utf32),
+        (utf32(&format!("\u{FEFF}{LINE}\n{LINE}\n"), true), NotARollout::Utf32),
+        (utf32(&format!("\u{FEFF}{LINE}\n{LINE}\n"), false), NotARollout::Utf32),
+        (b"\x1F\x8B\x08\0\n\0\0".to_vec(), NotARollout::Compressed(Compression::Gzip)),
+        (b"\xFD7zXZ\0\0\x04\n".to_vec(), NotARollout::Compressed(Compression::Xz)),
+        (b"BZh91AY&SY\n".to_vec(), NotARollout::Compressed(Compression::Bzip2)),
+        (b"PK\x03\x04\x14\0\n".to_vec(), NotARollout::Compressed(Compression::Zip)),
         (utf16(LINE, true), NotARollout::Utf16),
         (utf16(&format!("\u{FEFF}{LINE}\n{LINE}\n"), true), NotARollout::Utf16),
         (utf16(&format!("{LINE}\n{LINE}\n"), false), NotARollout::Utf16),
