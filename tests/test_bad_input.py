@@ -671,7 +671,8 @@ class TestStandardStreams:
 
         os.set_blocking(source, False)
         os.set_blocking(out, False)
-        with subprocess.Popen([program(), "convert", "-"], stdin=source, stdout=out, stderr=subprocess.PIPE) as process:
+        command: list[str | Path] = [program(), "convert", "-", "--verbose"]
+        with subprocess.Popen(command, stdin=source, stdout=out, stderr=subprocess.PIPE) as process:
             os.close(source)
             os.close(out)
             time.sleep(0.1)

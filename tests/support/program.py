@@ -114,14 +114,14 @@ def run_as_nobody(folder: Path, *arguments: str | Path, stdin: bytes = b"", **op
 def convert(rollout: Rollout | bytes, *arguments: str) -> Completed:
     """Converts a rollout from stdin, which must succeed."""
     data = rollout.data if isinstance(rollout, Rollout) else rollout
-    conversion = run("convert", "-", *arguments, stdin=data)
+    conversion = run("convert", "-", "--verbose", *arguments, stdin=data)
     assert conversion.status == 0, conversion.stderr
     return conversion
 
 
 def convert_file(path: Path, *arguments: str) -> Completed:
     """Converts a file, which must succeed."""
-    conversion = run("convert", path, *arguments)
+    conversion = run("convert", path, "--verbose", *arguments)
     assert conversion.status == 0, f"{path}: {conversion.stderr}"
     return conversion
 

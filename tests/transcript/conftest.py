@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.codex_home import CodexHome
 from tests.support.transcript_records import HEADER, State, step
 
 
@@ -23,3 +24,10 @@ def state(host_dir: Path) -> State:
     state = State(host_dir)
     state.write(HEADER, step("first"), step("second", source="agent"), step("third"))
     return state
+
+
+@pytest.fixture
+def home(host_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CodexHome:
+    """The Codex home of the user."""
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex"))
+    return CodexHome(tmp_path / "codex")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.codex_home import CodexHome
 from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.program import program
-from tests.support.rollout_builder import Rollout
+from tests.support.rollout_builder import Rollout, uuid7
 from tests.support.transcript_records import HEADER, State, step
 
 SECONDS = 20
@@ -25,12 +26,12 @@ class Terminal:
         self._session = session
         self._runs = 0
 
-    def run(self, *words: str, **variables: str) -> None:
+    def run(self, *words: str, command: str = "transcript", **variables: str) -> None:
         """Types a command that prints its exit status when it ends."""
         self._runs += 1
         settings = "".join(f"{name}={shlex.quote(value)} " for name, value in variables.items())
-        command = shlex.join([str(program()), "transcript", *words])
-        self.type(f"clear; {settings}{command}; echo run $((0+{self._runs})) exited $?", "Enter")
+        line = shlex.join([str(program()), command, *words])
+        self.type(f"clear; {settings}{line}; echo run $((0+{self._runs})) exited $?", "Enter")
 
     def type(self, *keys: str) -> None:
         subprocess.run(["tmux", "send-keys", "-t", self._session, *keys], check=True)
@@ -38,6 +39,10 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         size = ("-x", str(columns), "-y", str(rows))
         subprocess.run(["tmux", "resize-window", "-t", self._session, *size], check=True)
+
+    def has_cursor(self) -> bool:
+        command = ["tmux", "display-message", "-p", "-t", self._session, "#{cursor_flag}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "1"
 
     def screen(self, *options: str) -> str:
         command = ["tmux", "capture-pane", "-p", *options, "-t", self._session]
@@ -58,7 +63,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, host_dir: Path
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, home: CodexHome, host_dir: Path
 ) -> Iterator[Terminal]:
     for needed in ("tmux", "less"):
         if not shutil.which(needed):
@@ -199,3 +204,65 @@ def test_what_runs_is_replaced_when_its_record_comes(terminal: Terminal, state: 
     shown = terminal.until(lambda text: "it exited 130" in text, "-S", "-")
     # They are in no record yet, but stay on the screen.
     assert shown.count("My last words.") == 1
+
+
+@pytest.fixture
+def sessions(home: CodexHome) -> CodexHome:
+    """Three sessions and one of a subagent. The last one has a name."""
+    for number, text in enumerate(["paint the fence", "fix the \x1b[31mgate", "mow the lawn"]):
+        home.add(uuid7(number), text, cwd=f"/garden/{number}")
+    home.add(uuid7(8), "help", source={"subagent": {"thread_spawn": {}}})
+    home.name(uuid7(2), "The lawn")
+    return home
+
+
+PROMPT = "Session (arrow keys"
+
+
+def test_a_session_is_chosen_with_the_arrow_keys(terminal: Terminal, sessions: CodexHome) -> None:
+    terminal.run("--no-pager")
+    shown = terminal.until(lambda text: PROMPT in text and "fence" in text)
+    rows = [line.split() for line in shown.splitlines() if "/garden/" in line]
+    assert [row[-2:] for row in rows] == [["The", "lawn"], ["the", "^[[31mgate"], ["the", "fence"]]
+    assert rows[0][:2] == ["\u276f", "1"] and "/garden/2" in rows[0] and "ago" in rows[0]
+    terminal.type("Down", "Enter")
+    shown = terminal.exited(0)
+    assert "gate" in shown and "fence" not in shown and PROMPT not in shown
+
+
+def test_a_session_is_chosen_by_text(terminal: Terminal, sessions: CodexHome) -> None:
+    terminal.run("--no-pager")
+    terminal.until(lambda text: PROMPT in text and "fence" in text)
+    terminal.type("fence")
+    terminal.until(lambda text: "lawn" not in text)
+    terminal.type("Enter")
+    assert "paint the fence" in terminal.exited(0)
+
+
+@pytest.mark.parametrize(("key", "status"), [("Escape", 1), ("C-c", 130)])
+def test_the_choice_can_be_cancelled(terminal: Terminal, sessions: CodexHome, key: str, status: int) -> None:
+    terminal.run("--output", "/dev/null", command="convert")
+    terminal.until(lambda text: PROMPT in text and "fence" in text)
+    terminal.type(key)
+    if key == "C-c":
+        # The shell discards the rest of its line.
+        terminal.type("echo it exited $?", "Enter")
+        terminal.until(lambda text: "it exited 130" in text)
+    else:
+        assert "no session was chosen" in terminal.exited(status)
+    assert terminal.has_cursor()
+
+
+def test_lines_of_the_list_fit_on_a_narrow_terminal(terminal: Terminal, sessions: CodexHome) -> None:
+    sessions.add(uuid7(9), "\u6f22\u5b57" * 60)
+    terminal.resize(40, 12)
+    terminal.run("--no-pager")
+    shown = terminal.until(lambda text: "Session" in text and "/garden/0" in text)
+    assert len([line for line in shown.splitlines() if line.strip()]) == 5
+    terminal.type("Escape")
+    terminal.exited(1)
+
+
+def test_the_summary_of_convert_is_shown_on_a_terminal(terminal: Terminal, sessions: CodexHome) -> None:
+    terminal.run("latest", "--output", "/dev/null", command="convert")
+    assert "records written" in terminal.exited(0)

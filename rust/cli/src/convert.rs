@@ -1,36 +1,41 @@
 //! `mngr-codex convert`: converts a rollout to mngr's common transcript.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mngr_codex_core::{
-    AtomicFile, ConvertError, DEFAULT_LINE_LIMIT, End, Input, LineError, Options, OutputError, Summary, WindowTooLarge,
-    convert, escaped_path, target_folder,
+    AtomicFile, ConvertError, DEFAULT_LINE_LIMIT, End, Input, LineError, Options, OutputError, Place, StateDir,
+    Summary, WindowTooLarge, convert, escaped_path, locate, target_folder,
 };
 
 use crate::progress::Progress;
 use crate::signals;
 use crate::streams::{self, StandardInput, StandardOutput};
+use crate::target::{self, Source, TargetArguments, Unresolved};
 
 /// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, JSON Lines)
 ///
-/// Prints a summary on standard error: the lines read, the records written, the malformed lines, and the skipped kinds of
-/// lines with their counts.
+/// With -v, on a terminal, or if a line is malformed, a summary on standard error follows: the lines read, the records
+/// written, the malformed lines, and the skipped kinds of lines with their counts.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The rollout: a .jsonl or .jsonl.zst file (detected by content), or - for standard input
-    input: PathBuf,
+    #[command(flatten)]
+    target: TargetArguments,
 
     /// Write to PATH instead of standard output; PATH is created or replaced once the transcript is complete
     #[arg(short, long, value_name = "PATH", help_heading = "Output")]
     output: Option<PathBuf>,
 
-    /// Derive the header's id from this agent id
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, help_heading = "Output")]
-    agent_id: String,
+    /// Derive the header's id from this agent id [default: the id of the agent TARGET, else none]
+    #[arg(long, value_name = "ID", help_heading = "Output")]
+    agent_id: Option<String>,
+
+    /// Print the summary even if standard error is not a terminal
+    #[arg(short, long, help_heading = "Output")]
+    verbose: bool,
 
     /// Treat the rollout as unfinished: hold back the last step until its token counts are known
     #[arg(long, help_heading = "Input")]
@@ -44,6 +49,7 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   mngr-codex convert rollout.jsonl -o transcript.jsonl
+  mngr-codex convert latest --cwd -o transcript.jsonl        the latest session in this folder
   zstd -dc rollout.jsonl.zst | mngr-codex convert - | jq -c .";
 
 /// The note for a rollout without messages.
@@ -60,22 +66,41 @@ fn line_limit(text: &str) -> Result<usize, String> {
 /// A message for the user: what failed and why, with a hint on its own line if there is a way out.
 type Failure = String;
 
-/// Runs the command. Exits 1 if the input is invalid or an I/O operation fails.
+/// The rollout to convert.
+struct Rollout {
+    /// Its path, or `-`.
+    input: PathBuf,
+    /// The id of the agent that it belongs to; empty if there is none.
+    agent_id: String,
+}
+
+/// Runs the command. Exits 1 if the input is invalid or an I/O operation fails, and 2 if the arguments are wrong.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match run_to_summary(arguments) {
-        Ok(summary) => {
-            let mut notes = Vec::new();
+    let mut notes = Vec::new();
+    let converted = match arguments.rollout(&mut notes) {
+        Ok(rollout) => run_to_summary(arguments, &rollout).map(|summary| (rollout, summary)),
+        Err(Unresolved::Usage(what)) => {
+            let _ = print_lines([&what]);
+            return ExitCode::from(2);
+        }
+        Err(Unresolved::Failed(what)) => Err(what),
+    };
+    match converted {
+        Ok((rollout, summary)) => {
+            let name = name(&rollout.input);
             for line in &summary.malformed_lines {
-                notes.push(format!("{}: {line}", name(&arguments.input)));
+                notes.push(format!("{name}: {line}"));
             }
             let remaining = summary.malformed - summary.malformed_lines.len() as u64;
             if remaining > 0 {
                 notes.push(format!("{remaining} more such lines"));
             }
             if summary.has_only_events() {
-                notes.push(format!("{}: {ONLY_EVENTS}", name(&arguments.input)));
+                notes.push(format!("{name}: {ONLY_EVENTS}"));
             }
-            notes.push(summary.to_string());
+            if arguments.verbose || summary.malformed > 0 || io::stderr().is_terminal() {
+                notes.push(summary.to_string());
+            }
             // A closed standard error does not make the conversion fail.
             let _ = print_lines(notes.iter());
             ExitCode::SUCCESS
@@ -84,6 +109,30 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             let _ = print_lines([&failure]);
             ExitCode::FAILURE
         }
+    }
+}
+
+impl Arguments {
+    /// Finds the rollout to convert. Of an agent, this is its raw transcript, which has the lines of all its rollouts.
+    fn rollout(&self, notes: &mut Vec<String>) -> Result<Rollout, Unresolved> {
+        let place = match self.target.resolve("convert")? {
+            Source::StandardInput => {
+                return Ok(Rollout { input: "-".into(), agent_id: self.agent_id.clone().unwrap_or_default() });
+            }
+            Source::Place(place) => place,
+        };
+        notes.extend(target::note_earlier(&place));
+        let raw = Some(StateDir::new(place.path()).raw_transcript());
+        let raw = raw.filter(|raw| !matches!(place, Place::Session(_)) && raw.is_file());
+        if let (Place::Agent(state_dir), None) = (&place, &raw) {
+            let state_dir = escaped_path(state_dir);
+            return Err(Unresolved::Failed(format!(
+                "cannot read {state_dir}: the agent has not written a transcript yet"
+            )));
+        }
+        let agent = raw.is_some().then(|| locate::agent(place.path()).id).flatten();
+        let agent_id = self.agent_id.clone().or(agent).unwrap_or_default();
+        Ok(Rollout { input: raw.unwrap_or_else(|| place.path().to_owned()), agent_id })
     }
 }
 
@@ -96,32 +145,33 @@ fn print_lines<'a>(lines: impl IntoIterator<Item = &'a String>) -> io::Result<()
     io::stderr().write_all(text.as_bytes())
 }
 
-fn run_to_summary(arguments: &Arguments) -> Result<Summary, Failure> {
-    let input = open(&arguments.input)?;
+fn run_to_summary(arguments: &Arguments, rollout: &Rollout) -> Result<Summary, Failure> {
+    let Rollout { input: path, agent_id } = rollout;
+    let input = open(path)?;
     let options = Options {
-        agent_id: arguments.agent_id.clone(),
+        agent_id: agent_id.clone(),
         end: if arguments.partial { End::Partial } else { End::Complete },
         line_limit: arguments.max_line,
     };
-    let Some(path) = arguments.output.as_deref().filter(|path| *path != Path::new("-")) else {
-        refuse_own_end(&arguments.input)?;
+    let Some(output) = arguments.output.as_deref().filter(|output| *output != Path::new("-")) else {
+        refuse_own_end(path)?;
         return convert(input, StandardOutput, &options, &mut |_| true)
-            .map_err(|error| explain(&error, &arguments.input, "standard output", ""));
+            .map_err(|error| explain(&error, path, "standard output", ""));
     };
-    refuse_same_file(&arguments.input, path)?;
-    let mut file = AtomicFile::create(path).map_err(|error| cannot_begin(&error, path))?;
-    let unchanged = match fs::exists(path) {
+    refuse_same_file(path, output)?;
+    let mut file = AtomicFile::create(output).map_err(|error| cannot_begin(&error, output))?;
+    let unchanged = match fs::exists(output) {
         _ if file.is_direct() => String::new(),
-        Ok(true) => format!("; {} is unchanged", escaped_path(path)),
-        _ => format!("; {} was not created", escaped_path(path)),
+        Ok(true) => format!("; {} is unchanged", escaped_path(output)),
+        _ => format!("; {} was not created", escaped_path(output)),
     };
-    let cannot_write = |error: io::Error| format!("cannot write {}: {error}{unchanged}", escaped_path(path));
+    let cannot_write = |error: io::Error| format!("cannot write {}: {error}{unchanged}", escaped_path(output));
     if let Some(temporary) = file.temporary_path() {
         signals::remove_when_stopped(temporary.to_owned()).map_err(cannot_write)?;
     }
     let mut progress = Progress::of(&input);
     let summary = convert(input, &mut file, &options, &mut |bytes| progress.update(bytes))
-        .map_err(|error| explain(&error, &arguments.input, &escaped_path(path), &unchanged))?;
+        .map_err(|error| explain(&error, path, &escaped_path(output), &unchanged))?;
     signals::uninterrupted(|| file.commit()).and_then(|committed| committed).map_err(cannot_write)?;
     progress.end();
     Ok(summary)
@@ -136,10 +186,13 @@ fn open(path: &Path) -> Result<Input, Failure> {
     let path_text = escaped_path(path);
     Input::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("cannot read {path_text}: no such file\nhint: Codex keeps its rollouts under ~/.codex/sessions")
+            format!(
+                "cannot read {path_text}: no such file\nhint: Codex keeps its rollouts under ~/.codex/sessions; `mngr-codex \
+                 convert latest` converts the latest one"
+            )
         }
         io::ErrorKind::IsADirectory => {
-            format!("cannot read {path_text}: it is a directory\nhint: pass a rollout file inside it")
+            format!("cannot read {path_text}: it is a directory, and has no raw transcript\nhint: pass a rollout inside it")
         }
         io::ErrorKind::PermissionDenied => {
             format!("cannot read {path_text}: {error}\nhint: run as the file's owner, or make it readable")

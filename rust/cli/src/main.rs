@@ -9,6 +9,7 @@ mod progress;
 mod signals;
 mod state_dir;
 mod streams;
+mod target;
 mod transcript;
 mod watch;
 

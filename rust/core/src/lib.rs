@@ -5,12 +5,13 @@
 //!
 //! * **Converting a rollout.** [`Input`] opens one, compressed or not, and [`convert()`] writes its common transcript.
 //!   [`BatchConverter`] does the same in batches, [`IncrementalConverter`] for a rollout that grows.
-//! * **Reading transcripts.** [`locate`] finds the target that a user names, [`Stream`] reads a transcript's lines, [`Selection`]
+//! * **Reading transcripts.** [`locate`] finds the transcript at a path, [`Stream`] reads a transcript's lines, [`Selection`]
 //!   chooses records, [`TailFollower`] waits for new ones, and [`atif`] writes a document.
 //! * **Following an agent.** [`Watcher`] copies the rollouts of the agent in a [`StateDir`] to its transcripts;
 //!   [`flush_transcripts`] is the short version for hooks.
 //! * **RUNNING or WAITING.** [`marker`] applies a [`HookRun`] to the lifecycle state and returns the state as a [`Report`].
-//! * **The sessions of a machine.** [`SessionHead`] has a session's folder, model and title.
+//! * **The sessions of a machine.** [`find_place`] finds what a user names, [`newest_sessions`] lists sessions, and
+//!   [`SessionHead`] has a session's folder, model and title.
 //!
 //! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `watch`, `transcript`,
 //! `lifecycle`, `follow`, `sessions`.
@@ -85,7 +86,10 @@ pub use state_dir::StateDir;
 // Sessions.
 pub use rollout::session_meta::SessionMeta;
 pub use sessions::head::SessionHead;
+pub use sessions::lookup::{MIN_ID_LENGTH, Session, newest as newest_sessions};
 pub use sessions::names::SessionNames;
+pub use sessions::places::Places;
+pub use sessions::target::{Place, PlaceError, find as find_place, latest as latest_session};
 
 // Files.
 pub use files::atomic_write::{AtomicFile, target_folder};

@@ -88,7 +88,7 @@ impl StateDir {
 
     /// Returns the path of the raw transcript, which holds the bytes of the root's rollouts.
     #[must_use]
-    pub(crate) fn raw_transcript(&self) -> PathBuf {
+    pub fn raw_transcript(&self) -> PathBuf {
         self.0.join("logs/codex_transcript/events.jsonl")
     }
 

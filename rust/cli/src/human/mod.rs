@@ -32,4 +32,5 @@ pub(crate) use local_time::Zone;
 pub(crate) use marker::marker;
 pub(crate) use open_call::OpenCall;
 pub(crate) use style::Style;
+pub(crate) use terminal::{cut_to_columns, safe_line};
 pub(crate) use transcript::Human;

@@ -28,6 +28,14 @@ pub(super) fn push_safe(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Returns `text` with every character that could control a terminal made visible, on one line.
+#[must_use]
+pub(crate) fn safe_line(text: &str) -> String {
+    let mut safe = Vec::new();
+    push_safe(text.as_bytes(), &mut safe);
+    String::from_utf8_lossy(&safe).replace(['\n', '\t'], " ")
+}
+
 /// Returns whether all bytes are printable ASCII, newlines or tabs. Has no early exit, so that the compiler can vectorize it.
 fn is_plain(text: &[u8]) -> bool {
     let is_other = |byte: u8| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte > b'~';
@@ -92,7 +100,7 @@ fn is_harmful(character: char) -> bool {
 /// Returns the longest start of `text` that fits in `columns`. Combining marks stay with their character, up to a limit
 /// per column.
 #[must_use]
-pub(super) fn cut_to_columns(text: &str, columns: usize) -> &str {
+pub(crate) fn cut_to_columns(text: &str, columns: usize) -> &str {
     /// The most characters per column, on average; a family emoji has seven in two columns.
     const CHARACTERS_PER_COLUMN: usize = 8;
     // No character is wider than its bytes.

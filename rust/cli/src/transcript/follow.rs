@@ -22,20 +22,22 @@ use super::{Failure, Filter, Format, Skipped, Viewer, cannot_convert, cannot_rea
 use crate::human::Style;
 use crate::streams::complain;
 
-/// Waits until the target exists and its kind can be detected.
-pub(super) fn wait_for_target(target: &Path) -> Result<(), Failure> {
-    // A name without a folder can be an agent's name, which is not waited for.
+/// Returns whether the target is a file that does not exist yet, in an existing folder. A name without a folder can be an
+/// agent's or a session's, which is not waited for.
+pub(super) fn is_expected(target: &Path) -> bool {
     let is_file_name = target.iter().count() > 1 || target.extension().is_some_and(|extension| extension == "jsonl");
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let is_expected = || {
-        let is_missing = || target.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        is_file_name && folder.is_dir() && is_missing()
-    };
+    let is_missing = || target.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    is_file_name && folder.is_dir() && is_missing()
+}
+
+/// Waits until the target exists and its kind can be detected.
+pub(super) fn wait_for_target(target: &Path) -> Result<(), Failure> {
     let mut watches = Watches::default();
     let mut is_announced = false;
     loop {
         watches.set(TailFollower::new(target.to_owned()).watched());
-        if !is_expected() && !locate::is_undetermined(target).map_err(Failure::message)? {
+        if !is_expected(target) && !locate::is_undetermined(target).map_err(Failure::message)? {
             return Ok(());
         }
         if !std::mem::replace(&mut is_announced, true) {

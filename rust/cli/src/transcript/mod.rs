@@ -13,15 +13,17 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::{
-    Activity, Agent, BatchConverter, ByteOffset, ConvertError, CopyError, Input, Line, Lines, MalformedLine,
-    NOT_AN_OBJECT, Options, PendingReader, ReadError, Record, RecordKind, Role, Selection, SessionHead, Stream,
-    StreamPosition, Tape, Target, TargetError, Text, Window, atif, escaped_path, locate, rollout_of_transcript, spool,
+    Activity, Agent, BatchConverter, ByteOffset, ConvertError, CopyError, FileError, Input, Line, Lines, MalformedLine,
+    NOT_AN_OBJECT, Options, PendingReader, Place, ReadError, Record, RecordKind, Role, Selection, SessionHead, Stream,
+    StreamPosition, Tape, Target, TargetError, Text, Window, atif, escaped_path, locate, locate::Copied,
+    rollout_of_transcript, spool,
 };
 
 use crate::convert::ONLY_EVENTS;
 use crate::human::{Style, Zone};
 use crate::progress::Progress;
-use crate::streams::complain;
+use crate::streams::{StandardInput, complain};
+use crate::target::{self, Source, TargetArguments, Unresolved};
 use output::Output;
 use records::{RecordFormat, Records};
 use running::RunningCalls;
@@ -30,7 +32,10 @@ use running::RunningCalls;
 /// sysexits.h, which nothing else here returns).
 const LEFT_TO_MNGR: u8 = 75;
 
-/// Show the transcript of an agent, a rollout or a transcript file
+/// The name of standard input in messages.
+const STANDARD_INPUT: &str = "standard input";
+
+/// Show the transcript of a session: of an agent, a rollout or a transcript file
 ///
 /// On a terminal, human-readable output goes through $PAGER (default: less).
 #[derive(clap::Args)]
@@ -38,20 +43,19 @@ const LEFT_TO_MNGR: u8 = 75;
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("window").args(["head", "tail"])))]
 pub(crate) struct Arguments {
-    /// A rollout (.jsonl or .jsonl.zst), a common transcript, an agent's state directory or a copy of it, or the name or
-    /// id of an agent on this machine
-    target: PathBuf,
+    #[command(flatten)]
+    target: TargetArguments,
 
     /// Show only records of this role (repeatable)
     #[arg(long, value_enum, value_name = "ROLE", help_heading = "Selection")]
     role: Vec<RoleName>,
 
     /// Show only the first N records; the header counts as one, except in human-readable output
-    #[arg(long, value_name = "N", help_heading = "Selection", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "Selection", allow_negative_numbers = true, value_parser = positive_number)]
     head: Option<u64>,
 
     /// Show only the last N records; with --follow, 0 shows only new ones
-    #[arg(long, value_name = "N", help_heading = "Selection", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", help_heading = "Selection", allow_negative_numbers = true, value_parser = number)]
     tail: Option<u64>,
 
     /// Show everything in full, including context copied from earlier sessions
@@ -83,8 +87,20 @@ pub(crate) struct Arguments {
     as_mngr: bool,
 }
 
+/// Parses `--tail`.
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a number of records".to_owned())
+}
+
+/// Parses `--head`.
+fn positive_number(text: &str) -> Result<u64, String> {
+    number(text).ok().filter(|number| *number > 0).ok_or_else(|| "expected a number of records, at least 1".to_owned())
+}
+
 const EXAMPLES: &str = "\
 Examples:
+  mngr-codex transcript                              a session that you choose from a list
+  mngr-codex transcript latest --cwd                 the latest session in this folder
   mngr-codex transcript fix-it                       the complete transcript of the agent fix-it
   mngr-codex transcript fix-it --tail 20 --follow    its last 20 records, then new ones
   mngr-codex transcript rollout.jsonl --role user    what the user wrote in a rollout
@@ -158,13 +174,31 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         complain(format!("{error}\nhint: run `mngr-codex transcript --help`"));
         return ExitCode::from(2);
     }
+    let place = match arguments.place() {
+        Ok(place) => place,
+        Err(Unresolved::Usage(what)) => {
+            complain(what);
+            return ExitCode::from(2);
+        }
+        Err(Unresolved::Failed(what)) => {
+            complain(what);
+            return ExitCode::FAILURE;
+        }
+    };
     let is_human = arguments.format == Format::Human;
     let mut out = if is_human && !arguments.no_pager && !arguments.follow { Output::paged() } else { Output::Plain };
     let is_paged = matches!(out, Output::Pager(_));
     let mut notes = Notes::default();
+    if let Some(note) = place.as_ref().and_then(target::note_earlier) {
+        notes.add(|| note);
+    }
     let session = Session::Unknown;
     let mut viewer = Viewer { arguments, notes: &mut notes, is_paged, has_only_events: false, session, is_busy: false };
-    let failure = viewer.show(&mut out).err();
+    let shown = match &place {
+        Some(place) => viewer.show(place.path(), &mut out),
+        None => viewer.show_standard_input(&mut out),
+    };
+    let failure = shown.err();
     let failure = match failure {
         Some(Failure::LeftToMngr) => return ExitCode::from(LEFT_TO_MNGR),
         Some(Failure::Message(what)) => {
@@ -188,6 +222,20 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 impl Arguments {
+    /// Finds what to show; `None` is standard input.
+    fn place(&self) -> Result<Option<Place>, Unresolved> {
+        if let Some(target) = self.target.given().filter(|target| self.follow && follow::is_expected(target)) {
+            return Ok(Some(Place::Path(target.to_owned())));
+        }
+        match self.target.resolve("transcript")? {
+            Source::Place(place) => Ok(Some(place)),
+            Source::StandardInput if self.follow => {
+                Err(Unresolved::Usage("--follow needs a file or an agent, not standard input".to_owned()))
+            }
+            Source::StandardInput => Ok(None),
+        }
+    }
+
     /// Returns an error message if options contradict each other.
     fn contradiction(&self) -> Option<&'static str> {
         if self.tail == Some(0) && !self.follow {
@@ -329,14 +377,13 @@ impl Session {
 }
 
 impl Viewer<'_> {
-    fn show(&mut self, out: &mut Output) -> Result<(), Failure> {
+    /// Shows what is at a path.
+    fn show(&mut self, path: &Path, out: &mut Output) -> Result<(), Failure> {
         if self.arguments.follow {
-            follow::wait_for_target(&self.arguments.target)?;
+            follow::wait_for_target(path)?;
         }
-        let found = locate::find(&self.arguments.target).map_err(|error| not_found(&error))?;
-        if self.arguments.format == Format::Human && self.arguments.has_all_roles() {
-            self.session = Session::of(&found);
-        }
+        let found = locate::at(path).map_err(|error| not_found(&error))?;
+        self.set_session(Session::of(&found));
         // Before the transcript is opened, so that the checkpoint is not newer.
         let mut pending = self.pending_reader(&found);
         if let Some(pending) = &mut pending {
@@ -364,11 +411,47 @@ impl Viewer<'_> {
                 OpenTranscript { stream: self.spooled(path, agent)?, path, agent, is_rollout: true }
             }
         };
+        if self.arguments.follow && !source.is_rollout && self.arguments.format != Format::Atif {
+            return follow::show(self, source.stream, source.path, pending, out);
+        }
+        self.show_open(source, pending, out)
+    }
+
+    /// Shows what standard input contains. It is copied first, because it is read several times.
+    fn show_standard_input(&mut self, out: &mut Output) -> Result<(), Failure> {
+        let path = Path::new(STANDARD_INPUT);
+        match locate::copy(&mut StandardInput, path).map_err(|error| not_found(&error))? {
+            Copied::Transcript(stream) => {
+                let agent = &Agent::default();
+                self.show_open(OpenTranscript { stream, path, agent, is_rollout: false }, None, out)
+            }
+            Copied::Rollout(rollout) => {
+                let open = || rollout.open().map_err(|error| cannot_read(path, &error));
+                let head = SessionHead::of_input(open()?).map_err(|error| cannot_read(path, &error))?;
+                let agent = &Agent { kind: None, id: head.meta.id.clone() };
+                self.set_session(Session::Read(Box::new(head)));
+                let stream = self.spool(open()?, path, agent)?;
+                self.show_open(OpenTranscript { stream, path, agent, is_rollout: true }, None, out)
+            }
+        }
+    }
+
+    /// Sets the session that a first line describes, if there is one.
+    fn set_session(&mut self, session: Session) {
+        if self.arguments.format == Format::Human && self.arguments.has_all_roles() {
+            self.session = session;
+        }
+    }
+
+    /// Shows an open transcript, and with `pending` the records that follow it.
+    fn show_open(
+        &mut self,
+        source: OpenTranscript<'_>,
+        mut pending: Option<PendingReader>,
+        out: &mut Output,
+    ) -> Result<(), Failure> {
         if self.arguments.format == Format::Atif {
             return self.show_document(&source, out);
-        }
-        if self.arguments.follow && !source.is_rollout {
-            return follow::show(self, source.stream, source.path, pending, out);
         }
         let mut records = self.arguments.records(self.is_paged);
         let mut filter = Filter::new(self.arguments.selection());
@@ -564,7 +647,10 @@ impl Viewer<'_> {
 
     /// Converts a rollout completely and returns the stream of its transcript.
     fn spooled(&mut self, path: &Path, agent: &Agent) -> Result<Stream, Failure> {
-        let input = Input::open(path).map_err(|error| cannot_read(path, &error))?;
+        self.spool(Input::open(path).map_err(|error| cannot_read(path, &error))?, path, agent)
+    }
+
+    fn spool(&mut self, input: Input, path: &Path, agent: &Agent) -> Result<Stream, Failure> {
         let mut progress = Progress::of(&input);
         let spooled = spool(input, path, &options(agent), &mut |bytes| progress.update(bytes));
         progress.end();
@@ -729,24 +815,31 @@ fn options(agent: &Agent) -> Options {
 /// Returns the failure for a target without a transcript, with a hint if there is a way out.
 fn not_found(error: &TargetError) -> Failure {
     let hint = match error {
-        TargetError::NoFileOrAgent { .. } => "\nhint: `mngr list` shows all agents",
-        TargetError::Ambiguous { .. } => "\nhint: pass the id or the folder of one of them",
         TargetError::NoTranscript(_) => {
             "\nhint: pass a rollout, a transcript, an agent's state directory or an agent's name"
         }
         TargetError::SeveralTranscripts { .. } => "\nhint: pass one of them",
         TargetError::Compressed(_) => "\nhint: decompress it with `zstd -d`",
-        TargetError::NotRegular(_) => {
-            "\nhint: save its content to a file; `mngr-codex convert -` reads a rollout from a pipe"
+        TargetError::NotRegular(_) => "\nhint: pass `-` to read it from standard input",
+        TargetError::File(FileError { path, source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Failure::Message(format!(
+                "cannot read {}: no such file\nhint: Codex keeps its rollouts under ~/.codex/sessions; `mngr-codex transcript \
+                 latest` shows the latest one",
+                escaped_path(path)
+            ));
         }
-        TargetError::NoFile(_) => "\nhint: Codex keeps its rollouts under ~/.codex/sessions",
         TargetError::Unrecognized { path, kind } => {
-            let hint = kind.hint(Some(&escaped_path(path)));
+            let hint = kind.hint(file_name(path).as_deref());
             return Failure::Message(format!("{error}\nhint: {hint}"));
         }
         TargetError::File(_) => "",
     };
     Failure::Message(format!("{error}{hint}"))
+}
+
+/// Returns the name of a file for a hint. Standard input has none.
+fn file_name(path: &Path) -> Option<String> {
+    (path != Path::new(STANDARD_INPUT)).then(|| escaped_path(path))
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> Failure {
@@ -756,7 +849,7 @@ fn cannot_read(path: &Path, error: &io::Error) -> Failure {
 fn cannot_convert(path: &Path, error: &ConvertError) -> Failure {
     let hint = match error {
         ConvertError::Output(_) => "\nhint: choose another folder with TMPDIR=FOLDER".to_owned(),
-        ConvertError::NotARollout(kind) => format!("\nhint: {}", kind.hint(Some(&escaped_path(path)))),
+        ConvertError::NotARollout(kind) => format!("\nhint: {}", kind.hint(file_name(path).as_deref())),
         _ => String::new(),
     };
     Failure::Message(format!("cannot convert {}: {error}{hint}", escaped_path(path)))

@@ -59,14 +59,25 @@ impl SessionHead {
         Self::read_with(path, || names)
     }
 
-    fn read_with<N: Borrow<SessionNames>>(path: &Path, names: impl FnOnce() -> N) -> io::Result<Self> {
+    /// Does the same for an input at its start, whose path is not known.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it cannot be read.
+    pub fn of_input(input: Input) -> io::Result<Self> {
         let mut reader = Reader::default();
-        reader.read(Input::open(path)?)?;
-        let mut meta = reader.meta.unwrap_or_default();
-        meta.id = meta.id.or_else(|| thread_id_in(path));
-        let name = meta.id.as_deref().and_then(|id| names().borrow().get(id).map(one_line));
-        let title = name.or(reader.first_message).or(reader.copied_message);
-        Ok(Self { meta, model: reader.model, title })
+        reader.read(input)?;
+        let title = reader.first_message.or(reader.copied_message);
+        Ok(Self { meta: reader.meta.unwrap_or_default(), model: reader.model, title })
+    }
+
+    fn read_with<N: Borrow<SessionNames>>(path: &Path, names: impl FnOnce() -> N) -> io::Result<Self> {
+        let mut head = Self::of_input(Input::open(path)?)?;
+        head.meta.id = head.meta.id.or_else(|| thread_id_in(path));
+        if let Some(name) = head.meta.id.as_deref().and_then(|id| names().borrow().get(id).map(one_line)) {
+            head.title = Some(name);
+        }
+        Ok(head)
     }
 }
 

@@ -1,12 +1,13 @@
-//! Finding a transcript by a path or a name: of a rollout, a transcript, an agent's state directory, or an agent.
+//! Finding a transcript by a path: of a rollout, a transcript or an agent's state directory; and agents by their names.
 
 use std::env;
-use std::fs;
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::record::{Record, RecordKind};
-use super::stream::{CURRENT, files_in};
+use super::stream::{CURRENT, Stream, files_in};
+use crate::convert::temporary_folder;
 use crate::files::file_error::{FileError, escaped_path};
 use crate::json::Tape;
 use crate::rollout::decompression::Input;
@@ -51,32 +52,6 @@ pub struct Agent {
 /// Why there is nothing to read.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// The file does not exist.
-    #[error("cannot read {}: no such file", escaped_path(.0))]
-    NoFile(PathBuf),
-    /// Neither a file nor an agent of this name exists.
-    #[error(
-        "cannot find {}: no such file, and no agent of that name in {}{}",
-        escaped_path(name),
-        escaped_path(agents),
-        preserved(copies)
-    )]
-    NoFileOrAgent {
-        /// The name that the user gave.
-        name: PathBuf,
-        /// The folder of the agents.
-        agents: PathBuf,
-        /// The folders in which mngr has preserved destroyed agents of this name.
-        copies: Vec<PathBuf>,
-    },
-    /// Several agents have this name.
-    #[error("cannot read {}: several agents have that name: {}", escaped_path(name), joined(folders))]
-    Ambiguous {
-        /// The name that the user gave.
-        name: PathBuf,
-        /// The folders of the agents.
-        folders: Vec<PathBuf>,
-    },
     /// A folder that contains no transcript.
     #[error("cannot read {}: it has no common transcript and is not an agent's state directory", escaped_path(.0))]
     NoTranscript(PathBuf),
@@ -107,45 +82,15 @@ pub enum TargetError {
     File(#[from] FileError),
 }
 
-fn joined(paths: &[PathBuf]) -> String {
+/// Formats paths for a message.
+pub(crate) fn joined(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| escaped_path(path)).collect::<Vec<_>>().join(", ")
-}
-
-fn preserved(copies: &[PathBuf]) -> String {
-    if copies.is_empty() {
-        return String::new();
-    }
-    format!("; a destroyed agent of that name is preserved in {}", joined(copies))
 }
 
 /// mngr's name for the folder of a common transcript.
 const COMMON: &str = "common_transcript";
 
-/// Finds what `name` refers to. A file or folder takes precedence over an agent of the same name.
-///
-/// # Errors
-///
-/// Returns a [`TargetError`] if the transcript or rollout is missing, ambiguous or unreadable.
-pub fn find(name: &Path) -> Result<Target, TargetError> {
-    let in_folder = match fs::metadata(name) {
-        Ok(metadata) if metadata.is_dir() => in_folder(name),
-        Ok(_) => return in_file(name),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(TargetError::NoFile(name.to_owned()))
-        }
-        Err(error) => return Err(FileError::on("read", name)(error).into()),
-    };
-    match in_folder {
-        Err(TargetError::NoTranscript(_) | TargetError::NoFile(_)) if name.iter().count() == 1 => {}
-        found => return found,
-    }
-    match (named(name, &host_dir()), in_folder) {
-        (Err(TargetError::NoFileOrAgent { .. }), Err(error @ TargetError::NoTranscript(_))) => Err(error),
-        (found, _) => found,
-    }
-}
-
-/// Finds the transcript or rollout at `path`, which cannot be an agent's name.
+/// Finds the transcript or rollout at `path`.
 ///
 /// # Errors
 ///
@@ -155,8 +100,52 @@ pub fn at(path: &Path) -> Result<Target, TargetError> {
     if metadata.is_dir() { in_folder(path) } else { in_file(path) }
 }
 
+/// An input that can be read only once, copied to an unnamed temporary file.
+pub enum Copied {
+    /// A common transcript.
+    Transcript(Stream),
+    /// A rollout.
+    Rollout(CopiedRollout),
+}
+
+/// A rollout in an unnamed temporary file.
+pub struct CopiedRollout(File);
+
+impl CopiedRollout {
+    /// Returns the rollout from its start. The previous one must not be read any more.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be read.
+    pub fn open(&self) -> io::Result<Input> {
+        (&self.0).seek(SeekFrom::Start(0))?;
+        Input::from_reader(self.0.try_clone()?)
+    }
+}
+
+/// Copies an input, such as standard input, and detects its kind. `name` names it in messages.
+///
+/// # Errors
+///
+/// Returns a [`TargetError`] if the input is neither a rollout nor a transcript, cannot be read, or cannot be copied.
+pub fn copy(reader: &mut dyn Read, name: &Path) -> Result<Copied, TargetError> {
+    let folder = temporary_folder();
+    let mut file = tempfile::tempfile_in(&folder).map_err(FileError::on("create a file in", &folder))?;
+    let length = io::copy(reader, &mut file).map_err(FileError::on("copy", name))?;
+    let copied = CopiedRollout(file);
+    match kind_of_input(&|| copied.open()).map_err(FileError::on("read", name))? {
+        Ok(FileKind::Rollout) => Ok(Copied::Rollout(copied)),
+        Ok(FileKind::Transcript | FileKind::Undetermined) => {
+            Ok(Copied::Transcript(Stream::of(copied.0, name.to_owned(), length)))
+        }
+        Ok(FileKind::CompressedTranscript) => Err(TargetError::Compressed(name.to_owned())),
+        Ok(FileKind::Blank) => Err(TargetError::Unrecognized { path: name.to_owned(), kind: NotARollout::Blank }),
+        Err(kind) => Err(TargetError::Unrecognized { path: name.to_owned(), kind }),
+    }
+}
+
 /// Returns mngr's folder: `$MNGR_HOST_DIR`, else `~/.$MNGR_ROOT_NAME`, else `~/.mngr` (mngr 0.3.0, `config/host_dir.py`).
-fn host_dir() -> PathBuf {
+pub(crate) fn host_dir() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty());
     let home = || PathBuf::from(set("HOME").unwrap_or_default());
     if let Some(folder) = set("MNGR_HOST_DIR") {
@@ -167,30 +156,26 @@ fn host_dir() -> PathBuf {
     home().join(name)
 }
 
-/// Finds an agent by its name or id.
-fn named(name: &Path, host: &Path) -> Result<Target, TargetError> {
-    let agents = host.join("agents");
-    let matches = |folder: &Path| {
+/// Returns the state directories of the agents with this name or id, in mngr's folder `host`.
+pub(crate) fn agents_named(name: &Path, host: &Path) -> Vec<PathBuf> {
+    let matches = |folder: &PathBuf| {
         folder.file_name() == Some(name.as_os_str())
             || data(folder).is_some_and(|data| data["name"].as_str().map(Path::new) == Some(name))
     };
-    let folders = folders_in(&agents).filter(|folder| matches(folder)).collect::<Vec<_>>();
-    match folders.as_slice() {
-        [folder] => in_folder(folder),
-        [] => {
-            // mngr 0.3.0 preserves the files of destroyed agents in `<name>--<id>`.
-            let is_copy = |folder: &PathBuf| {
-                let file_name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                file_name.rsplit_once("--").is_some_and(|(own, id)| [own, id].map(Path::new).contains(&name))
-            };
-            let copies = folders_in(&host.join("preserved")).filter(is_copy).collect();
-            Err(TargetError::NoFileOrAgent { name: name.to_owned(), agents, copies })
-        }
-        _ => Err(TargetError::Ambiguous { name: name.to_owned(), folders }),
-    }
+    folders_in(&host.join("agents")).filter(matches).collect()
 }
 
-fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+/// Returns the folders in which mngr has preserved destroyed agents of this name or id: `<name>--<id>` (mngr 0.3.0).
+pub(crate) fn copies_named(name: &Path, host: &Path) -> Vec<PathBuf> {
+    let is_copy = |folder: &PathBuf| {
+        let file_name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        file_name.rsplit_once("--").is_some_and(|(own, id)| [own, id].map(Path::new).contains(&name))
+    };
+    folders_in(&host.join("preserved")).filter(is_copy).collect()
+}
+
+/// Returns the folders in a folder, in no order. There are none if it cannot be read.
+pub(crate) fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir())
 }
@@ -201,7 +186,8 @@ fn data(folder: &Path) -> Option<serde_json::Value> {
 }
 
 /// Returns the agent of a state directory, or of a preserved copy, which has the name `<name>--<id>`.
-fn agent(folder: &Path) -> Agent {
+#[must_use]
+pub fn agent(folder: &Path) -> Agent {
     let data = data(folder).unwrap_or_default();
     let member = |name: &str| data[name].as_str().map(str::to_owned);
     let name = || folder.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -291,7 +277,7 @@ enum FileKind {
     Blank,
 }
 
-/// Returns whether the kind of the file at `path` cannot be detected yet, because it has no complete line. [`find`]
+/// Returns whether the kind of the file at `path` cannot be detected yet, because it has no complete line. [`at`]
 /// treats it as a transcript.
 ///
 /// # Errors
@@ -313,12 +299,17 @@ pub fn is_undetermined(path: &Path) -> Result<bool, TargetError> {
 
 /// Detects the kind of a file by its first rollout line or record. The kind of an empty file is undetermined.
 fn kind_of(path: &Path) -> io::Result<Result<FileKind, NotARollout>> {
+    kind_of_input(&|| Input::open(path))
+}
+
+/// Does the same for an input that `open` returns from its start.
+fn kind_of_input(open: &dyn Fn() -> io::Result<Input>) -> io::Result<Result<FileKind, NotARollout>> {
     // The first lines can be damaged or of an unknown kind.
     const MAX_LINES: usize = 4096;
     const MAX_BYTES: u64 = 64 << 20;
     // A line can be as long as a session, but its beginning shows the kind.
     const MAX_KEPT: usize = 64 << 20;
-    let input = Input::open(path)?;
+    let input = open()?;
     let is_compressed = input.is_compressed();
     let transcript = if is_compressed { FileKind::CompressedTranscript } else { FileKind::Transcript };
     let mut lines = Lines::new(input, DEFAULT_LINE_LIMIT).keeping(MAX_KEPT);
@@ -337,7 +328,7 @@ fn kind_of(path: &Path) -> io::Result<Result<FileKind, NotARollout>> {
                 _ if recognizer.is_rollout() => Ok(Ok(FileKind::Rollout)),
                 _ if recognizer.is_transcript() => Ok(Ok(transcript)),
                 // The first line may be incomplete.
-                other if are_blank && is_partial => kind_of_partial_line(path, transcript, other),
+                other if are_blank && is_partial => kind_of_partial_line(open()?, transcript, other),
                 _ if are_blank && !is_compressed => {
                     Ok(Ok(if lines.bytes_read() == 0 { FileKind::Undetermined } else { FileKind::Blank }))
                 }
@@ -359,13 +350,13 @@ fn kind_of(path: &Path) -> io::Result<Result<FileKind, NotARollout>> {
 
 /// Detects the kind of a file whose only line is incomplete. `other` is what the line shows otherwise.
 fn kind_of_partial_line(
-    path: &Path,
+    input: Input,
     transcript: FileKind,
     other: Option<NotARollout>,
 ) -> io::Result<Result<FileKind, NotARollout>> {
     const MAX_READ: u64 = 4 << 10;
     let mut head = Vec::new();
-    Input::open(path)?.take(MAX_READ).read_to_end(&mut head)?;
+    input.take(MAX_READ).read_to_end(&mut head)?;
     let other = other.unwrap_or(NotARollout::Damaged);
     Ok(match begins_like_a_rollout(&head) {
         Some(true) => Ok(FileKind::Rollout),

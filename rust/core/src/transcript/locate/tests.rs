@@ -60,10 +60,10 @@ fn the_transcript_of_a_state_directory_is_found() {
     let state_dir = agent_in(host.path(), "agent-1", "ada", &["codex"]);
     let current = state_dir.join("events/codex/common_transcript/events.jsonl");
     let expected = transcript(current.clone(), agent_of(Some("codex"), Some("agent-1")));
-    assert_eq!(find(&state_dir).expect("exists"), expected);
-    assert_eq!(find(current.parent().expect("has a parent")).expect("exists"), expected);
+    assert_eq!(at(&state_dir).expect("exists"), expected);
+    assert_eq!(at(current.parent().expect("has a parent")).expect("exists"), expected);
     let alone = single_file(current.clone(), agent_of(Some("codex"), Some("agent-1")));
-    assert_eq!(find(&current).expect("exists"), alone);
+    assert_eq!(at(&current).expect("exists"), alone);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn several_transcripts_in_a_folder_are_ambiguous() {
 #[test]
 fn other_folders_have_no_transcript() {
     let folder = folder();
-    let error = find(folder.path()).expect_err("has none");
+    let error = at(folder.path()).expect_err("has none");
     assert!(matches!(&error, TargetError::NoTranscript(path) if *path == folder.path()), "{error}");
     // Nor have an empty folder of a transcript, and files in place of folders.
     fs::create_dir_all(folder.path().join("events/codex/common_transcript")).expect("can be created");
@@ -171,78 +171,40 @@ fn an_agent_is_found_by_its_name_and_by_its_id() {
     let ada = agent_in(host.path(), "agent-1", "ada", &["codex"]);
     agent_in(host.path(), "agent-2", "bob", &["codex"]);
     write(&host.path().join("agents/eve"), "not a folder");
+    fs::create_dir_all(host.path().join("agents/agent-3")).expect("can be created");
     for name in ["ada", "agent-1"] {
-        assert_eq!(named(Path::new(name), host.path()).expect("exists"), in_folder(&ada).expect("exists"));
+        assert_eq!(agents_named(Path::new(name), host.path()), std::slice::from_ref(&ada));
     }
-    for name in ["ad", "Ada", "eve", "agent-3"] {
-        let found = named(Path::new(name), host.path());
-        assert!(matches!(&found, Err(TargetError::NoFileOrAgent { copies, .. }) if copies.is_empty()), "{found:?}");
+    for name in ["ad", "Ada", "eve", "agent-4"] {
+        assert!(agents_named(Path::new(name), host.path()).is_empty(), "{name}");
     }
+    // mngr's record of it is missing.
+    assert_eq!(agents_named(Path::new("agent-3"), host.path()), [host.path().join("agents/agent-3")]);
+    assert!(agents_named(Path::new("ada"), &host.path().join("none")).is_empty());
 }
 
 #[test]
-fn an_agent_without_a_known_name_is_found_by_its_folder() {
+fn several_agents_can_have_one_name() {
     let host = folder();
-    let current = host.path().join("agents/agent-1/events/codex/common_transcript/events.jsonl");
-    write(&current, "");
-    let found = named(Path::new("agent-1"), host.path()).expect("exists");
-    assert_eq!(found, transcript(current, agent_of(None, Some("agent-1"))));
+    let both = ["agent-1", "agent-2"].map(|id| agent_in(host.path(), id, "ada", &["codex"]));
+    let mut found = agents_named(Path::new("ada"), host.path());
+    found.sort();
+    assert_eq!(found, both);
+    assert_eq!(agents_named(Path::new("agent-1"), host.path()), both[..1]);
 }
 
 #[test]
-fn several_agents_of_one_name_are_ambiguous() {
-    let host = folder();
-    let one = agent_in(host.path(), "agent-1", "ada", &["codex"]);
-    let other = agent_in(host.path(), "agent-2", "ada", &["codex"]);
-    match named(Path::new("ada"), host.path()) {
-        Err(TargetError::Ambiguous { name, mut folders }) => {
-            folders.sort();
-            assert_eq!((name.as_path(), folders), (Path::new("ada"), vec![one.clone(), other]));
-        }
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(named(Path::new("agent-1"), host.path()).expect("is one"), in_folder(&one).expect("exists"));
-}
-
-#[test]
-fn the_error_for_a_destroyed_agent_names_its_preserved_copy() {
+fn the_preserved_copies_of_a_destroyed_agent_are_found() {
     let host = folder();
     let copy = host.path().join("preserved/my--ada--agent-1");
     for folder in [&copy, &host.path().join("preserved/other--agent-2"), &host.path().join("preserved/my")] {
         fs::create_dir_all(folder).expect("can be created");
     }
     for name in ["my--ada", "agent-1"] {
-        match named(Path::new(name), host.path()) {
-            Err(error @ TargetError::NoFileOrAgent { .. }) => {
-                assert!(error.to_string().ends_with(&escaped_path(&copy)), "{error}");
-                let TargetError::NoFileOrAgent { name: missing, agents, copies } = error else { unreachable!() };
-                assert_eq!((missing.as_path(), agents), (Path::new(name), host.path().join("agents")));
-                assert_eq!(copies, std::slice::from_ref(&copy));
-            }
-            other => panic!("{other:?}"),
-        }
+        assert_eq!(copies_named(Path::new(name), host.path()), std::slice::from_ref(&copy));
     }
     for name in ["my", "ada", "my--ada--agent-1"] {
-        let found = named(Path::new(name), host.path());
-        assert!(matches!(&found, Err(TargetError::NoFileOrAgent { copies, .. }) if copies.is_empty()), "{found:?}");
-    }
-}
-
-#[test]
-fn no_agent_is_found_if_there_are_none() {
-    let host = folder();
-    let error = named(Path::new("ada"), &host.path().join("none")).expect_err("does not exist");
-    assert!(matches!(error, TargetError::NoFileOrAgent { .. }));
-}
-
-#[test]
-fn a_path_with_a_folder_is_not_an_agents_name() {
-    let folder = folder();
-    let gone = folder.path().join("gone");
-    write(&folder.path().join("file"), "");
-    for path in [gone.clone(), gone.join("further"), folder.path().join("file/further")] {
-        let error = find(&path).expect_err("does not exist");
-        assert!(matches!(&error, TargetError::NoFile(missing) if *missing == path), "{error}");
+        assert!(copies_named(Path::new(name), host.path()).is_empty(), "{name}");
     }
 }
 
@@ -260,7 +222,7 @@ fn a_rollout_and_its_session_are_detected_by_content() {
         for text in [format!("{line}\n").into_bytes(), compressed(&format!("{line}\n"))] {
             let path = folder.path().join(name);
             write(&path, text);
-            assert_eq!(find(&path).expect("is one"), Target::Rollout { path, agent: agent_of(None, id) });
+            assert_eq!(at(&path).expect("is one"), Target::Rollout { path, agent: agent_of(None, id) });
         }
     }
 }
@@ -270,9 +232,9 @@ fn a_transcript_is_detected_by_content() {
     let folder = folder();
     let path = folder.path().join(ROLLOUT);
     write(&path, format!("{HEADER}\n"));
-    assert_eq!(find(&path).expect("is one"), single_file(path.clone(), Agent::default()));
+    assert_eq!(at(&path).expect("is one"), single_file(path.clone(), Agent::default()));
     write(&path, compressed(&format!("{HEADER}\n")));
-    let error = find(&path).expect_err("is not read compressed");
+    let error = at(&path).expect_err("is not read compressed");
     assert!(matches!(&error, TargetError::Compressed(found) if *found == path), "{error}");
 }
 
@@ -330,7 +292,7 @@ fn a_file_without_a_line_is_undetermined_and_treated_as_a_transcript() {
     assert!(is_undetermined(folder.path()).expect("exists"));
     write(&folder.path().join(CURRENT), format!("{META}\n"));
     assert!(!is_undetermined(folder.path()).expect("exists"));
-    assert_eq!(find(&path).expect("is one"), single_file(path.clone(), Agent::default()));
+    assert_eq!(at(&path).expect("is one"), single_file(path.clone(), Agent::default()));
     write(&path, format!("{META}\n"));
     assert!(!is_undetermined(&path).expect("exists"));
 }
@@ -399,7 +361,7 @@ fn blank_lines_are_no_transcript_but_one_may_follow_them() {
     let path = folder.path().join(ROLLOUT);
     write(&path, "\n");
     assert!(is_undetermined(&path).expect("exists"));
-    let error = find(&path).expect_err("is blank");
+    let error = at(&path).expect_err("is blank");
     assert!(matches!(&error, TargetError::Unrecognized { kind: NotARollout::Blank, .. }), "{error}");
 }
 
@@ -409,7 +371,7 @@ fn other_files_are_unrecognized() {
     let path = folder.path().join(ROLLOUT);
     for bytes in [&b"\x7fELF\0\x01\n\xff\n"[..], b"# Notes\n\n{}\n", b"null\n"] {
         write(&path, bytes);
-        let error = find(&path).expect_err("is neither");
+        let error = at(&path).expect_err("is neither");
         assert!(matches!(&error, TargetError::Unrecognized { path: found, .. } if *found == path), "{error}");
     }
 }
@@ -420,7 +382,7 @@ fn a_damaged_compressed_file_cannot_be_read() {
     let path = folder.path().join(ROLLOUT);
     let complete = compressed(&format!("{META}\n"));
     write(&path, &complete[..complete.len() / 2]);
-    let error = find(&path).expect_err("is damaged");
+    let error = at(&path).expect_err("is damaged");
     assert!(matches!(&error, TargetError::File(FileError { path: damaged, .. }) if *damaged == path), "{error}");
 }
 
@@ -438,10 +400,9 @@ fn paths_in_messages_have_no_control_characters() {
     let odd = host.path().join("\x1b[2J\n");
     write(&odd.join("file"), "damaged\n");
     let messages = [
-        find(&odd).expect_err("has none").to_string(),
-        find(&odd.join("file")).expect_err("is neither").to_string(),
-        find(&odd.join("gone")).expect_err("does not exist").to_string(),
-        named(Path::new("\x1b[2J\n"), &odd).expect_err("does not exist").to_string(),
+        at(&odd).expect_err("has none").to_string(),
+        at(&odd.join("file")).expect_err("is neither").to_string(),
+        at(&odd.join("gone")).expect_err("does not exist").to_string(),
     ];
     for message in messages {
         assert!(message.contains("\\u{1b}[2J\\n") && !message.contains(char::is_control), "{message}");
