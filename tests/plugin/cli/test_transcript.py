@@ -219,6 +219,16 @@ def test_the_human_format_is_the_programs_own(machine: Machine) -> None:
     assert shown != machine.without_plugin("t", "--tail", "2").stdout
 
 
+def test_times_are_local_or_in_utc(machine: Machine) -> None:
+    machine.environment["TZ"] = "EST5"
+    machine.agent(recorded("tools.jsonl"))
+    assert "[2026-11-22, EST]\n02:15:02 " in machine.by_program("t").stdout
+    assert "[2026-11-22, UTC]\n07:15:02 " in machine.by_program("t", "--utc").stdout
+    # mngr shows UTC anyway.
+    shown = machine.by_program("t", "--format", "json", "--utc").stdout
+    assert shown == machine.without_plugin("t", "--format", "json").stdout
+
+
 # -- calls that mngr handles
 
 
@@ -724,7 +734,7 @@ def test_the_help_lists_the_added_options(machine: Machine) -> None:
         shown = machine.mngr(*arguments).stdout
         options, _, rest = shown.partition("Local Codex agents\n")
         assert "--preserved-only" in options and "--tail" in options
-        assert "--follow, -f" in rest and "--no-pager" in rest
+        assert all(option in rest for option in ("--follow, -f", "--utc", "--no-pager"))
         assert "mngr transcript TARGET --follow" in shown
 
 
@@ -734,7 +744,8 @@ def test_the_command_replaces_mngrs() -> None:
 
     ours = cli.commands["transcript"]
     assert isinstance(ours, click.Command) and ours is not transcript
-    assert {param.name for param in ours.params} - {param.name for param in transcript.params} == {"follow", "no_pager"}
+    added = {param.name for param in ours.params} - {param.name for param in transcript.params}
+    assert added == {"follow", "utc", "no_pager"}
     assert all(param in ours.params for param in transcript.params)
 
 

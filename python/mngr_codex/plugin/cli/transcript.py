@@ -47,7 +47,7 @@ _MNGR_ONLY = {
     "disable_plugin": "--disable-plugin",
 }
 """The parameters that only mngr handles, with their options."""
-_OWN_OPTIONS = {"follow": ("--follow", "-f"), "no_pager": ("--no-pager",)}
+_OWN_OPTIONS = {"follow": ("--follow", "-f"), "utc": ("--utc",), "no_pager": ("--no-pager",)}
 
 _FORMATS = ("human", "json", "jsonl", "atif")
 _ROLES = ("user", "agent", "system", "tool")
@@ -110,6 +110,7 @@ def _own_options() -> list[click.Parameter]:
     group = OptionGroup("Local Codex agents")
     helps = {
         "follow": "Show new records as they are added, until Ctrl-C (with --format human or jsonl)",
+        "utc": "Show times in UTC instead of the local time zone, as mngr does for other agents",
         "no_pager": "Don't use a pager",
     }
     return [GroupedOption(_OWN_OPTIONS[name], group=group, is_flag=True, help=text) for name, text in helps.items()]
@@ -119,7 +120,9 @@ def _add_to_help() -> None:
     from imbue.mngr.cli.help_formatter import get_help_metadata
 
     known = get_help_metadata(COMMAND)
-    own = f"mngr {COMMAND} TARGET --follow [--role ROLE] [--tail N] [--full] [--format human|jsonl] [--no-pager]"
+    own = (
+        f"mngr {COMMAND} TARGET --follow [--role ROLE] [--tail N] [--full] [--utc] [--format human|jsonl] [--no-pager]"
+    )
     if known is None or own in known.synopsis:
         return
     section = (
@@ -231,6 +234,7 @@ def _plan(ctx: click.Context) -> Plan:
                 if parameters[end] is not None
             ),
             *(["--full"] if parameters["full"] else []),
+            *(["--utc"] if parameters["utc"] else []),
             *(["--follow"] if is_followed else []),
             *(["--no-pager"] if is_unpaged else []),
             "--",
