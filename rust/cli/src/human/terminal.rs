@@ -12,7 +12,7 @@ const REPLACEMENT: &str = "\u{FFFD}";
 /// control characters as `^[`, others as `<U+202E>`. Newlines and tabs are kept; a carriage return before a newline is
 /// dropped.
 pub(super) fn push_safe(text: &[u8], out: &mut Vec<u8>) {
-    if text.chunks(64).all(is_plain) {
+    if is_harmless(text) {
         return out.extend_from_slice(text);
     }
     let mut is_replaced = false;
@@ -34,6 +34,11 @@ pub(crate) fn safe_line(text: &str) -> String {
     let mut safe = Vec::new();
     push_safe(text.as_bytes(), &mut safe);
     String::from_utf8_lossy(&safe).replace(['\n', '\t'], " ")
+}
+
+/// Returns whether a text needs no change because it is plain ASCII.
+pub(super) fn is_harmless(text: &[u8]) -> bool {
+    text.chunks(64).all(is_plain)
 }
 
 /// Returns whether all bytes are printable ASCII, newlines or tabs. Has no early exit, so that the compiler can vectorize it.

@@ -14,7 +14,7 @@ use super::patch;
 use super::script::{ExplainedScript, HeldRecords};
 use super::session::{self, Tokens, Totals};
 use super::style::{Limits, Sgr, Style};
-use super::terminal::{cut_to_columns, push_safe};
+use super::terminal::{cut_to_columns, is_harmless, push_safe};
 use super::units::{grouped, seconds, size_of};
 
 /// Writes records in human-readable form, one after the other. Uses bounded memory.
@@ -645,8 +645,15 @@ impl Human {
             }
             let sgr = color(text.len() - rest.len(), line);
             rest = following;
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !self.style.color && line.len() <= limits.columns && is_harmless(line) {
+                out.extend(std::iter::repeat_n(b' ', if line.is_empty() { 0 } else { depth }));
+                out.extend_from_slice(line);
+                out.push(b'\n');
+                continue;
+            }
             safe.clear();
-            push_safe(line.strip_suffix(b"\r").unwrap_or(line), &mut safe);
+            push_safe(line, &mut safe);
             let line = String::from_utf8_lossy(&safe);
             let shown = cut_to_columns(&line, limits.columns);
             let more = line.len() - shown.len();
