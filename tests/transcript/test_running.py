@@ -230,6 +230,18 @@ class TestFollow:
             finally:
                 process.kill()
 
+    def test_a_program_is_shown_at_once(self, session: Session) -> None:
+        session.rollout.custom_call("first", input="await tools.exec_command({cmd: 'ls'})").usage()
+        session.rollout.call("second", "wait", "{}").output("second", "done")
+        session.path.write_bytes(session.rollout.data)
+        command: list[str | Path] = [program(), "transcript", session.path, "--follow"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout
+                assert any("→ exec await tools" in line for line in iter(process.stdout.readline, ""))
+            finally:
+                process.kill()
+
     def test_a_growing_rollout_shows_what_runs(self, session: Session) -> None:
         held_back(session.rollout)
         session.path.write_bytes(session.rollout.data)

@@ -266,3 +266,46 @@ def test_lines_of_the_list_fit_on_a_narrow_terminal(terminal: Terminal, sessions
 def test_the_summary_of_convert_is_shown_on_a_terminal(terminal: Terminal, sessions: CodexHome) -> None:
     terminal.run("latest", "--output", "/dev/null", command="convert")
     assert "records written" in terminal.exited(0)
+
+
+def test_a_program_is_replaced_by_its_commands_and_answers_are_rendered(terminal: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl"
+    rollout = Rollout().meta().started().context().user("Begin.")
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        append_lines(path, (line + b"\n" for line in rollout.lines[written:]))
+        written = len(rollout.lines)
+
+    write()
+    terminal.run(str(path), "--follow")
+    terminal.until(lambda text: "  Begin." in text)
+    rollout.custom_call("p", input="const r = await tools.exec_command({cmd: 'ls'}); text(r.output)")
+    write()
+    terminal.until(lambda text: "→ exec const r" in text and "● running since" in text)
+    rollout.command("item", ("/bin/bash", "-lc", "ls"), aggregated_output="file\n")
+    rollout.custom_output("p", "Script completed\nWall time 0.1 seconds\nOutput:\nfile\n").usage()
+    write()
+    # Before the next record, which shows that the program ran nothing else.
+    shown = terminal.until(lambda text: "  $ ls" in text)
+    assert "tools.exec_command" not in shown and shown.count("file") == 1
+    rollout.assistant("It **is** there:\n- `file`").usage()
+    write()
+    shown = terminal.until(lambda text: "  • file" in text, "-S", "-")
+    assert "  It is there:" in shown and "tools.exec_command" not in shown
+    assert shown.count("  $ ls") == 1 and shown.count("    file") == 1
+    assert "\x1b[1mis" in terminal.screen("-e")
+
+
+def test_text_is_filled_to_the_width_of_the_terminal(terminal: Terminal, state: State) -> None:
+    words = " ".join(f"word{number}" for number in range(40))
+    state.write(HEADER, step(f"{words}\n\n```\n{words}\n```", source="agent"))
+    terminal.resize(50, 40)
+    terminal.run("fix-it", "--no-pager")
+    terminal.exited(0)
+    lines = terminal.screen("-J").splitlines()
+    prose = [line for line in lines if line.startswith("  word")]
+    assert len(prose) > 4 and max(map(len, prose)) <= 50
+    # A line of code is not broken, so that it can be copied.
+    assert f"    {words}" in lines
