@@ -61,7 +61,7 @@ pub(super) fn show(
         complain(format!("waiting for {}", escaped_path(path)));
     }
     let mut records = viewer.arguments.records(viewer.is_paged);
-    let stream = stream.without_torn_end()?;
+    let stream = stream.without_partial_line()?;
     // The existing records are read like new ones, because the file may be truncated or replaced at any time.
     let start = if viewer.arguments.tail == Some(0) {
         stream.end()
@@ -82,17 +82,17 @@ pub(super) fn show(
         }
         let out = &mut end.out;
         let is_read = growing.read(&mut |event| {
-            let (line, is_torn) = match event {
+            let (line, is_partial) = match event {
                 TailEvent::Rewritten => {
                     records.write(out)?;
                     return rewritten(path, out);
                 }
                 TailEvent::Line(line) => (line, false),
-                TailEvent::Torn(line) => (line, true),
+                TailEvent::Partial(line) => (line, true),
             };
             match viewer.show_text(line.text, &mut tape, &mut filter, &mut records, out) {
                 Err(Skipped::Failure(failure)) => Err(failure),
-                Err(Skipped::Malformed { reason, at }) if !is_torn => {
+                Err(Skipped::Malformed { reason, at }) if !is_partial => {
                     viewer.note_malformed(path, line.offset, reason, at);
                     Ok(())
                 }
@@ -156,7 +156,7 @@ pub(super) fn show_rollout(
                 converted = IncrementalConverter::new(&options(agent));
                 rewritten(path, out)
             }
-            TailEvent::Line(line) | TailEvent::Torn(line) => {
+            TailEvent::Line(line) | TailEvent::Partial(line) => {
                 let has_enough = converted.line(line).map_err(|error| cannot_convert(path, &error))?;
                 if has_enough { take(viewer, &mut converted, &mut last, out) } else { Ok(()) }
             }

@@ -459,7 +459,7 @@ impl Viewer<'_> {
             None => self.show_stream(&source.stream, &mut filter, &mut records, out),
             Some(pending) => {
                 // The record that is being appended is read from the raw transcript.
-                let stream = source.stream.without_torn_end()?;
+                let stream = source.stream.without_partial_line()?;
                 self.show_stream(&stream, &mut filter, &mut records, out)
                     .and_then(|()| self.show_pending(pending, &stream, source.path, &mut filter, &mut records, out))
             }
@@ -578,7 +578,7 @@ impl Viewer<'_> {
         }
         self.show_text(line.text, tape, filter, records, out).or_else(|skipped| match skipped {
             Skipped::Failure(failure) => Err(failure),
-            Skipped::Malformed { .. } if line.is_torn => Ok(()),
+            Skipped::Malformed { .. } if line.is_partial => Ok(()),
             Skipped::Malformed { reason, at } => {
                 self.note_malformed(path, line.position.offset, reason, at);
                 Ok(())

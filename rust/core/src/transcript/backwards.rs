@@ -29,7 +29,7 @@ pub(super) struct Backwards<'f> {
     /// The offset of the buffer in the file.
     offset: u64,
     progress: Progress,
-    is_torn: bool,
+    is_partial: bool,
 }
 
 /// Which lines have been returned.
@@ -55,7 +55,7 @@ impl<'f> Backwards<'f> {
     fn in_blocks_of(block: usize, file: &'f File, length: u64, limit: usize) -> Self {
         let progress = if length == 0 { Progress::Finished } else { Progress::NotStarted };
         let (buffer, end, searched) = (Vec::new(), 0, 0);
-        Self { file, limit, block, buffer, end, searched, offset: length, progress, is_torn: false }
+        Self { file, limit, block, buffer, end, searched, offset: length, progress, is_partial: false }
     }
 
     /// Reads until a complete line is available; returns whether there is one.
@@ -72,8 +72,8 @@ impl<'f> Backwards<'f> {
             Progress::NotStarted => {
                 self.fill()?;
                 self.progress = Progress::Searching;
-                self.is_torn = self.buffer[self.end - 1] != b'\n';
-                if !self.is_torn {
+                self.is_partial = self.buffer[self.end - 1] != b'\n';
+                if !self.is_partial {
                     self.end -= 1;
                     self.searched = self.end;
                 }
@@ -113,7 +113,7 @@ impl<'f> Backwards<'f> {
             None => self.progress = Progress::Finished,
         }
         let offset = ByteOffset(self.offset + begin as u64);
-        Some((offset, Text::new(&self.buffer[begin..], end - begin), std::mem::take(&mut self.is_torn)))
+        Some((offset, Text::new(&self.buffer[begin..], end - begin), std::mem::take(&mut self.is_partial)))
     }
 
     fn too_long(&self, start: u64) -> LineError {

@@ -49,7 +49,7 @@ pub struct Line<'a> {
     /// The text without the newline.
     pub text: Text<'a>,
     /// Whether it lacks its newline: the last line of a file, which may be incomplete.
-    pub is_torn: bool,
+    pub is_partial: bool,
 }
 
 /// One file of a stream.
@@ -126,7 +126,7 @@ impl Stream {
     /// # Errors
     ///
     /// Returns a [`ReadError`] if the last file cannot be read.
-    pub fn without_torn_end(mut self) -> Result<Self, ReadError> {
+    pub fn without_partial_line(mut self) -> Result<Self, ReadError> {
         if let Some(last) = self.segments.last_mut() {
             last.length = last.end_of_lines(0).map_err(|source| last.unread(0, source))?;
         }
@@ -189,7 +189,7 @@ impl Stream {
         let mut block = vec![0; BLOCK + PAGE];
         let aligned = block.as_ptr().align_offset(PAGE).min(PAGE);
         let block = &mut block[aligned..aligned + BLOCK];
-        let (mut torn, mut tape) = (Vec::new(), Tape::default());
+        let (mut partial, mut tape) = (Vec::new(), Tape::default());
         for (position, segment) in self.segments.iter().enumerate().skip(from.segment) {
             let start = if position == from.segment { from.offset.0 } else { 0 };
             let end = segment.end_of_lines(start).map_err(|source| segment.unread(start, source))?;
@@ -203,7 +203,7 @@ impl Stream {
             }
             if end < segment.length {
                 let position = StreamPosition { segment: position, offset: ByteOffset(end) };
-                let text = self.reread_torn(position, segment.length - end, &mut torn)?;
+                let text = self.reread_partial(position, segment.length - end, &mut partial)?;
                 if Record::read(text, &mut tape).is_ok() {
                     out.write_all(text.bytes()).and_then(|()| out.write_all(b"\n")).map_err(CopyError::Write)?;
                 }
@@ -213,7 +213,7 @@ impl Stream {
     }
 
     /// Reads the line at `position`, which lacks its newline.
-    fn reread_torn<'b>(
+    fn reread_partial<'b>(
         &self,
         position: StreamPosition,
         length: u64,
@@ -330,22 +330,22 @@ impl StreamLines<'_> {
     ///
     /// Returns a [`ReadError`] if a line is over the limit or a file cannot be read.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, ReadError> {
-        let torn = loop {
+        let partial = loop {
             let Some(lines) = &mut self.lines else { return Ok(None) };
             if lines.has_line().map_err(|error| self.stream.failed(self.segment, error))? {
                 break None;
             }
-            let torn = lines.partial_line();
+            let partial = lines.partial_line();
             self.segment += 1;
             self.lines = self.stream.lines_of(self.segment);
-            if torn.is_some() {
-                break torn;
+            if partial.is_some() {
+                break partial;
             }
         };
-        if let Some((offset, length)) = torn {
+        if let Some((offset, length)) = partial {
             let position = StreamPosition { segment: self.segment - 1, offset };
-            let text = self.stream.reread_torn(position, length, &mut self.last)?;
-            return Ok(Some(Line { position, text, is_torn: true }));
+            let text = self.stream.reread_partial(position, length, &mut self.last)?;
+            return Ok(Some(Line { position, text, is_partial: true }));
         }
         let segment = self.segment;
         let Some(lines) = &mut self.lines else { return Ok(None) };
@@ -353,7 +353,7 @@ impl StreamLines<'_> {
         Ok(line.map(|line| Line {
             position: StreamPosition { segment, offset: line.offset },
             text: line.text,
-            is_torn: false,
+            is_partial: false,
         }))
     }
 }
@@ -386,7 +386,11 @@ impl StreamBackwards<'_> {
         }
         let segment = self.segment;
         let line = self.lines.as_mut().and_then(Backwards::previous_line);
-        Ok(line.map(|(offset, text, is_torn)| Line { position: StreamPosition { segment, offset }, text, is_torn }))
+        Ok(line.map(|(offset, text, is_partial)| Line {
+            position: StreamPosition { segment, offset },
+            text,
+            is_partial,
+        }))
     }
 }
 

@@ -20,7 +20,7 @@ pub enum TailEvent<'a> {
     /// The next line.
     Line(Line<'a>),
     /// The last line of a file that was rotated, if it lacks its newline.
-    Torn(Line<'a>),
+    Partial(Line<'a>),
     /// The file was rewritten. Its lines follow from the start.
     Rewritten,
 }
@@ -168,14 +168,14 @@ impl OpenFile {
         if remaining > DEFAULT_LINE_LIMIT as u64 {
             return Err(failed(LineError::TooLong { offset, limit: DEFAULT_LINE_LIMIT }));
         }
-        let mut torn = bytes_at(&self.file, self.next, usize::try_from(remaining).unwrap_or(0)).map_err(unread)?;
-        if torn.is_empty() {
+        let mut partial = bytes_at(&self.file, self.next, usize::try_from(remaining).unwrap_or(0)).map_err(unread)?;
+        if partial.is_empty() {
             return Ok(());
         }
-        self.next += torn.len() as u64;
-        let (next, has_control) = (ByteOffset(self.next), find_control(&torn).is_some());
-        let (text, has_lost_start, gaps) = (Text::pad(&mut torn), false, &[][..]);
-        handle(TailEvent::Torn(Line { offset, next, text, has_control, has_lost_start, gaps }))
+        self.next += partial.len() as u64;
+        let (next, has_control) = (ByteOffset(self.next), find_control(&partial).is_some());
+        let (text, has_lost_start, gaps) = (Text::pad(&mut partial), false, &[][..]);
+        handle(TailEvent::Partial(Line { offset, next, text, has_control, has_lost_start, gaps }))
     }
 }
 

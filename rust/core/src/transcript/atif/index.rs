@@ -109,7 +109,7 @@ pub fn check(stream: &Stream, layout: Layout) -> Result<Index, AtifError> {
             .map_err(|violation| invalid(stream, layout, position, &violation))
     })?;
     let mut index = reading.index;
-    index.are_prefixes_reliable = are_prefixes_reliable && skipped.first.is_none() && !skipped.is_torn;
+    index.are_prefixes_reliable = are_prefixes_reliable && skipped.first.is_none() && !skipped.is_partial;
     if let Some((position, count)) = skipped.first {
         let path = escaped_path(stream.path(position.segment));
         let more = if count > 1 { format!(", and {} more lines", count - 1) } else { String::new() };
@@ -135,10 +135,10 @@ fn invalid(stream: &Stream, layout: Layout, position: StreamPosition, violation:
 /// The lines that are not records.
 #[derive(Default)]
 struct Skipped {
-    /// The first such line and their number, except torn last lines of files.
+    /// The first such line and their number, except partial last lines of files.
     first: Option<(StreamPosition, u64)>,
-    /// Whether a file ends with a torn line.
-    is_torn: bool,
+    /// Whether a file ends with a partial line.
+    is_partial: bool,
 }
 
 /// Calls `act` for each record of a stream, with its position.
@@ -168,7 +168,7 @@ fn each_record(
             Err(malformed) if malformed.reason == NOT_AN_OBJECT && is_json(bytes) => {
                 return Err(invalid(stream, layout, line.position, &Violation::new("it is not a JSON object")));
             }
-            Err(_) if line.is_torn => skipped.is_torn = true,
+            Err(_) if line.is_partial => skipped.is_partial = true,
             Err(_) => skipped.first.get_or_insert((line.position, 0)).1 += 1,
         }
     }

@@ -479,18 +479,18 @@ fn lines_that_are_not_json_are_skipped_with_one_warning() {
 }
 
 #[test]
-fn a_torn_last_line_is_a_step_if_it_is_complete() {
+fn a_partial_last_line_is_a_step_if_it_is_complete() {
     let user = user();
-    for (torn, steps) in [(user.as_str(), 2), (&user[..user.len() / 2], 1), ("{", 1)] {
-        let (document, warnings) = Transcript::of(&[format!("{HEADER}\n{user}\n{torn}")]).document();
-        assert_eq!((document["steps"].as_array().map(Vec::len), warnings.len()), (Some(steps), 0), "{torn}");
+    for (partial, steps) in [(user.as_str(), 2), (&user[..user.len() / 2], 1), ("{", 1)] {
+        let (document, warnings) = Transcript::of(&[format!("{HEADER}\n{user}\n{partial}")]).document();
+        assert_eq!((document["steps"].as_array().map(Vec::len), warnings.len()), (Some(steps), 0), "{partial}");
     }
 }
 
 #[test]
-fn a_torn_line_of_an_earlier_file_is_ignored() {
-    let torn = r#"{"type":"step","event_id""#;
-    let files = [format!("{HEADER}\n{}\n{torn}", user()), format!("{}\n", user())];
+fn a_partial_line_of_an_earlier_file_is_ignored() {
+    let partial = r#"{"type":"step","event_id""#;
+    let files = [format!("{HEADER}\n{}\n{partial}", user()), format!("{}\n", user())];
     let (document, warnings) = Transcript::of(&files).document();
     assert_eq!((document["steps"].as_array().map(Vec::len), warnings.len()), (Some(2), 0));
 }
@@ -901,7 +901,7 @@ proptest! {
         records in prop::collection::vec(record(), 0..12),
         between in prop::collection::vec(prop::sample::select(vec!["", "\n", " \n\n", "{\"type\":\"step\",\n"]), 12),
         ends in prop::collection::vec(0_usize..12, 0..3),
-        torn in prop::sample::select(vec!["", "{", "{\"type\":\"step\","]),
+        partial in prop::sample::select(vec!["", "{", "{\"type\":\"step\","]),
     ) {
         let mut files = vec![format!("{HEADER}\n")];
         for (number, (record, rest)) in records.iter().zip(&between).enumerate() {
@@ -910,7 +910,7 @@ proptest! {
             }
             files.last_mut().expect("is one").extend([&record.to_string(), "\n", rest]);
         }
-        files.last_mut().expect("is one").push_str(torn);
+        files.last_mut().expect("is one").push_str(partial);
         let transcript = Transcript::of(&files);
         let (document, warnings) = model(&records);
         if document["steps"] == json!([]) {

@@ -11,7 +11,7 @@ fn file_of(bytes: &[u8]) -> File {
     file
 }
 
-/// Returns the lines of a file from its end: the offset, the text, and whether the line is torn.
+/// Returns the lines of a file from its end: the offset, the text, and whether the line is partial.
 fn all(block: usize, bytes: &[u8], limit: usize) -> Result<Vec<(u64, Vec<u8>, bool)>, LineError> {
     let file = file_of(bytes);
     let mut lines = Backwards::in_blocks_of(block, &file, bytes.len() as u64, limit);
@@ -19,8 +19,8 @@ fn all(block: usize, bytes: &[u8], limit: usize) -> Result<Vec<(u64, Vec<u8>, bo
     while lines.has_line()? {
         // A second call changes nothing.
         assert!(lines.has_line()?);
-        let (offset, text, is_torn) = lines.previous_line().expect("was found");
-        found.push((offset.0, text.bytes().to_vec(), is_torn));
+        let (offset, text, is_partial) = lines.previous_line().expect("was found");
+        found.push((offset.0, text.bytes().to_vec(), is_partial));
     }
     assert!(lines.previous_line().is_none());
     Ok(found)
@@ -76,8 +76,8 @@ fn bytes_after_the_length_are_ignored() {
     let file = file_of(b"one\ntwo\n");
     let mut lines = Backwards::new(&file, 5, 100);
     assert!(lines.has_line().expect("can be read"));
-    let (offset, text, is_torn) = lines.previous_line().expect("was found");
-    assert_eq!((offset.0, text.bytes(), is_torn), (4, &b"t"[..], true));
+    let (offset, text, is_partial) = lines.previous_line().expect("was found");
+    assert_eq!((offset.0, text.bytes(), is_partial), (4, &b"t"[..], true));
 }
 
 proptest! {
@@ -85,7 +85,7 @@ proptest! {
     fn the_lines_do_not_depend_on_the_block_size(
         lines in prop::collection::vec(prop_oneof![Just(0_usize), 1_usize..12, 50_usize..300], 0..20),
         block in 1_usize..400,
-        is_torn: bool,
+        is_partial: bool,
         has_returns: bool,
     ) {
         let mut bytes = Vec::new();
@@ -93,7 +93,7 @@ proptest! {
             bytes.extend(std::iter::repeat_n(b'a' + u8::try_from(number).expect("are few"), *length));
             bytes.extend_from_slice(if has_returns { b"\r\n" } else { b"\n" });
         }
-        if is_torn {
+        if is_partial {
             bytes.pop();
         }
         prop_assert_eq!(all(block, &bytes, 1000).expect("can be read"), model(&bytes));

@@ -20,7 +20,7 @@ fn stream_of(folder: &Path, files: &[&[u8]]) -> Stream {
 type Found = (usize, u64, Vec<u8>, bool);
 
 fn found(line: Line<'_>) -> Found {
-    (line.position.segment, line.position.offset.0, line.text.bytes().to_vec(), line.is_torn)
+    (line.position.segment, line.position.offset.0, line.text.bytes().to_vec(), line.is_partial)
 }
 
 fn forwards(stream: &Stream) -> Vec<Found> {
@@ -34,7 +34,7 @@ fn backwards(stream: &Stream) -> Vec<Found> {
 }
 
 #[test]
-fn files_are_read_in_order_with_their_torn_lines() {
+fn files_are_read_in_order_with_their_partial_lines() {
     let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\nb", b"", b"c\n\nd"]);
     let expected: Vec<Found> = vec![
@@ -71,7 +71,7 @@ fn lines_added_after_opening_are_not_read() {
 }
 
 #[test]
-fn a_copy_has_the_complete_lines_and_the_torn_ones_that_are_records() {
+fn a_copy_has_the_complete_lines_and_the_partial_ones_that_are_records() {
     let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\n{\"b\":1}", b"c\nd", b"e\n{}"]);
     let mut out = Vec::new();
@@ -104,7 +104,7 @@ fn copying_a_file_that_is_truncated_meanwhile_fails() {
 }
 
 #[test]
-fn copying_a_torn_line_over_the_limit_is_an_error_with_its_offset() {
+fn copying_a_partial_line_over_the_limit_is_an_error_with_its_offset() {
     let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"a\nbcdef"]).with_line_limit(4);
     let start = StreamPosition::START;
@@ -114,10 +114,10 @@ fn copying_a_torn_line_over_the_limit_is_an_error_with_its_offset() {
 }
 
 #[test]
-fn only_the_torn_line_of_the_last_file_is_removed() {
+fn only_the_partial_line_of_the_last_file_is_removed() {
     let folder = tempfile::tempdir().expect("can be created");
     for (last, end) in [(&b"c\nd"[..], 2), (b"c\n", 2), (b"d", 0), (b"", 0)] {
-        let stream = stream_of(folder.path(), &[b"a\nb", last]).without_torn_end().expect("can be read");
+        let stream = stream_of(folder.path(), &[b"a\nb", last]).without_partial_line().expect("can be read");
         assert_eq!(stream.end(), StreamPosition { segment: 1, offset: ByteOffset(end) });
         assert!(forwards(&stream)[..2].iter().map(|line| line.2.as_slice()).eq([b"a", b"b"]));
     }
@@ -154,7 +154,7 @@ fn reading_a_line_that_was_cut_is_an_error_with_its_path() {
 }
 
 #[test]
-fn a_torn_line_over_the_limit_is_an_error() {
+fn a_partial_line_over_the_limit_is_an_error() {
     let folder = tempfile::tempdir().expect("can be created");
     let stream = stream_of(folder.path(), &[b"{\n123456"]).with_line_limit(4);
     let mut lines = stream.lines();

@@ -56,13 +56,13 @@ impl FollowedTranscript {
         fs::rename(self.path(), self.folder.path().join(name)).expect("can be moved");
     }
 
-    /// Returns the new lines, with `~` after a torn one, and whether the file was reported as rewritten.
+    /// Returns the new lines, with `~` after a partial one, and whether the file was reported as rewritten.
     fn read(&mut self) -> (Vec<String>, bool) {
         let (mut lines, mut is_rewritten) = (Vec::new(), false);
         let result = self.follower.read::<ReadError>(&mut |event| {
             let (line, mark) = match event {
                 TailEvent::Line(line) => (line, ""),
-                TailEvent::Torn(line) => (line, "~"),
+                TailEvent::Partial(line) => (line, "~"),
                 TailEvent::Rewritten => {
                     assert!(lines.is_empty());
                     is_rewritten = true;
@@ -91,14 +91,14 @@ fn assert_rewritten(followed: &mut FollowedTranscript, lines: &[&str]) {
 
 /// Returns a follower that continues after the complete lines of a stream.
 fn after(stream: Stream, path: PathBuf) -> TailFollower {
-    let stream = stream.without_torn_end().expect("can be read");
+    let stream = stream.without_partial_line().expect("can be read");
     TailFollower::from(&stream, stream.end(), path).expect("can be read")
 }
 
 /// Returns the offset of an event's line.
 fn offset_of(event: &TailEvent<'_>) -> ByteOffset {
     match event {
-        TailEvent::Line(line) | TailEvent::Torn(line) => line.offset,
+        TailEvent::Line(line) | TailEvent::Partial(line) => line.offset,
         TailEvent::Rewritten => panic!("nothing was rewritten"),
     }
 }
@@ -555,8 +555,8 @@ proptest! {
                     // A file exists once something has been written to it.
                     let last = files.iter().rposition(|file| !file.is_empty()).unwrap_or(0);
                     let of = |(number, file): (usize, &String)| {
-                        let torn = file.rsplit('\n').next().filter(|torn| !torn.is_empty() && number < last);
-                        complete_lines(file).map(str::to_owned).chain(torn.map(|torn| format!("{torn}~"))).collect::<Vec<_>>()
+                        let partial = file.rsplit('\n').next().filter(|partial| !partial.is_empty() && number < last);
+                        complete_lines(file).map(str::to_owned).chain(partial.map(|partial| format!("{partial}~"))).collect::<Vec<_>>()
                     };
                     let all: Vec<String> = files.iter().enumerate().flat_map(of).collect();
                     prop_assert_eq!(&found, &all);
