@@ -23,6 +23,9 @@ PUBLISHED_VERSION := 0.2.0
 # Validates the trajectory format (ATIF) of the transcripts, which works without the package's dependencies.
 HARBOR_VERSION := 0.25.0
 
+# `make install PROFILE=dev` compiles faster, because nothing is optimized.
+PROFILE := release
+
 # The project's environment, and separate ones for packages that must not share an environment with it.
 MAIN := .venv
 PUBLISHED := .venvs/published
@@ -43,7 +46,7 @@ help: ## Show this list
 	@echo "Set PYTHON=/path/to/python3 to choose the Python (3.12 or newer) of new environments."
 
 .PHONY: install
-install: $(MAIN)/installed ## Build the wheel (dist/) and install it into .venv
+install: $(MAIN)/installed ## Build the wheel (dist/) and install it into .venv; PROFILE=dev compiles faster, without optimization
 
 .PHONY: demo
 demo: programs $(MAIN)/installed $(CODEX)/installed ## Run an agent from creation to destruction with a scripted model; LOGIN=1 uses your login
@@ -163,12 +166,18 @@ $(MAIN)/tools: $(MAIN)/created requirements-dev.lock
 	@$(call pip,$(MAIN)) --requirement requirements-dev.lock
 	@touch $@
 
-# Installs the wheel, not an editable build, so that tests and benches run what users get.
-$(MAIN)/installed: $(MAIN)/tools $(SOURCES) | toolchain
-	@echo "== $(MAIN): mngr-codex (the first build takes a minute or two)"
-	@rm -f dist/mngr_codex-*.whl
-	@PATH="$(CURDIR)/$(MAIN)/bin:$$PATH" $(call python,$(MAIN)) -m pip wheel --quiet --no-build-isolation --no-deps \
-		--wheel-dir dist .
+# Changes if the next build uses another profile than the last one.
+$(MAIN)/profile: $(MAIN)/created FORCE
+	@test "$$(cat $@ 2>/dev/null)" = $(PROFILE) || echo $(PROFILE) > $@
+FORCE:
+
+# Installs the wheel, not an editable build, so that tests and benches run what users get. Calls the build backend directly,
+# because pip shows nothing of cargo's progress.
+$(MAIN)/installed: $(MAIN)/tools $(MAIN)/profile $(SOURCES) | toolchain
+	@echo "== $(MAIN): mngr-codex, profile $(PROFILE)"
+	@rm -f dist/mngr_codex-*.whl && mkdir -p dist
+	@PATH="$(CURDIR)/$(MAIN)/bin:$$PATH" PYTHONPATH=build_backend $(call python,$(MAIN)) -B -c \
+		'import mngr_codex_build; mngr_codex_build.build_wheel("dist", {"profile": "$(PROFILE)"})'
 	@$(call pip,$(MAIN)) --force-reinstall --no-deps dist/mngr_codex-*.whl
 	@$(call pip,$(MAIN)) dist/mngr_codex-*.whl # missing dependencies
 	@touch $@

@@ -2,7 +2,16 @@
 
 maturin builds one crate, the extension module, and adds the contents of its `data` folder to the wheel. So this backend
 builds the program first and copies the executable into that folder as `scripts/mngr-codex`. Installers put it on PATH
-unchanged. Source distributions are packed here, because maturin's contain only the module's crate and its dependencies.
+unchanged. The program's manual pages and shell completions go into `data/share`, which installers copy into the
+environment.
+
+Source distributions are packed here, because maturin's contain only the module's crate and its dependencies.
+
+Config settings (`pip install . --config-settings profile=dev`):
+
+- `profile`: the Cargo profile, by default `release`.
+- `program-target`: the program's target triple, by default that of the module (`CARGO_BUILD_TARGET`, or this machine).
+- `zig`: if set, zig links the module, and a program for a musl target. It cannot link glibc statically.
 """
 
 from __future__ import annotations
@@ -51,8 +60,7 @@ def build_wheel(
     metadata_directory: str | None = None,
 ) -> str:
     """Builds the wheel and returns its file name."""
-    _stage(_build_program())
-    return str(maturin.build_wheel(wheel_directory, config_settings, metadata_directory))
+    return str(maturin.build_wheel(wheel_directory, _stage(config_settings), metadata_directory))
 
 
 def build_editable(
@@ -61,8 +69,7 @@ def build_editable(
     metadata_directory: str | None = None,
 ) -> str:
     """Builds the wheel of an editable install and returns its file name. The program in it is still a copy."""
-    _stage(_build_program())
-    return str(maturin.build_editable(wheel_directory, config_settings, metadata_directory))
+    return str(maturin.build_editable(wheel_directory, _stage(config_settings), metadata_directory))
 
 
 def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: ConfigSettings | None = None) -> str:
@@ -112,47 +119,88 @@ def _sdist_files() -> Iterator[Path]:
             yield from (Path(folder, file) for file in sorted(set(files) - junk))
 
 
-def _stage(program: Path) -> None:
-    """Replaces the contents of the `data` folder with the program."""
+def _stage(config_settings: ConfigSettings | None) -> ConfigSettings:
+    """Replaces the contents of the `data` folder, and returns the settings with which maturin builds the module."""
+    settings = config_settings or {}
+    profile = str(settings.get("profile", "release"))
+    cargo = _cargo()
+    _print(f"compiling with cargo, profile {profile}; a first release build takes 3 to 6 minutes on two idle cores")
     shutil.rmtree(_DATA, ignore_errors=True)
+    if profile == "dev":
+        program = writer = _build_for_development(cargo)
+    else:
+        program = _build_program(cargo, settings, "--profile", profile)
+        writer = _build_writer(cargo)
     script = _DATA / "scripts" / program.name
     script.parent.mkdir(parents=True)
     shutil.copyfile(program, script)
     script.chmod(0o755)
+    subprocess.run([writer, "--write-data-files", _DATA / "data"], check=True)
+    _print("compiling the Python module")
+    arguments = [*maturin.get_maturin_pep517_args(config_settings), "--profile", profile]
+    return {**settings, "build-args": [*arguments, *(["--zig"] if "zig" in settings else [])]}
 
 
-def _build_program() -> Path:
-    """Builds the program, statically linked if possible, and returns the path of the executable."""
-    cargo = _cargo()
-    target = os.environ.get("CARGO_BUILD_TARGET") or _host()
+def _build_program(cargo: str, settings: ConfigSettings, *options: str) -> Path:
+    """Builds the program, statically linked if possible, and returns the path of the executable.
+
+    The target is always explicit. Cargo then does not apply the program's flags to build scripts and procedural macros,
+    which cannot be linked statically, and it builds the program in a folder separate from the module's.
+    """
+    target = str(settings.get("program-target") or os.environ.get("CARGO_BUILD_TARGET") or _host())
     # musl targets link statically by default, and other systems have no static libc.
     if "-linux-gnu" in target:
         try:
-            return _cargo_build(cargo, target, static=True)
+            return _cargo_build(cargo, "build", "--target", target, *options, environment=_static_flags())
         except _LinkError:
-            _warn(
-                "cannot link a static executable (is the static C library, libc.a, installed?); "
+            _print(
+                "warning: cannot link a static executable (is the static C library, libc.a, installed?); "
                 "mngr-codex is linked dynamically instead and may not run on other machines"
             )
-    return _cargo_build(cargo, target, static=False)
+    subcommand = "zigbuild" if "zig" in settings and "-musl" in target else "build"
+    return _cargo_build(cargo, subcommand, "--target", target, *options)
+
+
+def _build_writer(cargo: str) -> Path:
+    """Builds the program that writes the manual pages and completions, and returns the path of the executable.
+
+    It runs on this machine. The program in the wheel may be for another one, and is smaller without this code.
+    """
+    return _cargo_build(cargo, "build", "--target", _host(), "--profile", "data-files", "--features", "data-files")
+
+
+def _build_for_development(cargo: str) -> Path:
+    """Builds the program without optimization, and with the code that writes the data files.
+
+    It is linked dynamically, because all crates are then shared with `cargo build` and `cargo test`.
+    """
+    return _cargo_build(cargo, "build", "--profile", "dev", "--features", "data-files")
 
 
 class _LinkError(Exception):
     """The linker failed after the crate had compiled."""
 
 
-def _cargo_build(cargo: str, target: str, *, static: bool) -> Path:
-    """Builds the program for a target triple.
+def _cargo_build(cargo: str, subcommand: str, *options: str, environment: Mapping[str, str] | None = None) -> Path:
+    """Builds the program and returns the path of the executable.
 
-    The target is always explicit. Cargo then does not apply the program's flags to build scripts and procedural macros,
-    which cannot be linked statically, and it builds the program in a folder separate from the module's.
+    Args:
+        cargo: The path of cargo.
+        subcommand: `build`, or one with the same options.
+        options: Further options.
+        environment: Variables that link the program statically.
+
+    Raises:
+        _LinkError: If linking with these variables failed.
     """
-    command = [cargo, "build", "--release", "--locked", "--package", _PROGRAM_CRATE, "--target", target]
-    environment = {**os.environ, **(_static_flags() if static else {})}
+    command = [cargo, subcommand, "--locked", "--package", _PROGRAM_CRATE, *options]
     executable = None
     link_failed = False
     with subprocess.Popen(
-        [*command, "--message-format", "json"], cwd=_ROOT, env=environment, stdout=subprocess.PIPE
+        [*command, "--message-format", "json"],
+        cwd=_ROOT,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
     ) as building:
         assert building.stdout
         for line in building.stdout:
@@ -165,7 +213,7 @@ def _cargo_build(cargo: str, target: str, *, static: bool) -> Path:
                 link_failed |= event["message"]["message"].startswith("linking with ")
     if building.returncode == 0 and executable:
         return Path(executable)
-    if link_failed and static:
+    if link_failed and environment:
         raise _LinkError
     raise SystemExit(f"mngr-codex: `{' '.join(command)}` failed with status {building.returncode}; see above")
 
@@ -204,5 +252,6 @@ def _cargo() -> str:
     return cargo
 
 
-def _warn(text: str) -> None:
-    print(f"mngr-codex: warning: {text}", file=sys.stderr, flush=True)
+def _print(text: str) -> None:
+    """Prints a message, which `pip` shows only with `-v`."""
+    print(f"mngr-codex: {text}", file=sys.stderr, flush=True)

@@ -81,6 +81,7 @@ def test_wheel_has_the_package_and_the_program(wheel: Path) -> None:
             assert archive.read(program).startswith(ELF_MAGIC)
         names = archive.namelist()
     assert "mngr_codex/_core.abi3.so" in names
+    assert f"mngr_codex-{version}.data/data/share/man/man1/mngr-codex.1" in names
     assert {name.partition("/")[0] for name in names} == {
         "mngr_codex",
         f"mngr_codex-{version}.data",

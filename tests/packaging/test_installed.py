@@ -53,7 +53,7 @@ def test_program_is_executable() -> None:
 def test_program_is_native_and_static() -> None:
     executable = program().read_bytes()
     assert executable.startswith(ELF_MAGIC)
-    assert not is_dynamic(executable)
+    assert not is_dynamic(executable), "the program is linked dynamically; was it installed with PROFILE=dev?"
 
 
 def test_stub_and_typing_marker_are_installed(installed: Distribution) -> None:

@@ -1,6 +1,9 @@
 //! The program `mngr-codex`, which users, Codex's hooks and the watcher run.
 
+mod completions;
 mod convert;
+#[cfg(feature = "data-files")]
+mod data_files;
 mod hook;
 mod human;
 mod marker;
@@ -17,7 +20,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Read Codex CLI sessions: show and convert transcripts, follow running sessions, report whether Codex is working
 #[derive(Parser)]
@@ -35,6 +38,7 @@ enum Subcommands {
     Watch(watch::Arguments),
     Marker(marker::Arguments),
     Hook(hook::Arguments),
+    Completions(completions::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,12 +46,19 @@ fn main() -> ExitCode {
     if hook::run_plain(&arguments) {
         return ExitCode::SUCCESS;
     }
+    #[cfg(feature = "data-files")]
+    if let [_, option, prefix] = &arguments[..]
+        && option == "--write-data-files"
+    {
+        return data_files::write(prefix.as_ref(), &Arguments::command());
+    }
     let is_hook = arguments.get(1).is_some_and(|command| command == "hook");
     let Arguments { command } = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(response) => return if is_hook { hook::print_parse_result(&response) } else { print(&response) },
     };
     match command {
+        Subcommands::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Subcommands::Convert(arguments) => convert::run(&arguments),
         Subcommands::Hook(arguments) => {
             hook::run(&arguments);
