@@ -48,9 +48,41 @@ help: ## Show this list
 .PHONY: install
 install: $(MAIN)/installed ## Build the wheel (dist/) and install it into .venv; PROFILE=dev compiles faster, without optimization
 
+# Makes Python import the package of the source tree with the module of the last debug build, and the tests run the program
+# of that build.
+DEBUG := MNGR_CODEX_PROGRAM=$(CURDIR)/target/debug/mngr-codex PYTHONPATH=$(CURDIR)/target/debug/python
+
+# macOS has no option in Cargo.toml for an extension module's symbols, which the interpreter provides.
+MODULE_FLAGS := $(if $(filter Darwin,$(shell uname)),-- -C link-arg=-undefined -C link-arg=dynamic_lookup)
+
+.PHONY: debug
+debug: toolchain
+	cargo build --quiet --locked --package mngr-codex-cli
+	cargo rustc --quiet --locked --package mngr-codex-python $(MODULE_FLAGS)
+	@rm -rf target/debug/python && mkdir -p target/debug/python/mngr_codex
+	@ln -s $(CURDIR)/python/mngr_codex/* target/debug/python/mngr_codex
+	@ln -s $(CURDIR)/target/debug/lib_core.$(if $(MODULE_FLAGS),dylib,so) target/debug/python/mngr_codex/_core.abi3.so
+
 .PHONY: demo
 demo: programs $(MAIN)/installed $(CODEX)/installed ## Run an agent from creation to destruction with a scripted model; LOGIN=1 uses your login
 	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(codex))" $(if $(LOGIN),--login)
+
+# Tests the change as it is, without a wheel: debug builds of the program and of the module. The commands that compile come
+# first, so that a compiler's error ends it within seconds.
+.PHONY: check
+check: toolchain $(MAIN)/tools ## Check a change in less than two minutes: format, lints, types, unit tests, conversion tests
+	@scripts/timed $(MAKE) --no-print-directory check-untimed
+
+.PHONY: check-untimed
+check-untimed: toolchain $(MAIN)/tools
+	cargo fmt --all --check
+	$(call python,$(MAIN)) -m ruff check --quiet
+	$(call python,$(MAIN)) -m ruff format --check --quiet
+	cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+	$(call python,$(MAIN)) -m mypy
+	cargo test --quiet --workspace --locked --lib --bins
+	@$(MAKE) --no-print-directory debug
+	$(DEBUG) $(call python,$(MAIN)) -m pytest -q -m 'not slow' tests/conversion tests/plugin/home tests/plugin/test_config.py
 
 .PHONY: test
 test: lint test-rust test-python test-npm ## Run everything a change must pass: lint, Rust and Python tests
