@@ -23,6 +23,8 @@ PUBLISHED_VERSION := 0.2.0
 # Validates the trajectory format (ATIF) of the transcripts, which works without the package's dependencies.
 HARBOR_VERSION := 0.25.0
 
+# Not in requirements-dev.lock, because zig alone is 80 MB and only `make wheels` needs it.
+WHEEL_TOOLS := abi3audit==0.0.26 auditwheel==6.8.2 cargo-zigbuild==0.24.1 maturin==1.16.0 twine==7.0.0 uv==0.13.9 ziglang==0.17.1
 # `make install PROFILE=dev` compiles faster, because nothing is optimized.
 PROFILE := release
 
@@ -123,6 +125,10 @@ test-codex: $(MAIN)/installed $(foreach version,$(VERSIONS),.venvs/npm-codex-$(v
 .PHONY: test-packaging
 test-packaging: $(MAIN)/installed ## Slow: test clean builds of the sdist, the wheel from the sdist and an editable install
 	@MNGR_CODEX_TEST_BUILDS=1 $(call python,$(MAIN)) -m pytest tests/packaging
+
+.PHONY: wheels
+wheels: toolchain .venvs/wheels/installed ## Build and check the Linux wheels that this machine can build, into dist/wheels
+	@$(call python,.venvs/wheels) scripts/wheels.py build dist/wheels
 
 .PHONY: torture
 torture: toolchain $(MAIN)/installed ## Very slow (an hour): 100,000 random schedules of following, 1,000,000 damaged rollouts
@@ -228,6 +234,11 @@ $(MNGR)/installed: $(MNGR)/created Makefile
 $(CODEX)/installed: $(CODEX)/created Makefile
 	@echo "== $(CODEX): Codex $(CODEX_VERSION)"
 	@$(call pip,$(CODEX)) --no-deps openai-codex-cli-bin==$(CODEX_VERSION)
+	@touch $@
+
+.venvs/wheels/installed: .venvs/wheels/created Makefile
+	@echo "== .venvs/wheels: zig, and the tools that build and check wheels"
+	@$(call pip,.venvs/wheels) $(WHEEL_TOOLS)
 	@touch $@
 
 .venvs/npm-codex-%/installed: Makefile
