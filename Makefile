@@ -98,10 +98,10 @@ test-rust: toolchain ## Test the Rust crates
 	fi
 
 .PHONY: test-python
-test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Test the installed wheel: the program and the Python package
+test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Test the installed wheel: the program and the package; TESTS=tests/plugin runs a part
 	-@scripts/need tmux git rsync strace
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
-		MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) -m pytest -rs
+		MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) -m pytest -rs $(TESTS)
 	@command -v strace >/dev/null || echo "make: SKIPPED: the tests that kill a hook at each system call, because strace is" \
 		"not installed (Debian, Ubuntu: \`apt install strace\`)" >&2
 
