@@ -56,11 +56,14 @@ class Codex:
     def __init__(self, folder: Path, home: Path) -> None:
         self.log, self.program, self.home = folder / "log", folder / "codex", home
         version = folder / "version"
+        self.newest = folder / "newest"
         version.write_text("0.163.0")
+        self.newest.write_text("0.169.0")
         self.program.write_text(
             f'#!/bin/sh\necho "$1 ${{CODEX_HOME-unset}}" >>{self.log}\n'
             f'case $1 in --version) echo "codex-cli $(cat {version})";;\n'
-            f"update) [ ! -e {folder}/broken ] || exit 1; echo 0.169.0 >{version};; esac\n"
+            f"update) if [ -e {folder}/broken ]; then echo 'Error: it is read-only' >&2; exit 1; fi\n"
+            f"cat {self.newest} >{version}; echo done;; esac\n"
         )
         self.program.chmod(0o755)
         self.broken = folder / "broken"
@@ -104,11 +107,26 @@ def test_auto_updates_in_the_users_own_home(host: Any, fake_codex: Codex) -> Non
     assert checked(host, fake_codex, "AUTO") is None
 
 
+def test_an_update_that_changed_nothing_is_reported(host: Any, fake_codex: Codex) -> None:
+    """Some package managers succeed without an update."""
+    fake_codex.write_version_file(LATEST)
+    fake_codex.newest.write_text("0.163.0")
+    notice = checked(host, fake_codex, "AUTO") or ""
+    assert "changed nothing: Codex is still 0.163.0, and 0.169.0 is newer: done" in notice and "hint: run `" in notice
+
+
 def test_a_failed_update_is_not_an_error(host: Any, fake_codex: Codex) -> None:
     fake_codex.write_version_file(LATEST)
     fake_codex.broken.touch()
-    notice = checked(host, fake_codex, "AUTO")
-    assert notice is not None and "hint: run `" in notice
+    notice = checked(host, fake_codex, "AUTO") or ""
+    assert "cannot update Codex from 0.163.0 to 0.169.0: Error: it is read-only\nhint: run `" in notice
+
+
+def test_the_real_codex_says_why_it_cannot_update_itself(host: Any, codex: str, home: Path) -> None:
+    (home / ".codex").mkdir()
+    (home / ".codex" / "version.json").write_text('{"latest_version": "99.0.0"}')
+    notice = check(host, command=codex, policy="AUTO", pinned=None, is_interactive=False, is_auto_approved=False)
+    assert notice is not None and " to 99.0.0: Error: Could not detect" in notice
 
 
 @pytest.mark.parametrize("policy", ["ASK", "NEVER"])

@@ -177,24 +177,32 @@ def check(
         action = Action.UPDATE if ask(f"{available}\nUpdate it now?") else Action.NOTHING
     if action is Action.NOTHING:
         return None
-    updated = _update(host, command) if action is Action.UPDATE else None
-    if updated:
-        return f"Codex was updated from {versions.installed} to {updated}."
+    if action is Action.UPDATE:
+        return _update(host, command, versions)
     return f"{available}\nhint: run `{for_subcommand(command)} update`"
 
 
-def _update(host: OnlineHostInterface, command: str) -> str | None:
-    """Updates Codex and returns its new version; None if the update failed."""
+def _update(host: OnlineHostInterface, command: str, versions: Versions) -> str:
+    """Updates Codex, and returns a notice about the result."""
     from loguru import logger
 
+    update = f"{for_subcommand(command)} update"
     try:
-        # Codex's standalone installation finds its files from the user's own home.
+        # Codex's standalone installation finds its files from the user's own home. A backtrace would hide the error.
         result = host.execute_stateful_command(
-            f"unset CODEX_HOME; {for_subcommand(command)} update </dev/null", timeout_seconds=UPDATE_SECONDS
+            f"unset CODEX_HOME RUST_BACKTRACE; {update} </dev/null", timeout_seconds=UPDATE_SECONDS
         )
-        if result.success:
-            return installed_version(host, command)
-        logger.debug("cannot run `{} update`: {}", command, (result.stderr or result.stdout).strip())
+        now = installed_version(host, command) if result.success else None
+        output = f"{result.stdout}\n{result.stderr}"
     except Exception as error:
-        logger.debug("cannot run `{} update`: {!r}", command, error)
-    return None
+        logger.debug("cannot run `{}`: {!r}", update, error)
+        return f"cannot update Codex from {versions.installed} to {versions.latest}: {error}\nhint: run `{update}`"
+    if now and now != versions.installed:
+        return f"Codex was updated from {versions.installed} to {now}."
+    last = next((f": {line.strip()}" for line in reversed(output.splitlines()) if line.strip()), "")
+    problem = (
+        f"`{update}` changed nothing: Codex is still {now}, and {versions.latest} is newer{last}"
+        if now
+        else f"cannot update Codex from {versions.installed} to {versions.latest}{last}"
+    )
+    return f"{problem}\nhint: run `{update}`"
