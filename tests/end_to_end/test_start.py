@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import Machine, MakeMachine, until
-from tests.support.rule_based_model import Model
+from tests.support.machine import Agent, Machine, MakeMachine, until
+from tests.support.rule_based_model import Model, says
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +84,26 @@ def test_codex_may_be_a_shell_script(machine: Machine, model: Model, line: str) 
     until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
 
 
+def reason(agent: Agent) -> tuple[str, str | None]:
+    """Returns the state and the waiting reason that `mngr list` shows."""
+    listed = agent.listed
+    return listed["state"], listed["plugin"].get("codex", {}).get("waiting_reason")
+
+
+def test_the_listing_shows_dialogs_and_no_reason_for_an_ended_agent(machine: Machine) -> None:
+    agent = machine.create()
+    assert reason(agent) == ("WAITING", "END_OF_TURN")
+    agent.message("/model", status=7)
+    assert reason(agent) == ("WAITING", "DIALOG")
+    agent.press("Escape")
+    until(lambda: reason(agent) == ("WAITING", "END_OF_TURN"), description="the end of the dialog")
+    for pid in agent.codex_pids():
+        machine.kill(pid)
+    until(lambda: reason(agent) == ("DONE", None), description="the end of Codex")
+    machine.mngr("stop", "t")
+    assert reason(agent) == ("STOPPED", None)
+
+
 def test_an_agent_can_be_created_before_the_login(make_machine: MakeMachine) -> None:
     """A notice names `codex login`, and the agent uses a later login."""
     provider = {"requires_openai_auth": True}
@@ -94,7 +114,8 @@ def test_an_agent_can_be_created_before_the_login(make_machine: MakeMachine) -> 
     created = machine.mngr("create", "t", "codex", "--yes", "--no-connect")
     assert "codex login" in created.stderr
     agent = machine.agent("t")
-    until(lambda: "Sign in" in agent.pane(), description="the login screen")
+    assert "Sign in" in agent.pane()
+    assert reason(agent) == ("WAITING", "LOGIN")
     refused = agent.message("Are you there?", status=1)
     assert "codex login" in refused.stderr
     login.write_text(text)
@@ -135,9 +156,12 @@ def test_a_command_as_the_first_message_is_refused(machine: Machine, message: st
     assert work(machine) == NOTHING
 
 
-def test_a_command_that_starts_a_turn_can_be_the_first_message(machine: Machine) -> None:
+def test_a_command_that_starts_a_turn_can_be_the_first_message(machine: Machine, model: Model) -> None:
+    """Codex asks about the plan after the end of the turn, so only its terminal shows that."""
+    model.on("make a plan", says("<proposed_plan>\n# Plan\n\n- do it\n</proposed_plan>"))
     agent = machine.create("t", "--message", "/plan make a plan")
-    until(lambda: "You said: make a plan" in agent.answers(), description="the answer")
+    until(lambda: reason(agent) == ("WAITING", "QUESTION"), description="the question about the plan")
+    assert "a question about its plan" in agent.message("Are you there?", status=1).stderr
 
 
 def test_a_running_agent_stays_if_its_first_message_fails(make_machine: MakeMachine) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from mngr_codex.plugin import paths
-from mngr_codex.plugin.markers import is_blocked, waiting_reason
+from mngr_codex.plugin.markers import blocking_reason, is_blocked
 
 
 @pytest.mark.parametrize(
     ("present", "reason"),
     [
-        ((), "END_OF_TURN"),
+        ((), None),
         ((paths.ACTIVE,), None),
         ((paths.ACTIVE, paths.PERMISSIONS_WAITING), "PERMISSIONS"),
         # The program removes `active` while an approval is open, and keeps it during a question.
@@ -21,10 +21,8 @@ from mngr_codex.plugin.markers import is_blocked, waiting_reason
         ((paths.QUESTION_WAITING, paths.PERMISSIONS_WAITING), "PERMISSIONS"),
     ],
 )
-def test_the_waiting_reason(host: Any, tmp_path: Path, present: tuple[str, ...], reason: str | None) -> None:
-    for marker in present:
-        (tmp_path / marker).touch()
-    assert waiting_reason(host, tmp_path) == reason
+def test_the_reason_of_a_blocked_turn(present: tuple[str, ...], reason: str | None) -> None:
+    assert blocking_reason(present) == reason
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from imbue.mngr.agents.base_agent import quote_agent_args
@@ -19,11 +20,11 @@ from imbue.mngr.interfaces.agent import (
     HasUnattendedModeMixin,
     HasVersionManagementMixin,
 )
-from imbue.mngr.primitives import CommandString, TransferMode
+from imbue.mngr.primitives import AgentLifecycleState, CommandString, LifecycleProbeResult, TransferMode
 from loguru import logger
 from pydantic import PrivateAttr
 
-from mngr_codex.plugin import launch, markers, paths, starting
+from mngr_codex.plugin import launch, markers, paths, starting, waiting
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.messages import startup
 from mngr_codex.plugin.messages.screen import Screen
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
+
+
+_RECENT_SECONDS = 1.0
 
 
 class CodexAgent(
@@ -53,6 +57,8 @@ class CodexAgent(
     # Whether the agent and its work directory existed before this mngr command, which would delete both after an error.
     _has_earlier_work: bool = PrivateAttr(default=False)
     _is_first_message_next: bool = PrivateAttr(default=False)
+    # A state that was just read, and when, in seconds.
+    _recent_probe: tuple[float, LifecycleProbeResult] | None = PrivateAttr(default=None)
 
     # -- the command
 
@@ -165,6 +171,22 @@ class CodexAgent(
         reconcile_version(self.agent_config.validated(str(self.agent_type)), host, mngr_ctx)
 
     # -- state
+
+    def probe_lifecycle(self) -> LifecycleProbeResult:
+        """Returns the agent's state and Codex's process."""
+        recent, self._recent_probe = self._recent_probe, None
+        if recent is not None and time.monotonic() - recent[0] < _RECENT_SECONDS:
+            return recent[1]
+        return super().probe_lifecycle()
+
+    def waiting_reason(self) -> str | None:
+        """Returns why the agent waits; None if it is busy or has ended.
+
+        A listing asks for the state right afterwards, and gets the one that is read here.
+        """
+        lifecycle = self.probe_lifecycle()
+        self._recent_probe = time.monotonic(), lifecycle
+        return waiting.reason(self) if lifecycle.state is AgentLifecycleState.WAITING else None
 
     def is_blocked_on_dialog(self) -> bool:
         """Returns whether Codex waits for an approval or an answer."""

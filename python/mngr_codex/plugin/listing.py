@@ -1,7 +1,8 @@
 """The fields that ``mngr list`` shows for Codex agents, from small reads in their state directories.
 
-The fields are generated for every agent of a listing, so no process is started and only a few lines are parsed. On a
-remote host each read is a network round trip, so only the waiting reason is read there.
+The fields are generated for every agent of a listing, so no process is started and only a few lines are parsed. The
+exception is the waiting reason: it needs the state, which mngr then does not read again, and for an agent that waits
+one command. On a remote host each read is a network round trip, so there it is the only field.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from imbue.mngr.hosts.common import get_agent_state_dir_path
 
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.agent import CodexAgent
-from mngr_codex.plugin.markers import waiting_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ def turn_since(state_dir: Path) -> str | None:
 def field_generators() -> Generators:
     """Returns the generators of the fields under ``plugin.codex`` in ``mngr list --format json``."""
     return {
-        "waiting_reason": _for_codex_agents(waiting_reason),
+        "waiting_reason": lambda agent, _: agent.waiting_reason() if isinstance(agent, CodexAgent) else None,
         "session_id": _for_codex_agents(_if_local(session_id)),
         "model": _for_codex_agents(_if_local(model)),
         "turn_since": _for_codex_agents(_if_local(turn_since)),

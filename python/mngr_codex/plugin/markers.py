@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mngr_codex.plugin import paths
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -15,13 +16,17 @@ PERMISSIONS = "PERMISSIONS"
 """The waiting reason of an agent whose Codex waits for an approval."""
 QUESTION = "QUESTION"
 """The waiting reason of an agent whose Codex waits for the answer to a question. mngr itself has no such reason."""
+LOGIN = "LOGIN"
+"""The waiting reason of an agent whose Codex shows its login screen."""
+DIALOG = "DIALOG"
+"""The waiting reason of an agent whose Codex shows a menu or another dialog, which takes all input."""
 END_OF_TURN = "END_OF_TURN"
-"""The waiting reason of an agent that is not in a turn."""
+"""The waiting reason of an agent that takes messages."""
 
 
 def is_blocked(host: OnlineHostInterface, state_dir: Path) -> bool:
     """Returns whether Codex waits for an approval or an answer, which only the user can give."""
-    return _blocking_reason(host, state_dir) is not None
+    return any(host.path_exists(state_dir / each) for each in (paths.PERMISSIONS_WAITING, paths.QUESTION_WAITING))
 
 
 def is_in_turn(host: OnlineHostInterface, state_dir: Path) -> bool:
@@ -29,15 +34,12 @@ def is_in_turn(host: OnlineHostInterface, state_dir: Path) -> bool:
     return host.path_exists(state_dir / paths.ROOT_ACTIVE)
 
 
-def waiting_reason(host: OnlineHostInterface, state_dir: Path) -> str | None:
-    """Returns why the agent waits, ``PERMISSIONS``, ``QUESTION`` or ``END_OF_TURN``; None if it is busy."""
-    reason = _blocking_reason(host, state_dir)
-    if reason is not None:
-        return reason
-    return None if host.path_exists(state_dir / paths.ACTIVE) else END_OF_TURN
+def blocking_reason(present: Collection[str]) -> str | None:
+    """Returns why Codex waits for the user in a turn, ``PERMISSIONS`` or ``QUESTION``; None if it does not.
 
-
-def _blocking_reason(host: OnlineHostInterface, state_dir: Path) -> str | None:
-    if host.path_exists(state_dir / paths.PERMISSIONS_WAITING):
+    Args:
+        present: The names of the marker files that exist.
+    """
+    if paths.PERMISSIONS_WAITING in present:
         return PERMISSIONS
-    return QUESTION if host.path_exists(state_dir / paths.QUESTION_WAITING) else None
+    return QUESTION if paths.QUESTION_WAITING in present else None

@@ -135,3 +135,20 @@ def test_text_that_resembles_a_dialog() -> None:
     )
     assert screen(f"{' ' * 8}› 1. Yes", f"{' ' * 8}› 2. No", "", EMPTY, "", "  ? for shortcuts").dialog is None
     assert screen(f"{BOLD}›{OFF} press enter", words, "", "  GPT-5.5 default · ~/work").dialog is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ((EMPTY, "", "  ? for shortcuts"), "END_OF_TURN"),
+        ((f"{BOLD}›{OFF} a draft",), "END_OF_TURN"),
+        (("  Welcome to Codex, OpenAI's command-line coding agent", "> 1. Sign in with ChatGPT"), "LOGIN"),
+        (("  Select a review preset", "› 2. Review uncommitted changes"), "DIALOG"),
+        (("  Do you trust the contents of this directory?", "› 1. Yes, continue"), "DIALOG"),
+        (("  Would you like to run the following command?", "› 1. Yes, proceed (y)"), "PERMISSIONS"),
+        (("  Which color?", "› 1. red", "  tab to add notes | enter to submit answer"), "QUESTION"),
+        (("  Implement this plan?", "› 1. Yes, implement this plan"), "QUESTION"),
+    ],
+)
+def test_the_screen_shows_why_an_agent_waits(lines: tuple[str, ...], reason: str) -> None:
+    assert screen(*lines).waiting_reason == reason

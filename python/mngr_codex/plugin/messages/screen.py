@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from imbue.mngr.errors import SendFailureKind, SendMessageError
 from imbue.mngr.hosts.common import SHELL_COMMANDS
 
+from mngr_codex.plugin import markers
+
 if TYPE_CHECKING:
     from imbue.mngr.agents.base_agent import BaseAgent
 
@@ -58,7 +60,15 @@ _DIALOGS = (
     ("Meet GPT", "a question about a newer model"),
     ("Try new model", "a question about a newer model"),
     ("Update available", "an update prompt"),
+    ("Implement this plan?", "a question about its plan"),
 )
+_WAITING_REASONS = {
+    LOGIN: markers.LOGIN,
+    "an approval request": markers.PERMISSIONS,
+    "a question": markers.QUESTION,
+    "a question about its plan": markers.QUESTION,
+}
+"""The waiting reasons of dialogs that are not just in the way of a message."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,11 @@ class Screen:
         if is_choice or has_key_hints or re.search(KEY_HINTS_ABOVE_COMPOSER, _line_above_composer(self.text)):
             return next((name for phrase, name in _DIALOGS if phrase in self.text), "a menu")
         return None
+
+    @property
+    def waiting_reason(self) -> str:
+        """Why an agent with this screen waits if it is not in a turn."""
+        return markers.END_OF_TURN if self.dialog is None else _WAITING_REASONS.get(self.dialog, markers.DIALOG)
 
     @property
     def is_started(self) -> bool:
