@@ -28,7 +28,9 @@ screen() {
 }
 case "$*" in
 *load-buffer*) [ ! -e "$TEST/broken" ] || exit 1; cat "$TEST/state/$MESSAGE".* >"$TEST/typed" ;;
-*display-message*capture-pane*) echo codex; screen ;;
+*display-message*capture-pane*)
+    if [ -e "$TEST/no-pane" ]; then echo "can't find pane" >&2; exit 1; fi
+    if [ -e "$TEST/exited" ]; then echo bash; cat "$TEST/exited"; else echo codex; screen; fi ;;
 *capture-pane*) screen ;;
 *display-message*) echo codex ;;
 *Enter*) rm -f "$TEST/typed"; cat "$TEST/record" >>"$TEST/state/$SESSIONS/rollout-1.jsonl" ;;
@@ -195,3 +197,14 @@ def test_only_old_files_of_other_messages_are_removed(agent: Agent, say: Callabl
         os.utime(agent.state / name, (an_hour_ago, an_hour_ago))
     say(f"{SECRET} again")
     assert {*agent.leftovers()} == {agent.state / name for name in names[::2]}
+
+
+def test_errors_name_a_way_out(agent: Agent, say: Callable[[str], None], tmp_path: Path) -> None:
+    with pytest.raises(SendMessageError, match=r"the message is empty\nhint: .*--message-file"):
+        say(" \n")
+    (tmp_path / "exited").write_text("$ . /a/launch_agent.sh\nERROR: no session\n$\n")
+    with pytest.raises(SendMessageError, match=r"shows:\nERROR: no session\nhint: .*mngr start t --restart"):
+        say("Fix it.")
+    (tmp_path / "no-pane").touch()
+    with pytest.raises(SendMessageError, match=r"can't find pane\nhint: .*mngr start t"):
+        say("Fix it.")

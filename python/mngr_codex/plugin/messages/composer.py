@@ -11,7 +11,7 @@ from imbue.mngr.utils.polling import poll_until
 
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.messages.screen import LOGIN, SIDE, Screen, read_screen
-from mngr_codex.plugin.messages.startup import READY_SECONDS
+from mngr_codex.plugin.messages.startup import READY_SECONDS, last_output
 
 if TYPE_CHECKING:
     from imbue.mngr.agents.base_agent import BaseAgent
@@ -68,7 +68,8 @@ def _not_ready(name: str, screen: Screen, seconds: float) -> SendMessageError:
         reason = f"Codex is showing {screen.dialog}, so it can't take messages\nhint: {hint}"
         return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
     if not screen.is_codex:
-        reason = f"Codex has exited\nhint: start it with `mngr start {name} --restart`"
+        lines = ["Codex has exited. Its terminal shows:", *last_output(screen.text)]
+        reason = "\n".join([*lines, f"hint: start it with `mngr start {name} --restart`"])
         return SendMessageError(name, reason, SendFailureKind.AGENT_UNREACHABLE)
     if screen.row is not None and not screen.is_loading:
         reason = (

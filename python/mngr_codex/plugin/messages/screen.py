@@ -180,9 +180,9 @@ def read_screen(agent: BaseAgent[Any], target: str) -> Screen:
     command = f"tmux -u display-message -p -t {target} '#{{pane_current_command}}' \\; capture-pane -e -p -t {target}"
     result = agent.host.execute_idempotent_command(command, timeout_seconds=agent.send_command_timeout_seconds)
     if not result.success:
-        raise SendMessageError(
-            str(agent.name), f"cannot read its terminal: {result.stderr.strip()}", SendFailureKind.AGENT_UNREACHABLE
-        )
+        name = str(agent.name)
+        reason = f"cannot read its terminal: {result.stderr.strip()}\nhint: start it with `mngr start {name}`"
+        raise SendMessageError(name, reason, SendFailureKind.AGENT_UNREACHABLE)
     process, _, pane = result.stdout.partition("\n")
     process = process.strip()
     is_codex = process not in SHELL_COMMANDS or _runs_script(agent, target)

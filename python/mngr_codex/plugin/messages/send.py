@@ -67,7 +67,9 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> No
     text = cleaned(message)
     name = str(agent.name)
     if not text.strip():
-        raise SendMessageError(name, "the message is empty")
+        raise SendMessageError(
+            name, "the message is empty\nhint: give its text with -m, or in a file with --message-file"
+        )
     target = agent._send_target_arg(agent.tmux_target)
     state_dir = agent._get_agent_dir()
     is_marked_as_asking = markers.is_blocked(agent.host, state_dir)
