@@ -106,7 +106,7 @@ def test_an_agent_runs_on_a_host_without_python(remote: Remote, model: Model) ->
     """All commands go over ssh, and the program runs on the host."""
     machine = remote.machine
     assert not shutil.which("python3", path=remote.environment["PATH"])
-    model.on("slowly", runs("sleep 3"), says("Slow, but done."))
+    model.on("slowly", runs("sleep 6"), says("Slow, but done."))
     machine.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
     agent = remote.agent()
     machine.mngr("message", "t", "-m", "Do it slowly.")
