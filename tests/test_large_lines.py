@@ -82,6 +82,7 @@ def test_memory_of_a_large_line(kind: str, tmp_path: Path) -> None:
             program(),
             "convert",
             path,
+            "--verbose",
             "-o",
             path.with_name("out"),
         ],

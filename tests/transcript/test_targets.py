@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,12 @@ from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.program import Completed, header_id, run
 from tests.support.recordings import DATA, session_meta
 from tests.support.rollout_builder import Rollout, uuid7
+from tests.support.rule_based_model import Model
 from tests.support.transcript_records import HEADER, State, step
+
+sys.path.append(str(Path(__file__).parents[2] / "demo"))
+
+from demo import configuration
 
 COMMANDS = ("transcript", "convert")
 
@@ -213,6 +220,34 @@ class TestTranscript:
             session = session_meta(path)["id"]
             home.add(session, "").write_bytes(path.read_bytes())
             assert run("transcript", session).stdout == run("transcript", path).stdout
+
+
+def test_sessions_of_the_real_codex_are_found(home: CodexHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was resumed last is the latest one, although another one was started later."""
+    codex = os.environ.get("MNGR_CODEX_CODEX")
+    if not codex:
+        pytest.skip("MNGR_CODEX_CODEX is not set (`make test` sets it)")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    home.folder.mkdir()
+    folders = [tmp_path / "one", tmp_path / "two"]
+    with Model() as model:
+        (home.folder / "config.toml").write_text(configuration(model.base_url))
+
+        def execute(folder: Path, *words: str) -> None:
+            folder.mkdir(exist_ok=True)
+            command = [codex, "exec", "--skip-git-repo-check", *words]
+            subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
+
+        for folder in folders:
+            execute(folder, f"Hello from {folder.name}.")
+        one, two = (read("convert", "latest", "--cwd", folder) for folder in folders)
+        assert (one, two) == (["Hello from one."], ["Hello from two."])
+        assert read("convert", "latest") == two
+        [path] = [path for path in home.folder.rglob("rollout-*.jsonl") if b"Hello from one." in path.read_bytes()]
+        session = session_meta(path)["id"]
+        execute(folders[0], "resume", session, "Go on.")
+    assert read("convert", "latest") == read("convert", session) == [*one, "Go on."]
 
 
 class TestConvert:

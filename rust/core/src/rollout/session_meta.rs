@@ -60,21 +60,29 @@ impl SessionMeta {
             return None;
         }
         let payload = envelope.payload?.raw(line.text);
-        let is_subagent = member(payload, "source").is_some_and(|source| member(source, "subagent").is_some())
-            || string(payload, "thread_source").is_some_and(|source| source == "subagent");
         let millis = |text: &[u8]| timestamp::parse(text).map(timestamp::millis);
-        let started = string(payload, "timestamp").and_then(|text| millis(text.as_bytes()));
-        Some(Self {
-            id: string(payload, "id"),
-            parent: string(payload, "parent_thread_id"),
-            forked_from: string(payload, "forked_from_id"),
-            is_subagent,
-            cwd: string(payload, "cwd").map(PathBuf::from),
-            branch: member(payload, "git").and_then(|git| string(git, "branch")),
-            cli_version: string(payload, "cli_version"),
-            model_provider: string(payload, "model_provider"),
-            started_ms: started.or_else(|| envelope.timestamp.as_deref().and_then(millis)),
-        })
+        let mut meta = Self { started_ms: envelope.timestamp.as_deref().and_then(millis), ..Self::default() };
+        let (mut has_subagent, mut is_of_subagent) = (false, false);
+        for (key, value) in Members::of(payload) {
+            match key {
+                b"\"id\"" => meta.id = text_of(value),
+                b"\"parent_thread_id\"" => meta.parent = text_of(value),
+                b"\"forked_from_id\"" => meta.forked_from = text_of(value),
+                b"\"source\"" => has_subagent = member(value, "subagent").is_some(),
+                b"\"thread_source\"" => is_of_subagent = value == b"\"subagent\"",
+                b"\"cwd\"" => meta.cwd = text_of(value).map(PathBuf::from),
+                b"\"git\"" => meta.branch = string(value, "branch"),
+                b"\"cli_version\"" => meta.cli_version = text_of(value),
+                b"\"model_provider\"" => meta.model_provider = text_of(value),
+                b"\"timestamp\"" => {
+                    let started = text_of(value).and_then(|text| millis(text.as_bytes()));
+                    meta.started_ms = started.or(meta.started_ms);
+                }
+                _ => {}
+            }
+        }
+        meta.is_subagent = has_subagent || is_of_subagent;
+        Some(meta)
     }
 }
 
@@ -86,7 +94,12 @@ pub(crate) fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// Returns the last member of an object with this name, if it is a string that is not empty. `object` must be valid JSON.
 pub(crate) fn string(object: &[u8], name: &str) -> Option<String> {
-    let [b'"', content @ .., b'"'] = member(object, name)? else { return None };
+    text_of(member(object, name)?)
+}
+
+/// Returns the text of a value, if it is a string that is not empty.
+fn text_of(value: &[u8]) -> Option<String> {
+    let [b'"', content @ .., b'"'] = value else { return None };
     let mut decoded = Vec::new();
     decode_string(content, &mut decoded);
     let text = String::from_utf8_lossy(&decoded).into_owned();
