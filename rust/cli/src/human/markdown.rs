@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Alignment, CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::terminal::push_safe;
@@ -86,8 +86,15 @@ enum Collecting {
     Words,
     /// A block of code.
     Code(String),
-    /// A table: its source, and the rows of its cells.
-    Table(Range<usize>, Vec<Vec<Vec<Piece>>>),
+    Table(Table),
+}
+
+/// A table that is being read.
+struct Table {
+    source: Range<usize>,
+    alignments: Vec<Alignment>,
+    /// The rows of its cells.
+    rows: Vec<Vec<Vec<Piece>>>,
 }
 
 struct Renderer<'a> {
@@ -200,18 +207,18 @@ impl<'a> Renderer<'a> {
                     }
                 }
             }
-            Tag::Table(_) => {
+            Tag::Table(alignments) => {
                 self.begin_block(start);
-                self.collecting = Collecting::Table(range, Vec::new());
+                self.collecting = Collecting::Table(Table { source: range, alignments, rows: Vec::new() });
             }
             Tag::TableHead | Tag::TableRow => {
-                if let Collecting::Table(_, rows) = &mut self.collecting {
-                    rows.push(Vec::new());
+                if let Collecting::Table(table) = &mut self.collecting {
+                    table.rows.push(Vec::new());
                 }
             }
             Tag::TableCell => {
-                if let Collecting::Table(_, rows) = &mut self.collecting
-                    && let Some(row) = rows.last_mut()
+                if let Collecting::Table(table) = &mut self.collecting
+                    && let Some(row) = table.rows.last_mut()
                 {
                     row.push(Vec::new());
                 }
@@ -260,8 +267,8 @@ impl<'a> Renderer<'a> {
                 self.outdent();
             }
             TagEnd::Table => {
-                if let Collecting::Table(range, rows) = std::mem::replace(&mut self.collecting, Collecting::Words) {
-                    self.table(&range, &rows);
+                if let Collecting::Table(table) = std::mem::replace(&mut self.collecting, Collecting::Words) {
+                    self.table(&table);
                 }
                 self.end_block();
             }
@@ -332,7 +339,7 @@ impl<'a> Renderer<'a> {
     }
 
     /// Appends a table, or its source if it is too wide.
-    fn table(&mut self, range: &Range<usize>, rows: &[Vec<Vec<Piece>>]) {
+    fn table(&mut self, Table { source, alignments, rows }: &Table) {
         let width = |cell: &Vec<Piece>| cell.iter().map(|(_, text)| text.width()).sum::<usize>();
         let mut columns: Vec<usize> = Vec::new();
         for row in rows {
@@ -343,7 +350,7 @@ impl<'a> Renderer<'a> {
         }
         let total = columns.iter().sum::<usize>() + SEPARATOR.width() * columns.len().saturating_sub(1);
         if total > self.available() {
-            let source = self.source.get(range.clone()).unwrap_or_default();
+            let source = self.source.get(source.clone()).unwrap_or_default();
             for line in source.trim_end().split('\n') {
                 self.push_piece("", line);
                 self.push_row();
@@ -356,6 +363,13 @@ impl<'a> Renderer<'a> {
                     self.push_piece(DIM, SEPARATOR);
                 }
                 let cell = row.get(position);
+                let space = column - cell.map_or(0, width);
+                let before = match alignments.get(position) {
+                    Some(Alignment::Right) => space,
+                    Some(Alignment::Center) => space / 2,
+                    _ => 0,
+                };
+                self.push_piece("", &" ".repeat(before));
                 for (style, text) in cell.into_iter().flatten() {
                     let bold = if number > 0 {
                         ""
@@ -367,7 +381,7 @@ impl<'a> Renderer<'a> {
                     self.push_piece(&format!("{bold}{style}"), text);
                 }
                 if position + 1 < columns.len() {
-                    self.push_piece("", &" ".repeat(column - cell.map_or(0, width)));
+                    self.push_piece("", &" ".repeat(space - before));
                 }
             }
             self.push_row();
@@ -397,8 +411,8 @@ impl<'a> Renderer<'a> {
         let style = self.styles.join(";");
         match &mut self.collecting {
             Collecting::Code(code) => code.push_str(&text),
-            Collecting::Table(_, rows) => {
-                if let Some(cell) = rows.last_mut().and_then(|row| row.last_mut()) {
+            Collecting::Table(table) => {
+                if let Some(cell) = table.rows.last_mut().and_then(|row| row.last_mut()) {
                     cell.push((style, text.replace(['\n', '\t'], " ")));
                 }
             }

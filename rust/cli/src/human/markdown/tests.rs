@@ -72,6 +72,8 @@ fn lines_are_filled_up_to_the_width() {
 fn tables_are_aligned_if_they_fit() {
     let table = "| a | long |\n|---|---|\n| 漢字 | `x` |\n| y |";
     is_rendered(table, &["<1>a<>   <2> │ <><1>long<>", "<2>─────┼─────<>", "漢字<2> │ <><36>x<>", "y   <2> │ <>"]);
+    let aligned = "| a | b |\n|:-:|--:|\n| wide | 1 |\n| x | 200 |";
+    is_rendered(aligned, &[" <1>a<>  <2> │ <>  <1>b<>", "<2>─────┼────<>", "wide<2> │ <>  1", " x  <2> │ <>200"]);
     let wide = format!("| a | b |\n|---|---|\n| {} | y |", "x".repeat(50));
     assert_eq!(rendered(&wide, 40), wide.lines().collect::<Vec<_>>());
 }
