@@ -141,6 +141,8 @@ class Demo:
             # Requests to a model on this machine must not go through the user's proxy.
             "NO_PROXY": "127.0.0.1,localhost",
         }
+        # Times are shown in the user's time zone.
+        self.environment |= {name: value for name, value in os.environ.items() if name == "TZ"}
         if model is not None:
             (codex_home / "config.toml").write_text(configuration(model.base_url), encoding="utf-8")
         if login is not None:
