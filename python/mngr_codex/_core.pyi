@@ -164,11 +164,14 @@ class MarkerState:
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     @property
-    def state(self) -> Literal["RUNNING", "WAITING"]:
-        """``RUNNING`` while a turn of the root or of a subagent is open and Codex asks nothing, else ``WAITING``."""
+    def state(self) -> Literal["RUNNING", "WAITING", "UNKNOWN"]:
+        """``RUNNING`` while a turn of the root or of a subagent is open and Codex asks nothing, else ``WAITING``.
+
+        ``UNKNOWN`` if no hook has run for this state directory and it was never reset.
+        """
     @property
     def waiting_reason(self) -> Literal["PERMISSIONS", "QUESTION", "END_OF_TURN"] | None:
-        """Why the agent waits: an approval, another question, or no turn is open; None if it is running."""
+        """Why the agent waits: an approval, another question, or no turn is open; None if it is running or unknown."""
     @property
     def is_marker_there(self) -> bool:
         """Whether ``active`` exists. It does while a turn is open and Codex waits for no approval."""

@@ -197,6 +197,7 @@ class TestMarker:
 
     def test_attributes_equal_the_output_of_the_program(self, followed: FollowedAgent) -> None:
         agent = followed.agent
+        agent.marker("reset")
         assert_attributes_match(agent)
         agent.begin_turn()
         agent.hook("user-prompt-submit")
@@ -228,9 +229,10 @@ class TestMarker:
             assert mngr_codex.marker(agent.state).state == "RUNNING"
         assert {path: path.stat().st_mtime_ns for path in agent.state.rglob("*")} == before
 
-    def test_a_new_agent_waits(self, tmp_path: Path) -> None:
+    def test_an_agent_without_a_hook_is_unknown(self, tmp_path: Path) -> None:
         state = mngr_codex.marker(tmp_path)
-        assert (state.state, state.is_marker_there, state.session_id, state.root) == ("WAITING", False, None, None)
+        assert (state.state, state.is_marker_there, state.session_id, state.root) == ("UNKNOWN", False, None, None)
+        assert state.waiting_reason is None
         assert state.subagents == ()
         assert list(tmp_path.iterdir()) == []
 

@@ -17,17 +17,39 @@ COMMANDS = ["show", "recompute", "reset"]
 class TestShow:
     """`marker show`."""
 
-    def test_a_new_agent_waits(self, agent: Agent) -> None:
-        assert agent.marker("show").stdout == b"WAITING\n"
-        assert agent.report() == {
-            "state": "WAITING",
-            "waiting_reason": "END_OF_TURN",
+    def test_an_agent_without_a_hook_is_unknown(self, agent: Agent) -> None:
+        """Nothing shows whether Codex runs, so this is neither RUNNING nor WAITING."""
+        shown = run("marker", "show", env=agent.environment())
+        assert (shown.status, shown.stdout) == (1, b"UNKNOWN\n")
+        assert shown.stderr.startswith(f"mngr-codex: no hook has run for {agent.state}\nhint: ")
+        shown = run("marker", "show", "--json", env=agent.environment())
+        assert shown.status == 1
+        assert json.loads(shown.stdout) == {
+            "state": "UNKNOWN",
+            "waiting_reason": None,
             "is_marker_there": False,
             "is_permission_awaited": False,
             "session_id": None,
             "root": None,
             "subagents": [],
         }
+
+    def test_an_agent_that_was_recomputed_stays_unknown(self, agent: Agent) -> None:
+        assert agent.marker("recompute").stdout == b"UNKNOWN\n"
+        assert run("watch", "--once", env=agent.environment()).status == 0
+        assert run("marker", "show", env=agent.environment()).stdout == b"UNKNOWN\n"
+        agent.hook("session-end")
+        assert run("marker", "show", env=agent.environment()).stdout == b"UNKNOWN\n"
+
+    def test_an_agent_that_was_reset_waits(self, agent: Agent) -> None:
+        """mngr resets the marker before it starts Codex, whose first hook runs at the first prompt."""
+        assert agent.report("reset")["state"] == "WAITING"
+        report = agent.report()
+        assert (report["state"], report["waiting_reason"], report["root"]) == ("WAITING", "END_OF_TURN", None)
+
+    def test_a_missing_state_dir_is_an_error(self, agent: Agent) -> None:
+        done = run("marker", "show", "--json", "--state-dir", agent.folder / "none")
+        assert (done.status, done.stdout) == (1, b"") and "no such directory" in done.stderr
 
     def test_a_root_turn_is_shown(self, agent: Agent) -> None:
         agent.begin_turn()
@@ -111,13 +133,14 @@ class TestShow:
         assert (report["root"]["phase"], report["root"]["evidence"]) == (phase, evidence)
 
     def test_a_wrong_marker_is_shown_and_kept(self, agent: Agent) -> None:
+        agent.marker("reset")
         (agent.state / "active").touch()
         assert agent.report()["is_marker_there"]
         assert b"`active` exists; `mngr-codex marker recompute` removes it\n" in agent.marker("show").stdout
         assert agent.is_active, "`marker show` changed the marker"
 
     def test_show_creates_no_file(self, agent: Agent) -> None:
-        agent.marker("show")
+        assert run("marker", "show", env=agent.environment()).status == 1
         assert list(agent.state.iterdir()) == []
 
     def test_show_changes_no_file(self, agent: Agent) -> None:

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use mngr_codex_core::{MarkerError, Report, StateDir, marker};
+use mngr_codex_core::{MarkerError, Report, StateDir, escaped_path, marker};
 
 use crate::human;
 use crate::state_dir;
@@ -24,7 +24,7 @@ Examples:
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Show the state: RUNNING or WAITING, why, since when, and on what evidence
+    /// Show the state: RUNNING or WAITING, why, since when, and on what evidence; UNKNOWN before the first hook
     Show(Options),
     /// Read the rollouts, recreate the marker files, and show the state
     Recompute(Options),
@@ -43,7 +43,8 @@ struct Options {
     json: bool,
 }
 
-/// Runs the command. Exits 1 if the state cannot be read or written, and 2 if no agent is given.
+/// Runs the command. Exits 1 if the state cannot be read or written, or if it is to be shown and is not known, and 2 if no
+/// agent is given.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let (Action::Show(options) | Action::Recompute(options) | Action::Reset(options)) = &arguments.action;
     let Some(path) = state_dir::of(options.state_dir.clone()) else {
@@ -59,6 +60,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     let text = if options.json { to_json(&report) } else { human::marker(&report) };
     match print(&text) {
+        Ok(()) if !report.is_known() && matches!(arguments.action, Action::Show(_)) => {
+            complain(format!("no hook has run for {}\n{NO_HOOK_HINT}", escaped_path(&path)));
+            ExitCode::FAILURE
+        }
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(error);
@@ -66,6 +71,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
     }
 }
+
+/// What to do if no hook has run.
+const NO_HOOK_HINT: &str = "hint: `mngr-codex hooks install` makes Codex run the hooks, and `mngr-codex status` lists its \
+    sessions";
 
 fn to_json(report: &Report) -> String {
     serde_json::to_string(report).unwrap_or_default() + "\n"

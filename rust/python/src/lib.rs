@@ -282,13 +282,13 @@ struct MarkerState {
 
 #[pymethods]
 impl MarkerState {
-    /// ``RUNNING`` or ``WAITING``.
+    /// ``RUNNING``, ``WAITING``, or ``UNKNOWN`` if no hook has run for this state directory and it was never reset.
     #[getter]
     fn state(&self) -> &'static str {
         self.report.state
     }
 
-    /// Why the agent waits; None if it is running.
+    /// Why the agent waits; None if it is running or unknown.
     #[getter]
     fn waiting_reason(&self) -> Option<&'static str> {
         self.report.waiting_reason

@@ -11,10 +11,10 @@ use super::state::{Evidence, Phase, RequestKind, Signal, SignalSource, State, Th
 /// The state of an agent, with its reasons. Serializes to the documented JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// `RUNNING` or `WAITING`.
+    /// `RUNNING`, `WAITING`, or `UNKNOWN` if no hook has run for this agent and it was never reset.
     pub state: &'static str,
     /// Why the agent waits: `PERMISSIONS` (Codex asks for an approval), `QUESTION` (Codex asks something else) or
-    /// `END_OF_TURN`. `None` if it is running.
+    /// `END_OF_TURN`. `None` if it is running or unknown.
     pub waiting_reason: Option<&'static str>,
     /// Whether the file `active` exists.
     pub is_marker_there: bool,
@@ -58,11 +58,15 @@ impl Report {
         let waiting_reason = match request {
             Some(RequestKind::Approval) => Some("PERMISSIONS"),
             Some(RequestKind::Question) => Some("QUESTION"),
-            None if state.is_in_turn() => None,
+            None if state.is_in_turn() || !state.is_known() => None,
             None => Some("END_OF_TURN"),
         };
         Self {
-            state: if waiting_reason.is_none() { "RUNNING" } else { "WAITING" },
+            state: match waiting_reason {
+                Some(_) => "WAITING",
+                None if state.is_known() => "RUNNING",
+                None => "UNKNOWN",
+            },
             waiting_reason,
             is_marker_there: dir.active().exists(),
             is_marker_expected: state.is_active(),
@@ -71,6 +75,12 @@ impl Report {
             root: (state.root.phase != Phase::None).then(|| Turn::new(None, &state.root)),
             subagents: state.in_flight().map(|subagent| Turn::new(text(&subagent.id.0), &subagent.thread)).collect(),
         }
+    }
+
+    /// Returns whether anything is known about the agent. Nothing is known before its first hook, unless it was reset.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.state != "UNKNOWN"
     }
 }
 

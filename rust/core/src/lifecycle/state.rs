@@ -416,6 +416,11 @@ impl State {
         }
     }
 
+    /// Returns whether a hook has run for the agent, or its turns were closed. Rollouts are found only through hooks.
+    pub(crate) fn is_known(&self) -> bool {
+        self.resets > 0 || !self.session.0.is_empty() || !self.subagents.is_empty()
+    }
+
     /// Returns whether a turn of the root or of a subagent is running.
     pub(crate) fn is_in_turn(&self) -> bool {
         self.root.is_open() || self.in_flight().next().is_some()
