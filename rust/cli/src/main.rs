@@ -6,6 +6,7 @@ mod convert;
 mod data_files;
 mod hook;
 mod human;
+mod live_output;
 mod marker;
 mod process_exit;
 mod progress;

@@ -87,6 +87,14 @@ pub(crate) fn print(text: &str) -> Result<(), String> {
     })
 }
 
+/// Returns standard output if it is a pipe. `poll(2)` reports a pipe without a reader; it would report a terminal at every
+/// key press.
+pub(crate) fn piped_output() -> Option<BorrowedFd<'static>> {
+    let is_pipe = rustix::fs::fstat(stdout())
+        .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket));
+    is_pipe.then(stdout)
+}
+
 /// Prints a message on standard error, which may be closed.
 pub(crate) fn complain(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "mngr-codex: {message}");

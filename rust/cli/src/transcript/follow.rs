@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,16 +10,14 @@ use mngr_codex_core::{
     Activity, Agent, IncrementalConverter, Lines, PendingReader, Record, Selection, Stream, StreamPosition, TailEvent,
     TailFollower, Tape, WakeUp, Watched, Watches, Window, escaped_path, locate,
 };
-use rustix::fs::FileType;
-use rustix::stdio::stdout;
 
-use super::live_output::{LiveOutput, size};
 use super::output::Output;
 use super::records::Records;
 use super::running::{self, RunningCalls};
 use super::{Failure, Filter, Format, Skipped, Viewer, cannot_convert, cannot_read, options, retired};
 use crate::human::Style;
-use crate::streams::complain;
+use crate::live_output::{LiveOutput, size};
+use crate::streams::{complain, piped_output};
 
 /// Returns whether the target is a file that does not exist yet, in an existing folder. A name without a folder can be an
 /// agent's or a session's, which is not waited for.
@@ -330,11 +327,7 @@ impl Last {
 
 /// Waits for a change, but no longer than `limit`. Returns an error if the reader of the output has closed the pipe.
 fn wait(watches: &mut Watches, limit: Duration) -> Result<(), Failure> {
-    // `poll` reports a pipe without a reader; a terminal would be reported at every key press.
-    let is_pipe = rustix::fs::fstat(stdout())
-        .is_ok_and(|stat| matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket));
-    let others: &[BorrowedFd<'_>] = if is_pipe { &[stdout()] } else { &[] };
-    match watches.wait_at_most(others, limit) {
+    match watches.wait_at_most(piped_output().as_slice(), limit) {
         Ok(WakeUp::Change) => Ok(()),
         Ok(WakeUp::Ready(_)) => Err(Failure::Output(io::Error::from(ErrorKind::BrokenPipe))),
         Err(error) => Err(Failure::Message(format!("cannot wait for changes: {error}"))),

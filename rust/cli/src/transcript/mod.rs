@@ -1,11 +1,9 @@
 //! `mngr-codex transcript`: shows a transcript.
 
 mod follow;
-mod live_output;
 mod output;
 mod records;
 mod running;
-mod status_lines;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +19,7 @@ use mngr_codex_core::{
 
 use crate::convert::ONLY_EVENTS;
 use crate::human::{Style, Zone};
+use crate::live_output::size;
 use crate::progress::Progress;
 use crate::streams::{StandardInput, complain};
 use crate::target::{self, Source, TargetArguments, Unresolved};
@@ -290,7 +289,7 @@ impl Arguments {
             (_, false) => RecordFormat::Line,
             (_, true) => RecordFormat::PythonLine,
         });
-        records.set_columns(live_output::size().columns);
+        records.set_columns(size().columns);
         records
     }
 

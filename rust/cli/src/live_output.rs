@@ -1,24 +1,26 @@
-//! Standard output of `--follow`: records, and on a terminal the lines after them that are replaced.
+//! Standard output of `--follow`: what stays, and on a terminal the lines after it that are replaced.
+
+mod status_lines;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::output::Output;
-use super::status_lines::{Size, StatusLines};
+use self::status_lines::{Size, StatusLines};
+
 use crate::signals;
 use crate::streams::StandardOutput;
 
-/// The output of a transcript that is followed.
-pub(super) struct LiveOutput<'o> {
-    out: &'o mut Output,
+/// The output of a command that follows something.
+pub(crate) struct LiveOutput<'o> {
+    out: &'o mut dyn Write,
     /// The lines that are replaced; `None` if standard output is not a terminal that can do that.
     lines: Option<Arc<Mutex<StatusLines>>>,
 }
 
 impl<'o> LiveOutput<'o> {
     /// Returns an output that can replace its last lines if standard output is a terminal and `is_human` is true.
-    pub(super) fn new(out: &'o mut Output, is_human: bool) -> Self {
+    pub(crate) fn new(out: &'o mut dyn Write, is_human: bool) -> Self {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         if !is_human || is_dumb || !io::stdout().is_terminal() {
             return Self { out, lines: None };
@@ -31,17 +33,17 @@ impl<'o> LiveOutput<'o> {
     }
 
     /// Returns whether lines can be replaced.
-    pub(super) fn can_replace(&self) -> bool {
+    pub(crate) fn can_replace(&self) -> bool {
         self.lines.is_some()
     }
 
     /// Replaces the last lines by those of `text`.
-    pub(super) fn replace(&mut self, text: &[u8]) -> io::Result<()> {
+    pub(crate) fn replace(&mut self, text: &[u8]) -> io::Result<()> {
         self.change(|lines, bytes| lines.show(text, size(), bytes))
     }
 
     /// Removes the lines that are replaced, before something else is written to the terminal.
-    pub(super) fn erase(&mut self) -> io::Result<()> {
+    pub(crate) fn erase(&mut self) -> io::Result<()> {
         self.change(StatusLines::erase)
     }
 
@@ -96,7 +98,7 @@ fn leave_when_stopped(lines: &Mutex<StatusLines>) {
 }
 
 /// Returns the size of the terminal.
-pub(super) fn size() -> Size {
+pub(crate) fn size() -> Size {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: `TIOCGWINSZ` writes one `winsize`, for which `size` is valid.
     let status = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };

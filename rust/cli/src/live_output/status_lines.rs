@@ -7,9 +7,9 @@ use unicode_width::UnicodeWidthChar;
 
 /// The size of a terminal in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) columns: usize,
-    pub(super) rows: usize,
+pub(crate) struct Size {
+    pub(crate) columns: usize,
+    pub(crate) rows: usize,
 }
 
 /// The lines that are on the screen. Only decides what to write, and writes nothing itself.
