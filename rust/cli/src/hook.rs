@@ -1,6 +1,7 @@
 //! `mngr-codex hook`: handles one event of Codex's hooks.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -8,7 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use mngr_codex_core::event_log::{Level, log};
-use mngr_codex_core::{FLUSH_BUDGET, HookEvent, HookRun, MarkerError, StateDir, flush_transcripts, marker};
+use mngr_codex_core::session_dir::{self, SessionDirs};
+use mngr_codex_core::{FLUSH_BUDGET, HookEvent, HookRun, StateDir, flush_transcripts, marker};
 
 use crate::state_dir;
 use crate::streams::StandardInput;
@@ -24,7 +26,8 @@ pub(crate) struct Arguments {
     /// permission-request, post-tool-use, pre-compact, post-compact, subagent-start, subagent-stop, stop, interrupt
     event: OsString,
 
-    /// The agent's state directory (default: `$MNGR_AGENT_STATE_DIR`, which mngr sets for an agent's processes)
+    /// The agent's state directory (default: `$MNGR_AGENT_STATE_DIR`, which mngr sets for an agent's processes). If it
+    /// contains `{session_id}`, each session has its own directory, which is created when it is needed
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
@@ -43,16 +46,19 @@ pub(crate) fn run(arguments: &Arguments) {
     handle(&arguments.event, arguments.state_dir.clone(), Duration::from_millis(arguments.flush_budget));
 }
 
-/// Runs the command if the command line is `hook EVENT` without options, and returns whether it is. Codex waits for its
-/// hooks, and this path avoids the cost of a complete command-line parser.
+/// Runs the command if the command line is `hook EVENT`, with no option or with `--state-dir DIR`, and returns whether it
+/// is. Codex waits for its hooks, and this path avoids the cost of a complete command-line parser.
 pub(crate) fn run_plain(arguments: &[OsString]) -> bool {
-    match arguments {
-        [_, command, event] if command == "hook" && !event.as_encoded_bytes().starts_with(b"-") => {
-            handle(event, None, FLUSH_BUDGET);
-        }
+    let (event, dir) = match arguments {
+        [_, command, event] if command == "hook" => (event, None),
+        [_, command, event, option, dir] if command == "hook" && option == "--state-dir" => (event, Some(dir)),
         _ => return false,
+    };
+    let is_plain = [Some(event), dir].into_iter().flatten().all(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    if is_plain {
+        handle(event, dir.map(PathBuf::from), FLUSH_BUDGET);
     }
-    true
+    is_plain
 }
 
 /// Prints the help, or the error for a wrong command line. Exits 0 even then, so that Codex does not fail because of it.
@@ -66,28 +72,64 @@ fn handle(name: &OsStr, dir: Option<PathBuf>, flush_budget: Duration) {
     // A write above the file size limit must fail instead of killing the hook.
     // SAFETY: the signal is only ignored, so no handler runs, and no other thread exists that could rely on it.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    let Some(dir) = state_dir::of(dir).map(StateDir::new) else { return };
+    let Some(dir) = state_dir::of(dir).map(Place::of) else { return };
     let name = name.to_string_lossy();
     let name = Name(&name);
-    without_panic(&dir, name, || {
+    let shared = dir.shared();
+    without_panic(shared, name, || {
         let Some(event) = HookEvent::from_name(name.0) else {
             let known = HookEvent::ALL.map(|(name, _)| name).join(", ");
-            log(&dir, Level::Warning, &format!("hook {name}: no such event; the events are {known}"));
+            log(shared, Level::Warning, &format!("hook {name}: no such event; the events are {known}"));
             return;
         };
-        if let Err(error) = handle_event(&dir, name, event, flush_budget) {
-            log(&dir, Level::Error, &format!("hook {name}: {error}"));
+        match HookRun::read(event, StandardInput) {
+            Ok(run) => dir.apply(name, &run, flush_budget),
+            Err(error) => log(shared, Level::Error, &format!("hook {name}: {error}")),
         }
     });
 }
 
-fn handle_event(dir: &StateDir, name: Name<'_>, event: HookEvent, flush_budget: Duration) -> Result<(), MarkerError> {
-    let run = HookRun::read(event, StandardInput)?;
-    if run.ends_root_turn() {
-        // The turn is over even if the transcripts cannot be updated.
-        without_panic(dir, name, || flush_transcripts(dir, flush_budget));
+/// The state directories of the hooks.
+enum Place {
+    /// The directory of one agent.
+    One(StateDir),
+    /// A directory for each session.
+    Sessions(SessionDirs),
+}
+
+impl Place {
+    fn of(path: PathBuf) -> Self {
+        SessionDirs::of(&path).map_or_else(|| Self::One(StateDir::new(path)), Self::Sessions)
     }
-    marker::apply(dir, &run)
+
+    /// Returns the directory for the log of hooks whose session is not known.
+    fn shared(&self) -> &StateDir {
+        match self {
+            Self::One(dir) => dir,
+            Self::Sessions(dirs) => dirs.root(),
+        }
+    }
+
+    fn apply(&self, name: Name<'_>, run: &HookRun, flush_budget: Duration) {
+        let (dir, applied) = match self {
+            Self::One(dir) => {
+                if run.ends_root_turn() {
+                    // The turn is over even if the transcripts cannot be updated.
+                    without_panic(dir, name, || flush_transcripts(dir, flush_budget));
+                }
+                (Cow::Borrowed(dir), marker::apply(dir, run))
+            }
+            // These sessions have no transcripts besides their rollouts.
+            Self::Sessions(dirs) => {
+                let dir = dirs.of_run(run);
+                let applied = session_dir::apply(&dir, run);
+                (Cow::Owned(dir), applied)
+            }
+        };
+        if let Err(error) = applied {
+            log(&dir, Level::Error, &format!("hook {name}: {error}"));
+        }
+    }
 }
 
 /// The event's name as given. Messages show only its beginning.

@@ -5,6 +5,7 @@ mod convert;
 #[cfg(feature = "data-files")]
 mod data_files;
 mod hook;
+mod hooks;
 mod human;
 mod live_output;
 mod marker;
@@ -12,6 +13,7 @@ mod process_exit;
 mod progress;
 mod signals;
 mod state_dir;
+mod status;
 mod streams;
 mod target;
 mod transcript;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Read Codex CLI sessions: show and convert transcripts, follow running sessions, report whether Codex is working
+/// Read Codex CLI sessions: show and convert transcripts, follow running sessions, report which of them are working
 #[derive(Parser)]
 #[command(name = "mngr-codex", version, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Run `mngr-codex COMMAND --help` for the options and examples of a command.")]
@@ -37,6 +39,8 @@ enum Subcommands {
     Transcript(transcript::Arguments),
     Convert(convert::Arguments),
     Watch(watch::Arguments),
+    Status(status::Arguments),
+    Hooks(hooks::Arguments),
     Marker(marker::Arguments),
     Hook(hook::Arguments),
     Completions(completions::Arguments),
@@ -65,7 +69,9 @@ fn main() -> ExitCode {
             hook::run(&arguments);
             ExitCode::SUCCESS
         }
+        Subcommands::Hooks(arguments) => hooks::run(&arguments),
         Subcommands::Marker(arguments) => marker::run(&arguments),
+        Subcommands::Status(arguments) => status::run(&arguments),
         Subcommands::Transcript(arguments) => transcript::run(&arguments),
         Subcommands::Watch(arguments) => watch::run(&arguments),
     }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use mngr_codex_core::event_log::{Level, log};
-use mngr_codex_core::{LOCK_TIMEOUT, StateDir, Watcher};
+use mngr_codex_core::{LOCK_TIMEOUT, ProcessId, StateDir, Watcher, session_dir};
 use rustix::process::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -94,6 +94,12 @@ fn follow(watcher: &mut Watcher, dir: &StateDir, process: Option<Pid>) -> Result
         Some(None) => return final_pass(watcher),
         codex => codex.flatten(),
     };
+    if let Some(process) = process.and_then(ProcessId::of) {
+        // `mngr-codex status` lists only agents whose Codex is running. The transcripts do not depend on it.
+        if let Err(error) = session_dir::record_process(dir, process) {
+            log(dir, Level::Warning, &format!("watch: {error}"));
+        }
+    }
     let resets = watcher.resets().map_err(|error| error.to_string())?;
     let others: Vec<_> = [stop.as_fd()].into_iter().chain(codex.as_ref().map(AsFd::as_fd)).collect();
     while watcher.update_and_wait(&others).map_err(|error| error.to_string())?.is_none() {}

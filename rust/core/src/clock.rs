@@ -10,7 +10,8 @@ pub(crate) fn now_millis() -> u64 {
     millis(SystemTime::now())
 }
 
-fn millis(time: SystemTime) -> u64 {
+/// Returns a time in milliseconds since 1970, or 0 for an earlier one.
+pub(crate) fn millis(time: SystemTime) -> u64 {
     u64::try_from(since_1970(time).as_millis()).unwrap_or(u64::MAX)
 }
 

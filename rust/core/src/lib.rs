@@ -12,9 +12,11 @@
 //! * **RUNNING or WAITING.** [`marker`] applies a [`HookRun`] to the lifecycle state and returns the state as a [`Report`].
 //! * **The sessions of a machine.** [`find_place`] finds what a user names, [`newest_sessions`] lists sessions, and
 //!   [`SessionHead`] has a session's folder, model and title.
+//!   [`hooks_file`] adds the hooks that report what sessions do to Codex's `hooks.json`, [`session_dir`] keeps a state
+//!   directory for each, and [`status`] lists them.
 //!
 //! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `watch`, `transcript`,
-//! `lifecycle`, `follow`, `sessions`.
+//! `lifecycle`, `hooks_file`, `follow`, `sessions`, `status`.
 //!
 //! # Examples
 //!
@@ -41,11 +43,14 @@ mod convert;
 pub mod event_log;
 mod files;
 mod follow;
+pub mod hooks_file;
 mod json;
 mod lifecycle;
+mod process;
 mod rollout;
 mod sessions;
 mod state_dir;
+pub mod status;
 mod transcript;
 mod watch;
 
@@ -81,6 +86,8 @@ pub use lifecycle::error::{MarkerError, StoreError};
 pub use lifecycle::hook::{HookEvent, HookRun};
 pub use lifecycle::marker;
 pub use lifecycle::report::{Report, Turn};
+pub use lifecycle::session_dir;
+pub use process::ProcessId;
 pub use state_dir::StateDir;
 
 // Sessions.
@@ -88,7 +95,7 @@ pub use rollout::session_meta::SessionMeta;
 pub use sessions::head::SessionHead;
 pub use sessions::lookup::{MIN_ID_LENGTH, Session, newest as newest_sessions};
 pub use sessions::names::SessionNames;
-pub use sessions::places::Places;
+pub use sessions::places::{Places, codex_home};
 pub use sessions::target::{Place, PlaceError, find as find_place, latest as latest_session};
 
 // Files.

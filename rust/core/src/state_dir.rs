@@ -122,6 +122,12 @@ impl StateDir {
         self.0.join("plugin/mngr_codex")
     }
 
+    /// Returns the path of the file that names the process of the session.
+    #[must_use]
+    pub(crate) fn session_record(&self) -> PathBuf {
+        self.own().join("session.json")
+    }
+
     /// Returns the path of the lifecycle state, which is also the lifecycle lock.
     #[must_use]
     pub(crate) fn lifecycle(&self) -> PathBuf {

@@ -8,6 +8,7 @@
 //! * [`session`]: what a session was, and what it took
 //! * [`open_call`]: calls that have no output yet
 //! * [`marker()`]: the state of an agent
+//! * [`status`]: the list of sessions and their states
 //! * [`json_object`]: members of a record, whatever their types
 //! * [`terminal`]: text from a session, made safe for a terminal
 //! * [`style`]: colors, and how much of a text is shown
@@ -23,6 +24,7 @@ mod open_call;
 mod patch;
 mod script;
 mod session;
+mod status;
 mod style;
 mod terminal;
 mod transcript;
@@ -31,6 +33,7 @@ mod units;
 pub(crate) use local_time::Zone;
 pub(crate) use marker::marker;
 pub(crate) use open_call::OpenCall;
+pub(crate) use status::{status, status_change};
 pub(crate) use style::Style;
 pub(crate) use terminal::{cut_to_columns, safe_line};
 pub(crate) use transcript::Human;

@@ -250,7 +250,7 @@ impl Watcher {
 }
 
 /// Returns what to watch for the creation of a rollout: its name in its folder, or the first missing folder of its path.
-fn creation_of(path: &Path) -> Option<Watched> {
+pub(crate) fn creation_of(path: &Path) -> Option<Watched> {
     let folder = path.parent()?;
     let existing = folder.ancestors().find(|folder| folder.is_dir())?;
     let missing = folder.strip_prefix(existing).ok().and_then(|rest| rest.iter().next());

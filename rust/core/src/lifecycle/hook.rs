@@ -84,6 +84,11 @@ impl HookEvent {
         }
     }
 
+    /// Returns whether the event can change the state, so that Codex has to run its hook.
+    pub(crate) fn has_effect(self) -> bool {
+        self.sets_session() || self.signal(false, 0).is_some()
+    }
+
     /// Returns whether an event of the root sets the current session and rollout.
     fn sets_session(self) -> bool {
         matches!(self, Self::SessionStart | Self::UserPromptSubmit)
@@ -109,6 +114,9 @@ pub struct HookRun {
     pub(super) is_question: bool,
     /// The time of the run, in milliseconds since 1970.
     pub(super) at: u64,
+    /// The folder of the session. Deferred runs do not need it.
+    #[serde(skip)]
+    pub(super) folder: Option<String>,
 }
 
 impl HookRun {
@@ -118,7 +126,7 @@ impl HookRun {
     ///
     /// Returns a [`PayloadError`] if the payload cannot be read or is not usable.
     pub fn read(event: HookEvent, payload: impl Read) -> Result<Self, PayloadError> {
-        Self::new(event, Payload::read(payload)?, now_millis())
+        Self::new(event, Payload::read(payload, event.sets_session())?, now_millis())
     }
 
     /// Returns the run of a hook with this payload.
@@ -147,8 +155,8 @@ impl HookRun {
             path if path.is_empty() => u64::MAX,
             path => rustix::fs::stat(path.as_str()).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)),
         };
-        let Payload { session, agent, turn, is_question, .. } = payload;
-        Ok(Self { event, session, agent, turn, rollout, rollout_size, is_question, at })
+        let Payload { session, agent, turn, is_question, folder, .. } = payload;
+        Ok(Self { event, session, agent, turn, rollout, rollout_size, is_question, at, folder })
     }
 
     /// Returns the thread whose hook ran.
@@ -161,6 +169,11 @@ impl HookRun {
     #[must_use]
     pub fn ends_root_turn(&self) -> bool {
         self.agent.is_none() && matches!(self.event, HookEvent::Stop | HookEvent::SessionEnd)
+    }
+
+    /// Returns whether the session begins or continues with this run, in the process that ran the hook.
+    pub(super) fn sets_session(&self) -> bool {
+        self.agent.is_none() && self.event.sets_session()
     }
 
     /// Returns whether the session has ended, so that its rollouts are complete.

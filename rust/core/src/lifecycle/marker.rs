@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::Access;
 
-use crate::clock::now_millis;
+use crate::clock::{millis, now_millis};
 use crate::event_log::{Level, log};
 use crate::files::lock::LockError;
 use crate::rollout::ids::{ThreadId, TurnId};
@@ -206,6 +206,16 @@ pub fn recompute(dir: &StateDir) -> Result<State, MarkerError> {
     read(dir)
 }
 
+/// Applies the new lines of the rollouts, for a Codex without a watcher. Returns the new state. Unlike [`recompute`], it
+/// writes only what has changed.
+///
+/// # Errors
+///
+/// Returns [`MarkerError::Store`] if the state cannot be read or saved.
+pub(crate) fn refresh(dir: &StateDir) -> Result<State, MarkerError> {
+    reconcile(dir, None, &|_| None)
+}
+
 /// Returns a listener for the new lines of the root's rollout, to be passed to [`reconcile()`] later. Returns `None` if no
 /// hook has named the rollout.
 ///
@@ -318,8 +328,9 @@ impl RolloutToRead {
         if signals.is_rewritten {
             thread.reset_position();
         }
+        let at = if signals.list.is_empty() { 0 } else { written_at(&self.path) };
         for (turn, signal) in signals.list {
-            state.apply(&self.key, &turn, signal, SignalSource::Rollout, now_millis());
+            state.apply(&self.key, &turn, signal, SignalSource::Rollout, at);
         }
         if let Some(thread) = state.thread_mut(&self.key) {
             thread.set_rollout(&self.path);
@@ -328,6 +339,13 @@ impl RolloutToRead {
         }
         true
     }
+}
+
+/// Returns the time of the last line of a rollout, in milliseconds since 1970: without a watcher, the line can be read much
+/// later. It is the present time if that cannot be determined.
+fn written_at(rollout: &str) -> u64 {
+    let modified = std::fs::metadata(rollout).and_then(|metadata| metadata.modified());
+    modified.map_or(u64::MAX, millis).min(now_millis())
 }
 
 /// Returns how much of a rollout is in the transcripts, in bytes, or `None` if that is not known.

@@ -9,6 +9,7 @@
 //! * `marker_files`: the marker files, which are derived from the state
 //! * `deferred`: hook runs that could not acquire the lock
 //! * [`marker`]: complete operations: a hook run, reconciliation, a reset
+//! * [`session_dir`]: one state directory for each session
 //! * [`report`]: the state as text and JSON for users and other programs
 //! * [`error`]: the errors of these operations
 
@@ -20,6 +21,7 @@ mod marker_files;
 mod payload;
 pub(crate) mod reconcile;
 pub(crate) mod report;
+pub mod session_dir;
 pub(crate) mod state;
 mod store;
 mod subagent_rollout;

@@ -41,6 +41,8 @@ pub(super) struct Payload {
     pub(super) agent_transcript: Option<String>,
     /// Whether `tool_name` is the tool with which the model asks the user a question.
     pub(super) is_question: bool,
+    /// `cwd`: the folder of the session, if the caller needs it.
+    pub(super) folder: Option<String>,
 }
 
 /// Why a payload is not usable.
@@ -69,17 +71,17 @@ pub enum PayloadError {
 }
 
 impl Payload {
-    /// Reads a payload to its end.
+    /// Reads a payload to its end, with the folder of the session if `needs_folder` is true.
     ///
     /// # Errors
     ///
     /// Returns a [`PayloadError`] if the payload cannot be read or is not usable.
-    pub(super) fn read(mut input: impl Read) -> Result<Self, PayloadError> {
+    pub(super) fn read(mut input: impl Read, needs_folder: bool) -> Result<Self, PayloadError> {
         let mut chunk = vec![0; FIRST_READ];
         let mut end = fill(&mut input, &mut chunk)?;
         if end < FIRST_READ {
             chunk.truncate(end);
-            return Self::parse(chunk);
+            return Self::parse(chunk, needs_folder);
         }
         let mut kept = Shortened::default();
         chunk.resize(CHUNK, 0);
@@ -87,10 +89,10 @@ impl Payload {
             kept.push(&chunk[..end])?;
             end = fill(&mut input, &mut chunk)?;
         }
-        Self::parse(kept.bytes)
+        Self::parse(kept.bytes, needs_folder)
     }
 
-    fn parse(mut bytes: Vec<u8>) -> Result<Self, PayloadError> {
+    fn parse(mut bytes: Vec<u8>, needs_folder: bool) -> Result<Self, PayloadError> {
         // The converter handles invalid UTF-8 in the same way.
         if let Err(error) = std::str::from_utf8(&bytes) {
             debug_assert!(error.valid_up_to() < bytes.len());
@@ -113,6 +115,7 @@ impl Payload {
             transcript: text_of(Key::TranscriptPath).and_then(|(raw, _)| path(raw)),
             agent_transcript: text_of(Key::AgentTranscriptPath).and_then(|(raw, _)| path(raw)),
             is_question: text_of(Key::ToolName).is_some_and(is_question),
+            folder: text_of(Key::Cwd).filter(|_| needs_folder).and_then(|(raw, _)| path(raw)),
         })
     }
 }

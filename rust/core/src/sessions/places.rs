@@ -30,8 +30,7 @@ impl Places {
         if !homes.is_empty() {
             return Self { homes, agent_homes: Vec::new(), host };
         }
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let own = set("CODEX_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".codex"));
+        let own = codex_home().unwrap_or_else(|| PathBuf::from(".codex"));
         let mut places = Self { homes: vec![own], agent_homes: Vec::new(), host };
         places.agent_homes = places.homes_of_agents();
         places
@@ -54,6 +53,13 @@ impl Places {
         // `$CODEX_HOME` can be the home of an agent.
         homes.filter(|home| home.canonicalize().is_ok_and(|home| !own.contains(&home))).collect()
     }
+}
+
+/// Returns the home of the user's Codex: `$CODEX_HOME`, else `~/.codex`. Returns `None` if neither variable is set.
+#[must_use]
+pub fn codex_home() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("CODEX_HOME").or_else(|| Some(set("HOME")?.join(".codex")))
 }
 
 /// A rollout in a Codex home, described by its name.

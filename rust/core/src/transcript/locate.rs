@@ -185,6 +185,13 @@ fn data(folder: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&fs::read(folder.join("data.json")).ok()?).ok()
 }
 
+/// Returns the name and the work directory that mngr has recorded for an agent.
+pub(crate) fn name_and_folder(folder: &Path) -> (Option<String>, Option<String>) {
+    let data = data(folder).unwrap_or_default();
+    let member = |name: &str| data[name].as_str().map(str::to_owned);
+    (member("name"), member("work_dir"))
+}
+
 /// Returns the agent of a state directory, or of a preserved copy, which has the name `<name>--<id>`.
 #[must_use]
 pub fn agent(folder: &Path) -> Agent {

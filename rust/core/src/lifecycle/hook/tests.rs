@@ -18,6 +18,7 @@ fn run(event: HookEvent, session: u32, turn: u32) -> HookRun {
         rollout_size: 0,
         is_question: false,
         at: 0,
+        folder: None,
     }
 }
 
@@ -245,7 +246,7 @@ fn a_late_event_of_an_unknown_subagent_does_not_begin_a_turn() {
 // ---- payloads ----
 
 fn payload(json: &str) -> Payload {
-    Payload::read(json.as_bytes()).expect("valid")
+    Payload::read(json.as_bytes(), false).expect("valid")
 }
 
 #[test]

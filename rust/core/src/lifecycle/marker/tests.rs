@@ -349,7 +349,7 @@ fn a_deferred_stop_is_applied_before_later_lines() {
     world.write(ROOT, &[("task_started", 2)]);
     world.hook(HookEvent::UserPromptSubmit, 2);
     let stop = |world: &World| {
-        let payload = Payload::read(world.payload(ROOT, 2).to_string().as_bytes()).expect("valid");
+        let payload = Payload::read(world.payload(ROOT, 2).to_string().as_bytes(), false).expect("valid");
         defer(&world.dir, &HookRun::new(HookEvent::Stop, payload, 0).expect("applied")).expect("can be deferred");
     };
     stop(&world);
@@ -367,7 +367,7 @@ fn a_deferred_prompt_names_the_rollout_to_read() {
     let world = World::new();
     world.write(ROOT, &[("task_started", 2), ("turn_aborted", 2)]);
     reset(&world.dir).expect("succeeds");
-    let payload = Payload::read(world.payload(ROOT, 2).to_string().as_bytes()).expect("valid");
+    let payload = Payload::read(world.payload(ROOT, 2).to_string().as_bytes(), false).expect("valid");
     defer(&world.dir, &HookRun::new(HookEvent::UserPromptSubmit, payload, 0).expect("applied"))
         .expect("can be deferred");
     world.reconciles_to(false);
@@ -378,7 +378,7 @@ fn a_deferred_prompt_names_the_rollout_to_read() {
 fn deferred_runs_are_applied_before_a_session_is_classified() {
     let world = World::new();
     reset(&world.dir).expect("succeeds");
-    let payload = Payload::read(world.payload(ROOT, 2).to_string().as_bytes()).expect("valid");
+    let payload = Payload::read(world.payload(ROOT, 2).to_string().as_bytes(), false).expect("valid");
     defer(&world.dir, &HookRun::new(HookEvent::UserPromptSubmit, payload, 0).expect("applied"))
         .expect("can be deferred");
     let nested = world.payload(3, 4).to_string();
@@ -501,7 +501,7 @@ fn a_lost_state_is_restored_from_the_rollout() {
 
 /// Defers the prompt of a session.
 fn defer_prompt(world: &World, session: u32, number: u32) {
-    let payload = Payload::read(world.payload(session, number).to_string().as_bytes()).expect("valid");
+    let payload = Payload::read(world.payload(session, number).to_string().as_bytes(), false).expect("valid");
     let run = HookRun::new(HookEvent::UserPromptSubmit, payload, number.into()).expect("applied");
     defer(&world.dir, &run).expect("can be deferred");
 }

@@ -32,7 +32,7 @@ fn session(text: &str) -> Payload {
 }
 
 fn read(json: &str) -> Result<Payload, PayloadError> {
-    Payload::read(json.as_bytes())
+    Payload::read(json.as_bytes(), true)
 }
 
 /// Parses a payload with `serde_json`. Returns `None` if it should be rejected.
@@ -56,6 +56,7 @@ fn model(json: &[u8]) -> Option<Payload> {
         transcript: path("transcript_path"),
         agent_transcript: path("agent_transcript_path"),
         is_question: text("tool_name") == Some("request_user_input"),
+        folder: path("cwd"),
     })
 }
 
@@ -74,6 +75,7 @@ fn payloads_of_codex_are_parsed() {
         transcript: Some("/c/sessions/2026/11/22/rollout-p.jsonl".to_owned()),
         agent_transcript: Some("/c/rollout-a.jsonl".to_owned()),
         is_question: false,
+        folder: Some("/srv".to_owned()),
     };
     assert_eq!(payload.expect("usable"), expected);
     // An ephemeral session has no rollout.
@@ -218,7 +220,7 @@ fn anything_but_a_json_object_is_rejected() {
 
 #[test]
 fn invalid_utf_8_is_replaced() {
-    let payload = Payload::read(&b"{\"session_id\":\"a\xffb\",\"prompt\":\"\xed\xa0\x80\"}"[..]).expect("usable");
+    let payload = Payload::read(&b"{\"session_id\":\"a\xffb\",\"prompt\":\"\xed\xa0\x80\"}"[..], true).expect("usable");
     assert_eq!(payload, session("a\u{fffd}b"));
 }
 
@@ -230,9 +232,9 @@ fn an_error_of_the_reader_is_returned() {
             Err(io::ErrorKind::BrokenPipe.into())
         }
     }
-    assert!(matches!(Payload::read(Failing), Err(PayloadError::Read(_))));
+    assert!(matches!(Payload::read(Failing, true), Err(PayloadError::Read(_))));
     let beginning = vec![b' '; CHUNK];
-    assert!(matches!(Payload::read(beginning.chain(Failing)), Err(PayloadError::Read(_))));
+    assert!(matches!(Payload::read(beginning.chain(Failing), true), Err(PayloadError::Read(_))));
 }
 
 #[test]
@@ -383,7 +385,7 @@ proptest! {
     ) {
         let json = format!("{}{json}", " ".repeat(filling));
         let at_once = read(&json);
-        let pieces = Payload::read(InPieces { bytes: json.as_bytes(), sizes, reads: 0 });
+        let pieces = Payload::read(InPieces { bytes: json.as_bytes(), sizes, reads: 0 }, true);
         prop_assert_eq!(format!("{at_once:?}"), format!("{pieces:?}"));
     }
 
@@ -408,12 +410,12 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_cause_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), json in object()) {
-        let _ = Payload::read(&bytes[..]);
+        let _ = Payload::read(&bytes[..], true);
         let cut = bytes.len().min(json.len());
         let mut harmed = json.into_bytes();
         harmed[..cut].copy_from_slice(&bytes[..cut]);
-        let _ = Payload::read(&harmed[..]);
+        let _ = Payload::read(&harmed[..], true);
         let long = [&harmed[..], &b" ".repeat(CHUNK)].concat();
-        prop_assert_eq!(Payload::read(&harmed[..]).is_ok(), Payload::read(&long[..]).is_ok());
+        prop_assert_eq!(Payload::read(&harmed[..], true).is_ok(), Payload::read(&long[..], true).is_ok());
     }
 }

@@ -509,6 +509,7 @@ fn run(turn: &str, event: HookEvent) -> HookRun {
         rollout_size: 5,
         is_question: false,
         at: 6,
+        folder: None,
     }
 }
 

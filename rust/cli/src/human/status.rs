@@ -1,0 +1,86 @@
+//! The list of sessions and their states in human-readable form.
+
+use std::env;
+use std::path::Path;
+
+use mngr_codex_core::status::{SessionState, SessionStatus};
+use unicode_width::UnicodeWidthStr;
+
+use super::terminal::push_safe;
+use super::units::elapsed;
+
+/// The titles of the columns.
+const TITLES: [&str; 4] = ["STATE", "FOR", "FOLDER", "SESSION"];
+
+/// Formats sessions as a table. `now` is the present time, in milliseconds since 1970. Returns nothing for no sessions.
+pub(crate) fn status(sessions: &[SessionStatus], now: u64) -> String {
+    if sessions.is_empty() {
+        return String::new();
+    }
+    let titles = TITLES.map(str::to_owned);
+    let rows: Vec<[String; 4]> =
+        std::iter::once(titles).chain(sessions.iter().map(|session| row(session, now))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let mut text = String::new();
+    for [state, time, folder, session] in &rows {
+        for (cell, width) in [state, time, folder].into_iter().zip(widths) {
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + 2));
+        }
+        text.extend([session, "\n"]);
+    }
+    text
+}
+
+fn row(session: &SessionStatus, now: u64) -> [String; 4] {
+    let time = session.since.map_or_else(String::new, |since| elapsed(now.saturating_sub(since)));
+    [state(session), time, folder(session), name(session)]
+}
+
+/// Formats a session that has changed, as one line.
+pub(crate) fn status_change(session: &SessionStatus) -> String {
+    format!("{:<8}  {}  {}\n", state(session), folder(session), name(session))
+}
+
+fn state(session: &SessionStatus) -> String {
+    let state = match session.state {
+        SessionState::Running => "RUNNING",
+        SessionState::Waiting => "WAITING",
+        SessionState::Unknown => "UNKNOWN",
+        SessionState::Ended => "ENDED",
+    };
+    match session.waiting_reason {
+        Some(reason) if reason != "END_OF_TURN" => format!("{state} {reason}"),
+        _ => state.to_owned(),
+    }
+}
+
+/// Returns the folder of a session, with `~` for the home.
+fn folder(session: &SessionStatus) -> String {
+    let Some(folder) = session.cwd.as_deref() else { return "-".to_owned() };
+    let home = env::var_os("HOME").filter(|home| !home.is_empty());
+    let in_home = home.and_then(|home| Path::new(folder).strip_prefix(home).ok().map(Path::to_owned));
+    match in_home {
+        Some(rest) if rest.as_os_str().is_empty() => "~".to_owned(),
+        Some(rest) => safe(&format!("~/{}", rest.display())),
+        None => safe(folder),
+    }
+}
+
+/// Returns the name of an agent and the id of the session.
+fn name(session: &SessionStatus) -> String {
+    let id = session.session_id.as_deref();
+    match (&session.agent, id) {
+        (Some(agent), Some(id)) => safe(&format!("{agent} ({id})")),
+        (Some(only), None) => safe(only),
+        (None, id) => safe(id.unwrap_or("-")),
+    }
+}
+
+/// Makes a text safe for a terminal, on one line.
+fn safe(text: &str) -> String {
+    let mut out = Vec::new();
+    push_safe(text.replace(['\n', '\t'], " ").as_bytes(), &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
