@@ -53,5 +53,7 @@ def test_a_program_that_cannot_run_is_an_error(
 
 
 def test_the_commands() -> None:
-    assert sorted(codex.commands) == ["convert", "doctor", "marker", "transcript", "trust", "watch"]
+    assert sorted(codex.commands) == [
+        *("convert", "doctor", "hooks", "marker", "status", "transcript", "trust", "watch"),
+    ]
     assert all(command.get_short_help_str() for command in codex.commands.values())

@@ -63,6 +63,8 @@ def _program_command(name: str, short_help: str) -> click.Command:
 for _name, _short_help in (
     ("convert", "Convert a Codex rollout to mngr's common transcript."),
     ("transcript", "Show the transcript of an agent, a rollout or a transcript file."),
+    ("status", "List the Codex sessions of this machine that are running or waiting."),
+    ("hooks", "Install or remove the hooks of a Codex that runs without mngr."),
     ("marker", "Show, recompute or reset an agent's RUNNING/WAITING state."),
     ("watch", "Keep an agent's transcripts and its RUNNING/WAITING state up to date."),
 ):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mngr_codex.plugin.home.files import read_text
+from mngr_codex.plugin.host.program import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +34,8 @@ does not know."""
 
 TIMEOUT_SECONDS = 60
 """How long Codex lets a hook of the plugin run. A hook takes milliseconds; Codex's own limit is ten minutes."""
+
+_NAMES = frozenset(HOOKS.values())
 
 # Codex warns the user if a hook of these events asks for more (seen on 0.163).
 _MAXIMUM_TIMEOUT_SECONDS = {"SessionEnd": 3, "Interrupt": 3}
@@ -60,7 +64,7 @@ def build_hooks(program: Path | None, *user_hooks: Mapping[str, Any]) -> dict[st
             groups[event] = [{"hooks": [{"type": "command", "command": command, "timeout": timeout}]}]
     for event, listed in ((event, listed) for hooks in user_hooks for event, listed in hooks.items()):
         if isinstance(listed, list):
-            groups[event] = groups.get(event, []) + listed
+            groups[event] = groups.get(event, []) + _without_program(listed)
     return {"hooks": groups}
 
 
@@ -74,6 +78,28 @@ def commands(hooks: Mapping[str, Any]) -> list[str]:
         for each in group["hooks"]
         if isinstance(each.get("command"), str)
     ]
+
+
+def _without_program(groups: list[Any]) -> list[Any]:
+    """Returns groups of the user's hooks without those of ``mngr-codex hooks install``: the agent has its own."""
+
+    def is_of_program(hook: Any) -> bool:
+        command = hook.get("command") if isinstance(hook, dict) else None
+        try:
+            words = shlex.split(command) if isinstance(command, str) else []
+        except ValueError:
+            return False
+        words = words[1:] if words[:1] == ["exec"] else words
+        return len(words) > 2 and PurePosixPath(words[0]).name == PROGRAM and words[1] == "hook" and words[2] in _NAMES
+
+    kept = []
+    for group in groups:
+        hooks = group.get("hooks") if isinstance(group, dict) else None
+        if not isinstance(hooks, list) or not any(map(is_of_program, hooks)):
+            kept.append(group)
+        elif others := [hook for hook in hooks if not is_of_program(hook)]:
+            kept.append({**group, "hooks": others})
+    return kept
 
 
 def checked_hooks(hooks: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
