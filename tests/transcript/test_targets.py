@@ -168,8 +168,9 @@ class TestBoth:
         self, command: str, home: CodexHome, tmp_path: Path
     ) -> None:
         home.add(uuid7(1), "a session")
-        (tmp_path / uuid7(1)[:8]).mkdir()
-        assert read(command, uuid7(1)[:8], cwd=tmp_path) == ["a session"]
+        for name in (uuid7(1)[:8], "latest"):
+            (tmp_path / name).mkdir()
+            assert read(command, name, cwd=tmp_path) == ["a session"]
 
     def test_without_a_terminal_a_target_is_needed(self, command: str, home: CodexHome) -> None:
         home.add(uuid7(1), "a session")

@@ -6,6 +6,7 @@ mod session_list;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use clap::ValueHint;
 use mngr_codex_core::{Place, PlaceError, Places, Session, escaped_path, find_place, latest_session, newest_sessions};
 
 use session_list::SessionList;
@@ -18,11 +19,11 @@ pub(crate) struct TargetArguments {
     target: Option<PathBuf>,
 
     /// With `latest` or without TARGET: only sessions that were started in DIR [default of DIR: .]
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".", help_heading = "Sessions")]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".", value_hint = ValueHint::DirPath, help_heading = "Sessions")]
     cwd: Option<PathBuf>,
 
     /// Search sessions in this Codex home (repeatable) instead of `$CODEX_HOME` or ~/.codex
-    #[arg(long, value_name = "DIR", help_heading = "Sessions")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Sessions")]
     codex_home: Vec<PathBuf>,
 
     /// With `latest` or without TARGET: also sessions of mngr's agents on this machine
@@ -56,7 +57,7 @@ impl TargetArguments {
     /// Finds what the arguments name. Without TARGET on a terminal, the user chooses. `command` is the name of the command.
     pub(crate) fn resolve(&self, command: &str) -> Result<Source, Unresolved> {
         let target = self.target.as_deref();
-        let is_latest = target == Some(Path::new("latest")) && !Path::new("latest").exists();
+        let is_latest = target == Some(Path::new("latest")) && !Path::new("latest").is_file();
         if target.is_some() && !is_latest && (self.cwd.is_some() || self.agents) {
             let option = if self.cwd.is_some() { "--cwd" } else { "--agents" };
             let hint = format!("`mngr-codex {command} latest {option}` reads the latest of these sessions");
