@@ -172,6 +172,7 @@ bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/insta
 		$(call python,$(MAIN)) benches/run_follow.py
 	MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) benches/run_agent.py
 	$(call python,$(MAIN)) benches/run_transcript.py
+	$(call python,$(MAIN)) benches/run_sessions.py
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
