@@ -64,7 +64,7 @@ def test_the_error_of_a_codex_that_exits_immediately_is_shown(machine: Machine) 
     """mngr removes the agent."""
     refused = machine.mngr("create", "t", "codex", "--yes", "--no-connect", "--", "--no-such-option", status=None)
     assert refused.status != 0
-    assert "Codex exited immediately" in refused.stderr
+    assert "Codex has exited" in refused.stderr
     assert "--no-such-option" in refused.stderr
     assert machine.agent_dirs() == []
 
@@ -189,7 +189,7 @@ def test_a_codex_that_exits_after_its_composer_is_visible_is_an_error(make_machi
     machine = make_machine(config_overrides=REQUIRED)
     failed = machine.mngr("create", "t", "codex", "--yes", "--no-connect", status=None)
     assert failed.status != 0
-    assert "Codex exited immediately" in failed.stderr and "MCP servers failed to initialize" in failed.stderr
+    assert "Codex has exited" in failed.stderr and "MCP servers failed to initialize" in failed.stderr
     assert work(machine) == NOTHING
 
 
@@ -205,8 +205,12 @@ def test_start_shows_why_codex_exits(machine: Machine) -> None:
     failed = machine.mngr("start", "t", status=None)
     assert failed.status != 0
     assert "No saved session found" in failed.stderr and "mngr start t --restart" in failed.stderr
+    # The terminal still exists, so mngr starts nothing.
+    failed = machine.mngr("start", "t", status=None)
+    assert failed.status != 0 and "mngr start t --restart" in failed.stderr
     rollout.write_bytes(content)
     assert machine.mngr("start", "t", "--restart").stderr == ""
+    assert machine.mngr("start", "t").stderr == ""
     agent.message("Are you still there?")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import pytest
+from imbue.mngr.agents.tui_agent import InteractiveTuiAgent
 from imbue.mngr.errors import AgentStartError, MngrError
 from imbue.mngr.primitives import AgentId, CommandString
 
@@ -65,16 +66,19 @@ def test_an_agent_that_was_started_again_is_checked_when_start_ends(
     def upgrade() -> None:
         assert str(agent.upgrade_stored_command(CommandString("command"))) == "command"
 
-    run(upgrade, lambda: checked.append("end"), command="start")
+    monkeypatch.setattr(InteractiveTuiAgent, "get_resume_message", lambda _: "Go on.")
+    run(upgrade, agent.get_resume_message, lambda: checked.append("end"), command="start")
     assert checked == ["end", "t"]
+    run(agent.get_resume_message, command="start")
+    assert checked == ["end", "t", "t"]
     run(upgrade, command="message")
     upgrade()
-    assert checked == ["end", "t"]
+    assert checked == ["end", "t", "t"]
 
 
 def test_all_errors_are_reported_but_never_replace_an_error_of_the_command() -> None:
     def check(reason: str) -> Any:
-        return lambda: starting.check_at_end(lambda: AgentStartError("t", reason))
+        return lambda: starting.check_at_end(lambda: AgentStartError("t", reason), key=AgentId.generate())
 
     with pytest.raises(MngrError, match=r"(?s)first.*second"):
         run(check("first"), check("second"))
@@ -84,4 +88,4 @@ def test_all_errors_are_reported_but_never_replace_an_error_of_the_command() -> 
 
     with pytest.raises(OSError, match="the command's"):
         run(check("first"), fail)
-    run(lambda: starting.check_at_end(lambda: None))
+    run(lambda: starting.check_at_end(lambda: None, key=AgentId.generate()))

@@ -219,8 +219,17 @@ class CodexAgent(
 
     def upgrade_stored_command(self, command: CommandString) -> CommandString:
         """Returns the command unchanged. mngr calls this when it starts an agent that is not running."""
-        starting.check_at_end(self._start_error, command="start")
+        starting.check_at_end(self._start_error, key=self.id, command="start")
         return command
+
+    def get_resume_message(self) -> str | None:
+        """Returns the message to send after a start.
+
+        `mngr start` also asks for it, and reports success, if it has not started Codex because the terminal of an
+        earlier one still exists.
+        """
+        starting.check_at_end(self._start_error, key=self.id, command="start")
+        return super().get_resume_message()
 
     def wait_for_ready_signal(
         self, is_readiness_awaited: bool, start_action: Callable[[], None], timeout: float | None = None
@@ -251,7 +260,7 @@ class CodexAgent(
             raise error
         name = str(self.name)
         kept = AgentStartError(name, f"{error.reason}\nhint: nothing was deleted; {startup.restart_hint(name)}")
-        starting.check_at_end(lambda: kept)
+        starting.check_at_end(lambda: kept, key=self.id)
 
     def _start_error(self) -> AgentStartError | None:
         """Waits until Codex is ready in an agent that mngr has started again; returns an error if it has exited."""

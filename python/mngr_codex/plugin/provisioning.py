@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
-from imbue.mngr.errors import UserInputError
+from imbue.mngr.errors import MngrError, UserInputError
 from loguru import logger
 
 from mngr_codex.plugin import instructions, launch, paths
@@ -72,7 +72,7 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     Raises:
         ConfigParseError: A setting is invalid, or the user's ``config.toml`` cannot be read.
         AgentInstallationError: As for :func:`reconcile_version`.
-        UserInputError: Codex would ask for a login instead of taking the first message.
+        MngrError: Codex would ask for a login instead of taking the first message.
     """
     from imbue.mngr.config.agent_config_registry import resolve_agent_type
     from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -85,7 +85,8 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     reconcile_version(config, host, mngr_ctx)
     options.plugin_data[_INSTALLED] = True
     if refusal := first.login_refusal(host, options, config, codex_settings(config)):
-        raise UserInputError(refusal)
+        # To a UserInputError mngr adds a hint on the syntax of its commands.
+        raise MngrError(refusal)
 
 
 def check(
@@ -106,14 +107,15 @@ def check(
 
     Raises:
         ConfigParseError: A setting is invalid.
-        UserInputError: The first message is a command, or the output style does not exist, or the user has not
-            consented to Codex working in the directory, or the file with an earlier consent is damaged.
+        MngrError: The first message is a command.
+        UserInputError: The output style does not exist, or the user has not consented to Codex working in the
+            directory, or the file with an earlier consent is damaged.
     """
     config = config.validated(str(options.agent_type))
     if options.initial_message and (
         refusal := first.command_refusal(str(options.name or "NAME"), options.initial_message)
     ):
-        raise UserInputError(refusal)
+        raise MngrError(refusal)
     config_toml.check_overrides(config.config_overrides)
     for name, replacement in settings_without_effect(config).items():
         logger.warning("{} under [agent_types.{}] has no effect; {}", name, options.agent_type, replacement)

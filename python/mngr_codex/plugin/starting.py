@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imbue.mngr.errors import AgentStartError
+    from imbue.mngr.primitives import AgentId
 
     Check = Callable[[], AgentStartError | None]
 
-_checks: list[Check] = []
+_checks: dict[AgentId, Check] = {}
 
 
-def check_at_end(check: Check, *, command: str | None = None) -> None:
+def check_at_end(check: Check, *, key: AgentId, command: str | None = None) -> None:
     """Runs a check when the current mngr command ends, before mngr closes its connections.
 
     Without a command, as in a program that uses mngr as a library, nothing is checked.
 
     Args:
         check: Returns an error, or None.
+        key: The agent. Only its last check runs.
         command: The name of the only command that runs the check; None for any command.
     """
     context = click.get_current_context(silent=True)
@@ -36,7 +38,7 @@ def check_at_end(check: Check, *, command: str | None = None) -> None:
         return
     if not _checks:
         context.call_on_close(_run_checks)
-    _checks.append(check)
+    _checks[key] = check
 
 
 def _run_checks() -> None:
@@ -46,7 +48,7 @@ def _run_checks() -> None:
         AgentStartError: One check has found an error.
         MngrError: Several checks have.
     """
-    checks = [*_checks]
+    checks = [*_checks.values()]
     _checks.clear()
     errors = [error for check in checks if (error := check()) is not None]
     if sys.exc_info()[0] is not None:

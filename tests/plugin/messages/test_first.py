@@ -135,6 +135,8 @@ def test_the_warning_shows_how_to_send_the_message_again() -> None:
     assert "`mngr message t -m …`" in undelivered_warning("t", "Fix it.\n" * 50, error)
     unconfirmed = SendMessageError("t", "no", SendFailureKind.SUBMISSION_UNCONFIRMED)
     assert "may not have the first message" in undelivered_warning("t", "x", unconfirmed)
+    unreachable = SendMessageError("t", "no", SendFailureKind.AGENT_UNREACHABLE)
+    assert "agent t does not have the first message: no" in undelivered_warning("t", "x", unreachable)
     blocked = MessageDeliveredButBlockedError("t", "/x opened a menu", SendFailureKind.INPUT_BLOCKED)
     assert "has the first message: /x opened a menu" in undelivered_warning("t", "x", blocked)
     assert "may not have the first message: interrupted" in undelivered_warning("t", "x", KeyboardInterrupt())

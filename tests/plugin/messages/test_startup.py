@@ -13,4 +13,6 @@ def test_the_last_output_has_no_command_and_no_prompt() -> None:
 def test_only_the_last_lines_are_shown() -> None:
     lines = [f"{PROMPT} . launch_agent.sh", *(f"line {number}" for number in range(30))]
     assert last_output("\n".join(lines)) == [f"line {number}" for number in range(18, 30)]
-    assert last_output("ERROR: no\n$ ") == ["ERROR: no", "$"]
+    assert last_output("ERROR: no\n$ ") == ["ERROR: no"]
+    assert last_output("ERROR: no\n") == ["ERROR: no"]
+    assert last_output("") == []

@@ -131,6 +131,9 @@ def undelivered_warning(name: str, message: str, error: BaseException) -> str:
         return f"agent {name} is running and has the first message: {reason}"
     fits = "\n" not in message.strip() and len(message) <= _SHOWN_LENGTH
     again = f"mngr message {name} -m {shlex.quote(message.strip()) if fits else '…'}"
-    is_unconfirmed = isinstance(error, SendMessageError) and error.kind is SendFailureKind.SUBMISSION_UNCONFIRMED
-    state = "may not have" if is_unconfirmed or is_interrupted else "does not have"
-    return f"agent {name} is running, but {state} the first message: {reason}\nhint: send it again with `{again}`"
+    kind = error.kind if isinstance(error, SendMessageError) else None
+    # Codex may have exited in the meantime.
+    running = "" if kind is SendFailureKind.AGENT_UNREACHABLE else "is running, but "
+    is_unconfirmed = is_interrupted or kind is SendFailureKind.SUBMISSION_UNCONFIRMED
+    state = "may not have" if is_unconfirmed else "does not have"
+    return f"agent {name} {running}{state} the first message: {reason}\nhint: send it again with `{again}`"

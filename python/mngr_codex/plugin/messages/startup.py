@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,9 @@ _SETTLED_SECONDS = 0.2
 _SETTLED_SHARE = 0.25
 _SHOWN_LINES = 12
 _LAUNCH_SCRIPT = "launch_agent.sh"
-"""The script that mngr runs in the terminal. The output of Codex follows."""
+"""The script that mngr runs in the terminal. The output of Codex follows, unless Codex has cleared the screen."""
+# The last character is that of zsh themes.
+_PROMPT = re.compile("[$#%>\u276f]$")
 
 
 def await_start(agent: BaseAgent[Any], seconds: float) -> None:
@@ -73,7 +76,7 @@ def await_start(agent: BaseAgent[Any], seconds: float) -> None:
     except SendMessageError as error:
         raise AgentStartError(name, error.reason) from error
     if settled and not screen.is_codex:
-        lines = ["Codex exited immediately. Its terminal shows:", *last_output(screen.text)]
+        lines = ["Codex has exited. Its terminal shows:", *last_output(screen.text)]
         raise AgentStartError(name, "\n".join(lines))
     if not settled:
         logger.warning(
@@ -96,10 +99,8 @@ def last_output(text: str) -> list[str]:
         text: The content of the terminal, in which the shell shows its prompt again.
     """
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    launched = [number for number, line in enumerate(lines) if _LAUNCH_SCRIPT in line][-1:]
-    for number in launched:
-        prompt = lines[number].partition(". /")[0].strip()
-        lines = lines[number + 1 :]
-        if lines and prompt and lines[-1].strip() == prompt:
-            lines.pop()
+    launched = max((number for number, line in enumerate(lines) if _LAUNCH_SCRIPT in line), default=-1)
+    lines = lines[launched + 1 :]
+    if lines and _PROMPT.search(lines[-1]):
+        lines.pop()
     return lines[-_SHOWN_LINES:]
