@@ -99,6 +99,6 @@ def of_user(servers: Iterable[Server], *, codex_home: Path, hook_commands: Itera
                 "server",
                 f"{server} runs the hooks in {codex_home}, so those that call `mngr-codex hook` without --state-dir "
                 f"report {where}, for every terminal",
-                "add --state-dir to these hooks",
+                "run `mngr codex hooks install`, which writes the state directory into these hooks",
                 is_warning=True,
             )
