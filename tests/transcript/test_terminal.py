@@ -298,6 +298,20 @@ def test_a_program_is_replaced_by_its_commands_and_answers_are_rendered(terminal
     assert "\x1b[1mis" in terminal.screen("-e")
 
 
+def test_without_outputs_nothing_waits_for_them(terminal: Terminal, tmp_path: Path) -> None:
+    path = tmp_path / "rollout.jsonl"
+    rollout = Rollout().meta().started().context().user("Begin.")
+    rollout.custom_call("p", input="await tools.exec_command({cmd: 'ls'})").custom_output("p", "ls").usage()
+    for number in range(60):
+        rollout.assistant(f"message {number}.").usage()
+    path.write_bytes(rollout.data)
+    terminal.run(str(path), "--follow", "--role", "agent")
+    terminal.until(lambda text: "message 59." in text)
+    # Lines that may still be replaced are not in the history of the terminal.
+    shown = terminal.screen("-S", "-")
+    assert "→ exec await" in shown and "message 0." in shown
+
+
 def test_text_is_filled_to_the_width_of_the_terminal(terminal: Terminal, state: State) -> None:
     words = " ".join(f"word{number}" for number in range(40))
     state.write(HEADER, step(f"{words}\n\n```\n{words}\n```", source="agent"))

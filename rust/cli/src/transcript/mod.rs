@@ -290,6 +290,10 @@ impl Arguments {
             (_, true) => RecordFormat::PythonLine,
         });
         records.set_columns(size().columns);
+        if !self.selection().includes(RecordKind::Observation) {
+            // Nothing will explain a program.
+            records.show_at_once();
+        }
         records
     }
 
