@@ -70,7 +70,7 @@ demo: programs $(MAIN)/installed $(CODEX)/installed ## Run an agent from creatio
 	@$(call python,$(MAIN)) demo/demo.py --codex "$$($(codex))" $(if $(LOGIN),--login)
 
 # Tests the change as it is, without a wheel: debug builds of the program and of the module. The commands that compile come
-# first, so that a compiler's error ends it within seconds.
+# first, so that a compiler's error ends it within seconds. All 2,000 schedules of following would take half a minute.
 .PHONY: check
 check: toolchain $(MAIN)/tools ## Check a change in less than two minutes: format, lints, types, unit tests, conversion tests
 	@scripts/timed $(MAKE) --no-print-directory check-untimed
@@ -82,7 +82,7 @@ check-untimed: toolchain $(MAIN)/tools
 	$(call python,$(MAIN)) -m ruff format --check --quiet
 	cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 	$(call python,$(MAIN)) -m mypy
-	cargo test --quiet --workspace --locked --lib --bins
+	MNGR_CODEX_SCHEDULES=200 cargo test --quiet --workspace --locked --lib --bins
 	@$(MAKE) --no-print-directory debug
 	$(DEBUG) $(call python,$(MAIN)) -m pytest -q -m 'not slow' tests/conversion tests/plugin/home tests/plugin/test_config.py
 

@@ -161,4 +161,8 @@ def skip(what: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in ("build", "check"):
         raise SystemExit(__doc__)
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except subprocess.CalledProcessError as error:
+        program = Path(error.cmd[0]).name
+        raise SystemExit(f"wheels: {program} failed with status {error.returncode}; see above") from None
