@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.project import ROOT
+
 SCRIPTS = Path(__file__).with_name("worker_scripts")
 
 
@@ -36,10 +38,12 @@ class Worker:
 
 @contextmanager
 def worker(script: str, variable: str) -> Iterator[Worker]:
-    """Starts a script with the interpreter that an environment variable names."""
-    interpreter = os.environ.get(variable)
-    if not interpreter:
-        pytest.fail(f"{variable} is not set: `make test` creates the environment and sets the variable")
+    """Starts a script with the interpreter that an environment variable names, by default the one in `.venvs`."""
+    name = variable.removeprefix("MNGR_CODEX_").removesuffix("_PYTHON").lower()
+    default = ROOT / ".venvs" / name / "bin" / "python"
+    interpreter = os.environ.get(variable) or default
+    if interpreter == default and not default.exists():
+        pytest.fail(f"{variable} is not set, and {default} does not exist\nhint: run `make test-python` once")
     process = subprocess.Popen([interpreter, SCRIPTS / script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         yield Worker(process)
