@@ -119,9 +119,12 @@ def check(wheel: Path) -> None:
     if not runs_here(platform_tag):
         skip(f"trying {wheel.name}, because it is for another system than this one")
         return
+    tried = 0
     for version in PYTHONS:
         with tempfile.TemporaryDirectory() as scratch:
-            try_on(version, wheel, Path(scratch))
+            tried += try_on(version, wheel, Path(scratch))
+    if not tried:
+        raise SystemExit(f"wheels: {wheel.name} was tried on no Python")
 
 
 def runs_here(platform_tag: str) -> bool:
@@ -129,15 +132,14 @@ def runs_here(platform_tag: str) -> bool:
     return "manylinux" in platform_tag and platform_tag.endswith(platform.machine()) and sys.platform == "linux"
 
 
-def try_on(version: str, wheel: Path, scratch: Path) -> None:
-    """Installs a wheel for a version of Python, and runs the program and the package."""
+def try_on(version: str, wheel: Path, scratch: Path) -> bool:
+    """Runs the program and the package of a wheel with a version of Python. Returns False if that is not to be had."""
     environment = scratch / "environment"
-    made = subprocess.run(
-        ["uv", "venv", "--quiet", "--python", version, environment], stderr=subprocess.PIPE, text=True
-    )
+    command = ["uv", "venv", "--quiet", "--python", interpreter(version), str(environment)]
+    made = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if made.returncode != 0:
-        skip(f"trying {wheel.name} on Python {version}: {made.stderr.strip()}")
-        return
+        skip(f"trying {wheel.name} on Python {version}: {made.stderr.splitlines()[0]}")
+        return False
     python = environment / "bin" / "python"
     run("uv", "pip", "install", "--quiet", "--python", python, wheel)
     run(environment / "bin" / "mngr-codex", "--version")
@@ -146,6 +148,14 @@ def try_on(version: str, wheel: Path, scratch: Path) -> None:
         if not (environment / name).is_file():
             raise SystemExit(f"wheels: {wheel.name} does not install {name}")
     print(f"works on Python {version}", flush=True)
+    return True
+
+
+def interpreter(version: str) -> str:
+    """Returns the path of pyenv's Python of a version, or the version, which uv finds elsewhere or downloads."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = sorted(root.glob(f"versions/{version}.*/bin/python"))
+    return str(found[-1]) if found else version
 
 
 def run(*command: str | Path, output: bool = False) -> str:
