@@ -1,11 +1,15 @@
 """Hooks with a state directory for each session, and `status`."""
 
+import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,17 +261,21 @@ class TestFollow:
             assert (other.communicate()[0], other.returncode) == (b"", -signal.SIGINT)
 
     def test_a_terminal_shows_one_list_that_is_replaced(self, sessions: Sessions) -> None:
-        sessions.hook("user-prompt-submit", "a")
+        sessions.hook("user-prompt-submit", "a", cwd="/a/folder/with/a/name/that/does/not/fit/on/the/screen")
         ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 45, 0, 0))
         environment = {**sessions.environment(), "TERM": "xterm"}
-        with subprocess.Popen([program(), "status", "--follow"], env=environment, stdout=theirs) as process:
-            os.close(theirs)
-            text = read_until(ours, "RUNNING")
+        process = subprocess.Popen([program(), "status", "--follow"], env=environment, stdout=theirs)
+        os.close(theirs)
+        try:
+            text = read_until(ours, "  a\x1b")
             assert "STATE" in text and "WAITING" not in text
+            assert re.search("RUNNING  . s  …[a-z/]*/the/screen  a\x1b", text), text
             sessions.hook("stop", "a")
             text = read_until(ours, "WAITING")
             # The list is erased before it is written again.
             assert "\r\x1b[J" in text
+        finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == -signal.SIGINT
         os.close(ours)
@@ -287,7 +295,9 @@ def read_line(process: "subprocess.Popen[bytes]") -> str:
 def read_until(terminal: int, word: str) -> str:
     """Returns the output up to a word."""
     text = ""
+    end = time.monotonic() + 10
     while word not in text:
+        assert time.monotonic() < end, text
         assert select.select([terminal], [], [], 10)[0], text
         text += os.read(terminal, 4096).decode()
     return text

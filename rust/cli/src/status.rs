@@ -1,7 +1,7 @@
 //! `mngr-codex status`: the sessions of this machine and their states.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use mngr_codex_core::{ProcessId, WakeUp, Watches, codex_home, escaped_path, hook
 use signal_hook::consts::SIGPIPE;
 
 use crate::human;
-use crate::live_output::LiveOutput;
+use crate::live_output::{LiveOutput, size};
 use crate::process_exit::ProcessExit;
 use crate::streams::{self, StandardOutput, complain, piped_output};
 use crate::{hooks, signals};
@@ -94,7 +94,8 @@ fn folders(arguments: &Arguments) -> StateFolders {
 
 fn show(arguments: &Arguments, folders: &StateFolders) -> io::Result<ExitCode> {
     let Listing { sessions, problems } = status::list(folders, arguments.all);
-    let text = if arguments.json { to_json(&sessions) } else { human::status(&sessions, status::now()) };
+    let columns = if io::stdout().is_terminal() { size().columns } else { usize::MAX };
+    let text = if arguments.json { to_json(&sessions) } else { human::status(&sessions, status::now(), columns) };
     StandardOutput.write_all(text.as_bytes())?;
     for problem in &problems {
         complain(problem);
@@ -130,7 +131,7 @@ fn follow(arguments: &Arguments, folders: &StateFolders) -> io::Result<ExitCode>
         }
         reported = problems;
         if out.can_replace() {
-            out.replace(human::status(&sessions, status::now()).as_bytes())?;
+            out.replace(human::status(&sessions, status::now(), size().columns).as_bytes())?;
         } else {
             for change in changes(&shown, &sessions) {
                 let line = if arguments.json { to_json(&change) } else { human::status_change(&change) };

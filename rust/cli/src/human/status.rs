@@ -12,16 +12,25 @@ use super::units::elapsed;
 /// The titles of the columns.
 const TITLES: [&str; 4] = ["STATE", "FOR", "FOLDER", "SESSION"];
 
-/// Formats sessions as a table. `now` is the present time, in milliseconds since 1970. Returns nothing for no sessions.
-pub(crate) fn status(sessions: &[SessionStatus], now: u64) -> String {
+/// The width to which folders are shortened at most, in columns.
+const MIN_FOLDER: usize = 12;
+
+/// Formats sessions as a table. `now` is the present time, in milliseconds since 1970. If the table is wider than `columns`,
+/// folders are shortened. Returns nothing for no sessions.
+pub(crate) fn status(sessions: &[SessionStatus], now: u64, columns: usize) -> String {
     if sessions.is_empty() {
         return String::new();
     }
     let titles = TITLES.map(str::to_owned);
-    let rows: Vec<[String; 4]> =
+    let mut rows: Vec<[String; 4]> =
         std::iter::once(titles).chain(sessions.iter().map(|session| row(session, now))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
+    let excess = (width(0) + width(1) + width(2) + width(3) + 6).saturating_sub(columns);
+    let limit = width(2).saturating_sub(excess).max(MIN_FOLDER);
+    let widths = [width(0), width(1), width(2).min(limit)];
+    for row in &mut rows {
+        row[2] = end_of(&row[2], limit);
+    }
     let mut text = String::new();
     for [state, time, folder, session] in &rows {
         for (cell, width) in [state, time, folder].into_iter().zip(widths) {
@@ -31,6 +40,16 @@ pub(crate) fn status(sessions: &[SessionStatus], now: u64) -> String {
         text.extend([session, "\n"]);
     }
     text
+}
+
+/// Returns the end of a text that is wider than `columns`, after an ellipsis.
+fn end_of(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut ends = text.char_indices().map(|(at, _)| &text[at..]);
+    let end = ends.find(|end| end.width() < columns).unwrap_or_default();
+    format!("…{end}")
 }
 
 fn row(session: &SessionStatus, now: u64) -> [String; 4] {
