@@ -510,7 +510,7 @@ def test_hooks_of_the_agent(host: Any, make_agent: MakeAgent, codex: str, fake_c
         (
             "zsh: segmentation fault  codex\n%",
             "Codex was ended by a signal (segmentation fault). Its terminal shows:",
-            "%",
+            "zsh: segmentation fault  codex",
         ),
         (
             "• Killed the process, as you asked.\n",
