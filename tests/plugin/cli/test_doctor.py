@@ -25,7 +25,7 @@ from tests.support.folder_snapshot import snapshot
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
 from mngr_codex.plugin import paths
-from mngr_codex.plugin.cli.doctor import clock, end, examine, installation, processes, report, servers, system
+from mngr_codex.plugin.cli.doctor import clock, disk, end, examine, installation, processes, report, servers, system
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.home.build import CodexHomeRequest, build
 
@@ -163,9 +163,9 @@ def test_missing_and_old_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 FULL_DISK = """\
 from pathlib import Path
-from mngr_codex.plugin.cli.doctor import system
+from mngr_codex.plugin.cli.doctor import disk
 for folder in sys.argv[1:]:
-    (found,) = system.disks([Path(folder, "does", "not", "exist")])
+    (found,) = disk.check([Path(folder, "does", "not", "exist")])
     print(found.level, found.said)
 """
 
@@ -192,7 +192,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_disks_are_checked_once(tmp_path: Path) -> None:
-    assert len(list(system.disks([tmp_path, tmp_path / "missing", tmp_path.parent]))) == 1
+    assert len(list(disk.check([tmp_path, tmp_path / "missing", tmp_path.parent]))) == 1
 
 
 def test_a_clock_that_is_behind(tmp_path: Path) -> None:

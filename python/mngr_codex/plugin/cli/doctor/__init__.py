@@ -25,7 +25,7 @@ from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, HostName, OutputFormat
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.cli.doctor import agent as agent_checks
-from mngr_codex.plugin.cli.doctor import clock, codex, installation, processes, report, servers, settings, system
+from mngr_codex.plugin.cli.doctor import clock, codex, disk, installation, processes, report, servers, settings, system
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.command_setting import program_of
 from mngr_codex.plugin.home import hooks_json
@@ -137,7 +137,7 @@ def _machine(
     yield from guarded("installation", installation.editable)
     yield from guarded("programs", system.programs)
     folders = (host.host_dir, Path.home() / ".codex", Path(os.environ.get("TMPDIR") or "/tmp"))
-    yield from guarded("disk", lambda: system.disks(folders))
+    yield from guarded("disk", lambda: disk.check(folders))
     yield from guarded("clock", lambda: [clock.check(_written_files(agents))])
     yield from guarded("inotify", system.inotify)
     yield from guarded("server", lambda: _user_servers(host, codex_servers))
