@@ -344,6 +344,14 @@ def test_several_transcripts(machine: Machine) -> None:
     assert "Multiple common transcript sources" in machine.by_mngr("t").stderr
 
 
+def test_the_log_of_a_script_is_no_transcript(machine: Machine) -> None:
+    file = machine.agent(recorded("plain.jsonl"))
+    log = file.parents[2] / "logs/common_transcript" / file.name
+    log.parent.mkdir(parents=True)
+    log.write_text('{"type":"common_transcript","source":"logs/common_transcript","level":"INFO"}\n')
+    assert machine.same_output("t", "--format", "jsonl")
+
+
 def test_a_role_without_records(machine: Machine) -> None:
     machine.agent(b"".join(recorded("plain.jsonl").splitlines(keepends=True)[:2]))
     assert machine.same_output("t", "--format", "jsonl", "--role", "tool") == ""

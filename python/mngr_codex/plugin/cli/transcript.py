@@ -431,7 +431,10 @@ def _check_transcript(agent: LocalAgent) -> None:
 
     own = agent.state_dir / paths.COMMON_TRANSCRIPT
     files = list(own.glob("events.jsonl*"))
-    if not files or list((agent.state_dir / "events").rglob("common_transcript")) != [own]:
+    events = agent.state_dir / "events"
+    # mngr ignores logs too, one of which has the name of a transcript.
+    found = (path for path in events.rglob("common_transcript") if not path.is_relative_to(events / "logs"))
+    if not files or list(found) != [own]:
         raise NotHandled("")
     try:
         if any(_first_type(file) in LEGACY_RECORD_TYPE_NAMES for file in files):

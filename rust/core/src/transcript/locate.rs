@@ -224,7 +224,10 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
     }
     let events = absolute.join("events");
     let mut transcripts: Vec<(PathBuf, Vec<PathBuf>)> = Vec::new();
-    for candidate in [events.join(COMMON)].into_iter().chain(folders_in(&events).map(|source| source.join(COMMON))) {
+    // mngr's scripts write logs below this folder, one of them with the name of a transcript.
+    let logs = events.join("logs");
+    let sources = [events.clone()].into_iter().chain(folders_in(&events).filter(|source| *source != logs));
+    for candidate in sources.map(|source| source.join(COMMON)) {
         match files_in(&candidate) {
             Ok(files) if !files.is_empty() => transcripts.push((candidate, files)),
             Ok(_) => {}

@@ -126,6 +126,16 @@ fn several_transcripts_in_a_folder_are_ambiguous() {
 }
 
 #[test]
+fn the_log_of_a_script_is_no_transcript() {
+    let host = folder();
+    let state_dir = agent_in(host.path(), "agent-1", "ada", &["codex"]);
+    let only = in_folder(&state_dir).expect("is one");
+    let log = r#"{"type":"common_transcript","source":"logs/common_transcript","level":"INFO","message":"x"}"#;
+    write(&state_dir.join("events/logs").join(COMMON).join(CURRENT), format!("{log}\n"));
+    assert_eq!(in_folder(&state_dir).expect("is one"), only);
+}
+
+#[test]
 fn other_folders_have_no_transcript() {
     let folder = folder();
     let error = at(folder.path()).expect_err("has none");
