@@ -43,6 +43,11 @@ KINDS: list[tuple[str, str, dict[str, Any]]] = [
     ("response_item/message/developer", "response_item", {"type": "message", "role": "developer", "content": []}),
     ("response_item/ghost_snapshot", "response_item", {"type": "ghost_snapshot", "ghost_commit": {"id": "77dc"}}),
     ("response_item/additional_tools", "response_item", {"type": "additional_tools", "tools": []}),
+    (
+        "response_item/configuration_update",
+        "response_item",
+        {"type": "configuration_update", "reasoning": {"effort": "low"}},
+    ),
     ("world_state", "world_state", {"full": True, "state": {}}),
     ("inter_agent_communication_metadata", "inter_agent_communication_metadata", {"trigger_turn": True}),
     ("token_usage_record", "token_usage_record", {"usage": {}}),

@@ -97,12 +97,13 @@ list! {
 
 list! {
     /// Returns whether response items of this type are not part of the conversation. Compaction is described by its
-    /// `compacted` line.
+    /// `compacted` line. A `configuration_update` (seen on 0.171) tells the model its effort.
     is_bookkeeping_item, BOOKKEEPING_ITEMS:
     b"additional_tools"
     b"compaction"
     b"compaction_summary"
     b"compaction_trigger"
+    b"configuration_update"
     b"context_compaction"
     b"ghost_snapshot"
 }
