@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine import Agent, Json, Machine, until
+from tests.support.program import run
 from tests.support.rule_based_model import Model, asked, has_context
 
 pytestmark = pytest.mark.slow
@@ -118,6 +119,9 @@ def test_a_clone_continues_a_copy_of_the_session(machine: Machine, model: Model)
     talk(agent, "And you?")
     asked_last: list[Json] = [request for request in model.requests if asked(request) == "And you?"]
     assert "Which number?" not in json.dumps(asked_last)
+    for one in (agent, clone):
+        work_dir = json.loads((one.state / "data.json").read_text())["work_dir"]
+        assert f" in {work_dir}" in run("transcript", one.state).stdout.decode().splitlines()[0]
 
 
 def test_a_renamed_agent_takes_messages(machine: Machine) -> None:

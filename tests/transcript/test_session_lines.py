@@ -95,6 +95,18 @@ class TestAgent:
         agent.make_current("1").unlink()
         assert shown(agent.state) == before
 
+    def test_a_clone_is_in_its_own_folder(self, agent: FollowedAgent) -> None:
+        (original := agent.state.parent / "original").mkdir()
+        (link := agent.state.parent / "link").symlink_to(original)
+        rollout = agent.make_current("1")
+        first, *rest = rollout.read_text().splitlines(keepends=True)
+        meta = json.loads(first)
+        meta["payload"] |= {"cwd": str(original), "git": {"branch": "main"}}
+        rollout.write_text("".join([json.dumps(meta) + "\n", *rest]))
+        for folder, place in ((original, f"{original} (main)"), (link, f"{original} (main)"), ("/clone", "/clone")):
+            (agent.state / "data.json").write_text(json.dumps({"work_dir": str(folder)}))
+            assert f" in {place}, Codex" in shown(agent.state)[0]
+
     def test_the_name_that_the_user_gave_is_the_title(self, agent: FollowedAgent) -> None:
         identity = session_meta(agent.make_current("1"))["id"]
         entry = json.dumps({"id": identity, "thread_name": "Greeting"})

@@ -349,8 +349,8 @@ struct Viewer<'a> {
 enum Session {
     /// There is nothing that describes it.
     Unknown,
-    /// It is described by this rollout, which has not been read.
-    Unread(PathBuf),
+    /// It is described by this rollout, which has not been read. The folder is the agent's, if mngr names one.
+    Unread(PathBuf, Option<PathBuf>),
     /// What its rollout says.
     Read(Box<SessionHead>),
 }
@@ -358,18 +358,21 @@ enum Session {
 impl Session {
     /// Returns the session of a target.
     fn of(target: &Target) -> Self {
-        let rollout = match target {
-            Target::Rollout { path, .. } => Some(path.clone()),
-            Target::Transcript { is_all: true, current, .. } => rollout_of_transcript(current),
-            Target::Transcript { .. } => None,
+        let (rollout, agent) = match target {
+            Target::Rollout { path, agent } => (Some(path.clone()), agent),
+            Target::Transcript { is_all: true, current, agent, .. } => (rollout_of_transcript(current), agent),
+            Target::Transcript { agent, .. } => (None, agent),
         };
-        rollout.map_or(Self::Unknown, Self::Unread)
+        rollout.map_or(Self::Unknown, |rollout| Self::Unread(rollout, agent.work_dir.clone()))
     }
 
     /// Reads the beginning of the rollout, unless that has been done.
     fn head(&mut self) -> Option<&SessionHead> {
-        if let Self::Unread(path) = self {
-            let head = SessionHead::read(path).ok()?;
+        if let Self::Unread(path, work_dir) = self {
+            let mut head = SessionHead::read(path).ok()?;
+            if let Some(folder) = work_dir.take() {
+                head.meta.set_folder(folder);
+            }
             *self = Self::Read(Box::new(head));
         }
         match self {
@@ -431,7 +434,7 @@ impl Viewer<'_> {
             Copied::Rollout(rollout) => {
                 let open = || rollout.open().map_err(|error| cannot_read(path, &error));
                 let head = SessionHead::of_input(open()?).map_err(|error| cannot_read(path, &error))?;
-                let agent = &Agent { kind: None, id: head.meta.id.clone() };
+                let agent = &Agent { id: head.meta.id.clone(), ..Agent::default() };
                 self.set_session(Session::Read(Box::new(head)));
                 let stream = self.spool(open()?, path, agent)?;
                 self.show_open(OpenTranscript { stream, path, agent, is_rollout: true }, None, out)

@@ -35,6 +35,17 @@ pub struct SessionMeta {
 }
 
 impl SessionMeta {
+    /// Sets the folder of an agent, unless its session began there or below it.
+    pub fn set_folder(&mut self, folder: PathBuf) {
+        // Codex resolves links.
+        let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let began_here = self.cwd.as_deref().is_some_and(|cwd| resolved(cwd).starts_with(resolved(&folder)));
+        if !began_here {
+            // The branch is that of the other folder.
+            (self.cwd, self.branch) = (Some(folder), None);
+        }
+    }
+
     /// Reads the first `session_meta` of the rollout at `path`. Returns `None` if the first MiB has none.
     ///
     /// # Errors

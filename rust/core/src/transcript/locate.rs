@@ -47,6 +47,8 @@ pub struct Agent {
     pub kind: Option<String>,
     /// The agent's id, or the id of the session.
     pub id: Option<String>,
+    /// The folder that mngr started the agent in.
+    pub work_dir: Option<PathBuf>,
 }
 
 /// Why there is nothing to read.
@@ -199,7 +201,11 @@ pub fn agent(folder: &Path) -> Agent {
     let member = |name: &str| data[name].as_str().map(str::to_owned);
     let name = || folder.file_name().map(|name| name.to_string_lossy().into_owned());
     let id_in = |name: String| name.rsplit_once("--").map_or(name.clone(), |(_, id)| id.to_owned());
-    Agent { kind: member("type"), id: member("id").or_else(|| name().map(id_in)) }
+    Agent {
+        kind: member("type"),
+        id: member("id").or_else(|| name().map(id_in)),
+        work_dir: member("work_dir").map(PathBuf::from),
+    }
 }
 
 /// Finds the transcript in a folder: an agent's state directory, a copy of it, or the folder of the transcript.
@@ -264,7 +270,7 @@ fn in_file(path: &Path) -> Result<Target, TargetError> {
         Ok(FileKind::Rollout) => {
             let meta = SessionMeta::read(&absolute).map_err(FileError::on("read", path))?;
             let id = meta.and_then(|meta| meta.id).or_else(|| thread_id_in(&absolute));
-            Ok(Target::Rollout { agent: Agent { kind: None, id }, path: absolute })
+            Ok(Target::Rollout { agent: Agent { id, ..Agent::default() }, path: absolute })
         }
         Ok(FileKind::CompressedTranscript) => Err(TargetError::Compressed(path.to_owned())),
         Ok(FileKind::Transcript | FileKind::Undetermined) => {

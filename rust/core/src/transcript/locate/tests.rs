@@ -29,7 +29,7 @@ fn agent_in(host: &Path, id: &str, name: &str, sources: &[&str]) -> PathBuf {
 }
 
 fn agent_of(kind: Option<&str>, id: Option<&str>) -> Agent {
-    Agent { kind: kind.map(str::to_owned), id: id.map(str::to_owned) }
+    Agent { kind: kind.map(str::to_owned), id: id.map(str::to_owned), work_dir: None }
 }
 
 /// A transcript of one file.
