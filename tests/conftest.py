@@ -5,11 +5,14 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.support.isolation import Isolation
+from tests.support.package_files import differing_files
+from tests.support.project import ROOT
 from tests.support.workers import Worker, worker
 
 # This runs before any test module is imported.
@@ -23,6 +26,22 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes seconds; deselect with `-m 'not slow'`")
+
+
+def pytest_report_header() -> list[str]:
+    """Warns if the tests would not see a change in the source tree."""
+    found = find_spec("mngr_codex")
+    if found is None or found.origin is None:
+        return []
+    installed = Path(found.origin).parent
+    different = differing_files(ROOT / "python" / "mngr_codex", installed)
+    if not different:
+        return []
+    more = f" and {len(different) - 1} more" if len(different) > 1 else ""
+    return [
+        f"WARNING: the tests import {installed}, which differs from python/mngr_codex: {different[0]}{more}",
+        "hint: run `make debug` once, and pytest with PYTHONPATH=$PWD/target/debug/python; or run `make install`",
+    ]
 
 
 def pytest_unconfigure() -> None:
@@ -39,14 +58,14 @@ def isolated() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def published() -> Iterator[Worker]:
     """The published converter."""
-    with worker("published_converter.py", "MNGR_CODEX_PUBLISHED_PYTHON") as running:
+    with worker("published_converter.py", "MNGR_CODEX_PUBLISHED_PYTHON", "imbue.mngr_codex") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def mngr() -> Iterator[Worker]:
     """mngr's record schema and document builder, and harbor's validator."""
-    with worker("mngr_validators.py", "MNGR_CODEX_MNGR_PYTHON") as running:
+    with worker("mngr_validators.py", "MNGR_CODEX_MNGR_PYTHON", "imbue.mngr", "harbor") as running:
         yield running
 
 

@@ -34,7 +34,7 @@ SYSTEM = os.pathsep.join(["/usr/bin", "/bin"])
 @pytest.fixture(scope="module")
 def flusher() -> Iterator[Worker]:
     """Runs the scripts as mngr does when it destroys an agent."""
-    with worker("mngr_flush.py", "MNGR_CODEX_MNGR_PYTHON") as running:
+    with worker("mngr_flush.py", "MNGR_CODEX_MNGR_PYTHON", "imbue.mngr") as running:
         yield running
 
 

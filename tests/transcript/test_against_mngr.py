@@ -40,7 +40,7 @@ AGENT = ("codex", "agent-1")
 @pytest.fixture(scope="module")
 def mngr_transcript() -> Iterator[Worker]:
     """Runs mngr's own `mngr transcript`."""
-    with worker("mngr_transcript.py", "MNGR_CODEX_MNGR_PYTHON") as running:
+    with worker("mngr_transcript.py", "MNGR_CODEX_MNGR_PYTHON", "imbue.mngr") as running:
         yield running
 
 
