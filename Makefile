@@ -27,6 +27,10 @@ HARBOR_VERSION := 0.25.0
 WHEEL_TOOLS := abi3audit==0.0.26 auditwheel==6.8.2 cargo-zigbuild==0.24.1 maturin==1.16.0 twine==7.0.0 uv==0.13.9 ziglang==0.17.1
 # `make install PROFILE=dev` compiles faster, because nothing is optimized.
 PROFILE := release
+# The checks are the same for both profiles, so `make lint` keeps the one that is installed.
+ifeq ($(MAKECMDGOALS),lint)
+PROFILE := $(or $(shell cat .venv/profile 2>/dev/null),release)
+endif
 
 # The project's environment, and separate ones for packages that must not share an environment with it.
 MAIN := .venv
@@ -58,12 +62,12 @@ DEBUG := MNGR_CODEX_PROGRAM=$(CURDIR)/target/debug/mngr-codex PYTHONPATH=$(CURDI
 MODULE_FLAGS := $(if $(filter Darwin,$(shell uname)),-- -C link-arg=-undefined -C link-arg=dynamic_lookup)
 
 .PHONY: debug
-debug: toolchain
+debug: toolchain ## Build without optimization and without a wheel, into target/debug, for your own runs of pytest
 	cargo build --quiet --locked --package mngr-codex-cli
 	cargo rustc --quiet --locked --package mngr-codex-python $(MODULE_FLAGS)
 	@rm -rf target/debug/python && mkdir -p target/debug/python/mngr_codex
 	@ln -s $(CURDIR)/python/mngr_codex/* target/debug/python/mngr_codex
-	@ln -s $(CURDIR)/target/debug/lib_core.$(if $(MODULE_FLAGS),dylib,so) target/debug/python/mngr_codex/_core.abi3.so
+	@ln -sf $(CURDIR)/target/debug/lib_core.$(if $(MODULE_FLAGS),dylib,so) target/debug/python/mngr_codex/_core.abi3.so
 
 .PHONY: demo
 demo: programs $(MAIN)/installed $(CODEX)/installed ## Run an agent from creation to destruction with a scripted model; LOGIN=1 uses your login
@@ -84,7 +88,7 @@ check-untimed: toolchain $(MAIN)/tools
 	$(call python,$(MAIN)) -m mypy
 	MNGR_CODEX_SCHEDULES=200 cargo test --quiet --workspace --locked --lib --bins
 	@$(MAKE) --no-print-directory debug
-	$(DEBUG) $(call python,$(MAIN)) -m pytest -q -m 'not slow' tests/conversion tests/plugin/home tests/plugin/test_config.py
+	$(DEBUG) $(call python,$(MAIN)) -m pytest -q -rs -m 'not slow' tests/conversion tests/plugin/home tests/plugin/test_config.py
 
 .PHONY: test
 test: lint test-rust test-python test-npm ## Run everything a change must pass: lint, Rust and Python tests
