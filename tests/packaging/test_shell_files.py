@@ -55,6 +55,18 @@ def test_completions_name_every_command(shell: str) -> None:
     assert all(name in words for path in all_commands() for name in path)
 
 
+def test_the_commands_in_the_help_write_the_files(tmp_path: Path) -> None:
+    shown = run("completions", "--help").stdout.decode()
+    assert all(len(line) < 80 for line in shown.partition("Examples:\n")[2].splitlines())
+    (tmp_path / "mngr-codex").symlink_to(program())
+    script = "set -e\n" + "\n".join(re.findall(r"^  (.*)", shown.partition("Examples:\n")[2], re.MULTILINE))
+    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", script], env=environment, check=True, timeout=60)
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*mngr-codex*") if path.stat().st_size}
+    files = (".local/share/bash-completion/completions/mngr-codex", ".config/fish/completions/mngr-codex.fish")
+    assert written - {"mngr-codex"} == {*files, ".zfunc/_mngr-codex"}
+
+
 def test_an_unknown_shell_is_refused_with_the_known_ones() -> None:
     refused = run("completions", "tcsh")
     assert refused.status == 2

@@ -9,7 +9,8 @@ use crate::streams;
 /// Print the completions of this program for a shell
 ///
 /// The shell reads them from a file at its start. The wheel installs them for bash, zsh and fish in the folder `share` of its
-/// environment.
+/// environment. For zsh, `pip install --user` also needs `fpath+=~/.local/share/zsh/site-functions` before `compinit` in
+/// ~/.zshrc.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -19,9 +20,17 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  mngr-codex completions bash > ~/.local/share/bash-completion/completions/mngr-codex
-  mngr-codex completions zsh > ~/.zfunc/_mngr-codex     # with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc
-  mngr-codex completions fish > ~/.config/fish/completions/mngr-codex.fish";
+  mkdir -p ~/.local/share/bash-completion/completions
+  mngr-codex completions bash \\
+    > ~/.local/share/bash-completion/completions/mngr-codex
+
+  mkdir -p ~/.zfunc
+  mngr-codex completions zsh > ~/.zfunc/_mngr-codex
+
+  mkdir -p ~/.config/fish/completions
+  mngr-codex completions fish > ~/.config/fish/completions/mngr-codex.fish
+
+zsh needs `fpath+=~/.zfunc` before `compinit` in ~/.zshrc.";
 
 /// Runs the command for the program that `program` describes. Exits 1 if standard output cannot be written.
 pub(crate) fn run(arguments: &Arguments, program: clap::Command) -> ExitCode {
