@@ -76,7 +76,12 @@ class TestBoth:
         message = refused(1, command, "01a2")
         for tried in ("no such file", str(host_dir / "agents"), str(home.folder), "hint: "):
             assert tried in message
-        assert "not the beginning of a session id" in refused(1, command, "fix-that")
+        assert "no session id begins with it (at least 4 hexadecimal digits)" in refused(1, command, "fix-that")
+
+    def test_the_help_names_common_transcripts_only_where_they_are_read(self, command: str) -> None:
+        shown = run(command, "--help").stdout.decode().partition("[TARGET]\n")[2].partition("Options:")[0]
+        assert ("a common transcript" in shown) == (command == "transcript")
+        assert "the name or id of" in shown and "`latest`" in shown
 
     def test_the_latest_session_is_the_one_changed_last(self, command: str, home: CodexHome) -> None:
         home.add(uuid7(2), "newer", created="2026-02-01T00-00-00", cwd="/other")

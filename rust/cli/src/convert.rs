@@ -20,7 +20,7 @@ use crate::target::{self, Source, TargetArguments, Unresolved};
 /// With -v, on a terminal, or if a line is malformed, a summary on standard error follows: the lines read, the records
 /// written, the malformed lines, and the skipped kinds of lines with their counts.
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("target", |target| target.help(TARGET)))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     target: TargetArguments,
@@ -45,6 +45,11 @@ pub(crate) struct Arguments {
     #[arg(help_heading = "Input", long, value_name = "BYTES", default_value_t = DEFAULT_LINE_LIMIT, value_parser = line_limit)]
     max_line: usize,
 }
+
+/// Unlike other commands, this one does not read common transcripts.
+const TARGET: &str = "\
+A rollout (.jsonl or .jsonl.zst), or the state directory of an agent; `-` for standard input; `latest`; the name or id of an \
+agent on this machine; or a session id or its beginning [default: choose from a list]";
 
 const EXAMPLES: &str = "\
 Examples:

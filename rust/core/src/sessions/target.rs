@@ -91,7 +91,7 @@ pub enum PlaceError {
 
 fn without_session(homes: &[PathBuf]) -> String {
     match homes {
-        [] => format!("it is not the beginning of a session id ({MIN_ID_LENGTH} or more hexadecimal digits)"),
+        [] => format!("no session id begins with it (at least {MIN_ID_LENGTH} hexadecimal digits)"),
         [home] => format!("no session in {} whose id begins with it", escaped_path(home)),
         [home, others @ ..] => {
             let agents = if others.len() == 1 { "another Codex home" } else { "other Codex homes" };
