@@ -52,6 +52,11 @@ def test_a_program_that_cannot_run_is_an_error(
     assert ran.exit_code == 1 and f"cannot run {program}: " in ran.output
 
 
+def test_the_help_of_the_doctor_says_what_verbose_does() -> None:
+    shown = " ".join(CliRunner().invoke(codex, ["doctor", "--help"]).output.split())
+    assert "-v, --verbose Show one line for each check" in shown and "-v for DEBUG" not in shown
+
+
 def test_the_commands() -> None:
     assert sorted(codex.commands) == [
         *("convert", "doctor", "hooks", "marker", "status", "transcript", "trust", "watch"),

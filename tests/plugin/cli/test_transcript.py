@@ -743,7 +743,7 @@ def test_the_help_lists_the_added_options(machine: Machine) -> None:
         options, _, rest = shown.partition("Local Codex agents\n")
         assert "--preserved-only" in options and "--tail" in options
         assert all(option in rest for option in ("--follow, -f", "--utc", "--no-pager"))
-        assert "mngr transcript TARGET --follow" in shown
+        assert "mngr transcript TARGET [--follow] [--utc] [--no-pager] " in shown
 
 
 def test_the_command_replaces_mngrs() -> None:

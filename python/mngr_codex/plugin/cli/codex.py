@@ -118,6 +118,11 @@ def doctor(ctx: click.Context, /, **_: object) -> None:
     ctx.exit(run(ctx))
 
 
+for _option in doctor.params:
+    if isinstance(_option, click.Option) and _option.name == "verbose":
+        _option.help = "Show one line for each check; -vv also shows mngr's DEBUG log, -vvv its TRACE log"
+
+
 @codex.group(short_help="Show or revoke the folders that you have trusted.")
 def trust() -> None:
     """Show or revoke the folders that you have trusted when `mngr create` asked.

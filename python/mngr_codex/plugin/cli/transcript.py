@@ -120,9 +120,8 @@ def _add_to_help() -> None:
     from imbue.mngr.cli.help_formatter import get_help_metadata
 
     known = get_help_metadata(COMMAND)
-    own = (
-        f"mngr {COMMAND} TARGET --follow [--role ROLE] [--tail N] [--full] [--utc] [--format human|jsonl] [--no-pager]"
-    )
+    own = f"mngr {COMMAND} TARGET [--follow] [--utc] [--no-pager] [--role ROLE] [--tail N] [--full]"
+    own += " [--format human|jsonl]"
     if known is None or own in known.synopsis:
         return
     section = (
