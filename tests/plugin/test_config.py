@@ -6,6 +6,7 @@ import pytest
 from imbue.mngr.errors import ConfigParseError
 
 from mngr_codex.plugin.config import CodexAgentConfig, settings_without_effect
+from tests.support.project import ROOT
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,8 @@ def test_both_names_of_the_setting(name: str) -> None:
 
 def test_every_setting_is_documented() -> None:
     assert all(field.description for field in CodexAgentConfig.model_fields.values())
+    documented = (ROOT / "docs" / "settings.md").read_text()
+    assert not [name for name in CodexAgentConfig.__annotations__ if f"`{name}`" not in documented]
 
 
 # The settings that the published plugin imbue-mngr-codex adds to those of every agent type.

@@ -101,7 +101,8 @@ class CodexAgentConfig(AgentTypeConfig):
     )
     program_wheels: Path | None = Field(
         default=None,
-        description="The absolute path of a wheel of mngr-codex, or of a directory of wheels, on this machine. Hosts "
+        description="The path of a wheel of mngr-codex, or of a directory of wheels, on this machine: absolute, or "
+        "beginning with ~/. Hosts "
         "with a different OS or architecture get their native program from it. Unset: agents there run, but mngr "
         "cannot show whether they are busy.",
     )
