@@ -139,7 +139,7 @@ def check(
 ) -> str | None:
     """Checks for a newer version of Codex, and applies the policy.
 
-    Failures only appear in the debug log.
+    If the versions cannot be found out, the reason is only in the debug log. A failed update becomes a notice.
 
     Args:
         host: The agent's host.
