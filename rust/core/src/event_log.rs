@@ -53,7 +53,8 @@ fn append(dir: &StateDir, level: Level, message: &str, now: SystemTime) -> io::R
         // If several processes find the log full at the same time, only the one that gets the lock renames it. The
         // comparison keeps it from renaming a new log over the previous one.
         let is_current = || fs::metadata(&path).is_ok_and(|current| FileId::from(&current) == FileId::from(&metadata));
-        if lock::try_acquire(&file).unwrap_or(false) && is_current() {
+        let locked = lock::try_acquire(file).ok().flatten();
+        if locked.is_some() && is_current() {
             fs::rename(&path, dir.previous_log())?;
         }
         file = open_for_append(dir, &path)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -42,14 +43,33 @@ fn with_unit(duration: Duration) -> String {
 }
 
 /// A file that is used as a lock, with its description for error messages.
-#[derive(Clone, Copy)]
-pub(crate) struct Lock<'f> {
-    /// The open file. Closing it releases the lock.
-    pub(crate) file: &'f File,
+pub(crate) struct Lock<'p> {
+    /// The open file.
+    pub(crate) file: File,
     /// Its path.
-    pub(crate) path: &'f Path,
+    pub(crate) path: &'p Path,
     /// What the lock protects, as an adjective: "lifecycle", "transcript".
     pub(crate) resource: &'static str,
+}
+
+/// A file that this process has locked. Dropping it releases the lock.
+#[derive(Debug)]
+pub(crate) struct LockedFile(File);
+
+impl Deref for LockedFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        // Closing the file would not suffice: a process that another thread has just forked shares the open file, and
+        // with it the lock, until it executes its program. If this fails, closing the file is all that remains.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Lock<'_> {
@@ -59,11 +79,40 @@ impl Lock<'_> {
     ///
     /// Returns [`LockError::Timeout`] if another process holds the lock until `timeout` has passed, and
     /// [`LockError::File`] if the file system does not support locks.
-    pub(crate) fn acquire(self, timeout: Duration) -> Result<(), LockError> {
+    pub(crate) fn acquire(self, timeout: Duration) -> Result<LockedFile, LockError> {
+        self.wait(timeout).map(|()| LockedFile(self.file))
+    }
+
+    /// Acquires a lock whose owner releases it and takes it again in a loop. Waiting processes lock the file `queue` one
+    /// after the other, and the owner lets them go first with [`yield_to_queue`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`Lock::acquire`], and [`LockError::File`] if `queue` cannot be opened.
+    pub(crate) fn acquire_queued(self, queue: &Path, timeout: Duration) -> Result<LockedFile, LockError> {
+        match self.wait(Duration::ZERO) {
+            Err(LockError::Timeout { .. }) if timeout > Duration::ZERO => {}
+            result => return result.map(|()| LockedFile(self.file)),
+        }
+        let started = Instant::now();
+        let queue_file = open::options().write(true).create(true).truncate(false).open(queue);
+        let queue_file = queue_file.map_err(FileError::on("open", queue))?;
+        let waited = Lock { file: queue_file, path: queue, resource: self.resource }
+            .acquire(timeout)
+            .and_then(|_first_in_queue| self.wait(timeout.saturating_sub(started.elapsed())));
+        match waited {
+            Ok(()) => Ok(LockedFile(self.file)),
+            Err(LockError::Timeout { .. }) => Err(self.timed_out(timeout)),
+            Err(error @ LockError::File(_)) => Err(error),
+        }
+    }
+
+    /// Waits until the lock is this process's.
+    fn wait(&self, timeout: Duration) -> Result<(), LockError> {
         let mut started = None;
         // Owners hold a lock for about 50 microseconds. If many processes asked that often, they would slow the owner.
         let mut pause = Duration::from_micros(200);
-        while !try_acquire(self.file).map_err(FileError::on("lock", self.path))? {
+        while !try_lock(&self.file).map_err(FileError::on("lock", self.path))? {
             if started.get_or_insert_with(Instant::now).elapsed() >= timeout {
                 return Err(self.timed_out(timeout));
             }
@@ -73,40 +122,21 @@ impl Lock<'_> {
         Ok(())
     }
 
-    /// Acquires a lock whose owner releases it and takes it again in a loop. Waiting processes lock the file `queue` one
-    /// after the other, and the owner lets them go first with [`yield_to_queue`].
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`Lock::acquire`], and [`LockError::File`] if `queue` cannot be opened.
-    pub(crate) fn acquire_queued(self, queue: &Path, timeout: Duration) -> Result<(), LockError> {
-        match self.acquire(Duration::ZERO) {
-            Err(LockError::Timeout { .. }) if timeout > Duration::ZERO => {}
-            result => return result,
-        }
-        let started = Instant::now();
-        let queue_file = open::options().write(true).create(true).truncate(false).open(queue);
-        let queue_file = queue_file.map_err(FileError::on("open", queue))?;
-        Lock { file: &queue_file, path: queue, ..self }
-            .acquire(timeout)
-            .and_then(|()| self.acquire(timeout.saturating_sub(started.elapsed())))
-            .map_err(|error| match error {
-                LockError::Timeout { .. } => self.timed_out(timeout),
-                error @ LockError::File(_) => error,
-            })
-    }
-
-    fn timed_out(self, timeout: Duration) -> LockError {
+    fn timed_out(&self, timeout: Duration) -> LockError {
         LockError::Timeout { resource: self.resource, path: self.path.to_owned(), timeout }
     }
 }
 
-/// Locks `file` for this process alone if no other process holds the lock; returns whether it did.
+/// Locks `file` for this process alone; returns `None` if another process holds the lock.
 ///
 /// # Errors
 ///
 /// Returns an error if the file system does not support locks.
-pub(crate) fn try_acquire(file: &File) -> io::Result<bool> {
+pub(crate) fn try_acquire(file: File) -> io::Result<Option<LockedFile>> {
+    Ok(try_lock(&file)?.then(|| LockedFile(file)))
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(true),
@@ -122,7 +152,7 @@ pub(crate) fn try_acquire(file: &File) -> io::Result<bool> {
 pub(crate) fn yield_to_queue(queue: &Path, timeout: Duration) {
     // A queue that does not exist or cannot be opened has no waiting processes.
     if let Ok(file) = open::options().write(true).open(queue) {
-        let _ = Lock { file: &file, path: queue, resource: "queue" }.acquire(timeout);
+        let _ = Lock { file, path: queue, resource: "queue" }.acquire(timeout);
     }
 }
 

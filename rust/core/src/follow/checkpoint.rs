@@ -4,7 +4,7 @@
 //! are being appended. A step writes its intent, appends, and writes the checkpoint. The number of the new checkpoint
 //! makes the intent obsolete.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::convert::Checkpoint as Conversion;
 use crate::files::checksummed;
 use crate::files::file_error::FileError;
 use crate::files::fingerprint::Fingerprint;
-use crate::files::lock::{Lock, LockError};
+use crate::files::lock::{Lock, LockError, LockedFile};
 use crate::files::open;
 use crate::files::positional::{read_at, write_all_at};
 use crate::files::regular::{FileId, open_regular};
@@ -87,9 +87,9 @@ pub(super) struct LoadedCheckpoint {
     pub is_damaged: bool,
 }
 
-/// The checkpoint's file. Closing it releases its lock.
+/// The checkpoint's file, locked.
 pub(super) struct CheckpointFile {
-    file: File,
+    file: LockedFile,
 }
 
 impl CheckpointFile {
@@ -104,8 +104,8 @@ impl CheckpointFile {
             let mut options = open::options();
             let file = open::open_or_create(dir, &path, options.read(true).write(true).create(true).truncate(false))
                 .map_err(FileError::on("open", &path))?;
-            let lock = Lock { file: &file, path: &path, resource: "transcript" };
-            lock.acquire_queued(&dir.following_queue(), timeout)?;
+            let lock = Lock { file, path: &path, resource: "transcript" };
+            let file = lock.acquire_queued(&dir.following_queue(), timeout)?;
             // If the file has just been removed, other processes would lock a new one.
             let locked = file.metadata().map_err(FileError::on("read", &path))?;
             if fs::metadata(&path).is_ok_and(|found| FileId::from(&found) == FileId::from(&locked)) {

@@ -12,9 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::files::file_error::FileError;
-use crate::files::lock::Lock;
+use crate::files::lock::{Lock, LockedFile};
 use crate::files::open;
-use crate::files::slots::Layout;
+use crate::files::slots::{Latest, Layout};
 use crate::state_dir::StateDir;
 
 use super::deferred::DeferredRuns;
@@ -30,7 +30,7 @@ const LAYOUT: Layout = Layout { version: 4, second: 2 << 20, first_read: 2048 };
 /// The state of one agent, locked.
 pub(super) struct Store<'d> {
     dir: &'d StateDir,
-    file: File,
+    file: LockedFile,
     /// The state on disk.
     saved: State,
     /// The state's number. The next state goes to the other slot.
@@ -53,10 +53,19 @@ impl<'d> Store<'d> {
     pub(super) fn open(dir: &'d StateDir, timeout: Duration) -> Result<Self, StoreError> {
         let path = dir.lifecycle();
         let file = open_or_create(dir, &path)?;
-        Lock { file: &file, path: &path, resource: "lifecycle" }.acquire(timeout)?;
-        let mut store = Self::new(dir, file);
-        store.load().map_err(FileError::on("read", &path))?;
-        Ok(store)
+        let file = Lock { file, path: &path, resource: "lifecycle" }.acquire(timeout)?;
+        let latest = read(dir, &file).map_err(FileError::on("read", &path))?;
+        Ok(Self {
+            dir,
+            file,
+            // The writer of a damaged slot was killed. The other slot holds the previous state.
+            is_unsettled: latest.is_flagged || latest.is_damaged || latest.number == 0,
+            damage: (latest.is_damaged && latest.number == 0)
+                .then_some("the lifecycle state is damaged or of another version"),
+            saved: latest.state,
+            number: latest.number,
+            deferred: None,
+        })
     }
 
     /// Reads the state and applies deferred runs to it, without locking, creating or writing anything.
@@ -68,11 +77,7 @@ impl<'d> Store<'d> {
     pub(super) fn read_unlocked(dir: &'d StateDir) -> Result<State, StoreError> {
         let path = dir.lifecycle();
         let mut state = match File::open(&path) {
-            Ok(file) => {
-                let mut store = Self::new(dir, file);
-                store.load().map_err(FileError::on("read", &path))?;
-                store.saved
-            }
+            Ok(file) => read(dir, &file).map_err(FileError::on("read", &path))?.state,
             Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => {
                 marker_files::from_pointers(dir)
             }
@@ -87,10 +92,6 @@ impl<'d> Store<'d> {
         Ok(state)
     }
 
-    fn new(dir: &'d StateDir, file: File) -> Self {
-        Self { dir, file, saved: State::default(), number: 0, is_unsettled: true, damage: None, deferred: None }
-    }
-
     /// Returns the state on disk.
     pub(super) fn state(&self) -> &State {
         &self.saved
@@ -99,19 +100,6 @@ impl<'d> Store<'d> {
     /// Returns a description of the damage that was found when the state was read, if any.
     pub(super) fn damage(&self) -> Option<&'static str> {
         self.damage
-    }
-
-    fn load(&mut self) -> io::Result<()> {
-        let latest = LAYOUT.read(&self.file)?;
-        // The writer of a damaged slot was killed. The other slot holds the previous state.
-        self.is_unsettled = latest.is_flagged || latest.is_damaged || latest.number == 0;
-        self.number = latest.number;
-        self.saved = latest.state;
-        if self.number == 0 {
-            self.saved = marker_files::from_pointers(self.dir);
-            self.damage = latest.is_damaged.then_some("the lifecycle state is damaged or of another version");
-        }
-        Ok(())
     }
 
     /// Saves `state`, updates the marker files, and removes the deferred runs that were read.
@@ -201,6 +189,15 @@ fn open_or_create(dir: &StateDir, path: &Path) -> Result<File, StoreError> {
         io::ErrorKind::NotFound if !dir.path().is_dir() => StoreError::NoStateDir(dir.path().to_owned()),
         _ => FileError::on("open", path)(error).into(),
     })
+}
+
+/// Reads the latest intact state. If there is none, it is derived from the pointer files.
+fn read(dir: &StateDir, file: &File) -> io::Result<Latest<State>> {
+    let mut latest: Latest<State> = LAYOUT.read(file)?;
+    if latest.number == 0 {
+        latest.state = marker_files::from_pointers(dir);
+    }
+    Ok(latest)
 }
 
 #[cfg(test)]
