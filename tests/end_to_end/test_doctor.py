@@ -155,7 +155,7 @@ def test_the_reason_why_codex_has_ended(machine: Machine) -> None:
     end_codex(agent, signal.SIGKILL)
     (problem,) = examine(machine, status=1)
     assert problem["said"].startswith("DONE: Codex was ended by a signal (killed)")
-    assert "`mngr start t --restart`" in problem["remedy"]
+    assert problem["remedy"] == "run `mngr start t --restart`" and "\n" not in problem["said"]
     machine.mngr("start", "t", "--restart")
     until(lambda: "Ask Codex" in agent.pane(), description="the composer")
     agent.press("/quit")

@@ -66,7 +66,9 @@ def test_its_agents_keep_their_sessions_when_they_are_updated(machine: Machine, 
     """The agents talked to Codex 0.163."""
     agent = place_recorded_agent(machine, version)
     session = (agent.state / "codex_root_session").read_text().strip()
-    assert "mngr create old codex --reuse --update" in machine.mngr("codex", "doctor", "old", status=1).stdout
+    findings = json.loads(machine.mngr("codex", "doctor", "--json", "old", status=1).stdout)
+    (finding,) = (each for each in findings if each["agent"])
+    assert "mngr create old codex --reuse --update" in finding["remedy"] and "imbue-mngr-codex" in finding["said"]
     machine.mngr("create", "old", "codex", "--reuse", "--update", "--yes", "--no-connect")
     agent.message("Which number?")
     until(lambda: agent.answers()[-1:] == ["You said: Which number?"], description="the answer")

@@ -158,7 +158,8 @@ def test_an_answer_about_the_folder_is_remembered_until_it_is_revoked(machine: M
     assert machine.mngr(*revoke, status=None).status != 0
     revoked = machine.mngr(*revoke, ".", "--format", "json", folder=Path(worktree))
     assert json.loads(revoked.stdout) == {"revoked": 1}
-    assert "is not trusted" in machine.mngr(*revoke, str(machine.repository), status=1).stderr
+    refused = machine.mngr(*revoke, ".", folder=Path(worktree), status=1)
+    assert f"cannot revoke trust in {worktree}: it is not trusted" in refused.stderr
     assert json.loads(machine.mngr(*revoke, "--all", "--format", "json").stdout) == {"revoked": 0}
     assert "has not been trusted" in machine.mngr("create", "fifth", "codex", "--no-connect", status=None).stderr
 

@@ -344,7 +344,7 @@ sandbox_mode = "some"
         "/nowhere/codex is not on PATH": "problem",
     }
     (invalid,) = (found for found in findings if found.what == "settings")
-    assert "[agent_types.wrong]" in invalid.said
+    assert "[agent_types.wrong]" in invalid.said and "`mngr config edit --scope user`" in (invalid.remedy or "")
 
 
 def test_a_damaged_record_of_a_trusted_folder(host: Any) -> None:
@@ -489,50 +489,56 @@ def test_hooks_of_the_agent(host: Any, make_agent: MakeAgent, codex: str, fake_c
 
 
 @pytest.mark.parametrize(
-    ("text", "first", "last"),
+    ("text", "first", "last", "cause"),
     [
-        ("", "Codex has ended", "Codex has ended"),
+        ("", "Codex has ended", "Codex has ended", "unknown"),
         (
             "$ . /x/launch_agent.sh\nError loading configuration: Model provider `x` not found\n$\n\n",
             "Codex has ended. Its terminal shows:",
             "Error loading configuration: Model provider `x` not found",
+            "unknown",
         ),
         (
             "old output\n$ . /x/launch_agent.sh\nerror: one\n$ . /x/launch_agent.sh\nerror: two\n$",
             "Codex has ended. Its terminal shows:",
             "error: two",
+            "unknown",
         ),
         (
             "• You said: Hi\n\n› Killeddex to do anything\n$ \n  GPT-5.5 default\n",
-            "Codex was ended by a signal (killed), which the system also sends if memory runs out. Its terminal shows:",
-            "  GPT-5.5 default",
+            "Codex was ended by a signal (killed), which the system also sends if memory runs out",
+            "Codex was ended by a signal (killed), which the system also sends if memory runs out",
+            "signal",
         ),
         (
             "zsh: segmentation fault  codex\n%",
-            "Codex was ended by a signal (segmentation fault). Its terminal shows:",
-            "zsh: segmentation fault  codex",
+            "Codex was ended by a signal (segmentation fault)",
+            "Codex was ended by a signal (segmentation fault)",
+            "signal",
         ),
         (
             "• Killed the process, as you asked.\n",
             "Codex has ended. Its terminal shows:",
             "• Killed the process, as you asked.",
+            "unknown",
         ),
     ],
 )
-def test_the_reason_why_codex_has_ended(text: str, first: str, last: str) -> None:
-    reason, is_intended = end.explain(text)
-    assert not is_intended
-    assert (reason.splitlines()[0], reason.splitlines()[-1]) == (first, last)
+def test_the_reason_why_codex_has_ended(text: str, first: str, last: str, cause: str) -> None:
+    """The terminal is shown only if Codex can have printed an error."""
+    ended = end.explain(text)
+    lines = ended.reason.splitlines()
+    assert (lines[0], lines[-1], ended.cause) == (first, last, cause)
 
 
 def test_a_codex_that_was_quit() -> None:
     text = "Token usage: total=1\nTo continue this session, run:\n  codex resume 01a2\n$ "
-    assert end.explain(text) == ("Codex was quit", True)
+    assert end.explain(text) == end.End("Codex was quit", "quit")
 
 
 def test_only_the_last_lines_are_shown() -> None:
-    reason, _ = end.explain("\n".join(map(str, range(50))))
-    assert reason.splitlines()[1:] == [str(number) for number in range(38, 50)]
+    ended = end.explain("\n".join(map(str, range(50))))
+    assert ended.reason.splitlines()[1:] == [str(number) for number in range(38, 50)]
 
 
 # -- servers

@@ -62,28 +62,25 @@ def revoke(ctx: click.Context) -> None:
     if options.revokes_all == (options.path is not None):
         raise UserInputError("cannot revoke trust: give either a PATH or --all")
     folders = TrustedFolders(mngr_ctx.profile_dir)
+    folder = None if options.path is None else Path(options.path).expanduser().absolute()
     try:
-        if options.path is None:
-            revoked = folders.clear()
-        else:
-            revoked = sum(folders.remove(name) for name in _names(options.path, mngr_ctx))
+        revoked = folders.clear() if folder is None else sum(map(folders.remove, _names(folder, mngr_ctx)))
     except OSError as error:
         raise UserInputError(f"cannot remove {error.filename}: {error.strerror}") from None
-    if not revoked and options.path is not None:
+    if not revoked and folder is not None:
         raise UserInputError(
-            f"cannot revoke trust in {options.path}: it is not trusted\n"
+            f"cannot revoke trust in {folder}: it is not trusted\n"
             "hint: `mngr codex trust list` shows the trusted folders"
         )
     if output.output_format is OutputFormat.HUMAN:
-        what = options.path or f"{revoked} folder{'' if revoked == 1 else 's'}"
+        what = folder or f"{revoked} folder{'' if revoked == 1 else 's'}"
         write_human_line("revoked trust in {}; existing agents keep running", what)
     else:
         print(json.dumps({"revoked": revoked}))
 
 
-def _names(path: str, mngr_ctx: MngrContext) -> set[str]:
+def _names(folder: Path, mngr_ctx: MngrContext) -> set[str]:
     """Returns the names that a folder can be remembered by; the folder need not exist any more."""
-    folder = Path(path).expanduser().absolute()
     host = get_provider_instance(LOCAL_PROVIDER_NAME, mngr_ctx).get_host(HostName("localhost"))
     assert isinstance(host, OnlineHostInterface), "the local host is always online"
     return {str(folder), str(folder.resolve()), *filter(None, [covered_folder(host, folder)])}

@@ -58,6 +58,8 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
         return [_state(agent, lifecycle, name)]
 
     found += guarded("work dir", lambda: _work_dir(agent, name), agent=name)
+    if foreign := _foreign(agent._get_agent_dir(), recreate, name):
+        return [*found, foreign]
     found += guarded("files", lambda: _files(agent, recreate, name), agent=name)
     found += guarded("state", state, agent=name)
     is_running = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
@@ -80,6 +82,14 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
     scratch = machine.scratch / str(threading.get_ident()) if has_codex and machine.scratch else None
     found += guarded("hooks", lambda: hooks.check(machine.host, agent, recreate=recreate, scratch=scratch), agent=name)
     return found
+
+
+def _foreign(state_dir: Path, recreate: str, name: str) -> Finding | None:
+    """Returns the problem with an agent that has no files of this plugin, so that no other check applies to it."""
+    if any((state_dir / path).exists() for path in (paths.LAUNCHER, paths.PROGRAM)):
+        return None
+    said = "it has no files of mngr-codex: another plugin has created it, such as imbue-mngr-codex"
+    return Finding("files", said, f"{recreate}, which keeps its session", name)
 
 
 def _work_dir(agent: CodexAgent, name: str) -> Iterator[Finding]:
@@ -119,9 +129,9 @@ def _state(agent: CodexAgent, lifecycle: AgentLifecycleState, name: str) -> Find
     # A stopped agent was stopped on purpose.
     if lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING, AgentLifecycleState.STOPPED):
         return Finding("state", lifecycle.value, None, name)
-    reason, is_intended = end.why_it_ended(agent)
-    remedy = None if is_intended else restart_hint(name)
-    return Finding("state", f"{lifecycle.value}: {reason}", remedy, name)
+    ended = end.why_it_ended(agent)
+    remedies = {"quit": None, "signal": f"run `mngr start {name} --restart`", "unknown": restart_hint(name)}
+    return Finding("state", f"{lifecycle.value}: {ended.reason}", remedies[ended.cause], name)
 
 
 def _terminal(agent: CodexAgent, name: str) -> Iterator[Finding]:

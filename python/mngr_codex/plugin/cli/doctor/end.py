@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from imbue.mngr.errors import SendMessageError
 
@@ -26,28 +27,37 @@ _SIGNALED = re.compile(
 _FAILED_TURN = "task_complete"
 
 
-def why_it_ended(agent: CodexAgent) -> tuple[str, bool]:
-    """Returns why the Codex in an agent's terminal has ended, and whether a person has quit it.
+@dataclass(frozen=True)
+class End:
+    """How a Codex has ended."""
 
-    The reason begins with a sentence, and the last lines of the terminal follow.
-    """
+    reason: str
+    """A sentence, and, if Codex may have printed an error, the last lines of the terminal."""
+    cause: Literal["quit", "signal", "unknown"]
+    """What has ended it: a person, a signal, or something that the last lines may say."""
+
+
+def why_it_ended(agent: CodexAgent) -> End:
+    """Returns why the Codex in an agent's terminal has ended."""
     try:
         text = read_screen(agent, agent._send_target_arg(agent.tmux_target)).text
     except SendMessageError:
-        return "Codex has ended", False
+        return End("Codex has ended", "unknown")
     return explain(text)
 
 
-def explain(text: str) -> tuple[str, bool]:
+def explain(text: str) -> End:
     """Returns what the text of a terminal says about the end of Codex, as :func:`why_it_ended` does."""
     lines = last_output(text)
     if any(_FAREWELL in line for line in lines[-4:]):
-        return "Codex was quit", True
+        return End("Codex was quit", "quit")
     signaled = next((found[1].lower() for line in lines if (found := _SIGNALED.match(line.strip()))), None)
-    reason = f"Codex was ended by a signal ({signaled})" if signaled else "Codex has ended"
-    if signaled == "killed":
-        reason += ", which the system also sends if memory runs out"
-    return "\n".join([f"{reason}. Its terminal shows:", *lines] if lines else [reason]), False
+    if signaled:
+        # Codex could print nothing: the terminal shows what it displayed last.
+        memory = ", which the system also sends if memory runs out" if signaled == "killed" else ""
+        return End(f"Codex was ended by a signal ({signaled}){memory}", "signal")
+    reason = "Codex has ended"
+    return End("\n".join([f"{reason}. Its terminal shows:", *lines] if lines else [reason]), "unknown")
 
 
 def last_error(state_dir: Path) -> str | None:

@@ -35,7 +35,10 @@ def by_type(config: MngrConfig) -> tuple[dict[str, CodexAgentConfig], list[Findi
             if isinstance(settings, CodexAgentConfig):
                 types[agent_type] = settings.validated(agent_type)
         except MngrError as error:
-            remedy = "fix it with `mngr config edit` or `mngr config set`; until then no agent of this type is created"
+            remedy = (
+                "fix it with `mngr config edit --scope user`, or with `--scope project` or `--scope local` if it is "
+                "set there; until then no agent of this type is created"
+            )
             invalid.append(Finding("settings", str(error).partition("\n")[0], remedy))
     return types, invalid
 
