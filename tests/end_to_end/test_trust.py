@@ -164,6 +164,20 @@ def test_an_answer_about_the_folder_is_remembered_until_it_is_revoked(machine: M
     assert "has not been trusted" in machine.mngr("create", "fifth", "codex", "--no-connect", status=None).stderr
 
 
+def test_an_update_needs_no_further_consent_to_the_same_folder(machine: Machine) -> None:
+    """The agent was created with `--yes`, which is not remembered. Another folder needs consent."""
+    machine.create()
+    update = ("create", "t", "codex", "--reuse", "--update", "--no-connect")
+    machine.mngr(*update)
+    machine.agent("t").message("Are you there?")
+    until(lambda: machine.agent("t").answers() == ["You said: Are you there?"], description="the answer")
+    other = machine.folder / "other"
+    subprocess.run(["git", "clone", "-q", machine.repository, other], env=machine.environment, check=True)
+    refused = machine.mngr(*update, folder=other, status=None).stderr
+    assert f"cannot update the agent: {other} has not been trusted yet" in refused
+    assert "start it with `mngr start t`" in refused
+
+
 def test_no_agent_is_created_without_consent_to_the_folder(machine: Machine) -> None:
     add_hooks(machine)
     status, shown = answer(machine, "n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
 from imbue.mngr.errors import MngrError, UserInputError
+from imbue.mngr.hosts.common import get_agent_state_dir_path
 from loguru import logger
 
 from mngr_codex.plugin import instructions, launch, paths
@@ -86,7 +87,7 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     options.plugin_data[_INSTALLED] = True
     if refusal := first.login_refusal(host, options, config, codex_settings(config)):
         # To a UserInputError mngr adds a hint on the syntax of its commands.
-        raise MngrError(refusal)
+        raise MngrError(refusal + first.stopped_hint(options))
 
 
 def check(
@@ -113,9 +114,11 @@ def check(
     """
     config = config.validated(str(options.agent_type))
     if options.initial_message and (
-        refusal := first.command_refusal(str(options.name or "NAME"), options.initial_message)
+        refusal := first.command_refusal(
+            str(options.name or "NAME"), options.initial_message, is_update=options.is_update
+        )
     ):
-        raise MngrError(refusal)
+        raise MngrError(refusal + first.stopped_hint(options))
     config_toml.check_overrides(config.config_overrides)
     for name, replacement in settings_without_effect(config).items():
         logger.warning("{} under [agent_types.{}] has no effect; {}", name, options.agent_type, replacement)
@@ -133,10 +136,20 @@ def check(
         command=str(config.command),
         folder=source_path,
         trusted_folders=TrustedFolders(mngr_ctx.profile_dir) if source_host.is_local else None,
+        updated=_updated_agent(source_host, options),
     )
     if consent.refusal is not None:
-        raise UserInputError(consent.refusal)
+        raise UserInputError(consent.refusal + first.stopped_hint(options))
     options.plugin_data[_CONSENT] = consent
+
+
+def _updated_agent(host: OnlineHostInterface, options: CreateAgentOptions) -> work_dir_trust.UpdatedAgent | None:
+    if not (options.is_update and options.agent_id and options.target_path):
+        return None
+    return work_dir_trust.UpdatedAgent(
+        codex_home=get_agent_state_dir_path(host.host_dir, options.agent_id) / paths.CODEX_HOME,
+        work_dir=options.target_path,
+    )
 
 
 def provision(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx: MngrContext) -> None:

@@ -14,7 +14,15 @@ from imbue.mngr.errors import UserInputError
 from mngr_codex.plugin.home.app_server import CodexReport, Hook
 from mngr_codex.plugin.home.hook_trust import BYPASS
 from mngr_codex.plugin.home.trusted_folders import TrustedFolders
-from mngr_codex.plugin.home.work_dir_trust import Consent, ConsentPolicy, Memory, decide, is_trusted, obtain
+from mngr_codex.plugin.home.work_dir_trust import (
+    Consent,
+    ConsentPolicy,
+    Memory,
+    UpdatedAgent,
+    decide,
+    is_trusted,
+    obtain,
+)
 from tests.support.folder_snapshot import snapshot
 
 FOLDER = "/home/user/project"
@@ -197,6 +205,31 @@ def test_obtaining_consent_leaves_no_files(host: Any, codex: str, repository: Pa
     assert obtain(host, policy(), command=codex, folder=repository).refusal is not None
     is_unchanged = (snapshot(home), snapshot(repository)) == before
     assert is_unchanged
+
+
+def test_an_update_needs_no_further_consent_to_the_same_repository(
+    host: Any, codex: str, repository: Path, tmp_path: Path
+) -> None:
+    """Only if the agent has consent, and not for another folder, whose files mngr can copy into the work directory."""
+    worktree = tmp_path / "worktree"
+    subprocess.run(["git", "worktree", "add", "-q", str(worktree)], cwd=repository, check=True)
+    other = tmp_path / "other"
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    config = tmp_path / "agent" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(f'[projects.{json.dumps(str(worktree))}]\ntrust_level = "trusted"\n')
+
+    def refusal(folder: Path, work_dir: Path = worktree) -> str | None:
+        updated = UpdatedAgent(codex_home=config.parent, work_dir=work_dir)
+        return obtain(host, policy(), command=codex, folder=folder, updated=updated).refusal
+
+    assert refusal(repository) is None and refusal(worktree) is None
+    assert (refusal(other) or "").startswith(f"cannot update the agent: {other} has not")
+    assert refusal(repository, work_dir=repository) is not None
+    assert refusal(other, work_dir=other) is not None
+    for damaged in ("no = = toml", "", f'[projects.{json.dumps(str(worktree))}]\ntrust_level = "untrusted"\n'):
+        config.write_text(damaged)
+        assert refusal(repository) is not None
 
 
 def test_trust_in_a_repository_covers_its_worktrees(

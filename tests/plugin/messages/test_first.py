@@ -43,12 +43,18 @@ def test_messages_and_commands_that_start_a_turn_are_not_refused(message: str) -
 def test_the_refusal_shows_how_to_send_the_command() -> None:
     assert "`mngr message t -m '/model gpt-5.5'`" in (command_refusal("t", "/model gpt-5.5") or "")
     assert "`mngr message t -m '/model …'`" in (command_refusal("t", "/model gpt\nand more") or "")
+    update = command_refusal("t", "/model", is_update=True) or ""
+    assert update.startswith("not updating agent t: ") and "hint: update the agent" in update
 
 
-def options(*arguments: str, message: str | None = "Fix it.", **environment: Any) -> Any:
+def options(*arguments: str, message: str | None = "Fix it.", is_update: bool = False, **environment: Any) -> Any:
     given = {"env_vars": (), "env_files": (), **environment}
     return SimpleNamespace(
-        name="t", initial_message=message, agent_args=arguments, environment=SimpleNamespace(**given)
+        name="t",
+        initial_message=message,
+        is_update=is_update,
+        agent_args=arguments,
+        environment=SimpleNamespace(**given),
     )
 
 
@@ -63,6 +69,8 @@ SAME = {"model_provider": "p", "model_providers": {"p": {"requires_openai_auth":
 def test_a_first_message_needs_a_login(host: Any, home: Path) -> None:
     refusal = refused(host, options()) or ""
     assert f"{home}/.codex/auth.json does not exist" in refusal and "hint: run `codex login` first" in refusal
+    update = refused(host, options(is_update=True)) or ""
+    assert update.startswith("not updating agent t: ") and "or update the agent" in update
     assert refused(host, options(message=None)) is None
     (home / ".codex").mkdir()
     (home / ".codex" / "auth.json").write_text("{}")

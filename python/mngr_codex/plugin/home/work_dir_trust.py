@@ -11,6 +11,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imbue.mngr.errors import ConfigParseError
+
 from mngr_codex.plugin import prompt
 from mngr_codex.plugin.home.app_server import query_codex_before_consent
 from mngr_codex.plugin.home.config_toml import read_config
@@ -59,6 +61,16 @@ class Consent:
     """Whether all hooks may run without review if this Codex cannot report their hashes."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class UpdatedAgent:
+    """An existing agent that is updated. mngr has stopped it already."""
+
+    codex_home: Path
+    """Its Codex home, whose ``config.toml`` has the consent that was given when the agent was created."""
+    work_dir: Path
+    """The directory that it will work in."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """Remembers the answer about a directory."""
@@ -90,6 +102,7 @@ def decide(
     policy: ConsentPolicy,
     *,
     is_trusted_by_user: bool,
+    is_update: bool = False,
     memory: Memory | None = None,
     query: Callable[[], CodexReport],
     ask: Ask,
@@ -99,7 +112,8 @@ def decide(
     Args:
         folder: The directory, as the user names it.
         policy: Whether the user can be asked, and any consent given in advance.
-        is_trusted_by_user: Whether the user's own Codex trusts the directory.
+        is_trusted_by_user: Whether the user's own Codex trusts the directory, or that of the agent which is updated.
+        is_update: Whether an existing agent is updated.
         memory: Where an answer about the directory is remembered; None if it is not.
         query: Returns the hooks of the directory. Called only if the result matters.
         ask: Asks the user a yes-or-no question.
@@ -107,10 +121,10 @@ def decide(
     if not (is_trusted_by_user or policy.is_auto_approved or policy.is_dialog_dismissed):
         is_remembered = memory is not None and memory.is_trusted()
         if not (is_remembered or policy.is_interactive):
-            return Consent(refusal=refusal(folder))
+            return Consent(refusal=refusal(folder, is_update=is_update))
         if not is_remembered:
             if not ask(folder_question(folder, memory.covered if memory else None)):
-                return Consent(refusal=f"cannot create the agent: {folder} was not trusted")
+                return Consent(refusal=f"cannot {_verb(is_update)} the agent: {folder} was not trusted")
             if memory is not None:
                 memory.remember()
     if not policy.asks_questions:
@@ -129,11 +143,15 @@ def decide(
     return Consent(consented_hashes=frozenset(hook.current_hash for hook in hooks))
 
 
-def refusal(folder: str) -> str:
+def _verb(is_update: bool) -> str:
+    return "update" if is_update else "create"
+
+
+def refusal(folder: str, *, is_update: bool = False) -> str:
     """Returns the error for a directory without consent if the user cannot be asked."""
     return (
-        f"cannot create the agent: {folder} has not been trusted yet, and Codex would use the instructions, settings "
-        "and MCP servers there\n"
+        f"cannot {_verb(is_update)} the agent: {folder} has not been trusted yet, and Codex would use the "
+        "instructions, settings and MCP servers there\n"
         "hint: to trust it, do one of the following:\n"
         "  - run the command in a terminal and answer the question\n"
         "  - run the command with --yes\n"
@@ -198,6 +216,7 @@ def obtain(
     command: str,
     folder: Path,
     trusted_folders: TrustedFolders | None = None,
+    updated: UpdatedAgent | None = None,
     ask: Ask = prompt.confirm,
 ) -> Consent:
     """Obtains consent to work in a directory: given in advance, given before, or by asking. Leaves nothing on the host.
@@ -209,6 +228,7 @@ def obtain(
         folder: The directory that the agent will work in, or that its worktree or copy is created from.
         trusted_folders: The folders that the user has trusted before; an answer is added to them. None for a directory
             on another machine, where the same path can be a different directory.
+        updated: The agent that is updated; None for a new one.
         ask: Asks the user a yes-or-no question.
 
     Raises:
@@ -220,11 +240,27 @@ def obtain(
     return decide(
         str(folder),
         policy,
-        is_trusted_by_user=is_trusted(read_config(host, user_config_path), names),
+        is_trusted_by_user=is_trusted(read_config(host, user_config_path), names)
+        or (updated is not None and covered is not None and _is_trusted_by_agent(host, updated, covered)),
+        is_update=updated is not None,
         memory=Memory(trusted_folders, covered) if trusted_folders and covered else None,
         query=lambda: query_codex_before_consent(host, command=command, work_dir=folder),
         ask=ask,
     )
+
+
+def _is_trusted_by_agent(host: OnlineHostInterface, agent: UpdatedAgent, covered: str) -> bool:
+    """Returns whether an agent has consent to its work directory, which must belong to the folder that is covered.
+
+    mngr can copy files of another folder into the work directory. Those need consent of their own.
+    """
+    names, _ = _names(host, agent.work_dir)
+    try:
+        config = read_config(host, str(agent.codex_home / "config.toml"))
+    except ConfigParseError:
+        # The update writes the file again.
+        return False
+    return _covered_folder(names) == covered and is_trusted(config, names[:2])
 
 
 def covered_folder(host: OnlineHostInterface, folder: Path) -> str | None:

@@ -39,12 +39,18 @@ _PROVIDER_OPTIONS = ("-c", "--config", "-p", "--profile", "--oss", "--local-prov
 _SHOWN_LENGTH = 80
 
 
-def command_refusal(name: str, message: str) -> str | None:
+def stopped_hint(options: CreateAgentOptions) -> str:
+    """Returns a further hint for an error about an agent that is updated: mngr has stopped it. Otherwise empty."""
+    return f"\nhint: mngr has stopped the agent; start it with `mngr start {options.name}`" if options.is_update else ""
+
+
+def command_refusal(name: str, message: str, *, is_update: bool = False) -> str | None:
     """Returns an error if a first message is a Codex command that does not start a turn.
 
     Args:
         name: The agent's name.
         message: The message.
+        is_update: Whether the agent exists and is updated.
     """
     text = cleaned(message)
     word = text.split()[0] if is_slash_command(text) else ""
@@ -52,8 +58,10 @@ def command_refusal(name: str, message: str) -> str | None:
         return None
     shown = text if "\n" not in text.strip() and len(text) <= _SHOWN_LENGTH else f"{word} …"
     return (
-        f"not creating agent {name}: its first message is the Codex command {word}, which does not start a turn\n"
-        f"hint: create the agent without a message, then run `mngr message {name} -m {shlex.quote(shown.strip())}`; "
+        f"not {'updating' if is_update else 'creating'} agent {name}: its first message is the Codex "
+        f"command {word}, which does not start a turn\n"
+        f"hint: {'update' if is_update else 'create'} the agent without a message, then run "
+        f"`mngr message {name} -m {shlex.quote(shown.strip())}`; "
         "with a space before the slash it is a message to the model"
     )
 
@@ -96,10 +104,11 @@ def login_refusal(
         return None
     name = options.name or "NAME"
     return (
-        f"not creating agent {name}: Codex is not logged in ({user_home}/auth.json does not exist on the agent's host) "
-        "and would not take the first message\n"
-        f"hint: run `codex login` first; or create the agent without a message, log in with `mngr connect {name}`, and "
-        f"then run `mngr message {name}`{login.keyring_hint(user_config, user_home)}"
+        f"not {'updating' if options.is_update else 'creating'} agent {name}: Codex is not logged in "
+        f"({user_home}/auth.json does not exist on the agent's host) and would not take the first message\n"
+        f"hint: run `codex login` first; or {'update' if options.is_update else 'create'} the agent without a message, "
+        f"log in with `mngr connect {name}`, and then run `mngr message {name}`"
+        f"{login.keyring_hint(user_config, user_home)}"
     )
 
 
