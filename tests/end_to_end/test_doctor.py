@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.folder_snapshot import snapshot
-from tests.support.machine import Agent, Json, Machine, until
+from tests.support.machine import Agent, Json, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, runs, says
 
 # isort: split
@@ -141,11 +141,28 @@ def test_a_work_directory_that_is_gone(machine: Machine) -> None:
     problem = next(each for each in examine(machine, status=1) if each["what"] == "work dir")
     assert f"{work_dir} does not exist" in problem["said"]
     command = problem["remedy"].split("`")[1]
-    subprocess.run(command, shell=True, cwd=machine.repository, env=machine.environment, check=True)
+    subprocess.run(command, shell=True, cwd=machine.home, env=machine.environment, check=True)
     machine.mngr("start", "t", "--restart")
     assert examine(machine) == []
     agent.message("Are you there?")
     until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
+
+
+def test_a_login_that_is_no_longer_needed(make_machine: MakeMachine) -> None:
+    """The agent has the settings of the time when it was created, so a login is not what it lacks."""
+    machine = make_machine(config_overrides={"model_providers": {"scripted": {"requires_openai_auth": True}}})
+    (machine.home / ".codex" / "auth.json").unlink()
+    machine.create()
+
+    def remedy() -> str:
+        (problem,) = (each for each in examine(machine, "t", status=1) if each["what"] == "terminal")
+        return str(problem["remedy"])
+
+    assert "run `codex login`" in remedy()
+    machine.write_settings(config_overrides={})
+    assert remedy().startswith(RECREATE) and "codex login" not in remedy()
+    machine.create("t", "--reuse", "--update")
+    assert examine(machine) == []
 
 
 def test_the_reason_why_codex_has_ended(machine: Machine) -> None:

@@ -101,15 +101,15 @@ class CodexAgent(
 
         from mngr_codex.plugin import provisioning
 
-        is_users_worktree = (
-            options.transfer_mode is TransferMode.NONE and find_source_repo_of_worktree(self.work_dir) is not None
-        )
+        repository = find_source_repo_of_worktree(self.work_dir)
+        is_users_worktree = options.transfer_mode is TransferMode.NONE and repository is not None
         self._has_earlier_work = options.is_update or is_users_worktree
         request = provisioning.ProvisioningRequest.from_options(
             options,
             state_dir=self._get_agent_dir(),
             work_dir=self.work_dir,
             config=self.agent_config.validated(str(self.agent_type)),
+            repository=repository,
         )
         provisioning.provision(host, request, mngr_ctx)
 

@@ -46,10 +46,18 @@ class ProvisioningRequest:
     """What the user has consented to."""
     is_installation_checked: bool
     """Whether the installation of Codex was checked before the agent was created."""
+    repository: Path | None = None
+    """The repository on this machine that the work directory is a worktree of; None if it is not one."""
 
     @classmethod
     def from_options(
-        cls, options: CreateAgentOptions, *, state_dir: Path, work_dir: Path, config: CodexAgentConfig
+        cls,
+        options: CreateAgentOptions,
+        *,
+        state_dir: Path,
+        work_dir: Path,
+        config: CodexAgentConfig,
+        repository: Path | None = None,
     ) -> ProvisioningRequest:
         """Creates a request with the results of the checks that :func:`check` has added to the options."""
         return cls(
@@ -58,6 +66,7 @@ class ProvisioningRequest:
             config=config,
             consent=options.plugin_data.get(_CONSENT) or work_dir_trust.Consent(),
             is_installation_checked=bool(options.plugin_data.get(_INSTALLED)),
+            repository=repository,
         )
 
 
@@ -166,6 +175,8 @@ def provision(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx:
     command = _build_home(host, request, program)
     launcher = launch.launcher_script(request.state_dir, command)
     host.write_file(request.state_dir / paths.LAUNCHER, launcher.encode(), mode="0755")
+    if request.repository is not None:
+        host.write_text_file(request.state_dir / paths.REPOSITORY, f"{request.repository}\n")
     if program is not None:
         _install_transcript_scripts(host, request, mngr_ctx)
 

@@ -371,6 +371,23 @@ def test_a_missing_work_directory(host: Any, make_agent: MakeAgent, tmp_path: Pa
     assert "`mngr destroy t`" in (found.remedy or "")
 
 
+def test_a_missing_worktree(host: Any, make_agent: MakeAgent, tmp_path: Path) -> None:
+    """The remedy names the repository, if it is still there."""
+    state_dir = make_agent()
+    data = state_dir / "data.json"
+    data.write_text(json.dumps({**json.loads(data.read_text()), "checked_out_branch_name": "mngr/t"}))
+    (tmp_path / "work-t").rmdir()
+    add = f"worktree add -f {tmp_path / 'work-t'} mngr/t`"
+    record = state_dir / paths.REPOSITORY
+    record.parent.mkdir(parents=True)
+    record.write_text(f"{tmp_path / 'a repository'}\n")
+    (found,) = problems(host, "t", about="work dir")
+    assert f"run `git {add} in its repository" in (found.remedy or "")
+    (tmp_path / "a repository" / ".git").mkdir(parents=True)
+    (found,) = problems(host, "t", about="work dir")
+    assert f"run `git -C '{tmp_path / 'a repository'}' {add}, then" in (found.remedy or "")
+
+
 @pytest.mark.parametrize(
     "content", ["{", "[]", "7", "", '{"id": "no"}', '{"name": "x"}', None], ids=lambda content: repr(content)
 )

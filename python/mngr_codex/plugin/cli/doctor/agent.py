@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.errors import SendMessageError
 from imbue.mngr.primitives import AgentLifecycleState
 
 from mngr_codex.plugin import listing, paths
-from mngr_codex.plugin.cli.doctor import end, hooks, servers
+from mngr_codex.plugin.cli.doctor import codex, end, hooks, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.messages.composer import login_hint
 from mngr_codex.plugin.messages.screen import LOGIN, REVIEW, read_screen
@@ -21,7 +23,6 @@ from mngr_codex.plugin.messages.startup import restart_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
@@ -64,7 +65,7 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
     found += guarded("state", state, agent=name)
     is_running = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
     if is_running:
-        found += guarded("terminal", lambda: _terminal(agent, name), agent=name)
+        found += guarded("terminal", lambda: _terminal(machine, agent, recreate, name), agent=name)
         found += guarded("watcher", lambda: _watcher(machine, agent, name), agent=name)
     found += guarded("marker", lambda: _marker(machine, agent, recreate, name, is_running=is_running), agent=name)
     found += guarded("last turn", lambda: _last_turn(agent, name), agent=name)
@@ -97,16 +98,27 @@ def _work_dir(agent: CodexAgent, name: str) -> Iterator[Finding]:
     if work_dir.is_dir():
         return
     restore = "restore it"
+    repository = _recorded_repository(agent)
     if branch := agent.get_checked_out_branch_name():
         # Without -f, git refuses a path that is still registered.
-        words = ("git", "worktree", "add", "-f", str(work_dir), branch)
-        restore = f"run `{shlex.join(words)}` in its repository"
+        git = ("git", "-C", repository) if repository else ("git",)
+        words = (*git, "worktree", "add", "-f", str(work_dir), branch)
+        restore = f"run `{shlex.join(words)}`{'' if repository else ' in its repository'}"
     yield Finding(
         "work dir",
         f"{work_dir} does not exist; Codex can't run its hooks without it, and mngr does not start the agent",
         f"{restore}, then `mngr start {name} --restart`; or `mngr destroy {name}`, which keeps the transcript",
         name,
     )
+
+
+def _recorded_repository(agent: CodexAgent) -> str | None:
+    """Returns the repository of the agent's worktree; None if it is not known, or no longer there."""
+    with contextlib.suppress(OSError):
+        repository = (agent._get_agent_dir() / paths.REPOSITORY).read_text(errors="replace").removesuffix("\n")
+        if Path(repository, ".git").exists():
+            return repository
+    return None
 
 
 def _files(agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]:
@@ -134,7 +146,7 @@ def _state(agent: CodexAgent, lifecycle: AgentLifecycleState, name: str) -> Find
     return Finding("state", f"{lifecycle.value}: {ended.reason}", remedies[ended.cause], name)
 
 
-def _terminal(agent: CodexAgent, name: str) -> Iterator[Finding]:
+def _terminal(machine: Machine, agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]:
     """Yields the dialog that blocks Codex's input, if any."""
     try:
         dialog = read_screen(agent, agent._send_target_arg(agent.tmux_target)).dialog
@@ -142,7 +154,11 @@ def _terminal(agent: CodexAgent, name: str) -> Iterator[Finding]:
         yield Finding("terminal", str(error), f"run `mngr start {name} --restart`", name)
         return
     if dialog is not None:
-        remedy = login_hint(name) if dialog == LOGIN else f"answer it with `mngr connect {name}`"
+        remedy = f"answer it with `mngr connect {name}`"
+        if dialog == LOGIN:
+            # The agent has the user's config.toml of the time when it was created.
+            is_needed = codex.new_agents_need_login(machine.host, agent.agent_config)
+            remedy = login_hint(name) if is_needed else f"{recreate}: your current settings need no login"
         # Approvals, questions and menus are part of the work.
         is_warning = dialog not in (LOGIN, REVIEW)
         yield Finding("terminal", f"Codex is showing {dialog}", remedy, name, is_warning)

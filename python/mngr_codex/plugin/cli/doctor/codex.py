@@ -71,15 +71,28 @@ def login(host: OnlineHostInterface, types: Mapping[str, CodexAgentConfig]) -> I
     yield from [finding for finding in found if finding.remedy is not None] or found
 
 
+def new_agents_need_login(host: OnlineHostInterface, config: CodexAgentConfig) -> bool:
+    """Returns whether the model provider of agents that are created or updated now requires a login.
+
+    Args:
+        host: This machine.
+        config: The settings of their type.
+
+    Raises:
+        ConfigParseError: The user's ``config.toml`` cannot be read.
+    """
+    user = read_config(host, str(Path.home() / ".codex" / "config.toml")) if config.use_user_config else {}
+    return needs_login(merge(user, config.config_overrides))
+
+
 def _login(host: OnlineHostInterface, config: CodexAgentConfig) -> Finding:
     own = Path.home() / ".codex"
     try:
-        settings = read_config(host, str(own / "config.toml")) if config.use_user_config else {}
+        is_needed = new_agents_need_login(host, config)
     except ConfigParseError as error:
         return Finding("login", "cannot determine whether one is needed", str(error).replace("\nhint: ", "; "))
-    settings = merge(settings, config.config_overrides)
     if (own / "auth.json").is_file():
         return Finding("login", f"{own / 'auth.json'} exists")
-    if not needs_login(settings):
+    if not is_needed:
         return Finding("login", "not required by the model provider")
     return Finding("login", f"{own / 'auth.json'} does not exist", "run `codex login`")
