@@ -132,7 +132,7 @@ fn an_error_names_everything_that_was_tried() {
     assert!(machine.error("01b2").contains("2 other Codex homes"));
     for name in ["eve", "01a"] {
         let error = machine.error(name);
-        assert!(error.contains(&agents) && error.contains("not the beginning of a session id"), "{error}");
+        assert!(error.contains(&agents) && error.contains("no session id begins with it"), "{error}");
     }
     let copy = machine.places.host.join("preserved/eve--agent-3");
     fs::create_dir_all(&copy).expect("can be created");
