@@ -96,6 +96,13 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     assert offered("tra") == ["transcript"]
     assert set(commands()) <= set(offered(""))
     assert "--state-dir" in offered("marker", "show", "--st")
+    assert not [word for word in offered("transcript", "") if not word.startswith("-")]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_hidden_options_are_not_offered(shell: str) -> None:
+    script = run("completions", shell).stdout.decode()
+    assert "no-pager" in script and not re.search(r"(opts=|'--|cand --| -l ).*as-mngr", script)
 
 
 @pytest.mark.parametrize(
