@@ -175,6 +175,11 @@ class TestChoice:
         assert (done.status, done.stdout) == (0, b"") and "this session has no messages yet" in done.stderr
         assert run("transcript", "fix-it", "--format", "json").stderr == ""
 
+    def test_a_session_without_messages_is_named(self, tmp_path: Path) -> None:
+        rollout = tmp_path / "rollout.jsonl"
+        rollout.write_bytes(Rollout().meta(uuid7(1), cwd="/work").data)
+        assert f"session {uuid7(1)} in /work has no messages yet" in run("transcript", rollout).stderr
+
     def test_rotated_parts_come_first(self, state: State) -> None:
         state.transcript.rename(state.transcript.with_name("events.jsonl.20260101000000000001"))
         state.write(step("fourth"))

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::{
     Activity, Agent, BatchConverter, ByteOffset, ConvertError, CopyError, FileError, Input, Line, Lines, MalformedLine,
-    NOT_AN_OBJECT, Options, PendingReader, Place, ReadError, Record, RecordKind, Role, Selection, SessionHead, Stream,
-    StreamPosition, Tape, Target, TargetError, Text, Window, atif, escaped_path, locate, locate::Copied,
-    rollout_of_transcript, spool,
+    NOT_AN_OBJECT, Options, PendingReader, Place, ReadError, Record, RecordKind, Role, Selection, SessionHead,
+    SessionMeta, Stream, StreamPosition, Tape, Target, TargetError, Text, Window, atif, escaped_path, locate,
+    locate::Copied, rollout_of_transcript, spool,
 };
 
 use crate::convert::ONLY_EVENTS;
@@ -752,7 +752,13 @@ impl Viewer<'_> {
     fn note_empty(&mut self, filter: &Filter) {
         let is_human = self.arguments.format == Format::Human;
         if is_human && filter.taken == 0 && self.arguments.role.is_empty() && !self.has_only_events {
-            self.notes.add(|| "this session has no messages yet".to_owned());
+            let note = match self.session.head().map(|head| &head.meta) {
+                Some(SessionMeta { id: Some(id), cwd: Some(cwd), .. }) => {
+                    format!("session {id} in {} has no messages yet", escaped_path(cwd))
+                }
+                _ => "this session has no messages yet".to_owned(),
+            };
+            self.notes.add(|| note);
         }
         if filter.seen > 0 && filter.taken == 0 && !self.arguments.role.is_empty() {
             let names: Vec<_> = self.arguments.role.iter().map(|role| Role::from(*role).name()).collect();
