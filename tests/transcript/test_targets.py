@@ -92,6 +92,26 @@ class TestBoth:
         assert read(command, uuid7(3)) == ["child"]
         assert read(command, uuid7(4)) == ["archived"]
 
+    def test_a_pipe_is_no_session(self, command: str, home: CodexHome) -> None:
+        pipe = home.add(uuid7(0x3000), "newest")
+        pipe.unlink()
+        os.mkfifo(pipe)
+        os.mkfifo(home.folder / "session_index.jsonl")
+        linked = home.add(uuid7(0x1000), "linked")
+        linked.symlink_to(linked.rename(home.folder / "elsewhere"))
+        home.add(uuid7(0x2000), "other")
+        assert read(command, uuid7(0x1000)) == ["linked"]
+        assert read(command, "latest") == ["other"]
+        assert "the ids of 2 sessions" in refused(1, command, uuid7(0)[:8])
+
+    def test_a_state_directory_of_hooks_names_the_rollout(self, command: str, home: CodexHome, tmp_path: Path) -> None:
+        rollout = home.add(uuid7(1), "hello")
+        payload = {"session_id": uuid7(1), "turn_id": uuid7(2), "cwd": "/work", "transcript_path": str(rollout)}
+        for event in ("session-start", "user-prompt-submit"):
+            stdin = json.dumps(payload).encode()
+            assert run("hook", event, "--state-dir", tmp_path / "states/{session_id}", stdin=stdin).status == 0
+        assert read(command, tmp_path / "states" / uuid7(1)) == ["hello"]
+
     def test_the_latest_session_of_a_folder(self, command: str, home: CodexHome, tmp_path: Path) -> None:
         (tmp_path / "project").mkdir()
         (tmp_path / "link").symlink_to(tmp_path / "project")

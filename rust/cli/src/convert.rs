@@ -137,7 +137,9 @@ impl Arguments {
         }
         let agent = raw.is_some().then(|| locate::agent(place.path()).id).flatten();
         let agent_id = self.agent_id.clone().or(agent).unwrap_or_default();
-        Ok(Rollout { input: raw.unwrap_or_else(|| place.path().to_owned()), agent_id })
+        let recorded = || locate::recorded_rollout(&StateDir::new(place.path()));
+        let input = raw.or_else(recorded).unwrap_or_else(|| place.path().to_owned());
+        Ok(Rollout { input, agent_id })
     }
 }
 

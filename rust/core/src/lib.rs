@@ -102,6 +102,7 @@ pub use sessions::target::{Place, PlaceError, find as find_place, latest as late
 pub use files::atomic_write::{AtomicFile, target_folder};
 pub use files::file_error::{FileError, escaped_path};
 pub use files::lock::LockError;
+pub use files::regular::read_regular;
 
 // JSON.
 pub use json::dump::{Members, write_compact_json, write_python_json, write_python_json_indented};

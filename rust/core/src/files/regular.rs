@@ -1,7 +1,7 @@
 //! Regular files: refusing pipes and devices, and comparing the identity of two files.
 
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -16,6 +16,17 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Reads a small regular file.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be read or is not a regular file, as for [`open_regular`].
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Checks that `metadata` describes a regular file.
 ///
 /// # Errors
@@ -28,7 +39,7 @@ pub(crate) fn require_regular(metadata: &Metadata) -> io::Result<()> {
     } else if metadata.is_file() {
         Ok(())
     } else {
-        Err(io::Error::other("not a regular file"))
+        Err(io::Error::other("it is a pipe or a device"))
     }
 }
 

@@ -1,13 +1,12 @@
 //! The list of the agent's rollouts, which hooks write: one absolute path per line, in the order in which the rollouts
 //! became current.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::FollowError;
 use crate::files::file_error::FileError;
-use crate::files::regular::require_regular;
+use crate::files::regular::read_regular;
 use crate::state_dir::StateDir;
 
 /// An entry of the list.
@@ -58,9 +57,14 @@ pub(super) fn all_paths(dir: &StateDir) -> Vec<String> {
 #[must_use]
 pub fn rollout_of_transcript(common: &Path) -> Option<PathBuf> {
     let dir = StateDir::of_common_transcript(common)?;
+    current_rollout(&dir).or_else(|| Some(dir.raw_transcript()).filter(|path| path.is_file()))
+}
+
+/// Returns the current rollout that the hooks have recorded in a state directory, if the file exists.
+pub(crate) fn current_rollout(dir: &StateDir) -> Option<PathBuf> {
     let current = read_regular(&dir.transcript_path()).unwrap_or_default();
     let rollout = entries(&current, 0).next().map(|entry| PathBuf::from(entry.path));
-    rollout.into_iter().chain([dir.raw_transcript()]).find(|path| path.is_file())
+    rollout.filter(|path| path.is_file())
 }
 
 /// Returns the entries of `list` from the offset `from`. Lines that are not absolute paths are ignored.
@@ -74,10 +78,4 @@ fn entries(list: &[u8], from: usize) -> impl Iterator<Item = ListEntry> {
         let end = complete.map(|_| end as u64);
         path.starts_with('/').then(|| ListEntry { path: path.to_owned(), end })
     })
-}
-
-/// Reads a small file. A pipe or a device is an error.
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    require_regular(&fs::metadata(path)?)?;
-    fs::read(path)
 }

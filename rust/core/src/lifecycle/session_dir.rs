@@ -3,7 +3,7 @@
 //! The path that such a hook is given contains `{session_id}`, which the payload replaces. The directory also has a record
 //! of the session: its folder, the process that runs it, and its end.
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::atomic_write::AtomicFile;
 use crate::files::file_error::FileError;
+use crate::files::regular::read_regular;
 use crate::process::ProcessId;
 use crate::rollout::ids::ThreadId;
 use crate::state_dir::StateDir;
@@ -136,7 +137,7 @@ pub(crate) struct SessionRecord {
 impl SessionRecord {
     /// Reads the record; `None` if there is none, or it is damaged.
     pub(crate) fn read(dir: &StateDir) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.session_record()).ok()?).ok()
+        serde_json::from_slice(&read_regular(&dir.session_record()).ok()?).ok()
     }
 
     /// Writes the record of a state directory that exists.

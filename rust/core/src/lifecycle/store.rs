@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::files::file_error::FileError;
 use crate::files::lock::{Lock, LockedFile};
 use crate::files::open;
+use crate::files::regular::open_regular;
 use crate::files::slots::{Latest, Layout};
 use crate::state_dir::StateDir;
 
@@ -76,7 +77,7 @@ impl<'d> Store<'d> {
     /// read.
     pub(super) fn read_unlocked(dir: &'d StateDir) -> Result<State, StoreError> {
         let path = dir.lifecycle();
-        let mut state = match File::open(&path) {
+        let mut state = match open_regular(&path) {
             Ok(file) => read(dir, &file).map_err(FileError::on("read", &path))?.state,
             Err(error) if error.kind() == io::ErrorKind::NotFound && dir.path().is_dir() => {
                 marker_files::from_pointers(dir)

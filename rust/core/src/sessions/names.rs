@@ -3,9 +3,10 @@
 //! A line has an `id` and a `thread_name`. A session that is renamed gets another line (seen on 0.163 and 0.171).
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use crate::files::regular::open_regular;
 
 /// The maximum number of bytes that are read of a list of names.
 const MAX_BYTES: u64 = 64 << 20;
@@ -25,7 +26,7 @@ impl SessionNames {
     #[must_use]
     pub fn in_home(home: &Path) -> Self {
         let mut text = Vec::new();
-        if let Ok(file) = File::open(home.join("session_index.jsonl")) {
+        if let Ok(file) = open_regular(&home.join("session_index.jsonl")) {
             // After an error, the lines before it are used.
             let _ = file.take(MAX_BYTES).read_to_end(&mut text);
         }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,14 @@ impl RolloutFile {
     }
 }
 
+/// Returns whether an entry of a folder is a regular file, or a link to one. Opening a pipe could block forever.
+fn is_regular(entry: &DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(kind) if kind.is_symlink() => entry.path().is_file(),
+        kind => kind.is_ok_and(|kind| kind.is_file()),
+    }
+}
+
 /// The rollouts in a Codex home.
 #[derive(Debug, Default)]
 pub(crate) struct Rollouts {
@@ -118,7 +126,7 @@ impl Rollouts {
         for entry in entries.flatten() {
             let name = entry.file_name();
             if let Some(rollout) = name.to_str().and_then(RolloutName::parse) {
-                if accepts(rollout.thread_id) {
+                if accepts(rollout.thread_id) && is_regular(&entry) {
                     self.files.push(RolloutFile { path: entry.path(), id: rollout.thread_id.to_owned(), is_archived });
                 }
             } else if depth < MAX_DEPTH && entry.file_type().is_ok_and(|kind| !kind.is_file()) {

@@ -9,6 +9,8 @@ use super::record::{Record, RecordKind};
 use super::stream::{CURRENT, Stream, files_in};
 use crate::convert::temporary_folder;
 use crate::files::file_error::{FileError, escaped_path};
+use crate::files::regular::read_regular;
+use crate::follow::rollout_list::current_rollout;
 use crate::json::Tape;
 use crate::rollout::decompression::Input;
 use crate::rollout::file_name::thread_id_in;
@@ -184,7 +186,7 @@ pub(crate) fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<>
 
 /// Returns mngr's record of an agent.
 fn data(folder: &Path) -> Option<serde_json::Value> {
-    serde_json::from_slice(&fs::read(folder.join("data.json")).ok()?).ok()
+    serde_json::from_slice(&read_regular(&folder.join("data.json")).ok()?).ok()
 }
 
 /// Returns the name and the work directory that mngr has recorded for an agent.
@@ -242,6 +244,11 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
         }
     }
     let state_dir = StateDir::new(&absolute);
+    if transcripts.is_empty()
+        && let Some(rollout) = recorded_rollout(&state_dir)
+    {
+        return in_file(&rollout);
+    }
     match transcripts.as_slice() {
         [(transcript, files)] => {
             let (files, current) = (files.clone(), transcript.join(CURRENT));
@@ -257,6 +264,14 @@ fn in_folder(folder: &Path) -> Result<Target, TargetError> {
             Err(TargetError::SeveralTranscripts { folder: folder.to_owned(), transcripts })
         }
     }
+}
+
+/// Returns the rollout of a state directory in which hooks record a session, but no watcher writes a transcript. mngr's
+/// agents have one.
+#[must_use]
+pub fn recorded_rollout(state_dir: &StateDir) -> Option<PathBuf> {
+    let has_watcher = data(state_dir.path()).is_some() || state_dir.following().exists();
+    if has_watcher { None } else { current_rollout(state_dir) }
 }
 
 /// Finds the transcript or rollout in a file. The kind is detected by content, never by name.
