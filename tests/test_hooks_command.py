@@ -1,6 +1,7 @@
 """`mngr-codex hooks`: what it does to Codex's hooks.json."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -127,6 +128,13 @@ def test_a_damaged_file_is_refused_and_kept(home: Path, action: str, content: by
     assert file.read_bytes() == content and [path.name for path in file.parent.iterdir()] == ["hooks.json"]
 
 
+@pytest.mark.parametrize("action", ["install", "print", "remove"])
+def test_a_pipe_in_place_of_the_file_is_refused(home: Path, action: str) -> None:
+    os.mkfifo(home / ".codex/hooks.json")
+    done = hooks(action, home)
+    assert (done.status, done.stdout) == (1, b"") and "hooks.json: it is a pipe or a device" in done.stderr
+
+
 def test_a_home_is_not_created(home: Path) -> None:
     done = hooks("install", home, "--codex-home", home / "none")
     assert done.status == 1 and "no such directory\nhint: " in done.stderr and not (home / "none").exists()
@@ -153,6 +161,24 @@ def test_a_home_that_cannot_be_written_is_unchanged(open_to_all: Path) -> None:
 def test_the_id_must_be_in_the_last_name(home: Path) -> None:
     done = hooks("install", home, "--state-dir", "/a/{session_id}/b")
     assert done.status == 2 and "last name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("state_dir", "reason"),
+    [("~/states/{session_id}", "has not replaced the ~"), ("/a/{session}", "only {session_id} is replaced")],
+)
+def test_a_state_directory_that_nothing_expands_is_refused(home: Path, state_dir: str, reason: str) -> None:
+    done = hooks("install", home, "--state-dir", state_dir)
+    assert done.status == 2 and reason in done.stderr and "hint: " in done.stderr
+    assert not (home / ".codex/hooks.json").exists()
+
+
+def test_what_install_says_about_status_is_true(home: Path) -> None:
+    shared = install(home, "--state-dir", home / "one state").stdout.decode()
+    assert "lists the sessions" not in shared and f"marker show --state-dir {home}/one state" in shared
+    separate = install(home).stdout.decode()
+    assert "Then `mngr-codex status` lists the sessions.\n" in separate
+    assert all("`mngr-codex hooks remove` before you uninstall" in each for each in (shared, separate))
 
 
 def test_without_a_home_the_command_line_is_incomplete() -> None:

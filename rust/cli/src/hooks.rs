@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use mngr_codex_core::hooks_file::{self, OwnHooks};
 use mngr_codex_core::session_dir::{self, SESSION_ID, SessionDirs};
-use mngr_codex_core::{AtomicFile, codex_home, escaped_path};
+use mngr_codex_core::{AtomicFile, codex_home, escaped_path, read_regular};
 
 use crate::streams::{complain, print};
 
@@ -126,6 +126,17 @@ fn install(options: &Options) -> Result<String, Failure> {
     }
     let _ = writeln!(text, "State of the sessions: {}", escaped_path(&root));
     text.push_str(REVIEW);
+    if SessionDirs::of(&state_dir).is_some() {
+        text.push_str("Then `mngr-codex status` lists the sessions.\n");
+    } else {
+        let state_dir = escaped_path(&state_dir);
+        let _ = writeln!(
+            text,
+            "All sessions share one state, which `mngr-codex marker show --state-dir {state_dir}` shows. `mngr-codex status` \
+             needs a state directory with {SESSION_ID}."
+        );
+    }
+    text.push_str("Run `mngr-codex hooks remove` before you uninstall or move the program.\n");
     Ok(text)
 }
 
@@ -133,7 +144,6 @@ fn install(options: &Options) -> Result<String, Failure> {
 const REVIEW: &str = "
 Codex runs new and changed hooks only after a review: when it starts next, choose \"Trust all and continue\" in the screen
 \"Hooks need review\", or enter /hooks. Sessions that are already running do not use the new hooks.
-Then `mngr-codex status` lists the sessions.
 ";
 
 fn remove(home: &CodexHome) -> Result<String, Failure> {
@@ -186,6 +196,16 @@ fn state_dir(options: &Options) -> Result<PathBuf, Failure> {
         let root = default_root().ok_or_else(|| Failure::Usage("HOME is not set\nhint: use --state-dir".to_owned()))?;
         return Ok(root.join(SESSION_ID));
     };
+    let refused =
+        |reason: &str| Err(Failure::Usage(format!("cannot use --state-dir {}: {reason}", escaped_path(given))));
+    let text = given.to_string_lossy();
+    if text.starts_with('~') {
+        return refused("the shell has not replaced the ~\nhint: write $HOME, or ./~ for a folder of that name");
+    }
+    let others = text.replace(SESSION_ID, "");
+    if others.split_once('{').is_some_and(|(_, after)| after.contains('}')) {
+        return refused(&format!("only {SESSION_ID} is replaced\nhint: write it exactly like that"));
+    }
     let dir = std::path::absolute(given).map_err(Failure::on("use", given))?;
     match SessionDirs::of(&dir) {
         Some(dirs) if dir.parent() != Some(dirs.root_path()) => {
@@ -207,7 +227,7 @@ fn own_hooks(state_dir: &Path) -> Result<OwnHooks, Failure> {
 
 /// Reads a file; returns `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>, Failure> {
-    match fs::read(path) {
+    match read_regular(path) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(text)),
             Err(error) => {
