@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -163,6 +164,27 @@ class TestStatus:
         done = sessions.status()
         assert (done.status, done.stdout) == (0, b"") and "hint: `mngr-codex hooks install`" in done.stderr
         assert sessions.states() == {}
+        (sessions.home / ".codex").mkdir()
+        assert run("hooks", "install", env=sessions.environment()).status == 0
+        said = sessions.status().stderr
+        assert "no session is running or waiting\nhint: sessions appear with their first message" in said
+        assert "(/hooks)" in said and "hooks install" not in said
+        assert "no session has been recorded" in sessions.status("--all").stderr
+
+    def test_a_pipe_in_place_of_a_file_is_not_waited_for(self, sessions: Sessions) -> None:
+        sessions.hook("user-prompt-submit", "a")
+        for file in ("plugin/mngr_codex/session.json", "codex_transcript_path"):
+            (sessions.root / "a" / file).unlink()
+            os.mkfifo(sessions.root / "a" / file)
+        (sessions.home / ".codex").mkdir()
+        os.mkfifo(sessions.home / ".codex/hooks.json")
+        assert sessions.states() == {"a": "RUNNING"}
+        agent = sessions.home / ".mngr/agents/agent-1"
+        (agent / "plugin/mngr_codex").mkdir(parents=True)
+        os.mkfifo(agent / "data.json")
+        os.mkfifo(agent / "plugin/mngr_codex/lifecycle")
+        done = sessions.status("--json", "--all")
+        assert done.status == 1 and "it is a pipe or a device" in done.stderr
 
     def test_text_of_a_session_cannot_control_the_terminal(self, sessions: Sessions) -> None:
         sessions.hook("user-prompt-submit", "\u202e", cwd="/a\u2028b")
@@ -242,6 +264,26 @@ class TestFollow:
         sessions.hook("session-end", "a")
         assert read_line(follower) == f"ENDED     {WORK_DIR}  a"
 
+    def test_a_folder_that_is_missing_at_first_or_for_a_time_is_followed(self, sessions: Sessions) -> None:
+        command = [str(program()), "status", "--follow"]
+        process = subprocess.Popen(command, env=sessions.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            assert process.stdout and not select.select([process.stdout], [], [], 0.5)[0]
+            sessions.hook("user-prompt-submit", "a")
+            assert read_line(process) == f"RUNNING   {WORK_DIR}  a"
+            shutil.rmtree(sessions.home / ".local")
+            assert read_line(process) == f"ENDED     {WORK_DIR}  a"
+            sessions.hook("user-prompt-submit", "b")
+            assert read_line(process) == f"RUNNING   {WORK_DIR}  b"
+            elsewhere = sessions.folder / "elsewhere"
+            sessions.hook("user-prompt-submit", "c", root=elsewhere)
+            (sessions.home / ".codex").mkdir()
+            assert hooks_installed(sessions, elsewhere)
+            assert read_line(process) == f"RUNNING   {WORK_DIR}  c"
+        finally:
+            process.kill()
+            process.communicate()
+
     def test_a_line_of_the_rollout_is_a_change(self, sessions: Sessions, follower: "subprocess.Popen[bytes]") -> None:
         sessions.write_line("a", "task_started")
         sessions.write_line("a", "turn_aborted")
@@ -279,6 +321,48 @@ class TestFollow:
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == -signal.SIGINT
         os.close(ours)
+
+    def test_a_terminal_with_few_rows_shows_the_first_sessions(self, sessions: Sessions) -> None:
+        ids = [sessions.new_id() for _ in range(9)]
+        for id_ in ids:
+            sessions.hook("user-prompt-submit", id_)
+        text = on_terminal(sessions, "more", rows=6, columns=40)
+        rows = shown_rows(text)
+        assert len(rows) == 5 and rows[0].startswith("STATE") and rows[-1] == "… and 6 more"
+        assert all(len(row) <= 40 for row in rows)
+        assert all(row.endswith("…") and ids[0][:4] in row for row in rows[1:4])
+
+    def test_a_terminal_says_that_there_is_no_session(self, sessions: Sessions) -> None:
+        rows = shown_rows(on_terminal(sessions, "report sessions", rows=10, columns=100))
+        assert rows == [
+            "no session is running or waiting",
+            "hint: `mngr-codex hooks install` adds the hooks that report sessions",
+        ]
+
+
+def hooks_installed(sessions: Sessions, root: Path) -> bool:
+    """Installs hooks for the state directories in a folder."""
+    return run("hooks", "install", "--state-dir", root / "{session_id}", env=sessions.environment()).status == 0
+
+
+def on_terminal(sessions: Sessions, word: str, *, rows: int, columns: int) -> str:
+    """What `--follow` writes to a terminal of this size, up to a word and the end of the row."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    environment = {**sessions.environment(), "TERM": "xterm"}
+    process = subprocess.Popen([program(), "status", "--follow"], env=environment, stdout=theirs)
+    os.close(theirs)
+    try:
+        return read_until(ours, f"{word}\x1b")
+    finally:
+        process.kill()
+        process.wait(10)
+        os.close(ours)
+
+
+def shown_rows(text: str) -> list[str]:
+    """The rows of the list in what was written to a terminal."""
+    return re.split("\r+\n", text.rpartition("\x1b[?7l")[2].partition("\x1b")[0])
 
 
 def read_line(process: "subprocess.Popen[bytes]") -> str:

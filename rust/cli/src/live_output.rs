@@ -6,7 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::status_lines::{Size, StatusLines};
+pub(crate) use self::status_lines::Size;
+use self::status_lines::StatusLines;
 
 use crate::signals;
 use crate::streams::StandardOutput;

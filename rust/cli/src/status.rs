@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use mngr_codex_core::session_dir::SessionDirs;
 use mngr_codex_core::status::{self, Listing, SessionState, SessionStatus, StateFolders};
-use mngr_codex_core::{ProcessId, WakeUp, Watches, codex_home, escaped_path, hooks_file};
+use mngr_codex_core::{ProcessId, WakeUp, Watches, codex_home, escaped_path, hooks_file, read_regular};
 use signal_hook::consts::SIGPIPE;
 
 use crate::human;
-use crate::live_output::{LiveOutput, size};
+use crate::live_output::{LiveOutput, Size, size};
 use crate::process_exit::ProcessExit;
 use crate::streams::{self, StandardOutput, complain, piped_output};
 use crate::{hooks, signals};
@@ -61,8 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         complain(format!("cannot list {}: no such directory", escaped_path(missing)));
         return ExitCode::FAILURE;
     }
-    let folders = folders(arguments);
-    let result = if arguments.follow { follow(arguments, &folders) } else { show(arguments, &folders) };
+    let result = if arguments.follow { follow(arguments) } else { show(arguments) };
     match result {
         Ok(status) => status,
         Err(error) => {
@@ -75,35 +74,57 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Where to search.
+struct Searched {
+    folders: StateFolders,
+    /// Whether Codex has hooks that record its sessions.
+    has_hooks: bool,
+}
+
 /// Returns where to search. The hooks of the user's Codex name their folders, whatever the environment was when they were
 /// installed.
-fn folders(arguments: &Arguments) -> StateFolders {
+fn searched(arguments: &Arguments) -> Searched {
+    let hooks = codex_home().map(|home| home.join("hooks.json"));
+    let text = hooks.as_ref().and_then(|path| String::from_utf8(read_regular(path).ok()?).ok());
+    let installed = text.map(|text| hooks_file::state_dirs_of_hooks(&text)).unwrap_or_default();
+    let installed: Vec<SessionDirs> = installed.iter().filter_map(|dir| SessionDirs::of(dir)).collect();
+    let has_hooks = !installed.is_empty();
     if !arguments.state_root.is_empty() {
-        return StateFolders { roots: arguments.state_root.clone(), agents: None };
+        let folders = StateFolders { roots: arguments.state_root.clone(), ..StateFolders::default() };
+        return Searched { folders, has_hooks };
     }
-    let hooks = codex_home().and_then(|home| std::fs::read_to_string(home.join("hooks.json")).ok());
-    let installed = hooks.map(|text| hooks_file::state_dirs_of_hooks(&text)).unwrap_or_default();
     let mut roots: Vec<PathBuf> = hooks::default_root().into_iter().collect();
-    for root in installed.iter().filter_map(|dir| SessionDirs::of(dir)).map(|dirs| dirs.root_path().to_owned()) {
+    for root in installed.iter().map(|dirs| dirs.root_path().to_owned()) {
         if !roots.contains(&root) {
             roots.push(root);
         }
     }
-    StateFolders { roots, agents: status::agents_folder() }
+    Searched { folders: StateFolders { roots, agents: Some(status::agents_folder()), hooks }, has_hooks }
 }
 
-fn show(arguments: &Arguments, folders: &StateFolders) -> io::Result<ExitCode> {
-    let Listing { sessions, problems } = status::list(folders, arguments.all);
+/// Says that there is no session, and how sessions get into the list.
+fn nothing(arguments: &Arguments, has_hooks: bool) -> String {
+    let what = if arguments.all { "no session has been recorded" } else { "no session is running or waiting" };
+    let hint = if has_hooks {
+        "sessions appear with their first message, once the hooks are trusted in Codex (/hooks)"
+    } else {
+        "`mngr-codex hooks install` adds the hooks that report sessions"
+    };
+    format!("{what}\nhint: {hint}")
+}
+
+fn show(arguments: &Arguments) -> io::Result<ExitCode> {
+    let Searched { folders, has_hooks } = searched(arguments);
+    let Listing { sessions, problems } = status::list(&folders, arguments.all);
     let columns = if io::stdout().is_terminal() { size().columns } else { usize::MAX };
-    let text = if arguments.json { to_json(&sessions) } else { human::status(&sessions, status::now(), columns) };
+    let size = Size { columns, rows: usize::MAX };
+    let text = if arguments.json { to_json(&sessions) } else { human::status(&sessions, status::now(), size) };
     StandardOutput.write_all(text.as_bytes())?;
     for problem in &problems {
         complain(problem);
     }
     if sessions.is_empty() && problems.is_empty() && !arguments.json {
-        complain(
-            "no session is running or waiting\nhint: `mngr-codex hooks install` adds the hooks that report sessions",
-        );
+        complain(nothing(arguments, has_hooks));
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -113,7 +134,7 @@ fn to_json(value: &impl serde::Serialize) -> String {
 }
 
 /// Shows the list again after each change, until the output is closed or a signal ends the program.
-fn follow(arguments: &Arguments, folders: &StateFolders) -> io::Result<ExitCode> {
+fn follow(arguments: &Arguments) -> io::Result<ExitCode> {
     let mut out = StandardOutput;
     let mut out = LiveOutput::new(&mut out, !arguments.json);
     let mut watches = Watches::default();
@@ -122,8 +143,9 @@ fn follow(arguments: &Arguments, folders: &StateFolders) -> io::Result<ExitCode>
     let mut reported: Vec<String> = Vec::new();
     loop {
         // Set the watches before reading, so that no change between reading and waiting is missed.
-        watches.set(status::watched(folders, &shown));
-        let Listing { sessions, problems } = status::list(folders, arguments.all);
+        let Searched { folders, has_hooks } = searched(arguments);
+        watches.set(status::watched(&folders, &shown));
+        let Listing { sessions, problems } = status::list(&folders, arguments.all);
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         for problem in problems.iter().filter(|problem| !reported.contains(problem)) {
             out.erase()?;
@@ -131,7 +153,11 @@ fn follow(arguments: &Arguments, folders: &StateFolders) -> io::Result<ExitCode>
         }
         reported = problems;
         if out.can_replace() {
-            out.replace(human::status(&sessions, status::now(), size().columns).as_bytes())?;
+            let text = match sessions.as_slice() {
+                [] if reported.is_empty() => nothing(arguments, has_hooks),
+                sessions => human::status(sessions, status::now(), size()),
+            };
+            out.replace(text.as_bytes())?;
         } else {
             for change in changes(&shown, &sessions) {
                 let line = if arguments.json { to_json(&change) } else { human::status_change(&change) };
@@ -141,7 +167,7 @@ fn follow(arguments: &Arguments, folders: &StateFolders) -> io::Result<ExitCode>
         let is_timed = out.can_replace() && !sessions.is_empty();
         shown = sessions;
         watch_processes(&shown, &mut exits);
-        if watches.set(status::watched(folders, &shown)) {
+        if watches.set(status::watched(&folders, &shown)) {
             continue;
         }
         let pipe = piped_output();

@@ -29,6 +29,8 @@ pub struct StateFolders {
     pub roots: Vec<PathBuf>,
     /// mngr's folder of agents, if they are included.
     pub agents: Option<PathBuf>,
+    /// Codex's `hooks.json`, if it names some of these folders.
+    pub hooks: Option<PathBuf>,
 }
 
 /// The state of a session.
@@ -102,10 +104,10 @@ pub struct Listing {
     pub problems: Vec<MarkerError>,
 }
 
-/// mngr's folder of agents on this machine, if it exists.
+/// mngr's folder of agents on this machine, which need not exist.
 #[must_use]
-pub fn agents_folder() -> Option<PathBuf> {
-    Some(locate::host_dir().join("agents")).filter(|folder| folder.is_dir())
+pub fn agents_folder() -> PathBuf {
+    locate::host_dir().join("agents")
 }
 
 /// Returns the current time in milliseconds since 1970.
@@ -140,12 +142,18 @@ pub fn list(searched: &StateFolders, includes_ended: bool) -> Listing {
     listing
 }
 
-/// Returns the files and folders whose changes can change the list.
+/// Returns the files and folders whose changes can change the list. Missing folders are watched for their creation.
 #[must_use]
 pub fn watched(searched: &StateFolders, sessions: &[SessionStatus]) -> Vec<Watched> {
-    let folders = searched.folders().map(|(folder, _)| Watched::Names(folder.to_owned(), OsString::new()));
+    let folders = searched.folders().flat_map(|(folder, _)| {
+        // A relative path has no folder above it.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        creation_of(&folder).into_iter().chain([Watched::Names(folder, OsString::new())])
+    });
+    let hooks =
+        searched.hooks.iter().flat_map(|file| creation_of(file).into_iter().chain([Watched::File(file.clone())]));
     let live = sessions.iter().filter(|session| session.state != SessionState::Ended);
-    folders.chain(live.flat_map(|session| session.watched.iter().cloned())).collect()
+    folders.chain(hooks).chain(live.flat_map(|session| session.watched.iter().cloned())).collect()
 }
 
 impl StateFolders {
@@ -159,7 +167,9 @@ impl StateFolders {
 fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(FileError::on("list", folder)(error)),
     };
     Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())

@@ -51,7 +51,7 @@ impl Machine {
     }
 
     fn folders(&self) -> StateFolders {
-        StateFolders { roots: vec![self.root()], agents: None }
+        StateFolders { roots: vec![self.root()], ..StateFolders::default() }
     }
 
     fn list(&self, includes_ended: bool) -> Vec<(String, SessionState, Option<&'static str>)> {
