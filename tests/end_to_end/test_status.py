@@ -101,7 +101,9 @@ def test_states_that_no_hook_reports_are_shown(make_user: MakeUser, folder: Path
     output = folder / "changes"
 
     def changes() -> list[str]:
-        return [json.loads(line)["state"] for line in output.read_text().splitlines()]
+        states = [json.loads(line)["state"] for line in output.read_text().splitlines()]
+        # The first turn fails within milliseconds, so it may not be seen running.
+        return states[1:] if states[:2] == ["RUNNING", "WAITING"] else states
 
     def await_changes(*states: str) -> None:
         until(lambda: changes() == list(states), description=f"the changes {states}")
@@ -112,14 +114,14 @@ def test_states_that_no_hook_reports_are_shown(make_user: MakeUser, folder: Path
         with user.tui("one", reviews_hooks=True) as screen:
             model.on("broken", Failure(400))
             user.prompt(screen, "broken")
-            await_changes("RUNNING", "WAITING")
+            await_changes("WAITING")
             assert user.states() == {"one": "WAITING"}
             user.prompt(screen, "slow")
-            await_changes("RUNNING", "WAITING", "RUNNING")
+            await_changes("WAITING", "RUNNING")
             assert user.states() == {"one": "RUNNING"}
             for process in user.processes(executable="codex"):
                 os.kill(process, signal.SIGKILL)
-            await_changes("RUNNING", "WAITING", "RUNNING", "ENDED")
+            await_changes("WAITING", "RUNNING", "ENDED")
         assert user.states() == {} and user.states("--all") == {"one": "ENDED"}
     finally:
         follower.send_signal(signal.SIGINT)
