@@ -44,7 +44,7 @@ codex = $(call python,$(CODEX)) -c 'import codex_cli_bin; print(codex_cli_bin.bu
 
 # The files that a build depends on. Includes folders, because deleting a file changes only its folder's time stamp.
 SOURCES := .cargo/config.toml Cargo.lock Cargo.toml README.md pyproject.toml \
-	$(shell find build_backend python rust \( -name __pycache__ -o -name target \) -prune -o ! -name '*.so' -print)
+	$(shell find build_backend python rust -name __pycache__ -prune -o ! -name '*.so' -print)
 
 .PHONY: help
 help: ## Show this list

@@ -51,7 +51,7 @@ _SDIST_CONTENT = (
     "python",
     "rust",
 )
-_SDIST_JUNK = shutil.ignore_patterns("__pycache__", "target", "*.pyc", "*.so", "*.dylib", "*.pyd", ".*")
+_SDIST_JUNK = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", "*.dylib", "*.pyd", ".*")
 
 
 def build_wheel(
