@@ -23,7 +23,7 @@ from tests.support.folder_snapshot import snapshot
 from tests.support.machine import until
 from tests.support.program import Completed, program, run
 
-WORK_DIR = "/work/dir"
+WORK_DIR = "/srv/proj"
 
 
 class Sessions:

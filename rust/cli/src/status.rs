@@ -52,7 +52,7 @@ Examples:
 /// How long changes are collected before the list is read again. Codex writes many lines at once.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often the time since a state began is shown anew.
+/// How often the time since a state began is updated.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the command. Exits 1 if a folder cannot be read.
