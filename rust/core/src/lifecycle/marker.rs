@@ -15,6 +15,7 @@ use crate::state_dir::StateDir;
 
 use super::deferred::defer;
 use super::error::{MarkerError, StoreError};
+use super::facts::Facts;
 use super::hook::HookRun;
 use super::reconcile::{self, KnownThread, LineListener, Signals};
 use super::state::{SignalSource, State, Subagent, Thread, ThreadKey};
@@ -243,6 +244,21 @@ pub(crate) fn reconcile(
     apply_rollouts(dir, listener, copied)?;
     apply_deferred(dir)?;
     read(dir)
+}
+
+/// Records what the rollouts tell about the root's session. Facts about another session are ignored.
+///
+/// # Errors
+///
+/// Returns [`MarkerError::Store`] if the state cannot be read or saved.
+#[expect(dead_code, reason = "the watcher will record them")]
+pub(crate) fn record_facts(dir: &StateDir, facts: Facts) -> Result<(), MarkerError> {
+    let mut store = Store::open(dir, LOCK_TIMEOUT)?;
+    let mut state = current(dir, &mut store);
+    state.set_facts(facts);
+    store.save(state)?;
+    drop(store);
+    apply_deferred(dir)
 }
 
 /// Closes all turns before a Codex is started. Nothing that the rollouts contain by now opens them again.

@@ -5,6 +5,7 @@
 //! * `payload`: reads a hook's payload in bounded memory
 //! * `reconcile`: turns the lines of a rollout into signals
 //! * `subagent_rollout`: finds the rollout of a subagent that no hook has named
+//! * `facts`: the session's model, tokens, compactions and errors
 //! * `store`: the state on disk, and its lock
 //! * `marker_files`: the marker files, which are derived from the state
 //! * `deferred`: hook runs that could not acquire the lock
@@ -15,6 +16,7 @@
 
 mod deferred;
 pub(crate) mod error;
+pub(crate) mod facts;
 pub(crate) mod hook;
 pub mod marker;
 mod marker_files;

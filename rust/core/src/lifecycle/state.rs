@@ -7,6 +7,8 @@
 use crate::files::fingerprint::Fingerprint;
 use crate::rollout::ids::{ThreadId, TurnId};
 
+use super::facts::Facts;
+
 /// The number of subagents that are remembered. Those that are not in flight are forgotten first, starting with the oldest.
 const MAX_SUBAGENTS: usize = 256;
 
@@ -30,6 +32,8 @@ pub struct State {
     closed_through: TurnId,
     /// The number of resets. It shows whether another Codex was started in the meantime.
     pub(crate) resets: u64,
+    /// The facts about the root's session.
+    facts: Facts,
 }
 
 /// A subagent.
@@ -408,11 +412,19 @@ impl State {
             self.nested.retain(|nested| nested != session);
             // An ephemeral session has no rollout, and the former session's does not describe it.
             self.root.set_rollout("");
+            self.facts = Facts::default();
             // The turn of the former session is over. Its id still shows which turns are earlier.
             if self.root.phase != Phase::None {
                 self.root.phase = Phase::Over;
                 self.root.request = None;
             }
+        }
+    }
+
+    /// Sets the facts about the root's session. Those about another session are ignored.
+    pub(crate) fn set_facts(&mut self, facts: Facts) {
+        if facts.session == self.session {
+            self.facts = facts;
         }
     }
 
@@ -475,7 +487,8 @@ impl State {
         let rollout = self.root.rollout.clone();
         let root = Thread { rollout, read_offset, read_fingerprint, has_read_beginning, ..Thread::default() };
         let (session, closed_through, resets) = (self.session.clone(), latest.clone(), self.resets.wrapping_add(1));
-        *self = Self { session, root, closed_through, resets, ..Self::default() };
+        let facts = std::mem::take(&mut self.facts);
+        *self = Self { session, root, closed_through, resets, facts, ..Self::default() };
     }
 
     fn make_room_for_subagent(&mut self) {

@@ -26,7 +26,7 @@ use super::state::State;
 
 /// The layout of the state's file. The largest possible state, with all subagents and the longest ids and paths, fits in
 /// a slot.
-const LAYOUT: Layout = Layout { version: 4, second: 2 << 20, first_read: 2048 };
+const LAYOUT: Layout = Layout { version: 5, second: 2 << 20, first_read: 2048 };
 
 /// The state of one agent, locked.
 pub(super) struct Store<'d> {
