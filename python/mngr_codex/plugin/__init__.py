@@ -13,6 +13,7 @@ from mngr_codex.plugin.agent_type import AGENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import click
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
@@ -89,3 +90,23 @@ def on_before_host_destroy(host: HostInterface, mngr_ctx: MngrContext) -> None:
     from mngr_codex.plugin import preservation
 
     preservation.preserve_on_host(host, mngr_ctx)
+
+
+@hookimpl
+def get_files_for_deploy(
+    mngr_ctx: MngrContext, include_user_settings: bool, include_project_settings: bool, repo_root: Path
+) -> dict[Path, Path | str]:
+    """Deploys the user's Codex setup and login to machines that run scheduled mngr commands."""
+    from mngr_codex.plugin import deploy
+
+    return deploy.files(
+        mngr_ctx, repo_root, has_user_files=include_user_settings, has_project_files=include_project_settings
+    )
+
+
+@hookimpl
+def modify_env_vars_for_deploy(mngr_ctx: MngrContext, env_vars: dict[str, str]) -> None:
+    """Deploys the variables that Codex needs there."""
+    from mngr_codex.plugin import deploy
+
+    deploy.add_variables(mngr_ctx, env_vars)

@@ -138,6 +138,7 @@ def check(
         is_auto_approved=mngr_ctx.is_auto_approve,
         is_dialog_dismissed=config.is_dialog_dismissed,
         trusts_repository_hooks=config.trust_repo_hooks,
+        agent_type=str(options.agent_type),
     )
     consent = work_dir_trust.obtain(
         source_host,

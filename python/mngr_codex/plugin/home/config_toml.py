@@ -56,11 +56,14 @@ _REFUSED = {
 }
 """Settings that ``config_overrides`` must not change, each with the only value allowed and the reason."""
 
-_NOT_CARRIED_OVER = ("projects", "sqlite_home", "log_dir", "hooks")
-"""The user's settings that agents do not get. Trust is asked for per agent, an agent keeps its data in its own home,
-and the user's hooks go to the agent's ``hooks.json``."""
+OF_THIS_MACHINE = ("projects", "sqlite_home", "log_dir")
+"""The user's settings that only apply to their own Codex: trust is asked for per agent, and an agent keeps its data in
+its own home."""
 
-_PATH_SETTINGS = frozenset(
+_NOT_CARRIED_OVER = (*OF_THIS_MACHINE, "hooks")
+"""The user's settings that agents do not get in ``config.toml``. The hooks go to the agent's ``hooks.json``."""
+
+PATH_SETTINGS = frozenset(
     {
         "model_instructions_file",
         "experimental_instructions_file",
@@ -168,7 +171,7 @@ def _with_absolute_paths(value: Any, folder: str, key: str = "") -> Any:
         return {name: _with_absolute_paths(part, folder, name) for name, part in value.items()}
     if isinstance(value, list):
         return [_with_absolute_paths(part, folder, key) for part in value]
-    if key in _PATH_SETTINGS and isinstance(value, str) and value and not value.startswith(("/", "~")):
+    if key in PATH_SETTINGS and isinstance(value, str) and value and not value.startswith(("/", "~")):
         return f"{folder}/{value}"
     return value
 

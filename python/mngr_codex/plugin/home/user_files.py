@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
 
+LINKED = ("AGENTS.md", "AGENTS.override.md", "themes", ".env", ".credentials.json")
+"""Files and folders of the user that agents link to. The tokens of MCP servers (``.credentials.json``) are linked like
+the login: a copy would become invalid as soon as the other one is renewed."""
+LINKED_ENTRIES = ("prompts", "skills", "agents")
+"""Folders of the user to whose entries agents link, except hidden ones: ``skills/.system`` is Codex's own."""
+RULES = "rules"
+"""The folder of rules, which agents copy."""
+PROFILES = "*.config.toml"
+"""The files of the user's profiles, as a pattern."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CodexHomeDirectory:
     """The directory of an agent's ``CODEX_HOME`` after its creation."""
@@ -80,29 +91,27 @@ if [ -s "$user/auth.json" ]; then echo login; fi
     )
 
 
-# Hidden entries are not linked: skills/.system is Codex's own. Rules that Codex has added for the agent are kept. The
-# tokens of MCP servers (.credentials.json) are linked like the login: a copy would become invalid as soon as the other
-# one is renewed.
-_CARRY_OVER = """\
-link() {
-    if [ -e "$1" ] && { [ -L "$2" ] || [ ! -e "$2" ]; }; then ln -sfn "$1" "$2"; fi
-}
-for name in AGENTS.md AGENTS.override.md themes .env .credentials.json; do
+_CARRY_OVER = f"""\
+link() {{
+    if [ -e "$1" ] && {{ [ -L "$2" ] || [ ! -e "$2" ]; }}; then ln -sfn "$1" "$2"; fi
+}}
+for name in {" ".join(LINKED)}; do
     link "$user/$name" "$home/$name"
 done
-for folder in prompts skills agents; do
+for folder in {" ".join(LINKED_ENTRIES)}; do
     for entry in "$user/$folder"/*; do
         [ -e "$entry" ] || continue
         mkdir -p "$home/$folder"
-        link "$entry" "$home/$folder/${entry##*/}"
+        link "$entry" "$home/$folder/${{entry##*/}}"
     done
 done
-for rules in "$user/rules"/*; do
+# Rules that Codex has added for the agent are kept.
+for rules in "$user/{RULES}"/*; do
     [ -e "$rules" ] || continue
-    mkdir -p "$home/rules"
-    [ -e "$home/rules/${rules##*/}" ] || cp -R "$rules" "$home/rules/"
+    mkdir -p "$home/{RULES}"
+    [ -e "$home/{RULES}/${{rules##*/}}" ] || cp -R "$rules" "$home/{RULES}/"
 done
-for profile in "$user"/*.config.toml; do
-    if [ -f "$profile" ]; then printf 'profile %s\\n' "${profile##*/}"; fi
+for profile in "$user"/{PROFILES}; do
+    if [ -f "$profile" ]; then printf 'profile %s\\n' "${{profile##*/}}"; fi
 done
 """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imbue.mngr.errors import ConfigParseError
 
 from mngr_codex.plugin import prompt
+from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.home.app_server import query_codex_before_consent
 from mngr_codex.plugin.home.config_toml import read_config
 from mngr_codex.plugin.home.hook_trust import BYPASS
@@ -42,6 +43,8 @@ class ConsentPolicy:
     """Whether the settings have ``auto_dismiss_dialogs``."""
     trusts_repository_hooks: bool
     """Whether the settings have ``trust_repo_hooks``."""
+    agent_type: str = AGENT_TYPE
+    """The agent type with these settings."""
 
     @property
     def asks_questions(self) -> bool:
@@ -121,7 +124,7 @@ def decide(
     if not (is_trusted_by_user or policy.is_auto_approved or policy.is_dialog_dismissed):
         is_remembered = memory is not None and memory.is_trusted()
         if not (is_remembered or policy.is_interactive):
-            return Consent(refusal=refusal(folder, is_update=is_update))
+            return Consent(refusal=refusal(folder, policy.agent_type, is_update=is_update))
         if not is_remembered:
             if not ask(folder_question(folder, memory.covered if memory else None)):
                 return Consent(refusal=f"cannot {_verb(is_update)} the agent: {folder} was not trusted")
@@ -147,15 +150,23 @@ def _verb(is_update: bool) -> str:
     return "update" if is_update else "create"
 
 
-def refusal(folder: str, *, is_update: bool = False) -> str:
-    """Returns the error for a directory without consent if the user cannot be asked."""
+def refusal(folder: str, agent_type: str, *, is_update: bool = False) -> str:
+    """Returns the error for a directory without consent if the user cannot be asked.
+
+    Args:
+        folder: The directory, as the user names it.
+        agent_type: The agent type. It inherits the settings of ``codex``, and only for that type mngr accepts them as
+            an option.
+        is_update: Whether an existing agent is updated.
+    """
     return (
         f"cannot {_verb(is_update)} the agent: {folder} has not been trusted yet, and Codex would use the "
         "instructions, settings and MCP servers there\n"
         "hint: to trust it, do one of the following:\n"
         "  - run the command in a terminal and answer the question\n"
         "  - run the command with --yes\n"
-        "  - set auto_dismiss_dialogs = true under [agent_types.codex] in mngr's settings"
+        f"  - set auto_dismiss_dialogs = true under [agent_types.{agent_type}] in mngr's settings, or for one command "
+        f"with -S agent_types.{AGENT_TYPE}.auto_dismiss_dialogs=true"
     )
 
 
