@@ -77,7 +77,7 @@ trust_level = "trusted"
     def deploy(self, machine: Machine, **variables: str) -> None:
         """Copies the files that a deployment collects to a machine."""
         environment = {"HOME": str(self.home), "PATH": os.defpath, "LANG": "C.UTF-8", **variables}
-        command = [sys.executable, "-c", DEPLOY, machine.home, machine.repository]
+        command: list[str | Path] = [sys.executable, "-c", DEPLOY, machine.home, machine.repository]
         subprocess.run(command, cwd=self.repository, env=environment, check=True)
 
 
@@ -94,8 +94,8 @@ def empty(machine: Machine, settings: str = "") -> Machine:
     return machine
 
 
-# What `mngr schedule add` adds to the arguments of `mngr create`.
-SCHEDULED = ("--headless", "--no-connect", "--host-label", "SCHEDULE=nightly", "--branch", ":run-{DATE}")
+# What `mngr schedule add` adds to the arguments of `mngr create`, and one of the options of which it requires one.
+SCHEDULED = ("--headless", "--no-connect", "--host-label", "SCHEDULE=nightly", "--reuse")
 CONSENT = "[agent_types.codex]\nauto_dismiss_dialogs = true\n"
 
 
@@ -127,9 +127,12 @@ def test_a_deployed_setup_runs_an_agent(make_machine: MakeMachine, user: User, m
     machine.mngr(*create)
     agent = machine.agent("nightly")
     until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
-    (request,) = (each for each in model.requests if asked(each) == "Are you there?")
+    request = next(each for each in model.requests if asked(each) == "Are you there?")
     assert "Answer like a lighthouse keeper." in json.dumps(request)
     assert "Ties knots for sailors." in json.dumps(request)
+    # The next night.
+    machine.mngr(*create)
+    until(lambda: agent.answers() == ["You said: Are you there?"] * 2, description="the second answer")
 
 
 def test_a_scheduled_agent_needs_consent_in_the_settings_of_its_type(machine: Machine) -> None:
@@ -143,5 +146,5 @@ def test_a_scheduled_agent_needs_consent_in_the_settings_of_its_type(machine: Ma
     assert f"-S {option}" in refused.stderr
     machine.mngr("create", "t", "nightly", *SCHEDULED, "-S", option)
     settings.write_text(f"{settings.read_text()}auto_dismiss_dialogs = true\n")
-    machine.mngr("create", "u", "nightly", *SCHEDULED[:-1], ":second-{DATE}")
+    machine.mngr("create", "u", "nightly", *SCHEDULED)
     assert len(machine.agent_dirs()) == 2
