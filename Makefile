@@ -20,6 +20,9 @@ NPM_CODEX_VERSION := 0.171.0
 OLDER_CODEX_VERSIONS := 0.138.0 0.147.0 0.154.0 0.169.0
 MNGR_VERSION := 0.3.0
 PUBLISHED_VERSION := 0.2.0
+# mngr's other plugins, with which agents are tested.
+SIBLINGS_VERSIONS := imbue-mngr-usage==0.2.0 imbue-mngr-autocompact==0.1.0 imbue-mngr-wait==0.2.0 \
+	imbue-mngr-schedule==0.2.0 imbue-mngr-notifications==0.2.0 imbue-mngr-kanpan==0.3.0
 # Validates the trajectory format (ATIF) of the transcripts, which works without the package's dependencies.
 HARBOR_VERSION := 0.25.0
 
@@ -36,6 +39,7 @@ endif
 MAIN := .venv
 PUBLISHED := .venvs/published
 MNGR := .venvs/mngr
+SIBLINGS := .venvs/siblings
 CODEX := .venvs/codex
 python = $(1)/bin/python
 pip = $(call python,$(1)) -m pip install --quiet
@@ -102,10 +106,11 @@ test-rust: toolchain ## Test the Rust crates
 	fi
 
 .PHONY: test-python
-test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/installed ## Test the installed wheel: the program and the package; TESTS=tests/plugin runs a part
+test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(SIBLINGS)/installed $(CODEX)/installed ## Test the installed wheel: the program and the package; TESTS=tests/plugin runs a part
 	-@scripts/need tmux git rsync strace
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
-		MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) -m pytest -rs $(TESTS)
+		MNGR_CODEX_SIBLINGS_PYTHON="$(CURDIR)/$(call python,$(SIBLINGS))" MNGR_CODEX_CODEX="$$($(codex))" \
+		$(call python,$(MAIN)) -m pytest -rs $(TESTS)
 	@command -v strace >/dev/null || echo "make: SKIPPED: the tests that kill a hook at each system call, because strace is" \
 		"not installed (Debian, Ubuntu: \`apt install strace\`)" >&2
 
@@ -122,9 +127,10 @@ test-matrix: $(MAIN)/installed ## Run the end-to-end tests with older versions o
 	@$(MAKE) --no-print-directory test-codex VERSIONS="$(OLDER_CODEX_VERSIONS)"
 
 .PHONY: test-codex
-test-codex: $(MAIN)/installed $(foreach version,$(VERSIONS),.venvs/npm-codex-$(version)/installed)
+test-codex: $(MAIN)/installed $(SIBLINGS)/installed $(foreach version,$(VERSIONS),.venvs/npm-codex-$(version)/installed)
 	@MNGR_CODEX_CODEXES="$(foreach version,$(VERSIONS),$(call npm_codex,$(version)))" \
-		$(call python,$(MAIN)) -m pytest -rs tests/end_to_end
+		MNGR_CODEX_SIBLINGS_PYTHON="$(CURDIR)/$(call python,$(SIBLINGS))" \
+		$(call python,$(MAIN)) -m pytest -rs -m "not any_codex" tests/end_to_end
 
 .PHONY: test-packaging
 test-packaging: $(MAIN)/installed ## Slow: test clean builds of the sdist, the wheel from the sdist and an editable install
@@ -234,6 +240,18 @@ $(MNGR)/installed: $(MNGR)/created Makefile
 	@echo "== $(MNGR): mngr, and the trajectory validator"
 	@$(call pip,$(MNGR)) imbue-mngr==$(MNGR_VERSION) pydantic
 	@$(call pip,$(MNGR)) --no-deps harbor==$(HARBOR_VERSION)
+	@touch $@
+
+$(SIBLINGS)/tools: $(SIBLINGS)/created Makefile
+	@echo "== $(SIBLINGS): mngr with its other plugins"
+	@$(call pip,$(SIBLINGS)) imbue-mngr==$(MNGR_VERSION) $(SIBLINGS_VERSIONS)
+	@touch $@
+
+# The same wheel as in the main environment.
+$(SIBLINGS)/installed: $(SIBLINGS)/tools $(MAIN)/installed
+	@echo "== $(SIBLINGS): mngr-codex"
+	@$(call pip,$(SIBLINGS)) --force-reinstall --no-deps dist/mngr_codex-*.whl
+	@$(call pip,$(SIBLINGS)) dist/mngr_codex-*.whl # missing dependencies
 	@touch $@
 
 $(CODEX)/installed: $(CODEX)/created Makefile

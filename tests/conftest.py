@@ -26,6 +26,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes seconds; deselect with `-m 'not slow'`")
+    config.addinivalue_line("markers", "any_codex: depends on no version of Codex, so one version is enough")
 
 
 def pytest_report_header() -> list[str]:

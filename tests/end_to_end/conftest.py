@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.machine import Machine, MakeMachine, mngr_server
+from tests.support.machine import Machine, MakeMachine, MngrServer, mngr_server
 from tests.support.rule_based_model import Model
+from tests.support.workers import interpreter
 
 VARIABLE = "MNGR_CODEX_CODEX"
 VARIABLE_FOR_SEVERAL = "MNGR_CODEX_CODEXES"
+SIBLINGS = "MNGR_CODEX_SIBLINGS_PYTHON"
 
 
 def codexes() -> dict[str, str]:
@@ -53,31 +55,55 @@ def model() -> Iterator[Model]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Path]:
-    """The socket of a server that runs mngr commands."""
-    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as path:
-        yield path
+def server() -> Iterator[MngrServer]:
+    """A server that runs mngr commands."""
+    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server_with_siblings() -> Iterator[MngrServer]:
+    """A server that runs the mngr of the environment with mngr's other plugins."""
+    names = ("autocompact", "kanpan", "notifications", "schedule", "usage", "wait")
+    python = interpreter(SIBLINGS, "mngr_codex", *(f"imbue.mngr_{name}" for name in names))
+    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name), python) as running:
+        yield running
 
 
 @pytest.fixture
 def make_machine(codex: Path, folder: Path, model: Model, request: pytest.FixtureRequest) -> Iterator[MakeMachine]:
     """Creates machines with settings of the agent type."""
+    if not importlib.util.find_spec("imbue.mngr"):
+        pytest.skip("mngr is not installed in this environment (`make test` installs it)")
+    yield from machines(codex, folder, model, request, "server")
+
+
+@pytest.fixture
+def make_machine_with_siblings(
+    codex: Path, folder: Path, model: Model, request: pytest.FixtureRequest
+) -> Iterator[MakeMachine]:
+    """Creates machines whose mngr has its other plugins."""
+    yield from machines(codex, folder, model, request, "server_with_siblings")
+
+
+def machines(
+    codex: Path, folder: Path, model: Model, request: pytest.FixtureRequest, server_fixture: str
+) -> Iterator[MakeMachine]:
+    """Yields a function that creates machines, and removes these at the end."""
     for needed in ("tmux", "git", "rsync"):
         if not shutil.which(needed):
             pytest.skip(f"{needed}, which mngr needs to run agents, is not installed (apt install {needed})")
-    if not importlib.util.find_spec("imbue.mngr"):
-        pytest.skip("mngr is not installed in this environment (`make test` installs it)")
-    server: Path = request.getfixturevalue("server")
-    machines: list[Machine] = []
+    server: MngrServer = request.getfixturevalue(server_fixture)
+    made: list[Machine] = []
 
     def make(**settings: Any) -> Machine:
         machine = Machine(folder, codex, model.base_url, server, settings)
         machine.__enter__()
-        machines.append(machine)
+        made.append(machine)
         return machine
 
     yield make
-    for machine in machines:
+    for machine in made:
         machine.__exit__()
 
 
@@ -85,3 +111,9 @@ def make_machine(codex: Path, folder: Path, model: Model, request: pytest.Fixtur
 def machine(make_machine: MakeMachine) -> Machine:
     """A machine with default settings."""
     return make_machine()
+
+
+@pytest.fixture
+def machine_with_siblings(make_machine_with_siblings: MakeMachine) -> Machine:
+    """A machine with default settings whose mngr has its other plugins."""
+    return make_machine_with_siblings()

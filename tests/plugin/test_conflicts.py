@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from mngr_codex.plugin.conflicts import providers, warning
+from mngr_codex.plugin.conflicts import providers, usage_reader_warning, warning
 
 
 @pytest.fixture
@@ -76,3 +77,32 @@ def test_a_disabled_plugin_is_no_conflict(manager: Any) -> None:
     manager.register(plugin(OURS, "codex"), name="mngr_codex")
     manager.register(plugin(THEIRS, "codex"), name="codex")
     assert warning(manager) is None
+
+
+@pytest.fixture
+def usage_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Installs a package with the name of the published usage plugin, and returns the name of its plugin."""
+    (tmp_path / "published_usage.py").write_text("")
+    dist_info = tmp_path / "imbue_mngr_codex_usage-0.2.0.dist-info"
+    dist_info.mkdir()
+    (dist_info / "METADATA").write_text("Metadata-Version: 2.1\nName: imbue-mngr-codex-usage\nVersion: 0.2.0\n")
+    (dist_info / "entry_points.txt").write_text("[mngr]\ncodex_usage = published_usage\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return "codex_usage"
+
+
+def test_the_usage_plugin_of_the_published_plugin_is_explained(manager: Any, usage_reader: str) -> None:
+    from mngr_codex.plugin.cli.doctor import installation
+
+    assert usage_reader_warning(manager) is None and list(installation.usage_reader(manager)) == []
+    assert manager.load_setuptools_entrypoints("mngr", name=usage_reader) == 1
+    (finding,) = installation.usage_reader(manager)
+    assert finding.level == "warning" and "only measures agents of imbue-mngr-codex" in finding.said
+    assert finding.remedy is not None
+    assert "`mngr plugin remove imbue-mngr-codex-usage imbue-mngr-codex`" in finding.remedy
+
+
+def test_a_disabled_usage_plugin_is_not_mentioned(manager: Any, usage_reader: str) -> None:
+    manager.set_blocked(usage_reader)
+    manager.load_setuptools_entrypoints("mngr", name=usage_reader)
+    assert usage_reader_warning(manager) is None

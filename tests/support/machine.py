@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,15 +43,24 @@ def until[T](condition: Callable[[], T], *, description: str, seconds: float = S
         time.sleep(0.03)
 
 
+@dataclass(frozen=True)
+class MngrServer:
+    """A server that runs mngr commands for any number of machines."""
+
+    socket: Path
+    python: str
+    """The interpreter with the mngr that it runs."""
+
+
 @contextmanager
-def mngr_server(folder: Path) -> Iterator[Path]:
-    """Starts a server that runs mngr commands for any number of machines, and yields its socket."""
+def mngr_server(folder: Path, python: str = sys.executable) -> Iterator[MngrServer]:
+    """Starts a server that runs the mngr of an interpreter's environment."""
     path = folder / "mngr.sock"
     home = folder / "home"
     home.mkdir()
     # mngr loads plugins by the settings in the home in which it starts, so this home has none.
     environment = {"HOME": str(home), "PATH": os.defpath, "LANG": "C.UTF-8"}
-    command: list[str | Path] = [sys.executable, Path(__file__).with_name("mngr_server.py"), path]
+    command: list[str | Path] = [python, Path(__file__).with_name("mngr_server.py"), path]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     try:
@@ -61,14 +71,14 @@ def mngr_server(folder: Path) -> Iterator[Path]:
                 return connection.connect_ex(str(path)) == 0
 
         until(is_listening, description="the server of mngr commands")
-        yield path
+        yield MngrServer(path, python)
     finally:
         server.kill()
         server.wait()
 
 
 def run_mngr(
-    server: Path, folder: Path, *arguments: str, environment: Mapping[str, str], outputs: Path, prelude: str = ""
+    server: MngrServer, folder: Path, *arguments: str, environment: Mapping[str, str], outputs: Path, prelude: str = ""
 ) -> CommandResult:
     """Has the server run an mngr command in a folder, and waits until it exits.
 
@@ -79,12 +89,31 @@ def run_mngr(
     request = {"arguments": arguments, "environment": dict(environment), "folder": str(folder), "prelude": prelude}
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(180)
-        connection.connect(str(server))
+        connection.connect(str(server.socket))
         connection.sendall(json.dumps(request | files).encode() + b"\n")
         answer = connection.makefile().readline()
     stdout, stderr = (Path(file).read_text(errors="replace") for file in files.values())
     assert answer, f"mngr {' '.join(arguments)} crashed: {stderr}"
     return CommandResult(int(answer), stdout, stderr)
+
+
+@dataclass(frozen=True)
+class RunningCommand:
+    """An mngr command that runs in the background."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def shows(self, text: str) -> bool:
+        """Whether the output has the text, which a command that has ended must have."""
+        output = self.output.read_text(errors="replace")
+        assert text in output or self.process.poll() is None, f"the command has ended without {text!r}:\n{output}"
+        return text in output
+
+    def lines(self) -> list[Json]:
+        """Returns the JSON lines of the output."""
+        *complete, _ = self.output.read_text(errors="replace").split("\n")
+        return [json.loads(line) for line in complete if line.startswith("{")]
 
 
 class Machine:
@@ -94,7 +123,7 @@ class Machine:
     """
 
     def __init__(
-        self, folder: Path, codex: Path, base_url: str, server: Path, settings: Mapping[str, Any] | None = None
+        self, folder: Path, codex: Path, base_url: str, server: MngrServer, settings: Mapping[str, Any] | None = None
     ) -> None:
         self.folder = folder
         self.home = folder / "home"
@@ -102,6 +131,8 @@ class Machine:
         self.codex = codex
         self.base_url = base_url
         self.settings: Json = {"model": "gpt-5.5", "sandbox_mode": "danger-full-access", **(settings or {})}
+        #: The settings of mngr's other plugins, by name.
+        self.plugin_settings: Json = {}
         self.codex_log = folder / "codex.log"
         self._stack = ExitStack()
         self._runs = 0
@@ -125,9 +156,9 @@ class Machine:
         for each in (self.home, binaries, self.folder / "tmux", self.home / ".codex", self.profile):
             each.mkdir(parents=True)
         # Logs the arguments, so that tests see `resume` and `update`.
-        wrapper = binaries / "codex"
-        wrapper.write_text(f'#!/bin/sh\necho "$*" >>"{self.codex_log}"\nexec "{self.codex}" "$@"\n')
-        wrapper.chmod(0o755)
+        self.add_program("codex", f'echo "$*" >>"{self.codex_log}"\nexec "{self.codex}" "$@"\n')
+        # mngr itself runs mngr commands.
+        (binaries / "mngr").symlink_to(Path(self._server.python).with_name("mngr"))
         (self.home / ".mngr" / "config.toml").write_text(f'profile = "{PROFILE}"\n')
         (self.home / ".gitconfig").write_text("[user]\nname = tests\nemail = tests@example.invalid\n")
         (self.home / ".codex" / "auth.json").write_text('{"auth_mode":"apikey","OPENAI_API_KEY":"sk-test"}')
@@ -156,7 +187,7 @@ class Machine:
             **own,
         }
         types = {"codex": {**self.settings, "config_overrides": overrides}}
-        settings = {"enabled_backends": ["local"], "agent_types": types}
+        settings = {"enabled_backends": ["local"], "agent_types": types, "plugins": self.plugin_settings}
         (self.profile / "settings.toml").write_text(tomlkit.dumps(settings))
 
     def _make_repository(self) -> None:
@@ -233,6 +264,36 @@ class Machine:
             command = f"mngr {' '.join(arguments)} exited with {ran.status}"
             assert ran.status == status, f"{command}:\n{ran.stdout}\n{ran.stderr}"
         return ran
+
+    @contextmanager
+    def running_mngr(self, *arguments: str) -> Iterator[RunningCommand]:
+        """Runs an mngr command in the background, and interrupts it at the end as Ctrl-C does."""
+        self._runs += 1
+        output = self.folder / f"run-{self._runs}"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [self.folder / "bin" / "mngr", *arguments],
+                cwd=self.repository,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        try:
+            yield RunningCommand(process, output)
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def add_program(self, name: str, script: str) -> None:
+        """Adds a shell script to PATH."""
+        program = self.folder / "bin" / name
+        program.write_text(f"#!/bin/sh\n{script}")
+        program.chmod(0o755)
 
     def create(self, name: str = "t", *arguments: str, status: int = 0) -> Agent:
         """Creates an agent."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.agent import AgentInterface
     from imbue.mngr.interfaces.host import HostInterface
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
+    from imbue.mngr_usage.data_types import UsageEvent, UsageSnapshot
 
 
 # Called last, because mngr uses the last registration if several plugins provide the same type or field.
@@ -110,3 +111,19 @@ def modify_env_vars_for_deploy(mngr_ctx: MngrContext, env_vars: dict[str, str]) 
     from mngr_codex.plugin import deploy
 
     deploy.add_variables(mngr_ctx, env_vars)
+
+
+# imbue-mngr-usage, which provides `mngr usage`, defines this hook. It is not called without that package.
+@hookimpl(optionalhook=True)
+def aggregate_usage_source(
+    source_name: str, agents_events: dict[str, list[UsageEvent]], since_seconds: int, now: int
+) -> UsageSnapshot | None:
+    """Adds up the usage of Codex agents for ``mngr usage``, and declines the events of other agent types.
+
+    Each event has the totals of its session so far, so the latest event of each session counts.
+    """
+    if source_name != AGENT_TYPE:
+        return None
+    from imbue.mngr_usage.api import aggregate_session_cumulative
+
+    return aggregate_session_cumulative(source_name, agents_events, since_seconds=since_seconds, now=now)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pluggy
     from imbue.mngr.config.data_types import MngrConfig
 
+USAGE_READER = "imbue-mngr-codex-usage"
+
 
 @dataclass(frozen=True)
 class Provider:
@@ -98,4 +100,26 @@ def settings_warning(config: MngrConfig) -> str | None:
     return (
         f"mngr ignores settings under [agent_types.{AGENT_TYPE}] while the plugin {AGENT_TYPE} is disabled\n"
         f'hint: add plugin = "{PLUGIN}" there'
+    )
+
+
+def usage_reader_warning(pm: pluggy.PluginManager) -> str | None:
+    """Returns a warning if ``imbue-mngr-codex-usage`` is enabled, which only serves agents of ``imbue-mngr-codex``.
+
+    It requires that package, so neither can be removed alone. Without ``imbue-mngr-codex``, mngr does not start.
+
+    Args:
+        pm: mngr's plugin manager.
+
+    Returns:
+        The warning, with a hint on its own line; None if the plugin is missing or disabled.
+    """
+    installed = {distribution.project_name for _, distribution in pm.list_plugin_distinfo()}
+    if USAGE_READER not in installed:
+        return None
+    return (
+        f"{USAGE_READER} only measures agents of imbue-mngr-codex, and requires that package; agents of mngr-codex "
+        "need neither for `mngr usage`\n"
+        f"hint: run `mngr plugin remove {USAGE_READER} imbue-mngr-codex`, or `pip uninstall` with both names. Remove "
+        "both at once: without imbue-mngr-codex alone, mngr does not start"
     )

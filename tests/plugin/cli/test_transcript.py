@@ -22,7 +22,7 @@ from typing import Any
 import click
 import pytest
 
-from tests.support.machine import CommandResult, mngr_server, run_mngr, until
+from tests.support.machine import CommandResult, MngrServer, mngr_server, run_mngr, until
 from tests.support.program import convert, convert_file
 from tests.support.recordings import DATA
 from tests.support.rollout_builder import turn
@@ -54,10 +54,10 @@ def records(name: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Path]:
+def server() -> Iterator[MngrServer]:
     """A server that runs mngr's commands."""
-    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as path:
-        yield path
+    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as running:
+        yield running
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Machine:
     """A user's machine with agents that consist of their files only."""
 
     folder: Path
-    server: Path
+    server: MngrServer
     environment: dict[str, str] = field(default_factory=dict)
     runs: int = 0
 
@@ -137,7 +137,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, server: Path) -> Machine:
+def machine(tmp_path: Path, server: MngrServer) -> Machine:
     """A machine without agents."""
     return Machine(tmp_path, server)
 

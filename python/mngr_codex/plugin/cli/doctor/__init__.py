@@ -133,6 +133,7 @@ def _machine(
     yield from guarded("login", lambda: codex.login(host, types))
     yield from guarded("program", lambda: [installation.program(host)])
     yield from guarded("other plugins", lambda: [installation.other_plugins(mngr_ctx.pm)])
+    yield from guarded("usage plugin", lambda: installation.usage_reader(mngr_ctx.pm))
     yield from guarded("trusted folders", lambda: [settings.trusted_folders(mngr_ctx.profile_dir)])
     yield from guarded("installation", installation.editable)
     yield from guarded("programs", system.programs)

@@ -47,6 +47,14 @@ def other_plugins(pm: pluggy.PluginManager) -> Finding:
     return Finding("other plugins", "none" if warning is None else "conflict", warning)
 
 
+def usage_reader(pm: pluggy.PluginManager) -> Iterator[Finding]:
+    """Finds the usage plugin of ``imbue-mngr-codex``, which agents of mngr-codex do not need."""
+    warning = conflicts.usage_reader_warning(pm)
+    if warning is not None:
+        said, _, hint = warning.partition("\n")
+        yield Finding("usage plugin", said, hint, is_warning=True)
+
+
 def editable(distributions: Iterable[importlib.metadata.Distribution] | None = None) -> Iterator[Finding]:
     """Checks the packages that are installed from a folder which must stay where it is.
 
