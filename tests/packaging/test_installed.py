@@ -37,6 +37,11 @@ def test_orjson_is_the_only_dependency(installed: Distribution) -> None:
     assert installed.metadata["Requires-Python"] == ">=3.12"
 
 
+def test_the_readme_is_installed(installed: Distribution) -> None:
+    """`mngr help codex_guide` shows it."""
+    assert installed.metadata["Description"].startswith("# mngr-codex\n")
+
+
 def test_wheel_is_for_the_stable_abi(installed: Distribution) -> None:
     wheel = installed.read_text("WHEEL")
     assert wheel

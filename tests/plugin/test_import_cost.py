@@ -22,6 +22,7 @@ plugin.register_agent_type()
 plugin.agent_field_generators()
 plugin.offline_agent_field_generators()
 plugin.register_cli_commands()
+plugin.register_help_topics()
 print((time.process_time() - begun) * 1000)
 late = ("adoption", "cli.doctor", "home.", "host.", "preservation", "provisioning")
 early = [name for name in sys.modules if name.startswith(tuple(f"mngr_codex.plugin.{each}" for each in late))]

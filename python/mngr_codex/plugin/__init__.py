@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import click
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
     from imbue.mngr.interfaces.agent import AgentInterface
+    from imbue.mngr.interfaces.help_topic import TopicHelpPage
     from imbue.mngr.interfaces.host import HostInterface
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
     from imbue.mngr_usage.data_types import UsageEvent, UsageSnapshot
@@ -59,6 +60,14 @@ def register_cli_commands() -> list[click.Command]:
 
     replacement = transcript.command()
     return [codex] if replacement is None else [codex, replacement]
+
+
+@hookimpl
+def register_help_topics() -> list[TopicHelpPage]:
+    """Adds pages to ``mngr help``."""
+    from mngr_codex.plugin.help_topics import topics
+
+    return topics()
 
 
 @hookimpl

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from imbue.mngr.cli.common_opts import add_common_options
 
+from mngr_codex.plugin.cli import help as help_pages
 from mngr_codex.plugin.cli import local_agents
 
 if TYPE_CHECKING:
@@ -19,9 +20,27 @@ def codex() -> None:
     """Inspect and maintain Codex agents, and convert Codex sessions."""
 
 
+class _ProgramCommand(click.Command):
+    """A command that runs the native program, whose help is the program's."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Returns the program's help, for ``mngr help``."""
+        from mngr_codex.plugin.host.program import own_program
+
+        program = own_program()
+        if program is not None:
+            import subprocess
+
+            ran = subprocess.run([str(program), str(self.name), "--help"], capture_output=True, text=True, check=False)
+            if ran.returncode == 0:
+                return ran.stdout
+        return super().get_help(ctx)
+
+
 def _program_command(name: str, short_help: str) -> click.Command:
     @click.command(
         name,
+        cls=_ProgramCommand,
         short_help=short_help,
         context_settings={"ignore_unknown_options": True, "help_option_names": []},
         add_help_option=False,
@@ -123,7 +142,15 @@ for _option in doctor.params:
         _option.help = "Show one line for each check; -vv also shows mngr's DEBUG log, -vvv its TRACE log"
 
 
-@codex.group(short_help="Show or revoke the folders that you have trusted.")
+class _GroupWithAliases(click.Group):
+    """A group that lists commands only by their own names."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the commands without aliases."""
+        return [name for name in super().list_commands(ctx) if self.commands[name].name == name]
+
+
+@codex.group(cls=_GroupWithAliases, short_help="Show or revoke the folders that you have trusted.")
 def trust() -> None:
     """Show or revoke the folders that you have trusted when `mngr create` asked.
 
@@ -154,3 +181,7 @@ def trust_revoke(ctx: click.Context, /, **_: object) -> None:
     from mngr_codex.plugin.cli.trust import revoke
 
     revoke(ctx)
+
+
+trust.add_command(trust_list, "ls")
+help_pages.add_pages(codex)

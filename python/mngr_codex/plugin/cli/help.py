@@ -1,0 +1,108 @@
+"""The pages of ``mngr help codex …``, in the form of mngr's own commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imbue.mngr.cli.help_formatter import CommandHelpMetadata, add_pager_help_option
+
+if TYPE_CHECKING:
+    import click
+
+_PAGES = (
+    CommandHelpMetadata(
+        key="codex",
+        one_line_description="Inspect and maintain Codex agents, and convert Codex sessions",
+        synopsis="mngr codex COMMAND [OPTIONS]",
+        description="`mngr create NAME codex` creates a Codex agent; `mngr help codex_guide` describes how to use it. "
+        "These commands find out what is wrong with one, and give access to the program mngr-codex for users with "
+        "only mngr on PATH.",
+        examples=(
+            ("Check the setup, and suggest fixes", "mngr codex doctor"),
+            ("List the Codex sessions of this machine that are running or waiting", "mngr codex status"),
+            ("Show a session of your own Codex", "mngr codex transcript latest"),
+            ("Show the folders that you have trusted", "mngr codex trust list"),
+        ),
+        see_also=(
+            ("codex_guide", "Create and use Codex agents"),
+            ("codex_settings", "Settings of Codex agents"),
+            ("create", "Create an agent"),
+            ("transcript", "Show an agent's transcript"),
+        ),
+    ),
+    CommandHelpMetadata(
+        key="codex.doctor",
+        one_line_description="Check the setup Codex agents need, and suggest fixes",
+        synopsis="mngr codex doctor [NAMES...] [--json] [--verbose]",
+        description="Checks this machine and its Codex agents, or only the agents NAMES. Nothing is changed.\n\n"
+        "Shows problems (✗) and warnings (!) first, then one line for this machine and for each agent without any. "
+        "With --verbose there is one line for each check.\n\nExits with 1 if there is a problem, otherwise with 0.",
+        examples=(
+            ("Check everything", "mngr codex doctor"),
+            ("Check one agent, with a line for each check", "mngr codex doctor my-agent --verbose"),
+            ("Print all findings as JSON", "mngr codex doctor --json"),
+        ),
+        see_also=(("codex_settings", "Settings of Codex agents"),),
+    ),
+    CommandHelpMetadata(
+        key="codex.trust",
+        one_line_description="Show or revoke the folders that you have trusted",
+        synopsis="mngr codex trust [list|revoke] [OPTIONS]",
+        description="`mngr create` asks whether Codex may work in a folder, and remembers the answer for the folder's "
+        "repository and all its worktrees.\n\nThe folders that your own Codex trusts are in ~/.codex/config.toml, and "
+        "not listed here.",
+        examples=(
+            ("Show the trusted folders", "mngr codex trust list"),
+            ("Stop trusting this repository", "mngr codex trust revoke ."),
+        ),
+        see_also=(("codex_guide", "Create and use Codex agents"),),
+    ),
+    CommandHelpMetadata(
+        key="codex.trust.list",
+        one_line_description="Show the folders that you have trusted",
+        synopsis="mngr codex trust [list|ls] [OPTIONS]",
+        description="Shows each folder, and since when it is trusted.",
+        aliases=("ls",),
+        examples=(
+            ("Show the trusted folders", "mngr codex trust list"),
+            ("Print them as JSON", "mngr codex trust list --format json"),
+        ),
+        see_also=(("codex trust revoke", "Stop trusting a folder"),),
+    ),
+    CommandHelpMetadata(
+        key="codex.trust.revoke",
+        one_line_description="Stop trusting a folder, or all folders",
+        synopsis="mngr codex trust revoke PATH | --all",
+        description="`mngr create` asks again about the folder PATH or its repository. Agents that exist keep running.",
+        examples=(
+            ("Stop trusting this repository", "mngr codex trust revoke ."),
+            ("Stop trusting all folders", "mngr codex trust revoke --all"),
+        ),
+        see_also=(("codex trust list", "Show the folders that you have trusted"),),
+    ),
+)
+
+
+def add_pages(group: click.Group) -> None:
+    """Registers the pages, and shows them for ``--help`` as well. Those of groups list their commands.
+
+    Args:
+        group: The command ``mngr codex``, with all its commands.
+    """
+    pages = {page.key: page for page in _PAGES}
+    _add_page(group, "codex", pages)
+
+
+def _add_page(command: click.Command, key: str, pages: dict[str, CommandHelpMetadata]) -> None:
+    page = pages.get(key)
+    if page is None:
+        return
+    commands = getattr(command, "commands", {})
+    if commands:
+        lines = [f"- `{name}`: {each.get_short_help_str(200)}" for name, each in commands.items() if name == each.name]
+        page = page.model_copy(update={"additional_sections": (("Commands", "\n".join(lines)),)})
+    page.register()
+    add_pager_help_option(command)
+    for name, each in commands.items():
+        if name == each.name:
+            _add_page(each, f"{key}.{name}", pages)
