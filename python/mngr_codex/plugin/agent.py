@@ -20,11 +20,11 @@ from imbue.mngr.interfaces.agent import (
     HasUnattendedModeMixin,
     HasVersionManagementMixin,
 )
-from imbue.mngr.primitives import AgentLifecycleState, CommandString, LifecycleProbeResult, TransferMode
+from imbue.mngr.primitives import CommandString, LifecycleProbeResult, TransferMode
 from loguru import logger
 from pydantic import PrivateAttr
 
-from mngr_codex.plugin import launch, markers, paths, starting, waiting
+from mngr_codex.plugin import launch, markers, paths, starting
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.messages import startup
 from mngr_codex.plugin.messages.screen import Screen
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
+
+    from mngr_codex.plugin.probe import Probe
 
 
 _RECENT_SECONDS = 1.0
@@ -57,8 +59,8 @@ class CodexAgent(
     # Whether the agent and its work directory existed before this mngr command, which would delete both after an error.
     _has_earlier_work: bool = PrivateAttr(default=False)
     _is_first_message_next: bool = PrivateAttr(default=False)
-    # A state that was just read, and when, in seconds.
-    _recent_probe: tuple[float, LifecycleProbeResult] | None = PrivateAttr(default=None)
+    # What was just read for a listing, and when, in seconds.
+    _recent_probe: tuple[float, Probe] | None = PrivateAttr(default=None)
 
     # -- the command
 
@@ -176,17 +178,35 @@ class CodexAgent(
         """Returns the agent's state and Codex's process."""
         recent, self._recent_probe = self._recent_probe, None
         if recent is not None and time.monotonic() - recent[0] < _RECENT_SECONDS:
+            return recent[1].lifecycle
+        return self._probe().lifecycle
+
+    def new_probe(self) -> Probe:
+        """Reads everything that a listing shows. The listing's other fields and the state come from the same read."""
+        read = self._probe()
+        self._recent_probe = time.monotonic(), read
+        return read
+
+    def recent_probe(self) -> Probe:
+        """Returns what :meth:`new_probe` has read for this listing."""
+        recent = self._recent_probe
+        if recent is not None and time.monotonic() - recent[0] < _RECENT_SECONDS:
             return recent[1]
-        return super().probe_lifecycle()
+        return self.new_probe()
+
+    def _probe(self) -> Probe:
+        from mngr_codex.plugin.probe import Probe, probe
+
+        read = probe(self)
+        if read is not None:
+            return read
+        # mngr gives the window of an agent of an older mngr its name.
+        lifecycle = super().probe_lifecycle()
+        return probe(self) or Probe(lifecycle=lifecycle, waiting_reason=None, status=None)
 
     def waiting_reason(self) -> str | None:
-        """Returns why the agent waits; None if it is busy or has ended.
-
-        A listing asks for the state right afterwards, and gets the one that is read here.
-        """
-        lifecycle = self.probe_lifecycle()
-        self._recent_probe = time.monotonic(), lifecycle
-        return waiting.reason(self) if lifecycle.state is AgentLifecycleState.WAITING else None
+        """Returns why the agent waits; None if it is busy or has ended."""
+        return self.new_probe().waiting_reason
 
     def is_blocked_on_dialog(self) -> bool:
         """Returns whether Codex waits for an approval or an answer."""

@@ -1,8 +1,7 @@
-"""The fields that ``mngr list`` shows for Codex agents, from small reads in their state directories.
+"""The fields that ``mngr list`` shows for Codex agents.
 
-The fields are generated for every agent of a listing, so no process is started and only a few lines are parsed. The
-exception is the waiting reason: it needs the state, which mngr then does not read again, and for an agent that waits
-one command. On a remote host each read is a network round trip, so there it is the only field.
+All fields and the agent's state come from one command on its host, see :mod:`mngr_codex.plugin.probe`. The agents of an
+older version of the program have no status file. On this machine, some of their fields come from other files.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.hosts.common import get_agent_state_dir_path
+from imbue.mngr.primitives import AgentLifecycleState
 
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.agent import CodexAgent
@@ -27,8 +27,27 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
     from imbue.mngr.primitives import DiscoveredAgent
 
+    from mngr_codex.plugin.probe import Probe
+
     Generators = dict[str, Callable[[Any, Any], Any]]
 
+_FIELDS = (
+    "session_id",
+    "model",
+    "turn_since",
+    "since",
+    "idle_since",
+    "context_tokens",
+    "tokens",
+    "last_compaction",
+    "last_error",
+)
+"""The members of the status that are fields."""
+_RECORDED_STATES = {
+    AgentLifecycleState.RUNNING: ("RUNNING",),
+    AgentLifecycleState.WAITING: ("WAITING", "UNKNOWN"),
+}
+"""The states of a running Codex, and their names in the status."""
 _ID = re.compile(r"[A-Za-z0-9-]+")
 _MODEL = re.compile(r"^model\s*=.*$", re.MULTILINE)
 
@@ -64,14 +83,20 @@ def turn_since(state_dir: Path) -> str | None:
         return None
 
 
+_WITHOUT_STATUS: dict[str, Callable[[Path], str | None]] = {
+    "session_id": session_id,
+    "model": model,
+    "turn_since": turn_since,
+}
+"""How to read fields from other files than the status."""
+
+
 def field_generators() -> Generators:
-    """Returns the generators of the fields under ``plugin.codex`` in ``mngr list --format json``."""
-    return {
-        "waiting_reason": lambda agent, _: agent.waiting_reason() if isinstance(agent, CodexAgent) else None,
-        "session_id": _for_codex_agents(_if_local(session_id)),
-        "model": _for_codex_agents(_if_local(model)),
-        "turn_since": _for_codex_agents(_if_local(turn_since)),
-    }
+    """Returns the generators of the fields under ``plugin.codex`` in ``mngr list --format json``.
+
+    mngr calls them for an agent in this order. The first one reads, and the others use what it has read.
+    """
+    return {"waiting_reason": _waiting_reason, **{name: _generator(name) for name in _FIELDS}}
 
 
 def offline_field_generators() -> Generators:
@@ -83,17 +108,40 @@ def offline_field_generators() -> Generators:
     return {field: last_known(field) for field in ("session_id", "model")}
 
 
-def _for_codex_agents(read: Callable[[OnlineHostInterface, Path], str | None]) -> Callable[[Any, Any], Any]:
-    def generate(agent: AgentInterface[Any], host: OnlineHostInterface) -> str | None:
+def _waiting_reason(agent: AgentInterface[Any], _: OnlineHostInterface) -> str | None:
+    return agent.waiting_reason() if isinstance(agent, CodexAgent) else None
+
+
+def _generator(name: str) -> Callable[[Any, Any], Any]:
+    def generate(agent: AgentInterface[Any], host: OnlineHostInterface) -> Any:
         if not isinstance(agent, CodexAgent):
             return None
-        return read(host, get_agent_state_dir_path(host.host_dir, agent.id))
+        read = agent.recent_probe()
+        value = _shown(name, read)
+        from_files = _WITHOUT_STATUS.get(name)
+        if value is not None or from_files is None or not host.is_local:
+            return value
+        if name == "turn_since" and (read.status is not None or not _is_alive(read)):
+            return None
+        return from_files(get_agent_state_dir_path(host.host_dir, agent.id))
 
     return generate
 
 
-def _if_local(read: Callable[[Path], str | None]) -> Callable[[OnlineHostInterface, Path], str | None]:
-    return lambda host, state_dir: read(state_dir) if host.is_local else None
+def _shown(name: str, read: Probe) -> Any:
+    """Returns a member of the status, unless it is about a Codex that has ended without recording it."""
+    status = read.status
+    if status is None:
+        return None
+    if name == "since" and status.state not in _RECORDED_STATES.get(read.lifecycle.state, ("ENDED",)):
+        return None
+    if name == "turn_since" and not _is_alive(read):
+        return None
+    return getattr(status, name)
+
+
+def _is_alive(read: Probe) -> bool:
+    return read.lifecycle.state in _RECORDED_STATES
 
 
 def _read(path: Path) -> str | None:
