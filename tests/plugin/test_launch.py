@@ -19,16 +19,23 @@ def state(tmp_path: Path) -> Path:
     return state
 
 
-def start(state: Path, *arguments: str, has_program: bool = True) -> dict[str, list[str]]:
-    """Runs the launcher; returns the arguments of the fake programs and the output on standard error."""
+def start(
+    state: Path,
+    *arguments: str,
+    has_program: bool = True,
+    codex_script: str = "sleep 0.3",
+    program_script: str = "",
+    status: int = 0,
+) -> dict[str, list[str]]:
+    """Runs the launcher; returns the arguments of the fake programs and the output on standard output and error."""
     log = state / "log"
     log_call = f'printf "%s\\n" "$(basename "$0") $*" >>"{log}"\n'
     codex = state / "codex-of-the-user"
-    codex.write_text(f'#!/bin/sh\n{log_call}echo "home=$CODEX_HOME pid=$$" >>"{log}"\nsleep 0.3\n')
+    codex.write_text(f'#!/bin/sh\n{log_call}echo "home=$CODEX_HOME pid=$$" >>"{log}"\n{codex_script}\n')
     codex.chmod(0o755)
     program = state / paths.PROGRAM
     if has_program:
-        program.write_text(f"#!/bin/sh\n{log_call}")
+        program.write_text(f"#!/bin/sh\n{log_call}{program_script}\n")
         program.chmod(0o755)
     launcher = state / paths.LAUNCHER
     launcher.write_text(
@@ -37,13 +44,22 @@ def start(state: Path, *arguments: str, has_program: bool = True) -> dict[str, l
     launcher.chmod(0o755)
     environment = {**os.environ, "HOME": str(state)}
     environment.pop("CODEX_HOME", None)
-    ran = subprocess.run([launcher, *arguments], env=environment, capture_output=True, text=True, cwd=state, timeout=20)
-    assert ran.returncode == 0, ran.stderr
+    ran = subprocess.run(
+        [launcher, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=state,
+        timeout=20,
+        start_new_session=True,
+    )
+    assert ran.returncode == status, ran.stderr
     lines = log.read_text().splitlines()
     return {
         "codex": [line.partition(" ")[2] for line in lines if line.startswith("codex-of-the-user")],
         "program": [line.partition(" ")[2] for line in lines if line.startswith("mngr-codex ")],
         "seen": [line for line in lines if line.startswith("home=")],
+        "stdout": ran.stdout.splitlines(),
         "stderr": ran.stderr.splitlines(),
     }
 
@@ -103,3 +119,49 @@ def test_the_command_is_named_codex(state: Path) -> None:
         command
         == f"'{str(state).replace(chr(39), chr(39) + chr(34) + chr(39) + chr(34) + chr(39))}/commands/codex' --model x"
     )
+
+
+def stderr_log(state: Path) -> list[str]:
+    return (state / paths.STDERR_LOG).read_text().splitlines()
+
+
+def test_standard_error_goes_to_the_log_and_to_the_terminal(state: Path) -> None:
+    """Standard output does not, and the exit status is that of Codex. The log has only the last start."""
+    for name in ("first", "second"):
+        ran = start(state, codex_script=f"echo out; echo '{name} error' >&2; exit 3", status=3)
+        assert (ran["stdout"], ran["stderr"]) == (["out"], [f"{name} error"])
+        # `subprocess.run` has waited for the end of standard error, and so for the process that writes the log.
+        assert stderr_log(state) == [f"{name} error"]
+    assert not (state / paths.STDERR_PIPE).exists()
+
+
+def test_errors_of_the_launcher_and_the_watcher_are_in_the_log(state: Path) -> None:
+    """Those of the watcher are not on the terminal, which shows the TUI."""
+    (state / paths.ROOT_SESSION).write_text(SESSION)
+    ran = start(state, program_script='case $1 in watch) echo "watcher error" >&2 ;; esac')
+    (warning,) = ran["stderr"]
+    assert "cannot resume session" in warning
+    assert sorted(stderr_log(state)) == sorted([warning, "watcher error"])
+
+
+def test_no_process_is_left(state: Path) -> None:
+    """The process that writes the log exits with Codex, also if a signal ends it."""
+    ran = start(state, codex_script="trap '' HUP; kill -HUP 0; echo last >&2; sleep 0.3; kill -9 $$", status=-9)
+    assert ran["stderr"] == ["last"] == stderr_log(state)
+    left = subprocess.run(["pgrep", "-f", str(state / paths.STDERR_LOG)], capture_output=True, text=True)
+    assert left.stdout == ""
+
+
+def test_codex_starts_without_a_log(state: Path) -> None:
+    (state / paths.STDERR_LOG).mkdir()
+    ran = start(state, codex_script="echo error >&2")
+    assert ran["stderr"][-1] == "error" and len(ran["program"]) == 2
+
+
+def test_each_start_touches_the_file_of_the_last_start(state: Path) -> None:
+    file = state / paths.PROCESS_STARTED
+    start(state)
+    assert file.name == "codex_process_started"
+    os.utime(file, (1, 1))
+    start(state)
+    assert file.stat().st_mtime > 1

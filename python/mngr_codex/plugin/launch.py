@@ -10,8 +10,16 @@ from mngr_codex.plugin import paths
 if TYPE_CHECKING:
     from pathlib import Path
 
+_MAXIMUM_LOG_BYTES = 1_000_000
+"""The length above which the log is emptied before a watcher that has failed is restarted."""
+
 # The script replaces itself with Codex, so Codex has the script's process id. The watcher gets that id before Codex
 # starts, and exits when Codex does. It is not a child of Codex, which would never reap it.
+#
+# Codex's standard error goes through a named pipe to `tee`, which writes it to the log and to the terminal. A pipeline
+# would make Codex a child of the script, and process substitution is not POSIX. `tee` exits when all processes that
+# have the pipe have exited; it ignores the signals that end Codex, because Codex aborts if it cannot write an error.
+# Opening the pipe waits for `tee`, which therefore must exist.
 _LAUNCHER = """\
 #!/bin/sh
 # Starts the watcher and Codex for this agent, in its last session if there is one. Arguments are passed to Codex.
@@ -22,6 +30,16 @@ session_file=$state/{root_session}
 
 export MNGR_AGENT_STATE_DIR="$state"
 mkdir -p "$state/plugin/codex" && : >"$state/{started}"
+true >"$state/{process_started}"
+log=$state/{log} pipe=$state/{pipe}
+rm -f "$pipe"
+# A failed redirection of `:` or `exec` would end the script.
+true >"$log" || log=/dev/null
+if command -v tee >/dev/null && mkfifo -m 600 "$pipe"; then
+    (trap '' HUP INT TERM && tee -a "$log" <"$pipe" >&2 &)
+    exec 2>"$pipe"
+    rm -f "$pipe"
+fi
 if [ -x "$program" ]; then
     # The state that a killed Codex left must not apply to this one.
     "$program" marker reset >/dev/null || {{
@@ -31,11 +49,12 @@ if [ -x "$program" ]; then
     (
         trap '' HUP INT
         # A killed watcher is restarted as long as Codex runs and the agent exists.
-        until "$program" watch --with-pid $$ </dev/null >/dev/null 2>&1; do
+        until "$program" watch --with-pid $$ </dev/null >/dev/null; do
             sleep 1
             kill -0 $$ 2>/dev/null && [ -x "$program" ] || exit 0
+            [ "$(wc -c <"$log")" -lt {log_bytes} ] || true >"$log"
         done
-    ) &
+    ) 2>>"$log" &
 fi
 
 session=
@@ -67,6 +86,10 @@ def launcher_script(state_dir: Path, command: str) -> str:
         codex_home=paths.CODEX_HOME,
         root_session=paths.ROOT_SESSION,
         started=paths.STARTED,
+        process_started=paths.PROCESS_STARTED,
+        log=paths.STDERR_LOG,
+        pipe=paths.STDERR_PIPE,
+        log_bytes=_MAXIMUM_LOG_BYTES,
         command=command,
     )
 
