@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from mngr_codex.plugin.messages.screen import Screen
-from tests.support.machine import Json, Machine, MakeMachine, until
+from tests.support.machine import Agent, Json, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, asked, runs, says
 
 pytestmark = pytest.mark.slow
@@ -61,6 +61,13 @@ def test_every_kind_of_message_arrives_unchanged(machine: Machine, model: Model)
         agent.wait()
     recorded = [record["message"] for record in agent.records() if record.get("source") == "user"]
     assert [message.strip() for message in recorded] == [message.strip() for message in messages]
+
+
+def events(agent: Agent) -> list[str]:
+    """Returns the types of the recorded events about messages."""
+    return [
+        json.loads(line)["type"] for line in (agent.state / "events/messages/events.jsonl").read_text().splitlines()
+    ]
 
 
 def test_a_leading_exclamation_mark_runs_no_command(machine: Machine, model: Model) -> None:
@@ -173,6 +180,8 @@ def test_nothing_is_typed_into_a_draft_of_the_user(machine: Machine, model: Mode
     refused = agent.message("Something else.", status=1)
     assert "I was about to say" in refused.stderr
     assert "Something else" not in agent.pane()
+    assert events(agent) == ["preexisting_input_text"]
+    assert "about to say" not in (agent.state / "events/messages/events.jsonl").read_text()
     agent.press("C-u")
     until(lambda: "about to say" not in agent.pane(), description="the end of the draft")
     agent.message("Something else.")
@@ -207,6 +216,7 @@ def test_a_message_that_a_hook_blocks_is_an_error(machine: Machine, model: Model
     machine.write_settings(message_confirmation_seconds=4)
     refused = agent.message("Are you there?", status=1)
     assert "Codex did not record it within" in refused.stderr
+    assert events(agent) == ["relaxed_send_unconfirmed"]
     assert received(model) == []
 
 
@@ -217,4 +227,8 @@ def test_a_message_queued_during_a_long_call_gives_a_warning(machine: Machine, m
     machine.write_settings(message_confirmation_seconds=3)
     queued = agent.message("Turn left instead.")
     assert "Codex has queued the message" in queued.stderr
+    assert "Codex rejects /compact" in agent.message("/compact", status=1).stderr
+    assert events(agent) == ["message_queued", "send_rejected_by_agent"]
+    shown = machine.mngr("event", "t", "messages").stdout
+    assert "message_queued" in shown and "Codex rejected the command /compact" in shown
     until(lambda: received(model)[-1] == "Turn left instead.", description="the message", seconds=20)

@@ -10,6 +10,7 @@ from imbue.mngr.errors import SendFailureKind, SendMessageError
 from imbue.mngr.utils.polling import poll_until
 
 from mngr_codex.plugin import paths
+from mngr_codex.plugin.messages import delivery
 from mngr_codex.plugin.messages.screen import LOGIN, SIDE, Screen, read_screen
 from mngr_codex.plugin.messages.startup import READY_SECONDS, last_output
 
@@ -55,6 +56,8 @@ def await_composer(
     if not ((screen.is_ready and delay == 0.0) or screen.dialog is not None):
         poll_until(is_settled, timeout=seconds, poll_interval=0.1)
     if screen.dialog is not None or not screen.is_ready:
+        if _has_draft(screen):
+            delivery.record_draft(agent)
         raise _not_ready(str(agent.name), screen, seconds)
 
 
@@ -71,9 +74,9 @@ def _not_ready(name: str, screen: Screen, seconds: float) -> SendMessageError:
         lines = ["Codex has exited. Its terminal shows:", *last_output(screen.text)]
         reason = "\n".join([*lines, f"hint: start it with `mngr start {name} --restart`"])
         return SendMessageError(name, reason, SendFailureKind.AGENT_UNREACHABLE)
-    if screen.row is not None and not screen.is_loading:
+    if _has_draft(screen):
         reason = (
-            f"there is an unsent draft in the composer: {screen.row[2:80]!r}\n"
+            f"there is an unsent draft in the composer: {(screen.row or '')[2:80]!r}\n"
             f"hint: send or clear it with `mngr connect {name}`"
         )
         return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
@@ -82,6 +85,11 @@ def _not_ready(name: str, screen: Screen, seconds: float) -> SendMessageError:
         f"Codex was not ready after {seconds:.0f} s\nhint: check its terminal with `mngr connect {name}`",
         SendFailureKind.NOT_READY,
     )
+
+
+def _has_draft(screen: Screen) -> bool:
+    """Returns whether a screen that cannot take a message shows text in its composer."""
+    return screen.is_codex and screen.dialog is None and screen.row is not None and not screen.is_loading
 
 
 def login_hint(name: str) -> str:

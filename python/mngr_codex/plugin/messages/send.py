@@ -24,6 +24,7 @@ from imbue.mngr.errors import MessageDeliveredButBlockedError, MngrError, SendFa
 from loguru import logger
 
 from mngr_codex.plugin import markers, paths
+from mngr_codex.plugin.messages import delivery
 from mngr_codex.plugin.messages.composer import await_composer, login_hint
 from mngr_codex.plugin.messages.screen import KEY_HINTS, KEY_HINTS_ABOVE_COMPOSER, WELCOME, read_screen
 from mngr_codex.plugin.messages.startup import READY_SECONDS
@@ -123,7 +124,7 @@ def _report(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: 
             logger.warning(
                 "Codex has queued the message to agent {} until the current tool call finishes: {!r}", name, text[:80]
             )
-            agent.record_message_delivery_event("message_queued", f"still queued by Codex after {seconds:.0f} s")
+            delivery.record_queued(agent, seconds)
         case "blocked":
             raise SendMessageError(
                 name,
@@ -150,6 +151,7 @@ def _report(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: 
                 SendFailureKind.NOT_READY,
             )
         case "refused":
+            delivery.record_rejected(agent, text.split()[0])
             raise SendMessageError(
                 name,
                 f"Codex rejects {text.split()[0]} while a turn is running or its MCP servers start\n"
@@ -157,6 +159,7 @@ def _report(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: 
                 SendFailureKind.NOT_READY,
             )
         case _:
+            delivery.record_unconfirmed(agent, seconds, outcome)
             raise SendMessageError(
                 name,
                 f"the message was sent, but Codex did not record it within {seconds:.0f} s ({outcome})\n"
