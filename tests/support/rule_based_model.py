@@ -26,6 +26,11 @@ def runs(command: str) -> Answer:
     return lambda request: Response([shell_call(request, command)])
 
 
+def calls(name: str, arguments: Json) -> Response:
+    """Returns an answer that calls a tool."""
+    return Response([function_call(name, arguments)])
+
+
 def says(text: str) -> Response:
     """Returns an answer with a text."""
     return Response([message(text)])

@@ -63,6 +63,11 @@ class CodexAgentConfig(AgentTypeConfig):
         description='Never ask for approval (Codex\'s `approval_policy = "never"`), for unattended agents. '
         "The sandbox still applies.",
     )
+    auto_disable_questions: bool = Field(
+        default=False,
+        description="Take away the tool by which the model asks the user (`request_user_input`), for unattended "
+        "agents: an open question stops the turn until somebody answers.",
+    )
     config_overrides: dict[str, Any] = Field(
         default_factory=dict,
         description="Any other settings for Codex's config.toml, as tables. They are merged in last and override the "

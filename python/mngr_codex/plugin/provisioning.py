@@ -276,5 +276,7 @@ def codex_settings(config: CodexAgentConfig) -> dict[str, Any]:
         "model_reasoning_effort": config.model_reasoning_effort,
         "sandbox_mode": config.sandbox_mode,
         "approval_policy": "never" if config.auto_allow_permissions else None,
+        # Seen on 0.163 and 0.171, in default and in plan mode.
+        "tools": {"experimental_request_user_input": {"enabled": False}} if config.auto_disable_questions else None,
     }
     return {name: value for name, value in settings.items() if value is not None}
