@@ -26,7 +26,7 @@ def test_only_the_raw_transcript_is_written(raw_only: FollowedAgent) -> None:
     raw_only.run_once("--final")
     added = mngr_codex.follow(raw_only.state)
     assert (added.raw_bytes, added.common_bytes) == (0, 0)
-    assert not (raw_only.state / "events/codex").exists()
+    assert not (raw_only.state / "events/codex/common_transcript").exists()
     assert raw_only.agent.log == []
 
 

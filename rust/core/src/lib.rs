@@ -15,8 +15,8 @@
 //!   [`hooks_file`] adds the hooks that report what sessions do to Codex's `hooks.json`, [`session_dir`] keeps a state
 //!   directory for each, and [`status`] lists them.
 //!
-//! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `watch`, `transcript`,
-//! `lifecycle`, `hooks_file`, `follow`, `sessions`, `status`.
+//! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `meter`, `watch`,
+//! `transcript`, `lifecycle`, `hooks_file`, `follow`, `sessions`, `status`.
 //!
 //! # Examples
 //!
@@ -46,6 +46,7 @@ mod follow;
 pub mod hooks_file;
 mod json;
 mod lifecycle;
+mod meter;
 mod process;
 mod rollout;
 mod sessions;
@@ -80,6 +81,7 @@ pub use watch::{WakeUp, Watched, Watches};
 pub use follow::flush::{FLUSH_BUDGET, flush_transcripts};
 pub use follow::pending::{Activity, PendingReader};
 pub use follow::rollout_list::rollout_of_transcript;
+pub use follow::usage::inherit;
 pub use follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
 pub use follow::{FollowError, PassSummary};
 pub use lifecycle::error::{MarkerError, StoreError};

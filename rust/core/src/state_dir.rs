@@ -116,6 +116,30 @@ impl StateDir {
         self.own().join("raw_only")
     }
 
+    /// Returns the path of mngr's usage events.
+    #[must_use]
+    pub(crate) fn usage_events(&self) -> PathBuf {
+        self.0.join("events/codex/usage/events.jsonl")
+    }
+
+    /// Returns the path of the file with the positions up to which rollouts were measured. The measuring process locks it.
+    #[must_use]
+    pub(crate) fn usage(&self) -> PathBuf {
+        self.own().join("usage")
+    }
+
+    /// Returns the path of the file with the tokens that other agents have used in this agent's sessions.
+    #[must_use]
+    pub(crate) fn inherited(&self) -> PathBuf {
+        self.own().join("inherited")
+    }
+
+    /// Returns the path of the agent's own Codex home. Agents of mngr have one.
+    #[must_use]
+    pub(crate) fn codex_home(&self) -> PathBuf {
+        self.0.join("plugin/codex/home")
+    }
+
     /// Returns the path of the folder that is private to this program.
     #[must_use]
     pub(crate) fn own(&self) -> PathBuf {

@@ -8,8 +8,8 @@ use crate::files::checksummed;
 use crate::json::{Key, Kind, Malformed, Tape, Text, Value, scan, scan_from_payload, string};
 use crate::rollout::ByteOffset;
 use crate::rollout::damage::WholeRecords;
-use crate::rollout::envelope::{Envelope, Head, Members, string as as_string, unsigned, word};
-use crate::rollout::ids::{CallId, Name, ThreadId, TurnId};
+use crate::rollout::envelope::{Envelope, Head, Members, string as as_string};
+use crate::rollout::ids::{CallId, Name, TurnId};
 use crate::rollout::kind::{LineKind, Role, item_kind};
 use crate::rollout::line_prefix::{self, UsagePrefix};
 use crate::rollout::lines::Line;
@@ -19,7 +19,7 @@ use super::arguments::{Invocation, is_framing, is_skipped};
 use super::command::CommandExecution;
 use super::command_attribution::{MAX_PROGRAM_TEXT, Owner, Programs, Reread, Rule, starts_commands};
 use super::content::{Body, base64_media_type, base64_of, base64_size, generated_image, trim_python_start};
-use super::copied_history::{CopiedContext, SessionMeta, SessionMetaKind};
+use super::copied_history::{CopiedContext, MAX_ID_BYTES, SessionMeta, SessionMetaKind, bounded_name};
 use super::event_id::IssuedIds;
 use super::held_commands::{HeldCommand, HeldCommands, HeldNestedCall, MAX_HELD_BYTES};
 use super::inter_agent::InterAgentMessage;
@@ -43,9 +43,6 @@ pub enum End {
 
 /// After a line of more than this many bytes, the buffers are freed.
 const LARGE_LINE: usize = 1 << 20;
-
-/// The longest model name, effort, or id of a turn or thread that is kept, in bytes.
-const MAX_NAME_BYTES: usize = 512;
 
 /// The beginning of the output of a program that continues in a cell (code mode, seen on Codex 0.154 to 0.169).
 const YIELDED: &[u8] = b"Script running with cell ID ";
@@ -158,7 +155,7 @@ impl RolloutItem<'_> {
 
     /// Returns a member as an id, if it is short enough to be remembered.
     fn bounded_name(&self, key: Key) -> Option<Name> {
-        self.name(key).filter(|name| name.as_bytes().len() <= MAX_NAME_BYTES)
+        bounded_name(self.text, self.members, key)
     }
 
     /// Returns the turn that the line names, or an empty id.
@@ -934,7 +931,7 @@ impl<W: Write> Converter<W> {
             Kind::String => effort.start < effort.end,
             kind => kind == Kind::Float,
         });
-        let effort = effort.map(|effort| effort.token(item.text)).filter(|effort| effort.len() <= MAX_NAME_BYTES);
+        let effort = effort.map(|effort| effort.token(item.text)).filter(|effort| effort.len() <= MAX_ID_BYTES);
         let effort = Name::new(effort.unwrap_or_default(), false);
         self.writer.set_settings(item.bounded_name(Key::Model), effort);
         let turn = item.bounded_turn();
@@ -986,19 +983,8 @@ impl<W: Write> Converter<W> {
     }
 
     fn session_meta(&mut self, item: &RolloutItem<'_>, ordinal: Option<u64>) {
-        let meta = SessionMeta {
-            ordinal,
-            time: item.origin.timestamp.map(|(_, nanos)| nanos),
-            thread: ThreadId(item.bounded_name(Key::Id).unwrap_or_default()),
-            forked_from: item.bounded_name(Key::ForkedFromId).map(ThreadId),
-            history_start: item
-                .member(Key::SubagentHistoryStartOrdinal)
-                .and_then(|ordinal| unsigned(item.text, ordinal)),
-            has_history_base: item.member(Key::HistoryBase).is_some_and(|base| base.kind == Kind::Object),
-            is_subagent: item
-                .member(Key::ThreadSource)
-                .is_some_and(|source| word(item.text, source).as_deref() == Some(b"subagent")),
-        };
+        let time = item.origin.timestamp.map(|(_, nanos)| nanos);
+        let meta = SessionMeta::read(item.text, item.members, ordinal, time);
         let mut is_reported = false;
         match self.copied.session_meta(meta) {
             SessionMetaKind::CopiedHistory => {}

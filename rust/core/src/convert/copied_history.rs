@@ -13,8 +13,13 @@
 //! A copy can contain more `session_meta` lines, for example of the session that the parent was forked from. If none of
 //! the rules applies, a line counts as the file's own.
 
-use crate::rollout::ids::{ThreadId, TurnId};
+use crate::json::{Key, Kind, Text};
+use crate::rollout::envelope::{Members, string, unsigned, word};
+use crate::rollout::ids::{Name, ThreadId, TurnId};
 use crate::rollout::timestamp::Nanos;
+
+/// The longest id that is kept, in bytes.
+pub(crate) const MAX_ID_BYTES: usize = 512;
 
 /// The members of a `session_meta` line that matter for copied history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +38,31 @@ pub(crate) struct SessionMeta {
     pub(crate) has_history_base: bool,
     /// Whether `thread_source` is `subagent`.
     pub(crate) is_subagent: bool,
+}
+
+impl SessionMeta {
+    /// Reads the members of a payload. `ordinal` and `time` are those of its line.
+    pub(crate) fn read(text: Text<'_>, members: &Members<'_>, ordinal: Option<u64>, time: Option<Nanos>) -> Self {
+        let thread = |key| bounded_name(text, members, key).map(ThreadId);
+        Self {
+            ordinal,
+            time,
+            thread: thread(Key::Id).unwrap_or_default(),
+            forked_from: thread(Key::ForkedFromId),
+            history_start: members.get(Key::SubagentHistoryStartOrdinal).and_then(|ordinal| unsigned(text, ordinal)),
+            has_history_base: members.get(Key::HistoryBase).is_some_and(|base| base.kind == Kind::Object),
+            is_subagent: members
+                .get(Key::ThreadSource)
+                .is_some_and(|source| word(text, source).as_deref() == Some(b"subagent")),
+        }
+    }
+}
+
+/// Returns a member as an id, if it is a string, not empty, and short enough to be remembered.
+pub(crate) fn bounded_name(text: Text<'_>, members: &Members<'_>, key: Key) -> Option<Name> {
+    let value = members.get(key).and_then(string)?;
+    let name = Name::new(value.raw(text), value.content.has_escape());
+    Some(name).filter(|name| !name.is_empty() && name.as_bytes().len() <= MAX_ID_BYTES)
 }
 
 /// The meaning of a `session_meta` line at its position.

@@ -43,10 +43,15 @@ pub(crate) enum Cost<'t> {
 }
 
 impl Cost<'_> {
+    /// Returns the counts.
+    pub(crate) fn counts(&self) -> Counts {
+        let (Cost::Reported(_, counts) | Cost::Counted(counts)) = self;
+        *counts
+    }
+
     /// Returns whether all counts are zero.
     pub(crate) fn is_zero(&self) -> bool {
-        let (Cost::Reported(_, counts) | Cost::Counted(counts)) = self;
-        counts.are_zero()
+        self.counts().are_zero()
     }
 }
 
@@ -176,6 +181,26 @@ fn count_members<'t>(tape: &'t Tape, usage: &Value) -> [Option<&'t Value>; 5] {
 pub(crate) struct Counts([Option<u64>; 5]);
 
 impl Counts {
+    /// Returns the tokens of the input, including cached ones.
+    pub(crate) fn input(&self) -> u64 {
+        self.0[0].unwrap_or_default()
+    }
+
+    /// Returns the tokens of the output, including reasoning.
+    pub(crate) fn output(&self) -> u64 {
+        self.0[1].unwrap_or_default()
+    }
+
+    /// Returns the cached tokens of the input.
+    pub(crate) fn cached_input(&self) -> u64 {
+        self.0[2].unwrap_or_default()
+    }
+
+    /// Returns the tokens of reasoning.
+    pub(crate) fn reasoning_output(&self) -> u64 {
+        self.0[4].unwrap_or_default()
+    }
+
     /// Returns by how much these counts exceed others.
     fn beyond(&self, other: &Self) -> Self {
         self.with(other, u64::saturating_sub)

@@ -44,7 +44,7 @@ pub(crate) fn require_regular(metadata: &Metadata) -> io::Result<()> {
 }
 
 /// The identity of a file: two paths with the same identity name the same file while it exists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub(crate) struct FileId {
     /// The device that holds the file.
     pub(crate) device: u64,

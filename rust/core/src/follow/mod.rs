@@ -13,6 +13,7 @@
 //! * [`rollout_list`]: the list of rollouts that hooks write
 //! * [`rollout_file`]: finding a rollout, checking whether it has changed, and finding its complete lines
 //! * [`transcripts`]: the two append-only files
+//! * [`usage`]: measuring the rollouts
 //! * [`pending`]: the records that the common transcript does not have yet, for readers of a running agent
 //! * [`error`]: why a pass fails
 
@@ -29,6 +30,7 @@ mod rollout_file;
 pub(crate) mod rollout_list;
 mod step;
 mod transcripts;
+pub(crate) mod usage;
 pub(crate) mod watcher;
 
 pub use error::FollowError;

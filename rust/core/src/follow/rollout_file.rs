@@ -40,7 +40,7 @@ pub(super) struct CopiedPrefix {
 }
 
 /// The metadata of a file that change with its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileStamp {
     id: FileId,
     size: u64,

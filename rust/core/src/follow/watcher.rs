@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::error::FollowError;
 use super::pass::{Follower, PassOptions, PassSummary};
 use super::rollout_file::RolloutFile;
+use super::usage::{Scope, UsageFollower};
 use crate::event_log::{Level, log};
 use crate::files::lock::{self, LockError};
 use crate::lifecycle::error::MarkerError;
@@ -56,6 +57,7 @@ pub enum WatchError {
 pub struct Watcher {
     dir: StateDir,
     follower: Follower,
+    usage: UsageFollower,
     watches: Watches,
     /// The last reason for polling that was logged.
     logged: Option<WatchUnavailable>,
@@ -65,7 +67,8 @@ impl Watcher {
     /// Returns a watcher of the agent with this state directory.
     #[must_use]
     pub fn new(dir: StateDir) -> Self {
-        Self { follower: Follower::new(dir.clone()), dir, watches: Watches::default(), logged: None }
+        let (follower, usage) = (Follower::new(dir.clone()), UsageFollower::new(dir.clone()));
+        Self { dir, follower, usage, watches: Watches::default(), logged: None }
     }
 
     /// Updates the transcripts and the marker. Waits for other processes that do the same, but no longer than `timeout`.
@@ -90,7 +93,7 @@ impl Watcher {
         timeout: Duration,
         should_continue: &mut dyn FnMut() -> bool,
     ) -> Result<PassSummary, WatchError> {
-        let mut total = PassSummary::default();
+        let (mut total, mut state) = (PassSummary::default(), State::default());
         // A second pass copies a rollout that a hook has added to the list after the first one.
         for is_last in [false, true] {
             let mut listener = marker::listen(&self.dir).unwrap_or_default();
@@ -109,7 +112,7 @@ impl Watcher {
                 has_unknown.set(has_unknown.get() || copied.is_none());
                 copied.or((!is_last).then_some(0)).filter(|_| has_copied)
             };
-            marker::reconcile(&self.dir, listener.filter(|_| has_copied), &copied)?;
+            state = marker::reconcile(&self.dir, listener.filter(|_| has_copied), &copied)?;
             let passed = passed?;
             total.raw_bytes += passed.raw_bytes;
             total.common_bytes += passed.common_bytes;
@@ -117,6 +120,8 @@ impl Watcher {
                 break;
             }
         }
+        let roots = self.follower.growing_rollouts().map(Path::to_owned).collect();
+        total.measured_bytes = self.usage.pass(&Scope { state: &state, roots, is_final }, timeout, should_continue)?;
         Ok(total)
     }
 
@@ -187,7 +192,7 @@ impl Watcher {
         match self.once(false, LOCK_TIMEOUT) {
             Err(WatchError::Follow(error @ FollowError::NoStateDir(_))) => return Err(error.into()),
             Err(error) => log(&self.dir, Level::Error, &format!("watch: {error}")),
-            Ok(passed) if passed.raw_bytes > LARGE_PASS => {
+            Ok(passed) if passed.raw_bytes.max(passed.measured_bytes) > LARGE_PASS => {
                 // Long lines need memory that an idle watcher should not keep.
                 self.follower = Follower::new(self.dir.clone());
                 release_memory();

@@ -7,7 +7,7 @@
 //! * [`envelope`]: a line's timestamp, ordinal, type and payload
 //! * [`kind`]: kinds of lines, and the kinds that produce no record
 //! * [`ids`]: ids of threads, turns and calls
-//! * [`file_name`]: the names of rollouts
+//! * [`file_name`]: the names of rollouts; [`home`]: the rollouts in a Codex home
 //! * [`session_meta`]: the first line of a rollout, which describes the session
 //! * [`line_prefix`]: reads the envelope and the kind of most lines without parsing them
 //! * [`timestamp`]: ISO 8601 timestamps
@@ -16,6 +16,7 @@ pub(crate) mod damage;
 pub(crate) mod decompression;
 pub(crate) mod envelope;
 pub(crate) mod file_name;
+pub(crate) mod home;
 pub(crate) mod ids;
 pub(crate) mod kind;
 pub(crate) mod line_prefix;

@@ -11,9 +11,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::places::{Places, RolloutFile, Rollouts};
+use super::places::Places;
 use crate::files::file_error::FileError;
 use crate::rollout::decompression::Input;
+use crate::rollout::home::{RolloutFile, Rollouts};
 use crate::rollout::session_meta::SessionMeta;
 
 /// A session in a Codex home.

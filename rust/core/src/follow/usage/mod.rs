@@ -1,0 +1,18 @@
+//! The usage of an agent: its rollouts are measured as they grow, and the results are written for mngr.
+//!
+//! * [`pass`]: one pass over the rollouts
+//! * [`checkpoint`]: the measures and positions, on disk
+//! * [`threads`]: the sums over the rollouts of a thread
+//! * [`events`]: mngr's usage events
+//! * [`inherited`]: the tokens that other agents have used in this agent's sessions
+//! * [`login`]: whether a subscription or an API key pays
+
+mod checkpoint;
+mod events;
+mod inherited;
+mod login;
+mod pass;
+mod threads;
+
+pub use inherited::inherit;
+pub(super) use pass::{Scope, UsageFollower};
