@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,11 +86,21 @@ class Killer:
     def renew(self, source: Path | None) -> None:
         """Gives the agent a copy of a state directory, or an empty one."""
         self.copies += 1
-        self.agent.state = self.agent.folder / f"state-{self.copies}"
+        host = self.agent.folder / f"host-{self.copies}"
+        self.agent.state = host / "agents/agent-1"
         if source:
-            shutil.copytree(source, self.agent.state)
+            shutil.copytree(source.parent.parent, host)
         else:
-            self.agent.state.mkdir()
+            self.agent.state.mkdir(parents=True)
+
+    @property
+    def status(self) -> dict[str, Any] | None:
+        """What the status file shows, without its times."""
+        if not (self.agent.state / "plugin/codex/status.json").exists():
+            return None
+        status = self.agent.status
+        times = {name: status[name] is not None for name in ("since", "turn_since", "idle_since", "last_compaction")}
+        return status | times
 
     def traced(self, hook: Hook) -> TracedCommand:
         return TracedCommand(["hook", hook[0]], self.agent.environment(), hook[1])
@@ -115,7 +126,10 @@ def killer(agent: Agent, tracing: None) -> Killer:
 def test_a_hook_killed_at_any_system_call_leaves_a_valid_state(
     agent: Agent, killer: Killer, hooks: Callable[[Agent], list[Hook]], deferred: int
 ) -> None:
-    """Each file has its content from before or after the hook, and after the next hook the files agree."""
+    """Each file has its content from before or after the hook, and after the next hook the files agree.
+
+    The change is announced at least once. It is announced twice if the hook was killed right after that.
+    """
     *before, killed = hooks(agent)
     if deferred and not before:
         return
@@ -134,10 +148,10 @@ def test_a_hook_killed_at_any_system_call_leaves_a_valid_state(
         killer.renew(start)
         for event in run_of_it:
             agent.run_hook(*event)
-        files = agent.files()
+        files = (agent.files(), killer.status)
         agent.run_hook(*then)
-        ends.append((files, agent.files()))
-    (undone, undone_then), (done, done_then) = ends
+        ends.append((files, (agent.files(), killer.status), len(agent.activity_events)))
+    ((undone, undone_status), undone_then, undone_events), ((done, done_status), done_then, done_events) = ends
     killer.renew(start)
     calls = list(killer.calls(killed))
     assert len(calls) > 10
@@ -150,14 +164,23 @@ def test_a_hook_killed_at_any_system_call_leaves_a_valid_state(
             is_new_list = (file, content, undone.get(file)) == ("codex_transcript_paths", b"", None)
             if content not in (undone.get(file), done.get(file)) and not is_new_list:
                 wrong.append(f"{name} {number}: {file} is {content!r}")
+        if killer.status not in (undone_status, done_status):
+            wrong.append(f"{name} {number}: the status is {killer.status}")
         agent.run_hook(*then)
-        if agent.files() not in (undone_then, done_then):
-            wrong.append(f"{name} {number}: {agent.files()}")
+        end = (agent.files(), killer.status)
+        if end not in (undone_then, done_then):
+            wrong.append(f"{name} {number}: {end}")
+        # If the two ends are the same, nothing shows which one this is.
+        expected = {
+            events for known, events in ((undone_then, undone_events), (done_then, done_events)) if end == known
+        }
+        if expected and not min(expected) <= len(agent.activity_events) <= max(expected) + 1:
+            wrong.append(f"{name} {number}: {len(agent.activity_events)} events instead of {expected}")
         if agent.log != log:
             wrong.append(f"{name} {number}: {agent.log}")
         if not agent.private_files <= {"lifecycle", "following", "following.queue"}:
             wrong.append(f"{name} {number}: {agent.private_files}")
-        shutil.rmtree(agent.state)
+        shutil.rmtree(agent.state.parent.parent)
     assert wrong == []
 
 

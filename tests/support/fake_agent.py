@@ -36,9 +36,15 @@ class Agent:
     Hooks belong to the session of the latest `begin_session` and the root turn of the latest `begin_turn`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, state: str = "state") -> None:
+        """Creates an agent.
+
+        Args:
+            folder: The folder of all its files.
+            state: The path of the state directory in `folder`. Those of mngr's agents are in a folder `agents`.
+        """
         self.folder = folder
-        self.state = folder / "state"
+        self.state = folder / state
         self.state.mkdir(parents=True)
         self.home = folder / "codex"
         self.new_id = Ids()
@@ -178,13 +184,33 @@ class Agent:
             assert text in self.log[-1]["message"]
 
     @property
+    def status(self) -> dict[str, Any]:
+        """The content of the status file."""
+        status: dict[str, Any] = json.loads((self.state / "plugin/codex/status.json").read_bytes())
+        return status
+
+    @property
+    def activity_log(self) -> Path:
+        """The file of activity events on the agent's host."""
+        return self.state.parent.parent / "events/mngr/activity/events.jsonl"
+
+    @property
+    def activity_events(self) -> list[dict[str, Any]]:
+        """The activity events of all agents on the agent's host."""
+        if not self.activity_log.exists():
+            return []
+        text = self.activity_log.read_text()
+        assert text.endswith("\n")
+        return [json.loads(line) for line in text.splitlines()]
+
+    @property
     def private_files(self) -> set[str]:
         """The names of the files that only the program itself reads."""
         return {path.name for path in (self.state / "plugin/mngr_codex").iterdir()}
 
     def files(self) -> dict[str, bytes]:
-        """Returns the files that other programs read: all but transcripts, logs and the program's private files."""
-        excluded = (self.state / "plugin", self.state / "events", self.state / "logs")
+        """Returns the marker files: all but transcripts, logs, the files of `plugin` and the activity file."""
+        excluded = [self.state / folder for folder in ("plugin", "events", "logs", "activity")]
         found = (path for path in self.state.rglob("*") if path.is_file())
         kept = [path for path in found if not any(path.is_relative_to(folder) for folder in excluded)]
         return {str(path.relative_to(self.state)): path.read_bytes() for path in kept}

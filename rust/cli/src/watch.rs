@@ -107,7 +107,7 @@ fn follow(watcher: &mut Watcher, dir: &StateDir, process: Option<Pid>) -> Result
     // A signal that stops the agent is usually sent to Codex as well. Its last lines need another pass then.
     if codex.is_some_and(|codex| codex.happens_within(EXIT_TIMEOUT)) {
         final_pass(watcher)?;
-        watcher.close_turns(resets).map_err(|error| error.to_string())?;
+        watcher.end(resets).map_err(|error| error.to_string())?;
     }
     Ok(())
 }

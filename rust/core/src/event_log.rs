@@ -66,16 +66,19 @@ fn open_for_append(dir: &StateDir, path: &Path) -> io::Result<File> {
     open::open_or_create(dir, path, open::options().append(true).create(true))
 }
 
+/// Returns the id of an event of this process, in mngr's format. The time and the process id make it unique.
+pub(crate) fn event_id(now: SystemTime) -> String {
+    let from_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_else(|error| error.duration());
+    format!("evt-{:032x}", from_1970.as_nanos() << 32 | u128::from(std::process::id()))
+}
+
 /// Returns one entry, to be written with one call so that entries of several processes do not mix.
 fn line(level: Level, message: &str, now: SystemTime) -> Vec<u8> {
-    let from_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_else(|error| error.duration());
     let process = std::process::id();
     let mut line = Vec::new();
     line.extend_from_slice(b"{\"timestamp\":\"");
     line.extend_from_slice(rfc3339_nanos(now).as_bytes());
-    // The time and the process id make the id unique.
-    let id = format!("{:032x}", from_1970.as_nanos() << 32 | u128::from(process));
-    line.extend_from_slice(format!("\",\"type\":\"mngr_codex\",\"event_id\":\"evt-{id}\"").as_bytes());
+    line.extend_from_slice(format!("\",\"type\":\"mngr_codex\",\"event_id\":\"{}\"", event_id(now)).as_bytes());
     line.extend_from_slice(b",\"source\":\"mngr_codex\",\"level\":\"");
     line.extend_from_slice(level.name().as_bytes());
     line.extend_from_slice(b"\",\"message\":\"");

@@ -140,6 +140,18 @@ impl StateDir {
         self.0.join("plugin/codex/home")
     }
 
+    /// Returns the path of the file with the agent's state and what is known about its session.
+    #[must_use]
+    pub(crate) fn status(&self) -> PathBuf {
+        self.0.join("plugin/codex/status.json")
+    }
+
+    /// Returns the path of a file that is touched while the agent is working.
+    #[must_use]
+    pub(crate) fn activity(&self) -> PathBuf {
+        self.0.join("activity/agent")
+    }
+
     /// Returns the path of the folder that is private to this program.
     #[must_use]
     pub(crate) fn own(&self) -> PathBuf {

@@ -125,7 +125,7 @@ impl Watcher {
         Ok(total)
     }
 
-    /// Returns how many times the marker has been reset. [`Watcher::close_turns`] uses it to identify the current Codex process.
+    /// Returns how many times the marker has been reset. [`Watcher::end`] uses it to identify the current Codex process.
     ///
     /// # Errors
     ///
@@ -134,14 +134,14 @@ impl Watcher {
         Ok(marker::read(&self.dir)?.resets)
     }
 
-    /// Closes the turns that Codex left open when it exited. Does nothing if the marker has been reset more than `resets`
-    /// times, because another Codex was started then.
+    /// Records that Codex has exited, and closes the turns that it left open. Does nothing if the marker has been reset
+    /// more than `resets` times, because another Codex was started then.
     ///
     /// # Errors
     ///
     /// Returns [`WatchError::Marker`] if the lifecycle state cannot be read or written.
-    pub fn close_turns(&self, resets: u64) -> Result<(), WatchError> {
-        Ok(marker::reset_after(&self.dir, resets)?)
+    pub fn end(&self, resets: u64) -> Result<(), WatchError> {
+        Ok(marker::end(&self.dir, resets)?)
     }
 
     /// Copies everything, and lets other processes have the lock after each slice.

@@ -239,6 +239,7 @@ impl HookRun {
         {
             thread.set_rollout(&self.rollout);
         }
+        state.settle(self.at);
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::fs::Access;
 
 use crate::clock::{millis, now_millis};
 use crate::event_log::{Level, log};
+use crate::files::fingerprint::Fingerprint;
 use crate::files::lock::LockError;
 use crate::rollout::ids::{ThreadId, TurnId};
 use crate::state_dir::StateDir;
@@ -267,34 +268,38 @@ pub(crate) fn record_facts(dir: &StateDir, facts: Facts) -> Result<(), MarkerErr
 ///
 /// Returns [`MarkerError::Store`] if the state cannot be read or saved.
 pub fn reset(dir: &StateDir) -> Result<(), MarkerError> {
-    reset_if(dir, |_| true)
+    let latest = apply_rollouts(dir, None, &|_| None)?;
+    let mut store = Store::open(dir, LOCK_TIMEOUT)?;
+    let mut state = current(dir, &mut store);
+    state.reset(&latest, end_of_root(&state), now_millis());
+    store.save_all(state)?;
+    drop(store);
+    apply_deferred(dir)
 }
 
-/// Closes the turns that a Codex left open when it ended. `resets` is the number of resets while it was running. If that
-/// number has changed, another Codex was started, and nothing happens.
+/// Returns the size of the root's rollout in bytes and the hash of its end, if the rollout exists.
+fn end_of_root(state: &State) -> Option<(u64, Fingerprint)> {
+    reconcile::size(Path::new(&state.root.rollout)).ok()
+}
+
+/// Records that a Codex has exited, and closes the turns that it left open. `resets` is the number of resets while it was
+/// running. If that number has changed, another Codex was started, and nothing happens.
 ///
 /// # Errors
 ///
 /// Returns [`MarkerError::Store`] if the state cannot be read or saved.
-pub(crate) fn reset_after(dir: &StateDir, resets: u64) -> Result<(), MarkerError> {
-    reset_if(dir, |state| state.resets == resets && (state.is_in_turn() || state.request().is_some()))
-}
-
-fn reset_if(dir: &StateDir, is_needed: impl Fn(&State) -> bool) -> Result<(), MarkerError> {
-    if !is_needed(&read(dir)?) {
-        return Ok(());
-    }
-    let latest = apply_rollouts(dir, None, &|_| None)?;
+pub(crate) fn end(dir: &StateDir, resets: u64) -> Result<(), MarkerError> {
+    let latest = if read(dir)?.is_in_turn() { apply_rollouts(dir, None, &|_| None)? } else { TurnId::default() };
     let mut store = Store::open(dir, LOCK_TIMEOUT)?;
     let mut state = current(dir, &mut store);
-    if !is_needed(&state) {
-        store.save(state)?;
-        drop(store);
-        return apply_deferred(dir);
+    if state.resets == resets {
+        let at = now_millis();
+        if state.is_in_turn() {
+            state.reset(&latest, end_of_root(&state), at);
+        }
+        state.end(at);
     }
-    let read = reconcile::size(Path::new(&state.root.rollout)).ok();
-    state.reset(&latest, read);
-    store.save_all(state)?;
+    store.save(state)?;
     drop(store);
     apply_deferred(dir)
 }

@@ -19,6 +19,7 @@ use crate::state_dir::StateDir;
 
 use super::payload;
 use super::state::{RequestKind, State, Subagent, Thread};
+use super::status_file::Status;
 
 /// The bytes at the end of the list of rollouts that are searched for its last line: more than the longest path.
 const LIST_TAIL: u64 = 8192;
@@ -55,9 +56,15 @@ impl<'s> Markers<'s> {
         }
     }
 
-    /// Creates, replaces and removes files so that they match. `before` is their current content, if it is known. If a
-    /// file cannot be written, the others are written all the same, and the first error is returned.
-    pub(super) fn publish(&self, before: Option<&Markers<'_>>, dir: &StateDir) -> Result<(), FileError> {
+    /// Creates, replaces and removes files so that they match. `before` is their current content, if it is known, and
+    /// `status` is the new content of the status file, if it changes. If a file cannot be written, the others are written
+    /// all the same, and the first error is returned.
+    pub(super) fn publish(
+        &self,
+        before: Option<&Markers<'_>>,
+        status: Option<&Status>,
+        dir: &StateDir,
+    ) -> Result<(), FileError> {
         let differs = |is_same: &dyn Fn(&Markers<'_>) -> bool| before.is_none_or(|before| !is_same(before));
         let differs_in_active = differs(&|before| before.is_active == self.is_active);
         let mut result = Ok(());
@@ -73,6 +80,10 @@ impl<'s> Markers<'s> {
         if differs(&|before| before.rollout == self.rollout) && !self.rollout.is_empty() {
             first_error(add_line(&dir.transcript_paths(), self.rollout, before.is_none()));
             first_error(replace(dir, &dir.transcript_path(), self.rollout.as_bytes()));
+        }
+        // mngr reads `active` first, and asks the status file why an agent waits. So the status is new before `active` is.
+        if let Some(status) = status {
+            first_error(publish_status(status, dir));
         }
         if self.is_active && differs_in_active {
             first_error(create_empty(&dir.active()));
@@ -195,6 +206,19 @@ pub(super) fn names_in(folder: &Path) -> Result<Option<Vec<String>>, FileError> 
     let names = entries.filter(|entry| entry.as_ref().map_or(true, is_file));
     let names = names.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     names.collect::<io::Result<_>>().map(Some).map_err(FileError::on("list", folder))
+}
+
+/// Replaces the status file.
+fn publish_status(status: &Status, dir: &StateDir) -> Result<(), FileError> {
+    let (path, content) = (dir.status(), status.to_json());
+    let Some(folder) = path.parent() else { return Ok(()) };
+    match replace(dir, &path, &content) {
+        Err(_) if !folder.is_dir() => {
+            fs::create_dir(folder).map_err(FileError::on("create", folder))?;
+            replace(dir, &path, &content)
+        }
+        replaced => replaced,
+    }
 }
 
 /// Replaces a file. The caller must own the lock.

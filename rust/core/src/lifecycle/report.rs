@@ -109,7 +109,7 @@ fn exists(rollout: &str) -> bool {
 }
 
 /// Returns an id as text, or `None` if it is empty.
-fn text(name: &Name) -> Option<String> {
+pub(super) fn text(name: &Name) -> Option<String> {
     (!name.is_empty()).then(|| String::from_utf8_lossy(name.as_bytes()).into_owned())
 }
 

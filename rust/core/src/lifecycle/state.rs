@@ -7,13 +7,17 @@
 use crate::files::fingerprint::Fingerprint;
 use crate::rollout::ids::{ThreadId, TurnId};
 
-use super::facts::Facts;
+use super::facts::{Facts, TurnError};
+use super::timeline::{Activity, Timeline};
 
 /// The number of subagents that are remembered. Those that are not in flight are forgotten first, starting with the oldest.
 const MAX_SUBAGENTS: usize = 256;
 
 /// The number of nested and of former sessions that are remembered.
 const MAX_SESSIONS: usize = 32;
+
+/// The length in bytes at which the message of an error is truncated.
+const MAX_ERROR: usize = 1 << 10;
 
 /// The state of an agent's Codex.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,6 +38,42 @@ pub struct State {
     pub(crate) resets: u64,
     /// The facts about the root's session.
     facts: Facts,
+    /// The last compaction of the root's session that a hook has reported.
+    compaction: Option<Compaction>,
+    /// The beginning of a compaction whose end is not known, in milliseconds since 1970, and its trigger.
+    compacting: Option<(u64, Option<Trigger>)>,
+    /// Whether Codex has exited.
+    has_ended: bool,
+    /// What the agent is doing, and since when.
+    timeline: Timeline,
+}
+
+/// A compaction of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Compaction {
+    /// The time of its end, in milliseconds since 1970.
+    at: u64,
+    /// Why Codex did it, if that is known.
+    trigger: Option<Trigger>,
+}
+
+/// Why Codex compacts a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Trigger {
+    /// The user has asked for it (`/compact`).
+    Manual,
+    /// The context is full.
+    Auto,
+}
+
+impl Trigger {
+    /// Returns Codex's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Auto => "auto",
+        }
+    }
 }
 
 /// A subagent.
@@ -56,6 +96,15 @@ pub(crate) struct Thread {
     pub(crate) request: Option<Request>,
     /// The size of the rollout, in bytes, when a hook last reported a question. Calls before it are no new questions.
     questions_through: u64,
+    /// The time at which that turn began, in milliseconds since 1970.
+    began_at: u64,
+    /// Whether that turn compacts the session.
+    is_compacting: bool,
+    /// Whether that turn does anything else.
+    has_prompt: bool,
+    /// The size of the rollout, in bytes, after the last compaction that a hook has reported. What the lines before it say
+    /// about the size of the context is obsolete.
+    compacted_through: u64,
     /// The signal that led to this phase.
     pub(crate) evidence: Option<Evidence>,
     /// The absolute path of the thread's rollout. It is empty if none is known.
@@ -236,6 +285,13 @@ impl Thread {
                 | Signal::Named { .. },
             ) => Phase::Open,
         };
+        if phase == Phase::None {
+            // A line is read later than it was written, but its turn's id has the time of the beginning.
+            let known = turn.began_at().filter(|began_at| source == SignalSource::Rollout && *began_at < at);
+            self.began_at = known.unwrap_or(at);
+            self.is_compacting = false;
+            self.has_prompt = false;
+        }
         if is_other {
             self.turn = turn.clone();
             self.has_read_beginning = false;
@@ -283,6 +339,16 @@ impl Thread {
         self.phase == Phase::Open
     }
 
+    /// Returns when the latest turn began, in milliseconds since 1970, or 0 if none is known.
+    pub(crate) fn began_at(&self) -> u64 {
+        self.began_at
+    }
+
+    /// Returns whether the latest turn does nothing but compact the session.
+    fn is_only_compacting(&self) -> bool {
+        self.is_compacting && !self.has_prompt
+    }
+
     /// Returns the size of the rollout, in bytes, when its latest turn was stopped. Returns `None` if the turn is in
     /// another phase.
     pub(crate) fn stopped_at(&self) -> Option<u64> {
@@ -316,21 +382,21 @@ impl Thread {
         self.read_fingerprint = None;
         self.has_read_beginning = false;
         self.questions_through = 0;
+        self.compacted_through = 0;
     }
 }
 
 impl State {
     /// Applies a signal for a turn of the thread `key`.
     pub(crate) fn apply(&mut self, key: &ThreadKey, turn: &TurnId, signal: Signal, source: SignalSource, at: u64) {
-        let (thread, id) = match key {
-            ThreadKey::Root => (Some(&mut self.root), &self.session),
-            ThreadKey::Subagent(id) => {
-                (self.subagents.iter_mut().find(|known| known.id == *id).map(|known| &mut known.thread), id)
-            }
+        let id = match key {
+            ThreadKey::Root => &self.session,
+            ThreadKey::Subagent(id) => id,
         };
+        let thread = self.thread(key);
         // A turn that is older than its thread is a copy of another thread's history. Copies precede the thread's own
         // turns. A turn with an early id after those began when the clock was set back.
-        let is_ordered_by_position = thread.as_ref().is_some_and(|thread| thread.is_ordered_by_position(source));
+        let is_ordered_by_position = thread.is_some_and(|thread| thread.is_ordered_by_position(source));
         if source == SignalSource::Rollout && !is_ordered_by_position && turn.is_later_than(id) == Some(false) {
             return;
         }
@@ -344,7 +410,8 @@ impl State {
             // The clock was set back, so new ids no longer show which turns came before the reset.
             self.closed_through = TurnId::default();
         }
-        match (thread, key) {
+        let before = self.root.is_open().then(|| (self.root.turn.clone(), self.root.is_only_compacting()));
+        match (self.thread_mut(key), key) {
             (Some(thread), _) => thread.apply(turn, signal, source, at),
             (None, ThreadKey::Subagent(id)) => {
                 self.make_room_for_subagent();
@@ -353,6 +420,55 @@ impl State {
                 self.subagents.push(Subagent { id: id.clone(), thread });
             }
             (None, ThreadKey::Root) => {}
+        }
+        if let Some((_, is_only_compacting)) = before.filter(|(turn, _)| *turn != self.root.turn) {
+            self.timeline.record_end_of_turn(is_only_compacting, at);
+        }
+        self.settle(at);
+    }
+
+    /// Records what the agent is doing since `at`, if that has changed.
+    pub(crate) fn settle(&mut self, at: u64) {
+        if self.in_flight().next().is_some() {
+            self.timeline.record_other_work();
+        }
+        let activity = self.activity();
+        if activity.is_in_turn() {
+            self.has_ended = false;
+        }
+        self.timeline.record(activity, self.root.is_only_compacting(), at);
+    }
+
+    /// Returns whether [`State::settle`] has to be called.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.timeline.activity != self.activity() || self.timeline.since == 0
+    }
+
+    fn activity(&self) -> Activity {
+        match self.request() {
+            Some(kind) => Activity::Asking(kind),
+            None if self.is_in_turn() => Activity::Running,
+            None if !self.is_known() => Activity::Unknown,
+            None if self.has_ended => Activity::Ended,
+            None => Activity::Idle,
+        }
+    }
+
+    /// Returns what the agent is doing, and since when.
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.timeline
+    }
+
+    /// Records that Codex has exited.
+    pub(crate) fn end(&mut self, at: u64) {
+        self.has_ended = true;
+        self.settle(at);
+    }
+
+    fn thread(&self, key: &ThreadKey) -> Option<&Thread> {
+        match key {
+            ThreadKey::Root => Some(&self.root),
+            ThreadKey::Subagent(id) => self.subagents.iter().find(|known| known.id == *id).map(|known| &known.thread),
         }
     }
 
@@ -413,6 +529,7 @@ impl State {
             // An ephemeral session has no rollout, and the former session's does not describe it.
             self.root.set_rollout("");
             self.facts = Facts::default();
+            (self.compaction, self.compacting) = (None, None);
             // The turn of the former session is over. Its id still shows which turns are earlier.
             if self.root.phase != Phase::None {
                 self.root.phase = Phase::Over;
@@ -422,10 +539,53 @@ impl State {
     }
 
     /// Sets the facts about the root's session. Those about another session are ignored.
-    pub(crate) fn set_facts(&mut self, facts: Facts) {
+    pub(crate) fn set_facts(&mut self, mut facts: Facts) {
         if facts.session == self.session {
+            facts.context = facts.context.filter(|context| context.line_end > self.root.compacted_through);
+            if let Some(error) = &mut facts.error {
+                let mut ends = (0..=error.message.len().min(MAX_ERROR)).rev();
+                let end = ends.find(|end| error.message.is_char_boundary(*end));
+                error.message.truncate(end.unwrap_or(0));
+            }
             self.facts = facts;
         }
+    }
+
+    /// Returns the facts about the root's session.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Returns why the root's latest turn failed. The error of an earlier turn does not count: the hook of a prompt runs
+    /// before the watcher reads that another turn has begun.
+    pub(crate) fn error(&self) -> Option<&TurnError> {
+        self.facts.error.as_ref().filter(|error| error.at >= self.root.began_at)
+    }
+
+    /// Returns the time of the last compaction of the root's session, in milliseconds since 1970, and why Codex did it, if
+    /// that is known.
+    pub(crate) fn last_compaction(&self) -> Option<(u64, Option<Trigger>)> {
+        let reported = self.compaction.map(|Compaction { at, trigger }| (at, trigger));
+        // Its line is written before the hook of its end runs, and that hook can be missing.
+        let read = self.facts.compacted_at.filter(|read| reported.is_none_or(|(at, _)| *read > at));
+        let trigger_of =
+            |read| self.compacting.filter(|(began_at, _)| *began_at <= read).and_then(|(_, trigger)| trigger);
+        read.map(|read| (read, trigger_of(read))).or(reported)
+    }
+
+    /// Records that Codex begins to compact the root's session.
+    #[expect(dead_code, reason = "the hooks of a compaction will record it")]
+    pub(crate) fn begin_compaction(&mut self, trigger: Option<Trigger>, at: u64) {
+        self.compacting = Some((at, trigger));
+    }
+
+    /// Records that Codex has compacted the root's session. `rollout_size` is the size of its rollout at that time.
+    #[expect(dead_code, reason = "the hooks of a compaction will record it")]
+    pub(crate) fn end_compaction(&mut self, trigger: Option<Trigger>, rollout_size: u64, at: u64) {
+        self.compaction = Some(Compaction { at, trigger });
+        self.compacting = None;
+        self.root.compacted_through = rollout_size;
+        self.facts.context = self.facts.context.filter(|context| context.line_end > rollout_size);
     }
 
     /// Returns whether a hook has run for the agent, or its turns were closed. Rollouts are found only through hooks.
@@ -470,25 +630,30 @@ impl State {
     }
 
     /// Closes all turns permanently. `latest` is the latest turn that any rollout names. `read` is the size of the root's
-    /// rollout in bytes and the hash of its end, if the rollout exists.
-    pub(crate) fn reset(&mut self, latest: &TurnId, read: Option<(u64, Fingerprint)>) {
+    /// rollout in bytes and the hash of its end, if the rollout exists. `at` is the time, in milliseconds since 1970.
+    pub(crate) fn reset(&mut self, latest: &TurnId, read: Option<(u64, Fingerprint)>, at: u64) {
         let turns = self.threads().map(|thread| &thread.turn).chain([&self.closed_through]);
-        let latest =
-            turns.fold(
-                latest,
-                |latest, turn| {
-                    if latest.0.is_empty() || latest.is_earlier_than(turn) { turn } else { latest }
-                },
-            );
+        let later =
+            |latest, turn| if TurnId::is_earlier_than(latest, turn) || latest.0.is_empty() { turn } else { latest };
+        let closed_through = turns.fold(latest, later).clone();
         // Turns that begin after the present end of the rollout are later, whatever their ids suggest.
         let has_read_beginning = read.is_some();
         let (read_offset, read_fingerprint) =
             read.map_or((self.root.read_offset, self.root.read_fingerprint), |(size, end)| (size, Some(end)));
         let rollout = self.root.rollout.clone();
-        let root = Thread { rollout, read_offset, read_fingerprint, has_read_beginning, ..Thread::default() };
-        let (session, closed_through, resets) = (self.session.clone(), latest.clone(), self.resets.wrapping_add(1));
-        let facts = std::mem::take(&mut self.facts);
-        *self = Self { session, root, closed_through, resets, facts, ..Self::default() };
+        let compacted_through = self.root.compacted_through;
+        self.timeline.record_start(self.root.is_only_compacting(), at);
+        let root = Thread {
+            compacted_through,
+            rollout,
+            read_offset,
+            read_fingerprint,
+            has_read_beginning,
+            ..Thread::default()
+        };
+        let (session, resets) = (self.session.clone(), self.resets.wrapping_add(1));
+        let (facts, compaction, timeline) = (std::mem::take(&mut self.facts), self.compaction, self.timeline);
+        *self = Self { session, root, closed_through, resets, facts, compaction, timeline, ..Self::default() };
     }
 
     fn make_room_for_subagent(&mut self) {

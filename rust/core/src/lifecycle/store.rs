@@ -3,14 +3,17 @@
 //! The state is in a double-buffered file ([`slots`](crate::files::slots)), so one intact state remains, whichever
 //! process is killed. The file is also the lock.
 //!
-//! A state is written before its marker files, with a flag that they may not match it. The flag is cleared when they do.
-//! A process that finds the flag writes all marker files again.
+//! A state is written before the files that show it to other programs: the marker files and the status file. It has a flag
+//! that they may not match it, which is cleared when they do and the change was announced. A process that finds the flag
+//! writes all these files again.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::clock::now_millis;
+use crate::event_log::{Level, log};
 use crate::files::file_error::FileError;
 use crate::files::lock::{Lock, LockedFile};
 use crate::files::open;
@@ -18,11 +21,15 @@ use crate::files::regular::open_regular;
 use crate::files::slots::{Latest, Layout};
 use crate::state_dir::StateDir;
 
+use super::activity_event::{self, HostDir};
+use super::activity_file;
 use super::deferred::DeferredRuns;
 use super::error::StoreError;
 use super::hook::HookRun;
 use super::marker_files::{self, Markers};
 use super::state::State;
+use super::status_file::Status;
+use super::timeline::{Activity, Timeline};
 
 /// The layout of the state's file. The largest possible state, with all subagents and the longest ids and paths, fits in
 /// a slot.
@@ -36,8 +43,10 @@ pub(super) struct Store<'d> {
     saved: State,
     /// The state's number. The next state goes to the other slot.
     number: u64,
-    /// Whether the marker files may not match the state.
+    /// Whether the files that show the state may not match it.
     is_unsettled: bool,
+    /// Whether the last change of the state may not have been announced.
+    is_unannounced: bool,
     /// A description of the damage that was found.
     damage: Option<&'static str>,
     /// The deferred runs that were read and not yet removed.
@@ -61,6 +70,7 @@ impl<'d> Store<'d> {
             file,
             // The writer of a damaged slot was killed. The other slot holds the previous state.
             is_unsettled: latest.is_flagged || latest.is_damaged || latest.number == 0,
+            is_unannounced: latest.is_flagged || latest.is_damaged,
             damage: (latest.is_damaged && latest.number == 0)
                 .then_some("the lifecycle state is damaged or of another version"),
             saved: latest.state,
@@ -103,35 +113,64 @@ impl<'d> Store<'d> {
         self.damage
     }
 
-    /// Saves `state`, updates the marker files, and removes the deferred runs that were read.
+    /// Saves `state`, updates the files that show it, announces the change, and removes the deferred runs that were read.
     ///
     /// # Errors
     ///
-    /// Returns [`StoreError::File`] if a file cannot be written. The other files are written all the same.
-    pub(super) fn save(&mut self, state: State) -> Result<(), StoreError> {
+    /// Returns [`StoreError::File`] if a file cannot be written. The other files are written all the same. An activity
+    /// event that cannot be written is only logged.
+    pub(super) fn save(&mut self, mut state: State) -> Result<(), StoreError> {
+        if state.is_unsettled() {
+            state.settle(now_millis());
+        }
         let is_same = state == self.saved && self.number > 0;
         if is_same && !self.is_unsettled {
             return self.remove_deferred();
         }
-        let markers_match = !self.is_unsettled && Markers::of(&self.saved) == Markers::of(&state);
+        let status = Status::of(&state);
+        let differs_in_status = self.is_unsettled || Status::of(&self.saved) != status;
+        let is_shown = !differs_in_status && Markers::of(&self.saved) == Markers::of(&state);
         if !is_same {
-            self.write(&state, markers_match)?;
+            self.write(&state, is_shown)?;
         }
         let before = std::mem::replace(&mut self.saved, state);
         let removed = self.remove_deferred();
-        if !markers_match {
-            let before = (!self.is_unsettled).then(|| Markers::of(&before));
+        if !is_shown {
+            let markers = (!self.is_unsettled).then(|| Markers::of(&before));
             self.is_unsettled = true;
-            Markers::of(&self.saved).publish(before.as_ref(), self.dir)?;
+            let status = differs_in_status.then_some(&status);
+            Markers::of(&self.saved).publish(markers.as_ref(), status, self.dir)?;
+            self.announce(before.timeline());
             LAYOUT.clear_flag(&self.file, self.number).map_err(FileError::on("write", &self.dir.lifecycle()))?;
         }
         self.is_unsettled = false;
         removed
     }
 
-    fn write(&mut self, state: &State, markers_match: bool) -> Result<(), StoreError> {
+    /// Appends an activity event if the agent does something else than `before`. The files that show the state match it by
+    /// then, so that a reader of the event finds the new state.
+    fn announce(&mut self, before: Timeline) {
+        let now = self.saved.timeline();
+        let has_changed = (now.activity, now.since) != (before.activity, before.since);
+        if (!has_changed && !self.is_unannounced) || now.activity == Activity::Unknown {
+            return;
+        }
+        self.is_unannounced = false;
+        let Some(host) = HostDir::of(self.dir) else { return };
+        if let Err(error) = activity_event::append(&host) {
+            log(self.dir, Level::Warning, &format!("cannot announce that the state has changed: {error}"));
+        }
+        if now.activity == Activity::Running
+            && before.activity != Activity::Running
+            && let Err(error) = activity_file::touch(self.dir, now_millis())
+        {
+            log(self.dir, Level::Warning, &error.to_string());
+        }
+    }
+
+    fn write(&mut self, state: &State, is_shown: bool) -> Result<(), StoreError> {
         let number = self.number.wrapping_add(1);
-        let written = LAYOUT.write(&self.file, number, state, !markers_match);
+        let written = LAYOUT.write(&self.file, number, state, !is_shown);
         written.map_err(FileError::on("write", &self.dir.lifecycle()))?;
         self.number = number;
         Ok(())
@@ -172,7 +211,7 @@ impl<'d> Store<'d> {
         Ok(())
     }
 
-    /// Saves `state` and writes all marker files again, whatever they contain.
+    /// Saves `state` and writes all files that show it again, whatever they contain.
     ///
     /// # Errors
     ///

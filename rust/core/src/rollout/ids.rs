@@ -168,6 +168,15 @@ impl ThreadId {
 }
 
 impl TurnId {
+    /// Returns the time in the id, at which the turn began, in milliseconds since 1970. Returns `None` if the id is not a
+    /// UUID of version 7.
+    #[must_use]
+    pub(crate) fn began_at(&self) -> Option<u64> {
+        let text = std::str::from_utf8(self.0.as_bytes()).ok().filter(|_| self.0.is_uuid())?;
+        let digits = text[14..].starts_with('7').then(|| [&text[..8], &text[9..13]].concat())?;
+        u64::from_str_radix(&digits, 16).ok()
+    }
+
     /// Returns whether the turn began after the thread was created, by the times in the two ids. Returns `None` if an
     /// id is not a UUID.
     #[must_use]

@@ -8,6 +8,7 @@ use super::*;
 use crate::lifecycle::hook::HookEvent;
 use crate::lifecycle::payload::{Payload, PayloadError};
 use crate::lifecycle::state::Phase;
+use crate::lifecycle::timeline::Activity;
 
 /// Runs a hook as the program does.
 fn run_hook(dir: &StateDir, event: HookEvent, payload: &[u8]) -> Result<(), MarkerError> {
@@ -263,26 +264,36 @@ fn turns_that_a_codex_left_open_are_closed_unless_another_was_started() {
     world.hook(HookEvent::UserPromptSubmit, 2);
     world.hook(HookEvent::PermissionRequest, 2);
     let after_restart = resets + 1;
-    reset_after(&world.dir, after_restart).expect("succeeds");
+    end(&world.dir, after_restart).expect("succeeds");
     assert!(world.dir.root_active().exists() && world.dir.permissions_waiting().exists());
-    reset_after(&world.dir, resets).expect("succeeds");
+    end(&world.dir, resets).expect("succeeds");
     assert!(!world.is_active() && !world.dir.permissions_waiting().exists());
     assert_eq!(read(&world.dir).expect("can be read").resets, after_restart);
     world.write(ROOT, &[("task_started", 8)]);
     world.reconciles_to(true);
-    reset_after(&world.dir, resets).expect("succeeds");
+    end(&world.dir, resets).expect("succeeds");
     assert!(world.is_active());
 }
 
 #[test]
-fn closing_the_turns_of_a_codex_without_open_turns_changes_nothing() {
+fn the_end_of_an_idle_codex_is_shown_until_the_next_start() {
     let world = World::new();
     world.write(ROOT, &[("task_started", 2), ("task_complete", 2)]);
     world.hook(HookEvent::UserPromptSubmit, 2);
     world.reconciles_to(false);
-    let before = read(&world.dir).expect("can be read");
-    reset_after(&world.dir, before.resets).expect("succeeds");
-    assert_eq!(read(&world.dir).expect("can be read"), before);
+    let shown = || {
+        let state = read(&world.dir).expect("can be read");
+        (state.timeline().activity, state.timeline().idle_since, state.root, state.resets)
+    };
+    let (activity, idle_since, root, resets) = shown();
+    assert_eq!(activity, Activity::Idle);
+    end(&world.dir, resets + 1).expect("succeeds");
+    assert_eq!(shown(), (Activity::Idle, idle_since, root.clone(), resets));
+    end(&world.dir, resets).expect("succeeds");
+    assert_eq!(shown(), (Activity::Ended, idle_since, root, resets));
+    reset(&world.dir).expect("succeeds");
+    let (activity, still_idle_since, ..) = shown();
+    assert_eq!((activity, still_idle_since), (Activity::Idle, idle_since));
 }
 
 #[test]

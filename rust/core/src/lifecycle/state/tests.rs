@@ -20,7 +20,9 @@ const ROOT: ThreadKey = ThreadKey::Root;
 
 /// Returns a state whose session id is earlier than any turn id.
 fn state() -> State {
-    State { session: ThreadId(uuid(0)), ..State::default() }
+    let mut state = State { session: ThreadId(uuid(0)), ..State::default() };
+    state.settle(1);
+    state
 }
 
 impl State {
@@ -547,7 +549,7 @@ fn a_reset_closes_all_turns_and_late_signals_do_not_reopen_them() {
     let mut state = state();
     state.root.set_rollout("/rollout");
     state.hooks(&ROOT, &[(1, Signal::Prompted), (1, ASKS)]).hooks(&subagent(5), &[(6, Signal::Began)]);
-    state.reset(&TurnId::default(), None);
+    state.reset(&TurnId::default(), None, 50);
     assert!(!state.is_active() && !state.is_approval_pending() && state.subagents.is_empty());
     assert_eq!((&state.session, &state.root.rollout[..]), (&ThreadId(uuid(0)), "/rollout"));
     let before = state.clone();
@@ -567,7 +569,7 @@ fn a_turn_that_begins_after_a_reset_counts_even_if_the_clock_was_set_back() {
         let mut state = state();
         state.root.set_rollout("/rollout");
         state.hooks(&ROOT, &[(5, Signal::Prompted)]);
-        state.reset(&turn(6), is_read.then_some((100, [7; 16])));
+        state.reset(&turn(6), is_read.then_some((100, [7; 16])), 50);
         assert_eq!(state.root.read_offset, if is_read { 100 } else { 0 });
         assert_eq!(state.lines(&ROOT, &[(4, Signal::Began)]).is_active(), is_read);
         assert_eq!(state.hooks(&ROOT, &[(4, STOPS), (4, Signal::SignOfLife)]).is_active(), is_read);
@@ -578,10 +580,10 @@ fn a_turn_that_begins_after_a_reset_counts_even_if_the_clock_was_set_back() {
 fn a_reset_also_closes_turns_that_only_a_rollout_names() {
     let mut state = state();
     state.hooks(&ROOT, &[(1, Signal::Prompted)]);
-    state.reset(&turn(3), None);
+    state.reset(&turn(3), None, 50);
     assert!(!state.hooks(&ROOT, &[(2, Signal::Prompted), (3, Signal::Prompted)]).is_active());
     // A later reset that knows fewer turns does not reopen any.
-    state.reset(&turn(2), None);
+    state.reset(&turn(2), None, 50);
     assert!(!state.hooks(&ROOT, &[(3, Signal::Prompted)]).is_active());
     assert!(state.hooks(&ROOT, &[(4, Signal::Prompted)]).is_active());
 }
@@ -591,7 +593,7 @@ fn a_reset_closes_a_turn_with_another_id() {
     let mut state = state();
     let id = TurnId(Name::new(b"turn", false));
     state.apply(&ROOT, &id, Signal::Prompted, SignalSource::Hook, 0);
-    state.reset(&TurnId::default(), None);
+    state.reset(&TurnId::default(), None, 50);
     state.apply(&ROOT, &id, Signal::SignOfLife, SignalSource::Hook, 0);
     assert!(!state.is_active());
 }
@@ -794,7 +796,7 @@ fn apply(state: &mut State, step: &Step) {
             let turn = if *number == 0 { TurnId::default() } else { turn(*number) };
             state.apply(&key(*thread), &turn, *signal, *source, 0);
         }
-        Step::Reset => state.reset(&TurnId::default(), None),
+        Step::Reset => state.reset(&TurnId::default(), None, 50),
     }
 }
 
@@ -884,7 +886,7 @@ proptest! {
         for step in &before {
             apply(&mut state, step);
         }
-        state.reset(&turn(8), None);
+        state.reset(&turn(8), None, 50);
         let reset = state.clone();
         for step in after {
             if !matches!(step, Step::Signal { signal: Signal::RolledBack, .. } | Step::Reset) {

@@ -94,7 +94,9 @@ fn markers_of(state: &State) -> Value {
 fn a_saved_state_is_loaded() {
     let (_folder, dir) = folder();
     assert_eq!(load(&dir), State::default());
-    for state in [open("1"), with_subagents(open("2"), &["a", "b"]), over("2"), State::default(), open("3")] {
+    let mut unknown = State::default();
+    unknown.settle(3);
+    for state in [open("1"), with_subagents(open("2"), &["a", "b"]), over("2"), unknown, open("3")] {
         save(&dir, &state);
         assert_eq!(load(&dir), state);
     }
@@ -254,9 +256,10 @@ fn a_file_truncated_at_any_length_has_an_intact_state_or_is_reported_as_damaged(
     for length in (0..=one.end).chain(other.start..other.end) {
         fs::write(dir.lifecycle(), &bytes[..length]).expect("can be written");
         let mut store = Store::open(&dir, LONG).expect("can be opened");
-        let expected = if length < one.end { with_session_alone(&first) } else { first.clone() };
+        let mut expected = if length < one.end { with_session_alone(&first) } else { first.clone() };
         assert_eq!(store.state(), &expected, "{length}");
         assert_eq!(store.damage().is_some(), (HEADER..one.end).contains(&length), "{length}");
+        expected.settle(3);
         store.save_all(expected.clone()).expect("can be saved");
         drop(store);
         assert_eq!(load(&dir), expected);
@@ -692,7 +695,7 @@ enum End {
     /// The hook is killed before it has written anything.
     KilledBefore,
     /// The hook is killed while it writes the marker files. Those whose bit is set are unchanged.
-    KilledInMarkers(u8),
+    KilledInMarkers(u16),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -701,7 +704,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(End::Completed),
         1 => Just(End::Twice),
         1 => Just(End::KilledBefore),
-        2 => any::<u8>().prop_map(End::KilledInMarkers),
+        2 => any::<u16>().prop_map(End::KilledInMarkers),
     ];
     (0_usize..4, kind, end)
 }
@@ -724,7 +727,7 @@ fn apply_run(dir: &StateDir, run: &HookRun) {
 }
 
 /// Restores the marker files whose bit in `unchanged` is set, and sets the flag that they may not match the state.
-fn undo_markers(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], unchanged: u8) {
+fn undo_markers(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], unchanged: u16) {
     for (number, (path, content)) in before.iter().enumerate() {
         if unchanged >> number & 1 == 1 {
             match content {
@@ -740,36 +743,55 @@ fn undo_markers(dir: &StateDir, before: &[(PathBuf, Option<Vec<u8>>)], unchanged
 proptest! {
     /// A turn is open from its beginning or its last sign of life to its stop. The agent is running while a turn is open.
     #[test]
-    fn the_marker_files_are_correct_after_every_event_despite_kills(steps in prop::collection::vec(step(), 1..25)) {
-        let (_folder, dir) = folder();
+    fn the_files_are_correct_after_every_event_despite_kills(steps in prop::collection::vec(step(), 1..25)) {
+        let host = tempfile::tempdir().expect("a folder");
+        let dir = StateDir::new(host.path().join("agents/agent-1"));
+        fs::create_dir_all(dir.path()).expect("can be created");
+        let events = host.path().join("events/mngr/activity/events.jsonl");
+        let events_now = || text(&events).unwrap_or_default().lines().count();
         let children = ["child-1", "child-2", "child-3"];
         let mut paths = vec![dir.active(), dir.root_active(), dir.root_session(), dir.transcript_path()];
         paths.extend(children.map(|child| dir.subagents().join(child)));
+        let of_others = [events.clone(), dir.status()];
         let (mut turns, mut open) = ([0; 4], [false; 4]);
+        let mut is_flagged = true;
         for (number, (thread, kind, end)) in steps.into_iter().enumerate() {
             let turn = if matches!(kind, Kind::Beginning) { number + 1 } else { turns[thread] };
             if turn == 0 {
                 continue;
             }
             let agent = (thread > 0).then(|| ThreadId(name(children[thread - 1])));
-            let run = HookRun { agent, ..run(&format!("01a20218-{turn:04x}-7000-8000-00000000beef"), event_of(thread, kind)) };
-            let before: Vec<_> = paths.iter().map(|path| (path.clone(), fs::read(path).ok())).collect();
+            let run = HookRun { agent, at: 1000 + number as u64, ..run(&format!("01a20218-{turn:04x}-7000-8000-00000000beef"), event_of(thread, kind)) };
+            let before: Vec<_> =
+                paths.iter().chain(&of_others).map(|path| (path.clone(), fs::read(path).ok())).collect();
             if matches!(end, End::KilledBefore) {
                 continue;
             }
+            let (was_active, events_before) = (open.contains(&true), events_now());
             apply_run(&dir, &run);
             (turns[thread], open[thread]) = (turn, !matches!(kind, Kind::Stop));
+            let is_active = open.contains(&true);
+            prop_assert_eq!(events_now(), events_before + usize::from(is_flagged || is_active != was_active));
+            is_flagged = false;
             match end {
                 End::KilledInMarkers(unchanged) => {
                     undo_markers(&dir, &before, unchanged);
+                    is_flagged = true;
                     continue;
                 }
-                End::Twice => apply_run(&dir, &run),
+                End::Twice => {
+                    let events_before = events_now();
+                    apply_run(&dir, &run);
+                    prop_assert_eq!(events_now(), events_before);
+                }
                 End::Completed | End::KilledBefore => {}
             }
             let are_there: Vec<bool> = paths.iter().map(|path| path.exists()).collect();
-            let is_active = open.contains(&true);
             prop_assert_eq!(are_there, [&[is_active, open[0], turns[0] > 0, turns[0] > 0][..], &open[1..]].concat());
+            let status: Value = serde_json::from_slice(&fs::read(dir.status()).expect("it exists")).expect("JSON");
+            prop_assert_eq!(&status["state"], if is_active { "RUNNING" } else { "WAITING" });
+            prop_assert_eq!(status["turn_since"].is_string(), open[0]);
+            prop_assert_eq!(status["idle_since"].is_string(), !is_active);
         }
     }
 }

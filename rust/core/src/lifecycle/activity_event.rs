@@ -1,0 +1,60 @@
+//! mngr's activity events: one line for each change, in a file that all agents of a host share. `mngr observe` follows it,
+//! and reads the state of the host's agents after each line.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::clock::rfc3339_nanos;
+use crate::event_log::event_id;
+use crate::files::file_error::FileError;
+use crate::files::open;
+use crate::state_dir::StateDir;
+
+/// mngr's folder on the host of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HostDir(PathBuf);
+
+impl HostDir {
+    /// Returns the folder of the host that an agent's state directory is in: `HOST/agents/ID`. Returns `None` if the state
+    /// directory is somewhere else, because it belongs to no agent of mngr.
+    ///
+    /// `MNGR_HOST_DIR` adds nothing to that: mngr puts every state directory there. It can also be set in a shell that an
+    /// agent has started, in which a Codex without mngr may run.
+    pub(super) fn of(dir: &StateDir) -> Option<Self> {
+        let agents = dir.path().parent().filter(|folder| folder.file_name().is_some_and(|name| name == "agents"))?;
+        agents.parent().map(|host| Self(host.to_owned()))
+    }
+
+    /// Returns the path of the file.
+    fn events(&self) -> PathBuf {
+        self.0.join("events/mngr/activity/events.jsonl")
+    }
+}
+
+/// Appends an event to the host's file.
+///
+/// # Errors
+///
+/// Returns an error if the file or its folders cannot be created or written.
+pub(super) fn append(host: &HostDir) -> Result<(), FileError> {
+    let path = host.events();
+    append_line(&host.0, &path, &line(SystemTime::now())).map_err(FileError::on("write", &path))
+}
+
+/// Appends a line with one call, so that lines of several processes do not mix.
+fn append_line(host: &Path, path: &Path, line: &str) -> io::Result<()> {
+    let mut file = open::open_or_create(&StateDir::new(host), path, open::options().append(true).create(true))?;
+    file.write_all(line.as_bytes())
+}
+
+fn line(now: SystemTime) -> String {
+    format!(
+        "{{\"source\":\"mngr/activity\",\"type\":\"activity\",\"event_id\":\"{}\",\"timestamp\":\"{}\"}}\n",
+        event_id(now),
+        rfc3339_nanos(now)
+    )
+}
+
+#[cfg(test)]
+mod tests;
