@@ -1,6 +1,7 @@
 """The script that starts Codex, run with a fake Codex and a fake native program."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -165,3 +166,27 @@ def test_each_start_touches_the_file_of_the_last_start(state: Path) -> None:
     os.utime(file, (1, 1))
     start(state)
     assert file.stat().st_mtime > 1
+
+
+def test_another_command_than_in_the_settings(state: Path) -> None:
+    """It is an argument of the script, so that it is kept when mngr starts the agent again."""
+    begin_session(state)
+    other = state / "another codex"
+    other.write_text(f'#!/bin/sh\nprintf "%s\\n" "$X" "$CODEX_HOME" "$@" >"{state / "seen"}"\n')
+    other.chmod(0o755)
+    command = f"X='a b' {shlex.quote(str(other))} --search"
+    launched = launch.launch_command(state, ("'two words'",), command)
+    assert launched.split("/commands/", 1)[1].startswith("codex")
+    arguments = shlex.split(launched)[1:]
+    ran = start(state, *arguments)
+    assert ran["codex"] == []
+    resumed = ["--search", "resume", SESSION, "-C", str(state), "two words"]
+    assert (state / "seen").read_text().splitlines() == ["a b", str(state / paths.CODEX_HOME), *resumed]
+
+
+def test_arguments_that_any_command_gets(tmp_path: Path) -> None:
+    launcher = tmp_path / "codex"
+    launcher.write_text(launch.launcher_script(tmp_path, "printf '%s\n' one", ("--two",)))
+    for words in ([], ["--mngr-codex-command", "printf '%s\n' one"]):
+        ran = subprocess.run(["sh", launcher, *words, "three four"], capture_output=True, text=True, check=True)
+        assert ran.stdout.splitlines() == ["one", "--two", "three four"]

@@ -71,9 +71,13 @@ class CodexAgent(
         command_override: CommandString | None,
         initial_message: str | None = None,
     ) -> CommandString:
-        """Returns the command that runs the launcher script, which contains the ``command`` setting."""
+        """Returns the command that runs the launcher script, which contains the ``command`` setting.
+
+        A command that overrides the setting is an argument of the script.
+        """
         arguments = (*self.agent_config.cli_args, *quote_agent_args(agent_args))
-        return CommandString(launch.launch_command(self._get_agent_dir(), arguments))
+        command = None if command_override is None else str(command_override)
+        return CommandString(launch.launch_command(self._get_agent_dir(), arguments, command))
 
     def get_expected_process_name(self) -> str:
         """Returns the name of Codex's process."""
@@ -110,7 +114,7 @@ class CodexAgent(
             options,
             state_dir=self._get_agent_dir(),
             work_dir=self.work_dir,
-            config=self.agent_config.validated(str(self.agent_type)),
+            config=provisioning.config_of(options, self.agent_config),
             repository=repository,
         )
         provisioning.provision(host, request, mngr_ctx)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from imbue.mngr.config.data_types import AgentTypeConfig
+from imbue.mngr.config.field_markers import SettingsPatchField
 from imbue.mngr.errors import ConfigParseError
 from imbue.mngr.primitives import CommandString, OutputStyleName, SystemPromptText
-from pydantic import Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 SandboxMode = Literal["read-only", "workspace-write", "danger-full-access"]
@@ -17,6 +26,9 @@ UpdatePolicy = Literal["AUTO", "ASK", "NEVER"]
 
 # With this validation context invalid values are rejected instead of kept.
 _CHECKED = {"is_checked": True}
+
+# The key of an invalid value of `config_overrides` in the table that stands for it.
+_NO_TABLE = "(not a table)"
 
 _WITHOUT_EFFECT: Mapping[str, str] = {
     "fall_back_to_account_default_model": "unset `model`: Codex then starts with the default model of the account",
@@ -68,10 +80,11 @@ class CodexAgentConfig(AgentTypeConfig):
         description="Take away the tool by which the model asks the user (`request_user_input`), for unattended "
         "agents: an open question stops the turn until somebody answers.",
     )
-    config_overrides: dict[str, Any] = Field(
+    config_overrides: Annotated[dict[str, Any], SettingsPatchField()] = Field(
         default_factory=dict,
         description="Any other settings for Codex's config.toml, as tables. They are merged in last and override the "
-        "settings above and the user's config.toml.",
+        "settings above and the user's config.toml. Those of the user's, the project's and the local settings, and of "
+        "a parent type, add up.",
     )
     use_user_config: bool = Field(
         default=True,
@@ -145,6 +158,19 @@ class CodexAgentConfig(AgentTypeConfig):
         """Rejects a relative path, which would depend on the directory in which mngr runs."""
         if isinstance(value, str | Path) and not str(value).startswith(("/", "~/")):
             raise ValueError("the path must be absolute or begin with ~/")
+        return value
+
+    @field_serializer("config_overrides", mode="plain")
+    def _make_table(self, value: Any) -> Any:
+        """Returns an invalid value as a table, because mngr adds up the tables of several settings files."""
+        return value if isinstance(value, dict) or value is None else {_NO_TABLE: value}
+
+    @field_validator("config_overrides", mode="before")
+    @classmethod
+    def _reject_marked_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Rejects an invalid value that has become a table on the way."""
+        if info.context and isinstance(value, dict) and _NO_TABLE in value:
+            raise ValueError(f"it must be a table, but one of the settings files has {value[_NO_TABLE]!r}")
         return value
 
     def confirmation_seconds(self) -> float:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _MAXIMUM_LOG_BYTES = 1_000_000
 """The length above which the log is emptied before a watcher that has failed is restarted."""
+_COMMAND_OPTION = "--mngr-codex-command"
 
 # The script replaces itself with Codex, so Codex has the script's process id. The watcher gets that id before Codex
 # starts, and exits when Codex does. It is not a child of Codex, which would never reap it.
@@ -23,6 +24,12 @@ _MAXIMUM_LOG_BYTES = 1_000_000
 _LAUNCHER = """\
 #!/bin/sh
 # Starts the watcher and Codex for this agent, in its last session if there is one. Arguments are passed to Codex.
+# {option} before them names another command that runs Codex.
+command={command}
+if [ "${{1-}}" = {option} ]; then
+    command=$2
+    shift 2
+fi
 state={state}
 program=$state/{program}
 home=$state/{codex_home}
@@ -69,16 +76,17 @@ if [ -n "$session" ]; then
         echo "mngr-codex: cannot resume session $session: its rollout is missing, so Codex starts a new session" >&2
     fi
 fi
-exec env CODEX_HOME="$home" {command} "$@"
+eval "exec env CODEX_HOME=\\"\\$home\\" $command {arguments}\\"\\$@\\""
 """
 
 
-def launcher_script(state_dir: Path, command: str) -> str:
+def launcher_script(state_dir: Path, command: str, arguments: tuple[str, ...] = ()) -> str:
     """Returns the POSIX shell script that starts Codex.
 
     Args:
         state_dir: The agent's state directory on its host.
         command: The command that runs Codex, as shell words.
+        arguments: Arguments that Codex gets with any command, before all others.
     """
     return _LAUNCHER.format(
         state=shlex.quote(str(state_dir)),
@@ -90,11 +98,13 @@ def launcher_script(state_dir: Path, command: str) -> str:
         log=paths.STDERR_LOG,
         pipe=paths.STDERR_PIPE,
         log_bytes=_MAXIMUM_LOG_BYTES,
-        command=command,
+        option=_COMMAND_OPTION,
+        command=shlex.quote(command),
+        arguments="".join(f"{argument} " for argument in arguments),
     )
 
 
-def launch_command(state_dir: Path, arguments: tuple[str, ...]) -> str:
+def launch_command(state_dir: Path, arguments: tuple[str, ...], command: str | None = None) -> str:
     """Returns the command that mngr runs in the agent's pane.
 
     The file name of its first word is ``codex``, because parts of mngr recognize the agent's process by that name
@@ -103,5 +113,7 @@ def launch_command(state_dir: Path, arguments: tuple[str, ...]) -> str:
     Args:
         state_dir: The agent's state directory on its host.
         arguments: Arguments for Codex, as shell words.
+        command: The command that runs Codex, as shell words, if it is not the one in the script.
     """
-    return " ".join([shlex.quote(str(state_dir / paths.LAUNCHER)), *arguments])
+    option = () if command is None else (_COMMAND_OPTION, shlex.quote(command))
+    return " ".join([shlex.quote(str(state_dir / paths.LAUNCHER)), *option, *arguments])

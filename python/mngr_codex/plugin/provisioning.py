@@ -70,6 +70,20 @@ class ProvisioningRequest:
         )
 
 
+def config_of(options: CreateAgentOptions, config: CodexAgentConfig) -> CodexAgentConfig:
+    """Returns an agent's settings with the command of its options, if they have one.
+
+    Args:
+        options: The options that the agent is created with.
+        config: The settings of its type.
+
+    Raises:
+        ConfigParseError: A setting is invalid.
+    """
+    config = config.validated(str(options.agent_type))
+    return config if options.command is None else config.model_copy(update={"command": options.command})
+
+
 def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     """Checks that Codex is installed on an existing host, and logged in if the agent gets a first message.
 
@@ -91,7 +105,7 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     config = resolve_agent_type(options.agent_type, mngr_ctx.config).agent_config
     if not (isinstance(config, CodexAgentConfig) and isinstance(host, OnlineHostInterface)):
         return
-    config = config.validated(str(options.agent_type))
+    config = config_of(options, config)
     reconcile_version(config, host, mngr_ctx)
     options.plugin_data[_INSTALLED] = True
     if refusal := first.login_refusal(host, options, config, codex_settings(config)):
@@ -121,7 +135,7 @@ def check(
         UserInputError: The output style does not exist, or the user has not consented to Codex working in the
             directory, or the file with an earlier consent is damaged.
     """
-    config = config.validated(str(options.agent_type))
+    config = config_of(options, config)
     if options.initial_message and (
         refusal := first.command_refusal(
             str(options.name or "NAME"), options.initial_message, is_update=options.is_update
@@ -173,8 +187,8 @@ def provision(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx:
     if not request.is_installation_checked:
         reconcile_version(request.config, host, mngr_ctx)
     program = _install_program(host, request)
-    command = _build_home(host, request, program)
-    launcher = launch.launcher_script(request.state_dir, command)
+    arguments = _build_home(host, request, program)
+    launcher = launch.launcher_script(request.state_dir, str(request.config.command), arguments)
     host.write_file(request.state_dir / paths.LAUNCHER, launcher.encode(), mode="0755")
     if request.repository is not None:
         host.write_text_file(request.state_dir / paths.REPOSITORY, f"{request.repository}\n")
@@ -193,8 +207,8 @@ def _install_program(host: OnlineHostInterface, request: ProvisioningRequest) ->
     return program
 
 
-def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program: Path | None) -> str:
-    """Builds the agent's ``CODEX_HOME``, and returns the command that runs Codex."""
+def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program: Path | None) -> tuple[str, ...]:
+    """Builds the agent's ``CODEX_HOME``, and returns the arguments that Codex needs."""
     config = request.config
     home = build.build(
         host,
@@ -214,7 +228,7 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program
     )
     for notice in home.notices:
         logger.warning("{}", notice)
-    return f"{config.command} {hook_trust.BYPASS}" if home.needs_bypass else str(config.command)
+    return (hook_trust.BYPASS,) if home.needs_bypass else ()
 
 
 def _instructions(host: OnlineHostInterface, request: ProvisioningRequest) -> tuple[str, ...]:

@@ -123,7 +123,9 @@ def test_rendered_tables_parse_back(table: dict[str, Any]) -> None:
         ({}, ("One.", "Two."), {}, "One.\n\nTwo."),
         ({"developer_instructions": "Mine."}, ("One.",), {}, "Mine.\n\nOne."),
         ({"developer_instructions": 3}, ("One.",), {}, "One."),
-        ({}, ("One.",), {"developer_instructions": "Only this."}, "Only this."),
+        ({"developer_instructions": "Mine."}, ("One.",), {"developer_instructions": "Ours."}, "Ours.\n\nOne."),
+        ({"developer_instructions": "Mine."}, ("One.",), {"developer_instructions": None}, "One."),
+        ({"developer_instructions": "Mine."}, (), {"developer_instructions": "Ours."}, "Ours."),
     ],
 )
 def test_instructions_are_appended_to_the_users(

@@ -90,13 +90,14 @@ def build_config(
 ) -> Table:
     """Builds the content of an agent's ``config.toml``.
 
-    Later layers override earlier ones, table by table: defaults, user, pins, settings, overrides.
+    Later layers override earlier ones, table by table: defaults, user, pins, settings, overrides. The instructions are
+    added to those of the user or of the overrides.
 
     Args:
         user_config: The user's settings that are carried over.
         settings: The agent's settings by the names that Codex gives them.
         overrides: The agent's ``config_overrides``; a null value removes the key.
-        instructions: Texts that are appended to the user's ``developer_instructions``.
+        instructions: Texts that are appended to ``developer_instructions``.
         trusted_paths: The names of the agent's work directory.
         model_upgrades: The replacement that Codex offers for each outdated model. They are recorded as already offered,
             so that Codex does not ask on startup ("Meet GPT-6 Sol").
@@ -106,8 +107,8 @@ def build_config(
     config = merge(config, {"notice": {"model_migrations": dict(model_upgrades or {})}})
     config = merge(config, {"projects": {path: {"trust_level": "trusted"} for path in sorted(trusted_paths)}})
     config = merge(config, settings)
-    config = merge(config, _with_instructions(config, tuple(instructions)))
     config = merge(config, overrides)
+    config = merge(config, _with_instructions(config, tuple(instructions)))
     return merge(config, {"hooks": {"state": dict(hook_state or {})}}) if hook_state else config
 
 
