@@ -14,11 +14,14 @@ from imbue.mngr.interfaces.agent import (
     CliBackedAgentMixin,
     HasAutoInstallMixin,
     HasCommonTranscriptMixin,
+    HasCompactionMixin,
     HasPermissionPolicyMixin,
     HasSessionAdoptionMixin,
     HasSessionPreservationMixin,
     HasUnattendedModeMixin,
     HasVersionManagementMixin,
+    SupportsLiveOutputMixin,
+    read_idle_since_for_compaction,
 )
 from imbue.mngr.primitives import CommandString, LifecycleProbeResult, TransferMode
 from loguru import logger
@@ -32,10 +35,12 @@ from mngr_codex.plugin.messages.send import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
+    from imbue.mngr.interfaces.live_output import LiveOutputReader
 
     from mngr_codex.plugin.probe import Probe
 
@@ -52,6 +57,8 @@ class CodexAgent(
     HasPermissionPolicyMixin,
     HasVersionManagementMixin,
     HasAutoInstallMixin,
+    HasCompactionMixin,
+    SupportsLiveOutputMixin,
     CliBackedAgentMixin,
 ):
     """A Codex TUI in a tmux pane, whose hooks and watcher report its state to mngr."""
@@ -234,6 +241,52 @@ class CodexAgent(
         from mngr_codex.plugin.host import transcript_scripts
 
         return transcript_scripts.common_transcript_script()
+
+    def get_live_output_path(self) -> Path:
+        """Returns the file to which each message of the agent is added when it is complete."""
+        return self._get_agent_dir() / paths.LIVE_OUTPUT
+
+    def make_live_output_reader(self) -> LiveOutputReader:
+        """Returns a reader of that file."""
+        from imbue.mngr.interfaces.live_output import RawTextReader
+
+        return RawTextReader()
+
+    # -- compaction
+
+    def request_compaction(
+        self,
+        instructions: str | None = None,
+        message_lock_timeout_seconds: float | None = None,
+        expected_idle_since: datetime | None = None,
+    ) -> None:
+        """Makes Codex compact the context, and waits until it has begun.
+
+        Instructions are dropped: with words after it, ``/compact`` is a message to the model.
+        """
+        from mngr_codex.plugin import compaction
+
+        with self._message_lock(timeout_seconds=message_lock_timeout_seconds):
+            idle_since = read_idle_since_for_compaction(self, self.name, expected_idle_since)
+            compaction.compact(self, idle_since, self.agent_config.confirmation_seconds())
+
+    def get_cache_ttl_minutes(self) -> int | None:
+        """Returns how long the model provider keeps a prompt."""
+        from mngr_codex.plugin.compaction import CACHE_TTL_MINUTES
+
+        return CACHE_TTL_MINUTES
+
+    def get_context_tokens(self) -> int | None:
+        """Returns the size of the context in tokens; None if it is unknown."""
+        from mngr_codex.plugin import compaction
+
+        return compaction.context_tokens(self)
+
+    def get_idle_since(self) -> datetime | None:
+        """Returns when the agent became idle; None if it is busy, has ended, or was compacted since then."""
+        from mngr_codex.plugin import compaction
+
+        return compaction.idle_since(self)
 
     # -- messages
 
