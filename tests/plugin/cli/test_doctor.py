@@ -24,7 +24,10 @@ from tests.support.folder_snapshot import snapshot
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
+from imbue.mngr.primitives import AgentLifecycleState
+
 from mngr_codex.plugin import paths
+from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.cli.doctor import clock, disk, end, examine, installation, processes, report, servers, system
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.home.build import CodexHomeRequest, build
@@ -606,3 +609,49 @@ def test_servers_in_another_environment(host: Any, tmp_path: Path, start_server:
     ):
         warnings = list(servers.of_user(running, codex_home=own, hook_commands=[command]))
         assert [f"process {user}" in each.said and each.level == "warning" for each in warnings] == [True] * count
+
+
+# -- the status
+
+
+def write_status(state_dir: Path, **changed: Any) -> None:
+    (state_dir / paths.STATUS).write_text(json.dumps({"version": 1, "state": "WAITING", **changed}))
+
+
+def test_a_running_agent_without_a_valid_status(
+    host: Any, make_agent: MakeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_dir = make_agent()
+    assert not problems(host, about="status")
+    monkeypatch.setattr(CodexAgent, "get_lifecycle_state", lambda _: AgentLifecycleState.WAITING)
+    (missing,) = problems(host, about="status")
+    assert missing.level == "warning" and "does not exist" in missing.said
+    assert missing.remedy == "run `mngr create t codex --reuse --update`"
+    (state_dir / paths.STATUS).write_text("{")
+    (damaged,) = problems(host, about="status")
+    assert "is damaged" in damaged.said and "run `mngr start t --restart`" in str(damaged.remedy)
+    write_status(state_dir)
+    assert not problems(host, about="status")
+    # Without the native program, as on an unknown platform, nothing writes one.
+    (state_dir / paths.STATUS).unlink()
+    (state_dir / paths.PROGRAM).unlink()
+    assert not problems(host, about="status")
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("You've hit your usage limit.", "fix that, then send the message again"),
+        ("The 'gpt-9' model is not supported when using Codex with a ChatGPT account.", "choose another model"),
+        ("The model `gpt-9` does not exist or you do not have access to it.", "choose another model"),
+        ('{"error":{"code":"model_not_found"}}', "choose another model"),
+    ],
+)
+def test_the_error_of_the_latest_turn(host: Any, make_agent: MakeAgent, message: str, hint: str) -> None:
+    state_dir = make_agent()
+    write_status(state_dir, last_error={"at": "2026-01-05T10:00:00.000Z", "message": message})
+    (found,) = problems(host, about="last turn")
+    assert (found.said, found.level) == (message, "warning")
+    assert hint in str(found.remedy)
+    write_status(state_dir)
+    assert not problems(host, about="last turn")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imbue.mngr.errors import SendMessageError
 from imbue.mngr.primitives import AgentLifecycleState
 
-from mngr_codex.plugin import listing, paths
+from mngr_codex.plugin import listing, paths, status_file
 from mngr_codex.plugin.cli.doctor import codex, end, hooks, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.messages.composer import login_hint
@@ -68,7 +68,8 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
         found += guarded("terminal", lambda: _terminal(machine, agent, recreate, name), agent=name)
         found += guarded("watcher", lambda: _watcher(machine, agent, name), agent=name)
     found += guarded("marker", lambda: _marker(machine, agent, recreate, name, is_running=is_running), agent=name)
-    found += guarded("last turn", lambda: _last_turn(agent, name), agent=name)
+    found += guarded("status", lambda: _status(agent, recreate, name, is_running=is_running), agent=name)
+    found += guarded("last turn", lambda: _last_turn(agent, recreate, name), agent=name)
     found += guarded(
         "server",
         lambda: servers.of_agent(
@@ -217,8 +218,32 @@ def _describe(marker: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _last_turn(agent: CodexAgent, name: str) -> Iterator[Finding]:
-    error = end.last_error(agent._get_agent_dir())
-    if error is not None:
-        remedy = f"fix that, then send the message again with `mngr message {name}`"
-        yield Finding("last turn", error, remedy, name, is_warning=True)
+def _status(agent: CodexAgent, recreate: str, name: str, *, is_running: bool) -> Iterator[Finding]:
+    """Yields a running agent's lack of a status, without which `mngr list` shows less of it."""
+    state_dir = agent._get_agent_dir()
+    file = state_dir / paths.STATUS
+    if not (is_running and (state_dir / paths.PROGRAM).exists()) or status_file.read(state_dir) is not None:
+        return
+    if file.exists():
+        said, remedy = f"{file} is damaged, or of another version of mngr-codex", f"run `mngr start {name} --restart`"
+        remedy += f"; if that does not help, {recreate}"
+    else:
+        said, remedy = f"{file} does not exist: the agent's program is older than this mngr-codex", recreate
+    yield Finding("status", f"{said}; `mngr list` shows less of the agent", remedy, name, is_warning=True)
+
+
+def _last_turn(agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]:
+    state_dir = agent._get_agent_dir()
+    status = status_file.read(state_dir)
+    if status is None:
+        error = end.last_error(state_dir)
+    else:
+        error = None if status.last_error is None else status.last_error["message"]
+    if error is None:
+        return
+    again = f"send the message again with `mngr message {name}`"
+    remedy = f"fix that, then {again}"
+    if end.is_about_missing_model(error):
+        choose = f"choose another model with `mngr message {name} -m /model` and `mngr connect {name}`"
+        remedy = f"{choose}, then {again}; for good, change `model` in mngr's settings, or unset it, and {recreate}"
+    yield Finding("last turn", error, remedy, name, is_warning=True)

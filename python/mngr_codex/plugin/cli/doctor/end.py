@@ -25,6 +25,10 @@ _SIGNALED = re.compile(
 )
 # The turn's error as the transcript has it.
 _FAILED_TURN = "task_complete"
+# With a ChatGPT account (seen by users of 0.58 to 0.136), and with an API key.
+_MISSING_MODEL = re.compile(
+    r"model is not supported when using Codex|[Tt]he model `[^`]*` does not exist|\bmodel_not_found\b"
+)
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,12 @@ def last_error(state_dir: Path) -> str | None:
         if notice.get("type") == _FAILED_TURN:
             return str(record.get("message"))
     return None
+
+
+def is_about_missing_model(error: str) -> bool:
+    """Returns whether a turn failed because the account does not have the model.
+
+    Args:
+        error: The error, as Codex reports it.
+    """
+    return _MISSING_MODEL.search(error) is not None
