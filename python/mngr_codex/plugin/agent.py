@@ -362,6 +362,10 @@ class CodexAgent(
             from mngr_codex.plugin.messages.first import undelivered_warning
 
             logger.warning("{}", undelivered_warning(str(self.name), message, error))
+        else:
+            from mngr_codex.plugin import last_known
+
+            last_known.store(self)
 
     def _send_message_holding_lock(self, message: str) -> None:
         send(self, message, self.agent_config.confirmation_seconds())

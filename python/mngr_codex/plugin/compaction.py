@@ -49,7 +49,7 @@ def idle_since(agent: BaseAgent[Any]) -> datetime | None:
 
 def context_tokens(agent: BaseAgent[Any]) -> int | None:
     """Returns the size of an agent's context in tokens; None if no request has shown it since the last compaction."""
-    status, _ = _read(agent)
+    status = status_file.read_on_host(agent.host, agent._get_agent_dir())
     return None if status is None else status.context_tokens
 
 
@@ -64,7 +64,7 @@ def compact(agent: BaseAgent[Any], period: datetime | None, confirmation_seconds
     Raises:
         SendMessageError: The command could not be sent, or Codex did not begin.
     """
-    before, _ = _read(agent)
+    before = status_file.read_on_host(agent.host, agent._get_agent_dir())
     try:
         send(agent, _COMMAND, confirmation_seconds)
         if before is not None:
@@ -76,7 +76,7 @@ def compact(agent: BaseAgent[Any], period: datetime | None, confirmation_seconds
 
 def _await_start(agent: BaseAgent[Any], before: Status) -> None:
     def has_started() -> bool:
-        now, _ = _read(agent)
+        now = status_file.read_on_host(agent.host, agent._get_agent_dir())
         return now is not None and (
             now.state == "RUNNING"
             # It may already be over.

@@ -101,11 +101,15 @@ def field_generators() -> Generators:
 
 def offline_field_generators() -> Generators:
     """Returns the generators for agents whose host cannot be reached: they return the last known values."""
+    from mngr_codex.plugin import last_known
 
-    def last_known(field: str) -> Callable[[DiscoveredAgent, HostDetails], Any]:
-        return lambda agent, _: agent.certified_data.get("plugin", {}).get("codex", {}).get(field)
+    return {field: _last_known(field) for field in last_known.FIELDS}
 
-    return {field: last_known(field) for field in ("session_id", "model")}
+
+def _last_known(field: str) -> Callable[[DiscoveredAgent, HostDetails], Any]:
+    from mngr_codex.plugin import last_known
+
+    return lambda agent, _: last_known.read(agent, field)
 
 
 def _waiting_reason(agent: AgentInterface[Any], _: OnlineHostInterface) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from imbue.mngr.interfaces.host import OnlineHostInterface
+
+_READ_SECONDS = 10.0
 _VERSION = 1
 _STATES = ("RUNNING", "WAITING", "UNKNOWN", "ENDED")
 _REASONS = ("PERMISSIONS", "QUESTION", "END_OF_TURN")
@@ -99,6 +103,24 @@ def read(state_dir: Path) -> Status | None:
         return parse((state_dir / paths.STATUS).read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return None
+
+
+def read_on_host(host: OnlineHostInterface, state_dir: Path) -> Status | None:
+    """Returns the status of an agent on any host; None if there is no valid file.
+
+    Args:
+        host: The agent's host.
+        state_dir: The agent's state directory there.
+
+    Raises:
+        HostConnectionError: The host cannot be reached.
+    """
+    if host.is_local:
+        return read(state_dir)
+    result = host.execute_idempotent_command(
+        f"cat {shlex.quote(str(state_dir / paths.STATUS))}", timeout_seconds=_READ_SECONDS
+    )
+    return parse(result.stdout) if result.success else None
 
 
 def moment(time: str | None) -> datetime | None:
