@@ -129,6 +129,8 @@ class ScriptedModel:
     def __init__(self, script: Sequence[Answer] = ()) -> None:
         self.requests: list[Json] = []
         """The body of each request for a response, in order of arrival."""
+        self.models: list[Json] = []
+        """The models that the account offers; Codex uses its own list if there are none."""
         self.strays: list[str] = []
         """Method and path of all other requests."""
         self._script = script
@@ -218,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.model.stray(f"GET {self.path}")
         if self.path.partition("?")[0] == "/v1/models":
-            self._reply(HTTPStatus.OK, {"object": "list", "data": [], "models": []})
+            self._reply(HTTPStatus.OK, {"object": "list", "data": [], "models": self.server.model.models})
         else:
             self._reply(HTTPStatus.NOT_FOUND, _error("the only endpoint is /v1/responses"))
 

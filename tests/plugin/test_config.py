@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from imbue.mngr.errors import ConfigParseError
 
-from mngr_codex.plugin.config import CodexAgentConfig, settings_without_effect
+from mngr_codex.plugin.config import CodexAgentConfig
 from tests.support.project import ROOT
 
 
@@ -75,11 +75,3 @@ _IN_0_2_0 |= {"output_style", "append_system_prompt", "fall_back_to_account_defa
 def test_all_settings_of_the_published_plugin_are_known() -> None:
     """mngr refuses every command if a setting is unknown."""
     assert CodexAgentConfig.model_fields.keys() >= _IN_0_1_4 | _IN_0_2_0
-
-
-def test_a_setting_without_effect_is_reported_with_its_replacement() -> None:
-    used: dict[str, Any] = {"fall_back_to_account_default_model": True, "auto_dismiss_dialogs_at_startup": True}
-    reported = settings_without_effect(CodexAgentConfig.model_construct(**used))
-    assert list(reported) == ["fall_back_to_account_default_model"] and "`model`" in reported.popitem()[1]
-    unused: dict[str, Any] = {"fall_back_to_account_default_model": False}
-    assert settings_without_effect(CodexAgentConfig.model_construct(**unused)) == {}

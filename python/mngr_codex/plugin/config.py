@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -30,11 +29,6 @@ _CHECKED = {"is_checked": True}
 # The key of an invalid value of `config_overrides` in the table that stands for it.
 _NO_TABLE = "(not a table)"
 
-_WITHOUT_EFFECT: Mapping[str, str] = {
-    "fall_back_to_account_default_model": "unset `model`: Codex then starts with the default model of the account",
-}
-"""The settings of imbue-mngr-codex (0.1.4, 0.2.0) that have no effect here, each with its replacement."""
-
 
 class CodexAgentConfig(AgentTypeConfig):
     """Settings of a Codex agent.
@@ -50,6 +44,11 @@ class CodexAgentConfig(AgentTypeConfig):
         default=None,
         min_length=1,
         description="Codex's `model` setting. Unset: the model of the user's config.toml, or Codex's default.",
+    )
+    fall_back_to_account_default_model: bool = Field(
+        default=False,
+        description="If your ChatGPT account does not offer the model, use the account's default model. Codex is asked "
+        "for the account's models when an agent is created. An API key has no list of models.",
     )
     model_reasoning_effort: ReasoningEffort | None = Field(
         default=None,
@@ -141,12 +140,6 @@ class CodexAgentConfig(AgentTypeConfig):
         "`mngr create --adopt`.",
     )
 
-    fall_back_to_account_default_model: bool = Field(
-        default=False,
-        description="A setting of imbue-mngr-codex without effect here. Unset `model` instead: Codex then starts with "
-        "the default model of the account.",
-    )
-
     @property
     def is_dialog_dismissed(self) -> bool:
         """Whether the work directory is trusted without asking, by either name of the setting."""
@@ -220,18 +213,6 @@ class CodexAgentConfig(AgentTypeConfig):
             raise ConfigParseError(
                 f"{error} (set under {table} in mngr's settings)\nhint: `mngr config path` lists the settings files"
             ) from None
-
-
-def settings_without_effect(config: AgentTypeConfig) -> dict[str, str]:
-    """Returns the settings that are set but have no effect, each with its replacement.
-
-    They are settings of imbue-mngr-codex, which is often used before this plugin. Creating an agent warns of them, and
-    `mngr codex doctor` lists them.
-
-    Args:
-        config: The settings of an agent type, validated or not.
-    """
-    return {name: replacement for name, replacement in _WITHOUT_EFFECT.items() if getattr(config, name, None)}
 
 
 def _describe(error: ValidationError) -> str:

@@ -12,7 +12,7 @@ from imbue.mngr.hosts.common import get_agent_state_dir_path
 from loguru import logger
 
 from mngr_codex.plugin import instructions, launch, paths
-from mngr_codex.plugin.config import CodexAgentConfig, settings_without_effect
+from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trust
 from mngr_codex.plugin.home.trusted_folders import TrustedFolders
 from mngr_codex.plugin.host import install, transcript_scripts, updates
@@ -143,8 +143,6 @@ def check(
     ):
         raise MngrError(refusal + first.stopped_hint(options))
     config_toml.check_overrides(config.config_overrides)
-    for name, replacement in settings_without_effect(config).items():
-        logger.warning("{} under [agent_types.{}] has no effect; {}", name, options.agent_type, replacement)
     if not options.is_update:
         instructions.style(source_host, config, source_path)
     policy = work_dir_trust.ConsentPolicy(
@@ -224,6 +222,7 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program
             trusts_repository_hooks=config.trust_repo_hooks,
             consented_hashes=request.consent.consented_hashes,
             allows_bypass=request.consent.allows_bypass,
+            falls_back_to_default_model=config.fall_back_to_account_default_model,
         ),
     )
     for notice in home.notices:

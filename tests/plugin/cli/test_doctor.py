@@ -293,18 +293,6 @@ def configured_host(home: Path, request: pytest.FixtureRequest) -> Callable[[str
     return make
 
 
-def test_settings_that_are_ignored(configured_host: Callable[[str], Any], fake_codex: Path) -> None:
-    host = configured_host("""\
-[agent_types.codex]
-fall_back_to_account_default_model = true
-[agent_types.own]
-parent_type = "codex"
-""")
-    (found,) = problems(host, about="settings")
-    assert found.level == "warning" and "fall_back_to_account_default_model under [agent_types.codex]" in found.said
-    assert "unset `model`" in (found.remedy or "")
-
-
 def test_settings_of_a_disabled_plugin(configured_host: Callable[[str], Any], fake_codex: Path) -> None:
     host = configured_host("""\
 [plugins.codex]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mngr_codex.plugin.command_setting import for_subcommand
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -24,6 +24,13 @@ ANSWER_SECONDS = 20
 """How long Codex has to answer. It takes 0.1-0.4 s, and longer if its 200 MB are read from a slow disk."""
 
 _INITIALIZE, _HOOKS, _MODELS = 1, 2, 3
+
+MODEL_LIST: Mapping[str, Any] = {
+    "id": _MODELS,
+    "method": "model/list",
+    "params": {"includeHidden": True, "limit": 1000},
+}
+"""The request for the models. Without a login, and with an API key, Codex answers with those that it was built with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +132,29 @@ esac
 def _query(command: str, work_dir: Path) -> str:
     """Returns the part of a script that queries Codex in ``$CODEX_HOME`` and prints its answers, one per line.
 
-    Codex exits without answering if its standard input ends, so the input stays open until all answers have arrived.
-    The host is guaranteed to have bash and nothing else. Without a login Codex does not fetch its models from the
-    network, which can take seconds. It runs outside the work directory, so that only the list of hooks depends on that
-    directory's content.
+    Without a login Codex does not fetch its models from the network, which can take seconds.
     """
+    hooks = {"id": _HOOKS, "method": "hooks/list", "params": {"cwds": [str(work_dir)]}}
+    return exchange(command, [MODEL_LIST, hooks], options="-c cli_auth_credentials_store=ephemeral")
+
+
+def exchange(command: str, requests: Sequence[Mapping[str, Any]], *, options: str) -> str:
+    """Returns a part of a bash script that sends requests to an app-server and prints the answers, one per line.
+
+    Codex exits without answering if its standard input ends, so the input stays open until all answers have arrived.
+    The host is guaranteed to have bash and nothing else. Codex runs outside the work directory, so that only the list
+    of hooks depends on that directory's content.
+
+    Args:
+        command: The ``command`` setting, as a shell would run it.
+        requests: The requests after the initialization, with their ids.
+        options: Options of Codex, as shell words. The script must export ``CODEX_HOME``.
+    """
+    client = {"clientInfo": {"name": "mngr-codex", "version": "1"}}
     requests = [
-        {"id": _INITIALIZE, "method": "initialize", "params": {"clientInfo": {"name": "mngr-codex", "version": "1"}}},
+        {"id": _INITIALIZE, "method": "initialize", "params": client},
         {"method": "initialized"},
-        {"id": _MODELS, "method": "model/list", "params": {"includeHidden": True, "limit": 1000}},
-        {"id": _HOOKS, "method": "hooks/list", "params": {"cwds": [str(work_dir)]}},
+        *requests,
     ]
     lines = " ".join(shlex.quote(json.dumps(request, separators=(",", ":"))) for request in requests)
     return f"""\
@@ -143,11 +163,11 @@ unset RUST_BACKTRACE
 trap '' PIPE
 trap 'rm -rf "${{pipes-}}" "${{scratch-}}"' EXIT
 pipes=$(mktemp -d) && mkfifo "$pipes/in" "$pipes/out" && cd "$CODEX_HOME" || exit 1
-{for_subcommand(command)} -c cli_auth_credentials_store=ephemeral app-server <"$pipes/in" >"$pipes/out" 2>"$pipes/err" &
+{for_subcommand(command)} {options} app-server <"$pipes/in" >"$pipes/out" 2>"$pipes/err" &
 codex=$!
 exec 3>"$pipes/in" 4<"$pipes/out"
 printf '%s\\n' {lines} >&3
-left=3 end=$((SECONDS + {ANSWER_SECONDS}))
+left={len(requests) - 1} end=$((SECONDS + {ANSWER_SECONDS}))
 while [ $left -gt 0 ] && [ $SECONDS -lt $end ] && IFS= read -r -t {ANSWER_SECONDS} line <&4; do
     case $line in
     '{{"method"'*) ;;
@@ -181,13 +201,7 @@ def parse_answers(answers: str) -> CodexReport:
     """
     version, hooks, upgrades, problem = None, None, {}, None
     diagnostics: list[str] = []
-    for line in answers.split("\n"):
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(answer, dict):
-            continue
+    for answer in _answers(answers):
         result = answer.get("result")
         if answer.get("id") == _HOOKS and "error" in answer:
             problem = f"Codex cannot list its hooks: {text_of(answer['error'], 'message').partition(',')[0]}"
@@ -198,10 +212,10 @@ def parse_answers(answers: str) -> CodexReport:
             found = re.match(r"[^/]*/(\S+)", text_of(result, "userAgent"))
             version = found.group(1) if found else None
         elif answer.get("id") == _HOOKS:
-            listed = [hook for folder in _list_of(result, "data") for hook in _list_of(folder, "hooks")]
-            for folder in _list_of(result, "data"):
-                diagnostics += [text_of(error, "message") for error in _list_of(folder, "errors")]
-                diagnostics += [warning for warning in _list_of(folder, "warnings") if isinstance(warning, str)]
+            listed = [hook for folder in list_of(result, "data") for hook in list_of(folder, "hooks")]
+            for folder in list_of(result, "data"):
+                diagnostics += [text_of(error, "message") for error in list_of(folder, "errors")]
+                diagnostics += [warning for warning in list_of(folder, "warnings") if isinstance(warning, str)]
             if all(text_of(hook, "key") and text_of(hook, "currentHash") for hook in listed):
                 hooks = tuple(_hook(hook) for hook in listed)
             else:
@@ -209,7 +223,7 @@ def parse_answers(answers: str) -> CodexReport:
         elif answer.get("id") == _MODELS:
             upgrades = {
                 text_of(model, "model"): text_of(model, "upgrade")
-                for model in _list_of(result, "data")
+                for model in list_of(result, "data")
                 if text_of(model, "model") and text_of(model, "upgrade")
             }
     return CodexReport(
@@ -219,6 +233,26 @@ def parse_answers(answers: str) -> CodexReport:
         problem=problem,
         diagnostics=tuple(filter(None, diagnostics)),
     )
+
+
+def listed_models(answers: str) -> list[Any] | None:
+    """Returns the models in the answers of Codex's app-server; None if it has not answered.
+
+    Args:
+        answers: One JSON object per line, in any order. Other lines are ignored.
+    """
+    results = [answer.get("result") for answer in _answers(answers) if answer.get("id") == _MODELS]
+    return next((list_of(result, "data") for result in results if isinstance(result, dict)), None)
+
+
+def _answers(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.split("\n"):
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(answer, dict):
+            yield answer
 
 
 def _hook(listed: Any) -> Hook:
@@ -239,6 +273,7 @@ def text_of(table: Any, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _list_of(table: Any, key: str) -> list[Any]:
+def list_of(table: Any, key: str) -> list[Any]:
+    """Returns the list at a key; an empty list if it is missing."""
     value = table.get(key) if isinstance(table, dict) else None
     return value if isinstance(value, list) else []

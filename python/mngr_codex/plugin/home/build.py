@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mngr_codex.plugin.home import config_toml, hook_trust, hooks_json, login
+from mngr_codex.plugin.home import account_models, config_toml, hook_trust, hooks_json, login
 from mngr_codex.plugin.home.app_server import query_codex
 from mngr_codex.plugin.home.config_toml import merge, render
 from mngr_codex.plugin.home.files import read_text, write_private
@@ -52,6 +52,8 @@ class CodexHomeRequest:
     """The hashes of the repository's hooks that the user has consented to."""
     allows_bypass: bool = False
     """Whether all hooks run without review if this Codex cannot report their hashes. Otherwise none runs then."""
+    falls_back_to_default_model: bool = False
+    """Whether the agent uses the account's default model if the account does not offer the configured one."""
     user_codex_home: Path | None = None
     """The user's own ``CODEX_HOME`` if it is not ``~/.codex``."""
 
@@ -126,8 +128,23 @@ def build(host: OnlineHostInterface, request: CodexHomeRequest) -> CodexHome:
         allowed = request.allows_bypass
         config = merge(config, {"features": {"hooks": allowed, "codex_hooks": allowed}})
     write_private(host, request.codex_home / "config.toml", render(config))
-    runs_hooks = trust.problem is None or (cannot_list_hooks and request.allows_bypass)
     refused = config_toml.refused_setting(report.diagnostics, request.codex_home / "config.toml", draft)
+    if refused is None:
+        chosen = account_models.choose(
+            host,
+            config,
+            command=request.command,
+            codex_home=request.codex_home,
+            has_account=directory.has_account,
+            cache=cache,
+            falls_back=request.falls_back_to_default_model,
+        )
+        if chosen.notice:
+            notices.append(chosen.notice)
+        if chosen.replacement:
+            config = merge(config, {"model": chosen.replacement})
+            write_private(host, request.codex_home / "config.toml", render(config))
+    runs_hooks = trust.problem is None or (cannot_list_hooks and request.allows_bypass)
     if refused is not None:
         notices.append(_refusal_notice(request, directory, refused))
     elif not runs_hooks:

@@ -38,6 +38,8 @@ class CodexHomeDirectory:
     """The agent's work directory without symlinks."""
     is_logged_in: bool
     """Whether the user's Codex has a login."""
+    has_account: bool
+    """Whether it is a ChatGPT login."""
     profiles: tuple[str, ...]
     """The file names of the user's profiles; empty if the user's files are not carried over."""
 
@@ -74,6 +76,7 @@ work_dir=$(cd {shlex.quote(str(work_dir))} && pwd -P && echo .)
 work_dir=${{work_dir%$'\\n'.}}
 case $work_dir in *$'\\n'*) ;; *) printf 'work_dir %s\\n' "$work_dir" ;; esac
 if [ -s "$user/auth.json" ]; then echo login; fi
+if grep -q '"refresh_token" *: *"' "$user/auth.json" 2>/dev/null; then echo account; fi
 """ + (_CARRY_OVER if carries_user_files else "")
     result = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=60.0)
     lines = [line.split(" ", 1) for line in result.stdout.split("\n")]
@@ -87,6 +90,7 @@ if [ -s "$user/auth.json" ]; then echo login; fi
         # The script does not print a path with line breaks.
         work_dir=values.get("work_dir", str(work_dir)),
         is_logged_in=["login"] in lines,
+        has_account=["account"] in lines,
         profiles=tuple(line[1] for line in lines if line[0] == "profile"),
     )
 

@@ -11,7 +11,7 @@ from imbue.mngr.primitives import AgentTypeName
 from mngr_codex.plugin import conflicts
 from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.cli.doctor.finding import Finding
-from mngr_codex.plugin.config import CodexAgentConfig, settings_without_effect
+from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home.trusted_folders import TrustedFolders
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ def unused(config: MngrConfig) -> Iterator[Finding]:
     if warning is not None:
         said, _, hint = warning.partition("\n")
         yield Finding("settings", said, hint, is_warning=True)
-    for agent_type, settings in sorted(config.agent_types.items()):
-        for name, replacement in settings_without_effect(settings).items():
-            said = f"{name} under [agent_types.{agent_type}] has no effect"
-            yield Finding("settings", said, f"remove it. Instead, {replacement}", is_warning=True)
 
 
 def trusted_folders(profile_dir: Path) -> Finding:
