@@ -45,7 +45,7 @@ def test_the_hooks_are_installed_once(home: Path) -> None:
     assert "already has these hooks" in again and snapshot(home) == before
     words = [shlex.split(command) for command in commands(home)]
     state_dir = home / ".local/state/mngr-codex/sessions"
-    assert len(words) == 11 and state_dir.is_dir()
+    assert len(words) == 13 and state_dir.is_dir()
     for each in words:
         assert [each[0], each[2], each[4]] == ["exec", "hook", "--state-dir"]
         assert Path(each[1]).is_absolute() and Path(each[1]).samefile(program())
@@ -96,7 +96,7 @@ def test_a_linked_file_is_replaced_at_its_place(home: Path) -> None:
     target.write_text(USERS)
     (home / ".codex/hooks.json").symlink_to(target)
     install(home)
-    assert (home / ".codex/hooks.json").is_symlink() and len(commands(home)) == 12
+    assert (home / ".codex/hooks.json").is_symlink() and len(commands(home)) == 14
     assert {path.name for path in target.parent.iterdir()} == {"codex-hooks"}
     assert (home / ".codex/hooks.json.bak").read_text() == USERS
 
@@ -106,7 +106,7 @@ def test_hooks_of_a_program_that_was_moved_are_replaced(home: Path) -> None:
     assert subprocess.run([copied, "hooks", "install"], env={"HOME": str(home)}).returncode == 0
     assert all(str(copied) in command for command in commands(home))
     install(home)
-    assert len(commands(home)) == 11 and not any(str(copied) in command for command in commands(home))
+    assert len(commands(home)) == 13 and not any(str(copied) in command for command in commands(home))
 
 
 @pytest.mark.parametrize(

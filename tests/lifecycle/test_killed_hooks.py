@@ -50,9 +50,7 @@ def with_child(*events: str) -> Callable[[Agent], list[Hook]]:
 
 
 #: Hooks that change nothing during a turn.
-UNCHANGING = [
-    "session-start", "pre-tool-use", "pre-model-request", "post-model-request", "pre-compact", "post-compact",
-]  # fmt: skip
+UNCHANGING = ["session-start", "pre-tool-use", "pre-model-request", "post-model-request"]
 
 #: Sequences of hooks, the last of which is killed.
 KILLED: dict[str, Callable[[Agent], list[Hook]]] = {
@@ -68,6 +66,8 @@ KILLED: dict[str, Callable[[Agent], list[Hook]]] = {
         *first_prompt(agent),
         ("pre-tool-use", agent.payload("pre-tool-use", tool_name="request_user_input")),
     ],
+    "the beginning of a compaction": in_turn("pre-compact"),
+    "a compaction": in_turn("pre-compact", "post-compact"),
     "the end of a session": in_turn("session-end"),
     "a subagent's start": with_child("subagent-start"),
     "a subagent's stop": with_child("subagent-start", "subagent-stop"),

@@ -48,7 +48,7 @@ class CodexUser:
 
     def install_hooks(self) -> None:
         done = run("hooks", "install", env=self.environment())
-        assert (done.status, done.stderr) == (0, "") and b"Installed 11 hooks" in done.stdout, done
+        assert (done.status, done.stderr) == (0, "") and b"Installed 13 hooks" in done.stdout, done
 
     @contextmanager
     def tui(self, work_dir: str, *, reviews_hooks: bool = False, **variables: str) -> Iterator[Screen]:

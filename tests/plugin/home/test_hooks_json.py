@@ -12,10 +12,10 @@ def test_the_users_hooks_follow_the_plugins() -> None:
     group = {"hooks": [{"type": "command", "command": "say done"}]}
     program = Path("/a b/mngr-codex")
     user_config = {"Stop": [group], "state": {"x": {"trusted_hash": "y"}}}
-    groups = build_hooks(program, {"Stop": [group], "PostCompact": [group], "SessionStart": "nonsense"}, user_config)[
-        "hooks"
-    ]
-    assert groups["Stop"][1:] == [group, group] and groups["PostCompact"] == [group] and "state" not in groups
+    groups = build_hooks(
+        program, {"Stop": [group], "PostModelRequest": [group], "SessionStart": "nonsense"}, user_config
+    )["hooks"]
+    assert groups["Stop"][1:] == [group, group] and groups["PostModelRequest"] == [group] and "state" not in groups
     first = [groups[event][0]["hooks"][0]["command"] for event in HOOKS]
     assert tuple(first) == own_commands(program)
     assert "'/a b/mngr-codex' hook stop" in first
@@ -42,7 +42,7 @@ def test_hooks_of_the_program_in_the_users_file_are_replaced_by_the_agents(tmp_p
     other = [{"hooks": [{"command": "mngr-codex hook"}, {"command": "'open"}, {"command": None}, "text"]}, "text"]
     program = Path("/agent/mngr-codex")
     groups = build_hooks(program, users, {"Stop": other})["hooks"]
-    assert [list(groups), [len(groups[event]) for event in HOOKS if event != "Stop"]] == [list(HOOKS), [1] * 10]
+    assert [list(groups), [len(groups[event]) for event in HOOKS if event != "Stop"]] == [list(HOOKS), [1] * 12]
     mine = {"hooks": [{"type": "command", "command": "mine"}]}
     also = {"hooks": [{"type": "command", "command": "also"}]}
     assert groups["Stop"] == [*build_hooks(program)["hooks"]["Stop"], mine, also, *other]

@@ -24,6 +24,8 @@ HOOKS = {
     "PreToolUse": "pre-tool-use",
     "PermissionRequest": "permission-request",
     "PostToolUse": "post-tool-use",
+    "PreCompact": "pre-compact",
+    "PostCompact": "post-compact",
     "SubagentStart": "subagent-start",
     "SubagentStop": "subagent-stop",
     "Stop": "stop",

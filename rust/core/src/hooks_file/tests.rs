@@ -46,6 +46,8 @@ fn a_new_file_has_one_hook_for_each_event_that_has_an_effect() {
             "PreToolUse",
             "PermissionRequest",
             "PostToolUse",
+            "PreCompact",
+            "PostCompact",
             "SubagentStart",
             "SubagentStop",
             "Stop",
@@ -105,7 +107,9 @@ fn hooks_of_an_earlier_recipe_are_replaced() {
     let old = r#"{"hooks": {
         "Stop": [{"hooks": [{"type": "command", "command": "mngr-codex hook stop"}, {"type": "command", "command": "mine"}]}],
         "PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "command": "mngr-codex hook pre-tool-use"}]}],
-        "PostCompact": [{"hooks": [{"type": "command", "command": "'/old/mngr-codex' hook post-compact --state-dir=/d"}]}]
+        "PostModelRequest": [
+            {"hooks": [{"type": "command", "command": "'/old/mngr-codex' hook post-model-request --state-dir=/d"}]}
+        ]
     }}"#;
     assert_eq!(state_dirs_of_hooks(old), [PathBuf::from("/d")]);
     let text = add(old);
@@ -113,7 +117,7 @@ fn hooks_of_an_earlier_recipe_are_replaced() {
     assert_eq!(new["Stop"][0]["hooks"][1]["command"], "mine");
     assert_eq!(new["Stop"].as_array().map(Vec::len), Some(1));
     assert!(new["PreToolUse"][0].get("matcher").is_none(), "it has to run for every tool: {text}");
-    assert!(new.get("PostCompact").is_none(), "it has no effect: {text}");
+    assert!(new.get("PostModelRequest").is_none(), "it has no effect: {text}");
     assert_eq!(state_dirs_of_hooks(&text), [PathBuf::from("/s/{session_id}")]);
     assert_eq!(
         parsed(&remove_hooks(&text).expect("is a hooks.json")),

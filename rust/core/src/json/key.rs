@@ -80,6 +80,7 @@ keys! {
     TotalTokens = "total_tokens",
     TotalTokenUsage = "total_token_usage",
     TranscriptPath = "transcript_path",
+    Trigger = "trigger",
     TurnId = "turn_id",
     Type = "type",
     Usage = "usage",
@@ -105,7 +106,7 @@ const fn slot(head: u128, length: usize) -> usize {
 }
 
 /// The factor of the hash in [`slot`], for which no two known keys have the same slot. [`TABLE`] does not compile otherwise.
-const MIX: u64 = 0x04FC_5E8F_D844_5119;
+const MIX: u64 = 0x1998_644B_0582_79A3;
 
 /// The known keys in their slots.
 static TABLE: [Entry; 256] = {

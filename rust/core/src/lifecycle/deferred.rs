@@ -14,7 +14,7 @@ use super::hook::HookRun;
 use super::marker_files::{names_in, remove};
 
 /// The version of the serialized form of a [`HookRun`].
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// The number of attempts to write into a folder that other processes remove. More than one is rarely needed.
 const MAX_ATTEMPTS: u32 = 100;

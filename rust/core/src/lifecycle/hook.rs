@@ -8,7 +8,7 @@ use crate::clock::now_millis;
 use crate::rollout::ids::{ThreadId, TurnId};
 
 use super::payload::{Payload, PayloadError, invalid_id};
-use super::state::{Signal, SignalSource, State, ThreadKey};
+use super::state::{Signal, SignalSource, State, ThreadKey, Trigger};
 
 /// Codex's hook events (all events of 0.138 to 0.171).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +69,8 @@ impl HookEvent {
     }
 
     /// Returns the signal that the event is for its turn. `is_question` tells whether it is about the tool that asks the
-    /// user a question, and `rollout_size` is the size of the turn's rollout, in bytes.
-    fn signal(self, is_question: bool, rollout_size: u64) -> Option<Signal> {
+    /// user a question, `rollout_size` is the size of the turn's rollout, in bytes, and `trigger` is that of a compaction.
+    fn signal(self, is_question: bool, rollout_size: u64, trigger: Option<Trigger>) -> Option<Signal> {
         match self {
             Self::PreToolUse if is_question => Some(Signal::AskedQuestion { rollout_size }),
             Self::UserPromptSubmit => Some(Signal::Prompted),
@@ -80,13 +80,15 @@ impl HookEvent {
             Self::Stop | Self::SubagentStop => Some(Signal::Stopped { rollout_size }),
             Self::SessionEnd => Some(Signal::SessionEnded { rollout_size }),
             Self::Interrupt => Some(Signal::Ended),
-            Self::SessionStart | Self::PostModelRequest | Self::PreCompact | Self::PostCompact => None,
+            Self::PreCompact => Some(Signal::Compacting { trigger }),
+            Self::PostCompact => Some(Signal::Compacted { trigger, rollout_size }),
+            Self::SessionStart | Self::PostModelRequest => None,
         }
     }
 
     /// Returns whether the event can change the state, so that Codex has to run its hook.
     pub(crate) fn has_effect(self) -> bool {
-        self.sets_session() || self.signal(false, 0).is_some()
+        self.sets_session() || self.signal(false, 0, None).is_some()
     }
 
     /// Returns whether an event of the root sets the current session and rollout.
@@ -108,10 +110,12 @@ pub struct HookRun {
     pub(super) turn: TurnId,
     /// The path of the thread's rollout. It is empty if the payload names none.
     pub(super) rollout: String,
-    /// The size of the rollout in bytes, for events that end a turn or ask the user.
+    /// The size of the rollout in bytes, for events that end a turn or a compaction, or ask the user.
     pub(super) rollout_size: u64,
     /// Whether the event is about the tool that asks the user a question.
     pub(super) is_question: bool,
+    /// Why Codex compacts the session, for the events of a compaction.
+    pub(super) trigger: Option<Trigger>,
     /// The time of the run, in milliseconds since 1970.
     pub(super) at: u64,
     /// The folder of the session. Deferred runs do not need it.
@@ -145,7 +149,11 @@ impl HookRun {
         let rollout = rollout.unwrap_or_default();
         // Lines after the present end of the rollout are signs of life, or an answer.
         let is_size_needed = match event {
-            HookEvent::Stop | HookEvent::SubagentStop | HookEvent::SessionEnd | HookEvent::PermissionRequest => true,
+            HookEvent::Stop
+            | HookEvent::SubagentStop
+            | HookEvent::SessionEnd
+            | HookEvent::PermissionRequest
+            | HookEvent::PostCompact => true,
             HookEvent::PreToolUse => payload.is_question,
             _ => false,
         };
@@ -155,8 +163,8 @@ impl HookRun {
             path if path.is_empty() => u64::MAX,
             path => rustix::fs::stat(path.as_str()).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)),
         };
-        let Payload { session, agent, turn, is_question, folder, .. } = payload;
-        Ok(Self { event, session, agent, turn, rollout, rollout_size, is_question, at, folder })
+        let Payload { session, agent, turn, is_question, trigger, folder, .. } = payload;
+        Ok(Self { event, session, agent, turn, rollout, rollout_size, is_question, trigger, at, folder })
     }
 
     /// Returns the thread whose hook ran.
@@ -225,7 +233,7 @@ impl HookRun {
             return;
         }
         self.name_rollout(state);
-        if let Some(signal) = self.event.signal(self.is_question, self.rollout_size) {
+        if let Some(signal) = self.event.signal(self.is_question, self.rollout_size, self.trigger) {
             state.apply(&key, &self.turn, signal, SignalSource::Hook, self.at);
         }
         if self.ends_session() {
@@ -238,6 +246,13 @@ impl HookRun {
             && (key != ThreadKey::Root || (!self.turn.0.is_empty() && thread.turn == self.turn))
         {
             thread.set_rollout(&self.rollout);
+        }
+        if key == ThreadKey::Root {
+            match self.event {
+                HookEvent::PreCompact => state.begin_compaction(self.trigger, self.at),
+                HookEvent::PostCompact => state.end_compaction(self.trigger, &self.rollout, self.rollout_size, self.at),
+                _ => {}
+            }
         }
         state.settle(self.at);
     }

@@ -11,6 +11,8 @@ use crate::json::{Key, Kind, Malformed, Tape, Text, scan, string};
 use crate::rollout::envelope::Members;
 use crate::rollout::ids::{Name, ThreadId, TurnId};
 
+use super::state::Trigger;
+
 /// The number of bytes that are read first: more than most payloads have, but only few memory pages.
 const FIRST_READ: usize = 8 << 10;
 
@@ -41,6 +43,8 @@ pub(super) struct Payload {
     pub(super) agent_transcript: Option<String>,
     /// Whether `tool_name` is the tool with which the model asks the user a question.
     pub(super) is_question: bool,
+    /// `trigger`: why Codex compacts the session, in `PreCompact` and `PostCompact`.
+    pub(super) trigger: Option<Trigger>,
     /// `cwd`: the folder of the session, if the caller needs it.
     pub(super) folder: Option<String>,
 }
@@ -115,6 +119,7 @@ impl Payload {
             transcript: text_of(Key::TranscriptPath).and_then(|(raw, _)| path(raw)),
             agent_transcript: text_of(Key::AgentTranscriptPath).and_then(|(raw, _)| path(raw)),
             is_question: text_of(Key::ToolName).is_some_and(is_question),
+            trigger: text_of(Key::Trigger).and_then(|(raw, _)| trigger(raw)),
             folder: text_of(Key::Cwd).filter(|_| needs_folder).and_then(|(raw, _)| path(raw)),
         })
     }
@@ -124,6 +129,11 @@ impl Payload {
 fn is_question((raw, has_escape): (&[u8], bool)) -> bool {
     raw == QUESTION_TOOL
         || (has_escape && raw.len() <= 6 * MAX_NAME && Name::new(raw, true).as_bytes() == QUESTION_TOOL)
+}
+
+/// Returns the trigger with this name.
+fn trigger(raw: &[u8]) -> Option<Trigger> {
+    [Trigger::Manual, Trigger::Auto].into_iter().find(|trigger| trigger.name().as_bytes() == raw)
 }
 
 /// The length of the longest file name, in bytes (`NAME_MAX` on Linux).

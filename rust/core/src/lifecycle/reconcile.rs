@@ -226,12 +226,24 @@ fn name_finder(turn: &TurnId) -> Option<Finder<'static>> {
 static QUESTION_NAME: LazyLock<Finder<'static>> =
     LazyLock::new(|| Finder::new(b"\"name\":\"request_user_input\"").into_owned());
 
+/// The finder for the item of a prompt. In JSON these bytes are never part of a string.
+static USER_ITEM: LazyLock<Finder<'static>> =
+    LazyLock::new(|| Finder::new(b"\"item\":{\"type\":\"UserMessage\"").into_owned());
+
+/// The number of bytes at the start of a payload that have the type of its item, after the ids of thread and turn.
+const ITEM_TYPE: usize = 256;
+
+/// The kind of a line with a compaction.
+const COMPACTED: &[u8] = b"compacted";
+
 /// What a line may contain.
 enum Scanned {
     /// No signal.
     NoSignal,
     /// One record, which was scanned.
     Record,
+    /// A compaction, which was not scanned: it can have hundreds of megabytes.
+    Compaction,
     /// Something else, such as several records.
     Damaged,
 }
@@ -247,6 +259,8 @@ struct SignalScanner {
     begun: Option<TurnId>,
     /// Whether the beginning of the latest turn was read.
     has_read_beginning: bool,
+    /// Whether a prompt of that turn was read. Others add nothing.
+    has_read_prompt: bool,
     /// The end of the last line that names the latest turn, unless that signal was already added.
     named: Option<u64>,
     tape: Tape,
@@ -263,6 +277,7 @@ impl SignalScanner {
             found: Signals { latest: known.turn.clone(), read_offset: from, ..Signals::default() },
             begun: has_read_beginning.then(|| known.turn.clone()),
             has_read_beginning,
+            has_read_prompt: false,
             named: None,
             tape: Tape::default(),
             clock: Clock::default(),
@@ -290,6 +305,7 @@ impl SignalScanner {
                 let signal = self.signal(text, line_end);
                 self.apply(signal, text, line_end);
             }
+            Scanned::Compaction => self.apply(Some((TurnId::default(), Signal::CompactionRead)), text, line_end),
             Scanned::Damaged => self.damaged_line(text, line_end),
             Scanned::NoSignal => self.apply(None, text, line_end),
         }
@@ -319,6 +335,7 @@ impl SignalScanner {
     fn apply(&mut self, signal: Option<(TurnId, Signal)>, text: Text<'_>, line_end: u64) {
         match signal {
             Some((_, signal @ (Signal::QuestionRead { .. } | Signal::OutputRead { .. }))) => self.push_call(signal),
+            Some((_, signal @ (Signal::CompactionRead | Signal::PromptRead))) => self.push_work(signal, text, line_end),
             Some((turn, signal)) => {
                 // Copies of another thread's history precede the thread's own turns.
                 let is_copied = !self.has_read_beginning && turn.is_later_than(&self.thread) == Some(false);
@@ -346,9 +363,26 @@ impl SignalScanner {
                     self.found.list.push((turn, signal));
                 }
             }
-            None if self.names_stopped_turn(text, line_end) => self.named = Some(line_end),
-            None => {}
+            None => self.note_name(text, line_end),
         }
+    }
+
+    /// Notes the end of a line that names the stopped turn and ends after the size at which it was stopped.
+    fn note_name(&mut self, text: Text<'_>, line_end: u64) {
+        if self.names_stopped_turn(text, line_end) {
+            self.named = Some(line_end);
+        }
+    }
+
+    /// Adds what a line says about the work of the latest turn, once. Such a line may name the turn as well.
+    fn push_work(&mut self, signal: Signal, text: Text<'_>, line_end: u64) {
+        let turn = TurnId::default();
+        // What precedes the thread's own turns is a copy.
+        if self.has_read_beginning && !self.is_redundant(&turn, signal) {
+            self.found.list.push((turn, signal));
+        }
+        self.has_read_prompt |= signal == Signal::PromptRead;
+        self.note_name(text, line_end);
     }
 
     /// Returns whether the line names the stopped turn and ends after the size at which it was stopped.
@@ -364,6 +398,7 @@ impl SignalScanner {
         self.found.list = later_id.map(|begun| (begun.clone(), Signal::Began)).into_iter().collect();
         self.found.latest = turn.clone();
         self.has_read_beginning = false;
+        self.has_read_prompt = false;
         self.named = None;
         self.name_finder = None;
         self.asked_at = None;
@@ -409,10 +444,14 @@ impl SignalScanner {
         if let Some(head) = &head {
             let payload = &text.bytes()[head.payload..];
             let is_candidate = match head.kind {
-                b"event_msg" => may_be_signal(payload),
+                b"event_msg" => may_be_signal(payload) || (!self.has_read_prompt && is_prompt(payload)),
                 b"response_item" => self.may_be_call_signal(payload),
                 _ => false,
             };
+            if head.kind == COMPACTED {
+                let is_alone = !line_prefix::has_second_record(text.bytes(), head);
+                return if is_alone { Scanned::Compaction } else { Scanned::Damaged };
+            }
             if !is_candidate && !line_prefix::has_second_record(text.bytes(), head) {
                 return Scanned::NoSignal;
             }
@@ -438,6 +477,9 @@ impl SignalScanner {
             };
             return signal.map(|signal| (TurnId::default(), signal));
         }
+        if envelope.kind.as_deref() == Some(COMPACTED) {
+            return Some((TurnId::default(), Signal::CompactionRead));
+        }
         if envelope.kind.as_deref() != Some(b"event_msg") {
             return None;
         }
@@ -445,6 +487,10 @@ impl SignalScanner {
             b"task_started" | b"turn_started" => Signal::Began,
             b"task_complete" | b"turn_complete" | b"turn_aborted" => Signal::Ended,
             b"thread_rolled_back" => return Some((TurnId::default(), Signal::RolledBack)),
+            b"user_message" => return Some((TurnId::default(), Signal::PromptRead)),
+            b"item_completed" if USER_ITEM.find(text.bytes()).is_some() => {
+                return Some((TurnId::default(), Signal::PromptRead));
+            }
             _ => return None,
         };
         let turn = envelope.members.get(Key::TurnId)?;
@@ -461,6 +507,15 @@ const OUTPUT: &[u8] = b"_output";
 fn payload_kind(payload: &[u8]) -> Option<&[u8]> {
     let rest = payload.strip_prefix(b"{\"type\":\"")?;
     rest.get(..memchr::memchr(b'"', rest)?)
+}
+
+/// Returns whether a payload, in the format that Codex writes, is a prompt of the user: an item since 0.147, an event
+/// before.
+fn is_prompt(payload: &[u8]) -> bool {
+    match payload_kind(payload) {
+        Some(b"item_completed") => USER_ITEM.find(&payload[..payload.len().min(ITEM_TYPE)]).is_some(),
+        kind => kind == Some(b"user_message"),
+    }
 }
 
 /// Returns whether a payload, in the format that Codex writes, may be a signal.

@@ -98,10 +98,8 @@ pub(crate) struct Thread {
     questions_through: u64,
     /// The time at which that turn began, in milliseconds since 1970.
     began_at: u64,
-    /// Whether that turn compacts the session.
-    is_compacting: bool,
-    /// Whether that turn does anything else.
-    has_prompt: bool,
+    /// What is known about the work of that turn.
+    work: Work,
     /// The size of the rollout, in bytes, after the last compaction that a hook has reported. What the lines before it say
     /// about the size of the context is obsolete.
     compacted_through: u64,
@@ -115,6 +113,39 @@ pub(crate) struct Thread {
     pub(crate) read_fingerprint: Option<Fingerprint>,
     /// Whether the beginning of the turn was read in the rollout. If so, a turn that begins after it there is later.
     has_read_beginning: bool,
+}
+
+/// What is known about the work of a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Work {
+    /// It compacts the session.
+    is_compacting: bool,
+    /// It does something else: it has a prompt, asks the user, or was compacted because its context was full.
+    is_other: bool,
+}
+
+impl Work {
+    /// Returns what is known after a signal.
+    fn after(self, signal: Signal) -> Self {
+        let (is_compacting, is_other) = match signal {
+            Signal::Compacting { trigger } | Signal::Compacted { trigger, .. } => {
+                (true, trigger == Some(Trigger::Auto))
+            }
+            Signal::CompactionRead => (true, false),
+            Signal::Prompted
+            | Signal::PromptRead
+            | Signal::AskedForApproval { .. }
+            | Signal::AskedQuestion { .. }
+            | Signal::QuestionRead { .. } => (false, true),
+            _ => (false, false),
+        };
+        Self { is_compacting: self.is_compacting || is_compacting, is_other: self.is_other || is_other }
+    }
+
+    /// Returns whether the turn does nothing but compact the session.
+    fn is_only_compaction(self) -> bool {
+        self.is_compacting && !self.is_other
+    }
 }
 
 /// An open request to the user.
@@ -201,6 +232,22 @@ pub(crate) enum Signal {
         /// The offset of the end of the line, in bytes.
         line_end: u64,
     },
+    /// Codex begins to compact the session (`PreCompact`). The turn is running.
+    Compacting {
+        /// Why, if that is known.
+        trigger: Option<Trigger>,
+    },
+    /// Codex has compacted the session (`PostCompact`).
+    Compacted {
+        /// Why, if that is known.
+        trigger: Option<Trigger>,
+        /// The size of the rollout, in bytes, or the largest number if the session has no rollout.
+        rollout_size: u64,
+    },
+    /// A line of the rollout has a compaction.
+    CompactionRead,
+    /// A line of the rollout has a prompt of the user.
+    PromptRead,
     /// Codex is about to end the turn (`Stop`, `SubagentStop`).
     Stopped {
         /// The size of the rollout, in bytes.
@@ -250,6 +297,7 @@ impl Thread {
             return;
         }
         let phase = if is_other { Phase::None } else { self.phase };
+        let work = if phase == Phase::None { Work::default() } else { self.work }.after(signal);
         let next = match (phase, signal) {
             (Phase::Over, _) | (_, Signal::Ended) => Phase::Over,
             (
@@ -258,6 +306,8 @@ impl Thread {
                 | Signal::Named { .. }
                 | Signal::QuestionRead { .. }
                 | Signal::OutputRead { .. }
+                | Signal::CompactionRead
+                | Signal::PromptRead
                 | Signal::SessionEnded { .. },
             ) => return,
             (_, Signal::RolledBack) if !self.has_read_beginning => return,
@@ -266,11 +316,23 @@ impl Thread {
                 Phase::Stopped { rollout_size: size.max(rollout_size) }
             }
             (Phase::Stopped { rollout_size }, Signal::Named { line_end }) if line_end > rollout_size => Phase::Open,
+            // Without a rollout, nothing else shows the end of a turn that only compacts the session.
+            (_, Signal::Compacted { rollout_size: u64::MAX, .. }) if work.is_only_compaction() => {
+                Phase::Stopped { rollout_size: u64::MAX }
+            }
             // The line of the turn's beginning may be read late.
-            (_, Signal::QuestionRead { .. } | Signal::OutputRead { .. })
+            (
+                _,
+                Signal::QuestionRead { .. } | Signal::OutputRead { .. } | Signal::CompactionRead | Signal::PromptRead,
+            )
             | (
                 Phase::Stopped { .. },
-                Signal::Began | Signal::Named { .. } | Signal::AskedForApproval { .. } | Signal::SessionEnded { .. },
+                Signal::Began
+                | Signal::Named { .. }
+                | Signal::AskedForApproval { .. }
+                | Signal::Compacting { .. }
+                | Signal::Compacted { .. }
+                | Signal::SessionEnded { .. },
             ) => phase,
             (_, Signal::Stopped { rollout_size } | Signal::SessionEnded { rollout_size }) => {
                 Phase::Stopped { rollout_size }
@@ -282,6 +344,8 @@ impl Thread {
                 | Signal::Began
                 | Signal::AskedForApproval { .. }
                 | Signal::AskedQuestion { .. }
+                | Signal::Compacting { .. }
+                | Signal::Compacted { .. }
                 | Signal::Named { .. },
             ) => Phase::Open,
         };
@@ -289,9 +353,8 @@ impl Thread {
             // A line is read later than it was written, but its turn's id has the time of the beginning.
             let known = turn.began_at().filter(|began_at| source == SignalSource::Rollout && *began_at < at);
             self.began_at = known.unwrap_or(at);
-            self.is_compacting = false;
-            self.has_prompt = false;
         }
+        self.work = work;
         if is_other {
             self.turn = turn.clone();
             self.has_read_beginning = false;
@@ -319,9 +382,15 @@ impl Thread {
                 Some(Request { kind: RequestKind::Question, rollout_size: line_end })
             }
             Signal::OutputRead { line_end } => before.filter(|request| line_end <= request.rollout_size),
-            Signal::Began | Signal::Named { .. } | Signal::QuestionRead { .. } => before,
+            Signal::Began
+            | Signal::Named { .. }
+            | Signal::QuestionRead { .. }
+            | Signal::CompactionRead
+            | Signal::PromptRead => before,
             Signal::Prompted
             | Signal::SignOfLife
+            | Signal::Compacting { .. }
+            | Signal::Compacted { .. }
             | Signal::Stopped { .. }
             | Signal::SessionEnded { .. }
             | Signal::Ended
@@ -346,7 +415,7 @@ impl Thread {
 
     /// Returns whether the latest turn does nothing but compact the session.
     fn is_only_compacting(&self) -> bool {
-        self.is_compacting && !self.has_prompt
+        self.work.is_only_compaction()
     }
 
     /// Returns the size of the rollout, in bytes, when its latest turn was stopped. Returns `None` if the turn is in
@@ -574,18 +643,20 @@ impl State {
     }
 
     /// Records that Codex begins to compact the root's session.
-    #[expect(dead_code, reason = "the hooks of a compaction will record it")]
     pub(crate) fn begin_compaction(&mut self, trigger: Option<Trigger>, at: u64) {
         self.compacting = Some((at, trigger));
     }
 
-    /// Records that Codex has compacted the root's session. `rollout_size` is the size of its rollout at that time.
-    #[expect(dead_code, reason = "the hooks of a compaction will record it")]
-    pub(crate) fn end_compaction(&mut self, trigger: Option<Trigger>, rollout_size: u64, at: u64) {
+    /// Records that Codex has compacted the root's session. `rollout` is the path of its rollout, and `rollout_size` the
+    /// size at that time, in bytes.
+    pub(crate) fn end_compaction(&mut self, trigger: Option<Trigger>, rollout: &str, rollout_size: u64, at: u64) {
         self.compaction = Some(Compaction { at, trigger });
         self.compacting = None;
-        self.root.compacted_through = rollout_size;
-        self.facts.context = self.facts.context.filter(|context| context.line_end > rollout_size);
+        // The positions in another rollout say nothing about this one.
+        if self.root.rollout == rollout {
+            self.root.compacted_through = rollout_size;
+        }
+        self.facts.context = self.facts.context.filter(|context| context.line_end > self.root.compacted_through);
     }
 
     /// Returns whether a hook has run for the agent, or its turns were closed. Rollouts are found only through hooks.

@@ -17,6 +17,7 @@ fn run(event: HookEvent, session: u32, turn: u32) -> HookRun {
         rollout: format!("/rollout-{session}"),
         rollout_size: 0,
         is_question: false,
+        trigger: None,
         at: 0,
         folder: None,
     }

@@ -56,6 +56,11 @@ fn model(json: &[u8]) -> Option<Payload> {
         transcript: path("transcript_path"),
         agent_transcript: path("agent_transcript_path"),
         is_question: text("tool_name") == Some("request_user_input"),
+        trigger: match text("trigger") {
+            Some("manual") => Some(Trigger::Manual),
+            Some("auto") => Some(Trigger::Auto),
+            _ => None,
+        },
         folder: path("cwd"),
     })
 }
@@ -75,6 +80,7 @@ fn payloads_of_codex_are_parsed() {
         transcript: Some("/c/sessions/2026/11/22/rollout-p.jsonl".to_owned()),
         agent_transcript: Some("/c/rollout-a.jsonl".to_owned()),
         is_question: false,
+        trigger: None,
         folder: Some("/srv".to_owned()),
     };
     assert_eq!(payload.expect("usable"), expected);
@@ -102,6 +108,14 @@ fn the_tool_that_asks_a_question_is_known() {
         r#"{"session_id":"s","tool_name":["request_user_input"]}"#,
     ] {
         assert_eq!(read(other).expect("valid"), session("s"));
+    }
+}
+
+#[test]
+fn the_trigger_of_a_compaction_is_known() {
+    for (name, trigger) in [("manual", Some(Trigger::Manual)), ("auto", Some(Trigger::Auto)), ("other", None)] {
+        let payload = read(&format!(r#"{{"session_id":"s","hook_event_name":"PostCompact","trigger":"{name}"}}"#));
+        assert_eq!(payload.expect("valid"), Payload { trigger, ..session("s") });
     }
 }
 
@@ -357,6 +371,7 @@ fn key() -> impl Strategy<Value = String> {
         "transcript_path",
         "agent_transcript_path",
         "tool_name",
+        "trigger",
         "prompt",
         "cwd",
     ];

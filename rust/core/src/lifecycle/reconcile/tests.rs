@@ -97,6 +97,71 @@ fn beginnings_and_all_kinds_of_ends_are_signals() {
     assert_eq!(signals(&[&rolled_back()]), [(TurnId::default(), Signal::RolledBack)]);
 }
 
+/// Returns a line with a compaction.
+fn compacted() -> String {
+    line("compacted", "", ",\"message\":\"\",\"replacement_history\":[]").replace("\"type\":\"\",", "")
+}
+
+/// Returns the lines of a prompt, as versions before and since 0.147 write them.
+fn prompts(number: u32) -> [String; 2] {
+    let item = format!(
+        ",\"thread_id\":\"{}\",\"turn_id\":\"{}\",\"item\":{{\"type\":\"UserMessage\",\"id\":\"u\"}}",
+        uuid(THREAD),
+        uuid(number)
+    );
+    [line("event_msg", "user_message", ",\"message\":\"Hi\""), line("event_msg", "item_completed", &item)]
+}
+
+#[test]
+fn compactions_and_prompts_are_signals_of_the_turn_that_has_begun() {
+    let none = TurnId::default;
+    let begun = (turn(6), Signal::Began);
+    let compaction = (none(), Signal::CompactionRead);
+    let over = (turn(6), Signal::Ended);
+    let expected = [begun.clone(), compaction.clone(), over.clone()];
+    assert_eq!(signals(&[&began(6), &compacted(), &compacted(), &ended(6)]), expected);
+    let other_form = "{\"payload\":{\"replacement_history\":[]},\"type\":\"compacted\"}\n";
+    assert_eq!(signals(&[&began(6), other_form, &ended(6)]), expected);
+    for prompt in prompts(6) {
+        let expected = [begun.clone(), (none(), Signal::PromptRead), compaction.clone(), over.clone()];
+        assert_eq!(signals(&[&began(6), &prompt, &prompt, &compacted(), &prompt, &ended(6)]), expected, "{prompt}");
+        // Those of earlier turns do not matter, and what precedes the first turn is a copy.
+        assert_eq!(signals(&[&prompt, &compacted(), &began(6)]), std::slice::from_ref(&begun));
+        let later = [(turn(7), Signal::Began), (none(), Signal::PromptRead)];
+        assert_eq!(signals(&[&began(6), &prompt, &compacted(), &ended(6), &began(7), &prompt]), later);
+        // Two records in one line.
+        let damaged = format!("{}{}", compacted().trim_end(), prompt);
+        let expected = [begun.clone(), compaction.clone(), (none(), Signal::PromptRead)];
+        assert_eq!(signals(&[&began(6), &damaged]), expected);
+    }
+    for other in [
+        line("event_msg", "item_completed", ",\"item\":{\"type\":\"AgentMessage\",\"text\":\"UserMessage\"}"),
+        line("event_msg", "context_compacted", ""),
+        line("response_item", "message", ",\"role\":\"user\""),
+        line("response_item", "compacted", ""),
+    ] {
+        assert_eq!(signals(&[&began(6), &other]), std::slice::from_ref(&begun), "{other}");
+    }
+}
+
+#[test]
+fn the_prompt_of_a_stopped_turn_names_it() {
+    let [_, prompt] = prompts(6);
+    let mut read = known(&turn(6), 0);
+    read.has_read_beginning = true;
+    let signals = read_lines(prompt.as_bytes(), 0, &read).expect("can be read").list;
+    let line_end = prompt.len() as u64;
+    assert_eq!(signals, [(TurnId::default(), Signal::PromptRead), (turn(6), Signal::Named { line_end })]);
+}
+
+#[test]
+fn a_large_compaction_is_not_parsed() {
+    let history = "x".repeat(MAX_KEPT + 5);
+    let large = line("compacted", "", &format!(",\"message\":\"{history}\"")).replace("\"type\":\"\",", "");
+    let expected = [(turn(6), Signal::Began), (TurnId::default(), Signal::CompactionRead)];
+    assert_eq!(signals(&[&began(6), &large]), expected);
+}
+
 #[test]
 fn lines_in_other_json_formatting_are_equivalent() {
     let id = uuid(6);

@@ -198,3 +198,185 @@ fn a_long_error_is_truncated() {
     let message = json_of(&state)["last_error"]["message"].as_str().expect("a text").to_owned();
     assert_eq!(message, "ä".repeat(512));
 }
+
+// ---- compaction ----
+
+const MANUAL: Option<Trigger> = Some(Trigger::Manual);
+const AUTO: Option<Trigger> = Some(Trigger::Auto);
+
+/// Returns an agent that has been idle since the time 1500.
+fn idle() -> State {
+    let mut state = started();
+    hook(&mut state, 1, Signal::Prompted, 1000);
+    hook(&mut state, 1, STOP, 1500);
+    line(&mut state, 1, Signal::Ended, 1600);
+    state
+}
+
+fn idle_since(state: &State) -> Option<u64> {
+    assert_eq!(Status::of(state).state, "WAITING");
+    state.timeline().idle_since
+}
+
+#[test]
+fn a_turn_that_only_compacts_the_session_begins_no_idle_period() {
+    for trigger in [MANUAL, None] {
+        let mut state = idle();
+        line(&mut state, 2, Signal::Began, 2000);
+        assert_eq!(json_of(&state)["idle_since"], Value::Null);
+        hook(&mut state, 2, Signal::Compacting { trigger }, 2001);
+        line(&mut state, 2, Signal::CompactionRead, 2100);
+        hook(&mut state, 2, Signal::Compacted { trigger, rollout_size: 50 }, 2200);
+        assert_eq!(Status::of(&state).state, "RUNNING");
+        line(&mut state, 2, Signal::Ended, 2300);
+        assert_eq!((idle_since(&state), state.timeline().since), (Some(1500), 2300));
+        // The next turn does.
+        hook(&mut state, 3, Signal::Prompted, 3000);
+        hook(&mut state, 3, STOP, 3500);
+        assert_eq!(idle_since(&state), Some(3500));
+    }
+}
+
+#[test]
+fn a_compaction_without_hooks_begins_no_idle_period() {
+    let mut state = idle();
+    for (signal, at) in [(Signal::Began, 2000), (Signal::CompactionRead, 2100), (Signal::Ended, 2200)] {
+        line(&mut state, 2, signal, at);
+    }
+    assert_eq!(idle_since(&state), Some(1500));
+    // Its lines can be read at the same time.
+    for signal in [Signal::Began, Signal::CompactionRead, Signal::Ended] {
+        line(&mut state, 3, signal, 3000);
+    }
+    assert_eq!(idle_since(&state), Some(1500));
+}
+
+#[test]
+fn a_compaction_without_a_rollout_is_over_with_its_last_hook() {
+    let mut state = idle();
+    hook(&mut state, 2, Signal::Compacting { trigger: MANUAL }, 2000);
+    hook(&mut state, 2, Signal::Compacted { trigger: MANUAL, rollout_size: u64::MAX }, 2100);
+    assert_eq!((idle_since(&state), state.timeline().since), (Some(1500), 2100));
+    // The turn of an automatic one continues.
+    hook(&mut state, 3, Signal::Prompted, 3000);
+    hook(&mut state, 3, Signal::Compacting { trigger: AUTO }, 3100);
+    hook(&mut state, 3, Signal::Compacted { trigger: AUTO, rollout_size: u64::MAX }, 3200);
+    assert_eq!(Status::of(&state).state, "RUNNING");
+}
+
+#[test]
+fn an_interrupted_compaction_begins_no_idle_period() {
+    let mut state = idle();
+    hook(&mut state, 2, Signal::Compacting { trigger: MANUAL }, 2000);
+    hook(&mut state, 2, Signal::Ended, 2100);
+    assert_eq!(idle_since(&state), Some(1500));
+    let mut state = idle();
+    hook(&mut state, 2, Signal::Compacting { trigger: MANUAL }, 2000);
+    state.reset(&TurnId::default(), None, 2100);
+    assert_eq!(idle_since(&state), Some(1500));
+}
+
+#[test]
+fn any_other_turn_begins_an_idle_period_even_if_it_compacts_the_session() {
+    let ends = |signals: &[(Signal, SignalSource)]| {
+        let mut state = idle();
+        for (signal, source) in signals {
+            state.apply(&ROOT, &turn(2), *signal, *source, 2000);
+        }
+        line(&mut state, 2, Signal::Ended, 2500);
+        idle_since(&state)
+    };
+    let (hook, line) = (SignalSource::Hook, SignalSource::Rollout);
+    let compaction = (Signal::CompactionRead, line);
+    let began = (Signal::Began, line);
+    // `!cmd`.
+    assert_eq!(ends(&[began]), Some(2500));
+    // The context was full, before or after the prompt was read.
+    assert_eq!(ends(&[(Signal::Prompted, hook), compaction]), Some(2500));
+    assert_eq!(ends(&[began, compaction, (Signal::PromptRead, line)]), Some(2500));
+    assert_eq!(ends(&[began, (Signal::PromptRead, line), compaction]), Some(2500));
+    // A turn without a prompt, such as that of a goal.
+    assert_eq!(ends(&[began, (Signal::Compacting { trigger: AUTO }, hook), compaction]), Some(2500));
+    assert_eq!(ends(&[began, compaction, (Signal::Compacted { trigger: AUTO, rollout_size: 5 }, hook)]), Some(2500));
+}
+
+#[test]
+fn a_compaction_after_a_turn_whose_end_was_not_noticed_ends_that_turn() {
+    let mut state = idle();
+    hook(&mut state, 2, Signal::Prompted, 2000);
+    for (signal, at) in [(Signal::Began, 3000), (Signal::CompactionRead, 3100), (Signal::Ended, 3200)] {
+        line(&mut state, 3, signal, at);
+    }
+    assert_eq!(idle_since(&state), Some(3000));
+}
+
+#[test]
+fn a_subagent_that_works_during_a_compaction_begins_an_idle_period() {
+    let mut state = idle();
+    let child = ThreadKey::Subagent(ThreadId(name("child")));
+    hook(&mut state, 2, Signal::Compacting { trigger: MANUAL }, 2000);
+    state.apply(&child, &turn(3), Signal::Began, SignalSource::Hook, 2100);
+    hook(&mut state, 2, Signal::Compacted { trigger: MANUAL, rollout_size: u64::MAX }, 2200);
+    state.apply(&child, &turn(3), Signal::Ended, SignalSource::Hook, 2300);
+    assert_eq!(idle_since(&state), Some(2300));
+}
+
+#[test]
+fn the_size_of_the_context_before_a_compaction_is_not_shown() {
+    let facts = |tokens, line_end| Facts { context: Some(ContextSize { tokens, line_end }), ..facts() };
+    let shown = |state: &State| json_of(state)["context_tokens"].as_u64();
+    let mut state = idle();
+    state.root.set_rollout("/r/1");
+    state.set_facts(facts(70, 900));
+    assert_eq!(shown(&state), Some(70));
+    state.begin_compaction(MANUAL, 2000);
+    assert_eq!(shown(&state), Some(70));
+    state.end_compaction(MANUAL, "/r/1", 1000, 2100);
+    assert_eq!(shown(&state), None);
+    // The watcher has not read the compaction yet.
+    state.set_facts(facts(80, 1000));
+    assert_eq!(shown(&state), None);
+    state.set_facts(facts(20, 1001));
+    assert_eq!(shown(&state), Some(20));
+    // A start does not change that.
+    state.end_compaction(MANUAL, "/r/1", 1100, 2200);
+    state.reset(&TurnId::default(), None, 2300);
+    state.set_facts(facts(20, 1001));
+    assert_eq!(shown(&state), None);
+    // The session continues in another rollout, which has other positions.
+    state.root.set_rollout("/r/2");
+    state.set_facts(facts(30, 500));
+    assert_eq!(shown(&state), Some(30));
+    state.end_compaction(MANUAL, "/r/1", 1100, 2400);
+    assert_eq!(shown(&state), Some(30));
+}
+
+#[test]
+fn the_last_compaction_is_shown_with_its_trigger() {
+    let shown = |state: &State| state.last_compaction();
+    let read = |at| Facts { compacted_at: Some(at), ..facts() };
+    let mut state = idle();
+    assert_eq!(shown(&state), None);
+    state.begin_compaction(MANUAL, 2000);
+    assert_eq!(shown(&state), None);
+    // The line is written and read before the hook of the end runs.
+    state.set_facts(read(2090));
+    assert_eq!(shown(&state), Some((2090, MANUAL)));
+    state.end_compaction(MANUAL, "", 0, 2100);
+    assert_eq!(shown(&state), Some((2100, MANUAL)));
+    // A compaction that was interrupted does not count.
+    state.begin_compaction(AUTO, 3000);
+    assert_eq!(shown(&state), Some((2100, MANUAL)));
+    // Another one without hooks.
+    let mut state = idle();
+    state.end_compaction(MANUAL, "", 0, 2100);
+    state.set_facts(read(2500));
+    assert_eq!(shown(&state), Some((2500, None)));
+    assert_eq!(json_of(&state)["last_compaction"], json!({"at": "1970-01-01T00:00:02.500Z", "trigger": null}));
+    state.end_compaction(AUTO, "", 0, 2600);
+    assert_eq!(json_of(&state)["last_compaction"], json!({"at": "1970-01-01T00:00:02.600Z", "trigger": "auto"}));
+    state.reset(&TurnId::default(), None, 2700);
+    assert_eq!(shown(&state), Some((2600, AUTO)));
+    state.set_session(&ThreadId(name("other")));
+    assert_eq!(shown(&state), None);
+}

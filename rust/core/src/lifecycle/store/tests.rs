@@ -511,6 +511,7 @@ fn run(turn: &str, event: HookEvent) -> HookRun {
         rollout: "/c/rollout".to_owned(),
         rollout_size: 5,
         is_question: false,
+        trigger: None,
         at: 6,
         folder: None,
     }
