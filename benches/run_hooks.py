@@ -1,6 +1,6 @@
 """Benchmarks `mngr-codex hook` side by side with `/bin/true` and the published plugin's hook.
 
-    python benches/run_hooks.py [--rounds N] [--storms N] [--program PATH]
+    python benches/run_hooks.py [--rounds N] [--storms N] [--program PATH] [--before PATH]
 
 Prints tables and bars, and stores them with the date in `benches/results/`. See `benches/README.md`.
 """
@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from results import MEBIBYTE, TRUE, Bar, check_limit, mebibytes, milliseconds, s
 
 RECORDED = BENCHES.parent / "tests/data/0.169.0/tui_spawnleave.hooks.jsonl"
 STATE_DIR_VARIABLE = "MNGR_AGENT_STATE_DIR"
+HOST_DIR_VARIABLE = "MNGR_HOST_DIR"
 PUBLISHED_SCRIPT = "record_session_pointers.sh"
 
 EVENTS = ("user-prompt-submit", "subagent-start", "subagent-stop", "stop")
@@ -41,6 +43,7 @@ LARGE_ROUNDS = 9
 MAX_RATIO_TO_TRUE = 1.3
 MAX_RATIO_TO_TRUE_IN_FLIGHT = 1.4
 MAX_RATIO_TO_CAT = 2.0
+MAX_RATIO_TO_BEFORE = 1.1
 MAX_PEAK_MEMORY = 8 * MEBIBYTE
 
 
@@ -112,14 +115,17 @@ class Codex:
 class Bench:
     """One run of all measurements."""
 
-    def __init__(self, program: Path, work: Path) -> None:
-        """Prepares a bench of `program` in the folder `work`."""
+    def __init__(self, program: Path, work: Path, before: Path | None = None) -> None:
+        """Prepares a bench of `program` in the folder `work`, next to another build of it if there is one."""
         self._program = str(program)
+        self._before = before and str(before)
         self._work = work
         self._errors = work / "stderr"
         self._states = 0
         self.results = HookResults(datetime.date.today().isoformat(), machine.describe(work))
         self._codex = Codex(work)
+        # Hooks report activity to mngr in this folder.
+        os.environ[HOST_DIR_VARIABLE] = str(work / "host")
 
     def run(self, rounds: int, storms: int, published_python: str | None) -> None:
         """Runs all measurements."""
@@ -141,13 +147,16 @@ class Bench:
         agents = [self._codex.new_id() for _ in range(max(ended, 4))]
         for agent in agents[:ended]:
             for event in ("subagent-start", "subagent-stop"):
-                self._time(self._hook(event), self._codex.payload(event, agent))
+                self._hook_both(event, self._codex.payload(event, agent))
         state = Path(os.environ[STATE_DIR_VARIABLE])
         published = ["bash", str(state / "commands" / PUBLISHED_SCRIPT)]
         if script is not None:
             (state / "commands").mkdir()
             shutil.copy(script, published[1])
-        samples: dict[str, list[Sample]] = {name: [] for name in (TRUE, *EVENTS, *([PUBLISHED] if script else []))}
+        before = [before_name(event) for event in EVENTS] if self._before else []
+        samples: dict[str, list[Sample]] = {
+            name: [] for name in (TRUE, *EVENTS, *before, *([PUBLISHED] if script else []))
+        }
         for number in range(rounds):
             if number % max(1, rounds // 5) == 0:
                 report(f"hooks with {in_flight} subagents in flight: round {number + 1} of {rounds}")
@@ -160,7 +169,9 @@ class Bench:
                     samples[PUBLISHED].append(self._time(published, self._codex.payload("user-prompt-submit")))
                 payload = self._codex.payload(event, agent if event.startswith("subagent") else None)
                 samples[TRUE].append(self._time([TRUE], payload))
-                samples[event].append(self._time(self._hook(event), payload))
+                runs = [(event, self._hook)] + ([(before_name(event), self._hook_before)] if self._before else [])
+                for name, run in runs if number % 2 else reversed(runs):
+                    samples[name].append(run(event, payload))
         self._expect(active=in_flight > 0, subagents=in_flight)
         return samples
 
@@ -171,7 +182,7 @@ class Bench:
         text = '    # Pasted text: code, and "quotes" in some lines, of caf\u00e9.rs.\n    value = other.member(1)\n'
         path = self._work / "payload"
         path.write_bytes(self._codex.payload("user-prompt-submit", prompt=text * (LARGE_PROMPT // len(text))))
-        contenders = {"cat": ["cat"], "user-prompt-submit": self._hook("user-prompt-submit")}
+        contenders = {"cat": ["cat"], "user-prompt-submit": self._argv("user-prompt-submit")}
         self.results.large = {name: [] for name in contenders}
         self.results.large_piped = {name: [] for name in contenders}
         for number in range(LARGE_ROUNDS):
@@ -202,7 +213,7 @@ class Bench:
                     self.results.wrong_storms.append(f"{event} of {AT_ONCE}: (active, subagents) is {found}")
 
     def _at_once(self, event: str, agents: list[str]) -> None:
-        processes = [subprocess.Popen(self._hook(event), stdin=subprocess.PIPE) for _ in agents]
+        processes = [subprocess.Popen(self._argv(event), stdin=subprocess.PIPE) for _ in agents]
         for process, agent in zip(processes, agents, strict=True):
             assert process.stdin
             process.stdin.write(self._codex.payload(event, agent))
@@ -224,27 +235,41 @@ class Bench:
         log = self._work / "calls"
         for event in EVENTS:
             payload = self._codex.payload(event, agent if event.startswith("subagent") else None)
-            for name, argv in ((event, self._hook(event)), (TRUE, [TRUE])):
+            for name, argv in ((event, self._argv(event)), (TRUE, [TRUE])):
                 self._time(["strace", "-c", "-U", "calls", "-o", str(log), *argv], payload)
                 self.results.system_calls[name] = int(log.read_text().split()[-2])
 
     def _begin(self, in_flight: int) -> None:
         """Creates a new state directory with the given number of subagents in flight."""
         self._states += 1
-        state = self._work / f"state-{self._states}"
-        state.mkdir()
+        state = self._work / f"host/agents/state-{self._states}"
+        for folder in (state, _state_dir_of_before(state)):
+            folder.mkdir(parents=True)
         os.environ[STATE_DIR_VARIABLE] = str(state)
         for event in ("user-prompt-submit", "stop"):
-            self._time(self._hook(event), self._codex.payload(event))
+            self._hook_both(event, self._codex.payload(event))
         for _ in range(in_flight):
-            agent = self._codex.new_id()
-            self._time(self._hook("subagent-start"), self._codex.payload("subagent-start", agent))
+            self._hook_both("subagent-start", self._codex.payload("subagent-start", self._codex.new_id()))
 
-    def _time(self, argv: list[str], payload: bytes) -> Sample:
+    def _hook(self, event: str, payload: bytes) -> Sample:
+        return self._time(self._argv(event), payload)
+
+    def _hook_before(self, event: str, payload: bytes) -> Sample:
+        """Runs the hook of the other build, which has a state directory of its own."""
+        assert self._before
+        variables = {STATE_DIR_VARIABLE: str(_state_dir_of_before(Path(os.environ[STATE_DIR_VARIABLE])))}
+        return self._time([self._before, "hook", event], payload, variables)
+
+    def _hook_both(self, event: str, payload: bytes) -> None:
+        self._hook(event, payload)
+        if self._before:
+            self._hook_before(event, payload)
+
+    def _time(self, argv: list[str], payload: bytes, variables: Mapping[str, str] | None = None) -> Sample:
         with pipe_with(payload) as source:
-            return time_run(argv, self._errors, source)
+            return time_run(argv, self._errors, source, variables)
 
-    def _hook(self, event: str) -> list[str]:
+    def _argv(self, event: str) -> list[str]:
         return [self._program, "hook", event]
 
     def _expect(self, active: bool, subagents: int) -> None:
@@ -267,6 +292,11 @@ def bars(results: HookResults) -> list[Bar]:
         for event in EVENTS:
             ratio = median_wall(samples[event]) / median_wall(samples[TRUE])
             found.append(check_limit(f"hook {event}{condition}, wall, to {TRUE}", ratio, limit, times))
+            if before := samples.get(before_name(event)):
+                ratio = median_wall(samples[event]) / median_wall(before)
+                found.append(
+                    check_limit(f"hook {event}{condition}, wall, to before", ratio, MAX_RATIO_TO_BEFORE, times)
+                )
     ratio = median_wall(results.large_piped["user-prompt-submit"]) / median_wall(results.large_piped["cat"])
     found.append(check_limit("prompt of 100 MB through a pipe, wall, to cat", ratio, MAX_RATIO_TO_CAT, times))
     peak = results.peak_memory["user-prompt-submit"]
@@ -300,6 +330,15 @@ def to_markdown(results: HookResults) -> str:
     verdicts = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
     parts += ["## Bars", table(("bar", "measured", "at most", "verdict"), verdicts)]
     return "\n\n".join(parts) + "\n"
+
+
+def before_name(event: str) -> str:
+    """Returns the name of a hook of the other build."""
+    return f"before, {event}"
+
+
+def _state_dir_of_before(state: Path) -> Path:
+    return state.with_name(f"{state.name}-before")
 
 
 def _hooks_table(samples: dict[str, list[Sample]], calls: dict[str, int]) -> str:
@@ -339,14 +378,16 @@ def main() -> int:
         default=50,
         help="how often 64 simultaneous hooks run, followed by another 64 (default: 50)",
     )
+    parser.add_argument("--before", type=Path, help="another build of the program, whose hooks run in turn with these")
     parser.add_argument(
         "--name", default="hooks", help='the last part of the file names of the results (default: "hooks")'
     )
     arguments = parser.parse_args()
-    if not is_program(arguments.program):
+    before: Path | None = arguments.before
+    if not all(is_program(program) for program in (arguments.program, before) if program):
         return 1
     with tempfile.TemporaryDirectory(prefix="mngr-codex-bench-") as work:
-        bench = Bench(arguments.program.absolute(), Path(work))
+        bench = Bench(arguments.program.absolute(), Path(work), before and before.absolute())
         if not succeeds(
             lambda: bench.run(arguments.rounds, arguments.storms, os.environ.get(PUBLISHED_PYTHON_VARIABLE))
         ):
