@@ -181,6 +181,7 @@ bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/insta
 	MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		$(call python,$(MAIN)) benches/run_follow.py
 	MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) benches/run_agent.py
+	MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) benches/run_observe.py
 	$(call python,$(MAIN)) benches/run_transcript.py
 	$(call python,$(MAIN)) benches/run_sessions.py
 

@@ -9,6 +9,7 @@ Uses only the standard library, and listens only on the loopback interface. Work
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -191,6 +192,11 @@ class ScriptedModel:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     model: ScriptedModel
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Prints errors, unless Codex has closed the connection, as it does when a turn is interrupted."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -25,11 +25,13 @@ type MakeMachine = Callable[..., Machine]
 
 @dataclass(frozen=True)
 class CommandResult:
-    """The exit status and output of an mngr command."""
+    """The result of an mngr command."""
 
     status: int
     stdout: str
     stderr: str
+    cpu_seconds: float
+    """The CPU time of the command, with that of the programs it ran."""
 
 
 def until[T](condition: Callable[[], T], *, description: str, seconds: float = SECONDS) -> T:
@@ -94,7 +96,8 @@ def run_mngr(
         answer = connection.makefile().readline()
     stdout, stderr = (Path(file).read_text(errors="replace") for file in files.values())
     assert answer, f"mngr {' '.join(arguments)} crashed: {stderr}"
-    return CommandResult(int(answer), stdout, stderr)
+    status, cpu_seconds = answer.split()
+    return CommandResult(int(status), stdout, stderr, float(cpu_seconds))
 
 
 @dataclass(frozen=True)
@@ -267,7 +270,7 @@ class Machine:
 
     @contextmanager
     def running_mngr(self, *arguments: str) -> Iterator[RunningCommand]:
-        """Runs an mngr command in the background, and interrupts it at the end as Ctrl-C does."""
+        """Runs an mngr command in the background, and kills it at the end with the commands that it runs."""
         self._runs += 1
         output = self.folder / f"run-{self._runs}"
         with output.open("wb") as file:
@@ -282,8 +285,6 @@ class Machine:
             )
         try:
             yield RunningCommand(process, output)
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
