@@ -9,6 +9,8 @@ import pytest
 from tests.support.machine import Agent, Json, Machine, until
 from tests.support.program import run
 from tests.support.rule_based_model import Model, asked, has_context
+from tests.support.session_cost import Usage, session_cost
+from tests.support.usage_agent import tokens_of
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +116,12 @@ def test_a_clone_continues_a_copy_of_the_session(machine: Machine, model: Model)
     talk(agent, "Remember the number 7.")
     machine.mngr("clone", "first", "second", "--type", "codex", "--yes", "--no-connect")
     clone = machine.agent("second")
+    before = usage(agent)
     talk(clone, "Which number?")
+    rollout = Path((clone.state / "codex_transcript_path").read_text().strip())
+    session = session_cost(rollout.read_bytes().splitlines(keepends=True))
+    until(lambda: add(before, usage(clone)) == session, description="the usage of the clone")
+    assert usage(agent) == before
     assert has_context(model, "Remember the number 7.", "Which number?")
     talk(agent, "And you?")
     asked_last: list[Json] = [request for request in model.requests if asked(request) == "And you?"]
@@ -122,6 +129,17 @@ def test_a_clone_continues_a_copy_of_the_session(machine: Machine, model: Model)
     for one in (agent, clone):
         work_dir = json.loads((one.state / "data.json").read_text())["work_dir"]
         assert f" in {work_dir}" in run("transcript", one.state).stdout.decode().splitlines()[0]
+
+
+def usage(agent: Agent) -> Usage:
+    """Returns the tokens in an agent's latest usage event."""
+    file = agent.state / "events/codex/usage/events.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return tokens_of(json.loads(lines[-1])) if lines else (0, 0, 0)
+
+
+def add(one: Usage, other: Usage) -> Usage:
+    return tuple(map(sum, zip(one, other, strict=True)))
 
 
 def test_a_renamed_agent_takes_messages(machine: Machine) -> None:

@@ -227,6 +227,11 @@ class TestFiles:
         path.write_bytes(zstd_frames.compress(growing(100, 20).data))
         agent.run_once()
         assert agent.totals == {THREAD: (120, 20, 10)}
+        # It is resumed.
+        path.unlink()
+        agent.write(THREAD, [growing(100, 20, 3).data])
+        agent.run_once()
+        assert agent.totals == {THREAD: (123, 30, 15)}
 
     def test_a_rewritten_rollout_takes_nothing_back(self, agent: UsageAgent) -> None:
         agent.write(THREAD, [growing(100, 50).data])
@@ -382,6 +387,86 @@ class TestInterruptions:
             restore().kill(called, number)
             agent.run_once()
             assert agent.events == events, (called, number)
+
+
+class TestAdoption:
+    """Two agents with the same session: each reports what it has used itself."""
+
+    @staticmethod
+    def adopt(agent: UsageAgent) -> str:
+        done = run("adopt", "--state-dir", agent.state)
+        assert (done.status, done.stderr) == (0, ""), done
+        return done.stdout.decode()
+
+    @pytest.mark.parametrize("recording", ["0.138.0/tools", "0.147.0/tui_resume", "0.163.0/resume", "0.171.0/tools"])
+    @pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
+    def test_the_sum_is_what_the_session_cost(self, agent: UsageAgent, recording: str, part: float) -> None:
+        lines = recorded(recording)
+        thread, copied = parse(lines[0])["payload"]["id"], max(1, int(part * len(lines)))
+        source = UsageAgent(agent.state.parent / "source")
+        source.write(thread, lines[:copied])
+        source.run_once("--final")
+        agent.write(thread, lines[:copied])
+        self.adopt(agent)
+        agent.run_once()
+        assert agent.events == []
+        # Both continue.
+        for continued in (source, agent):
+            continued.write(thread, lines)
+            continued.run_once()
+        nothing = (0, 0, 0)
+        before, after = session_cost(lines[:copied]), session_cost(lines)
+        assert source.totals.get(thread, nothing) == after
+        own = tuple(one - other for one, other in zip(after, before, strict=True))
+        assert agent.totals.get(thread, nothing) == own
+        assert len(agent.events) == (sum(own) > 0)
+
+    def test_limits_of_another_agent_are_not_repeated(self, agent: UsageAgent) -> None:
+        def limits(used: int) -> Any:
+            return {"primary": {"used_percent": used, "window_minutes": 300, "resets_at": 1795340000}}
+
+        rollout = growing(100).event("token_count", info=None, rate_limits=limits(7))
+        agent.write(THREAD, [rollout.data])
+        assert self.adopt(agent) == "1 session was used by other agents\n"
+        agent.write(THREAD, [rollout.assistant("x").usage(20).data])
+        agent.run_once()
+        agent.write(THREAD, [rollout.event("token_count", info=None, rate_limits=limits(8)).data])
+        agent.run_once()
+        first, second = agent.events
+        assert "rate_limits" not in first and second["rate_limits"]["five_hour"]["used_percentage"] == 8
+        assert tokens_of(first) == tokens_of(second) == (20, 10, 5)
+
+    def test_it_lasts_although_everything_else_changes(self, agent: UsageAgent) -> None:
+        rollout = growing(100, 50)
+        path = agent.write(THREAD, [rollout.data])
+        agent.write(uuid7(7), [growing(70).data.replace(THREAD.encode(), uuid7(7).encode())])
+        assert self.adopt(agent) == "2 sessions were used by other agents\n"
+        agent.checkpoint.unlink()
+        rewritten = rollout.assistant("x").usage(30).data.replace(b'"payload":', b'"payload": ')
+        path.write_bytes(rewritten)
+        agent.run_once()
+        assert agent.totals == {THREAD: (30, 10, 5)}
+        path.with_name(f"{path.name}.zst").write_bytes(zstd_frames.compress(rewritten))
+        path.unlink()
+        agent.checkpoint.unlink()
+        agent.run_once()
+        assert agent.totals == {THREAD: (30, 10, 5)} and len(agent.events) == 1
+
+    def test_damage_is_an_error_instead_of_a_guess(self, agent: UsageAgent) -> None:
+        agent.write(THREAD, [growing(100).data])
+        self.adopt(agent)
+        inherited = agent.checkpoint.with_name("inherited")
+        inherited.write_bytes(inherited.read_bytes()[:-1] + b"?")
+        agent.run_once()
+        assert agent.events == []
+        log = (agent.state / "events/logs/mngr_codex/events.jsonl").read_text()
+        assert f"cannot read {inherited}: it is damaged" in log and "no usage events are written" in log
+
+    def test_without_an_agent(self, tmp_path: Path) -> None:
+        environment = {key: value for key, value in os.environ.items() if key != "MNGR_AGENT_STATE_DIR"}
+        assert run("adopt", env=environment).status == 2
+        done = run("adopt", "--state-dir", tmp_path / "missing")
+        assert done.status == 1 and "no such directory" in done.stderr
 
 
 inferences = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), min_size=1, max_size=12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import shlex
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.agent import HasSessionAdoptionMixin
     from imbue.mngr.interfaces.host import CreateAgentOptions, HostLocation
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
+
+_ADOPT_SECONDS = 600.0
+"""Reading a gigabyte takes about a second."""
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -112,6 +116,8 @@ def check_model_provider(session: Session, args: OnBeforeCreateArgs, mngr_ctx: M
 def adopt(state_dir: Path, host: OnlineHostInterface, options: CreateAgentOptions, mngr_ctx: MngrContext) -> None:
     """Copies the sessions that the options name to an agent, and makes Codex resume the last of them.
 
+    What the sessions have used so far is not the agent's own usage.
+
     Args:
         state_dir: The agent's state directory.
         host: The agent's host.
@@ -157,6 +163,18 @@ def adopt(state_dir: Path, host: OnlineHostInterface, options: CreateAgentOption
         copy_clone=copy_clone,
         resume=resume,
     )
+    _separate_usage(state_dir, host)
+
+
+def _separate_usage(state_dir: Path, host: OnlineHostInterface) -> None:
+    """Counts what the copied sessions have used so far as the usage of the agents that they come from."""
+    program = state_dir / paths.PROGRAM
+    command = (
+        f"! test -x {shlex.quote(str(program))} || {shlex.join([str(program), 'adopt', '--state-dir', str(state_dir)])}"
+    )
+    result = host.execute_idempotent_command(command, timeout_seconds=_ADOPT_SECONDS)
+    if not result.success:
+        logger.warning("mngr usage counts the earlier tokens of the sessions again: {}", result.stderr.strip())
 
 
 def find(name: str, mngr_ctx: MngrContext) -> Session:

@@ -1,5 +1,6 @@
 //! The program `mngr-codex`, which users, Codex's hooks and the watcher run.
 
+mod adopt;
 mod completions;
 mod convert;
 #[cfg(feature = "data-files")]
@@ -42,6 +43,7 @@ enum Subcommands {
     Status(status::Arguments),
     Hooks(hooks::Arguments),
     Marker(marker::Arguments),
+    Adopt(adopt::Arguments),
     Hook(hook::Arguments),
     Completions(completions::Arguments),
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Err(response) => return if is_hook { hook::print_parse_result(&response) } else { print(&response) },
     };
     match command {
+        Subcommands::Adopt(arguments) => adopt::run(&arguments),
         Subcommands::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Subcommands::Convert(arguments) => convert::run(&arguments),
         Subcommands::Hook(arguments) => {

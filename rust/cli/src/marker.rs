@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use mngr_codex_core::{MarkerError, Report, StateDir, escaped_path, marker};
+use mngr_codex_core::{MarkerError, Report, StateDir, begin_live_output, escaped_path, marker};
 
 use crate::human;
 use crate::state_dir;
@@ -86,6 +86,7 @@ fn execute(action: &Action, dir: &StateDir) -> Result<Report, MarkerError> {
         Action::Recompute(_) => marker::recompute(dir)?,
         Action::Reset(_) => {
             marker::reset(dir)?;
+            begin_live_output(dir);
             marker::read(dir)?
         }
     };

@@ -81,7 +81,7 @@ pub use watch::{WakeUp, Watched, Watches};
 pub use follow::flush::{FLUSH_BUDGET, flush_transcripts};
 pub use follow::pending::{Activity, PendingReader};
 pub use follow::rollout_list::rollout_of_transcript;
-pub use follow::usage::inherit;
+pub use follow::usage::{begin_live_output, inherit};
 pub use follow::watcher::{LOCK_TIMEOUT, WatchError, Watcher};
 pub use follow::{FollowError, PassSummary};
 pub use lifecycle::error::{MarkerError, StoreError};

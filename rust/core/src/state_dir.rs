@@ -128,6 +128,12 @@ impl StateDir {
         self.own().join("usage")
     }
 
+    /// Returns the path of the file that processes lock while they wait for the lock on [`Self::usage`].
+    #[must_use]
+    pub(crate) fn usage_queue(&self) -> PathBuf {
+        self.own().join("usage.queue")
+    }
+
     /// Returns the path of the file with the tokens that other agents have used in this agent's sessions.
     #[must_use]
     pub(crate) fn inherited(&self) -> PathBuf {
@@ -150,6 +156,18 @@ impl StateDir {
     #[must_use]
     pub(crate) fn activity(&self) -> PathBuf {
         self.0.join("activity/agent")
+    }
+
+    /// Returns the path of the file with the root's messages as text.
+    #[must_use]
+    pub(crate) fn live_output(&self) -> PathBuf {
+        self.0.join("plugin/codex/live_output")
+    }
+
+    /// Returns the path of the file with the time from which messages are live output. Writers of live output lock it.
+    #[must_use]
+    pub(crate) fn live_since(&self) -> PathBuf {
+        self.own().join("live_since")
     }
 
     /// Returns the path of the folder that is private to this program.

@@ -65,8 +65,6 @@ pub struct PassSummary {
     pub raw_bytes: u64,
     /// The number of bytes that were added to the common transcript.
     pub common_bytes: u64,
-    /// The number of bytes of rollouts that were measured for usage events.
-    pub(crate) measured_bytes: u64,
     /// Whether some work remains, because the deadline passed or the pass was brief.
     pub(crate) is_incomplete: bool,
 }
@@ -119,7 +117,6 @@ impl Follower {
         Ok(PassSummary {
             raw_bytes: raw.saturating_sub(before.0),
             common_bytes: common.saturating_sub(before.1),
-            measured_bytes: 0,
             is_incomplete: !is_complete,
         })
     }

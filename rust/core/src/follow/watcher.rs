@@ -58,6 +58,8 @@ pub struct Watcher {
     dir: StateDir,
     follower: Follower,
     usage: UsageFollower,
+    /// The number of bytes that the last update has measured.
+    measured_bytes: u64,
     watches: Watches,
     /// The last reason for polling that was logged.
     logged: Option<WatchUnavailable>,
@@ -68,7 +70,7 @@ impl Watcher {
     #[must_use]
     pub fn new(dir: StateDir) -> Self {
         let (follower, usage) = (Follower::new(dir.clone()), UsageFollower::new(dir.clone()));
-        Self { dir, follower, usage, watches: Watches::default(), logged: None }
+        Self { dir, follower, usage, measured_bytes: 0, watches: Watches::default(), logged: None }
     }
 
     /// Updates the transcripts and the marker. Waits for other processes that do the same, but no longer than `timeout`.
@@ -121,7 +123,12 @@ impl Watcher {
             }
         }
         let roots = self.follower.growing_rollouts().map(Path::to_owned).collect();
-        total.measured_bytes = self.usage.pass(&Scope { state: &state, roots, is_final }, timeout, should_continue)?;
+        let scope = Scope { state: &state, roots, is_final };
+        let (measured_bytes, facts) = self.usage.pass(&scope, timeout, should_continue)?;
+        self.measured_bytes = measured_bytes;
+        if facts != *state.facts() {
+            marker::record_facts(&self.dir, facts)?;
+        }
         Ok(total)
     }
 
@@ -192,7 +199,7 @@ impl Watcher {
         match self.once(false, LOCK_TIMEOUT) {
             Err(WatchError::Follow(error @ FollowError::NoStateDir(_))) => return Err(error.into()),
             Err(error) => log(&self.dir, Level::Error, &format!("watch: {error}")),
-            Ok(passed) if passed.raw_bytes.max(passed.measured_bytes) > LARGE_PASS => {
+            Ok(passed) if passed.raw_bytes.max(self.measured_bytes) > LARGE_PASS => {
                 // Long lines need memory that an idle watcher should not keep.
                 self.follower = Follower::new(self.dir.clone());
                 release_memory();

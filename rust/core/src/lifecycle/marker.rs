@@ -252,7 +252,6 @@ pub(crate) fn reconcile(
 /// # Errors
 ///
 /// Returns [`MarkerError::Store`] if the state cannot be read or saved.
-#[expect(dead_code, reason = "the watcher will record them")]
 pub(crate) fn record_facts(dir: &StateDir, facts: Facts) -> Result<(), MarkerError> {
     let mut store = Store::open(dir, LOCK_TIMEOUT)?;
     let mut state = current(dir, &mut store);

@@ -14,5 +14,6 @@ mod rate_limits;
 mod rollout_meter;
 
 pub(crate) use measures::{ContextSize, LinePosition, Measures, Tokens, TurnError};
+pub(crate) use message::Message;
 pub(crate) use rate_limits::RateLimits;
 pub(crate) use rollout_meter::Meter;

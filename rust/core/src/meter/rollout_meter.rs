@@ -33,23 +33,23 @@ const ROLE_WITHIN: usize = 256;
 /// Measures a rollout, line by line.
 pub(crate) struct Meter {
     measures: Measures,
-    /// The agent's messages so far, if they are collected.
-    messages: Option<Vec<Message>>,
+    /// The time from which the agent's messages are collected, in milliseconds since 1970.
+    since: Option<u64>,
+    messages: Vec<Message>,
     clock: Clock,
     tape: Tape,
 }
 
 impl Meter {
-    /// Returns a meter for the lines after those that `measures` describe. It collects the agent's messages if
-    /// `with_messages` is set.
-    pub(crate) fn resume(measures: Measures, with_messages: bool) -> Self {
-        let messages = with_messages.then(Vec::new);
-        Self { measures, messages, clock: Clock::default(), tape: Tape::default() }
+    /// Returns a meter for the lines after those that `measures` describe. It collects the agent's messages from the time
+    /// `since` on, in milliseconds since 1970, or none.
+    pub(crate) fn resume(measures: Measures, since: Option<u64>) -> Self {
+        Self { measures, since, messages: Vec::new(), clock: Clock::default(), tape: Tape::default() }
     }
 
     /// Returns the measures, and the messages that were collected.
     pub(crate) fn finish(self) -> (Measures, Vec<Message>) {
-        (self.measures, self.messages.unwrap_or_default())
+        (self.measures, self.messages)
     }
 
     /// Applies the next line.
@@ -61,7 +61,7 @@ impl Meter {
         if let Some(head) = &head {
             let payload = &bytes[head.payload..];
             let is_compaction = head.kind == b"compacted";
-            let is_skipped = is_compaction || !self.may_matter(head.kind, payload);
+            let is_skipped = is_compaction || !self.may_matter(head, payload);
             may_be_damaged = !is_skipped || has_second_record(bytes, head);
             // The middle of a long line is missing.
             let is_shortened = !line.gaps.is_empty();
@@ -102,7 +102,8 @@ impl Meter {
     }
 
     /// Returns whether a line of this kind can change the measures. Its payload may be in another form than Codex's.
-    fn may_matter(&self, kind: &[u8], payload: &[u8]) -> bool {
+    fn may_matter(&self, head: &Head<'_>, payload: &[u8]) -> bool {
+        let kind = head.kind;
         let Some(item) = payload.strip_prefix(b"{\"type\":\"") else {
             return matches!(
                 kind,
@@ -122,7 +123,11 @@ impl Meter {
                 b"context_compacted\"",
                 b"error\"",
             ]),
-            b"response_item" => self.messages.is_some() && item.starts_with(b"message\"") && may_be_assistants(item),
+            b"response_item" => {
+                self.since.is_some_and(|since| millis(head.timestamp.1) >= since)
+                    && item.starts_with(b"message\"")
+                    && may_be_assistants(item)
+            }
             b"session_meta" | b"turn_context" | b"token_usage_record" => true,
             _ => false,
         }
@@ -178,8 +183,9 @@ impl Meter {
             LineKind::Compacted => self.compacted(position.at),
             LineKind::ThreadRolledBack => measures.context = None,
             LineKind::Message(Role::Assistant) => {
-                if let (Some(messages), Some(content)) = (&mut self.messages, envelope.members.get(Key::Content)) {
-                    messages.extend(Message::read(text, tape, content, position.at));
+                let at = time.map(millis).filter(|at| self.since.is_some_and(|since| *at >= since));
+                if let (Some(at), Some(content)) = (at, envelope.members.get(Key::Content)) {
+                    self.messages.extend(Message::read(text, tape, content, at));
                 }
             }
             _ if envelope.kind.as_deref() == Some(b"event_msg") => match envelope.payload_kind.as_deref() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::live_output::LiveProgress;
 use crate::files::file_error::FileError;
 use crate::files::lock::{Lock, LockError, LockedFile};
 use crate::files::open;
@@ -31,6 +32,8 @@ pub(super) struct Checkpoint {
     pub(super) reported: Vec<Reported>,
     /// The length of the events' file in bytes.
     pub(super) events_length: u64,
+    /// The progress of the live output.
+    pub(super) live: LiveProgress,
 }
 
 /// A rollout, and what its lines so far have shown.
@@ -48,6 +51,8 @@ pub(super) struct MeasuredRollout {
     pub(super) measures: Measures,
     /// What the file had shown before it was rewritten. Tokens that were used stay used.
     pub(super) least: Tokens,
+    /// Whether the root wrote it. Its messages are live output.
+    pub(super) is_roots: bool,
 }
 
 /// The content of the latest event of a thread.
@@ -77,7 +82,7 @@ impl MeasuredRollout {
     /// Makes the next pass measure the rollout from its start.
     pub(super) fn restart(&mut self) {
         let least = self.tokens();
-        *self = Self { path: std::mem::take(&mut self.path), least, ..Self::default() };
+        *self = Self { path: std::mem::take(&mut self.path), least, is_roots: self.is_roots, ..Self::default() };
     }
 }
 
@@ -108,7 +113,7 @@ impl CheckpointFile {
             let mut options = open::options();
             let file = open::open_or_create(dir, &path, options.read(true).write(true).create(true).truncate(false))
                 .map_err(FileError::on("open", &path))?;
-            let file = Lock { file, path: &path, resource: "usage" }.acquire(timeout)?;
+            let file = Lock { file, path: &path, resource: "usage" }.acquire_queued(&dir.usage_queue(), timeout)?;
             // If the file has just been removed, other processes would lock a new one.
             let locked = file.metadata().map_err(FileError::on("read", &path))?;
             if !fs::metadata(&path).is_ok_and(|found| FileId::from(&found) == FileId::from(&locked)) {

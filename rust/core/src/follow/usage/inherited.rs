@@ -3,6 +3,7 @@
 //! An agent that adopts a session, or clones an agent, begins with copies of rollouts. What they contain was used by
 //! another agent, and is in that agent's events.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::MeasuredRollout;
 use super::pass::UsageFollower;
-use super::threads::{sum_of, threads_of};
+use super::threads::{sum_of, unique};
 use crate::files::atomic_write::AtomicFile;
 use crate::files::checksummed;
 use crate::files::file_error::FileError;
@@ -20,7 +21,6 @@ use crate::follow::watcher::WatchError;
 use crate::meter::{RateLimits, Tokens};
 use crate::rollout::ids::ThreadId;
 use crate::state_dir::StateDir;
-use std::io::{self, Write};
 
 /// The version of the file.
 const VERSION: u8 = 1;
@@ -44,7 +44,8 @@ pub(super) struct Inherited {
 /// Returns [`WatchError::Follow`] if a rollout or a file of the agent cannot be read or written.
 pub fn inherit(dir: &StateDir, timeout: Duration) -> Result<usize, WatchError> {
     let rollouts = UsageFollower::new(dir.clone()).measure_all(timeout)?;
-    let inherited: Vec<_> = threads_of(&rollouts).into_iter().map(|thread| of_thread(thread, &rollouts)).collect();
+    let threads = unique(rollouts.iter().map(|rollout| &rollout.measures.thread));
+    let inherited: Vec<_> = threads.into_iter().map(|thread| of_thread(thread, &rollouts)).collect();
     write(dir, &inherited).map_err(FollowError::File)?;
     Ok(inherited.iter().filter(|inherited| inherited.tokens != Tokens::default()).count())
 }

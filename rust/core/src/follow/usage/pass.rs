@@ -1,22 +1,26 @@
 //! One pass: new lines of the agent's rollouts are measured, and changes are written for mngr.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, CheckpointFile, MeasuredRollout, name_of};
 use super::events::{append, event_of};
 use super::inherited::{self, Inherited};
-use super::threads::threads_of;
+use super::live_output;
+use super::session_facts::facts_of;
+use super::threads::unique;
 use crate::event_log::{Level, log};
 use crate::files::file_error::FileError;
+use crate::files::lock;
 use crate::follow::error::FollowError;
 use crate::follow::rollout_file::{FileStamp, RolloutFile};
 use crate::follow::rollout_list::all_paths;
 use crate::follow::watcher::WatchError;
+use crate::lifecycle::facts::Facts;
 use crate::lifecycle::state::State;
-use crate::meter::{Measures, Meter};
+use crate::meter::{Measures, Message, Meter};
 use crate::rollout::ByteOffset;
 use crate::rollout::file_name::thread_id_in;
 use crate::rollout::home::Rollouts;
@@ -24,8 +28,14 @@ use crate::rollout::ids::{Name, ThreadId};
 use crate::rollout::lines::Lines;
 use crate::state_dir::StateDir;
 
-/// The number of bytes after which progress is saved, unless a single line is longer. Tests make many steps.
-const STEP: u64 = if cfg!(test) { 700 } else { 32 << 20 };
+/// The number of bytes that are measured at once, unless a single line is longer. Tests make many steps.
+const STEP: u64 = if cfg!(test) { 700 } else { 8 << 20 };
+
+/// How long a pass holds the lock before it saves its progress and lets other processes have the lock.
+const SLICE: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_millis(20) };
+
+/// How long a pass lets other processes have the lock between two slices.
+const YIELD_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The length in bytes above which the middle of a line is skipped. The longest lines are histories that a compaction has
 /// replaced.
@@ -56,7 +66,7 @@ impl UsageFollower {
     }
 
     /// Makes one pass. Waits for the pass of another process, but no longer than `timeout`. Returns the number of bytes that
-    /// were measured.
+    /// were measured, and the facts about the root's session.
     ///
     /// A pass checks the rollouts that hooks have named. The first pass, a final one, and one after which the agent is no
     /// longer active also search the agent's home, for sessions that no hook reports.
@@ -70,20 +80,23 @@ impl UsageFollower {
         scope: &Scope<'_>,
         timeout: Duration,
         should_continue: &mut dyn FnMut() -> bool,
-    ) -> Result<u64, WatchError> {
+    ) -> Result<(u64, Facts), WatchError> {
         let is_active = scope.state.is_active();
         let searches = !self.has_searched || scope.is_final || (self.was_active && !is_active);
-        let mut pass = Pass::begin(&self.dir, timeout)?;
-        let subagents = scope.state.subagents.iter().map(|subagent| &subagent.thread.rollout);
-        let named = [&scope.state.root.rollout].into_iter().chain(subagents).filter(|path| !path.is_empty());
-        let mut paths: Vec<PathBuf> = scope.roots.iter().cloned().chain(named.map(PathBuf::from)).collect();
+        let State { root, subagents, .. } = scope.state;
+        let root = Some(&root.rollout).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let mut roots: Vec<PathBuf> = scope.roots.iter().cloned().chain(root).collect();
+        let subagents = subagents.iter().map(|subagent| &subagent.thread.rollout).filter(|path| !path.is_empty());
+        let mut others: Vec<PathBuf> = subagents.map(PathBuf::from).collect();
         if searches {
-            paths.extend(self.search());
+            roots.extend(all_paths(&self.dir).into_iter().map(PathBuf::from));
+            others.extend(self.search());
         }
-        let bytes = pass.measure(&paths, should_continue)?;
+        let (mut pass, bytes) = self.measure(&roots, &others, timeout, should_continue)?;
         pass.report(searches)?;
+        let facts = facts_of(scope.state, &pass.checkpoint.rollouts);
         (self.has_searched, self.was_active) = (true, is_active);
-        Ok(bytes)
+        Ok((bytes, facts))
     }
 
     /// Measures all rollouts of the agent, and writes no events. Returns the measures.
@@ -92,25 +105,54 @@ impl UsageFollower {
     ///
     /// Returns [`WatchError::Follow`] if a file cannot be read or written or the lock cannot be acquired.
     pub(super) fn measure_all(&self, timeout: Duration) -> Result<Vec<MeasuredRollout>, WatchError> {
-        let mut pass = Pass::begin(&self.dir, timeout)?;
-        pass.measure(&self.search(), &mut || true)?;
+        let roots: Vec<PathBuf> = all_paths(&self.dir).into_iter().map(PathBuf::from).collect();
+        let (mut pass, _) = self.measure(&roots, &self.search(), timeout, &mut || true)?;
         pass.commit()?;
         Ok(pass.checkpoint.rollouts)
     }
 
-    /// Returns the paths of all rollouts in the agent's home, and of those that hooks have named.
+    /// Measures all new lines, and lets other processes have the lock after each slice. Returns the last slice, and the number
+    /// of bytes.
+    fn measure(
+        &self,
+        roots: &[PathBuf],
+        others: &[PathBuf],
+        timeout: Duration,
+        should_continue: &mut dyn FnMut() -> bool,
+    ) -> Result<(Pass<'_>, u64), WatchError> {
+        let (mut bytes, mut grown) = (0, Vec::new());
+        loop {
+            let mut pass = Pass::begin(&self.dir, timeout)?;
+            pass.grown = grown;
+            let is_complete = pass.measure(roots, others)?;
+            bytes += pass.bytes;
+            if is_complete {
+                return Ok((pass, bytes));
+            }
+            pass.commit()?;
+            grown = std::mem::take(&mut pass.grown);
+            drop(pass);
+            if !should_continue() {
+                return Err(WatchError::Stopped);
+            }
+            lock::yield_to_queue(&self.dir.usage_queue(), YIELD_TIMEOUT);
+        }
+    }
+
+    /// Returns the paths of all rollouts in the agent's home.
     fn search(&self) -> Vec<PathBuf> {
         let found = Rollouts::in_home(&self.dir.codex_home(), &|_| true);
         for error in found.unreadable {
             log(&self.dir, Level::Warning, &error.to_string());
         }
-        let mut in_home: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
-        in_home.sort();
-        all_paths(&self.dir).into_iter().map(PathBuf::from).chain(in_home).collect()
+        let mut paths: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
+        // The plain file is before its compressed copy.
+        paths.sort();
+        paths
     }
 }
 
-/// A pass, under the lock of the checkpoint's file.
+/// A pass or a slice of it, under the lock of the checkpoint's file.
 struct Pass<'p> {
     dir: &'p StateDir,
     file: CheckpointFile,
@@ -119,6 +161,14 @@ struct Pass<'p> {
     inherited: Option<Vec<Inherited>>,
     /// The threads of rollouts with new lines.
     grown: Vec<ThreadId>,
+    /// The time from which the root's messages are live output, in milliseconds since 1970.
+    live_since: u64,
+    /// Messages that are not in the live output yet.
+    messages: Vec<Message>,
+    /// The number of bytes that were measured.
+    bytes: u64,
+    /// When the slice ends.
+    deadline: Instant,
     /// Whether the checkpoint has changed since it was written.
     is_changed: bool,
 }
@@ -134,48 +184,79 @@ impl<'p> Pass<'p> {
         }
         let inherited = inherited::read(dir)
             .inspect_err(|error| log(dir, Level::Error, &format!("{error}; no usage events are written")));
-        Ok(Self { dir, file, checkpoint, inherited: inherited.ok(), grown: Vec::new(), is_changed: false })
+        Ok(Self {
+            dir,
+            file,
+            checkpoint,
+            inherited: inherited.ok(),
+            grown: Vec::new(),
+            live_since: live_output::since(dir)?,
+            messages: Vec::new(),
+            bytes: 0,
+            deadline: Instant::now() + SLICE,
+            is_changed: false,
+        })
     }
 
-    /// Measures the new lines of the rollouts at `paths`. Returns their number of bytes.
-    fn measure(&mut self, paths: &[PathBuf], should_continue: &mut dyn FnMut() -> bool) -> Result<u64, WatchError> {
-        let (mut seen, mut bytes) = (HashSet::new(), 0);
-        for path in paths {
+    /// Measures the new lines of the root's rollouts and of others. Returns whether nothing remains.
+    fn measure(&mut self, roots: &[PathBuf], others: &[PathBuf]) -> Result<bool, FollowError> {
+        let rollouts = self.checkpoint.rollouts.iter().enumerate();
+        let known: HashMap<_, _> = rollouts.map(|(index, rollout)| (rollout.name().to_owned(), index)).collect();
+        let mut seen = HashSet::new();
+        let roots = roots.iter().map(|path| (path, true));
+        for (path, is_roots) in roots.chain(others.iter().map(|path| (path, false))) {
             let name = name_of(path);
             if !seen.insert(name) {
                 continue;
             }
-            let known = self.checkpoint.rollouts.iter().position(|rollout| rollout.name() == name);
-            let index = known.unwrap_or_else(|| self.add(path));
-            bytes += self.measure_rollout(index, should_continue)?;
+            let Some(index) = known.get(name).copied().or_else(|| self.add(path)) else { continue };
+            let rollout = &mut self.checkpoint.rollouts[index];
+            let present = path.with_file_name(name);
+            if present != Path::new(&rollout.path) && RolloutFile::find(Path::new(&rollout.path)).is_err() {
+                // A rollout that was found in the archive is not searched in its original folder.
+                rollout.path = present.to_string_lossy().into_owned();
+            }
+            if is_roots && !rollout.is_roots {
+                rollout.is_roots = true;
+                if rollout.measured.length > 0 {
+                    // Its messages were not collected.
+                    rollout.restart();
+                }
+            }
+            if !self.measure_rollout(index)? {
+                return Ok(false);
+            }
         }
-        Ok(bytes)
+        Ok(true)
     }
 
-    fn add(&mut self, path: &Path) -> usize {
-        let path = path.with_file_name(name_of(path)).to_string_lossy().into_owned();
+    /// Adds a rollout to the checkpoint, and returns its index. Returns `None` if it does not exist.
+    fn add(&mut self, path: &Path) -> Option<usize> {
+        let path = path.with_file_name(name_of(path));
+        RolloutFile::find(&path).ok()?;
+        let path = path.to_string_lossy().into_owned();
         self.checkpoint.rollouts.push(MeasuredRollout { path, ..MeasuredRollout::default() });
-        self.checkpoint.rollouts.len() - 1
+        Some(self.checkpoint.rollouts.len() - 1)
     }
 
-    /// Measures the new lines of a rollout. Returns their number of bytes.
-    fn measure_rollout(&mut self, index: usize, should_continue: &mut dyn FnMut() -> bool) -> Result<u64, WatchError> {
+    /// Measures the new lines of a rollout. Returns whether nothing remains.
+    fn measure_rollout(&mut self, index: usize) -> Result<bool, FollowError> {
         let rollout = &mut self.checkpoint.rollouts[index];
         let path = PathBuf::from(&rollout.path);
         if rollout.stamp.is_some() && FileStamp::of(&path).ok() == rollout.stamp {
-            return Ok(0);
+            return Ok(true);
         }
         let file = match RolloutFile::find(&path) {
             Ok(file) => file,
-            // Codex has not written it yet, or it was removed. What it has shown remains.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            // It was removed. What it has shown remains.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             Err(error) => {
                 log(self.dir, Level::Warning, &FileError::on("read", &path)(error).to_string());
-                return Ok(0);
+                return Ok(true);
             }
         };
         if rollout.stamp == Some(file.stamp) {
-            return Ok(0);
+            return Ok(true);
         }
         self.is_changed = true;
         rollout.stamp = None;
@@ -185,22 +266,21 @@ impl<'p> Pass<'p> {
         }
         // A compressed file can only be read from its start, so it is read at once.
         let step = if file.is_compressed { u64::MAX } else { STEP };
-        let from = rollout.measured.length;
         loop {
             let rollout = &mut self.checkpoint.rollouts[index];
             let begin = rollout.measured.length;
             let Some(end) = file.complete_lines(begin, &mut rollout.searched, step).map_err(failed)? else { break };
-            let measures = measured(&file, begin, end, rollout.measures.clone()).map_err(failed)?;
+            let since = rollout.is_roots.then_some(self.live_since);
+            let (measures, messages) = measured(&file, begin, end, rollout.measures.clone(), since).map_err(failed)?;
             let Some(prefix) = file.prefix(end).map_err(failed)? else {
                 // The file became shorter while it was being read. The next pass finds out what happened.
-                return Ok(0);
+                return Ok(true);
             };
             (rollout.measures, rollout.measured, rollout.searched) = (measures, prefix, end);
-            if end - from >= STEP {
-                self.commit()?;
-                if !should_continue() {
-                    return Err(WatchError::Stopped);
-                }
+            self.messages.extend(messages);
+            self.bytes += end - begin;
+            if self.bytes >= STEP && Instant::now() >= self.deadline {
+                return Ok(false);
             }
         }
         let rollout = &mut self.checkpoint.rollouts[index];
@@ -211,7 +291,7 @@ impl<'p> Pass<'p> {
             rollout.measures.thread = ThreadId(Name::new(id.as_bytes(), false));
         }
         self.grown.push(rollout.measures.thread.clone());
-        Ok(rollout.measured.length.saturating_sub(from))
+        Ok(true)
     }
 
     /// Writes the events of the threads that have grown, or of all threads whose measures differ from their events, and then
@@ -219,16 +299,20 @@ impl<'p> Pass<'p> {
     fn report(&mut self, all: bool) -> Result<(), FollowError> {
         if let Some(inherited) = &self.inherited {
             let Checkpoint { rollouts, reported, .. } = &self.checkpoint;
-            let grown = threads_of(rollouts).into_iter().filter(|thread| all || self.grown.contains(thread));
-            let events: Vec<_> = grown.filter_map(|thread| event_of(&thread, rollouts, reported, inherited)).collect();
+            let grown = rollouts.iter().map(|rollout| &rollout.measures.thread);
+            let grown = unique(grown.filter(|thread| all || self.grown.contains(thread)));
+            let events = grown.iter().filter_map(|thread| event_of(thread, rollouts, reported, inherited));
+            let events: Vec<_> = events.collect();
             self.is_changed |= !events.is_empty();
             append(self.dir, &mut self.checkpoint, events)?;
         }
         self.commit()
     }
 
-    /// Writes the checkpoint, if it has changed.
+    /// Writes the live output, and then the checkpoint, if it has changed.
     fn commit(&mut self) -> Result<(), FollowError> {
+        let messages = std::mem::take(&mut self.messages);
+        self.is_changed |= live_output::append(self.dir, &mut self.checkpoint.live, messages)?;
         if std::mem::take(&mut self.is_changed) {
             let written = self.file.write(&self.checkpoint);
             written.map_err(FileError::on("write", &self.dir.usage()))?;
@@ -237,15 +321,21 @@ impl<'p> Pass<'p> {
     }
 }
 
-/// Returns the measures after the lines of `begin..end`.
-fn measured(file: &RolloutFile, begin: u64, end: u64, measures: Measures) -> io::Result<Measures> {
+/// Returns the measures after the lines of `begin..end`, and the agent's messages in them from the time `since` on.
+fn measured(
+    file: &RolloutFile,
+    begin: u64,
+    end: u64,
+    measures: Measures,
+    since: Option<u64>,
+) -> io::Result<(Measures, Vec<Message>)> {
     let input = file.read_from(begin)?.take(end - begin);
     let mut lines = Lines::starting_at(input, ByteOffset(begin), usize::MAX).keeping(MAX_KEPT);
-    let mut meter = Meter::resume(measures, false);
+    let mut meter = Meter::resume(measures, since);
     while let Some(line) = lines.next_line()? {
         meter.line(&line);
     }
-    Ok(meter.finish().0)
+    Ok(meter.finish())
 }
 
 #[cfg(test)]

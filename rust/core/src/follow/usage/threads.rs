@@ -1,6 +1,7 @@
 //! The sums over the rollouts of a thread: Codex writes a further file of the same thread after going back in a
 //! conversation.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 
 use super::checkpoint::MeasuredRollout;
@@ -28,16 +29,10 @@ pub(super) struct ThreadSum<'c> {
     pub(super) compacted_at: Option<u64>,
 }
 
-/// Returns the threads of rollouts, each once.
-pub(super) fn threads_of(rollouts: &[MeasuredRollout]) -> Vec<ThreadId> {
-    let mut threads: Vec<ThreadId> = Vec::new();
-    for rollout in rollouts {
-        let thread = &rollout.measures.thread;
-        if !thread.0.is_empty() && !threads.contains(thread) {
-            threads.push(thread.clone());
-        }
-    }
-    threads
+/// Returns each thread once, except an unknown one.
+pub(super) fn unique<'c>(threads: impl Iterator<Item = &'c ThreadId>) -> Vec<ThreadId> {
+    let mut seen = HashSet::new();
+    threads.filter(|thread| !thread.0.is_empty() && seen.insert(*thread)).cloned().collect()
 }
 
 /// Sums up the rollouts of a thread.

@@ -17,6 +17,8 @@ const START: u64 = 1_795_330_800_000;
 struct Rollout {
     bytes: Vec<u8>,
     lines: u64,
+    /// The time from which messages are collected; by default from the first line.
+    since: Option<u64>,
 }
 
 impl Rollout {
@@ -75,7 +77,7 @@ impl Rollout {
     }
 
     fn measured_with(&self, max_kept: usize) -> (Measures, Vec<Message>) {
-        let mut meter = Meter::resume(Measures::default(), true);
+        let mut meter = Meter::resume(Measures::default(), self.since.or(Some(0)));
         let mut lines = Lines::new(&self.bytes[..], usize::MAX).keeping(max_kept);
         while let Some(line) = lines.next_line().expect("a line") {
             meter.line(&line);
@@ -122,7 +124,7 @@ fn the_measures_can_be_saved_between_any_two_lines() {
     for line in rollout.bytes.split_inclusive(|byte| *byte == b'\n') {
         let saved = crate::files::checksummed::encode(1, &measures);
         assert!(saved.len() < 600, "{}", saved.len());
-        let mut meter = Meter::resume(crate::files::checksummed::decode(1, &saved).expect("a state"), false);
+        let mut meter = Meter::resume(crate::files::checksummed::decode(1, &saved).expect("a state"), None);
         let mut lines = Lines::starting_at(line, ByteOffset(at), usize::MAX);
         meter.line(&lines.next_line().expect("a line").expect("a line"));
         measures = meter.finish().0;
@@ -244,6 +246,15 @@ fn each_message_of_the_agent_is_collected_once() {
     rollout.line("response_item", &json!({"type": "message", "id": "m", "role": "assistant", "content": parts}));
     rollout.message("assistant", r#"{"author":"/root","recipient":"/root/a","content":"hi"}"#);
     assert_eq!(rollout.messages(), ["One.", "a \u{1F600}\n\n\nNo."]);
+}
+
+#[test]
+fn messages_are_collected_from_a_time_on() {
+    let mut rollout = Rollout::new();
+    rollout.message("assistant", "One.").message("assistant", "Two.");
+    rollout.since = Some(rollout.next_time());
+    rollout.message("assistant", "Three.");
+    assert_eq!(rollout.messages(), ["Three."]);
 }
 
 #[test]
