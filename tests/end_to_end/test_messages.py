@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 
+from mngr_codex.plugin.home.hook_trust import BYPASS
 from mngr_codex.plugin.messages.screen import Screen
 from tests.support.machine import Agent, Json, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, asked, runs, says
@@ -211,7 +212,7 @@ def test_a_message_that_a_hook_blocks_is_an_error(machine: Machine, model: Model
     file = agent.state / "plugin/codex/home/hooks.json"
     file.write_text(json.dumps({"hooks": hooks}))
     launcher = agent.state / "commands/codex"
-    launcher.write_text(launcher.read_text().replace(' codex "$@"', ' codex --dangerously-bypass-hook-trust "$@"'))
+    launcher.write_text(launcher.read_text().replace("command=codex\n", f"command='codex {BYPASS}'\n"))
     machine.mngr("start", "t")
     machine.write_settings(message_confirmation_seconds=4)
     refused = agent.message("Are you there?", status=1)

@@ -630,7 +630,10 @@ def test_a_running_agent_without_a_valid_status(
     ("message", "hint"),
     [
         ("You've hit your usage limit.", "fix that, then send the message again"),
-        ("The 'gpt-9' model is not supported when using Codex with a ChatGPT account.", "choose another model"),
+        (
+            "The 'gpt-9' model is not supported when using Codex with a ChatGPT account.",
+            "fall_back_to_account_default_model = true",
+        ),
         ("The model `gpt-9` does not exist or you do not have access to it.", "choose another model"),
         ('{"error":{"code":"model_not_found"}}', "choose another model"),
     ],

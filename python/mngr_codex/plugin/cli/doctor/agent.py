@@ -17,6 +17,7 @@ from imbue.mngr.primitives import AgentLifecycleState
 from mngr_codex.plugin import listing, paths, status_file
 from mngr_codex.plugin.cli.doctor import codex, end, hooks, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
+from mngr_codex.plugin.home.account_models import SETTING
 from mngr_codex.plugin.messages.composer import login_hint
 from mngr_codex.plugin.messages.screen import LOGIN, REVIEW, read_screen
 from mngr_codex.plugin.messages.startup import restart_hint
@@ -245,5 +246,8 @@ def _last_turn(agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]
     remedy = f"fix that, then {again}"
     if end.is_about_missing_model(error):
         choose = f"choose another model with `mngr message {name} -m /model` and `mngr connect {name}`"
-        remedy = f"{choose}, then {again}; for good, change `model` in mngr's settings, or unset it, and {recreate}"
+        # Codex has a list of an account's models only with such a login.
+        fall_back = f", or set {SETTING} = true," if "ChatGPT account" in error else ","
+        change = f"change `model` in mngr's settings, or unset it{fall_back} and {recreate}"
+        remedy = f"{choose}, then {again}; for good, {change}"
     yield Finding("last turn", error, remedy, name, is_warning=True)
