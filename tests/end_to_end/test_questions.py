@@ -47,7 +47,7 @@ def test_codex_can_ask_by_default(make_machine: MakeMachine, model: Model) -> No
 
 
 def test_with_the_setting_it_cannot(make_machine: MakeMachine, model: Model) -> None:
-    """A model that calls the tool anyway gets an error, and the agent waits for nobody."""
+    """A model that calls the tool anyway gets an error, and the agent does not wait."""
     agent = make_machine(config_overrides=FEATURE, auto_disable_questions=True).create()
     assert in_both_modes(agent, model) == [False, False]
     model.on("Paint it.", calls(TOOL, {"questions": [QUESTION]}), says("I chose blue."))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_agent import STATE_DIR_VARIABLE, Agent
+from tests.support.followed_agent import wait_until
 from tests.support.program import program, run
 
 FORM = re.compile(
@@ -107,7 +108,7 @@ def test_lines_of_many_agents_do_not_mix(tmp_path: Path) -> None:
         for event in ["user-prompt-submit", "stop"] * 3:
             agent.hook(event)
             if event == "stop":
-                # Each agent has a turn of its own.
+                # The next turn of this agent.
                 agent.begin_turn()
 
     with ThreadPoolExecutor(len(agents)) as pool:
@@ -183,3 +184,73 @@ def test_a_reader_of_an_event_finds_the_new_state(mngr_agent: Agent, tmp_path: P
             }.items()
         }
         assert position["status"] < position["active"] < position["event"], calls
+
+
+@pytest.mark.slow
+def test_a_watcher_touches_the_activity_file_during_a_turn_and_no_other_time(mngr_agent: Agent) -> None:
+    """It does so without lines: a long command writes none."""
+    file = mngr_agent.state / "activity/agent"
+    mngr_agent.marker("reset")
+    command = [str(program()), "watch", "--state-dir", str(mngr_agent.state)]
+    watcher = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        for asks in (False, True):
+            mngr_agent.begin_turn()
+            mngr_agent.hook("user-prompt-submit")
+            if asks:
+                mngr_agent.hook("permission-request")
+            # The watcher notices the turn, and is not due for the next 15 seconds.
+            time.sleep(2)
+            os.utime(file, (1, 1))
+            time.sleep(10)
+            assert file.stat().st_mtime == 1
+            wait_until(lambda: file.stat().st_mtime > 1, 10)
+            mngr_agent.hook("stop")
+            os.utime(file, (1, 1))
+        time.sleep(17)
+        assert file.stat().st_mtime == 1
+    finally:
+        watcher.terminate()
+        assert watcher.wait(30) == 0
+
+
+def test_the_end_of_codex_is_announced_once(mngr_agent: Agent) -> None:
+    mngr_agent.marker("reset")
+    with subprocess.Popen(["sleep", "600"]) as codex:
+        command = [str(program()), "watch", "--state-dir", str(mngr_agent.state), "--with-pid", str(codex.pid)]
+        watcher = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        wait_until((mngr_agent.state / "plugin/mngr_codex/session.json").exists)
+        assert len(mngr_agent.activity_events) == 1
+        codex.kill()
+    assert watcher.wait(30) == 0
+    assert len(mngr_agent.activity_events) == 2
+    status = mngr_agent.status
+    assert (status["state"], status["waiting_reason"], status["turn_since"]) == ("ENDED", None, None)
+    mngr_agent.marker("reset")
+    assert (len(mngr_agent.activity_events), mngr_agent.status["state"]) == (3, "WAITING")
+
+
+def test_a_codex_that_ends_during_a_turn_is_announced_once(mngr_agent: Agent) -> None:
+    mngr_agent.marker("reset")
+    mngr_agent.begin_turn()
+    mngr_agent.hook("user-prompt-submit")
+    with subprocess.Popen(["sleep", "600"]) as codex:
+        command = [str(program()), "watch", "--state-dir", str(mngr_agent.state), "--with-pid", str(codex.pid)]
+        watcher = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        wait_until((mngr_agent.state / "plugin/mngr_codex/session.json").exists)
+        codex.kill()
+    assert watcher.wait(30) == 0
+    assert len(mngr_agent.activity_events) == 3
+    assert (mngr_agent.status["state"], mngr_agent.is_active) == ("ENDED", False)
+
+
+def test_a_stopped_watcher_of_a_running_codex_announces_nothing(mngr_agent: Agent) -> None:
+    mngr_agent.marker("reset")
+    with subprocess.Popen(["sleep", "600"]) as codex:
+        command = [str(program()), "watch", "--state-dir", str(mngr_agent.state), "--with-pid", str(codex.pid)]
+        watcher = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        wait_until((mngr_agent.state / "plugin/mngr_codex/session.json").exists)
+        watcher.terminate()
+        assert watcher.wait(30) == 0
+        codex.kill()
+    assert (len(mngr_agent.activity_events), mngr_agent.status["state"]) == (1, "WAITING")

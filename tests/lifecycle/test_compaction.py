@@ -82,7 +82,8 @@ def test_the_trigger_is_that_of_the_payload(agent: Agent, trigger: object) -> No
     agent.begin_turn()
     agent.hook("user-prompt-submit")
     agent.hook("pre-compact", trigger=trigger)
-    assert agent.status["last_compaction"] is None
+    before = agent.status
+    assert before["last_compaction"] is None
     agent.hook("post-compact", trigger=trigger)
     assert agent.status["last_compaction"]["trigger"] == (trigger if trigger in ("manual", "auto") else None)
 

@@ -144,6 +144,8 @@ class TestStatus:
             "subagents": 0,
             "state_dir": str(sessions.root / "a"),
             "transcript_path": str(sessions.rollouts / "a.jsonl"),
+            "model": None,
+            "context_tokens": None,
         }
 
     def test_people_see_a_table(self, sessions: Sessions) -> None:

@@ -91,7 +91,11 @@ fn follow(watcher: &mut Watcher, dir: &StateDir, process: Option<Pid>) -> Result
     let stop = stop_signals().map_err(|error| format!("cannot install signal handlers: {error}"))?;
     let codex = match process.map(|process| exit_of(process, dir)).transpose()? {
         // It has already exited.
-        Some(None) => return final_pass(watcher),
+        Some(None) => {
+            let resets = watcher.resets().map_err(|error| error.to_string())?;
+            final_pass(watcher)?;
+            return watcher.end(resets).map_err(|error| error.to_string());
+        }
         codex => codex.flatten(),
     };
     if let Some(process) = process.and_then(ProcessId::of) {

@@ -61,7 +61,7 @@ pub struct OwnHooks {
 
 impl OwnHooks {
     /// Returns the hooks that run `program` with the option `--state-dir state_dir`. Both paths must be absolute, because
-    /// Codex runs its hooks in the folder of the session and in the environment of whoever started its daemon (0.163).
+    /// Codex runs its hooks in the folder of the session and in the environment of the process that started its daemon (0.163).
     ///
     /// # Errors
     ///

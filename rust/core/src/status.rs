@@ -16,7 +16,8 @@ use crate::lifecycle::error::MarkerError;
 use crate::lifecycle::marker;
 use crate::lifecycle::report::Report;
 use crate::lifecycle::session_dir::SessionRecord;
-use crate::lifecycle::state::{RequestKind, State, Thread};
+use crate::lifecycle::state::State;
+use crate::lifecycle::timeline::Activity;
 use crate::process::ProcessId;
 use crate::state_dir::StateDir;
 use crate::transcript::locate;
@@ -70,6 +71,10 @@ pub struct SessionStatus {
     pub state_dir: PathBuf,
     /// The path of the rollout.
     pub transcript_path: Option<String>,
+    /// The model of the latest turn, if a watcher has read it.
+    pub model: Option<String>,
+    /// The input tokens of the newest request since the last compaction, if a watcher has read them.
+    pub context_tokens: Option<u64>,
     /// The process that runs the session, if it is known.
     #[serde(skip)]
     pub process: Option<ProcessId>,
@@ -206,9 +211,13 @@ fn session(dir: &StateDir, is_agent: bool, includes_ended: bool) -> Result<Optio
         _ => SessionState::Unknown,
     };
     let (agent, work_dir) = if is_agent { locate::name_and_folder(dir.path()) } else { (None, None) };
+    let timeline = state.timeline();
+    let since = Some(timeline.since).filter(|since| *since > 0);
     let since = match shown {
-        SessionState::Ended => record.ended_at.or_else(|| modified(Path::new(&state.root.rollout))),
-        _ => since(&state, dir),
+        SessionState::Ended if timeline.activity != Activity::Ended => {
+            record.ended_at.or_else(|| modified(Path::new(&state.root.rollout)))
+        }
+        _ => since,
     };
     Ok(Some(SessionStatus {
         session_id: report.session_id,
@@ -220,25 +229,11 @@ fn session(dir: &StateDir, is_agent: bool, includes_ended: bool) -> Result<Optio
         subagents: state.in_flight().count(),
         state_dir: dir.path().to_owned(),
         transcript_path: Some(state.root.rollout.clone()).filter(|path| !path.is_empty()),
+        model: state.facts().model.clone(),
+        context_tokens: state.facts().context.map(|context| context.tokens),
         process: record.process,
         watched: watched_of(dir, &state),
     }))
-}
-
-/// Returns when the present state began, in milliseconds since 1970.
-fn since(state: &State, dir: &StateDir) -> Option<u64> {
-    let at = |thread: &Thread| thread.evidence.map(|evidence| evidence.at);
-    match state.request() {
-        // Only the marker file shows when Codex asked.
-        Some(RequestKind::Approval) => modified(&dir.permissions_waiting()),
-        Some(RequestKind::Question) => modified(&dir.question_waiting()),
-        None if state.root.is_open() => at(&state.root),
-        None if state.is_in_turn() => state.in_flight().filter_map(|subagent| at(&subagent.thread)).min(),
-        None => {
-            let subagents = state.subagents.iter().map(|subagent| &subagent.thread);
-            std::iter::once(&state.root).chain(subagents).filter_map(at).max()
-        }
-    }
 }
 
 fn modified(path: &Path) -> Option<u64> {

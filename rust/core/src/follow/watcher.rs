@@ -12,8 +12,11 @@ use super::error::FollowError;
 use super::pass::{Follower, PassOptions, PassSummary};
 use super::rollout_file::RolloutFile;
 use super::usage::{Scope, UsageFollower};
+use crate::clock::now_millis;
 use crate::event_log::{Level, log};
 use crate::files::lock::{self, LockError};
+use crate::lifecycle::activity_event::HostDir;
+use crate::lifecycle::activity_file::{self, ActivityTimer};
 use crate::lifecycle::error::MarkerError;
 use crate::lifecycle::marker;
 use crate::lifecycle::reconcile::LineListener;
@@ -61,6 +64,7 @@ pub struct Watcher {
     /// The number of bytes that the last update has measured.
     measured_bytes: u64,
     watches: Watches,
+    activity: ActivityTimer,
     /// The last reason for polling that was logged.
     logged: Option<WatchUnavailable>,
 }
@@ -70,7 +74,8 @@ impl Watcher {
     #[must_use]
     pub fn new(dir: StateDir) -> Self {
         let (follower, usage) = (Follower::new(dir.clone()), UsageFollower::new(dir.clone()));
-        Self { dir, follower, usage, measured_bytes: 0, watches: Watches::default(), logged: None }
+        let (watches, activity) = (Watches::default(), ActivityTimer::default());
+        Self { dir, follower, usage, measured_bytes: 0, watches, activity, logged: None }
     }
 
     /// Updates the transcripts and the marker. Waits for other processes that do the same, but no longer than `timeout`.
@@ -196,6 +201,7 @@ impl Watcher {
         let state = marker::read(&self.dir).unwrap_or_default();
         self.watches.set(self.targets(&state));
         self.log_unavailable();
+        let mut has_grown = false;
         match self.once(false, LOCK_TIMEOUT) {
             Err(WatchError::Follow(error @ FollowError::NoStateDir(_))) => return Err(error.into()),
             Err(error) => log(&self.dir, Level::Error, &format!("watch: {error}")),
@@ -205,10 +211,11 @@ impl Watcher {
                 release_memory();
                 return Ok(None);
             }
-            Ok(_) => {}
+            Ok(passed) => has_grown = passed.raw_bytes.max(self.measured_bytes) > 0,
         }
         // The update may have found new rollouts and subagents.
         let state = marker::read(&self.dir).unwrap_or_default();
+        self.touch_activity_file(&state, has_grown);
         let targets = self.targets(&state);
         if self.watches.set(targets) {
             return Ok(None);
@@ -217,9 +224,19 @@ impl Watcher {
         if !self.dir.path().is_dir() {
             return Err(FollowError::NoStateDir(self.dir.path().to_owned()).into());
         }
-        match self.watches.wait(others)? {
+        match self.watches.wait_at_most(others, self.activity.wait(Instant::now()))? {
             WakeUp::Change => Ok(None),
             WakeUp::Ready(index) => Ok(Some(index)),
+        }
+    }
+
+    /// Touches the activity file of an agent of mngr if that is due.
+    fn touch_activity_file(&mut self, state: &State, has_grown: bool) {
+        let is_in_turn = state.timeline().activity.is_in_turn() && HostDir::of(&self.dir).is_some();
+        if self.activity.is_due(is_in_turn, has_grown, Instant::now())
+            && let Err(error) = activity_file::touch(&self.dir, now_millis())
+        {
+            log(&self.dir, Level::Warning, &format!("watch: {error}"));
         }
     }
 

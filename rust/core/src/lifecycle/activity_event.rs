@@ -13,7 +13,7 @@ use crate::state_dir::StateDir;
 
 /// mngr's folder on the host of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HostDir(PathBuf);
+pub(crate) struct HostDir(PathBuf);
 
 impl HostDir {
     /// Returns the folder of the host that an agent's state directory is in: `HOST/agents/ID`. Returns `None` if the state
@@ -21,7 +21,7 @@ impl HostDir {
     ///
     /// `MNGR_HOST_DIR` adds nothing to that: mngr puts every state directory there. It can also be set in a shell that an
     /// agent has started, in which a Codex without mngr may run.
-    pub(super) fn of(dir: &StateDir) -> Option<Self> {
+    pub(crate) fn of(dir: &StateDir) -> Option<Self> {
         let agents = dir.path().parent().filter(|folder| folder.file_name().is_some_and(|name| name == "agents"))?;
         agents.parent().map(|host| Self(host.to_owned()))
     }

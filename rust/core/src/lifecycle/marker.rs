@@ -361,11 +361,16 @@ impl RolloutToRead {
     }
 }
 
+/// How much earlier than the write the time of a file can be, in milliseconds: the kernel uses the time of the last tick of
+/// its clock.
+const TICK: u64 = 10;
+
 /// Returns the time of the last line of a rollout, in milliseconds since 1970: without a watcher, the line can be read much
-/// later. It is the present time if that cannot be determined.
+/// later. It is the present time if that cannot be determined. A hook that ran before the line was written has an earlier
+/// time.
 fn written_at(rollout: &str) -> u64 {
     let modified = std::fs::metadata(rollout).and_then(|metadata| metadata.modified());
-    modified.map_or(u64::MAX, millis).min(now_millis())
+    modified.map_or(u64::MAX, |modified| millis(modified).saturating_add(TICK)).min(now_millis())
 }
 
 /// Returns how much of a rollout is in the transcripts, in bytes, or `None` if that is not known.

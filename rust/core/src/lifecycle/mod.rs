@@ -18,8 +18,8 @@
 //! * [`report`]: the state as text and JSON for users and other programs
 //! * [`error`]: the errors of these operations
 
-mod activity_event;
-mod activity_file;
+pub(crate) mod activity_event;
+pub(crate) mod activity_file;
 mod deferred;
 pub(crate) mod error;
 pub(crate) mod facts;

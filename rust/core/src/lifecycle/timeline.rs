@@ -10,7 +10,7 @@ pub(crate) enum Activity {
     /// Nothing is known: no hook has run, and the marker was never reset.
     #[default]
     Unknown,
-    /// A turn is running, and Codex waits for nobody.
+    /// A turn is running, and no request to the user is open.
     Running,
     /// Codex has asked the user something and waits for the answer.
     Asking(RequestKind),

@@ -9,7 +9,7 @@ use crate::lifecycle::state::State;
 
 /// Returns the facts about the root's session.
 ///
-/// Its tokens are those of its thread, whoever used them, in all of its files. Its context is that of the current file:
+/// Its tokens are those of its thread in all of its files, whichever agent used them. Its context is that of the current file:
 /// after going back in a conversation, Codex writes a further file, and the earlier one no longer shows the context. A fork
 /// is a thread of its own, whose context is known after its first response.
 pub(super) fn facts_of(state: &State, rollouts: &[MeasuredRollout]) -> Facts {
