@@ -93,5 +93,7 @@ def test_the_overrides_of_a_parent_are_inherited(resolve: Resolve) -> None:
 def test_an_invalid_value_stops_no_other_command(resolve: Resolve, user: str, project: str, agent_type: str) -> None:
     """mngr reads the settings for every command, also those that fix them."""
     config = resolve(user, project, agent_type=agent_type)
-    with pytest.raises(ConfigParseError, match=r"config_overrides.*must be a table.*(x|3)"):
+    with pytest.raises(
+        ConfigParseError, match=r"config_overrides = ('x'|\['x'\]|3): Input should be a valid dictionary"
+    ):
         config.validated()

@@ -29,9 +29,6 @@ from pydantic import PrivateAttr
 
 from mngr_codex.plugin import launch, markers, paths, starting
 from mngr_codex.plugin.config import CodexAgentConfig
-from mngr_codex.plugin.messages import startup
-from mngr_codex.plugin.messages.screen import Screen
-from mngr_codex.plugin.messages.send import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -292,6 +289,8 @@ class CodexAgent(
 
     def get_tui_ready_indicator(self) -> Callable[[str], bool]:
         """Returns a function that checks whether a pane shows a started Codex."""
+        from mngr_codex.plugin.messages.screen import Screen
+
         return lambda pane: Screen.parse("codex", pane).is_started
 
     def upgrade_stored_command(self, command: CommandString) -> CommandString:
@@ -320,6 +319,8 @@ class CodexAgent(
         if not is_readiness_awaited:
             start_action()
             return
+        from mngr_codex.plugin.messages import startup
+
         started = self._get_agent_dir() / paths.STARTED
         self.host.execute_idempotent_command(f"rm -f {shlex.quote(str(started))}", timeout_seconds=10.0)
         start_action()
@@ -335,12 +336,16 @@ class CodexAgent(
     def _fail_to_start(self, error: AgentStartError) -> None:
         if not self._has_earlier_work:
             raise error
+        from mngr_codex.plugin.messages import startup
+
         name = str(self.name)
         kept = AgentStartError(name, f"{error.reason}\nhint: nothing was deleted; {startup.restart_hint(name)}")
         starting.check_at_end(lambda: kept, key=self.id)
 
     def _start_error(self) -> AgentStartError | None:
         """Waits until Codex is ready in an agent that mngr has started again; returns an error if it has exited."""
+        from mngr_codex.plugin.messages import startup
+
         try:
             startup.await_start(self, self.get_ready_timeout_seconds())
         except AgentStartError as error:
@@ -368,6 +373,8 @@ class CodexAgent(
             last_known.store(self)
 
     def _send_message_holding_lock(self, message: str) -> None:
+        from mngr_codex.plugin.messages.send import send
+
         send(self, message, self.agent_config.confirmation_seconds())
 
     def _build_submission_evidence_probes(

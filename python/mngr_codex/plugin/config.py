@@ -158,14 +158,6 @@ class CodexAgentConfig(AgentTypeConfig):
         """Returns an invalid value as a table, because mngr adds up the tables of several settings files."""
         return value if isinstance(value, dict) or value is None else {_NO_TABLE: value}
 
-    @field_validator("config_overrides", mode="before")
-    @classmethod
-    def _reject_marked_value(cls, value: Any, info: ValidationInfo) -> Any:
-        """Rejects an invalid value that has become a table on the way."""
-        if info.context and isinstance(value, dict) and _NO_TABLE in value:
-            raise ValueError(f"it must be a table, but one of the settings files has {value[_NO_TABLE]!r}")
-        return value
-
     def confirmation_seconds(self) -> float:
         """Returns ``message_confirmation_seconds``, or its default if the value is invalid."""
         field = "message_confirmation_seconds"
@@ -204,10 +196,12 @@ class CodexAgentConfig(AgentTypeConfig):
         Raises:
             ConfigParseError: A value is invalid. The message names the setting and the allowed values.
         """
+        values = {name: value for name, value in self if value is not None}
+        overrides = values.get("config_overrides")
+        if isinstance(overrides, dict) and _NO_TABLE in overrides:
+            values["config_overrides"] = overrides[_NO_TABLE]
         try:
-            return type(self).model_validate(
-                {name: value for name, value in self if value is not None}, context=_CHECKED
-            )
+            return type(self).model_validate(values, context=_CHECKED)
         except ConfigParseError as error:
             table = f"[agent_types.{agent_type or '…'}]"
             raise ConfigParseError(

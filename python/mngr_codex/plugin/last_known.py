@@ -15,7 +15,6 @@ from imbue.mngr.errors import MngrError
 from imbue.mngr.interfaces.provider_instance import ProviderInstanceInterface
 from loguru import logger
 
-from mngr_codex.plugin import status_file
 from mngr_codex.plugin.agent_type import AGENT_TYPE
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ def store(agent: BaseAgent[Any]) -> None:
     Args:
         agent: An agent whose host is online.
     """
+    from mngr_codex.plugin import status_file
+
     provider = getattr(agent.host, "provider_instance", None)
     persist = getattr(type(provider), "persist_agent_data", None)
     if persist in {None, ProviderInstanceInterface.persist_agent_data}:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from imbue.mngr.hosts.common import get_agent_state_dir_path
 from imbue.mngr.primitives import AgentLifecycleState
 
-from mngr_codex.plugin import paths
+from mngr_codex.plugin import last_known, paths
 from mngr_codex.plugin.agent import CodexAgent
 
 if TYPE_CHECKING:
@@ -101,15 +101,11 @@ def field_generators() -> Generators:
 
 def offline_field_generators() -> Generators:
     """Returns the generators for agents whose host cannot be reached: they return the last known values."""
-    from mngr_codex.plugin import last_known
-
-    return {field: _last_known(field) for field in last_known.FIELDS}
+    return {name: _last_known(name) for name in last_known.FIELDS}
 
 
-def _last_known(field: str) -> Callable[[DiscoveredAgent, HostDetails], Any]:
-    from mngr_codex.plugin import last_known
-
-    return lambda agent, _: last_known.read(agent, field)
+def _last_known(name: str) -> Callable[[DiscoveredAgent, HostDetails], Any]:
+    return lambda agent, _: last_known.read(agent, name)
 
 
 def _waiting_reason(agent: AgentInterface[Any], _: OnlineHostInterface) -> str | None:
