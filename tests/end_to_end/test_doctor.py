@@ -201,7 +201,7 @@ def test_a_turn_that_failed(machine: Machine, model: Model) -> None:
         findings = json.loads(machine.mngr("codex", "doctor", "--json").stdout)
         return [finding for finding in findings if finding["what"] == "last turn"]
 
-    (warning,) = until(last_turn, description="the failed turn in the transcript")
+    (warning,) = until(last_turn, description="the failed turn")
     assert warning["level"] == "warning" and "The turn ended with an error" in warning["said"]
     assert "! t: last turn: The turn ended with an error" in machine.mngr("codex", "doctor").stdout
     agent.message("Please fail.")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.compaction import ask
 from tests.support.machine import Agent, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, runs, says
 
@@ -110,11 +111,23 @@ def test_an_agent_runs_on_a_host_without_python(remote: Remote, model: Model) ->
     machine.mngr("create", "t@remote.there", "codex", "--yes", "--no-connect")
     agent = remote.agent()
     machine.mngr("message", "t", "-m", "Do it slowly.")
-    assert machine.listed()["t"]["state"] == "RUNNING"
+    listed = machine.listed()["t"]
+    assert listed["state"] == "RUNNING" and "turn_since" in listed["plugin"]["codex"]
     agent.wait()
     listed = machine.listed()["t"]
-    assert (listed["state"], listed["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "END_OF_TURN")
+    fields = listed["plugin"]["codex"]
+    assert (listed["state"], fields["waiting_reason"]) == ("WAITING", "END_OF_TURN")
+    assert fields["session_id"] == (agent.state / "codex_root_session").read_text().strip()
+    assert fields["model"] == "gpt-5.5"
+    assert fields["tokens"]["input"] >= fields["context_tokens"] > 0
+    assert fields.keys() >= {"since", "idle_since"} and "turn_since" not in fields
     assert agent.answers()[-1] == "Slow, but done."
+    assert ask(machine, provider="there", host="remote", compact=True)["compacted"] is True
+    until(lambda: "context_tokens" not in machine.listed()["t"]["plugin"]["codex"], description="the compaction")
+    agent.wait()
+    compacted = machine.listed()["t"]["plugin"]["codex"]
+    assert compacted["idle_since"] == fields["idle_since"] < compacted["last_compaction"]["at"]
+    assert ask(machine, provider="there", host="remote")["idle"] is None
     machine.mngr("stop", "t")
     machine.mngr("start", "t")
     machine.mngr("message", "t", "-m", "And now?")

@@ -642,7 +642,7 @@ def test_the_error_of_the_latest_turn(host: Any, make_agent: MakeAgent, message:
     state_dir = make_agent()
     write_status(state_dir, last_error={"at": "2026-01-05T10:00:00.000Z", "message": message})
     (found,) = problems(host, about="last turn")
-    assert (found.said, found.level) == (message, "warning")
+    assert (found.said, found.level) == (f"The turn ended with an error: {message}", "warning")
     assert hint in str(found.remedy)
     write_status(state_dir)
     assert not problems(host, about="last turn")

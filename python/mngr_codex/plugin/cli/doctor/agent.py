@@ -238,8 +238,10 @@ def _last_turn(agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]
     status = status_file.read(state_dir)
     if status is None:
         error = end.last_error(state_dir)
+    elif status.last_error is None:
+        error = None
     else:
-        error = None if status.last_error is None else status.last_error["message"]
+        error = f"The turn ended with an error: {status.last_error['message']}"
     if error is None:
         return
     again = f"send the message again with `mngr message {name}`"
