@@ -255,7 +255,7 @@ class Bench:
         return self._time(self._argv(event), payload)
 
     def _hook_before(self, event: str, payload: bytes) -> Sample:
-        """Runs the hook of the other build, which has a state directory of its own."""
+        """Runs the hook of the other build, which has its own state directory."""
         assert self._before
         variables = {STATE_DIR_VARIABLE: str(_state_dir_of_before(Path(os.environ[STATE_DIR_VARIABLE])))}
         return self._time([self._before, "hook", event], payload, variables)

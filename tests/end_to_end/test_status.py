@@ -55,7 +55,7 @@ def has_daemon(codex: Path) -> bool:
 def test_the_sessions_of_a_daemon_are_listed_wherever_it_was_started(
     codex: Path, make_user: MakeUser, folder: Path, release: Event
 ) -> None:
-    """The daemon runs the hooks of all sessions, in the environment of whoever started it."""
+    """The daemon runs the hooks of all sessions, in the environment in which it was started."""
     if not has_daemon(codex):
         pytest.skip("this Codex has no daemon (0.163 is the first version that has one)")
     user = make_user(has_daemon=True)

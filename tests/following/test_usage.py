@@ -27,7 +27,7 @@ THREAD = uuid7(1)
 
 @pytest.fixture
 def agent(tmp_path: Path) -> UsageAgent:
-    """An agent with a Codex home of its own."""
+    """An agent with its own Codex home."""
     return UsageAgent(tmp_path)
 
 

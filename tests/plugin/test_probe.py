@@ -42,7 +42,7 @@ STATUS = {
 
 
 class Terminal:
-    """The agent's terminal in a tmux server of its own."""
+    """The agent's terminal in its own tmux server."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -71,7 +71,7 @@ class CodexUser:
         screen.type("Enter")
 
     def start_daemon(self, work_dir: Path, **variables: str) -> int:
-        """Starts Codex's daemon in a shell of its own, and returns its process id."""
+        """Starts Codex's daemon in its own shell, and returns its process id."""
         command = [str(self.codex), "app-server", "daemon", "start"]
         environment = self.environment(**variables)
         done = subprocess.run(command, cwd=work_dir, env=environment, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Asks mngr's object of an agent what mngr-autocompact asks it, and lets it compact, in a process of its own."""
+"""Asks mngr's object of an agent what mngr-autocompact asks it, and lets it compact, in its own process."""
 
 from __future__ import annotations
 

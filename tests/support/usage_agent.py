@@ -48,7 +48,7 @@ class UsageAgent:
 
     @property
     def events(self) -> list[Event]:
-        """The events, each on a line of its own. The ids are unique, and the times of a thread never go back."""
+        """The events, each on its own line. The ids are unique, and the times of a thread never go back."""
         data = self.file.read_bytes() if self.file.exists() else b""
         assert not data or data.endswith(b"\n")
         events = [json.loads(line) for line in data.splitlines()]
