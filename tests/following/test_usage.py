@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from tests.support.strace import TracedCommand
 from tests.support.usage_agent import UsageAgent, tokens_of
 
 THREAD = uuid7(1)
+
+#: A script that prints the exit status and the peak memory of a command.
+PEAK_MEMORY = Path(__file__).parents[1] / "support/peak_memory.py"
 
 
 @pytest.fixture
@@ -311,6 +315,20 @@ class TestSearch:
             path.write_bytes(rollout.assistant("x").usage(tokens).data)
             usage.run_once()
             assert {thread: usage[0] for thread, usage in usage.totals.items()} == {child: total}
+
+
+def test_a_replaced_history_is_not_kept_in_memory(agent: UsageAgent) -> None:
+    """Real ones have hundreds of megabytes."""
+    history = b'"payload":{"message":"","replacement_history":["' + b"x" * (100 << 20) + b'"]}}\n'
+    line = f'{{"timestamp":"{turn().timestamp}","type":"compacted",'.encode() + history
+    rollout = growing(100)
+    before = len(rollout.data)
+    rollout.assistant("y").usage(30)
+    agent.write(THREAD, [rollout.data[:before], line, rollout.data[before:]])
+    measure: list[str | Path] = [sys.executable, PEAK_MEMORY, program(), "watch", "--once", "--state-dir", agent.state]
+    status, peak = map(int, subprocess.run(measure, capture_output=True, check=True).stdout.split())
+    assert status == 0 and peak < 48 << 10, f"{peak} KiB"
+    assert agent.totals == {THREAD: (130, 20, 10)}
 
 
 class TestInterruptions:

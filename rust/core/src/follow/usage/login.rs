@@ -9,7 +9,7 @@ use crate::rollout::session_meta::{member, string};
 /// The provider that a login is for. Others are paid by their own keys.
 const OPENAI: &str = "openai";
 
-/// Who pays, in mngr's words.
+/// How a thread is paid for, in mngr's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CostMode {
     Subscription,
@@ -24,7 +24,7 @@ impl CostMode {
         }
     }
 
-    /// Returns who pays for a thread with this provider, in the Codex home `home`. Returns `None` if that is not known: Codex
+    /// Returns how a thread with this provider is paid for, in the Codex home `home`. Returns `None` if that is not known: Codex
     /// can keep its login outside of the home, in a keyring. `has_limits` is whether the thread has shown limits, which only
     /// subscriptions have.
     pub(super) fn of(provider: Option<&str>, home: Option<&Path>, has_limits: bool) -> Option<Self> {
@@ -35,7 +35,7 @@ impl CostMode {
         login.or(has_limits.then_some(Self::Subscription))
     }
 
-    /// Returns who pays with the login in Codex's `auth.json`, by the rules of Codex: `auth_mode` decides, which earlier
+    /// Returns how a thread is paid for with the login in Codex's `auth.json`, by the rules of Codex: `auth_mode` decides, which earlier
     /// versions do not write, then the API key.
     fn of_login(mut json: Vec<u8>) -> Option<Self> {
         let text = Text::pad(&mut json);

@@ -11,7 +11,7 @@ use crate::lifecycle::state::State;
 ///
 /// Its tokens are those of its thread in all of its files, whichever agent used them. Its context is that of the current file:
 /// after going back in a conversation, Codex writes a further file, and the earlier one no longer shows the context. A fork
-/// is a thread of its own, whose context is known after its first response.
+/// is another thread, whose context is known after its first response.
 pub(super) fn facts_of(state: &State, rollouts: &[MeasuredRollout]) -> Facts {
     if state.session.0.is_empty() {
         return Facts::default();
