@@ -45,7 +45,7 @@ def test_the_common_transcript_can_be_disabled_and_enabled(make_machine: MakeMac
         lambda: raw.exists() and "You said: Hello." in raw.read_text(), description="the answer in the raw transcript"
     )
     agent.wait()
-    assert not (agent.state / "events/codex").exists()
+    assert not (agent.state / "events/codex/common_transcript").exists()
     machine.write_settings(emit_common_transcript=True)
     machine.create("t", "--reuse", "--update")
     until(lambda: final_answer(agent) == "You said: Hello.", description="the answer")
