@@ -118,19 +118,30 @@ def test_lines_of_many_agents_do_not_mix(tmp_path: Path) -> None:
     assert len(lines) == len({line for line in lines}) == len(agents) * 6
 
 
-@pytest.mark.parametrize("is_set", [True, False])
-def test_a_session_outside_mngr_announces_nothing(agent: Agent, tmp_path: Path, is_set: bool) -> None:
-    """A user's shell inside an agent has `MNGR_HOST_DIR`, and a Codex may run in it without mngr."""
+@pytest.mark.parametrize("is_in_shell_of_agent", [True, False])
+def test_a_session_outside_mngr_announces_nothing(agent: Agent, tmp_path: Path, is_in_shell_of_agent: bool) -> None:
     host = tmp_path / "host"
     host.mkdir()
-    environment = {**agent.environment(), **({"MNGR_HOST_DIR": str(host)} if is_set else {})}
+    environment = {name: value for name, value in agent.environment().items() if name != STATE_DIR_VARIABLE}
+    if is_in_shell_of_agent:
+        environment |= {"MNGR_HOST_DIR": str(host), STATE_DIR_VARIABLE: str(host / "agents/other")}
     agent.begin_turn()
     for event in ["user-prompt-submit", "stop"]:
-        run("hook", event, stdin=agent.payload(event), env=environment)
+        run("hook", event, "--state-dir", str(agent.state), stdin=agent.payload(event), env=environment)
     assert list(host.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("agent", "host")] == []
     assert not (agent.state / "activity").exists()
     assert agent.log == []
+
+
+def test_an_agent_elsewhere_has_the_host_that_the_environment_names(agent: Agent, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    agent.begin_turn()
+    environment = {**agent.environment(), "MNGR_HOST_DIR": str(host)}
+    run("hook", "user-prompt-submit", stdin=agent.payload("user-prompt-submit"), env=environment)
+    assert len((host / "events/mngr/activity/events.jsonl").read_text().splitlines()) == 1
+    assert (agent.state / "activity/agent").exists()
 
 
 def test_the_host_is_that_of_the_state_directory_whatever_the_environment_says(

@@ -1,6 +1,7 @@
 //! mngr's activity events: one line for each change, in a file that all agents of a host share. `mngr observe` follows it,
 //! and reads the state of the host's agents after each line.
 
+use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,14 +17,16 @@ use crate::state_dir::StateDir;
 pub(crate) struct HostDir(PathBuf);
 
 impl HostDir {
-    /// Returns the folder of the host that an agent's state directory is in: `HOST/agents/ID`. Returns `None` if the state
-    /// directory is somewhere else, because it belongs to no agent of mngr.
-    ///
-    /// `MNGR_HOST_DIR` adds nothing to that: mngr puts every state directory there. It can also be set in a shell that an
-    /// agent has started, in which a Codex without mngr may run.
+    /// Returns the folder of the host that an agent's state directory is in: `HOST/agents/ID`. For a state directory that is
+    /// somewhere else, returns `MNGR_HOST_DIR`. Returns `None` without that variable, or if `MNGR_AGENT_STATE_DIR` names
+    /// another state directory: a shell of an agent can run a Codex that does not belong to mngr.
     pub(crate) fn of(dir: &StateDir) -> Option<Self> {
-        let agents = dir.path().parent().filter(|folder| folder.file_name().is_some_and(|name| name == "agents"))?;
-        agents.parent().map(|host| Self(host.to_owned()))
+        let agents = dir.path().parent().filter(|folder| folder.file_name().is_some_and(|name| name == "agents"));
+        agents.and_then(Path::parent).map(|host| Self(host.to_owned())).or_else(|| {
+            let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            let is_agents = variable("MNGR_AGENT_STATE_DIR").is_none_or(|agent| agent == dir.path());
+            variable("MNGR_HOST_DIR").filter(|_| is_agents).map(Self)
+        })
     }
 
     /// Returns the path of the file.
