@@ -178,8 +178,9 @@ def test_a_reader_of_an_event_finds_the_new_state(mngr_agent: Agent, tmp_path: P
     mngr_agent.begin_turn()
     for event, change in [("user-prompt-submit", "O_CREAT"), ("stop", "unlink")]:
         log = tmp_path / event
+        strace = ["strace", "-f", "-qq", "-e", "trace=openat,unlink,rename,renameat2,write", "-o", str(log)]
         subprocess.run(
-            ["strace", "-f", "-qq", "-e", "trace=openat,unlink,rename,write", "-o", str(log), program(), "hook", event],
+            [*strace, program(), "hook", event],
             input=mngr_agent.payload(event),
             env={**mngr_agent.environment(), STATE_DIR_VARIABLE: str(mngr_agent.state)},
             check=True,

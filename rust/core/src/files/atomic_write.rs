@@ -124,6 +124,43 @@ impl Write for AtomicFile {
 ///
 /// Returns an error if the file cannot be written or renamed. The file at `path` is unchanged then.
 pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<(), FileError> {
+    write_temporary(temporary, content)?;
+    fs::rename(temporary, path).map_err(FileError::on("replace", path))
+}
+
+/// Like [`replace`], for a file that most likely exists: exchanges the two files and removes the earlier one. If a rename
+/// removes a file, ext4 begins to write the new one to the disk, which takes longer than everything else here. After a
+/// power failure, the file can therefore be empty.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be written or exchanged. The file at `path` is unchanged then.
+#[cfg(target_os = "linux")]
+pub(crate) fn exchange(path: &Path, temporary: &Path, content: &[u8]) -> Result<(), FileError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    write_temporary(temporary, content)?;
+    // A folder is left to `rename`, which does not replace it.
+    let is_exchanged = renameat_with(CWD, temporary, CWD, path, RenameFlags::EXCHANGE).is_ok();
+    if is_exchanged && fs::remove_file(temporary).is_ok() {
+        return Ok(());
+    }
+    if is_exchanged {
+        // What was at the path is not a file.
+        renameat_with(CWD, temporary, CWD, path, RenameFlags::EXCHANGE)
+            .map_err(|error| FileError::on("replace", path)(error.into()))?;
+    }
+    // The file does not exist, or the file system cannot exchange files.
+    fs::rename(temporary, path).map_err(FileError::on("replace", path))
+}
+
+/// Like [`replace`].
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn exchange(path: &Path, temporary: &Path, content: &[u8]) -> Result<(), FileError> {
+    replace(path, temporary, content)
+}
+
+/// Writes a file that may be there already.
+fn write_temporary(temporary: &Path, content: &[u8]) -> Result<(), FileError> {
     let write = || open::options().write(true).create(true).truncate(true).open(temporary)?.write_all(content);
     write()
         .or_else(|_| {
@@ -131,8 +168,7 @@ pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<(
             fs::remove_file(temporary)?;
             write()
         })
-        .map_err(FileError::on("write", temporary))?;
-    fs::rename(temporary, path).map_err(FileError::on("replace", path))
+        .map_err(FileError::on("write", temporary))
 }
 
 /// Returns the folder of the file that a write to `path` would replace, after following links.

@@ -211,13 +211,14 @@ pub(super) fn names_in(folder: &Path) -> Result<Option<Vec<String>>, FileError> 
 /// Replaces the status file.
 fn publish_status(status: &Status, dir: &StateDir) -> Result<(), FileError> {
     let (path, content) = (dir.status(), status.to_json());
+    let exchange = || atomic_write::exchange(&path, &dir.unfinished(), &content);
     let Some(folder) = path.parent() else { return Ok(()) };
-    match replace(dir, &path, &content) {
+    match exchange() {
         Err(_) if !folder.is_dir() => {
             fs::create_dir(folder).map_err(FileError::on("create", folder))?;
-            replace(dir, &path, &content)
+            exchange()
         }
-        replaced => replaced,
+        exchanged => exchanged,
     }
 }
 

@@ -296,3 +296,34 @@ fn a_bare_name_is_a_file_in_the_current_folder() {
     assert_eq!(folder_of(Path::new("a/file")), Path::new("a"));
     assert_eq!(folder_of(Path::new("/file")), Path::new("/"));
 }
+
+#[test]
+fn an_exchange_replaces_a_file_or_creates_it_and_leaves_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, temporary) = (folder.path().join("file"), folder.path().join("temporary"));
+    for content in ["first", "second, longer", "3"] {
+        exchange(&path, &temporary, content.as_bytes()).expect("can be written");
+        assert_eq!(fs::read_to_string(&path).expect("it exists"), content);
+        assert!(!temporary.exists());
+    }
+    // A reader keeps the content of the file that it has opened.
+    let opened = File::open(&path).expect("it exists");
+    exchange(&path, &temporary, b"4").and_then(|()| exchange(&path, &temporary, b"5")).expect("can be written");
+    let read = std::io::read_to_string(opened).expect("can be read");
+    assert_eq!(read, "3");
+    // A killed program has left the temporary file behind.
+    fs::write(&temporary, "much longer than the new content").expect("can be written");
+    exchange(&path, &temporary, b"6").expect("can be written");
+    assert_eq!(fs::read_to_string(&path).expect("it exists"), "6");
+    // A folder is not replaced.
+    fs::remove_file(&path).and_then(|()| fs::create_dir(&path)).expect("can be created");
+    assert!(exchange(&path, &temporary, b"7").is_err());
+    assert!(path.is_dir());
+    // A link is replaced, and its target is not changed.
+    let target = folder.path().join("target");
+    fs::write(&target, "precious").and_then(|()| fs::remove_dir(&path)).expect("can be written");
+    symlink(&target, &path).expect("can be created");
+    exchange(&path, &temporary, b"8").expect("can be written");
+    assert_eq!(fs::read_to_string(&path).expect("it exists"), "8");
+    assert_eq!(fs::read_to_string(&target).expect("it exists"), "precious");
+}
