@@ -21,12 +21,16 @@ impl HostDir {
     /// somewhere else, returns `MNGR_HOST_DIR`. Returns `None` without that variable, or if `MNGR_AGENT_STATE_DIR` names
     /// another state directory: a shell of an agent can run a Codex that does not belong to mngr.
     pub(crate) fn of(dir: &StateDir) -> Option<Self> {
-        let agents = dir.path().parent().filter(|folder| folder.file_name().is_some_and(|name| name == "agents"));
-        agents.and_then(Path::parent).map(|host| Self(host.to_owned())).or_else(|| {
+        Self::above(dir).or_else(|| {
             let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
             let is_agents = variable("MNGR_AGENT_STATE_DIR").is_none_or(|agent| agent == dir.path());
             variable("MNGR_HOST_DIR").filter(|_| is_agents).map(Self)
         })
+    }
+
+    fn above(dir: &StateDir) -> Option<Self> {
+        let agents = dir.path().parent().filter(|folder| folder.file_name().is_some_and(|name| name == "agents"))?;
+        agents.parent().map(|host| Self(host.to_owned()))
     }
 
     /// Returns the path of the file.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 
 fn host_of(path: &str) -> Option<PathBuf> {
-    HostDir::of(&StateDir::new(path)).map(|host| host.0)
+    HostDir::above(&StateDir::new(path)).map(|host| host.0)
 }
 
 #[test]
