@@ -46,6 +46,16 @@ impl RateLimits {
         limits
     }
 
+    /// Returns whether the text of a value in Codex's usual form has windows of Codex's limit. Returns `None` for another
+    /// form.
+    pub(super) fn has_windows(text: &[u8]) -> Option<bool> {
+        if text.starts_with(b"null") {
+            return Some(false);
+        }
+        let limits = text.strip_prefix(b"{\"limit_id\":\"codex\",")?;
+        memchr::memmem::find(limits, b"\"primary\":{\"used_percent\":").map(|_| true)
+    }
+
     /// Returns whether no window is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.windows.is_empty()

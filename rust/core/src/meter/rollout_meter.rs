@@ -3,17 +3,21 @@
 //! Only lines that can matter are parsed: the envelope of a line shows its kind. So the time for a rollout is that for
 //! finding the ends of its lines, and its long lines, such as replaced histories, need not be kept in memory.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::measures::{ContextSize, LinePosition, Measures, TurnError};
 use super::message::Message;
 use super::rate_limits::RateLimits;
 use crate::convert::copied_history::{SessionMeta, SessionMetaKind, bounded_name};
-use crate::convert::usage::Cost;
+use crate::convert::usage::{Cost, Usage};
 use crate::json::{Key, Kind, Tape, Text, scan, scan_from_payload};
 use crate::rollout::damage::WholeRecords;
 use crate::rollout::envelope::{Envelope, Head};
 use crate::rollout::ids::TurnId;
 use crate::rollout::kind::{LineKind, Role};
-use crate::rollout::line_prefix::{self, has_second_record};
+use crate::rollout::line_prefix::{self, UsagePrefix, has_second_record};
 use crate::rollout::lines::Line;
 use crate::rollout::session_meta;
 use crate::rollout::timestamp::{self, Clock, Nanos};
@@ -30,12 +34,17 @@ const MAX_NAME: usize = 256;
 /// The number of bytes at the start of a message in which its role is searched.
 const ROLE_WITHIN: usize = 256;
 
+/// The member with the rate limits. In JSON these bytes are never part of a string.
+static RATE_LIMITS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"rate_limits\":"));
+
 /// Measures a rollout, line by line.
 pub(crate) struct Meter {
     measures: Measures,
     /// The time from which the agent's messages are collected, in milliseconds since 1970.
     since: Option<u64>,
     messages: Vec<Message>,
+    /// The latest line with rate limits, if they have not been read yet.
+    limits_line: Vec<u8>,
     clock: Clock,
     tape: Tape,
 }
@@ -44,11 +53,19 @@ impl Meter {
     /// Returns a meter for the lines after those that `measures` describe. It collects the agent's messages from the time
     /// `since` on, in milliseconds since 1970, or none.
     pub(crate) fn resume(measures: Measures, since: Option<u64>) -> Self {
-        Self { measures, since, messages: Vec::new(), clock: Clock::default(), tape: Tape::default() }
+        let (clock, tape) = (Clock::default(), Tape::default());
+        Self { measures, since, messages: Vec::new(), limits_line: Vec::new(), clock, tape }
     }
 
     /// Returns the measures, and the messages that were collected.
-    pub(crate) fn finish(self) -> (Measures, Vec<Message>) {
+    pub(crate) fn finish(mut self) -> (Measures, Vec<Message>) {
+        let mut line = std::mem::take(&mut self.limits_line);
+        let text = Text::pad(&mut line);
+        if let (Ok(()), Some(read)) = (scan(text, &mut self.tape), self.measures.limits_read)
+            && let Some(payload) = Envelope::of(text, &self.tape, None).payload
+        {
+            self.rate_limits(payload.raw(text), read);
+        }
         (self.measures, self.messages)
     }
 
@@ -56,6 +73,11 @@ impl Meter {
     pub(crate) fn line(&mut self, line: &Line<'_>) {
         let bytes = line.text.bytes();
         let head = line_prefix::head(bytes, &mut self.clock).filter(|_| !line.has_lost_start);
+        if let Some(head) = &head
+            && self.usage_line(line, head).is_some()
+        {
+            return;
+        }
         let is_whole = !line.has_control && bytes.last() == Some(&b'}');
         let mut may_be_damaged = true;
         if let Some(head) = &head {
@@ -81,6 +103,38 @@ impl Meter {
         if bytes.len() > LARGE_LINE {
             self.tape = Tape::default();
         }
+    }
+
+    /// Applies a line that reports token counts without parsing it. Returns `None` if it is no such line, or not in Codex's
+    /// usual form. Of several lines with rate limits, only the last one matters, so [`Meter::finish`] parses it.
+    fn usage_line(&mut self, line: &Line<'_>, head: &Head<'_>) -> Option<()> {
+        let bytes = line.text.bytes();
+        let usage = line_prefix::usage(bytes, line.has_control, head).filter(|_| line.gaps.is_empty())?;
+        let position = LinePosition { at: millis(head.timestamp.1), end: line.next.0 };
+        let measures = &mut self.measures;
+        match usage {
+            UsagePrefix::TokenCount(total) => {
+                let (total, rest) = Usage::of_compact(total)?;
+                let (last, rest) = Usage::of_compact(rest.strip_prefix(b",\"last_token_usage\":{")?)?;
+                let limits = &rest[RATE_LIMITS.find(rest)? + RATE_LIMITS.needle().len()..];
+                let has_limits = RateLimits::has_windows(limits)?;
+                let is_copied = measures.copied.begin_line(head.ordinal, Some(head.timestamp.1));
+                let cost = measures.ledger.token_count_of(total, last, is_copied);
+                if has_limits && !is_copied {
+                    measures.limits_read = Some(position);
+                    self.limits_line.clear();
+                    self.limits_line.extend_from_slice(bytes);
+                }
+                self.add(cost, position);
+            }
+            UsagePrefix::UsageRecord(id, usage) => {
+                let (usage, _) = Usage::of_compact(usage)?;
+                let is_copied = measures.copied.begin_line(head.ordinal, Some(head.timestamp.1));
+                let counts = measures.ledger.usage_record_of(id, usage, is_copied);
+                self.add(counts.map(Cost::Counted), position);
+            }
+        }
+        Some(())
     }
 
     fn parse(&mut self, line: &Line<'_>, head: Option<&Head<'_>>) {
@@ -239,6 +293,7 @@ impl Meter {
         let Some(value) = session_meta::member(payload, "rate_limits") else { return };
         let limits = RateLimits::read(value, position.at);
         if !limits.is_empty() {
+            self.limits_line.clear();
             (self.measures.limits, self.measures.limits_read) = (limits, Some(position));
         }
     }
