@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
+import signal
 from collections.abc import Iterator
+from threading import Event
 
 import pytest
 
@@ -162,6 +165,42 @@ def test_a_fork_and_a_clone(machine: Machine, model: Billing) -> None:
     say(machine.agent("second"), "Now you are a clone.")
     say(agent, "And you are not.")
     assert_exact(machine, model)
+
+
+@pytest.mark.parametrize("is_preserved", [True, False], ids=["preserved", "not-preserved"])
+def test_an_agent_that_is_destroyed_during_a_turn(
+    make_machine_with_siblings: MakeMachine, model: Billing, is_preserved: bool
+) -> None:
+    """What the watcher has not measured yet is measured before mngr-usage copies the events."""
+    released = Event()
+
+    def hang(request: Json) -> Answered:
+        released.wait(60)
+        return says("Too late.")
+
+    model.on("tool", runs("true"), hang)
+    machine = make_machine_with_siblings(model=MODEL, preserve_on_destroy=is_preserved)
+    agent = machine.create()
+    for pid in agent.watcher_pids():
+        os.kill(pid, signal.SIGSTOP)
+    agent.message("Use a tool.")
+    until(lambda: is_in_second_request(model), description="the request after the tool")
+    until(lambda: has_written_tokens(agent), description="the tokens of the first request")
+    try:
+        machine.mngr("destroy", "t", "--force")
+        assert_exact(machine, model)
+    finally:
+        released.set()
+
+
+def is_in_second_request(model: Billing) -> bool:
+    return sum(asked(request) == "Use a tool." for request in model.requests) == 2
+
+
+def has_written_tokens(agent: Agent) -> bool:
+    rollouts = (agent.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl")
+    lines = [line for each in rollouts for line in each.read_text().splitlines()]
+    return any('"token_count"' in line and '"last_token_usage"' in line for line in lines)
 
 
 def test_a_destroyed_agent_whose_session_is_adopted(machine: Machine, model: Billing) -> None:

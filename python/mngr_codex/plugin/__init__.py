@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
     from imbue.mngr.interfaces.agent import AgentInterface
     from imbue.mngr.interfaces.help_topic import TopicHelpPage
-    from imbue.mngr.interfaces.host import HostInterface
+    from imbue.mngr.interfaces.host import HostInterface, OnlineHostInterface
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
     from imbue.mngr_usage.data_types import UsageEvent, UsageSnapshot
 
@@ -94,11 +94,22 @@ def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBefor
     return None
 
 
-@hookimpl
+# Called first, because other plugins copy the agent's files in this hook, for example imbue-mngr-usage its usage.
+@hookimpl(tryfirst=True)
+def on_before_agent_destroy(agent: AgentInterface[Any], host: OnlineHostInterface) -> None:
+    """Stops Codex, and brings the transcripts and the usage of an agent up to date."""
+    from mngr_codex.plugin.agent import CodexAgent
+
+    if isinstance(agent, CodexAgent):
+        agent.finish(host)
+
+
+@hookimpl(tryfirst=True)
 def on_before_host_destroy(host: HostInterface, mngr_ctx: MngrContext) -> None:
-    """Preserves the transcripts and sessions of agents that are destroyed with their host."""
+    """Stops the agents that are destroyed with their host, and preserves their transcripts and sessions."""
     from mngr_codex.plugin import preservation
 
+    preservation.finish_on_host(host)
     preservation.preserve_on_host(host, mngr_ctx)
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.live_output import LiveOutputReader
 
     from mngr_codex.plugin.probe import Probe
+    from mngr_codex.plugin.status_file import Status
 
 
 _RECENT_SECONDS = 1.0
@@ -63,8 +64,12 @@ class CodexAgent(
     # Whether the agent and its work directory existed before this mngr command, which would delete both after an error.
     _has_earlier_work: bool = PrivateAttr(default=False)
     _is_first_message_next: bool = PrivateAttr(default=False)
+    # Whether Codex was stopped, and the agent's files are complete, because it is about to be destroyed.
+    _is_finished: bool = PrivateAttr(default=False)
     # What was just read for a listing, and when, in seconds.
     _recent_probe: tuple[float, Probe] | None = PrivateAttr(default=None)
+    # The status from which `get_idle_since` answered last, and when it was read, in seconds.
+    _recent_status: tuple[float, Status | None] | None = PrivateAttr(default=None)
 
     # -- the command
 
@@ -138,6 +143,14 @@ class CodexAgent(
 
     # -- destruction
 
+    def finish(self, host: OnlineHostInterface) -> None:
+        """Stops Codex and brings the agent's files up to date, before any plugin copies them. Never fails."""
+        from mngr_codex.plugin import preservation
+
+        if not self._is_finished:
+            self._is_finished = True
+            preservation.finish(self, host)
+
     def on_destroy(self, host: OnlineHostInterface) -> None:
         """Preserves the agent's transcripts and sessions."""
         self.preserve_session_state(host)
@@ -146,7 +159,7 @@ class CodexAgent(
         """Copies transcripts and sessions to mngr's folder of destroyed agents."""
         from mngr_codex.plugin import preservation
 
-        preservation.preserve(self, host)
+        preservation.preserve(self, host, is_stopped=self._is_finished)
 
     # -- capabilities
 

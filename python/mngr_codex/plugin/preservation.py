@@ -1,8 +1,9 @@
-"""Preserves the transcripts and sessions of destroyed agents."""
+"""Stops agents that are about to be destroyed, and preserves their transcripts and sessions."""
 
 from __future__ import annotations
 
 import glob
+import shlex
 from typing import TYPE_CHECKING
 
 from imbue.mngr.api.preservation import (
@@ -16,6 +17,7 @@ from imbue.mngr.config.agent_config_registry import resolve_agent_type
 from imbue.mngr.errors import MngrError
 from imbue.mngr.interfaces.cleanup_failures import CleanupFailedGroup
 from imbue.mngr.interfaces.data_types import FileType
+from imbue.mngr.interfaces.host import OnlineHostInterface
 from imbue.mngr.primitives import AgentTypeName
 from loguru import logger
 
@@ -25,12 +27,15 @@ from mngr_codex.plugin.agent_type import AGENT_TYPE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.config.data_types import MngrContext
-    from imbue.mngr.interfaces.host import HostInterface, OnlineHostInterface
+    from imbue.mngr.interfaces.host import HostInterface
     from imbue.mngr.primitives import AgentId, DiscoveredAgent
 
-    from mngr_codex.plugin.config import CodexAgentConfig
+    from mngr_codex.plugin.agent import CodexAgent
+
+_LOCK_SECONDS = 5
+"""How long the last pass waits for the pass of another process."""
+_PASS_SECONDS = 60.0
 
 
 def preserved_items() -> list[PreservedItem]:
@@ -44,15 +49,69 @@ def preserved_items() -> list[PreservedItem]:
     ]
 
 
-def preserve(agent: BaseAgent[CodexAgentConfig], host: OnlineHostInterface) -> None:
-    """Preserves the transcripts and sessions of an agent that is about to be destroyed."""
-    if not agent.agent_config.preserve_on_destroy:
+def finish(agent: CodexAgent, host: OnlineHostInterface) -> None:
+    """Stops Codex, and brings the agent's files up to date. Never fails.
+
+    Plugins copy these files before mngr stops the agent. What Codex writes when it stops would be missing.
+
+    Args:
+        agent: An agent that is about to be destroyed.
+        host: Its host.
+    """
+    state = agent._get_agent_dir()
+    words = [str(state / paths.PROGRAM), "watch", "--once", "--final", "--state-dir", str(state)]
+    command = shlex.join(words)
+    try:
+        _stop(agent, host)
+        result = host.execute_idempotent_command(
+            f"[ ! -x {shlex.quote(words[0])} ] || MNGR_CONVERT_LOCK_TIMEOUT={_LOCK_SECONDS} {command}",
+            timeout_seconds=_PASS_SECONDS,
+        )
+    except (MngrError, OSError) as error:
+        logger.warning("cannot bring the files of agent {} up to date before it is destroyed: {}", agent.name, error)
         return
-    # Codex is stopped first, because its last lines and the records held back until then belong to the transcript.
+    if not result.success:
+        reason = (result.stderr or result.stdout).strip()
+        logger.warning("cannot bring the files of agent {} up to date before it is destroyed: {}", agent.name, reason)
+
+
+def finish_on_host(host: HostInterface) -> None:
+    """Stops all Codex agents of a host that is about to be destroyed. Does nothing if it is not running."""
+    from mngr_codex.plugin.agent import CodexAgent
+
+    if not isinstance(host, OnlineHostInterface):
+        return
+    try:
+        agents = host.get_agents()
+    except (MngrError, OSError) as error:
+        logger.warning("cannot stop the Codex agents of host {} before it is destroyed: {}", host.id, error)
+        return
+    for agent in agents:
+        if isinstance(agent, CodexAgent):
+            agent.finish(host)
+
+
+def _stop(agent: CodexAgent, host: OnlineHostInterface) -> None:
     try:
         host.stop_agents([agent.id])
     except (CleanupFailedGroup, MngrError) as error:
-        logger.debug("cannot stop the agent before preserving its state: {}", error)
+        logger.debug("cannot stop the agent before its files are copied: {}", error)
+
+
+def preserve(agent: CodexAgent, host: OnlineHostInterface, *, is_stopped: bool) -> None:
+    """Preserves the transcripts and sessions of an agent that is about to be destroyed.
+
+    Args:
+        agent: The agent.
+        host: Its host.
+        is_stopped: Whether Codex has already been stopped.
+    """
+    if not agent.agent_config.preserve_on_destroy:
+        return
+    # Codex is stopped first, because its last lines and the records held back until then belong to the transcript.
+    # mngr then makes the last pass.
+    if not is_stopped:
+        _stop(agent, host)
     preserve_agent_state(preserved_items(), agent, host)
     _make_private(agent.mngr_ctx, agent.id)
 
