@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,6 +131,22 @@ def test_the_size_of_the_context(agent: CodexAgent, tmp_path: Path) -> None:
     write(tmp_path, context_tokens=None)
     assert agent.get_context_tokens() is None
     assert agent.get_cache_ttl_minutes() == 30
+
+
+def test_a_sweep_reads_once(agent: CodexAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mngr asks for the size of the context right after it has asked since when the agent is idle."""
+    reads = 0 if agent.host.is_local else 1
+    write(tmp_path)
+    assert (agent.get_idle_since(), agent.get_context_tokens()) == (IDLE_SINCE, 250_000)
+    assert len(agent.host.calls) == reads  # type: ignore[attr-defined]
+    # What was read is used once, and not after a second.
+    write(tmp_path, context_tokens=1)
+    assert agent.get_context_tokens() == 1
+    agent.get_idle_since()
+    write(tmp_path, context_tokens=2)
+    now = time.monotonic()
+    monkeypatch.setattr("mngr_codex.plugin.agent.time.monotonic", lambda: now + 1.1)
+    assert agent.get_context_tokens() == 2
 
 
 def test_a_request(agent: CodexAgent, tmp_path: Path, sent: list[str]) -> None:

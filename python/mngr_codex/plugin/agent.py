@@ -287,16 +287,26 @@ class CodexAgent(
         return CACHE_TTL_MINUTES
 
     def get_context_tokens(self) -> int | None:
-        """Returns the size of the context in tokens; None if it is unknown."""
-        from mngr_codex.plugin import compaction
+        """Returns the size of the context in tokens; None if it is unknown.
 
-        return compaction.context_tokens(self)
+        mngr asks for it right after :meth:`get_idle_since`, whose read then answers both.
+        """
+        from mngr_codex.plugin import status_file
+
+        recent, self._recent_status = self._recent_status, None
+        if recent is not None and time.monotonic() - recent[0] < _RECENT_SECONDS:
+            status = recent[1]
+        else:
+            status = status_file.read_on_host(self.host, self._get_agent_dir())
+        return None if status is None else status.context_tokens
 
     def get_idle_since(self) -> datetime | None:
         """Returns when the agent became idle; None if it is busy, has ended, or was compacted since then."""
         from mngr_codex.plugin import compaction
 
-        return compaction.idle_since(self)
+        status, compacted = compaction.read(self)
+        self._recent_status = time.monotonic(), status
+        return compaction.idle_since(status, compacted)
 
     # -- messages
 

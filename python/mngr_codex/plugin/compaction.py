@@ -31,13 +31,29 @@ _STARTED_SECONDS = 10.0
 _READ_SECONDS = 10.0
 
 
-def idle_since(agent: BaseAgent[Any]) -> datetime | None:
-    """Returns when an agent became idle; None if it is busy, has ended, or was compacted since then. Reads once.
+def read(agent: BaseAgent[Any]) -> tuple[Status | None, datetime | None]:
+    """Returns an agent's status, and the beginning of the last period in which it was compacted. Reads once."""
+    state_dir = agent._get_agent_dir()
+    if agent.host.is_local:
+        try:
+            compacted = (state_dir / paths.COMPACTED).read_text(errors="replace")
+        except OSError:
+            compacted = ""
+        return status_file.read(state_dir), status_file.moment(compacted.strip())
+    files = [shlex.quote(str(state_dir / path)) for path in (paths.COMPACTED, paths.STATUS)]
+    command = f'echo "$(head -n 1 {files[0]} 2>/dev/null)"; cat {files[1]} 2>/dev/null || :'
+    result = agent.host.execute_idempotent_command(command, timeout_seconds=_READ_SECONDS)
+    compacted, _, status = result.stdout.partition("\n")
+    return status_file.parse(status), status_file.moment(compacted.strip())
+
+
+def idle_since(status: Status | None, compacted: datetime | None) -> datetime | None:
+    """Returns when an agent became idle; None if it is busy, has ended, or was compacted since then.
 
     Args:
-        agent: The agent. Whether it shows a dialog is not known here; its terminal then refuses the command.
+        status: The agent's status. It does not show whether there is a dialog; the terminal then refuses the command.
+        compacted: The beginning of the last period in which the agent was compacted.
     """
-    status, compacted = _read(agent)
     if status is None or status.state != "WAITING" or status.waiting_reason in ("PERMISSIONS", "QUESTION"):
         return None
     idle = status_file.moment(status.idle_since)
@@ -45,12 +61,6 @@ def idle_since(agent: BaseAgent[Any]) -> datetime | None:
         return None
     last = status_file.moment((status.last_compaction or {}).get("at"))
     return None if last is not None and last > idle else idle
-
-
-def context_tokens(agent: BaseAgent[Any]) -> int | None:
-    """Returns the size of an agent's context in tokens; None if no request has shown it since the last compaction."""
-    status = status_file.read_on_host(agent.host, agent._get_agent_dir())
-    return None if status is None else status.context_tokens
 
 
 def compact(agent: BaseAgent[Any], period: datetime | None, confirmation_seconds: float) -> None:
@@ -91,22 +101,6 @@ def _await_start(agent: BaseAgent[Any], before: Status) -> None:
             f"hint: check it with `mngr connect {name}`"
         )
         raise SendMessageError(name, reason, SendFailureKind.SUBMISSION_UNCONFIRMED)
-
-
-def _read(agent: BaseAgent[Any]) -> tuple[Status | None, datetime | None]:
-    """Returns an agent's status, and the beginning of the last period in which it was compacted."""
-    state_dir = agent._get_agent_dir()
-    if agent.host.is_local:
-        try:
-            compacted = (state_dir / paths.COMPACTED).read_text(errors="replace")
-        except OSError:
-            compacted = ""
-        return status_file.read(state_dir), status_file.moment(compacted.strip())
-    files = [shlex.quote(str(state_dir / path)) for path in (paths.COMPACTED, paths.STATUS)]
-    command = f'echo "$(head -n 1 {files[0]} 2>/dev/null)"; cat {files[1]} 2>/dev/null || :'
-    result = agent.host.execute_idempotent_command(command, timeout_seconds=_READ_SECONDS)
-    compacted, _, status = result.stdout.partition("\n")
-    return status_file.parse(status), status_file.moment(compacted.strip())
 
 
 def _record(agent: BaseAgent[Any], period: datetime) -> None:
