@@ -97,3 +97,8 @@ def test_an_invalid_value_stops_no_other_command(resolve: Resolve, user: str, pr
         ConfigParseError, match=r"config_overrides = ('x'|\['x'\]|3): Input should be a valid dictionary"
     ):
         config.validated()
+    # Neither `mngr config` nor a copy has anything else than what the user wrote.
+    shown = config.config_overrides
+    assert not isinstance(shown, dict)
+    assert config.model_dump()["config_overrides"] == shown
+    assert config.model_dump(mode="json", serialize_as_any=True)["config_overrides"] == shown

@@ -11,6 +11,7 @@ from imbue.mngr.errors import ConfigParseError
 from imbue.mngr.primitives import CommandString, OutputStyleName, SystemPromptText
 from pydantic import (
     Field,
+    FieldSerializationInfo,
     ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
@@ -26,7 +27,7 @@ UpdatePolicy = Literal["AUTO", "ASK", "NEVER"]
 # With this validation context invalid values are rejected instead of kept.
 _CHECKED = {"is_checked": True}
 
-# The key of an invalid value of `config_overrides` in the table that stands for it.
+# The key of an invalid value of `config_overrides` in the table that stands for it while mngr adds up settings.
 _NO_TABLE = "(not a table)"
 
 
@@ -154,9 +155,14 @@ class CodexAgentConfig(AgentTypeConfig):
         return value
 
     @field_serializer("config_overrides", mode="plain")
-    def _make_table(self, value: Any) -> Any:
-        """Returns an invalid value as a table, because mngr adds up the tables of several settings files."""
-        return value if isinstance(value, dict) or value is None else {_NO_TABLE: value}
+    def _make_table(self, value: Any, info: FieldSerializationInfo) -> Any:
+        """Returns an invalid value as a table if mngr adds up the tables of several settings files.
+
+        mngr then serializes the settings as Python objects of their own types, and parses the sum. What it shows or
+        writes is JSON.
+        """
+        is_added_up = info.serialize_as_any and info.mode == "python"
+        return {_NO_TABLE: value} if is_added_up and not isinstance(value, dict | None) else value
 
     def confirmation_seconds(self) -> float:
         """Returns ``message_confirmation_seconds``, or its default if the value is invalid."""
@@ -175,6 +181,9 @@ class CodexAgentConfig(AgentTypeConfig):
 
         mngr reads all settings for every command, including the commands that fix them.
         """
+        overrides = values.get("config_overrides") if isinstance(values, dict) else None
+        if isinstance(overrides, dict) and _NO_TABLE in overrides:
+            values = {**values, "config_overrides": overrides[_NO_TABLE]}
         try:
             return handler(values)
         except ValidationError as error:
@@ -197,9 +206,6 @@ class CodexAgentConfig(AgentTypeConfig):
             ConfigParseError: A value is invalid. The message names the setting and the allowed values.
         """
         values = {name: value for name, value in self if value is not None}
-        overrides = values.get("config_overrides")
-        if isinstance(overrides, dict) and _NO_TABLE in overrides:
-            values["config_overrides"] = overrides[_NO_TABLE]
         try:
             return type(self).model_validate(values, context=_CHECKED)
         except ConfigParseError as error:

@@ -82,7 +82,9 @@ def new_agents_need_login(host: OnlineHostInterface, config: CodexAgentConfig) -
         ConfigParseError: The user's ``config.toml`` cannot be read.
     """
     user = read_config(host, str(Path.home() / ".codex" / "config.toml")) if config.use_user_config else {}
-    return needs_login(merge(user, config.config_overrides))
+    # The settings of an existing agent may be invalid by now.
+    overrides = config.config_overrides if isinstance(config.config_overrides, dict) else {}
+    return needs_login(merge(user, overrides))
 
 
 def _login(host: OnlineHostInterface, config: CodexAgentConfig) -> Finding:
