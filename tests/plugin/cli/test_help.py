@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from imbue.mngr.cli.help_formatter import get_help_metadata
 
 from mngr_codex.plugin.cli.codex import codex, trust
 from mngr_codex.plugin.config import CodexAgentConfig
 from tests.support.project import ROOT
 
 OWN = [("codex",), ("codex", "doctor"), ("codex", "trust"), ("codex", "trust", "list"), ("codex", "trust", "revoke")]
+
+OF_PROGRAM = ("convert", "transcript", "status", "hooks", "marker", "watch")
 
 
 def mngr(*arguments: str) -> str:
@@ -42,24 +48,59 @@ def test_pages_of_groups_list_their_commands(home: Path) -> None:
 
 
 def test_references_lead_to_pages(home: Path) -> None:
-    for words in [*OWN, ("codex_guide",), ("codex_settings",)]:
+    for words in [*OWN, *(("codex", name) for name in OF_PROGRAM), ("codex_guide",), ("codex_settings",)]:
         references = mngr("help", *words).partition("SEE ALSO\n")[2].partition("\n\n")[0].splitlines()
         assert references
         for reference in references:
             mngr(*reference.split(" - ")[0].split()[1:])
 
 
-def test_the_help_of_a_program_command_is_the_programs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    monkeypatch.setattr(
-        "mngr_codex.plugin.host.program.own_program", lambda: Path(os.environ.get("MNGR_CODEX_PROGRAM") or "/missing")
-    )
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The native program, which the plugin finds."""
     if "MNGR_CODEX_PROGRAM" not in os.environ:
         pytest.skip("MNGR_CODEX_PROGRAM is not set")
-    assert "Usage: mngr-codex transcript" in mngr("help", "codex", "transcript")
+    path = Path(os.environ["MNGR_CODEX_PROGRAM"])
+    monkeypatch.setattr("mngr_codex.plugin.host.program.own_program", lambda: path)
+    for page in (get_help_metadata(f"codex.{name}") for name in OF_PROGRAM):
+        vars(page).pop("_help", None)
+    return path
+
+
+@pytest.mark.parametrize("name", OF_PROGRAM)
+def test_a_program_command_has_a_page_made_from_the_programs_help(home: Path, program: Path, name: str) -> None:
+    page = mngr("help", "codex", name)
+    for title in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "SEE ALSO"):
+        assert f"{title}\n" in page
+    assert f"SYNOPSIS\n       mngr codex {name} " in page
+    assert "mngr-codex" not in page.replace("`mngr-codex hooks", "")
+    assert page == mngr("codex", name, "--help") == mngr("codex", name, "-h")
+    assert ("--agent NAME" in page) == (name in ("marker", "watch"))
+    own = subprocess.run([program, name, "--help"], capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", own, re.MULTILINE)) - {"--version"}
+    assert options <= set(re.findall(r"--[\w-]+", page))
+    assert f"codex {name}" in mngr("help")
+
+
+def test_the_help_of_a_subcommand_of_the_program(home: Path, program: Path) -> None:
+    assert "Usage: mngr codex marker show" in mngr("codex", "marker", "show", "--help")
+    assert "Usage: mngr codex hooks install" in mngr("codex", "hooks", "install", "-h")
+
+
+def test_a_page_on_a_terminal_has_the_programs_text_unchanged(
+    home: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mngr takes the text for Markdown, in which `<DIR>` would be a tag."""
+    for module in ("imbue.mngr.cli.help", "mngr_codex.plugin.cli.program_help"):
+        monkeypatch.setattr(f"{module}.is_interactive_terminal", lambda: True)
+    assert "--state-dir <DIR>" in re.sub(r"\x1b\[[0-9;]*m", "", mngr("help", "codex", "watch"))
+
+
+def test_a_page_without_the_program(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mngr_codex.plugin.host.program.own_program", lambda: None)
-    assert "Usage: mngr codex transcript" in mngr("help", "codex", "transcript")
+    vars(get_help_metadata("codex.transcript")).pop("_help", None)
+    page = mngr("help", "codex", "transcript")
+    assert "mngr codex transcript [OPTIONS]" in page and "cannot be run" in page
 
 
 def test_trust_list_has_an_alias_that_is_not_listed_as_a_command(home: Path) -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 from imbue.mngr.cli.common_opts import add_common_options
+from imbue.mngr.cli.help_formatter import add_pager_help_option, help_option_callback, run_pager
 
 from mngr_codex.plugin.cli import help as help_pages
 from mngr_codex.plugin.cli import local_agents
+from mngr_codex.plugin.cli.program_help import ProgramPage, program_help
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,21 +22,28 @@ def codex() -> None:
     """Inspect and maintain Codex agents, and convert Codex sessions."""
 
 
+_PROGRAM_COMMANDS = {
+    "convert": "Convert a Codex rollout to mngr's common transcript.",
+    "transcript": "Show the transcript of an agent, a rollout or a transcript file.",
+    "status": "List the Codex sessions of this machine that are running or waiting.",
+    "hooks": "Install or remove the hooks of a Codex that runs without mngr.",
+    "marker": "Show, recompute or reset an agent's RUNNING/WAITING state.",
+    "watch": "Keep an agent's transcripts and its RUNNING/WAITING state up to date.",
+}
+_WITH_AGENT = ("marker", "watch")
+_WITH_SUBCOMMANDS = ("hooks", "marker")
+
+
 class _ProgramCommand(click.Command):
-    """A command that runs the native program, whose help is the program's."""
+    """A command that runs the native program with all its arguments. Its own options are only shown."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Returns the parameters to parse."""
+        return [each for each in self.params if isinstance(each, click.Argument)]
 
     def get_help(self, ctx: click.Context) -> str:
-        """Returns the program's help, for ``mngr help``."""
-        from mngr_codex.plugin.host.program import own_program
-
-        program = own_program()
-        if program is not None:
-            import subprocess
-
-            ran = subprocess.run([str(program), str(self.name), "--help"], capture_output=True, text=True, check=False)
-            if ran.returncode == 0:
-                return ran.stdout
-        return super().get_help(ctx)
+        """Returns the program's help."""
+        return program_help([str(self.name)], tuple(_PROGRAM_COMMANDS)) or super().get_help(ctx)
 
 
 def _program_command(name: str, short_help: str) -> click.Command:
@@ -46,11 +55,14 @@ def _program_command(name: str, short_help: str) -> click.Command:
         add_help_option=False,
     )
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def run(arguments: tuple[str, ...]) -> None:
+    @click.pass_context
+    def run(ctx: click.Context, /, arguments: tuple[str, ...]) -> None:
         import os
-        import sys
 
         from mngr_codex.plugin.host.program import own_program
+
+        if {"-h", "--help"} & set(_options(arguments)):
+            _show_help(ctx, name, arguments)
 
         program = own_program()
         if program is None:
@@ -58,12 +70,9 @@ def _program_command(name: str, short_help: str) -> click.Command:
                 "cannot find the mngr-codex program\nhint: reinstall mngr-codex as described in its README"
             )
         words: Sequence[str] = arguments
-        if name in ("marker", "watch"):
+        if name in _WITH_AGENT:
             words = with_state_dir(arguments)
-            if {"-h", "--help"} & set(arguments):
-                click.echo("`--agent NAME` sets --state-dir to the state directory of that agent.\n")
-                sys.stdout.flush()
-            elif (name == "watch" or {"show", "recompute", "reset"} & set(arguments)) and not (
+            if (name == "watch" or {"show", "recompute", "reset"} & set(arguments)) and not (
                 "MNGR_AGENT_STATE_DIR" in os.environ or any(word.startswith("--state-dir") for word in words)
             ):
                 raise click.UsageError(
@@ -76,18 +85,30 @@ def _program_command(name: str, short_help: str) -> click.Command:
                 f"cannot run {program}: {error.strerror}\nhint: reinstall mngr-codex as described in its README"
             ) from None
 
-    return run
+    if name in _WITH_AGENT:
+        state_dir = "The agent whose state directory --state-dir is."
+        run.params.append(click.Option(["--agent"], metavar="NAME", help=state_dir))
+    return add_pager_help_option(run)
 
 
-for _name, _short_help in (
-    ("convert", "Convert a Codex rollout to mngr's common transcript."),
-    ("transcript", "Show the transcript of an agent, a rollout or a transcript file."),
-    ("status", "List the Codex sessions of this machine that are running or waiting."),
-    ("hooks", "Install or remove the hooks of a Codex that runs without mngr."),
-    ("marker", "Show, recompute or reset an agent's RUNNING/WAITING state."),
-    ("watch", "Keep an agent's transcripts and its RUNNING/WAITING state up to date."),
-):
+def _show_help(ctx: click.Context, name: str, arguments: Sequence[str]) -> None:
+    """Shows the page of a program's command, or the program's help for a subcommand, and exits."""
+    words = [word for word in arguments if not word.startswith("-")]
+    if name in _WITH_SUBCOMMANDS and words:
+        shown = program_help([name, words[0]], tuple(_PROGRAM_COMMANDS))
+        if shown is not None:
+            run_pager(shown, getattr(ctx.obj, "config", None))
+            ctx.exit(0)
+    help_option_callback(ctx, ctx.command.params[-1], True)
+
+
+for _name, _short_help in _PROGRAM_COMMANDS.items():
     codex.add_command(_program_command(_name, _short_help))
+
+
+def _options(arguments: Sequence[str]) -> Sequence[str]:
+    """Returns the arguments before ``--``."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def with_state_dir(arguments: Sequence[str]) -> list[str]:
@@ -185,3 +206,5 @@ def trust_revoke(ctx: click.Context, /, **_: object) -> None:
 
 trust.add_command(trust_list, "ls")
 help_pages.add_pages(codex)
+for _name in _PROGRAM_COMMANDS:
+    ProgramPage(codex.commands[_name], tuple(_PROGRAM_COMMANDS), help_pages.SEE_ALSO[_name]).register()

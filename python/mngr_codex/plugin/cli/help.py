@@ -82,6 +82,16 @@ _PAGES = (
     ),
 )
 
+SEE_ALSO = {
+    "convert": {"codex transcript": "Show the transcript of a session"},
+    "transcript": {"transcript": "Show an agent's transcript", "codex convert": "Convert a Codex rollout"},
+    "status": {"list": "List agents", "codex hooks": "Install the hooks of a Codex that runs without mngr"},
+    "hooks": {"codex status": "List the Codex sessions of this machine"},
+    "marker": {"codex doctor": "Check the setup Codex agents need", "codex status": "List the Codex sessions"},
+    "watch": {"codex marker": "Show an agent's state", "codex doctor": "Check the setup Codex agents need"},
+}
+"""The pages related to those of the program's commands."""
+
 
 def add_pages(group: click.Group) -> None:
     """Registers the pages, and shows them for ``--help`` as well. Those of groups list their commands.
