@@ -99,7 +99,7 @@ SCHEDULED = ("--headless", "--no-connect", "--host-label", "SCHEDULE=nightly", "
 CONSENT = "[agent_types.codex]\nauto_dismiss_dialogs = true\n"
 
 
-@pytest.mark.parametrize("login", ["auth.json", "OPENAI_API_KEY"])
+@pytest.mark.parametrize("login", ["auth.json", "CODEX_API_KEY"])
 def test_a_deployed_setup_runs_an_agent(make_machine: MakeMachine, user: User, model: Model, login: str) -> None:
     machine = empty(make_machine(), CONSENT)
     create = ("create", "nightly", "codex", *SCHEDULED, "--message", "Are you there?")
@@ -117,7 +117,7 @@ def test_a_deployed_setup_runs_an_agent(make_machine: MakeMachine, user: User, m
         user.write("auth.json", json.dumps(key))
         user.deploy(machine)
     else:
-        user.deploy(machine, OPENAI_API_KEY="sk-deployed")
+        user.deploy(machine, CODEX_API_KEY="sk-deployed")
     assert sorted(path.name for path in (machine.home / ".codex").iterdir()) == [
         *("AGENTS.md", "auth.json", "config.toml", "skills")
     ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
+import click
 import pytest
 
 from tests.plugin.deploy.conftest import API_KEY_LOGIN, CHATGPT_LOGIN, Deployer
@@ -45,19 +47,34 @@ def test_the_login_keeps_its_mode(deployer: Deployer) -> None:
     ],
 )
 def test_an_api_key_in_the_environment_becomes_a_login(
-    deployer: Deployer, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], key: str
+    deployer: Deployer,
+    schedule_add: Callable[..., click.Context],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    key: str,
 ) -> None:
     """Codex's TUI takes none from the environment, so no variable is deployed."""
-    deployer.codex_home.mkdir()
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert json.loads(deployer.files()[AUTH]) == {"auth_mode": "apikey", "OPENAI_API_KEY": key}
+    with schedule_add("nightly codex"):
+        assert json.loads(deployer.files()[AUTH]) == {"auth_mode": "apikey", "OPENAI_API_KEY": key}
+        assert deployer.variables() == {}
+        assert deployer.files(user=False) == {}
+        deployer.write("auth.json", "")
+        assert json.loads(deployer.files()[AUTH])["OPENAI_API_KEY"] == key
+        deployer.write("auth.json", CHATGPT_LOGIN)
+        assert deployer.files() == {AUTH: CHATGPT_LOGIN}
+
+
+def test_the_key_of_another_program_is_not_deployed(deployer: Deployer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the deployed agent type is not known, only a key that is certainly Codex's becomes a login."""
+    deployer.codex_home.mkdir()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-o")
+    monkeypatch.setenv("CODEX_ACCESS_TOKEN", "token")
+    assert (deployer.files(), deployer.variables()) == ({}, {"CODEX_ACCESS_TOKEN": "token"})
+    monkeypatch.setenv("CODEX_API_KEY", "sk-c")
+    assert json.loads(deployer.files()[AUTH])["OPENAI_API_KEY"] == "sk-c"
     assert deployer.variables() == {}
-    assert deployer.files(user=False) == {}
-    deployer.write("auth.json", "")
-    assert json.loads(deployer.files()[AUTH])["OPENAI_API_KEY"] == key
-    deployer.write("auth.json", CHATGPT_LOGIN)
-    assert deployer.files() == {AUTH: CHATGPT_LOGIN}
 
 
 def test_no_login_is_made_for_a_provider_without_one(deployer: Deployer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.plugin.deploy.conftest import API_KEY_LOGIN, Deployer
@@ -52,14 +54,20 @@ def test_what_agents_get_is_deployed_and_nothing_else(deployer: Deployer) -> Non
     assert found["~/.codex/config.toml"] == 'model = "gpt-5.5"\n'
 
 
-def test_without_a_codex_home_nothing_is_deployed(
-    deployer: Deployer, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+def test_without_a_codex_home_only_the_users_files_are_missing(
+    deployer: Deployer, schedule_add: Callable[..., click.Context], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setenv("CODEX_ACCESS_TOKEN", "token")
+    assert (deployer.files(), deployer.variables(), warnings) == ({}, {}, [])
     (deployer.repository / ".codex").mkdir()
     (deployer.repository / ".codex" / "config.local.toml").write_text("x")
-    assert (deployer.files(), deployer.variables(), warnings) == ({}, {}, [])
+    monkeypatch.setenv("CODEX_ACCESS_TOKEN", "token")
+    with schedule_add("nightly codex"):
+        assert deployer.files() == {".codex/config.local.toml": "x"}
+        assert deployer.variables() == {"CODEX_ACCESS_TOKEN": "token"}
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        assert set(deployer.files()) == {".codex/config.local.toml", "~/.codex/auth.json"}
+        assert deployer.variables() == {}
+    assert warnings == []
 
 
 def test_files_of_the_home_and_of_the_repository_can_be_excluded(deployer: Deployer) -> None:
@@ -131,6 +139,75 @@ def test_files_that_settings_name_are_deployed(deployer: Deployer, warnings: lis
     assert len(warnings) == 1 and "/elsewhere/models.json" in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("value", "warning"),
+    [
+        ("~nosuchuser/x.md", "it is no file"),
+        ("x" * 300, "File name too long"),
+        ("missing.md", "missing.md, which is not deployed"),
+        (r"a\u0000b", "is not deployed"),
+    ],
+)
+def test_a_path_that_cannot_be_deployed_affects_no_other_file(
+    deployer: Deployer, warnings: list[str], value: str, warning: str
+) -> None:
+    deployer.write("AGENTS.md")
+    deployer.write("auth.json", API_KEY_LOGIN)
+    deployer.write("config.toml", f'model = "gpt-5.5"\nmodel_instructions_file = "{value}"\n')
+    found = deployer.files()
+    assert set(found) == {"~/.codex/AGENTS.md", "~/.codex/auth.json", "~/.codex/config.toml"}
+    assert tomllib.loads(found["~/.codex/config.toml"])["model"] == "gpt-5.5"
+    assert any(warning in each for each in warnings)
+
+
+@pytest.mark.parametrize("name", ["AGENTS.md", "skills/a", "skills/a/b", "config.toml", "hooks.json"])
+def test_a_link_that_cannot_be_followed_affects_no_other_file(
+    deployer: Deployer, warnings: list[str], name: str
+) -> None:
+    """Here because of its length; permissions do not apply to every user."""
+    deployer.write("prompts/p.md")
+    deployer.write("auth.json", API_KEY_LOGIN)
+    link = deployer.codex_home / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to("x" * 300)
+    local = deployer.repository / ".codex" / "x.local.md"
+    local.parent.mkdir()
+    local.symlink_to("x" * 300)
+    assert set(deployer.files()) == {"~/.codex/prompts/p.md", "~/.codex/auth.json"}
+    assert all(
+        any(f"{path} is not deployed: File name too long" in each for each in warnings) for path in (link, local)
+    )
+
+
+def test_a_folder_that_cannot_be_listed_causes_a_warning(
+    deployer: Deployer, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployer.write("prompts/p.md")
+    deployer.write("skills/a/SKILL.md")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("skills/a"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert set(deployer.files()) == {"~/.codex/prompts/p.md"}
+    assert warnings == [f"{deployer.codex_home}/skills/a is not deployed: Permission denied"]
+
+
+def test_tokens_of_mcp_servers_in_two_places_cause_a_warning(deployer: Deployer, warnings: list[str]) -> None:
+    """If they are renewed."""
+    server = {"server_name": "m", "access_token": "a"}
+    deployer.write(".credentials.json", json.dumps({"m|1": server, "n|2": {**server, "refresh_token": None}}))
+    assert set(deployer.files()) == {"~/.codex/.credentials.json"}
+    assert warnings == []
+    deployer.write(".credentials.json", json.dumps({"m|1": {**server, "refresh_token": "r"}}))
+    assert set(deployer.files()) == {"~/.codex/.credentials.json"}
+    (warning,) = warnings
+    assert ".credentials.json" in warning and "Codex renews them" in warning
+
+
 def test_hooks_are_deployed_without_those_of_this_machines_program(deployer: Deployer) -> None:
     own = {"hooks": [{"type": "command", "command": "/x/mngr-codex hook stop --state-dir /y"}]}
     mine = {"hooks": [{"type": "command", "command": "notify-me"}]}
@@ -194,7 +271,16 @@ def test_an_unexpected_error_does_not_stop_the_deployment(
         raise RuntimeError("broken")
 
     deployer.write("AGENTS.md")
+    deployer.write("auth.json", API_KEY_LOGIN)
+    monkeypatch.setattr("mngr_codex.plugin.deploy.user_files._tree", fail)
+    assert set(deployer.files()) == {"~/.codex/auth.json"}
+    assert f"{deployer.codex_home}/AGENTS.md is not deployed: RuntimeError: broken" in warnings
+    monkeypatch.setattr("mngr_codex.plugin.deploy.login.login_file", fail)
+    assert (deployer.files(), warnings[-1]) == ({}, "the login of Codex is not deployed: RuntimeError: broken")
+    warnings.clear()
     monkeypatch.setattr("mngr_codex.plugin.deploy.user_files.collect", fail)
     monkeypatch.setattr("mngr_codex.plugin.deploy.login.variables", fail)
     assert (deployer.files(), deployer.variables(A="a")) == ({}, {"A": "a"})
-    assert warnings == ["the Codex setup is not deployed: RuntimeError: broken"] * 2
+    assert warnings == [
+        f"{part} is not deployed: RuntimeError: broken" for part in ("the Codex setup", "Codex's environment")
+    ]

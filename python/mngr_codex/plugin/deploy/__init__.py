@@ -10,13 +10,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loguru import logger
-
 from mngr_codex.plugin.deploy import login, settings, user_files
+from mngr_codex.plugin.deploy.guard import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from imbue.mngr.config.data_types import MngrContext
 
 Files = dict[Path, "Path | str"]
@@ -33,9 +30,10 @@ def files(mngr_ctx: MngrContext, repo_root: Path, *, has_user_files: bool, has_p
 
     Returns:
         Files or their contents, by their destination. It begins with ``~/`` or is relative to the repository. Empty if
-        the user has no Codex home, or if the deployment is known to need none.
+        the deployment is known to create no Codex agent.
     """
-    return _guarded(lambda: _files(mngr_ctx, repo_root, has_user_files, has_project_files), {})
+    nothing: Files = {}
+    return guarded("the Codex setup", lambda: _files(mngr_ctx, repo_root, has_user_files, has_project_files), nothing)
 
 
 def add_variables(mngr_ctx: MngrContext, variables: dict[str, str]) -> None:
@@ -48,44 +46,35 @@ def add_variables(mngr_ctx: MngrContext, variables: dict[str, str]) -> None:
         variables: The variables that are deployed. Those that it contains already are not changed.
     """
     none: dict[str, str] = {}
-    for name, value in _guarded(lambda: _variables(mngr_ctx), none).items():
+    for name, value in guarded("Codex's environment", lambda: _variables(mngr_ctx), none).items():
         variables.setdefault(name, value)
 
 
 def _files(mngr_ctx: MngrContext, repo_root: Path, has_user_files: bool, has_project_files: bool) -> Files:
     codex_home = settings.user_codex_home(os.environ)
-    if not codex_home.is_dir():
-        return {}
     types = settings.deployed_types(mngr_ctx)
     if not types.configs:
         return {}
     found: Files = {}
+    nothing: Files = {}
     if has_user_files:
         if any(config.use_user_config for config in types.configs):
             found |= user_files.collect(codex_home)
-        found |= login.login_file(codex_home, types, os.environ)
-    if has_project_files and (repo_root / ".codex").resolve() != codex_home.resolve():
-        found |= _project_files(repo_root)
+        found |= guarded("the login of Codex", lambda: login.login_file(codex_home, types, os.environ), nothing)
+    if has_project_files:
+        found |= guarded(str(repo_root / ".codex"), lambda: _project_files(repo_root, codex_home), nothing)
     return found
 
 
-def _project_files(repo_root: Path) -> Files:
+def _project_files(repo_root: Path, codex_home: Path) -> Files:
     """Returns the local settings of a repository, which Git usually ignores."""
-    paths = sorted(path for path in (repo_root / ".codex").rglob("*.local.*") if path.is_file())
+    folder = repo_root / ".codex"
+    if os.path.realpath(folder) == os.path.realpath(codex_home):
+        return {}
+    paths = sorted(path for path in folder.rglob("*.local.*") if user_files.is_file(path))
     return {path.relative_to(repo_root): path for path in paths if user_files.is_readable(path)}
 
 
 def _variables(mngr_ctx: MngrContext) -> dict[str, str]:
     codex_home = settings.user_codex_home(os.environ)
-    if not codex_home.is_dir():
-        return {}
     return login.variables(codex_home, settings.deployed_types(mngr_ctx), os.environ)
-
-
-def _guarded[Result](function: Callable[[], Result], default: Result) -> Result:
-    """Calls a function; after an error logs a warning and returns the default, so that other plugins can deploy."""
-    try:
-        return function()
-    except Exception as error:
-        logger.warning("the Codex setup is not deployed: {}: {}", type(error).__name__, error)
-        return default

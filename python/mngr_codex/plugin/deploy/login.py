@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _AUTH = "auth.json"
 _TOKEN = "CODEX_ACCESS_TOKEN"
-_API_KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
+_OPENAI_KEY = "OPENAI_API_KEY"
+_API_KEYS = ("CODEX_API_KEY", _OPENAI_KEY)
 """The variables that can contain an API key, in the order in which ``codex exec`` looks for them."""
 
 
@@ -55,10 +56,16 @@ def login_file(codex_home: Path, types: DeployedTypes, environment: Mapping[str,
         return {DESTINATION / _AUTH: path}
     if not any(login.needs_login(config) for config in _configs(codex_home, types)):
         return {}
-    for name in _API_KEYS:
+    for name in _key_variables(types):
         if key := environment.get(name):
             logger.info("deploying the API key of {} as the login of Codex: {}/{}", name, DESTINATION, _AUTH)
             return {DESTINATION / _AUTH: json.dumps({"auth_mode": "apikey", "OPENAI_API_KEY": key}) + "\n"}
+    if not types.is_known and environment.get(_OPENAI_KEY):
+        logger.info(
+            "the key of {} is not deployed as the login of Codex, since the deployed agent type is not known\nhint: "
+            "name the type, as in `mngr schedule add NAME --args 'NAME codex'`, or set CODEX_API_KEY",
+            _OPENAI_KEY,
+        )
     if types.is_known and not environment.get(_TOKEN):
         logger.warning(
             "no login for Codex is deployed: {} does not exist, and {} are not set\nhint: run `codex login`{}",
@@ -78,10 +85,15 @@ def variables(codex_home: Path, types: DeployedTypes, environment: Mapping[str, 
         environment: The environment of mngr.
     """
     names = {name for config in _configs(codex_home, types) for name in _provider_variables(config)}
-    has_login = _exists(codex_home / _AUTH) or any(environment.get(name) for name in _API_KEYS)
+    has_login = _exists(codex_home / _AUTH) or any(environment.get(name) for name in _key_variables(types))
     if not has_login and any(login.needs_login(config) for config in _configs(codex_home, types)):
         names.add(_TOKEN)
     return {name: environment[name] for name in sorted(names) if environment.get(name)}
+
+
+def _key_variables(types: DeployedTypes) -> tuple[str, ...]:
+    """Returns the variables whose key is deployed. ``OPENAI_API_KEY`` can be that of a program other than Codex."""
+    return tuple(name for name in _API_KEYS if types.is_known or name != _OPENAI_KEY)
 
 
 def _exists(path: Path) -> bool:

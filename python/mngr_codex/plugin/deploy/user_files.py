@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from mngr_codex.plugin.deploy.guard import guarded
 from mngr_codex.plugin.home import config_toml, hooks_json
 from mngr_codex.plugin.home.user_files import LINKED, LINKED_ENTRIES, PROFILES, RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DESTINATION = Path("~/.codex")
 """The Codex home of the user on the deployed machine."""
 
+_MCP_TOKENS = ".credentials.json"
 _MAXIMUM_FILES = 5000
 """The number of files below one entry, above which the entry is left out: it may be a link to a large folder."""
 _SKIPPED_FOLDERS = frozenset({".git", "__pycache__", "node_modules"})
@@ -36,17 +40,38 @@ def collect(codex_home: Path) -> dict[Path, Path | str]:
         Files or their contents, by their destination in ``~/.codex``.
     """
     found: dict[Path, Path | str] = {}
-    settings = [codex_home / "config.toml", *sorted(_visible(codex_home, PROFILES))]
-    for path in settings:
-        if path.is_file():
-            found |= _settings_file(path, codex_home)
-    found |= _hooks_file(codex_home / "hooks.json")
+
+    def add(path: Path, read: Callable[[Path, Path], dict[Path, Path | str]]) -> None:
+        nothing: dict[Path, Path | str] = {}
+        found.update(guarded(str(path), lambda: read(path, codex_home), nothing))
+
+    for path in (codex_home / "config.toml", *_visible(codex_home, PROFILES)):
+        if is_file(path):
+            add(path, _settings_file)
+    add(codex_home / "hooks.json", _hooks_file)
     for name in LINKED:
-        found |= _tree(codex_home / name, codex_home)
+        add(codex_home / name, _tree)
     for folder in (*LINKED_ENTRIES, RULES):
-        for entry in sorted(_visible(codex_home / folder, "*")):
-            found |= _tree(entry, codex_home)
+        for entry in _visible(codex_home / folder, "*"):
+            add(entry, _tree)
+    if found.get(DESTINATION / _MCP_TOKENS) and _are_renewed(codex_home / _MCP_TOKENS):
+        logger.warning(
+            "the tokens of your MCP servers are deployed ({}). Codex renews them, and many servers then reject the "
+            "previous ones, so this machine or the deployed one can lose its access",
+            codex_home / _MCP_TOKENS,
+        )
     return found
+
+
+def is_file(path: Path) -> bool:
+    """Returns whether a path leads to a file. If that cannot be determined, logs a warning that it is left out."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        _warn(path, error.strerror or str(error))
+        return False
 
 
 def is_readable(path: Path) -> bool:
@@ -63,17 +88,35 @@ def _warn(path: Path, reason: str) -> None:
     logger.warning("{} is not deployed: {}", path, reason)
 
 
-def _visible(folder: Path, pattern: str) -> Iterator[Path]:
-    """Yields the entries of a folder that match a pattern and are not hidden; none if it cannot be listed."""
+def _are_renewed(path: Path) -> bool:
+    """Returns whether the tokens of MCP servers include a refresh token."""
     try:
-        yield from (entry for entry in folder.glob(pattern) if not entry.name.startswith("."))
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    servers = content.values() if isinstance(content, dict) else ()
+    return any(isinstance(server, dict) and server.get("refresh_token") for server in servers)
+
+
+def _warn_of_folder(error: OSError) -> None:
+    """Logs a warning about a folder that cannot be listed, unless there is none."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        _warn(Path(error.filename), error.strerror or str(error))
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """Returns the entries of a folder that match a pattern and are not hidden; none if it cannot be listed."""
+    try:
+        names = sorted(os.listdir(folder))
     except OSError as error:
-        _warn(folder, error.strerror or str(error))
+        _warn_of_folder(error)
+        return []
+    return [folder / name for name in names if fnmatch.fnmatchcase(name, pattern) and not name.startswith(".")]
 
 
 def _tree(entry: Path, codex_home: Path) -> dict[Path, Path | str]:
     """Returns a file, or all files below a folder."""
-    if entry.is_file():
+    if is_file(entry):
         paths = [entry]
     else:
         paths = list(_files_below(entry))
@@ -90,7 +133,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """
     visited: set[str] = set()
     count = 0
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_warn_of_folder, followlinks=True):
         real = os.path.realpath(parent)
         if real in visited:
             folders.clear()
@@ -99,7 +142,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
         for name in sorted(names):
             path = Path(parent, name)
-            if path.is_file():
+            if is_file(path):
                 yield path
                 count += 1
                 if count > _MAXIMUM_FILES:
@@ -118,8 +161,10 @@ def _settings_file(path: Path, codex_home: Path) -> dict[Path, Path | str]:
     deployed = _with_relative_paths(kept, codex_home, named)
     found: dict[Path, Path | str] = {}
     for name in named:
-        if (codex_home / name).is_file():
+        if is_file(codex_home / name):
             found |= _tree(codex_home / name, codex_home)
+        else:
+            logger.warning("{} names {}, which is not deployed: it is no file", path, codex_home / name)
     # The file itself keeps its mode, a text does not.
     unchanged = deployed == config and is_readable(path)
     found[DESTINATION / path.name] = path if unchanged else config_toml.render(deployed)
@@ -134,7 +179,8 @@ def _with_relative_paths(value: Any, codex_home: Path, named: list[str], key: st
         return [_with_relative_paths(part, codex_home, named, key) for part in value]
     if not (key in config_toml.PATH_SETTINGS and isinstance(value, str) and value):
         return value
-    path = Path(os.path.normpath(codex_home / Path(value).expanduser()))
+    # Unlike `Path.expanduser`, this does not fail if there is no such user.
+    path = Path(os.path.normpath(codex_home / os.path.expanduser(value)))
     if not path.is_relative_to(codex_home):
         logger.warning("{} = {!r} names a file outside {}, which is not deployed", key, value, codex_home)
         return value
@@ -142,9 +188,9 @@ def _with_relative_paths(value: Any, codex_home: Path, named: list[str], key: st
     return named[-1]
 
 
-def _hooks_file(path: Path) -> dict[Path, Path | str]:
+def _hooks_file(path: Path, _codex_home: Path) -> dict[Path, Path | str]:
     """Returns ``hooks.json`` without the hooks of this machine's program: agents get their own."""
-    if not path.exists():
+    if not is_file(path):
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
