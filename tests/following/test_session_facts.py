@@ -1,6 +1,7 @@
 """`status.json` shows the model, the tokens, the context, compactions and errors of the root's session."""
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_agent import Agent
-from tests.support.program import run
+from tests.support.followed_agent import wait_until
+from tests.support.program import program, run
 from tests.support.recordings import all_recordings, lines_of, name, parse, session_meta
 from tests.support.rollout_builder import START_MS, Rollout, uuid7
 from tests.support.session_cost import own_lines, session_cost
@@ -71,6 +73,34 @@ def test_a_session_as_it_grows(session: Session) -> None:
     assert status["last_error"] == {"at": rollout.timestamp, "message": "no more"}
     status = session.write(rollout.started(uuid7(900)).context(uuid7(900), model="gpt-6").data)
     assert (status["model"], status["last_error"]) == ("gpt-6", None)
+
+
+@pytest.mark.parametrize(
+    "file", ["events/codex/usage/events.jsonl", "plugin/codex/live_output", "plugin/mngr_codex/usage"]
+)
+def test_the_end_of_codex_is_recorded_although_a_file_of_the_usage_is_obstructed(session: Session, file: str) -> None:
+    rollout, agent = begun(session), session.agent
+    later = time.time_ns() // 1_000_000 - START_MS + 60_000
+    (agent.state / file).mkdir(parents=True)
+    codex = subprocess.Popen(["sleep", "60"])
+    watcher = subprocess.Popen([program(), "watch", "--with-pid", str(codex.pid), "--state-dir", agent.state])
+    try:
+        agent.rollout.write_bytes(rollout.assistant("x", at=later).usage(100).data)
+        raw = agent.state / "logs/codex_transcript/events.jsonl"
+        wait_until(lambda: raw.exists() and raw.read_bytes() == rollout.data)
+    finally:
+        codex.kill()
+        codex.wait()
+        assert watcher.wait(timeout=30) == 0
+    assert agent.status["state"] == "ENDED" and not agent.is_active
+    assert any(file in line["message"] for line in agent.log)
+    if "mngr_codex" not in file:
+        assert agent.status["tokens"] == tokens(100, 10, 5)
+        others = {"events/codex/usage/events.jsonl", "plugin/codex/live_output"} - {file}
+        assert all((agent.state / other).read_bytes() for other in others)
+    (agent.state / file).rmdir()
+    status = session.write(rollout.assistant("x", at=later).usage(20).data)
+    assert status["tokens"] == tokens(120, 20, 10) and (agent.state / file).read_bytes()
 
 
 def test_a_compaction_makes_the_context_unknown(session: Session) -> None:

@@ -299,6 +299,28 @@ class TestSearch:
             watcher.terminate()
             assert watcher.wait(timeout=30) == 0
 
+    def test_sessions_of_a_codex_that_is_killed_during_a_turn_are_found(self, tmp_path: Path) -> None:
+        agent = Agent(tmp_path)
+        usage = UsageAgent(tmp_path, agent.state)
+        agent.home = usage.home
+        agent.begin_turn()
+        agent.hook("user-prompt-submit")
+        root, nested = agent.session_id, agent.new_id()
+        agent.rollout.parent.mkdir(parents=True, exist_ok=True)
+        rollout = Rollout().meta(root).started(agent.turn_id).context(agent.turn_id).assistant("x").usage(100)
+        codex = subprocess.Popen(["sleep", "60"])
+        watcher = subprocess.Popen([program(), "watch", "--with-pid", str(codex.pid), "--state-dir", agent.state])
+        try:
+            agent.rollout.write_bytes(rollout.data)
+            wait_until(lambda: list(usage.totals) == [root])
+            usage.write(nested, [Rollout().meta(nested).started().context().assistant("x").usage(40).data])
+        finally:
+            codex.kill()
+            codex.wait()
+            assert watcher.wait(timeout=30) == 0
+        assert {thread: usage[0] for thread, usage in usage.totals.items()} == {root: 100, nested: 40}
+        assert agent.status["state"] == "ENDED"
+
     def test_a_rollout_of_a_subagent_is_measured_as_it_grows(self, tmp_path: Path) -> None:
         agent = Agent(tmp_path)
         usage = UsageAgent(tmp_path, agent.state)
@@ -375,11 +397,30 @@ class TestInterruptions:
     def test_events_that_cannot_be_written_are_written_later(self, agent: UsageAgent) -> None:
         agent.write(THREAD, [growing(100).data])
         agent.file.mkdir(parents=True)
-        done = run("watch", "--once", "--state-dir", agent.state)
-        assert done.status == 1 and str(agent.file) in done.stderr
+        agent.run_once()
+        assert str(agent.file) in agent.log
         agent.file.rmdir()
         agent.run_once()
         assert agent.totals == {THREAD: (100, 10, 5)}
+
+    def test_a_damaged_rollout_does_not_stop_the_others(self, agent: UsageAgent) -> None:
+        damaged = agent.write(uuid7(7), [b"\x28\xb5\x2f\xfd" + b"\xff" * 50]).rename(
+            agent.rollout(uuid7(7)).with_suffix(".jsonl.zst")
+        )
+        path = agent.write(THREAD, [growing(100).data])
+        agent.make_current(path)
+        watcher = subprocess.Popen([program(), "watch", "--state-dir", agent.state])
+        try:
+            wait_until(lambda: agent.totals == {THREAD: (100, 10, 5)})
+            path.write_bytes(growing(100, 20).data)
+            wait_until(lambda: agent.totals == {THREAD: (120, 20, 10)})
+        finally:
+            watcher.terminate()
+            assert watcher.wait(timeout=30) == 0
+        assert agent.log.count(str(damaged)) == 1
+        damaged.write_bytes(zstd_frames.compress(growing(70).data.replace(THREAD.encode(), uuid7(7).encode())))
+        agent.run_once()
+        assert agent.totals == {THREAD: (120, 20, 10), uuid7(7): (70, 10, 5)}
 
     @pytest.mark.slow
     def test_a_pass_that_is_killed_at_any_system_call(self, agent: UsageAgent, tracing: None, tmp_path: Path) -> None:
@@ -453,6 +494,31 @@ class TestAdoption:
         first, second = agent.events
         assert "rate_limits" not in first and second["rate_limits"]["five_hour"]["used_percentage"] == 8
         assert tokens_of(first) == tokens_of(second) == (20, 10, 5)
+
+    @pytest.mark.parametrize("lost", ["checkpoint", "file", None])
+    def test_a_second_adoption_leaves_what_the_agent_has_used(self, agent: UsageAgent, lost: str | None) -> None:
+        def write(thread: str, *usages: int) -> None:
+            agent.write(thread, [growing(*usages).data.replace(THREAD.encode(), thread.encode())])
+
+        write(THREAD, 100)
+        self.adopt(agent)
+        write(THREAD, 100, 20)
+        write(uuid7(7), 30)
+        agent.run_once()
+        expected = {THREAD: (20, 10, 5), uuid7(7): (30, 10, 5)}
+        assert agent.totals == expected
+        write(uuid7(8), 70)
+        if lost == "checkpoint":
+            agent.checkpoint.unlink()
+        elif lost == "file":
+            agent.file.unlink()
+        assert self.adopt(agent) == "2 sessions were used by other agents\n"
+        agent.run_once()
+        assert agent.totals == ({} if lost == "file" else expected)
+        for thread, usage in [(THREAD, (100, 20, 50)), (uuid7(7), (30, 50)), (uuid7(8), (70, 50))]:
+            write(thread, *usage)
+        agent.run_once()
+        assert agent.totals == {THREAD: (70, 20, 10), uuid7(7): (80, 20, 10), uuid7(8): (50, 10, 5)}
 
     def test_it_lasts_although_everything_else_changes(self, agent: UsageAgent) -> None:
         rollout = growing(100, 50)

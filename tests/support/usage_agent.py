@@ -47,6 +47,12 @@ class UsageAgent:
         assert (done.status, done.stdout, done.stderr) == (0, b"", ""), done
 
     @property
+    def log(self) -> str:
+        """The agent's log, or "" if nothing was logged."""
+        path = self.state / "events/logs/mngr_codex/events.jsonl"
+        return path.read_text() if path.exists() else ""
+
+    @property
     def events(self) -> list[Event]:
         """The events, each on its own line. The ids are unique, and the times of a thread never go back."""
         data = self.file.read_bytes() if self.file.exists() else b""

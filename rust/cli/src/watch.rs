@@ -93,8 +93,7 @@ fn follow(watcher: &mut Watcher, dir: &StateDir, process: Option<Pid>) -> Result
         // It has already exited.
         Some(None) => {
             let resets = watcher.resets().map_err(|error| error.to_string())?;
-            final_pass(watcher)?;
-            return watcher.end(resets).map_err(|error| error.to_string());
+            return end(watcher, resets).and(last_pass(watcher));
         }
         codex => codex.flatten(),
     };
@@ -107,13 +106,18 @@ fn follow(watcher: &mut Watcher, dir: &StateDir, process: Option<Pid>) -> Result
     let resets = watcher.resets().map_err(|error| error.to_string())?;
     let others: Vec<_> = [stop.as_fd()].into_iter().chain(codex.as_ref().map(AsFd::as_fd)).collect();
     while watcher.update_and_wait(&others).map_err(|error| error.to_string())?.is_none() {}
-    final_pass(watcher)?;
+    let mut result = pass(watcher);
     // A signal that stops the agent is usually sent to Codex as well. Its last lines need another pass then.
     if codex.is_some_and(|codex| codex.happens_within(EXIT_TIMEOUT)) {
-        final_pass(watcher)?;
-        watcher.end(resets).map_err(|error| error.to_string())?;
+        result = end(watcher, resets);
     }
-    Ok(())
+    result.and(last_pass(watcher))
+}
+
+/// Makes a pass and records that Codex has exited, which is also done if the pass fails.
+fn end(watcher: &mut Watcher, resets: u64) -> Result<(), String> {
+    let passed = pass(watcher);
+    passed.and(watcher.end(resets).map_err(|error| error.to_string()))
 }
 
 /// Returns a stream that becomes readable after SIGTERM or SIGINT.
@@ -136,6 +140,12 @@ fn exit_of(process: Pid, dir: &StateDir) -> Result<Option<ProcessExit>, String> 
     Ok(exit)
 }
 
-fn final_pass(watcher: &mut Watcher) -> Result<(), String> {
+fn pass(watcher: &mut Watcher) -> Result<(), String> {
     watcher.once(false, LOCK_TIMEOUT).map(drop).map_err(|error| error.to_string())
+}
+
+/// Makes a pass that also finds the sessions that no hook has reported.
+fn last_pass(watcher: &mut Watcher) -> Result<(), String> {
+    watcher.search_again();
+    pass(watcher)
 }

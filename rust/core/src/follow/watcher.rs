@@ -78,8 +78,15 @@ impl Watcher {
         Self { dir, follower, usage, measured_bytes: 0, watches, activity, logged: None }
     }
 
-    /// Updates the transcripts and the marker. Waits for other processes that do the same, but no longer than `timeout`.
-    /// If `is_final` is set, the rollouts are treated as complete: no record is held back.
+    /// Makes the next update search the agent's home for sessions that no hook has reported.
+    pub fn search_again(&mut self) {
+        self.usage.search_again();
+    }
+
+    /// Updates the transcripts, the marker and the usage. Waits for other processes that do the same, but no longer than
+    /// `timeout`. If `is_final` is set, the rollouts are treated as complete: no record is held back.
+    ///
+    /// Errors of the usage are logged. The next update measures again what has failed.
     ///
     /// # Errors
     ///
@@ -127,14 +134,38 @@ impl Watcher {
                 break;
             }
         }
+        self.measured_bytes = 0;
+        self.measure(&state, is_final, timeout, should_continue)?;
+        Ok(total)
+    }
+
+    /// Measures the usage, and records the facts about the root's session. Errors are logged.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`WatchError::Stopped`] if `should_continue` returned `false`, [`FollowError::NoStateDir`] if the agent has
+    /// been removed, and [`WatchError::Marker`] if the facts cannot be recorded.
+    fn measure(
+        &mut self,
+        state: &State,
+        is_final: bool,
+        timeout: Duration,
+        should_continue: &mut dyn FnMut() -> bool,
+    ) -> Result<(), WatchError> {
         let roots = self.follower.growing_rollouts().map(Path::to_owned).collect();
-        let scope = Scope { state: &state, roots, is_final };
-        let (measured_bytes, facts) = self.usage.pass(&scope, timeout, should_continue)?;
-        self.measured_bytes = measured_bytes;
+        let scope = Scope { state, roots, is_final };
+        let (measured_bytes, facts) = match self.usage.pass(&scope, timeout, should_continue) {
+            Err(WatchError::Follow(error)) if !matches!(error, FollowError::NoStateDir(_)) => {
+                self.usage.log_once(Level::Error, &error.to_string());
+                return Ok(());
+            }
+            passed => passed?,
+        };
+        self.measured_bytes += measured_bytes;
         if facts != *state.facts() {
             marker::record_facts(&self.dir, facts)?;
         }
-        Ok(total)
+        Ok(())
     }
 
     /// Returns how many times the marker has been reset. [`Watcher::end`] uses it to identify the current Codex process.

@@ -15,9 +15,10 @@ use crate::clock::rfc3339_millis;
 use crate::files::file_error::FileError;
 use crate::files::open;
 use crate::files::positional::{PositionalReader, after_last_newline};
+use crate::files::regular::open_regular;
 use crate::json::string::escape;
 use crate::meter::{RateLimits, Tokens};
-use crate::rollout::ids::ThreadId;
+use crate::rollout::ids::{Name, ThreadId};
 use crate::rollout::lines::Lines;
 use crate::rollout::session_meta::string;
 use crate::state_dir::StateDir;
@@ -158,6 +159,26 @@ pub(super) fn append(dir: &StateDir, checkpoint: &mut Checkpoint, events: Vec<Ev
         }
     }
     Ok(())
+}
+
+/// Returns the threads that the agent's events name.
+///
+/// # Errors
+///
+/// Returns a [`FileError`] if the file exists and cannot be read.
+pub(super) fn threads(dir: &StateDir) -> Result<HashSet<ThreadId>, FileError> {
+    let path = dir.usage_events();
+    let file = match open_regular(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        opened => opened.map_err(FileError::on("open", &path))?,
+    };
+    let mut threads = HashSet::new();
+    let mut lines = Lines::new(PositionalReader::new(&file, 0), usize::MAX);
+    while let Some(line) = lines.next_line().map_err(|error| FileError::on("read", &path)(error.into()))? {
+        let thread = string(line.text.bytes(), "session_id");
+        threads.extend(thread.map(|thread| ThreadId(Name::new(thread.as_bytes(), false))));
+    }
+    Ok(threads)
 }
 
 /// Cuts a partial line from the end of the file, and returns the ids of the events after the first `length` bytes.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::MeasuredRollout;
+use super::checkpoint::{Checkpoint, MeasuredRollout};
+use super::events;
 use super::pass::UsageFollower;
 use super::threads::{sum_of, unique};
 use crate::files::atomic_write::AtomicFile;
@@ -36,16 +37,22 @@ pub(super) struct Inherited {
     pub(super) limits: RateLimits,
 }
 
-/// Records that another agent has used the tokens of all inferences in the rollouts that this agent has now. Returns the
-/// number of threads with inferences.
+/// Records that another agent has used the tokens of all inferences in the rollouts that this agent has now, except those of
+/// threads that an earlier call has found or whose usage the agent has reported. Returns the number of threads in which other
+/// agents have used tokens.
 ///
 /// # Errors
 ///
-/// Returns [`WatchError::Follow`] if a rollout or a file of the agent cannot be read or written.
+/// Returns [`WatchError::Follow`] if a file of the agent cannot be read or written. A rollout that cannot be read is logged.
 pub fn inherit(dir: &StateDir, timeout: Duration) -> Result<usize, WatchError> {
-    let rollouts = UsageFollower::new(dir.clone()).measure_all(timeout)?;
+    let Checkpoint { rollouts, reported, .. } = UsageFollower::new(dir.clone()).measure_all(timeout)?;
+    let mut inherited = read(dir).map_err(FollowError::File)?;
+    let mut known = events::threads(dir).map_err(FollowError::File)?;
+    known.extend(reported.into_iter().map(|reported| reported.thread));
+    known.extend(inherited.iter().map(|inherited| inherited.thread.clone()));
     let threads = unique(rollouts.iter().map(|rollout| &rollout.measures.thread));
-    let inherited: Vec<_> = threads.into_iter().map(|thread| of_thread(thread, &rollouts)).collect();
+    let new = threads.into_iter().filter(|thread| !known.contains(thread));
+    inherited.extend(new.map(|thread| of_thread(thread, &rollouts)));
     write(dir, &inherited).map_err(FollowError::File)?;
     Ok(inherited.iter().filter(|inherited| inherited.tokens != Tokens::default()).count())
 }

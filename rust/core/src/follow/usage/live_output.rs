@@ -73,7 +73,8 @@ pub(super) fn since(dir: &StateDir) -> Result<u64, LockError> {
     read_since(&file).map_err(FileError::on("read", &dir.live_since())).map_err(LockError::from)
 }
 
-/// Appends messages to the live output, and records that in `progress`. Returns whether `progress` has changed.
+/// Appends messages to the live output, and records that in `progress`. Returns whether `progress` has changed. The messages
+/// are removed from `messages` unless an error is returned.
 ///
 /// # Errors
 ///
@@ -82,7 +83,7 @@ pub(super) fn since(dir: &StateDir) -> Result<u64, LockError> {
 pub(super) fn append(
     dir: &StateDir,
     progress: &mut LiveProgress,
-    mut messages: Vec<Message>,
+    messages: &mut Vec<Message>,
 ) -> Result<bool, FollowError> {
     if messages.is_empty() {
         return Ok(false);
@@ -96,8 +97,9 @@ pub(super) fn append(
     // The messages of several rollouts, after the checkpoint was lost.
     messages.sort_by_key(|message| message.at);
     let path = dir.live_output();
-    let written = write(dir, progress, &messages);
-    Ok(written.map(|()| true).map_err(FileError::on("write", &path))?)
+    write(dir, progress, messages).map_err(FileError::on("write", &path))?;
+    messages.clear();
+    Ok(true)
 }
 
 fn write(dir: &StateDir, progress: &mut LiveProgress, messages: &[Message]) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! * [`pass`]: one pass over the rollouts
 //! * [`checkpoint`]: the measures and positions, on disk
+//! * [`log_once`]: messages of the log that are not repeated
 //! * [`threads`]: the sums over the rollouts of a thread
 //! * [`events`]: mngr's usage events
 //! * [`inherited`]: the tokens that other agents have used in this agent's sessions
@@ -13,6 +14,7 @@ mod checkpoint;
 mod events;
 mod inherited;
 mod live_output;
+mod log_once;
 mod login;
 mod pass;
 mod session_facts;

@@ -9,9 +9,10 @@ use super::checkpoint::{Checkpoint, CheckpointFile, MeasuredRollout, name_of};
 use super::events::{append, event_of};
 use super::inherited::{self, Inherited};
 use super::live_output;
+use super::log_once::LogOnce;
 use super::session_facts::facts_of;
 use super::threads::unique;
-use crate::event_log::{Level, log};
+use crate::event_log::Level;
 use crate::files::file_error::FileError;
 use crate::files::lock;
 use crate::follow::error::FollowError;
@@ -44,6 +45,9 @@ const MAX_KEPT: usize = 16 << 20;
 /// Measures the rollouts of one agent, pass by pass.
 pub(in crate::follow) struct UsageFollower {
     dir: StateDir,
+    log: LogOnce,
+    /// The root's messages that could not be written to the live output.
+    unwritten: Vec<Message>,
     /// Whether a pass has searched the agent's home for rollouts.
     has_searched: bool,
     /// Whether the agent was active after the last pass.
@@ -62,7 +66,18 @@ pub(in crate::follow) struct Scope<'p> {
 
 impl UsageFollower {
     pub(in crate::follow) fn new(dir: StateDir) -> Self {
-        Self { dir, has_searched: false, was_active: false }
+        let log = LogOnce::new(dir.clone());
+        Self { dir, log, unwritten: Vec::new(), has_searched: false, was_active: false }
+    }
+
+    /// Makes the next pass search the agent's home.
+    pub(in crate::follow) fn search_again(&mut self) {
+        self.has_searched = false;
+    }
+
+    /// Logs a message, unless this follower has logged it before.
+    pub(in crate::follow) fn log_once(&self, level: Level, message: &str) {
+        self.log.log(level, &format!("usage: {message}"));
     }
 
     /// Makes one pass. Waits for the pass of another process, but no longer than `timeout`. Returns the number of bytes that
@@ -71,9 +86,12 @@ impl UsageFollower {
     /// A pass checks the rollouts that hooks have named. The first pass, a final one, and one after which the agent is no
     /// longer active also search the agent's home, for sessions that no hook reports.
     ///
+    /// A rollout that cannot be read, and events or live output that cannot be written, are logged once. The next pass tries
+    /// again.
+    ///
     /// # Errors
     ///
-    /// Returns [`WatchError::Follow`] if a file cannot be read or written or the lock cannot be acquired, and
+    /// Returns [`WatchError::Follow`] if the checkpoint cannot be read or its lock cannot be acquired, and
     /// [`WatchError::Stopped`] if `should_continue` returned `false`.
     pub(in crate::follow) fn pass(
         &mut self,
@@ -92,29 +110,33 @@ impl UsageFollower {
             roots.extend(all_paths(&self.dir).into_iter().map(PathBuf::from));
             others.extend(self.search());
         }
-        let (mut pass, bytes) = self.measure(&roots, &others, timeout, should_continue)?;
-        pass.report(searches)?;
+        let unwritten = std::mem::take(&mut self.unwritten);
+        let (mut pass, bytes) = self.measure(unwritten, &roots, &others, timeout, should_continue)?;
+        pass.report(searches);
         let facts = facts_of(scope.state, &pass.checkpoint.rollouts);
-        (self.has_searched, self.was_active) = (true, is_active);
+        let unwritten = std::mem::take(&mut pass.messages);
+        drop(pass);
+        (self.unwritten, self.has_searched, self.was_active) = (unwritten, true, is_active);
         Ok((bytes, facts))
     }
 
-    /// Measures all rollouts of the agent, and writes no events. Returns the measures.
+    /// Measures all rollouts of the agent, and writes no events. Returns the measures and the latest events.
     ///
     /// # Errors
     ///
     /// Returns [`WatchError::Follow`] if a file cannot be read or written or the lock cannot be acquired.
-    pub(super) fn measure_all(&self, timeout: Duration) -> Result<Vec<MeasuredRollout>, WatchError> {
+    pub(super) fn measure_all(&self, timeout: Duration) -> Result<Checkpoint, WatchError> {
         let roots: Vec<PathBuf> = all_paths(&self.dir).into_iter().map(PathBuf::from).collect();
-        let (mut pass, _) = self.measure(&roots, &self.search(), timeout, &mut || true)?;
-        pass.commit()?;
-        Ok(pass.checkpoint.rollouts)
+        let (mut pass, _) = self.measure(Vec::new(), &roots, &self.search(), timeout, &mut || true)?;
+        pass.commit().map_err(FollowError::File)?;
+        Ok(pass.checkpoint)
     }
 
     /// Measures all new lines, and lets other processes have the lock after each slice. Returns the last slice, and the number
-    /// of bytes.
+    /// of bytes. `messages` are written to the live output before new ones.
     fn measure(
         &self,
+        mut messages: Vec<Message>,
         roots: &[PathBuf],
         others: &[PathBuf],
         timeout: Duration,
@@ -122,15 +144,15 @@ impl UsageFollower {
     ) -> Result<(Pass<'_>, u64), WatchError> {
         let (mut bytes, mut grown) = (0, Vec::new());
         loop {
-            let mut pass = Pass::begin(&self.dir, timeout)?;
-            pass.grown = grown;
-            let is_complete = pass.measure(roots, others)?;
+            let mut pass = Pass::begin(&self.dir, &self.log, timeout)?;
+            (pass.grown, pass.messages) = (grown, messages);
+            let is_complete = pass.measure(roots, others);
             bytes += pass.bytes;
             if is_complete {
                 return Ok((pass, bytes));
             }
-            pass.commit()?;
-            grown = std::mem::take(&mut pass.grown);
+            pass.commit().map_err(FollowError::File)?;
+            (grown, messages) = (std::mem::take(&mut pass.grown), std::mem::take(&mut pass.messages));
             drop(pass);
             if !should_continue() {
                 return Err(WatchError::Stopped);
@@ -143,7 +165,7 @@ impl UsageFollower {
     fn search(&self) -> Vec<PathBuf> {
         let found = Rollouts::in_home(&self.dir.codex_home(), &|_| true);
         for error in found.unreadable {
-            log(&self.dir, Level::Warning, &error.to_string());
+            self.log_once(Level::Warning, &error.to_string());
         }
         let mut paths: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
         // The plain file is before its compressed copy.
@@ -155,6 +177,7 @@ impl UsageFollower {
 /// A pass or a slice of it, under the lock of the checkpoint's file.
 struct Pass<'p> {
     dir: &'p StateDir,
+    log: &'p LogOnce,
     file: CheckpointFile,
     checkpoint: Checkpoint,
     /// What other agents have used. `None` if that cannot be read, in which case there are no events.
@@ -174,23 +197,29 @@ struct Pass<'p> {
 }
 
 impl<'p> Pass<'p> {
-    fn begin(dir: &'p StateDir, timeout: Duration) -> Result<Self, FollowError> {
+    fn begin(dir: &'p StateDir, log: &'p LogOnce, timeout: Duration) -> Result<Self, FollowError> {
         if !dir.path().is_dir() {
             return Err(FollowError::NoStateDir(dir.path().to_owned()));
         }
         let (file, checkpoint, is_damaged) = CheckpointFile::open(dir, timeout)?;
         if is_damaged {
-            log(dir, Level::Warning, "the checkpoint of usage is damaged; measuring the rollouts again");
+            log.log(Level::Warning, "usage: the checkpoint is damaged; measuring the rollouts again");
         }
         let inherited = inherited::read(dir)
-            .inspect_err(|error| log(dir, Level::Error, &format!("{error}; no usage events are written")));
+            .inspect_err(|error| log.log(Level::Error, &format!("usage: {error}; no usage events are written")));
+        // If the time is unknown, all messages are collected. They are sorted out when they are written.
+        let live_since = live_output::since(dir).unwrap_or_else(|error| {
+            log.log(Level::Error, &format!("usage: {error}; no live output is written"));
+            0
+        });
         Ok(Self {
             dir,
+            log,
             file,
             checkpoint,
             inherited: inherited.ok(),
             grown: Vec::new(),
-            live_since: live_output::since(dir)?,
+            live_since,
             messages: Vec::new(),
             bytes: 0,
             deadline: Instant::now() + SLICE,
@@ -199,7 +228,7 @@ impl<'p> Pass<'p> {
     }
 
     /// Measures the new lines of the root's rollouts and of others. Returns whether nothing remains.
-    fn measure(&mut self, roots: &[PathBuf], others: &[PathBuf]) -> Result<bool, FollowError> {
+    fn measure(&mut self, roots: &[PathBuf], others: &[PathBuf]) -> bool {
         let rollouts = self.checkpoint.rollouts.iter().enumerate();
         let known: HashMap<_, _> = rollouts.map(|(index, rollout)| (rollout.name().to_owned(), index)).collect();
         let mut seen = HashSet::new();
@@ -223,11 +252,16 @@ impl<'p> Pass<'p> {
                     rollout.restart();
                 }
             }
-            if !self.measure_rollout(index)? {
-                return Ok(false);
+            // A rollout that cannot be read must not stop the others.
+            let is_complete = self.measure_rollout(index).unwrap_or_else(|error| {
+                self.log.log(Level::Warning, &format!("usage: {error}; leaving out this rollout"));
+                true
+            });
+            if !is_complete {
+                return false;
             }
         }
-        Ok(true)
+        true
     }
 
     /// Adds a rollout to the checkpoint, and returns its index. Returns `None` if it does not exist.
@@ -240,7 +274,11 @@ impl<'p> Pass<'p> {
     }
 
     /// Measures the new lines of a rollout. Returns whether nothing remains.
-    fn measure_rollout(&mut self, index: usize) -> Result<bool, FollowError> {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the rollout cannot be read. Its last lines are measured again then.
+    fn measure_rollout(&mut self, index: usize) -> Result<bool, FileError> {
         let rollout = &mut self.checkpoint.rollouts[index];
         let path = PathBuf::from(&rollout.path);
         if rollout.stamp.is_some() && FileStamp::of(&path).ok() == rollout.stamp {
@@ -250,19 +288,16 @@ impl<'p> Pass<'p> {
             Ok(file) => file,
             // It was removed. What it has shown remains.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-            Err(error) => {
-                log(self.dir, Level::Warning, &FileError::on("read", &path)(error).to_string());
-                return Ok(true);
-            }
+            Err(error) => return Err(FileError::on("read", &path)(error)),
         };
         if rollout.stamp == Some(file.stamp) {
             return Ok(true);
         }
-        self.is_changed = true;
-        rollout.stamp = None;
-        let failed = |error: io::Error| FollowError::File(FileError::on("read", &file.path)(error));
+        self.is_changed |= rollout.stamp.take().is_some();
+        let failed = |error: io::Error| FileError::on("read", &file.path)(error);
         if !file.begins_with(&rollout.measured).map_err(failed)? {
             rollout.restart();
+            self.is_changed = true;
         }
         // A compressed file can only be read from its start, so it is read at once.
         let step = if file.is_compressed { u64::MAX } else { STEP };
@@ -277,6 +312,7 @@ impl<'p> Pass<'p> {
                 return Ok(true);
             };
             (rollout.measures, rollout.measured, rollout.searched) = (measures, prefix, end);
+            self.is_changed = true;
             self.messages.extend(messages);
             self.bytes += end - begin;
             if self.bytes >= STEP && Instant::now() >= self.deadline {
@@ -285,6 +321,7 @@ impl<'p> Pass<'p> {
         }
         let rollout = &mut self.checkpoint.rollouts[index];
         rollout.stamp = Some(file.stamp);
+        self.is_changed = true;
         if rollout.measures.thread.0.is_empty()
             && let Some(id) = thread_id_in(&path)
         {
@@ -295,8 +332,8 @@ impl<'p> Pass<'p> {
     }
 
     /// Writes the events of the threads that have grown, or of all threads whose measures differ from their events, and then
-    /// the checkpoint.
-    fn report(&mut self, all: bool) -> Result<(), FollowError> {
+    /// the checkpoint. An error of one file is logged, and does not affect the others.
+    fn report(&mut self, all: bool) {
         if let Some(inherited) = &self.inherited {
             let Checkpoint { rollouts, reported, .. } = &self.checkpoint;
             let grown = rollouts.iter().map(|rollout| &rollout.measures.thread);
@@ -304,15 +341,28 @@ impl<'p> Pass<'p> {
             let events = grown.iter().filter_map(|thread| event_of(thread, rollouts, reported, inherited));
             let events: Vec<_> = events.collect();
             self.is_changed |= !events.is_empty();
-            append(self.dir, &mut self.checkpoint, events)?;
+            if let Err(error) = append(self.dir, &mut self.checkpoint, events) {
+                self.log.log(Level::Error, &format!("usage: {error}"));
+            }
         }
-        self.commit()
+        if let Err(error) = self.commit() {
+            // The next pass measures the same lines again, and finds the same messages.
+            self.messages.clear();
+            self.log.log(Level::Error, &format!("usage: {error}"));
+        }
     }
 
-    /// Writes the live output, and then the checkpoint, if it has changed.
-    fn commit(&mut self) -> Result<(), FollowError> {
-        let messages = std::mem::take(&mut self.messages);
-        self.is_changed |= live_output::append(self.dir, &mut self.checkpoint.live, messages)?;
+    /// Writes the live output, and then the checkpoint, if it has changed. Live output that cannot be written is kept for the
+    /// next pass of this process.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`FileError`] if the checkpoint cannot be written.
+    fn commit(&mut self) -> Result<(), FileError> {
+        match live_output::append(self.dir, &mut self.checkpoint.live, &mut self.messages) {
+            Ok(has_changed) => self.is_changed |= has_changed,
+            Err(error) => self.log.log(Level::Error, &format!("usage: {error}")),
+        }
         if std::mem::take(&mut self.is_changed) {
             let written = self.file.write(&self.checkpoint);
             written.map_err(FileError::on("write", &self.dir.usage()))?;

@@ -31,7 +31,7 @@ impl Live {
         let since = since(&self.dir).expect("a time");
         let message =
             |(after, text): &(i64, &str)| Message { at: since.saturating_add_signed(*after), text: (*text).to_owned() };
-        append(&self.dir, &mut self.progress, messages.iter().map(message).collect()).expect("an append")
+        append(&self.dir, &mut self.progress, &mut messages.iter().map(message).collect()).expect("an append")
     }
 }
 
