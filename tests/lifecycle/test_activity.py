@@ -134,6 +134,34 @@ def test_a_session_outside_mngr_announces_nothing(agent: Agent, tmp_path: Path, 
     assert agent.log == []
 
 
+def test_a_folder_called_agents_with_sessions_of_a_user_is_no_host(agent: Agent, tmp_path: Path) -> None:
+    folder = tmp_path / "user/agents"
+    folder.mkdir(parents=True)
+    agent.begin_turn()
+    for event in ["user-prompt-submit", "stop"]:
+        run("hook", event, "--state-dir", f"{folder}/{{session_id}}", stdin=agent.payload(event))
+    assert [path.name for path in folder.parent.iterdir()] == ["agents"]
+    (session,) = folder.iterdir()
+    assert not (session / "activity").exists() and (session / "plugin/codex/status.json").exists()
+
+
+def test_a_change_is_announced_once_if_the_status_file_cannot_be_written(mngr_agent: Agent) -> None:
+    status = mngr_agent.state / "plugin/codex/status.json"
+    status.mkdir(parents=True)
+    mngr_agent.begin_turn()
+    for events, names in ((1, ["user-prompt-submit", "pre-tool-use", "post-tool-use"]), (2, ["stop", "stop"])):
+        for name in names:
+            mngr_agent.hook(name)
+            assert mngr_agent.is_active == (events == 1)
+            assert len(mngr_agent.activity_events) == events
+    assert (mngr_agent.state / "activity/agent").exists()
+    mngr_agent.assert_logged("status.json")
+    status.rmdir()
+    mngr_agent.begin_turn()
+    mngr_agent.hook("user-prompt-submit")
+    assert status.is_file()
+
+
 def test_an_agent_elsewhere_has_the_host_that_the_environment_names(agent: Agent, tmp_path: Path) -> None:
     host = tmp_path / "host"
     host.mkdir()

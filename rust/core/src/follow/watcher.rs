@@ -263,7 +263,7 @@ impl Watcher {
 
     /// Touches the activity file of an agent of mngr if that is due.
     fn touch_activity_file(&mut self, state: &State, has_grown: bool) {
-        let is_in_turn = state.timeline().activity.is_in_turn() && HostDir::of(&self.dir).is_some();
+        let is_in_turn = state.timeline().activity.is_in_turn() && HostDir::of(&self.dir, &state.session).is_some();
         if self.activity.is_due(is_in_turn, has_grown, Instant::now())
             && let Err(error) = activity_file::touch(&self.dir, now_millis())
         {

@@ -3,13 +3,17 @@
 
 use std::env;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use memchr::memmem;
 
 use crate::clock::rfc3339_nanos;
 use crate::event_log::event_id;
 use crate::files::file_error::FileError;
 use crate::files::open;
+use crate::rollout::ids::ThreadId;
 use crate::state_dir::StateDir;
 
 /// mngr's folder on the host of an agent.
@@ -19,8 +23,13 @@ pub(crate) struct HostDir(PathBuf);
 impl HostDir {
     /// Returns the folder of the host that an agent's state directory is in: `HOST/agents/ID`. For a state directory that is
     /// somewhere else, returns `MNGR_HOST_DIR`. Returns `None` without that variable, or if `MNGR_AGENT_STATE_DIR` names
-    /// another state directory: a shell of an agent can run a Codex that does not belong to mngr.
-    pub(crate) fn of(dir: &StateDir) -> Option<Self> {
+    /// another state directory: a shell of an agent can run a Codex that does not belong to mngr. A path that contains the id
+    /// of the session is no agent's either ([`session_dir`](super::session_dir)).
+    pub(crate) fn of(dir: &StateDir, session: &ThreadId) -> Option<Self> {
+        let (path, session) = (dir.path().as_os_str().as_bytes(), session.0.as_bytes());
+        if !session.is_empty() && memmem::find(path, session).is_some() {
+            return None;
+        }
         Self::above(dir).or_else(|| {
             let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
             let is_agents = variable("MNGR_AGENT_STATE_DIR").is_none_or(|agent| agent == dir.path());

@@ -139,8 +139,9 @@ impl<'d> Store<'d> {
             let markers = (!self.is_unsettled).then(|| Markers::of(&before));
             self.is_unsettled = true;
             let status = differs_in_status.then_some(&status);
-            Markers::of(&self.saved).publish(markers.as_ref(), status, self.dir)?;
-            self.announce(before.timeline());
+            let published = Markers::of(&self.saved).publish(markers.as_ref(), status, self.dir);
+            self.announce(before.timeline(), published.is_ok());
+            published?;
             LAYOUT.clear_flag(&self.file, self.number).map_err(FileError::on("write", &self.dir.lifecycle()))?;
         }
         self.is_unsettled = false;
@@ -148,15 +149,17 @@ impl<'d> Store<'d> {
     }
 
     /// Appends an activity event if the agent does something else than `before`. The files that show the state match it by
-    /// then, so that a reader of the event finds the new state.
-    fn announce(&mut self, before: Timeline) {
+    /// then, so that a reader of the event finds the new state. If one of them could not be written, the others match, and
+    /// a change that may have been announced is not announced again.
+    fn announce(&mut self, before: Timeline, is_published: bool) {
         let now = self.saved.timeline();
         let has_changed = (now.activity, now.since) != (before.activity, before.since);
-        if (!has_changed && !self.is_unannounced) || now.activity == Activity::Unknown {
+        let is_due = has_changed || (is_published && self.is_unannounced);
+        if !is_due || now.activity == Activity::Unknown {
             return;
         }
         self.is_unannounced = false;
-        let Some(host) = HostDir::of(self.dir) else { return };
+        let Some(host) = HostDir::of(self.dir, &self.saved.session) else { return };
         if let Err(error) = activity_event::append(&host) {
             log(self.dir, Level::Warning, &format!("cannot announce that the state has changed: {error}"));
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
@@ -154,7 +154,10 @@ impl Watches {
     pub fn wait_at_most(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> io::Result<WakeUp> {
         let is_polling = self.unavailable.is_some() || self.inotify.is_none();
         let timeout = if is_polling { POLL_INTERVAL } else { FALLBACK_POLL_INTERVAL }.min(limit);
+        // Events of other files must not put off the poll.
+        let begun = Instant::now();
         loop {
+            let timeout = timeout.saturating_sub(begun.elapsed());
             let inotify = self.inotify.as_ref().map(AsFd::as_fd);
             let descriptors: Vec<BorrowedFd<'_>> = others.iter().copied().chain(inotify).collect();
             match wait_for(&descriptors, timeout)? {

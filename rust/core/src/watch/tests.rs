@@ -125,3 +125,19 @@ fn a_file_is_watched_once_it_exists() {
     fs::write(&file, "x").expect("can be written");
     assert!(watches.has_changed().expect("can be read"));
 }
+
+#[test]
+fn other_files_do_not_put_off_the_end_of_a_wait() {
+    let mut rollout = WatchedRollout::new();
+    let folder = rollout.folder.path().to_owned();
+    let noise = std::thread::spawn(move || {
+        for index in 0..200 {
+            fs::write(folder.join(format!("other-{index}")), "").expect("can be written");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let woken = rollout.watches.wait_at_most(&[], Duration::from_millis(50)).expect("can wait");
+    assert_eq!(woken, WakeUp::Change);
+    assert!(!noise.is_finished(), "the wait has ended during the writes");
+    noise.join().expect("it writes all files");
+}
