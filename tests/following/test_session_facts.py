@@ -1,5 +1,6 @@
 """`status.json` shows the model, the tokens, the context, compactions and errors of the root's session."""
 
+import fcntl
 import json
 import subprocess
 import time
@@ -101,6 +102,38 @@ def test_the_end_of_codex_is_recorded_although_a_file_of_the_usage_is_obstructed
     (agent.state / file).rmdir()
     status = session.write(rollout.assistant("x", at=later).usage(20).data)
     assert status["tokens"] == tokens(120, 20, 10) and (agent.state / file).read_bytes()
+
+
+@pytest.mark.parametrize("is_freed", [True, False])
+def test_mngr_learns_of_a_failed_turn_when_its_error_is_in_the_status(tmp_path: Path, is_freed: bool) -> None:
+    session = Session(tmp_path)
+    session.agent = agent = Agent(tmp_path, state="host/agents/agent-1")
+    rollout = begun(session)
+    agent.rollout.write_bytes(rollout.data)
+    lock = agent.state / "plugin/mngr_codex/usage"
+    watcher = subprocess.Popen([program(), "watch", "--state-dir", agent.state])
+    try:
+        wait_until(lambda: agent.status["tokens"] is not None)
+        before, read = len(agent.activity_events), rollout.size
+        rollout.complete(agent.turn_id, error={"message": "no more"})
+        # Nothing can be measured while the lock is held.
+        with lock.open() as file, agent.rollout.open("ab") as end:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            end.write(rollout.data[read:])
+            end.flush()
+            time.sleep(0.3)
+            assert len(agent.activity_events) == before
+            if not is_freed:
+                # The end of the turn does not wait for long.
+                wait_until(lambda: len(agent.activity_events) > before, seconds=8)
+                assert (agent.status["state"], agent.status["last_error"]) == ("WAITING", None)
+        wait_until(lambda: len(agent.activity_events) > before)
+        if is_freed:
+            assert (agent.status["state"], agent.status["last_error"]["message"]) == ("WAITING", "no more")
+    finally:
+        watcher.terminate()
+        assert watcher.wait(timeout=30) == 0
+    assert agent.status["last_error"]["message"] == "no more"
 
 
 def test_a_compaction_makes_the_context_unknown(session: Session) -> None:

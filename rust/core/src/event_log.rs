@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::clock::rfc3339_nanos;
+use crate::cut::cut;
 use crate::files::regular::FileId;
 use crate::files::{lock, open};
 use crate::json::string;
@@ -82,8 +83,7 @@ fn line(level: Level, message: &str, now: SystemTime) -> Vec<u8> {
     line.extend_from_slice(b",\"source\":\"mngr_codex\",\"level\":\"");
     line.extend_from_slice(level.name().as_bytes());
     line.extend_from_slice(b"\",\"message\":\"");
-    let end = (0..=message.len().min(MAX_MESSAGE)).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-    string::escape(&message.as_bytes()[..end], &mut line);
+    string::escape(cut(message, MAX_MESSAGE).as_bytes(), &mut line);
     line.extend_from_slice(format!("\",\"pid\":{process}}}\n").as_bytes());
     line
 }

@@ -40,6 +40,7 @@
 
 mod clock;
 mod convert;
+mod cut;
 pub mod event_log;
 mod files;
 mod follow;

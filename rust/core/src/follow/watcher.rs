@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::error::FollowError;
 use super::pass::{Follower, PassOptions, PassSummary};
 use super::rollout_file::RolloutFile;
-use super::usage::{Scope, UsageFollower};
+use super::usage::{Extent, Scope, UsageFollower};
 use crate::clock::now_millis;
 use crate::event_log::{Level, log};
 use crate::files::lock::{self, LockError};
@@ -35,6 +35,9 @@ const YIELD_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the watcher waits for the lock before it checks whether to continue.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the facts about a session can delay the end of a turn that they belong to.
+const FACTS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The number of new bytes after which a pass counts as large.
 const LARGE_PASS: u64 = 1 << 20;
@@ -108,6 +111,7 @@ impl Watcher {
         should_continue: &mut dyn FnMut() -> bool,
     ) -> Result<PassSummary, WatchError> {
         let (mut total, mut state) = (PassSummary::default(), State::default());
+        self.measured_bytes = 0;
         // A second pass copies a rollout that a hook has added to the list after the first one.
         for is_last in [false, true] {
             let mut listener = marker::listen(&self.dir).unwrap_or_default();
@@ -120,6 +124,9 @@ impl Watcher {
             // The transcripts are updated first, so that an agent's last message is in them when it shows WAITING. But if
             // the disk is full, an agent that waits must not show RUNNING forever, so the marker is updated anyway.
             let has_copied = passed.is_ok();
+            if passed.as_ref().is_ok_and(|passed| (1..=LARGE_PASS).contains(&passed.raw_bytes)) {
+                self.measure_first(should_continue)?;
+            }
             let has_unknown = Cell::new(false);
             let copied = |path: &Path| {
                 let copied = self.follower.copied(path);
@@ -134,33 +141,53 @@ impl Watcher {
                 break;
             }
         }
-        self.measured_bytes = 0;
-        self.measure(&state, is_final, timeout, should_continue)?;
+        let extent = if is_final { Extent::Final } else { Extent::Usual };
+        match self.measure(&state, extent, timeout, should_continue) {
+            Err(WatchError::Follow(error)) if !matches!(error, FollowError::NoStateDir(_)) => {
+                self.usage.log_once(Level::Error, &error.to_string());
+            }
+            measured => measured?,
+        }
         Ok(total)
     }
 
-    /// Measures the usage, and records the facts about the root's session. Errors are logged.
+    /// Records the facts in new lines before the state that these lines show. So the error of a turn is in the status file when
+    /// mngr learns that the turn has ended. Errors are ignored, because everything is measured again later.
     ///
     /// # Errors
     ///
-    /// Returns [`WatchError::Stopped`] if `should_continue` returned `false`, [`FollowError::NoStateDir`] if the agent has
-    /// been removed, and [`WatchError::Marker`] if the facts cannot be recorded.
+    /// Returns [`WatchError::Stopped`] if `should_continue` returned `false`, and [`WatchError::Marker`] if the state cannot be
+    /// read or written.
+    fn measure_first(&mut self, should_continue: &mut dyn FnMut() -> bool) -> Result<(), WatchError> {
+        let state = marker::read(&self.dir)?;
+        let (begun, mut is_stopped) = (Instant::now(), false);
+        let mut in_time = || {
+            is_stopped = !should_continue();
+            !is_stopped && begun.elapsed() < FACTS_TIMEOUT
+        };
+        match self.measure(&state, Extent::Named, FACTS_TIMEOUT, &mut in_time) {
+            Err(WatchError::Stopped) if is_stopped => Err(WatchError::Stopped),
+            Err(error @ WatchError::Marker(_)) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Measures the usage, and records the facts about the root's session.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`WatchError::Stopped`] if `should_continue` returned `false`, [`WatchError::Follow`] if the usage cannot be
+    /// measured, and [`WatchError::Marker`] if the facts cannot be recorded.
     fn measure(
         &mut self,
         state: &State,
-        is_final: bool,
+        extent: Extent,
         timeout: Duration,
         should_continue: &mut dyn FnMut() -> bool,
     ) -> Result<(), WatchError> {
         let roots = self.follower.growing_rollouts().map(Path::to_owned).collect();
-        let scope = Scope { state, roots, is_final };
-        let (measured_bytes, facts) = match self.usage.pass(&scope, timeout, should_continue) {
-            Err(WatchError::Follow(error)) if !matches!(error, FollowError::NoStateDir(_)) => {
-                self.usage.log_once(Level::Error, &error.to_string());
-                return Ok(());
-            }
-            passed => passed?,
-        };
+        let scope = Scope { state, roots, extent };
+        let (measured_bytes, facts) = self.usage.pass(&scope, timeout, should_continue)?;
         self.measured_bytes += measured_bytes;
         if facts != *state.facts() {
             marker::record_facts(&self.dir, facts)?;

@@ -16,9 +16,6 @@ const MAX_SUBAGENTS: usize = 256;
 /// The number of nested and of former sessions that are remembered.
 const MAX_SESSIONS: usize = 32;
 
-/// The length in bytes at which the message of an error is truncated.
-const MAX_ERROR: usize = 1 << 10;
-
 /// The state of an agent's Codex.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct State {
@@ -611,11 +608,6 @@ impl State {
     pub(crate) fn set_facts(&mut self, mut facts: Facts) {
         if facts.session == self.session {
             facts.context = facts.context.filter(|context| context.line_end > self.root.compacted_through);
-            if let Some(error) = &mut facts.error {
-                let mut ends = (0..=error.message.len().min(MAX_ERROR)).rev();
-                let end = ends.find(|end| error.message.is_char_boundary(*end));
-                error.message.truncate(end.unwrap_or(0));
-            }
             self.facts = facts;
         }
     }

@@ -12,6 +12,7 @@ use super::message::Message;
 use super::rate_limits::RateLimits;
 use crate::convert::copied_history::{SessionMeta, SessionMetaKind, bounded_name};
 use crate::convert::usage::{Cost, Usage};
+use crate::cut::cut;
 use crate::json::{Key, Kind, Tape, Text, scan, scan_from_payload};
 use crate::rollout::damage::WholeRecords;
 use crate::rollout::envelope::{Envelope, Head};
@@ -231,7 +232,7 @@ impl Meter {
                 if let Some(error) = envelope.members.get(Key::Error).filter(|error| error.kind != Kind::Null) {
                     let json = error.token(text);
                     let message = session_meta::string(json, "message");
-                    self.failed(message.unwrap_or_else(|| String::from_utf8_lossy(json).into_owned()), position.at);
+                    self.failed(&message.unwrap_or_else(|| String::from_utf8_lossy(json).into_owned()), position.at);
                 }
             }
             LineKind::Compacted => self.compacted(position.at),
@@ -247,7 +248,7 @@ impl Meter {
                 Some(b"thread_settings_applied") => self.settings(payload.raw(text)),
                 Some(b"error") => {
                     if let Some(message) = session_meta::string(payload.raw(text), "message") {
-                        self.failed(message, position.at);
+                        self.failed(&message, position.at);
                     }
                 }
                 _ => {}
@@ -303,10 +304,8 @@ impl Meter {
         self.measures.compacted_at = Some(at);
     }
 
-    fn failed(&mut self, mut message: String, at: u64) {
-        let end = (0..=message.len().min(MAX_ERROR)).rev().find(|end| message.is_char_boundary(*end));
-        message.truncate(end.unwrap_or(0));
-        self.measures.error = Some(TurnError { message, at });
+    fn failed(&mut self, message: &str, at: u64) {
+        self.measures.error = Some(TurnError { message: cut(message, MAX_ERROR).to_owned(), at });
     }
 }
 

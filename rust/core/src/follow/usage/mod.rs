@@ -22,4 +22,4 @@ mod threads;
 
 pub use inherited::inherit;
 pub use live_output::begin_live_output;
-pub(super) use pass::{Scope, UsageFollower};
+pub(super) use pass::{Extent, Scope, UsageFollower};

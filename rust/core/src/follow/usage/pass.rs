@@ -54,14 +54,25 @@ pub(in crate::follow) struct UsageFollower {
     was_active: bool,
 }
 
+/// Which rollouts a pass measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::follow) enum Extent {
+    /// Those that hooks have named.
+    Named,
+    /// Those that hooks have named, and sometimes those in the agent's home.
+    Usual,
+    /// Those that hooks have named and those in the agent's home, for the last time.
+    Final,
+}
+
 /// What a pass measures.
 pub(in crate::follow) struct Scope<'p> {
     /// The state after the rollouts' signals were applied.
     pub(in crate::follow) state: &'p State,
     /// The rollouts of the root that may have grown.
     pub(in crate::follow) roots: Vec<PathBuf>,
-    /// Whether this is the agent's last pass.
-    pub(in crate::follow) is_final: bool,
+    /// Which rollouts are measured.
+    pub(in crate::follow) extent: Extent,
 }
 
 impl UsageFollower {
@@ -100,7 +111,11 @@ impl UsageFollower {
         should_continue: &mut dyn FnMut() -> bool,
     ) -> Result<(u64, Facts), WatchError> {
         let is_active = scope.state.is_active();
-        let searches = !self.has_searched || scope.is_final || (self.was_active && !is_active);
+        let searches = match scope.extent {
+            Extent::Named => false,
+            Extent::Usual => !self.has_searched || (self.was_active && !is_active),
+            Extent::Final => true,
+        };
         let State { root, subagents, .. } = scope.state;
         let root = Some(&root.rollout).filter(|path| !path.is_empty()).map(PathBuf::from);
         let mut roots: Vec<PathBuf> = scope.roots.iter().cloned().chain(root).collect();
@@ -110,13 +125,23 @@ impl UsageFollower {
             roots.extend(all_paths(&self.dir).into_iter().map(PathBuf::from));
             others.extend(self.search());
         }
-        let unwritten = std::mem::take(&mut self.unwritten);
-        let (mut pass, bytes) = self.measure(unwritten, &roots, &others, timeout, should_continue)?;
+        let mut unwritten = std::mem::take(&mut self.unwritten);
+        let measured = self.measure(&mut unwritten, &roots, &others, timeout, should_continue);
+        let (mut pass, bytes) = match measured {
+            Ok(measured) => measured,
+            Err(error) => {
+                self.unwritten = unwritten;
+                return Err(error);
+            }
+        };
         pass.report(searches);
         let facts = facts_of(scope.state, &pass.checkpoint.rollouts);
         let unwritten = std::mem::take(&mut pass.messages);
         drop(pass);
-        (self.unwritten, self.has_searched, self.was_active) = (unwritten, true, is_active);
+        self.unwritten = unwritten;
+        if scope.extent != Extent::Named {
+            (self.has_searched, self.was_active) = (true, is_active);
+        }
         Ok((bytes, facts))
     }
 
@@ -127,7 +152,7 @@ impl UsageFollower {
     /// Returns [`WatchError::Follow`] if a file cannot be read or written or the lock cannot be acquired.
     pub(super) fn measure_all(&self, timeout: Duration) -> Result<Checkpoint, WatchError> {
         let roots: Vec<PathBuf> = all_paths(&self.dir).into_iter().map(PathBuf::from).collect();
-        let (mut pass, _) = self.measure(Vec::new(), &roots, &self.search(), timeout, &mut || true)?;
+        let (mut pass, _) = self.measure(&mut Vec::new(), &roots, &self.search(), timeout, &mut || true)?;
         pass.commit().map_err(FollowError::File)?;
         Ok(pass.checkpoint)
     }
@@ -136,7 +161,7 @@ impl UsageFollower {
     /// of bytes. `messages` are written to the live output before new ones.
     fn measure(
         &self,
-        mut messages: Vec<Message>,
+        messages: &mut Vec<Message>,
         roots: &[PathBuf],
         others: &[PathBuf],
         timeout: Duration,
@@ -145,14 +170,22 @@ impl UsageFollower {
         let (mut bytes, mut grown) = (0, Vec::new());
         loop {
             let mut pass = Pass::begin(&self.dir, &self.log, timeout)?;
-            (pass.grown, pass.messages) = (grown, messages);
-            let is_complete = pass.measure(roots, others);
-            bytes += pass.bytes;
-            if is_complete {
-                return Ok((pass, bytes));
+            (pass.grown, pass.messages) = (grown, std::mem::take(messages));
+            loop {
+                if pass.measure(roots, others) {
+                    let measured = bytes + pass.bytes;
+                    return Ok((pass, measured));
+                }
+                let Err(error) = pass.commit() else { break };
+                // Nothing else remembers what was measured, so the pass continues with it.
+                self.log_once(Level::Error, &error.to_string());
+                pass.deadline = Instant::now() + SLICE;
+                if !should_continue() {
+                    return Err(WatchError::Stopped);
+                }
             }
-            pass.commit().map_err(FollowError::File)?;
-            (grown, messages) = (std::mem::take(&mut pass.grown), std::mem::take(&mut pass.messages));
+            bytes += pass.bytes;
+            (grown, *messages) = (std::mem::take(&mut pass.grown), std::mem::take(&mut pass.messages));
             drop(pass);
             if !should_continue() {
                 return Err(WatchError::Stopped);
@@ -365,6 +398,7 @@ impl<'p> Pass<'p> {
         }
         if std::mem::take(&mut self.is_changed) {
             let written = self.file.write(&self.checkpoint);
+            self.is_changed = written.is_err();
             written.map_err(FileError::on("write", &self.dir.usage()))?;
         }
         Ok(())

@@ -191,14 +191,6 @@ fn the_error_of_an_earlier_turn_is_not_shown_during_a_later_one() {
     assert_eq!(json_of(&state)["last_error"], Value::Null);
 }
 
-#[test]
-fn a_long_error_is_truncated() {
-    let mut state = started();
-    state.set_facts(Facts { error: Some(error(&"ä".repeat(5000), 800)), ..facts() });
-    let message = json_of(&state)["last_error"]["message"].as_str().expect("a text").to_owned();
-    assert_eq!(message, "ä".repeat(512));
-}
-
 // ---- compaction ----
 
 const MANUAL: Option<Trigger> = Some(Trigger::Manual);

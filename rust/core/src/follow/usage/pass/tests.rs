@@ -40,7 +40,7 @@ impl Fixture {
     }
 
     fn pass(&self, should_continue: &mut dyn FnMut() -> bool) -> Result<u64, WatchError> {
-        let scope = Scope { state: &State::default(), roots: Vec::new(), is_final: false };
+        let scope = Scope { state: &State::default(), roots: Vec::new(), extent: Extent::Usual };
         let mut follower = UsageFollower::new(self.dir.clone());
         follower.pass(&scope, Duration::ZERO, should_continue).map(|(bytes, _)| bytes)
     }
@@ -82,6 +82,29 @@ fn a_rewritten_rollout_reports_no_part_of_a_sum() {
     assert!(matches!(fixture.pass(&mut || false), Err(WatchError::Stopped)));
     fixture.pass(&mut || true).expect("a pass");
     assert_eq!(fixture.events(), ["1000"]);
+}
+
+#[test]
+fn a_checkpoint_that_is_too_large_is_a_warning() {
+    let fixture = Fixture::new();
+    for thread in 0..1000 {
+        let name = format!("rollout-2026-11-22T07-00-00-01a20218-{thread:04}-7000-8000-00000000beef.jsonl");
+        fixture.write(1);
+        let lines = fs::read_to_string(&fixture.rollout).expect("a rollout");
+        let other = lines.replace("01a20218-0001", &format!("01a20218-{thread:04}"));
+        fs::write(fixture.rollout.with_file_name(name), other).expect("a rollout");
+    }
+    fixture.write(2);
+    for _ in 0..2 {
+        let mut follower = UsageFollower::new(fixture.dir.clone());
+        let scope = Scope { state: &State::default(), roots: Vec::new(), extent: Extent::Final };
+        follower.pass(&scope, Duration::ZERO, &mut || true).expect("a pass");
+        let events = fs::read_to_string(fixture.dir.usage_events()).expect("events");
+        assert_eq!(events.lines().count(), 1000);
+    }
+    let logged = fs::read_to_string(fixture.dir.log()).expect("a log");
+    assert!(logged.lines().all(|line| line.contains("larger than its slot")), "{logged}");
+    assert_eq!(logged.lines().count(), 2);
 }
 
 #[test]
