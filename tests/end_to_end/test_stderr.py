@@ -10,17 +10,22 @@ from tests.support.machine import Agent, Machine, until
 pytestmark = pytest.mark.slow
 
 
+def parent_of(pid: int) -> int:
+    """Returns the process id of a process's parent."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("PPid:")[2].split()[0])
+
+
 def log_writers(agent: Agent) -> dict[int, int]:
     """Returns the processes that write the agent's log, each with its parent."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_text().split("\0")
-            status = (process / "status").read_text()
+            parent = parent_of(int(process.name))
         except OSError:
             continue
         if words[0] == "tee" and str(agent.state / "stderr.log") in words:
-            found[int(process.name)] = int(status.partition("PPid:")[2].split()[0])
+            found[int(process.name)] = parent
     return found
 
 
@@ -39,11 +44,12 @@ def test_the_error_of_a_codex_that_fails_to_start_is_in_the_log(machine: Machine
 
 
 def test_a_running_codex_has_a_log_and_leaves_no_process(machine: Machine) -> None:
-    """The process that writes the log is no child of Codex, which would not reap it."""
+    """The process that writes the log and the shell that has started it are no children of Codex, which would not reap
+    them."""
     agent = machine.create()
     (codex,) = agent.codex_pids()
     ((writer, parent),) = log_writers(agent).items()
-    assert parent != codex
+    assert codex not in (parent, parent_of(parent))
     # Codex and its TUI work, and what is written to standard error later is logged too.
     agent.message("Are you there?")
     until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
@@ -57,3 +63,34 @@ def test_a_running_codex_has_a_log_and_leaves_no_process(machine: Machine) -> No
     os.kill(codex, 9)
     until(lambda: writer not in log_writers(agent), description="the end of the process that writes the log")
     until(lambda: not agent.watcher_pids(), description="the end of the watcher")
+
+
+def launcher_shells(agent: Agent) -> list[int]:
+    """Returns the processes that still run the script that has started Codex."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if str(agent.state / "commands/codex") in words[:2]:
+            found.append(int(process.name))
+    return found
+
+
+def test_codex_runs_on_without_the_process_that_writes_the_log(machine: Machine) -> None:
+    """And the terminal still gets its errors. The shell that passes them on exits with Codex."""
+    agent = machine.create()
+    (codex,) = agent.codex_pids()
+    ((writer, _),) = log_writers(agent).items()
+    os.kill(writer, 9)
+    until(lambda: not log_writers(agent), description="the end of the process that writes the log")
+    agent.message("Are you there?")
+    until(lambda: agent.answers() == ["You said: Are you there?"], description="the answer")
+    # After the message, because the line appears in the composer, as a draft.
+    with open(f"/proc/{codex}/fd/2", "w") as stderr:
+        stderr.write("an error on the terminal\n")
+    until(lambda: "an error on the terminal" in agent.pane(), description="the line in the terminal")
+    assert agent.codex_pids() == [codex] and launcher_shells(agent)
+    os.kill(codex, 9)
+    until(lambda: not launcher_shells(agent), description="the end of the launcher's processes")

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -151,6 +152,51 @@ def test_no_process_is_left(state: Path) -> None:
     assert ran["stderr"] == ["last"] == stderr_log(state)
     left = subprocess.run(["pgrep", "-f", str(state / paths.STDERR_LOG)], capture_output=True, text=True)
     assert left.stdout == ""
+
+
+def test_the_log_is_bounded_while_codex_runs(state: Path) -> None:
+    """It ends with the latest lines. The terminal gets all of them."""
+    lines = 150_000
+    write = f"awk 'BEGIN {{ for (i = 1; i <= {lines}; i++) printf \"line %d of the errors\\n\", i }}' >&2"
+    ran = start(state, codex_script=f"{write}; echo last >&2")
+    assert ran["stderr"] == [*(f"line {number} of the errors" for number in range(1, lines + 1)), "last"]
+    assert (state / paths.STDERR_LOG).stat().st_size <= 1_024_000
+    assert stderr_log(state)[-1] == "last"
+
+
+def test_a_killed_log_writer_does_not_break_standard_error(state: Path) -> None:
+    find = f"pgrep -f 'tee -a .*{state.name.partition(chr(39))[2]}'"
+    kill = f"until pid=$({find}); do sleep 0.1; done; kill -9 $pid; sleep 0.3"
+    ran = start(state, codex_script=f"{kill}; echo late >&2 || exit 9; exit 3", status=3)
+    assert ran["stderr"] == ["late"]
+    left = subprocess.run(["pgrep", "-f", str(state / paths.LAUNCHER)], capture_output=True, text=True)
+    assert left.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "script", [None, "not a program", "#!/missing/shell\n", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -9 $$\n"]
+)
+def test_codex_starts_without_tee(state: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> None:
+    folder = state / "bin"
+    folder.mkdir()
+    if script is None:
+        for name in ("env", "sh", "sleep", "mkdir", "mkfifo", "rm", "basename", "wc", "find"):
+            (folder / name).symlink_to(str(shutil.which(name)))
+        monkeypatch.setenv("PATH", str(folder))
+    else:
+        tee = folder / "tee"
+        tee.write_text(script)
+        tee.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    ran = start(state, codex_script="sleep 0.3; echo out; echo one >&2; echo two >&2; exit 3", status=3)
+    assert (ran["stdout"], ran["stderr"]) == (["out"], ["one", "two"])
+
+
+@pytest.mark.parametrize("name", [paths.STARTED, paths.PROCESS_STARTED, paths.STDERR_PIPE])
+def test_codex_starts_if_a_file_cannot_be_written(state: Path, name: str) -> None:
+    (state / name).mkdir(parents=True)
+    ran = start(state, codex_script="echo error >&2")
+    assert ran["stderr"][-1] == "error" and len(ran["codex"]) == 1
 
 
 def test_codex_starts_without_a_log(state: Path) -> None:

@@ -10,8 +10,8 @@ from mngr_codex.plugin import paths
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MAXIMUM_LOG_BYTES = 1_000_000
-"""The length above which the log is emptied before a watcher that has failed is restarted."""
+_MAXIMUM_LOG_BYTES = 2000 * 512
+"""The length at which the log is emptied. It is a multiple of 512, the unit of `ulimit -f`."""
 _COMMAND_OPTION = "--mngr-codex-command"
 
 # The script replaces itself with Codex, so Codex has the script's process id. The watcher gets that id before Codex
@@ -20,7 +20,11 @@ _COMMAND_OPTION = "--mngr-codex-command"
 # Codex's standard error goes through a named pipe to `tee`, which writes it to the log and to the terminal. A pipeline
 # would make Codex a child of the script, and process substitution is not POSIX. `tee` exits when all processes that
 # have the pipe have exited; it ignores the signals that end Codex, because Codex aborts if it cannot write an error.
-# Opening the pipe waits for `tee`, which therefore must exist.
+#
+# The script opens both ends of the pipe itself, so it never waits for `tee`. On Linux and macOS, opening a pipe for
+# reading and writing does not block, and neither does opening either end afterwards. A shell that is no child of Codex
+# keeps the reading end open, and runs `tee` with a limit of the file size. The limit ends a `tee` that has filled the
+# log; the shell then empties the log and starts another. If `tee` ends in another way, the shell passes errors on.
 _LAUNCHER = """\
 #!/bin/sh
 # Starts the watcher and Codex for this agent, in its last session if there is one. Arguments are passed to Codex.
@@ -36,17 +40,30 @@ home=$state/{codex_home}
 session_file=$state/{root_session}
 
 export MNGR_AGENT_STATE_DIR="$state"
-mkdir -p "$state/plugin/codex" && : >"$state/{started}"
+mkdir -p "$state/plugin/codex" && true >"$state/{started}"
 true >"$state/{process_started}"
 log=$state/{log} pipe=$state/{pipe}
 rm -f "$pipe"
 # A failed redirection of `:` or `exec` would end the script.
 true >"$log" || log=/dev/null
-if command -v tee >/dev/null && mkfifo -m 600 "$pipe"; then
-    (trap '' HUP INT TERM && tee -a "$log" <"$pipe" >&2 &)
-    exec 2>"$pipe"
-    rm -f "$pipe"
+if mkfifo -m 600 "$pipe" && command exec 3<>"$pipe" 4<"$pipe" 5>"$pipe"; then
+    ( (
+        trap '' HUP INT PIPE TERM
+        exec 6>&2 </dev/null >/dev/null 2>/dev/null 3>&- 5>&-
+        while
+            (ulimit -c 0; ulimit -f {log_blocks}; exec tee -a "$log" <&4 >&6 4<&- 6>&-)
+            [ $? -gt 128 ] && [ "$(wc -c <"$log")" -ge {log_bytes} ]
+        do
+            true >"$log"
+        done
+        while IFS= read -r line || [ -n "$line" ]; do
+            printf '%s\\n' "$line" >&6
+        done <&4
+    ) & )
+    exec 2>&5
 fi
+exec 3>&- 4<&- 5>&-
+rm -f "$pipe"
 if [ -x "$program" ]; then
     # The state that a killed Codex left must not apply to this one.
     "$program" marker reset >/dev/null || {{
@@ -98,6 +115,7 @@ def launcher_script(state_dir: Path, command: str, arguments: tuple[str, ...] = 
         log=paths.STDERR_LOG,
         pipe=paths.STDERR_PIPE,
         log_bytes=_MAXIMUM_LOG_BYTES,
+        log_blocks=_MAXIMUM_LOG_BYTES // 512,
         option=_COMMAND_OPTION,
         command=shlex.quote(command),
         arguments="".join(f"{argument} " for argument in arguments),
