@@ -142,7 +142,11 @@ pub fn list(searched: &StateFolders, includes_ended: bool) -> Listing {
     }
     // An agent that also runs the hooks of the user is listed once. Agents come first here.
     let mut seen = HashSet::new();
-    listing.sessions.retain(|session| session.session_id.as_ref().is_none_or(|id| seen.insert(id.clone())));
+    // Several agents can run the same session, because a clone begins with a copy.
+    listing.sessions.retain(|session| {
+        let is_first = session.session_id.as_ref().is_none_or(|id| seen.insert(id.clone()));
+        is_first || session.agent.is_some()
+    });
     listing.sessions.sort_by_key(|session| (session.state, std::cmp::Reverse(session.since)));
     listing
 }

@@ -127,6 +127,14 @@ fn agents_have_their_name_and_are_listed_once() {
     let folders = StateFolders { agents: Some(agents), ..machine.folders() };
     let [session] = list(&folders, false).sessions.try_into().expect("one session");
     assert_eq!((session.agent.as_deref(), &session.state_dir), (Some("helper"), &agent));
+    // A clone runs a copy of the session.
+    let clone = folders.agents.as_ref().expect("set above").join("agent-2");
+    assert!(Command::new("cp").arg("-r").arg(&agent).arg(&clone).status().expect("can be run").success());
+    fs::write(clone.join("data.json"), r#"{"name":"clone","work_dir":"/tree-2"}"#).expect("can be written");
+    let mut names: Vec<_> = list(&folders, false).sessions.into_iter().map(|session| session.agent).collect();
+    names.sort();
+    assert_eq!(names, [Some("clone".to_owned()), Some("helper".to_owned())]);
+    fs::remove_dir_all(clone).expect("can be removed");
     // Its watcher has not recorded a process yet, so nothing shows that Codex runs.
     fs::remove_file(StateDir::new(&agent).session_record()).expect("can be removed");
     fs::remove_dir_all(machine.root()).expect("can be removed");
