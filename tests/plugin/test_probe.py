@@ -112,9 +112,10 @@ def write_status(state_dir: Path, **changed: Any) -> None:
     (state_dir / paths.STATUS).write_text(json.dumps(STATUS | changed) + "\n")
 
 
-def fields(agent: CodexAgent) -> dict[str, Any]:
-    """Returns the fields as mngr's listing has them."""
-    made = {name: generate(agent, agent.host) for name, generate in listing.field_generators().items()}
+def fields(agent: CodexAgent, order: int = 1) -> dict[str, Any]:
+    """Returns the fields as mngr's listing has them. The order is -1 if mngr asks for the last one first."""
+    generators = list(listing.field_generators().items())[::order]
+    made = {name: generate(agent, agent.host) for name, generate in generators}
     return {name: value for name, value in made.items() if value is not None}
 
 
@@ -232,6 +233,13 @@ def test_a_listing_is_one_command(
     assert not listed.keys() & {"idle_since", "waiting_reason"}
     assert agent.probe_lifecycle().state.value == "RUNNING"
     assert len(commands) == 2
+    # mngr need not ask for the fields in this order.
+    (state_dir / paths.ACTIVE).unlink()
+    write_status(state_dir, model="other")
+    assert fields(agent, order=-1)["model"] == "other"
+    assert agent.probe_lifecycle().state.value == "WAITING"
+    assert len(commands) == 3
+    (state_dir / paths.ACTIVE).touch()
     # What was read is used for the state once, and only for a moment.
     agent.waiting_reason()
     (state_dir / paths.ACTIVE).unlink()

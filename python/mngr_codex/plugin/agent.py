@@ -66,8 +66,8 @@ class CodexAgent(
     _is_first_message_next: bool = PrivateAttr(default=False)
     # Whether Codex was stopped, and the agent's files are complete, because it is about to be destroyed.
     _is_finished: bool = PrivateAttr(default=False)
-    # What was just read for a listing, and when, in seconds.
-    _recent_probe: tuple[float, Probe] | None = PrivateAttr(default=None)
+    # When the agent was last read for a listing, in seconds, what was read, and the fields that were given it.
+    _recent_probe: tuple[float, Probe, set[str]] | None = PrivateAttr(default=None)
     # The status from which `get_idle_since` answered last, and when it was read, in seconds.
     _recent_status: tuple[float, Status | None] | None = PrivateAttr(default=None)
 
@@ -197,23 +197,32 @@ class CodexAgent(
 
     def probe_lifecycle(self) -> LifecycleProbeResult:
         """Returns the agent's state and Codex's process."""
-        recent, self._recent_probe = self._recent_probe, None
-        if recent is not None and time.monotonic() - recent[0] < _RECENT_SECONDS:
-            return recent[1].lifecycle
-        return self._probe().lifecycle
+        return (self._shared_probe("state") or self._probe()).lifecycle
 
-    def new_probe(self) -> Probe:
-        """Reads everything that a listing shows. The listing's other fields and the state come from the same read."""
+    def probe_for(self, field: str) -> Probe:
+        """Returns what is known about the agent, for a field of a listing.
+
+        The fields and the state of one listing share a read, in any order of the fields. A read gives each of them
+        once, and within a second, so the next listing reads again.
+
+        Args:
+            field: The name of the field.
+        """
+        shared = self._shared_probe(field)
+        if shared is not None:
+            return shared
         read = self._probe()
-        self._recent_probe = time.monotonic(), read
+        self._recent_probe = time.monotonic(), read, {field}
         return read
 
-    def recent_probe(self) -> Probe:
-        """Returns what :meth:`new_probe` has read for this listing."""
-        recent = self._recent_probe
-        if recent is not None and time.monotonic() - recent[0] < _RECENT_SECONDS:
-            return recent[1]
-        return self.new_probe()
+    def _shared_probe(self, name: str) -> Probe | None:
+        if self._recent_probe is None:
+            return None
+        read_at, read, given = self._recent_probe
+        if name in given or time.monotonic() - read_at >= _RECENT_SECONDS:
+            return None
+        given.add(name)
+        return read
 
     def _probe(self) -> Probe:
         from mngr_codex.plugin.probe import Probe, probe
@@ -227,7 +236,7 @@ class CodexAgent(
 
     def waiting_reason(self) -> str | None:
         """Returns why the agent waits; None if it is busy or has ended."""
-        return self.new_probe().waiting_reason
+        return self.probe_for("waiting_reason").waiting_reason
 
     def is_blocked_on_dialog(self) -> bool:
         """Returns whether Codex waits for an approval or an answer."""

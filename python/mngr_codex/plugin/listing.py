@@ -94,7 +94,7 @@ _WITHOUT_STATUS: dict[str, Callable[[Path], str | None]] = {
 def field_generators() -> Generators:
     """Returns the generators of the fields under ``plugin.codex`` in ``mngr list --format json``.
 
-    mngr calls them for an agent in this order. The first one reads, and the others use what it has read.
+    The first that mngr calls for an agent reads, and the others use what it has read.
     """
     return {"waiting_reason": _waiting_reason, **{name: _generator(name) for name in _FIELDS}}
 
@@ -116,7 +116,7 @@ def _generator(name: str) -> Callable[[Any, Any], Any]:
     def generate(agent: AgentInterface[Any], host: OnlineHostInterface) -> Any:
         if not isinstance(agent, CodexAgent):
             return None
-        read = agent.recent_probe()
+        read = agent.probe_for(name)
         value = _shown(name, read)
         from_files = _WITHOUT_STATUS.get(name)
         if value is not None or from_files is None or not host.is_local:
