@@ -29,7 +29,9 @@ from imbue.mngr.primitives import AgentLifecycleState
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.cli.doctor import clock, disk, end, examine, installation, processes, report, servers, system
+from mngr_codex.plugin.cli.doctor.codex import new_agents_need_login
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
+from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home.build import CodexHomeRequest, build
 
 type MakeAgent = Callable[..., Path]
@@ -646,3 +648,9 @@ def test_the_error_of_the_latest_turn(host: Any, make_agent: MakeAgent, message:
     assert hint in str(found.remedy)
     write_status(state_dir)
     assert not problems(host, about="last turn")
+
+
+def test_an_agent_with_an_invalid_setting_can_be_examined(host: Any, home: Path) -> None:
+    """The agent was created before the setting was changed."""
+    config = CodexAgentConfig.model_validate({"config_overrides": "x"})
+    assert new_agents_need_login(host, config)
