@@ -394,6 +394,11 @@ class TestInterruptions:
         agent.run_once()
         assert [tokens_of(event)[0] for event in agent.events] == [103]
 
+    def test_a_thread_id_with_invalid_utf_8_leaves_the_file_readable(self, agent: UsageAgent) -> None:
+        agent.write(uuid7(2), [growing(7).data.replace(THREAD.encode(), b"x\xffy")])
+        agent.run_once()
+        assert [event["session_id"] for event in agent.events] == ["x\ufffdy"]
+
     def test_events_that_cannot_be_written_are_written_later(self, agent: UsageAgent) -> None:
         agent.write(THREAD, [growing(100).data])
         agent.file.mkdir(parents=True)

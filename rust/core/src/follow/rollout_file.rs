@@ -39,8 +39,8 @@ pub(super) struct CopiedPrefix {
     pub(crate) end: Fingerprint,
 }
 
-/// The metadata of a file that change with its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The metadata of a file that change with its content. The default is that of no file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileStamp {
     id: FileId,
     size: u64,

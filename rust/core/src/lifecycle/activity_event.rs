@@ -22,9 +22,9 @@ pub(crate) struct HostDir(PathBuf);
 
 impl HostDir {
     /// Returns the folder of the host that an agent's state directory is in: `HOST/agents/ID`. For a state directory that is
-    /// somewhere else, returns `MNGR_HOST_DIR`. Returns `None` without that variable, or if `MNGR_AGENT_STATE_DIR` names
-    /// another state directory: a shell of an agent can run a Codex that does not belong to mngr. A path that contains the id
-    /// of the session is no agent's either ([`session_dir`](super::session_dir)).
+    /// somewhere else, returns `MNGR_HOST_DIR`, if that is an absolute path. Returns `None` without that variable, or if
+    /// `MNGR_AGENT_STATE_DIR` names another state directory: a shell of an agent can run a Codex that does not belong to
+    /// mngr. A path that contains the id of the session is no agent's either ([`session_dir`](super::session_dir)).
     pub(crate) fn of(dir: &StateDir, session: &ThreadId) -> Option<Self> {
         let (path, session) = (dir.path().as_os_str().as_bytes(), session.0.as_bytes());
         if !session.is_empty() && memmem::find(path, session).is_some() {
@@ -33,7 +33,7 @@ impl HostDir {
         Self::above(dir).or_else(|| {
             let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
             let is_agents = variable("MNGR_AGENT_STATE_DIR").is_none_or(|agent| agent == dir.path());
-            variable("MNGR_HOST_DIR").filter(|_| is_agents).map(Self)
+            variable("MNGR_HOST_DIR").filter(|host| is_agents && host.is_absolute()).map(Self)
         })
     }
 

@@ -84,8 +84,8 @@ fn line_of(reported: &Reported, sum: &ThreadSum<'_>, id: &str, has_new_limits: b
          \"session_id\":\""
     )
     .into_bytes();
-    // A thread id has its escapes in their shortest form.
-    line.extend_from_slice(thread.0.as_bytes());
+    // A thread id has its escapes in their shortest form, but may contain invalid UTF-8.
+    line.extend_from_slice(String::from_utf8_lossy(thread.0.as_bytes()).as_bytes());
     line.extend_from_slice(b"\",\"cost\":null,\"tokens\":");
     line.extend_from_slice(tokens_of(*tokens).as_bytes());
     line.extend_from_slice(b",\"model\":");

@@ -285,16 +285,24 @@ impl<'p> Pass<'p> {
                     rollout.restart();
                 }
             }
-            // A rollout that cannot be read must not stop the others.
-            let is_complete = self.measure_rollout(index).unwrap_or_else(|error| {
-                self.log.log(Level::Warning, &format!("usage: {error}; leaving out this rollout"));
-                true
-            });
-            if !is_complete {
+            if !self.measure_or_leave_out(index) {
                 return false;
             }
         }
-        true
+        // A rollout that was not measured to its end may have been removed.
+        let rollouts = self.checkpoint.rollouts.iter().enumerate();
+        let left = rollouts.filter(|(_, rollout)| rollout.stamp.is_none() && !seen.contains(rollout.name()));
+        let left: Vec<usize> = left.map(|(index, _)| index).collect();
+        left.into_iter().all(|index| self.measure_or_leave_out(index))
+    }
+
+    /// Measures the new lines of a rollout. Returns whether nothing remains. A rollout that cannot be read does not stop the
+    /// others.
+    fn measure_or_leave_out(&mut self, index: usize) -> bool {
+        self.measure_rollout(index).unwrap_or_else(|error| {
+            self.log.log(Level::Warning, &format!("usage: {error}; leaving out this rollout"));
+            true
+        })
     }
 
     /// Adds a rollout to the checkpoint, and returns its index. Returns `None` if it does not exist.
@@ -319,8 +327,15 @@ impl<'p> Pass<'p> {
         }
         let file = match RolloutFile::find(&path) {
             Ok(file) => file,
-            // It was removed. What it has shown remains.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            // It was removed. What it has shown remains, and the other files of its thread count without the rest.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if rollout.stamp.is_none() {
+                    rollout.stamp = Some(FileStamp::default());
+                    self.is_changed = true;
+                    self.grown.push(rollout.measures.thread.clone());
+                }
+                return Ok(true);
+            }
             Err(error) => return Err(FileError::on("read", &path)(error)),
         };
         if rollout.stamp == Some(file.stamp) {

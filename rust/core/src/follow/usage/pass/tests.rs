@@ -73,6 +73,22 @@ fn a_pass_that_is_stopped_continues_where_it_was_and_reports_no_part_of_a_sum() 
 }
 
 #[test]
+fn a_rollout_that_is_removed_before_its_end_was_measured_does_not_hide_its_thread() {
+    let fixture = Fixture::new();
+    fixture.write(20);
+    assert!(fixture.pass(&mut || false).is_err());
+    fs::remove_file(&fixture.rollout).expect("can be removed");
+    fixture.pass(&mut || true).expect("a pass");
+    let [part] = fixture.events().try_into().expect("one event");
+    let part: u64 = part.parse().expect("a number");
+    assert!(0 < part && part < 2000, "{part}");
+    // It is back, for example from the archive.
+    fixture.write(20);
+    fixture.pass(&mut || true).expect("a pass");
+    assert_eq!(fixture.events().last().map(String::as_str), Some("2000"));
+}
+
+#[test]
 fn a_rewritten_rollout_reports_no_part_of_a_sum() {
     let fixture = Fixture::new();
     fixture.write(10);
