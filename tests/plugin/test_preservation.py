@@ -76,7 +76,7 @@ def destroy(host: Host) -> None:
 
 
 def destroy_host(host: Host) -> None:
-    preservation.finish_on_host(cast("Any", host))
+    preservation.finish_on_host(cast("Any", host), CodexAgent)
 
 
 @pytest.mark.parametrize("hook", [destroy, destroy_host])
@@ -116,7 +116,7 @@ def test_a_failure_is_a_warning(
 
 
 def test_a_host_that_is_not_running_is_left_alone() -> None:
-    preservation.finish_on_host(cast("Any", SimpleNamespace()))
+    preservation.finish_on_host(cast("Any", SimpleNamespace()), CodexAgent)
 
 
 def test_the_hooks_precede_those_of_other_plugins() -> None:

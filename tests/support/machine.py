@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +30,7 @@ class CommandResult:
     status: int
     stdout: str
     stderr: str
-    cpu_seconds: float
+    cpu_seconds: float = field(compare=False)
     """The CPU time of the command, with that of the programs it ran."""
 
 

@@ -108,8 +108,9 @@ def on_before_agent_destroy(agent: AgentInterface[Any], host: OnlineHostInterfac
 def on_before_host_destroy(host: HostInterface, mngr_ctx: MngrContext) -> None:
     """Stops the agents that are destroyed with their host, and preserves their transcripts and sessions."""
     from mngr_codex.plugin import preservation
+    from mngr_codex.plugin.agent import CodexAgent
 
-    preservation.finish_on_host(host)
+    preservation.finish_on_host(host, CodexAgent)
     preservation.preserve_on_host(host, mngr_ctx)
 
 

@@ -75,10 +75,8 @@ def finish(agent: CodexAgent, host: OnlineHostInterface) -> None:
         logger.warning("cannot bring the files of agent {} up to date before it is destroyed: {}", agent.name, reason)
 
 
-def finish_on_host(host: HostInterface) -> None:
-    """Stops all Codex agents of a host that is about to be destroyed. Does nothing if it is not running."""
-    from mngr_codex.plugin.agent import CodexAgent
-
+def finish_on_host(host: HostInterface, agent_class: type[CodexAgent]) -> None:
+    """Stops all agents of a class on a host that is about to be destroyed. Does nothing if it is not running."""
     if not isinstance(host, OnlineHostInterface):
         return
     try:
@@ -87,7 +85,7 @@ def finish_on_host(host: HostInterface) -> None:
         logger.warning("cannot stop the Codex agents of host {} before it is destroyed: {}", host.id, error)
         return
     for agent in agents:
-        if isinstance(agent, CodexAgent):
+        if isinstance(agent, agent_class):
             agent.finish(host)
 
 
