@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.api.preservation import (
     PreservedItem,
@@ -27,11 +27,10 @@ from mngr_codex.plugin.agent_type import AGENT_TYPE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import HostInterface
     from imbue.mngr.primitives import AgentId, DiscoveredAgent
-
-    from mngr_codex.plugin.agent import CodexAgent
 
 _LOCK_SECONDS = 5
 """How long the last pass waits for the pass of another process."""
@@ -49,7 +48,7 @@ def preserved_items() -> list[PreservedItem]:
     ]
 
 
-def finish(agent: CodexAgent, host: OnlineHostInterface) -> None:
+def finish(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
     """Stops Codex, and brings the agent's files up to date. Never fails.
 
     Plugins copy these files before mngr stops the agent. What Codex writes when it stops would be missing.
@@ -75,7 +74,7 @@ def finish(agent: CodexAgent, host: OnlineHostInterface) -> None:
         logger.warning("cannot bring the files of agent {} up to date before it is destroyed: {}", agent.name, reason)
 
 
-def finish_on_host(host: HostInterface, agent_class: type[CodexAgent]) -> None:
+def finish_on_host(host: HostInterface, agent_class: type[Any]) -> None:
     """Stops all agents of a class on a host that is about to be destroyed. Does nothing if it is not running."""
     if not isinstance(host, OnlineHostInterface):
         return
@@ -89,14 +88,14 @@ def finish_on_host(host: HostInterface, agent_class: type[CodexAgent]) -> None:
             agent.finish(host)
 
 
-def _stop(agent: CodexAgent, host: OnlineHostInterface) -> None:
+def _stop(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
     try:
         host.stop_agents([agent.id])
     except (CleanupFailedGroup, MngrError) as error:
         logger.debug("cannot stop the agent before its files are copied: {}", error)
 
 
-def preserve(agent: CodexAgent, host: OnlineHostInterface, *, is_stopped: bool) -> None:
+def preserve(agent: BaseAgent[Any], host: OnlineHostInterface, *, is_stopped: bool) -> None:
     """Preserves the transcripts and sessions of an agent that is about to be destroyed.
 
     Args:
