@@ -111,6 +111,8 @@ impl Watcher {
         should_continue: &mut dyn FnMut() -> bool,
     ) -> Result<PassSummary, WatchError> {
         let (mut total, mut state) = (PassSummary::default(), State::default());
+        // The state with which everything that was copied has been measured.
+        let mut measured = None;
         self.measured_bytes = 0;
         // A second pass copies a rollout that a hook has added to the list after the first one.
         for is_last in [false, true] {
@@ -124,8 +126,10 @@ impl Watcher {
             // The transcripts are updated first, so that an agent's last message is in them when it shows WAITING. But if
             // the disk is full, an agent that waits must not show RUNNING forever, so the marker is updated anyway.
             let has_copied = passed.is_ok();
-            if passed.as_ref().is_ok_and(|passed| (1..=LARGE_PASS).contains(&passed.raw_bytes)) {
-                self.measure_first(should_continue)?;
+            match passed.as_ref().map_or(0, |passed| passed.raw_bytes) {
+                0 => {}
+                1..=LARGE_PASS if self.usage.has_searched() => measured = self.measure_first(should_continue)?,
+                _ => measured = None,
             }
             let has_unknown = Cell::new(false);
             let copied = |path: &Path| {
@@ -141,6 +145,9 @@ impl Watcher {
                 break;
             }
         }
+        if !is_final && measured.is_some_and(|measured| !self.usage.is_pass_needed(&measured, &state)) {
+            return Ok(total);
+        }
         let extent = if is_final { Extent::Final } else { Extent::Usual };
         match self.measure(&state, extent, timeout, should_continue) {
             Err(WatchError::Follow(error)) if !matches!(error, FollowError::NoStateDir(_)) => {
@@ -152,13 +159,14 @@ impl Watcher {
     }
 
     /// Records the facts in new lines before the state that these lines show. So the error of a turn is in the status file when
-    /// mngr learns that the turn has ended. Errors are ignored, because everything is measured again later.
+    /// mngr learns that the turn has ended. Returns the state before, or `None` after an error, which is ignored because
+    /// everything is measured again.
     ///
     /// # Errors
     ///
     /// Returns [`WatchError::Stopped`] if `should_continue` returned `false`, and [`WatchError::Marker`] if the state cannot be
     /// read or written.
-    fn measure_first(&mut self, should_continue: &mut dyn FnMut() -> bool) -> Result<(), WatchError> {
+    fn measure_first(&mut self, should_continue: &mut dyn FnMut() -> bool) -> Result<Option<State>, WatchError> {
         let state = marker::read(&self.dir)?;
         let (begun, mut is_stopped) = (Instant::now(), false);
         let mut in_time = || {
@@ -168,7 +176,8 @@ impl Watcher {
         match self.measure(&state, Extent::Named, FACTS_TIMEOUT, &mut in_time) {
             Err(WatchError::Stopped) if is_stopped => Err(WatchError::Stopped),
             Err(error @ WatchError::Marker(_)) => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => Ok(Some(state)),
+            Err(_) => Ok(None),
         }
     }
 

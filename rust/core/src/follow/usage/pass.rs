@@ -86,6 +86,30 @@ impl UsageFollower {
         self.has_searched = false;
     }
 
+    /// Returns whether a pass has searched the agent's home. If not, the next one does.
+    pub(in crate::follow) fn has_searched(&self) -> bool {
+        self.has_searched
+    }
+
+    /// Returns whether a pass over the usual rollouts is needed, after one over those that hooks had named in the state
+    /// `measured`. `state` is the present one.
+    pub(in crate::follow) fn is_pass_needed(&mut self, measured: &State, state: &State) -> bool {
+        let [one, other] =
+            [measured, state].map(|state| state.subagents.iter().map(|subagent| &subagent.thread.rollout));
+        let is_same = measured.session == state.session && measured.root.rollout == state.root.rollout;
+        let is_active = state.is_active();
+        let is_needed = self.searches(is_active) || !is_same || !one.eq(other);
+        if !is_needed {
+            self.was_active = is_active;
+        }
+        is_needed
+    }
+
+    /// Returns whether a pass searches the agent's home.
+    fn searches(&self, is_active: bool) -> bool {
+        !self.has_searched || (self.was_active && !is_active)
+    }
+
     /// Logs a message, unless this follower has logged it before.
     pub(in crate::follow) fn log_once(&self, level: Level, message: &str) {
         self.log.log(level, &format!("usage: {message}"));
@@ -113,7 +137,7 @@ impl UsageFollower {
         let is_active = scope.state.is_active();
         let searches = match scope.extent {
             Extent::Named => false,
-            Extent::Usual => !self.has_searched || (self.was_active && !is_active),
+            Extent::Usual => self.searches(is_active),
             Extent::Final => true,
         };
         let State { root, subagents, .. } = scope.state;
