@@ -116,7 +116,8 @@ impl Watcher {
         self.measured_bytes = 0;
         // A second pass copies a rollout that a hook has added to the list after the first one.
         for is_last in [false, true] {
-            let mut listener = marker::listen(&self.dir).unwrap_or_default();
+            let before = marker::read(&self.dir).unwrap_or_default();
+            let mut listener = marker::listen(&before);
             let passed = match self.copy_in_slices(is_final, timeout, should_continue, listener.as_mut()) {
                 Err(error @ (WatchError::Stopped | WatchError::Follow(FollowError::NoStateDir(_)))) => {
                     return Err(error);
@@ -128,7 +129,9 @@ impl Watcher {
             let has_copied = passed.is_ok();
             match passed.as_ref().map_or(0, |passed| passed.raw_bytes) {
                 0 => {}
-                1..=LARGE_PASS if self.usage.has_searched() => measured = self.measure_first(should_continue)?,
+                1..=LARGE_PASS if self.usage.has_searched() => {
+                    measured = self.measure_first(&before, should_continue)?.then_some(before);
+                }
                 _ => measured = None,
             }
             let has_unknown = Cell::new(false);
@@ -159,25 +162,23 @@ impl Watcher {
     }
 
     /// Records the facts in new lines before the state that these lines show. So the error of a turn is in the status file when
-    /// mngr learns that the turn has ended. Returns the state before, or `None` after an error, which is ignored because
+    /// mngr learns that the turn has ended. `state` is the one before. Returns `false` after an error, which is ignored because
     /// everything is measured again.
     ///
     /// # Errors
     ///
-    /// Returns [`WatchError::Stopped`] if `should_continue` returned `false`, and [`WatchError::Marker`] if the state cannot be
-    /// read or written.
-    fn measure_first(&mut self, should_continue: &mut dyn FnMut() -> bool) -> Result<Option<State>, WatchError> {
-        let state = marker::read(&self.dir)?;
+    /// Returns [`WatchError::Stopped`] if `should_continue` returned `false`, and [`WatchError::Marker`] if the facts cannot be
+    /// recorded.
+    fn measure_first(&mut self, state: &State, should_continue: &mut dyn FnMut() -> bool) -> Result<bool, WatchError> {
         let (begun, mut is_stopped) = (Instant::now(), false);
         let mut in_time = || {
             is_stopped = !should_continue();
             !is_stopped && begun.elapsed() < FACTS_TIMEOUT
         };
-        match self.measure(&state, Extent::Named, FACTS_TIMEOUT, &mut in_time) {
+        match self.measure(state, Extent::Named, FACTS_TIMEOUT, &mut in_time) {
             Err(WatchError::Stopped) if is_stopped => Err(WatchError::Stopped),
             Err(error @ WatchError::Marker(_)) => Err(error),
-            Ok(()) => Ok(Some(state)),
-            Err(_) => Ok(None),
+            measured => Ok(measured.is_ok()),
         }
     }
 

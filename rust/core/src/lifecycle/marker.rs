@@ -220,14 +220,9 @@ pub(crate) fn refresh(dir: &StateDir) -> Result<State, MarkerError> {
 
 /// Returns a listener for the new lines of the root's rollout, to be passed to [`reconcile()`] later. Returns `None` if no
 /// hook has named the rollout.
-///
-/// # Errors
-///
-/// Returns [`MarkerError::Store`] if the state cannot be read.
-pub(crate) fn listen(dir: &StateDir) -> Result<Option<LineListener>, MarkerError> {
-    let state = read(dir)?;
+pub(crate) fn listen(state: &State) -> Option<LineListener> {
     let root = RolloutToRead::new(ThreadKey::Root, &state.root, &state.session);
-    Ok((!root.path.is_empty()).then(|| LineListener::new(root.path.into(), root.known)))
+    (!root.path.is_empty()).then(|| LineListener::new(root.path.into(), root.known))
 }
 
 /// Applies the signals that the listener collected and all other new signals in the rollouts. Returns the new state. The

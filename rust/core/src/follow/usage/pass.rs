@@ -1,5 +1,6 @@
 //! One pass: new lines of the agent's rollouts are measured, and changes are written for mngr.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,10 @@ const YIELD_TIMEOUT: Duration = Duration::from_millis(100);
 /// The length in bytes above which the middle of a line is skipped. The longest lines are histories that a compaction has
 /// replaced.
 const MAX_KEPT: usize = 16 << 20;
+
+/// The number of bytes that have few messages. All of them are collected, and earlier ones than those of the live output are
+/// dropped when the others are written.
+const FEW_BYTES: u64 = if cfg!(test) { 100 } else { 64 << 10 };
 
 /// Measures the rollouts of one agent, pass by pass.
 pub(in crate::follow) struct UsageFollower {
@@ -241,8 +246,8 @@ struct Pass<'p> {
     inherited: Option<Vec<Inherited>>,
     /// The threads of rollouts with new lines.
     grown: Vec<ThreadId>,
-    /// The time from which the root's messages are live output, in milliseconds since 1970.
-    live_since: u64,
+    /// The time from which the root's messages are live output, in milliseconds since 1970, once it has been read.
+    live_since: OnceCell<u64>,
     /// Messages that are not in the live output yet.
     messages: Vec<Message>,
     /// The number of bytes that were measured.
@@ -264,11 +269,6 @@ impl<'p> Pass<'p> {
         }
         let inherited = inherited::read(dir)
             .inspect_err(|error| log.log(Level::Error, &format!("usage: {error}; no usage events are written")));
-        // If the time is unknown, all messages are collected. They are sorted out when they are written.
-        let live_since = live_output::since(dir).unwrap_or_else(|error| {
-            log.log(Level::Error, &format!("usage: {error}; no live output is written"));
-            0
-        });
         Ok(Self {
             dir,
             log,
@@ -276,7 +276,7 @@ impl<'p> Pass<'p> {
             checkpoint,
             inherited: inherited.ok(),
             grown: Vec::new(),
-            live_since,
+            live_since: OnceCell::new(),
             messages: Vec::new(),
             bytes: 0,
             deadline: Instant::now() + SLICE,
@@ -338,6 +338,16 @@ impl<'p> Pass<'p> {
         Some(self.checkpoint.rollouts.len() - 1)
     }
 
+    /// Returns the time from which the root's messages are live output, in milliseconds since 1970. It is 0 if it is not known.
+    fn live_since(&self) -> u64 {
+        *self.live_since.get_or_init(|| {
+            live_output::since(self.dir).unwrap_or_else(|error| {
+                self.log.log(Level::Error, &format!("usage: {error}; no live output is written"));
+                0
+            })
+        })
+    }
+
     /// Measures the new lines of a rollout. Returns whether nothing remains.
     ///
     /// # Errors
@@ -377,8 +387,10 @@ impl<'p> Pass<'p> {
             let rollout = &mut self.checkpoint.rollouts[index];
             let begin = rollout.measured.length;
             let Some(end) = file.complete_lines(begin, &mut rollout.searched, step).map_err(failed)? else { break };
-            let since = rollout.is_roots.then_some(self.live_since);
-            let (measures, messages) = measured(&file, begin, end, rollout.measures.clone(), since).map_err(failed)?;
+            let (before, is_roots) = (rollout.measures.clone(), rollout.is_roots);
+            let since = is_roots.then(|| if end - begin > FEW_BYTES { self.live_since() } else { 0 });
+            let (measures, messages) = measured(&file, begin, end, before, since).map_err(failed)?;
+            let rollout = &mut self.checkpoint.rollouts[index];
             let Some(prefix) = file.prefix(end).map_err(failed)? else {
                 // The file became shorter while it was being read. The next pass finds out what happened.
                 return Ok(true);
