@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -271,6 +272,12 @@ def times(ratio: float) -> str:
 def milliseconds(seconds: float) -> str:
     """Formats a time in milliseconds."""
     return f"{seconds * 1000:,.1f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2f} ms"
+
+
+def spread(seconds: list[float]) -> tuple[str, str, str, str]:
+    """Returns cells with the number of samples, and with their median, minimum and maximum in milliseconds."""
+    middle, lowest, highest = (milliseconds(each) for each in (statistics.median(seconds), min(seconds), max(seconds)))
+    return str(len(seconds)), middle, lowest, highest
 
 
 def mebibytes(size: int) -> str:

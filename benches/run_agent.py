@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ import machine
 from command_line import BENCHES, progress, report, succeeds
 from measure import RunError
 from mngr_codex.plugin import paths
-from results import Bar, check_limit, milliseconds, store, table
+from results import Bar, check_limit, milliseconds, spread, store, table
 
 sys.path.append(str(BENCHES.parent))
 
@@ -273,33 +272,27 @@ def to_markdown(results: AgentResults) -> str:
     parts = [f"# Plugin bench, {results.date}"]
     parts.append("\n".join(f"- {name}: {value}" for name, value in results.machine.items()))
     parts.append(f"Codex {results.codex} with a scripted model. Medians, unless noted otherwise.")
-    rows = [(f"`mngr create NAME {kind}`", *_spread(samples)) for kind, samples in results.create.items()]
-    rows.append(("of this in the plugin", *_spread([sum(seconds.values()) for seconds in results.create_parts])))
+    rows = [(f"`mngr create NAME {kind}`", *spread(samples)) for kind, samples in results.create.items()]
+    rows.append(("of this in the plugin", *spread([sum(seconds.values()) for seconds in results.create_parts])))
     names = sorted({name for seconds in results.create_parts for name in seconds})
     for name in names:
-        spread = _spread([seconds.get(name, 0.0) for seconds in results.create_parts])
-        if spread[1] != milliseconds(0):
-            rows.append((f"- `{name}`", *spread))
+        cells = spread([seconds.get(name, 0.0) for seconds in results.create_parts])
+        if cells[1] != milliseconds(0):
+            rows.append((f"- `{name}`", *cells))
     parts += ["## Create", table(("", "runs", "median", "min", "max"), rows)]
     listing = [(f"`{name}`", milliseconds(seconds)) for name, seconds in results.listing_fields.items()]
     parts += [f"## List, of {results.listed_agents} agents, per agent", table(("", "median"), listing)]
     parts.extend(f"**Not allowed here:** {event}." for event in results.listing_events)
     latencies = [
-        ("the Stop hook began", *_spread(results.after_stop)),
-        ("Esc was pressed", *_spread(results.after_esc)),
-        ("the model failed", *_spread(results.after_error)),
+        ("the Stop hook began", *spread(results.after_stop)),
+        ("Esc was pressed", *spread(results.after_esc)),
+        ("the model failed", *spread(results.after_error)),
     ]
     parts += ["## WAITING, after", table(("", "turns", "median", "min", "max"), latencies)]
     parts.append(f"Modules that only the plugin imports: {', '.join(results.modules)}.")
     verdicts = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
     parts += ["## Bars", table(("bar", "measured", "at most", "verdict"), verdicts)]
     return "\n\n".join(parts) + "\n"
-
-
-def _spread(seconds: list[float]) -> tuple[str, str, str, str]:
-    functions: tuple[Callable[[list[float]], float], ...] = (statistics.median, min, max)
-    middle, lowest, highest = (milliseconds(function(seconds)) for function in functions)
-    return str(len(seconds)), middle, lowest, highest
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import machine
 from command_line import BENCHES, progress, report, succeeds
 from measure import RunError
 from mngr_codex.plugin import paths
-from results import Bar, check_limit, milliseconds, store, table
+from results import Bar, check_limit, milliseconds, spread, store, table
 
 sys.path.append(str(BENCHES.parent))
 
@@ -346,7 +346,7 @@ def to_markdown(results: ObserveResults) -> str:
         ("From the hook or the line in the rollout, whichever is first, to the event", results.until_event),
         ("From there to the output of `mngr observe`", results.until_shown),
     ):
-        rows = [(change, *_spread(samples[change])) for change in CHANGES]
+        rows = [(change, *spread(samples[change])) for change in CHANGES]
         parts += [f"## {title}", table(("", "turns", "median", "min", "max"), rows)]
     if results.published:
         shown = [
@@ -355,7 +355,7 @@ def to_markdown(results: ObserveResults) -> str:
         ]
         parts += ["## The published plugin, until `mngr observe` shows it", table(("", "one turn"), shown)]
     listing = [
-        (f"{results.listed_agents} `{name}` agents, {kind}", *_spread(samples[name]))
+        (f"{results.listed_agents} `{name}` agents, {kind}", *spread(samples[name]))
         for name in results.listing
         for kind, samples in (("wall", results.listing), ("CPU", results.listing_cpu))
     ]
@@ -363,12 +363,6 @@ def to_markdown(results: ObserveResults) -> str:
     verdicts = [(bar.name, bar.measured, bar.limit, bar.verdict) for bar in bars(results)]
     parts += ["## Bars", table(("bar", "measured", "at most", "verdict"), verdicts)]
     return "\n\n".join(parts) + "\n"
-
-
-def _spread(seconds: list[float]) -> tuple[str, str, str, str]:
-    functions: tuple[Callable[[list[float]], float], ...] = (statistics.median, min, max)
-    middle, lowest, highest = (milliseconds(function(seconds)) for function in functions)
-    return str(len(seconds)), middle, lowest, highest
 
 
 def main() -> int:

@@ -48,14 +48,14 @@ _RECORDED_STATES = {
     AgentLifecycleState.WAITING: ("WAITING", "UNKNOWN"),
 }
 """The states of a running Codex, and their names in the status."""
-_ID = re.compile(r"[A-Za-z0-9-]+")
 _MODEL = re.compile(r"^model\s*=.*$", re.MULTILINE)
 
 
 def session_id(state_dir: Path) -> str | None:
     """Returns the id of the agent's session, as ``codex resume`` takes it; None if it is unknown."""
-    written = (_read(state_dir / paths.ROOT_SESSION) or "").strip()
-    return written if _ID.fullmatch(written) else None
+    from mngr_codex.plugin.status_file import valid_session_id
+
+    return valid_session_id((_read(state_dir / paths.ROOT_SESSION) or "").strip())
 
 
 def model(state_dir: Path) -> str | None:

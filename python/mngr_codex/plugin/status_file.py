@@ -82,7 +82,7 @@ def parse(text: str) -> Status | None:
         state=member("state", _one_of(_STATES)),
         since=member("since", _time),
         waiting_reason=member("waiting_reason", _one_of(_REASONS)),
-        session_id=member("session_id", _session_id),
+        session_id=member("session_id", valid_session_id),
         model=member("model", _text),
         turn_since=member("turn_since", _time),
         idle_since=member("idle_since", _time),
@@ -132,6 +132,11 @@ def moment(time: str | None) -> datetime | None:
     return None if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
+def valid_session_id(value: Any) -> str | None:
+    """Returns a value if it is the id of a session, as ``codex resume`` takes it; otherwise None."""
+    return value if isinstance(value, str) and _SESSION_ID.fullmatch(value) else None
+
+
 def _one_of(values: tuple[str, ...]) -> Callable[[Any], str | None]:
     return lambda value: value if isinstance(value, str) and value in values else None
 
@@ -142,10 +147,6 @@ def _text(value: Any) -> str | None:
 
 def _time(value: Any) -> str | None:
     return value if isinstance(value, str) and moment(value) is not None else None
-
-
-def _session_id(value: Any) -> str | None:
-    return value if isinstance(value, str) and _SESSION_ID.fullmatch(value) else None
 
 
 def _count(value: Any) -> int | None:

@@ -24,9 +24,9 @@ impl CostMode {
         }
     }
 
-    /// Returns how a thread with this provider is paid for, in the Codex home `home`. Returns `None` if that is not known: Codex
-    /// can keep its login outside of the home, in a keyring. `has_limits` is whether the thread has shown limits, which only
-    /// subscriptions have.
+    /// Returns how a thread with this provider is paid for, in the Codex home `home`. Returns `None` if that is not known:
+    /// Codex can keep its login outside of the home, in a keyring. `has_limits` is whether the thread has shown limits,
+    /// which only subscriptions have.
     pub(super) fn of(provider: Option<&str>, home: Option<&Path>, has_limits: bool) -> Option<Self> {
         if provider.is_some_and(|provider| provider != OPENAI) {
             return Some(Self::ApiKey);
@@ -35,8 +35,8 @@ impl CostMode {
         login.or(has_limits.then_some(Self::Subscription))
     }
 
-    /// Returns how a thread is paid for with the login in Codex's `auth.json`, by the rules of Codex: `auth_mode` decides, which earlier
-    /// versions do not write, then the API key.
+    /// Returns how a thread is paid for with the login in Codex's `auth.json`, by the rules of Codex: `auth_mode` decides,
+    /// which earlier versions do not write, then the API key.
     fn of_login(mut json: Vec<u8>) -> Option<Self> {
         let text = Text::pad(&mut json);
         scan(text, &mut Tape::default()).ok()?;
