@@ -1,0 +1,97 @@
+"""Opens channels for commands on mngr's own ssh connection to a host.
+
+mngr's functions run a command in at least two round trips and return its output as lines when it ends. Here the request
+is sent without waiting for the reply, which saves one round trip, and the caller reads and writes bytes while the
+command runs.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imbue.mngr.errors import HostConnectionError
+from imbue.mngr.hosts.outer_host import (
+    SSH_CHANNEL_OPEN_TIMEOUT_SECONDS,
+    OuterHost,
+    _send_exec_request_without_waiting,
+    retry_on_transient_ssh_error,
+)
+from paramiko.common import cMSG_CHANNEL_REQUEST
+from paramiko.message import Message
+
+if TYPE_CHECKING:
+    from imbue.mngr.interfaces.host import OnlineHostInterface
+    from paramiko import Channel
+
+# The terminal passes on bytes in both directions unchanged, and Ctrl-C is a byte like others (RFC 4254, 8).
+_TERMINAL_MODES = bytes([opcode_byte for opcode in (50, 51, 53, 70) for opcode_byte in (opcode, 0, 0, 0, 0)]) + b"\0"
+
+
+class Terminal(NamedTuple):
+    """The terminal that a command is to have."""
+
+    kind: str
+    """The value of ``TERM``."""
+    columns: int
+    rows: int
+
+
+def open_command(host: OnlineHostInterface, script: str, *, terminal: Terminal | None = None) -> Channel:
+    """Starts a script of ``sh`` on a host, whatever the login shell of its user is, and returns its channel.
+
+    If mngr's connection is broken, it is made again before the script is sent. The script itself is sent once: if the
+    connection breaks later, it may have run or not. The caller closes the channel.
+
+    Args:
+        host: The host, which is not this machine.
+        script: The script.
+        terminal: The terminal that the script runs in; None for pipes. A server can refuse it; the script then has
+            pipes.
+
+    Raises:
+        HostConnectionError: There is no connection to the host.
+    """
+    assert isinstance(host, OuterHost) and not host.is_local, "only another host has an ssh connection"
+    command = f"sh -c {shlex.quote(script)}"
+    with (
+        host._notify_on_connection_error(),
+        host._translate_ssh_errors(
+            timed_out="Opening an ssh channel timed out",
+            closed="Connection was closed while opening an ssh channel",
+            failed="Could not open an ssh channel due to connection error",
+        ),
+    ):
+        channel = _open_channel(host)
+        if terminal is not None:
+            _request_terminal(channel, terminal)
+        _send_exec_request_without_waiting(channel, command)
+    return channel
+
+
+@retry_on_transient_ssh_error
+def _open_channel(host: OuterHost) -> Channel:
+    host._ensure_connected()
+    host._reverify_lock_if_channel_died()
+    transport = host._get_paramiko_transport()
+    with host._disconnect_on_transient_ssh_error("opening a channel"):
+        channel = transport.open_session(timeout=SSH_CHANNEL_OPEN_TIMEOUT_SECONDS)
+    if channel is None:
+        raise HostConnectionError("Failed to open session channel from transport")
+    return channel
+
+
+def _request_terminal(channel: Channel, terminal: Terminal) -> None:
+    """Sends the request of ``Channel.get_pty``, with modes and without waiting for the reply."""
+    message = Message()
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
+    message.add_string("pty-req")
+    message.add_boolean(False)
+    message.add_string(terminal.kind)
+    for number in (terminal.columns, terminal.rows, 0, 0):
+        message.add_int(number)
+    message.add_string(_TERMINAL_MODES)
+    # Private in paramiko; mngr requires an exact version of it, because mngr uses it as well.
+    transport: Any = channel.transport
+    transport._send_user_message(message)
