@@ -107,12 +107,14 @@ test-rust: toolchain ## Test the Rust crates
 
 .PHONY: test-python
 test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(SIBLINGS)/installed $(CODEX)/installed ## Test the installed wheel: the program and the package; TESTS=tests/plugin runs a part
-	-@scripts/need tmux git rsync strace
+	-@scripts/need tmux git rsync strace $(if $(filter Linux,$(shell uname)),ssh sshd busybox)
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		MNGR_CODEX_SIBLINGS_PYTHON="$(CURDIR)/$(call python,$(SIBLINGS))" MNGR_CODEX_CODEX="$$($(codex))" \
 		$(call python,$(MAIN)) -m pytest -rs $(TESTS)
 	@command -v strace >/dev/null || echo "make: SKIPPED: the tests that kill a hook at each system call, because strace is" \
 		"not installed (Debian, Ubuntu: \`apt install strace\`)" >&2
+	@test "$$(id -u)" -eq 0 || echo "make: SKIPPED: the tests of remote hosts, because only root can make such hosts" \
+		"(\`sudo make test-python TESTS=tests/end_to_end/test_remote*.py\`)" >&2
 
 # One NAME=PATH entry of MNGR_CODEX_CODEXES: the Node script that npm installs, as users have it on PATH.
 npm_codex = $(1)=$(CURDIR)/.venvs/npm-codex-$(1)/node_modules/.bin/codex

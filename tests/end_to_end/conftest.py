@@ -4,13 +4,15 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.machine import Machine, MakeMachine, MngrServer, mngr_server
+from tests.support.remote_host import Options, RemoteHost, reason_against_hosts
 from tests.support.rule_based_model import Model
 from tests.support.workers import interpreter
 
@@ -117,3 +119,25 @@ def machine(make_machine: MakeMachine) -> Machine:
 def machine_with_siblings(make_machine_with_siblings: MakeMachine) -> Machine:
     """A machine with default settings whose mngr has its other plugins."""
     return make_machine_with_siblings()
+
+
+type MakeHost = Callable[..., RemoteHost]
+
+
+@pytest.fixture
+def make_host(make_machine: MakeMachine) -> Iterator[MakeHost]:
+    """Creates hosts: `make_host(Options(…), machine=…, name=…)`. The default is a machine with default settings."""
+    if reason := reason_against_hosts():
+        pytest.skip(f"cannot make a remote host: {reason}")
+    with ExitStack() as hosts:
+
+        def make(options: Options | None = None, machine: Machine | None = None, **named: Any) -> RemoteHost:
+            return hosts.enter_context(RemoteHost(machine or make_machine(), options, **named))
+
+        yield make
+
+
+@pytest.fixture
+def host(make_host: MakeHost) -> RemoteHost:
+    """A remote host with Codex on its PATH and a login, and its machine as `host.machine`."""
+    return make_host()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 Json = dict[str, Any]
@@ -136,6 +136,8 @@ class Machine:
         self.settings: Json = {"model": "gpt-5.5", "sandbox_mode": "danger-full-access", **(settings or {})}
         #: The settings of mngr's other plugins, by name.
         self.plugin_settings: Json = {}
+        #: The settings of mngr's other providers of hosts, by name.
+        self.providers: Json = {}
         self.codex_log = folder / "codex.log"
         self._stack = ExitStack()
         self._runs = 0
@@ -190,8 +192,17 @@ class Machine:
             **own,
         }
         types = {"codex": {**self.settings, "config_overrides": overrides}}
-        settings = {"enabled_backends": ["local"], "agent_types": types, "plugins": self.plugin_settings}
+        backends = ["local", *sorted({provider["backend"] for provider in self.providers.values()})]
+        settings = {"enabled_backends": backends, "agent_types": types, "plugins": self.plugin_settings}
+        if self.providers:
+            settings["providers"] = self.providers
         (self.profile / "settings.toml").write_text(tomlkit.dumps(settings))
+
+    def add_ssh_host(self, provider: str, name: str, *, host_dir: PurePosixPath, **host: Any) -> None:
+        """Adds a host of mngr's ssh provider to mngr's settings."""
+        settings = self.providers.setdefault(provider, {"backend": "ssh", "host_dir": str(host_dir), "hosts": {}})
+        settings["hosts"][name] = host
+        self.write_settings()
 
     def _make_repository(self) -> None:
         self.repository.mkdir()
@@ -380,8 +391,12 @@ class Agent:
         """Returns the process ids of the agent's watchers."""
         return self._pids(lambda words: words[1:2] == ["watch"])
 
+    def _needle(self) -> bytes:
+        """Returns the environment variable that all processes of the agent have."""
+        return f"MNGR_AGENT_STATE_DIR={self.state}".encode()
+
     def _pids(self, matches: Callable[[list[str]], bool]) -> list[int]:
-        needle = f"MNGR_AGENT_STATE_DIR={self.state}".encode()
+        needle = self._needle()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
