@@ -46,6 +46,8 @@ class ProvisioningRequest:
     """What the user has consented to."""
     is_installation_checked: bool
     """Whether the installation of Codex was checked before the agent was created."""
+    agent_name: str = "NAME"
+    """The agent's name, for notices."""
     repository: Path | None = None
     """The repository on this machine that the work directory is a worktree of; None if it is not one."""
 
@@ -66,6 +68,7 @@ class ProvisioningRequest:
             config=config,
             consent=options.plugin_data.get(_CONSENT) or work_dir_trust.Consent(),
             is_installation_checked=bool(options.plugin_data.get(_INSTALLED)),
+            agent_name=str(options.name or "NAME"),
             repository=repository,
         )
 
@@ -211,6 +214,7 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program
     home = build.build(
         host,
         build.CodexHomeRequest(
+            agent_name=request.agent_name,
             codex_home=request.state_dir / paths.CODEX_HOME,
             work_dir=request.work_dir,
             program=program,

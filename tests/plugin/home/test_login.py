@@ -1,12 +1,14 @@
-"""Whether an agent's Codex needs a login."""
+"""Whether an agent's Codex needs a login, and how the user logs it in."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mngr_codex.plugin.home.login import login_notice, needs_login
+from mngr_codex.plugin.home.login import LoginPlace, login_hint, login_notice, needs_login
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,55 @@ def test_openais_models_need_a_login(config: dict[str, Any], needed: bool) -> No
     assert needs_login(config) is needed
 
 
+HERE = LoginPlace()
+
+
+class Remote:
+    """A host that is reached over ssh."""
+
+    is_local = False
+
+    def __init__(self, port: int | None = 2222, known_hosts: Path | None = None) -> None:
+        self.port, self.known_hosts = port, known_hosts
+
+    def get_name(self) -> str:
+        return "box"
+
+    def get_ssh_connection_info(self) -> tuple[str, str, int, Path] | None:
+        return None if self.port is None else ("alice", "10.0.0.1", self.port, Path("/h/a key"))
+
+    def get_ssh_known_hosts_path(self) -> Path | None:
+        return self.known_hosts
+
+
+def place(*arguments: Any) -> LoginPlace:
+    remote: Any = Remote(*arguments)
+    return LoginPlace.of(remote)
+
+
+def test_a_login_on_this_machine_is_a_plain_command() -> None:
+    local: Any = SimpleNamespace(is_local=True)
+    assert LoginPlace.of(local) == HERE and HERE.action == "run `codex login`"
+    hint = "run `codex login`, then `mngr stop t` and `mngr start t`; or log in with `mngr connect t`"
+    assert login_hint(HERE, "t") == hint
+    notice = login_notice(HERE, {}, "/h/.codex", agent_name="t")
+    assert "/h/.codex/auth.json does not exist" in notice and "`mngr connect t`" in notice
+
+
+def test_a_login_on_another_host_names_the_host_and_the_command() -> None:
+    """Without a browser on the host, only a login with a code works there."""
+    far = place()
+    ssh = "ssh -t -i '/h/a key' -p 2222 alice@10.0.0.1 codex login --device-auth"
+    assert far.action == f"run `{ssh}`"
+    notice = login_notice(far, {}, "/home/alice/.codex", agent_name="t")
+    assert "Codex is not logged in on host box: /home/alice/.codex/auth.json does not exist" in notice
+    assert ssh in notice and "`mngr connect t`" in notice
+    assert ssh in login_hint(far, "t") and "`mngr connect t`" in login_hint(far, "t")
+    known = "-o 'UserKnownHostsFile=/h/known hosts'"
+    assert f"'/h/a key' {known} alice@" in place(22, Path("/h/known hosts")).action
+    assert place(None).action == "run `codex login --device-auth` on host box"
+
+
 def test_the_notice_explains_a_keyring() -> None:
-    assert "codex login" in login_notice({}, "/h/.codex") and "keyring" not in login_notice({}, "/h/.codex")
-    assert "keyring" in login_notice({"cli_auth_credentials_store": "auto"}, "/h/.codex")
+    assert "keyring" not in login_notice(HERE, {}, "/h/.codex")
+    assert "keyring" in login_notice(HERE, {"cli_auth_credentials_store": "auto"}, "/h/.codex")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class CodexHomeRequest:
     """What an agent's ``CODEX_HOME`` is built from."""
 
+    agent_name: str = "NAME"
+    """The agent's name, for notices."""
     codex_home: Path
     """The path of the home."""
     work_dir: Path
@@ -150,7 +152,9 @@ def build(host: OnlineHostInterface, request: CodexHomeRequest) -> CodexHome:
     elif not runs_hooks:
         notices.append(_missing_hooks_notice(report, trust))
     if not directory.is_logged_in and login.needs_login(config):
-        notices.append(login.login_notice(user.config, directory.user_codex_home))
+        place = login.LoginPlace.of(host)
+        notice = login.login_notice(place, user.config, directory.user_codex_home, agent_name=request.agent_name)
+        notices.append(notice)
     if trust.notice:
         notices.append(trust.notice)
     return CodexHome(

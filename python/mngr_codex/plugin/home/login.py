@@ -1,11 +1,17 @@
-"""Whether an agent's Codex needs a login."""
+"""Whether an agent's Codex needs a login, and the texts that explain how to log it in."""
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from imbue.mngr.interfaces.host import OnlineHostInterface
+
+_SSH_PORT = 22
 
 
 def needs_login(config: Mapping[str, Any]) -> bool:
@@ -22,17 +28,76 @@ def needs_login(config: Mapping[str, Any]) -> bool:
     return bool(provider == "openai")
 
 
-def login_notice(user_config: Mapping[str, Any], user_codex_home: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class LoginPlace:
+    """Where the login of an agent's Codex is, for texts about it."""
+
+    host_name: str | None = None
+    """The name of the agent's host; None for this machine."""
+    ssh: str | None = None
+    """The ssh command that reaches the host, without a command to run there; None if it is unknown."""
+
+    @classmethod
+    def of(cls, host: OnlineHostInterface) -> LoginPlace:
+        """Returns the place of the logins of a host's agents."""
+        return cls() if host.is_local else cls(host_name=str(host.get_name()), ssh=_ssh_command(host))
+
+    @property
+    def there(self) -> str:
+        """The place, after a verb."""
+        return "" if self.host_name is None else f" on host {self.host_name}"
+
+    @property
+    def action(self) -> str:
+        """What logs Codex in, as the beginning of a hint. Only ``--device-auth`` needs no browser on the host."""
+        if self.host_name is None:
+            return "run `codex login`"
+        if self.ssh is None:
+            return f"run `codex login --device-auth`{self.there}"
+        return f"run `{self.ssh} codex login --device-auth`"
+
+
+def _ssh_command(host: OnlineHostInterface) -> str | None:
+    connection = host.get_ssh_connection_info()
+    if connection is None:
+        return None
+    user, address, port, key = connection
+    words = ["ssh", "-t", "-i", str(key)]
+    if (known_hosts := host.get_ssh_known_hosts_path()) is not None:
+        words += ["-o", f"UserKnownHostsFile={known_hosts}"]
+    if port != _SSH_PORT:
+        words += ["-p", str(port)]
+    return shlex.join([*words, f"{user}@{address}"])
+
+
+def login_notice(
+    place: LoginPlace, user_config: Mapping[str, Any], user_codex_home: str, *, agent_name: str = "NAME"
+) -> str:
     """Returns a notice that Codex is not logged in, with the commands that log it in.
 
     Args:
+        place: Where Codex looks for its login.
         user_config: The content of the user's ``config.toml``.
-        user_codex_home: The user's ``CODEX_HOME``.
+        user_codex_home: The ``CODEX_HOME`` of the user there.
+        agent_name: The agent's name.
     """
     return (
-        f"Codex is not logged in: {user_codex_home}/auth.json does not exist on the agent's host. The agent shows "
-        "Codex's login screen and can't take messages.\nhint: run `codex login` there; agents started afterwards use it"
-        f"{keyring_hint(user_config, user_codex_home)}"
+        f"Codex is not logged in{place.there}: {user_codex_home}/auth.json does not exist. The agent shows Codex's "
+        f"login screen and can't take messages.\nhint: {place.action}, or log in with `mngr connect {agent_name}`; "
+        f"agents started afterwards use the login{keyring_hint(user_config, user_codex_home)}"
+    )
+
+
+def login_hint(place: LoginPlace, agent_name: str) -> str:
+    """Returns how the user logs a running agent in, as the text of a hint.
+
+    Args:
+        place: Where Codex looks for its login.
+        agent_name: The agent's name.
+    """
+    return (
+        f"{place.action}, then `mngr stop {agent_name}` and `mngr start {agent_name}`; "
+        f"or log in with `mngr connect {agent_name}`"
     )
 
 

@@ -70,6 +70,8 @@ set -e
 user={user} home={shlex.quote(str(codex_home))}
 mkdir -p "$home"
 chmod 700 "$home"
+# Codex cannot write the login through a link into a directory that does not exist.
+[ -d "$user" ] || mkdir -p -m 700 "$user" 2>/dev/null || :
 ln -sfn "$user/auth.json" "$home/auth.json"
 printf 'user %s\\n' "$user"
 work_dir=$(cd {shlex.quote(str(work_dir))} && pwd -P && echo .)

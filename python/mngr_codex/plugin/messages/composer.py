@@ -10,6 +10,7 @@ from imbue.mngr.errors import SendFailureKind, SendMessageError
 from imbue.mngr.utils.polling import poll_until
 
 from mngr_codex.plugin import paths
+from mngr_codex.plugin.home.login import LoginPlace, login_hint, needs_login
 from mngr_codex.plugin.messages import delivery
 from mngr_codex.plugin.messages.screen import LOGIN, SIDE, Screen, read_screen
 from mngr_codex.plugin.messages.startup import READY_SECONDS, last_output
@@ -58,16 +59,19 @@ def await_composer(
     if screen.dialog is not None or not screen.is_ready:
         if _has_draft(screen):
             delivery.record_draft(agent)
-        raise _not_ready(str(agent.name), screen, seconds)
+        raise _not_ready(agent, screen, seconds)
 
 
-def _not_ready(name: str, screen: Screen, seconds: float) -> SendMessageError:
+def _not_ready(agent: BaseAgent[Any], screen: Screen, seconds: float) -> SendMessageError:
     """Returns the error for a screen that cannot take a message."""
+    name = str(agent.name)
     if screen.dialog == SIDE:
         reason = f"Codex is showing {SIDE}, which is not in the transcript\nhint: close it with `mngr connect {name}`"
         return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
     if screen.dialog is not None:
-        hint = login_hint(name) if screen.dialog == LOGIN else f"answer it with `mngr connect {name}`"
+        hint = f"answer it with `mngr connect {name}`"
+        if screen.dialog == LOGIN:
+            hint = login_hint(LoginPlace.of(agent.host), name)
         reason = f"Codex is showing {screen.dialog}, so it can't take messages\nhint: {hint}"
         return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
     if not screen.is_codex:
@@ -92,16 +96,9 @@ def _has_draft(screen: Screen) -> bool:
     return screen.is_codex and screen.dialog is None and screen.row is not None and not screen.is_loading
 
 
-def login_hint(name: str) -> str:
-    """Returns the commands by which the user logs an agent in."""
-    return f"run `codex login`, then `mngr stop {name}` and `mngr start {name}`"
-
-
 def _lacks_login(agent: BaseAgent[Any]) -> bool:
     """Returns whether Codex was just started without a login that its settings require."""
     import tomllib
-
-    from mngr_codex.plugin.home.login import needs_login
 
     state_dir = agent._get_agent_dir()
     home, started = (shlex.quote(str(state_dir / path)) for path in (paths.CODEX_HOME, paths.STARTED))

@@ -103,10 +103,11 @@ def login_refusal(
     if "profile" in merged or not login.needs_login(merged):
         return None
     name = options.name or "NAME"
+    place = login.LoginPlace.of(host)
     return (
-        f"not {'updating' if options.is_update else 'creating'} agent {name}: Codex is not logged in "
-        f"({user_home}/auth.json does not exist on the agent's host) and would not take the first message\n"
-        f"hint: run `codex login` first; or {'update' if options.is_update else 'create'} the agent without a message, "
+        f"not {'updating' if options.is_update else 'creating'} agent {name}: Codex is not logged in{place.there} "
+        f"({user_home}/auth.json does not exist) and would not take the first message\n"
+        f"hint: {place.action} first; or {'update' if options.is_update else 'create'} the agent without a message, "
         f"log in with `mngr connect {name}`, and then run `mngr message {name}`"
         f"{login.keyring_hint(user_config, user_home)}"
     )

@@ -24,8 +24,9 @@ from imbue.mngr.errors import MessageDeliveredButBlockedError, MngrError, SendFa
 from loguru import logger
 
 from mngr_codex.plugin import markers, paths
+from mngr_codex.plugin.home.login import LoginPlace, login_hint
 from mngr_codex.plugin.messages import delivery
-from mngr_codex.plugin.messages.composer import await_composer, login_hint
+from mngr_codex.plugin.messages.composer import await_composer
 from mngr_codex.plugin.messages.screen import KEY_HINTS, KEY_HINTS_ABOVE_COMPOSER, WELCOME, read_screen
 from mngr_codex.plugin.messages.startup import READY_SECONDS
 from mngr_codex.plugin.messages.text import as_typed, cleaned, is_slash_command, rollout_pattern
@@ -135,7 +136,8 @@ def _report(agent: BaseAgent[Any], name: str, text: str, outcome: str, seconds: 
         case "login":
             raise SendMessageError(
                 name,
-                f"Codex opened its login screen and did not take the message\nhint: {login_hint(name)}",
+                "Codex opened its login screen and did not take the message\n"
+                f"hint: {login_hint(LoginPlace.of(agent.host), name)}",
                 SendFailureKind.INPUT_BLOCKED,
             )
         case "ended":

@@ -18,7 +18,7 @@ from mngr_codex.plugin import listing, paths, status_file
 from mngr_codex.plugin.cli.doctor import codex, end, hooks, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.home.account_models import SETTING
-from mngr_codex.plugin.messages.composer import login_hint
+from mngr_codex.plugin.home.login import LoginPlace, login_hint
 from mngr_codex.plugin.messages.screen import LOGIN, REVIEW, read_screen
 from mngr_codex.plugin.messages.startup import restart_hint
 
@@ -160,7 +160,8 @@ def _terminal(machine: Machine, agent: CodexAgent, recreate: str, name: str) -> 
         if dialog == LOGIN:
             # The agent has the user's config.toml of the time when it was created.
             is_needed = codex.new_agents_need_login(machine.host, agent.agent_config)
-            remedy = login_hint(name) if is_needed else f"{recreate}: your current settings need no login"
+            hint = login_hint(LoginPlace.of(machine.host), name)
+            remedy = hint if is_needed else f"{recreate}: your current settings need no login"
         # Approvals, questions and menus are part of the work.
         is_warning = dialog not in (LOGIN, REVIEW)
         yield Finding("terminal", f"Codex is showing {dialog}", remedy, name, is_warning)
