@@ -10,8 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 # With a PYTHONPATH the user's packages would shadow those of the environments.
 unexport PYTHONPATH PYTHONHOME
-# rustup installs cargo here; shells that have not read its profile lack the entry.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# rustup installs cargo here; shells that have not read its profile lack the entry. It comes first, because Debian's cargo,
+# which `make wheels` installs, has neither clippy nor rustfmt.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 CODEX_VERSION := 0.163.0
 # Installed from npm, and tested only if npm is available.
@@ -139,7 +140,8 @@ test-packaging: $(MAIN)/installed ## Slow: test clean builds of the sdist, the w
 	@MNGR_CODEX_TEST_BUILDS=1 $(call python,$(MAIN)) -m pytest tests/packaging
 
 .PHONY: wheels
-wheels: toolchain .venvs/wheels/installed ## Build and check the Linux wheels that this machine can build, into dist/wheels
+wheels: toolchain cross-toolchain .venvs/wheels/installed ## Build and check the Linux wheels that this machine can build, into dist/wheels
+	-@scripts/need $(patsubst %,qemu-%-static,$(OTHER_CPUS))
 	@$(call python,.venvs/wheels) scripts/wheels.py build dist/wheels
 
 .PHONY: torture
@@ -204,6 +206,13 @@ toolchain:
 	@set -- $${CC:-cc}; command -v "$$1" >/dev/null || { \
 		printf '%s\n' "make: cannot find the C compiler $$1, which the zstd crate needs" \
 		"hint: run \`apt install gcc libc6-dev\` (Debian, Ubuntu) or \`xcode-select --install\` (macOS)" >&2; exit 1; }
+
+# The systems other than this machine's for which wheels carry the program: Linux on these CPUs.
+OTHER_CPUS := $(filter-out $(if $(filter Linux,$(shell uname)),$(subst arm64,aarch64,$(shell uname -m))),x86_64 aarch64)
+
+.PHONY: cross-toolchain
+cross-toolchain:
+	@for cpu in $(OTHER_CPUS); do scripts/need-toolchain $$cpu || exit 1; done
 
 # ---- Environments. Stamps: `created` after making one, `tools` and `installed` after installing packages into it.
 

@@ -5,6 +5,10 @@ builds the program first and copies the executable into that folder as `scripts/
 unchanged. The program's manual pages and shell completions go into `data/share`, which installers copy into the
 environment.
 
+Agents can run on hosts with another CPU. So the wheel also carries the programs for Linux on x86-64 and aarch64 that
+are not its own, such as `mngr_codex/programs/Linux-aarch64/mngr-codex`. They are static, and run on every Linux of that
+CPU.
+
 Source distributions are packed here, because maturin's contain only the module's crate and its dependencies.
 
 Config settings (`pip install . --config-settings profile=dev`):
@@ -12,16 +16,19 @@ Config settings (`pip install . --config-settings profile=dev`):
 - `profile`: the Cargo profile, by default `release`.
 - `program-target`: the program's target triple, by default that of the module (`CARGO_BUILD_TARGET`, or this machine).
 - `zig`: if set, zig links the module, and a program for a musl target. It cannot link glibc statically.
+- `other-programs`: the programs for Linux on other CPUs: `available`, the default, includes those that this machine can
+  build, and prints how to include the rest; with `all` the build fails without one; `none`, the default of the profile
+  `dev`, includes none.
+- `programs-from`: a folder of such programs that were built elsewhere, as `Linux-aarch64/mngr-codex`. They are included
+  as they are.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -31,13 +38,14 @@ from typing import Any
 
 import maturin
 
+import native_program
+from native_program import PROGRAM, show
+
 ConfigSettings = Mapping[str, Any]
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = native_program.ROOT
 _DATA = _ROOT / "target" / "wheel-data"
 """The folder that `data` in pyproject.toml names."""
-
-_PROGRAM_CRATE = "mngr-codex-cli"
 
 _SDIST_CONTENT = (
     ".cargo",
@@ -74,7 +82,7 @@ def build_editable(
 
 def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: ConfigSettings | None = None) -> str:
     """Writes the wheel's metadata and returns the name of its folder."""
-    _cargo()
+    native_program.find_cargo()
     _DATA.mkdir(parents=True, exist_ok=True)  # maturin fails if the `data` folder is missing
     return str(maturin.prepare_metadata_for_build_wheel(metadata_directory, config_settings))
 
@@ -123,135 +131,83 @@ def _stage(config_settings: ConfigSettings | None) -> ConfigSettings:
     """Replaces the contents of the `data` folder, and returns the settings with which maturin builds the module."""
     settings = config_settings or {}
     profile = str(settings.get("profile", "release"))
-    cargo = _cargo()
-    _print(f"compiling with cargo, profile {profile}; a first release build takes 3 to 6 minutes on two idle cores")
+    native_program.find_cargo()
+    show(f"compiling with cargo, profile {profile}; a first release build takes 3 to 6 minutes on two idle cores")
     shutil.rmtree(_DATA, ignore_errors=True)
-    if profile == "dev":
-        program = writer = _build_for_development(cargo)
-    else:
-        program = _build_program(cargo, settings, "--profile", profile)
-        writer = _build_writer(cargo)
-    script = _DATA / "scripts" / program.name
-    script.parent.mkdir(parents=True)
-    shutil.copyfile(program, script)
-    script.chmod(0o755)
+    target = str(settings.get("program-target") or os.environ.get("CARGO_BUILD_TARGET") or native_program.host_target())
+    try:
+        if profile == "dev":
+            program = writer = _build_for_development()
+        else:
+            program = native_program.build_own(target, "--profile", profile, with_zig="zig" in settings)
+            writer = _build_writer()
+        _add_program(program, _DATA / "scripts")
+        _add_other_programs(target, profile, settings)
+    except (native_program.BuildError, native_program.UnavailableError) as error:
+        raise SystemExit(f"mngr-codex: {error}") from None
     subprocess.run([writer, "--write-data-files", _DATA / "data"], check=True)
-    _print("compiling the Python module")
+    show("compiling the Python module")
     arguments = [*maturin.get_maturin_pep517_args(config_settings), "--profile", profile]
     return {**settings, "build-args": [*arguments, *(["--zig"] if "zig" in settings else [])]}
 
 
-def _build_program(cargo: str, settings: ConfigSettings, *options: str) -> Path:
-    """Builds the program, statically linked if possible, and returns the path of the executable.
+def _add_program(program: Path, folder: Path) -> None:
+    """Copies a program into a folder of the wheel."""
+    folder.mkdir(parents=True)
+    shutil.copyfile(program, folder / PROGRAM)
+    (folder / PROGRAM).chmod(0o755)
 
-    The target is always explicit. Cargo then does not apply the program's flags to build scripts and procedural macros,
-    which cannot be linked statically, and it builds the program in a folder separate from the module's.
+
+def _add_other_programs(target: str, profile: str, settings: ConfigSettings) -> None:
+    """Adds the programs for Linux on other CPUs than that of the wheel's own program.
+
+    Raises:
+        UnavailableError: This machine cannot build one of them, and `other-programs` is `all`.
     """
-    target = str(settings.get("program-target") or os.environ.get("CARGO_BUILD_TARGET") or _host())
-    # musl targets link statically by default, and other systems have no static libc.
-    if "-linux-gnu" in target:
+    wanted = str(settings.get("other-programs", "none" if profile == "dev" else "available"))
+    if wanted not in ("all", "available", "none"):
+        raise SystemExit(f"mngr-codex: other-programs is {wanted!r}, but must be `all`, `available` or `none`")
+    for machine in native_program.LINUX_MACHINES if wanted != "none" else ():
+        if target.startswith(f"{machine}-") and "-linux-" in target:
+            continue
+        folder = f"Linux-{machine}"
         try:
-            return _cargo_build(cargo, "build", "--target", target, *options, environment=_static_flags())
-        except _LinkError:
-            _print(
-                "warning: cannot link a static executable (is the static C library, libc.a, installed?); "
-                "mngr-codex is linked dynamically instead and may not run on other machines"
-            )
-    subcommand = "zigbuild" if "zig" in settings and "-musl" in target else "build"
-    return _cargo_build(cargo, subcommand, "--target", target, *options)
+            if "programs-from" in settings:
+                program = _built_elsewhere(_ROOT / str(settings["programs-from"]) / folder / PROGRAM)
+            else:
+                program = native_program.build_for_linux(machine, profile)
+        except native_program.UnavailableError as error:
+            if wanted == "all":
+                raise
+            show(f"warning: this wheel will have no program for agents on Linux hosts with {machine}: {error}")
+        else:
+            _add_program(program, _DATA / "platlib" / "mngr_codex" / "programs" / folder)
 
 
-def _build_writer(cargo: str) -> Path:
+def _built_elsewhere(program: Path) -> Path:
+    """Returns the path of a program in the folder `programs-from`.
+
+    Raises:
+        UnavailableError: The folder does not contain it.
+    """
+    if not program.is_file():
+        raise native_program.UnavailableError(f"programs-from has no file {program}")
+    return program
+
+
+def _build_writer() -> Path:
     """Builds the program that writes the manual pages and completions, and returns the path of the executable.
 
     It runs on this machine. The program in the wheel may be for another one, and is smaller without this code.
     """
-    return _cargo_build(cargo, "build", "--target", _host(), "--profile", "data-files", "--features", "data-files")
+    options = ("--target", native_program.host_target(), "--profile", "data-files", "--features", "data-files")
+    return native_program.cargo_build(native_program.find_cargo(), "build", *options)
 
 
-def _build_for_development(cargo: str) -> Path:
+def _build_for_development() -> Path:
     """Builds the program without optimization, and with the code that writes the data files.
 
     It is linked dynamically, because all crates are then shared with `cargo build` and `cargo test`.
     """
-    return _cargo_build(cargo, "build", "--profile", "dev", "--features", "data-files")
-
-
-class _LinkError(Exception):
-    """The linker failed after the crate had compiled."""
-
-
-def _cargo_build(cargo: str, subcommand: str, *options: str, environment: Mapping[str, str] | None = None) -> Path:
-    """Builds the program and returns the path of the executable.
-
-    Args:
-        cargo: The path of cargo.
-        subcommand: `build`, or one with the same options.
-        options: Further options.
-        environment: Variables that link the program statically.
-
-    Raises:
-        _LinkError: If linking with these variables failed.
-    """
-    command = [cargo, subcommand, "--locked", "--package", _PROGRAM_CRATE, *options]
-    executable = None
-    link_failed = False
-    with subprocess.Popen(
-        [*command, "--message-format", "json"],
-        cwd=_ROOT,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-    ) as building:
-        assert building.stdout
-        for line in building.stdout:
-            # Build scripts and linker wrappers print other lines.
-            event = json.loads(line) if line.startswith(b"{") else {}
-            if event.get("reason") == "compiler-artifact" and event["executable"]:
-                executable = event["executable"]
-            elif event.get("reason") == "compiler-message":
-                sys.stderr.write(event["message"]["rendered"] or "")
-                link_failed |= event["message"]["message"].startswith("linking with ")
-    if building.returncode == 0 and executable:
-        return Path(executable)
-    if link_failed and environment:
-        raise _LinkError
-    raise SystemExit(f"mngr-codex: `{' '.join(command)}` failed with status {building.returncode}; see above")
-
-
-def _static_flags() -> dict[str, str]:
-    """Returns the environment variable that adds static linking to the user's flags.
-
-    Cargo ignores `RUSTFLAGS` if `CARGO_ENCODED_RUSTFLAGS` is set. The executable has fixed addresses: without
-    relocations it starts with seven page faults fewer.
-    """
-    flags = ["-C", "target-feature=+crt-static", "-C", "relocation-model=static"]
-    encoded = os.environ.get("CARGO_ENCODED_RUSTFLAGS")
-    if encoded is not None:
-        return {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(filter(None, [encoded, *flags]))}
-    return {"RUSTFLAGS": " ".join([os.environ.get("RUSTFLAGS", ""), *flags]).strip()}
-
-
-def _host() -> str:
-    """Returns the target triple that rustc builds for by default."""
-    rustc = os.environ.get("RUSTC", "rustc")
-    version = subprocess.run([rustc, "--version", "--verbose"], check=True, stdout=subprocess.PIPE, text=True).stdout
-    return next(line for line in version.splitlines() if line.startswith("host: ")).removeprefix("host: ")
-
-
-def _cargo() -> str:
-    """Returns the path of cargo."""
-    # rustup installs cargo here; shells that have not read its profile lack the entry. maturin reads PATH too.
-    rustup_bin = str(Path.home() / ".cargo/bin")
-    if rustup_bin not in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), rustup_bin])
-    cargo = shutil.which(os.environ.get("CARGO", "cargo"))
-    if cargo is None:
-        raise SystemExit(
-            "mngr-codex: building needs Rust, but cargo is not on PATH\nhint: install it from https://rustup.rs/"
-        )
-    return cargo
-
-
-def _print(text: str) -> None:
-    """Prints a message, which `pip` shows only with `-v`."""
-    print(f"mngr-codex: {text}", file=sys.stderr, flush=True)
+    options = ("--profile", "dev", "--features", "data-files")
+    return native_program.cargo_build(native_program.find_cargo(), "build", *options)

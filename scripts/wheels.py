@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +36,14 @@ with open(sys.argv[1], "w") as rollout:
 records = list(mngr_codex.iter_records(sys.argv[1]))
 assert [record["type"] for record in records] == ["header", "step"], records
 """
+
+BYTES = 8 * 1024 * 1024
+"""The largest size of a wheel."""
+
+MACHINES = {"x86_64": 62, "aarch64": 183}
+"""The CPUs of Linux hosts for which each wheel carries a static program, with their numbers in ELF headers."""
+ELF_INTERPRETER = 3
+"""The kind of program header that names a dynamic loader."""
 
 DATA_FILES = ("share/man/man1/mngr-codex.1", "share/bash-completion/completions/mngr-codex")
 
@@ -95,6 +106,7 @@ def build(wheel: Wheel, dist: Path) -> None:
         return
     print(f"== {name}", flush=True)
     settings = [f"program-target={wheel.program_target}", "zig=1", f"build-args=--compatibility {wheel.tag}"]
+    settings.append("other-programs=all")
     environment = {**os.environ, "CARGO_BUILD_TARGET": wheel.module_target, "PYTHONPATH": str(ROOT / "build_backend")}
     subprocess.run([sys.executable, "-c", BUILD, dist, *settings], cwd=ROOT, env=environment, check=True)
 
@@ -107,8 +119,11 @@ def has_std(target: str) -> bool:
 
 
 def check(wheel: Path) -> None:
-    """Checks the metadata, the platform tag and the stable ABI of a wheel, and tries it if it is for this machine."""
+    """Checks the metadata, the programs, the tag and the ABI of a wheel, and tries it if it is for this machine."""
     print(f"== checking {wheel.name}", flush=True)
+    if wheel.stat().st_size > BYTES:
+        raise SystemExit(f"wheels: {wheel.name} has {wheel.stat().st_size:,} bytes, more than {BYTES:,}")
+    check_programs(wheel)
     run("twine", "check", "--strict", wheel)
     run("abi3audit", "--strict", "--summary", wheel)
     platform_tag = wheel.stem.rsplit("-", 1)[-1]
@@ -125,6 +140,47 @@ def check(wheel: Path) -> None:
             tried += try_on(version, wheel, Path(scratch))
     if not tried:
         raise SystemExit(f"wheels: {wheel.name} was tried on no Python")
+
+
+def check_programs(wheel: Path) -> None:
+    """Checks that a wheel carries a static program for each CPU of Linux, and runs those that an emulator can run."""
+    with zipfile.ZipFile(wheel) as archive:
+        programs = [archive.read(name) for name in archive.namelist() if name.rpartition("/")[2] == "mngr-codex"]
+    by_machine = {elf_machine(program): program for program in programs}
+    for machine, number in MACHINES.items():
+        if (program := by_machine.get(number)) is None:
+            raise SystemExit(f"wheels: {wheel.name} has no program for Linux on {machine}")
+        if has_interpreter(program):
+            raise SystemExit(f"wheels: in {wheel.name}, the program for Linux on {machine} is linked dynamically")
+        emulator = None if machine == platform.machine() else shutil.which(f"qemu-{machine}-static")
+        if emulator:
+            try_emulated(emulator, program)
+        elif machine != platform.machine() or sys.platform != "linux":
+            skip(f"running the program for Linux on {machine}, because qemu-{machine}-static is not installed")
+
+
+def elf_machine(program: bytes) -> int | None:
+    """Returns the number of the CPU of a 64-bit little-endian ELF file; None for any other file."""
+    is_elf = program[:6] == b"\x7fELF\x02\x01"
+    return int(struct.unpack_from("<H", program, 18)[0]) if is_elf else None
+
+
+def has_interpreter(program: bytes) -> bool:
+    """Returns whether a 64-bit little-endian ELF file names a dynamic loader, which a static one does not."""
+    (table,) = struct.unpack_from("<Q", program, 32)
+    size, count = struct.unpack_from("<HH", program, 54)
+    return any(struct.unpack_from("<I", program, table + size * n)[0] == ELF_INTERPRETER for n in range(count))
+
+
+def try_emulated(emulator: str, program: bytes) -> None:
+    """Runs a program for another CPU."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "mngr-codex")
+        path.write_bytes(program)
+        path.chmod(0o755)
+        shown = run(emulator, path, "--version", output=True)
+    if not shown.startswith("mngr-codex "):
+        raise SystemExit(f"wheels: under {emulator}, `mngr-codex --version` printed {shown!r}")
 
 
 def runs_here(platform_tag: str) -> bool:

@@ -18,7 +18,7 @@ import mngr_codex_build
 mngr_codex_build.build_sdist(sys.argv[1])
 """
 CRATES = ("core", "cli", "python")
-WHEEL_BYTES = 4 * 1024 * 1024
+WHEEL_BYTES = 8 * 1024 * 1024
 BUILD_SECONDS = 900
 
 compiles = pytest.mark.skipif("MNGR_CODEX_TEST_BUILDS" not in os.environ, reason="slow: run `make test-packaging`")

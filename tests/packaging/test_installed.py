@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from importlib.metadata import Distribution, distribution
+from pathlib import Path
 
 import pytest
 
+from mngr_codex.plugin.host.program import Platform, platform_of
 from tests.support.program import program
 from tests.support.project import ELF_MAGIC, workspace_version
 
@@ -59,6 +61,16 @@ def test_program_is_native_and_static() -> None:
     executable = program().read_bytes()
     assert executable.startswith(ELF_MAGIC)
     assert not is_dynamic(executable), "the program is linked dynamically; was it installed with PROFILE=dev?"
+
+
+def test_programs_for_other_cpus_are_static(installed: Distribution) -> None:
+    programs = [file for file in installed.files or [] if file.match("mngr_codex/programs/*/mngr-codex")]
+    if not programs:
+        pytest.skip("the wheel was built without the programs for other CPUs: scripts/need-toolchain aarch64")
+    for file in programs:
+        content = Path(str(file.locate())).read_bytes()
+        assert platform_of(content) == Platform(*file.parent.name.split("-"))
+        assert not is_dynamic(content)
 
 
 def test_stub_and_typing_marker_are_installed(installed: Distribution) -> None:

@@ -125,6 +125,49 @@ def test_another_platform_gets_its_program_from_a_wheel(
     assert program_for(host, wheel).content == program
 
 
+@pytest.fixture
+def packaged(own: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The program for aarch64 that the package contains."""
+    folder = tmp_path / "platlib" / "mngr_codex" / "programs" / "Linux-aarch64"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: {"platlib": str(tmp_path / "platlib")}[name])
+    monkeypatch.setattr(program_module, "__file__", str(tmp_path / "source" / "a" / "b" / "program.py"))
+    program = elf(183) + b" of the package"
+    (folder / "mngr-codex").write_bytes(program)
+    return program
+
+
+def test_another_platform_gets_the_program_of_the_package(packaged: bytes, wheels: Path) -> None:
+    write_wheel(wheels, "manylinux_2_28_aarch64", elf(183))
+    assert program_for(Host("Linux aarch64"), wheels).content == packaged  # type: ignore[arg-type]
+    assert program_for(Host("Linux arm64")).content == packaged  # type: ignore[arg-type]
+    assert program_for(Host("Darwin arm64")).content is None  # type: ignore[arg-type]
+
+
+def test_a_program_of_the_package_for_the_wrong_platform_is_not_used(packaged: bytes, tmp_path: Path) -> None:
+    (program,) = tmp_path.glob("platlib/**/mngr-codex")
+    program.write_bytes(elf(62))
+    assert program_for(Host("Linux aarch64")).content is None  # type: ignore[arg-type]
+
+
+def test_a_host_whose_platform_is_known_is_not_asked(packaged: bytes, own: bytes) -> None:
+    class Silent(Host):
+        def execute_idempotent_command(self, command: str, **_: Any) -> Result:
+            raise AssertionError(f"the host was asked: {command}")
+
+    host: Any = Silent("")
+    assert program_for(host, platform=Platform("Linux", "x86_64")).content == own
+    assert program_for(host, platform=Platform("Linux", "aarch64")).content == packaged
+
+
+def test_a_wheel_has_programs_for_several_platforms(own: bytes, wheels: Path) -> None:
+    """One that was built with the other CPU's program helps an installation that was built without it."""
+    wheel = write_wheel(wheels, "manylinux_2_28_x86_64", elf(62))
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("mngr_codex-7.8.9.data/platlib/mngr_codex/programs/Linux-aarch64/mngr-codex", elf(183))
+    assert program_for(Host("Linux aarch64"), wheels).content == elf(183)  # type: ignore[arg-type]
+
+
 def test_without_wheels_nothing_runs_or_is_downloaded(own: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a process or a connection was started")

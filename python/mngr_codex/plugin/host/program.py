@@ -1,7 +1,7 @@
 """Chooses the native program for an agent's host.
 
-That is the installed program if it fits the host, one from the wheels that the ``program_wheels`` setting names, or
-none. Nothing is downloaded.
+That is the installed program if it fits the host, the one for the host's platform that the package contains, one from
+the wheels that the ``program_wheels`` setting names, or none. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ DISTRIBUTION = "mngr-codex"
 PROGRAM = "mngr-codex"
 
 _PROBE_SECONDS = 30.0
+_PROGRAMS = "programs"
+"""The package's folder of programs for other platforms, which the build backend fills."""
 
 
 class Platform(NamedTuple):
@@ -32,6 +34,11 @@ class Platform(NamedTuple):
     """``Linux`` or ``Darwin`` for programs that exist."""
     machine: str
     """``x86_64`` or ``aarch64`` for programs that exist."""
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that a wheel has for the platform's program, such as ``Linux-aarch64``."""
+        return f"{self.system}-{self.machine}"
 
     @classmethod
     def from_uname(cls, output: str) -> Platform:
@@ -93,20 +100,40 @@ def own_program() -> Path | None:
     return None
 
 
-def program_for(host: OnlineHostInterface, wheels: Path | None = None) -> Program:
+def packaged_program(platform: Platform) -> Path | None:
+    """Returns the path of the program for another platform that was installed with this package; None if it has none.
+
+    Args:
+        platform: The platform. The package has no copy of the installed program for its own one.
+    """
+    # An editable install imports the package from the source tree, and has the programs in the environment.
+    for package in (Path(__file__).parents[2], Path(sysconfig.get_path("platlib")) / "mngr_codex"):
+        path = package / _PROGRAMS / platform.folder / PROGRAM
+        if path.is_file():
+            return path
+    return None
+
+
+def program_for(host: OnlineHostInterface, wheels: Path | None = None, platform: Platform | None = None) -> Program:
     """Returns the program to install on an agent's host.
 
     Args:
         host: The agent's host.
         wheels: The ``program_wheels`` setting: a wheel of this version of mngr-codex, or a directory of such wheels.
-            Used only if the host has a different platform than this machine.
+            Used only if this package has no program for the host.
+        platform: The host's platform, if it is known already; otherwise the host is asked.
     """
     own = own_program()
     content = own.read_bytes() if own else b""
     if own and host.is_local:
         return Program(content=content)
-    result = host.execute_idempotent_command("uname -sm", timeout_seconds=_PROBE_SECONDS)
-    platform = Platform.from_uname(result.stdout if result.success else "")
+    if platform is None:
+        result = host.execute_idempotent_command("uname -sm", timeout_seconds=_PROBE_SECONDS)
+        platform = Platform.from_uname(result.stdout if result.success else "")
+    if platform_of(content) == platform:
+        return Program(content=content)
+    packaged = packaged_program(platform)
+    content = packaged.read_bytes() if packaged else b""
     if platform_of(content) == platform:
         return Program(content=content)
     try:
@@ -115,8 +142,8 @@ def program_for(host: OnlineHostInterface, wheels: Path | None = None) -> Progra
         return Program(
             problem=f"cannot install the {PROGRAM} program on the agent's host ({platform}): {error}. The agent runs "
             "without it, so mngr shows it as WAITING even while it is busy, and keeps no transcript.\n"
-            f"hint: set program_wheels for the agent type to a {DISTRIBUTION} wheel for that platform, or to a "
-            "directory of wheels"
+            f"hint: set program_wheels for the agent type to a {DISTRIBUTION} wheel with a program for that platform, "
+            "or to a directory of wheels"
         )
 
 
@@ -145,16 +172,18 @@ def _program_from_wheels(wheels: Path | None, platform: Platform) -> bytes:
     from importlib.metadata import PackageNotFoundError, version
 
     if wheels is None:
-        raise WheelError("the installed one is for another platform" if own_program() else "none is installed here")
+        raise WheelError(
+            f"the installed {DISTRIBUTION} has none for that platform" if own_program() else "none is installed here"
+        )
     try:
         own_version = version(DISTRIBUTION)
     except PackageNotFoundError:
         raise WheelError(f"{DISTRIBUTION} is not installed as a package, so its version is unknown") from None
     folder = wheels.expanduser()
     for wheel in _wheels_of_version(folder, own_version):
-        program = _read_program(wheel)
-        if platform_of(program) == platform:
-            return program
+        for program in _programs_in(wheel, platform):
+            if platform_of(program) == platform:
+                return program
     raise WheelError(f"program_wheels ({folder}) has no wheel of {DISTRIBUTION} {own_version} for that platform")
 
 
@@ -169,18 +198,16 @@ def _wheels_of_version(path: Path, version: str) -> Iterator[Path]:
     yield from (file for file in files if file.name.startswith(prefix) and file.suffix == ".whl")
 
 
-def _read_program(wheel: Path) -> bytes:
-    """Returns the native program of a wheel; empty if it has none."""
+def _programs_in(wheel: Path, platform: Platform) -> list[bytes]:
+    """Returns the programs of a wheel that can be for a platform: its own, and the one in that platform's folder."""
     import zipfile
 
+    endings = (f".data/scripts/{PROGRAM}", f"mngr_codex/{_PROGRAMS}/{platform.folder}/{PROGRAM}")
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if name.endswith(f".data/scripts/{PROGRAM}"):
-                    return archive.read(name)
+            return [archive.read(name) for name in archive.namelist() if name.endswith(endings)]
     except OSError as error:
         raise WheelError(f"cannot read {wheel}: {error.strerror or error}") from None
     except Exception as error:
         # A damaged archive raises many kinds of errors, and some of them have no message.
         raise WheelError(f"cannot read {wheel}: {str(error) or 'the file is damaged'}") from None
-    return b""
