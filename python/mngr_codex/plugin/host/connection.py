@@ -1,0 +1,229 @@
+"""Runs commands that read an input on an agent's host, over a line that can break.
+
+On another host a command takes one channel of mngr's ssh connection: the request, the input and its end are sent
+without waiting for a reply. If the line breaks, the command may have run or not, so only one that can run again with
+the same input is repeated. That continues for a limited time, because an ssh server that restarts and a network that is
+gone for half a minute come back.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from imbue.mngr.errors import CommandTimeoutError, HostAuthenticationError, HostConnectionError, MngrError
+from imbue.mngr.hosts.outer_host import (
+    OuterHost,
+    _send_stdin_until_sent_or_exited,
+    is_dead_ssh_connection_error,
+    is_ssh_auth_timeout,
+)
+from loguru import logger
+from paramiko import SSHException
+
+from mngr_codex.plugin.host.channel import open_command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from imbue.mngr.interfaces.host import OnlineHostInterface
+    from paramiko import Channel
+
+LINE_SECONDS = 90.0
+"""How long a command is repeated on a line that breaks, in addition to the time that the command itself may take."""
+_BACKOFFS_SECONDS = (0.0, 1.0, 2.0, 4.0)
+_MARGIN_SECONDS = 5.0
+_CHUNK_BYTES = 64 * 1024
+# How long a command can wait that has filled the window of the channel with errors, which are read between two chunks.
+_ERRORS_SECONDS = 1.0
+# What paramiko reports if the channel has closed without an exit status: by a signal, or because the line broke.
+_NO_STATUS = -1
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that has ended."""
+
+    status: int
+    """Its exit status; negative if a signal has ended it."""
+    stdout: bytes
+    stderr: bytes
+
+
+class LostCommandError(HostConnectionError):
+    """The line to a host broke after a command was sent, so it is not known whether it ran or how it ended."""
+
+
+class _BrokenLineError(Exception):
+    """The line broke while a command ran."""
+
+
+def run_with_input(
+    host: OnlineHostInterface,
+    command: str | Sequence[str],
+    content: bytes,
+    *,
+    timeout_seconds: float,
+    is_repeatable: bool = True,
+    line_seconds: float = LINE_SECONDS,
+) -> Completed:
+    """Runs a command with an input on a host.
+
+    Args:
+        host: The host.
+        command: The words of a command, or a script of ``sh``.
+        content: What the command reads from standard input.
+        timeout_seconds: How long the command may take.
+        is_repeatable: Whether a second run with the same input is harmless, even while the first still runs.
+        line_seconds: How long a repeatable command is tried again after the line broke, in addition to its own time.
+
+    Raises:
+        CommandTimeoutError: The command has not ended in time.
+        LostCommandError: The line broke after the command was sent. A repeatable command was tried again in vain.
+        HostConnectionError: There is no connection to the host, and the command was not sent.
+        MngrError: The command cannot be run at all.
+    """
+    script = command if isinstance(command, str) else shlex.join(command)
+    if host.is_local:
+        return _run_here(script, content, timeout_seconds)
+    if not isinstance(host, OuterHost):
+        return _run_with_file(host, script, content, timeout_seconds)
+    return _run_over_ssh(host, script, content, timeout_seconds, line_seconds if is_repeatable else 0.0)
+
+
+def _run_here(script: str, content: bytes, seconds: float) -> Completed:
+    """Runs a script on this machine, in mngr's environment as mngr runs its own commands."""
+    try:
+        ran = subprocess.run(["sh", "-c", script], input=content, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise _timeout(script, seconds) from None
+    except OSError as error:
+        raise MngrError(f"cannot run sh on this machine: {error.strerror or error}") from error
+    return Completed(ran.returncode, ran.stdout, ran.stderr)
+
+
+def _run_over_ssh(host: OuterHost, script: str, content: bytes, seconds: float, line_seconds: float) -> Completed:
+    """Runs a script in a channel of its own, and again for a limited time while the line is broken."""
+    end = time.monotonic() + seconds + line_seconds
+    tries = 0
+    was_sent = False
+    while True:
+        try:
+            with open_command(cast("OnlineHostInterface", host), script) as channel:
+                was_sent = True
+                attempt = min(seconds + _MARGIN_SECONDS, max(end - time.monotonic(), _MARGIN_SECONDS))
+                return _exchange(channel, script, content, attempt)
+        except HostAuthenticationError as error:
+            # The key was refused, unless the server just did not answer in time.
+            if was_sent and not is_ssh_auth_timeout(error):
+                raise _lost(host, error) from error
+            if not is_ssh_auth_timeout(error) or time.monotonic() >= end or line_seconds == 0.0:
+                raise
+            problem: Exception = error
+        except (HostConnectionError, _BrokenLineError, CommandTimeoutError) as error:
+            host._disconnect_for_retry()
+            if line_seconds == 0.0 or time.monotonic() >= end:
+                # A command that did not end in time on a line that works is no problem of the line.
+                if was_sent and not isinstance(error, CommandTimeoutError):
+                    raise _lost(host, error) from error
+                raise
+            problem = error
+        pause = _BACKOFFS_SECONDS[min(tries, len(_BACKOFFS_SECONDS) - 1)]
+        tries += 1
+        logger.debug("the line to host {} is broken ({}); trying again in {:.0f} s", host.id, problem, pause)
+        time.sleep(min(pause, max(end - time.monotonic(), 0.0)))
+
+
+def _exchange(channel: Channel, script: str, content: bytes, seconds: float) -> Completed:
+    """Sends the input of a command that was started in a channel, and reads its output until it has ended.
+
+    Raises:
+        CommandTimeoutError: It has not ended in time.
+        _BrokenLineError: The line broke.
+    """
+    end = time.monotonic() + seconds
+    transport = channel.get_transport()
+    stdout, stderr = bytearray(), bytearray()
+    try:
+        channel.settimeout(seconds)
+        _send_stdin_until_sent_or_exited(channel, content)
+        channel.shutdown_write()
+        while True:
+            channel.settimeout(min(max(end - time.monotonic(), 0.01), _ERRORS_SECONDS))
+            try:
+                chunk = channel.recv(_CHUNK_BYTES)
+            except TimeoutError:
+                if time.monotonic() >= end:
+                    raise _timeout(script, seconds) from None
+                chunk = None
+            while channel.recv_stderr_ready():
+                stderr += channel.recv_stderr(_CHUNK_BYTES)
+            if chunk is None:
+                continue
+            if not chunk:
+                break
+            stdout += chunk
+        while more := channel.recv_stderr(_CHUNK_BYTES):
+            stderr += more
+        status = _exit_status(channel, end)
+    except (TimeoutError, EOFError, SSHException) as error:
+        raise _BrokenLineError(str(error) or type(error).__name__) from error
+    except OSError as error:
+        if is_dead_ssh_connection_error(error) or channel.closed:
+            raise _BrokenLineError(str(error)) from error
+        raise
+    if status == _NO_STATUS and not transport.is_active():
+        raise _BrokenLineError("the connection was closed while the command ran")
+    return Completed(status, bytes(stdout), bytes(stderr))
+
+
+def _exit_status(channel: Channel, end: float) -> int:
+    """Returns the exit status of a command whose output has ended.
+
+    Raises:
+        TimeoutError: The status does not come.
+    """
+    if not channel.status_event.wait(max(end - time.monotonic(), _MARGIN_SECONDS)):
+        raise TimeoutError("the command's exit status did not come")
+    return channel.recv_exit_status()
+
+
+def _run_with_file(host: OnlineHostInterface, script: str, content: bytes, seconds: float) -> Completed:
+    """Runs a script whose input is a file in a folder that only the user can read.
+
+    For hosts that mngr does not reach by its own ssh connection.
+    """
+    folder = host.execute_idempotent_command("mktemp -d", timeout_seconds=seconds)
+    if not folder.success:
+        raise MngrError(f"cannot make a temporary folder on host {host.id}: {folder.stderr.strip()}")
+    path = folder.stdout.strip()
+    try:
+        file = f"{path}/input"
+        host.write_file(_path(file), content, mode="0600", is_atomic=False)
+        inner = f"sh -c {shlex.quote(script)} <{shlex.quote(file)}"
+        ran = host.execute_stateful_command(f'{inner}; printf "\\n%s" "$?"', timeout_seconds=seconds)
+    finally:
+        host.execute_idempotent_command(f"rm -rf {shlex.quote(path)}", timeout_seconds=seconds)
+    output, _, status = ran.stdout.rpartition("\n")
+    if not (ran.success and status.isdecimal()):
+        raise LostCommandError(f"a command on host {host.id} has not ended: {ran.stderr.strip()}")
+    return Completed(int(status), output.encode(), ran.stderr.encode())
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path
+
+    return Path(text)
+
+
+def _timeout(script: str, seconds: float) -> CommandTimeoutError:
+    # The arguments of a command can be long.
+    return CommandTimeoutError(f"a command did not end within {seconds:.0f} s: {script[:80]}")
+
+
+def _lost(host: OuterHost, error: Exception) -> LostCommandError:
+    return LostCommandError(f"the connection to host {host.get_name()} was lost while a command ran: {error}")
