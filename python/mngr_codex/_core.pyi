@@ -11,12 +11,16 @@ __all__ = [
     "MarkerTurn",
     "RecordBatches",
     "RolloutBytes",
+    "Screen",
     "__version__",
+    "clean_message",
     "convert",
     "follow",
+    "is_slash_command",
     "last_records",
     "marker",
     "may_exceed_64_bits",
+    "read_screen",
 ]
 
 __version__: Final[str]
@@ -235,3 +239,67 @@ def marker(state_dir: str | PathLike[str]) -> MarkerState:
         OSError: If ``state_dir`` is missing or not a directory (``FileNotFoundError``, ``NotADirectoryError``), or its
             files cannot be read (``PermissionError``).
     """
+
+@final
+class Screen:
+    """What Codex's terminal shows. Not part of the public API. Compares equal if all attributes are equal."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    @property
+    def view(self) -> Literal["shell", "loading", "login", "side", "dialog", "draft", "empty"]:
+        """The kind of view. A message can be typed if it is ``empty``.
+
+        ``shell``: Codex has exited or was not started yet. ``loading``: it is starting. ``login``: its login screen.
+        ``side``: a conversation that ``/side`` or ``/btw`` opened. ``dialog``: a dialog that takes all input.
+        ``draft``: there is text in the composer. ``empty``: the composer is empty.
+        """
+    @property
+    def dialog(
+        self,
+    ) -> Literal["hooks", "approval", "question", "plan", "trust", "model", "update", "menu"] | None:
+        """The dialog if the view is ``dialog``, otherwise None."""
+    @property
+    def showing(self) -> str | None:
+        """What takes all input, as a phrase that follows "Codex is showing": a dialog, the login, a side conversation.
+
+        ``its hook review``, ``an approval request``, ``its login screen``, ``a side conversation``, ``a menu`` …;
+        None if nothing does.
+        """
+    @property
+    def waiting_reason(self) -> Literal["LOGIN", "PERMISSIONS", "QUESTION", "DIALOG", "END_OF_TURN"]:
+        """Why an agent with this screen waits if it is not in a turn."""
+    @property
+    def row(self) -> str | None:
+        """The first row of the composer, or the selected choice of a dialog, with its ``›`` and without styles."""
+    @property
+    def text(self) -> str:
+        """The complete text without styles."""
+    @property
+    def is_started(self) -> bool:
+        """Whether Codex shows its composer or a dialog, and no longer says that it is loading."""
+    @property
+    def has_session_line(self) -> bool:
+        """Whether the line with the model is below the composer. Codex shows it when it opens the session (0.163)."""
+    @property
+    def last_output(self) -> list[str]:
+        """The last lines that Codex printed before it exited, at most 12, without the prompt of the shell."""
+
+def read_screen(command: str, pane: str) -> Screen:
+    """Reads what Codex's terminal shows. Not part of the public API.
+
+    Args:
+        command: The name of the process in the terminal's foreground. The name of a shell means that Codex has exited,
+            so pass another one if a script runs Codex.
+        pane: The content with styles, as from ``tmux capture-pane -e -p``.
+    """
+
+def clean_message(message: str) -> str:
+    """Returns a message without control characters other than tabs and line breaks, as it is typed.
+
+    Raises:
+        UnicodeEncodeError: If the message contains unpaired surrogates.
+    """
+
+def is_slash_command(text: str) -> bool:
+    """Returns whether Codex may run a message as a command: its first word is ``/`` and a name."""

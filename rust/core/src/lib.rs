@@ -50,6 +50,8 @@ mod lifecycle;
 mod meter;
 mod process;
 mod rollout;
+mod screen;
+mod send;
 mod sessions;
 mod state_dir;
 pub mod status;
@@ -92,6 +94,10 @@ pub use lifecycle::report::{Report, Turn};
 pub use lifecycle::session_dir;
 pub use process::ProcessId;
 pub use state_dir::StateDir;
+
+// Codex's terminal.
+pub use screen::{Dialog, Screen, TypedText, View};
+pub use send::{clean_message, is_slash_command};
 
 // Sessions.
 pub use rollout::session_meta::SessionMeta;

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use mngr_codex_core::{
     AtomicFile, BatchConverter, ConvertError, End, FileError, FollowError, Input, LOCK_TIMEOUT, LastRecordsError,
-    LineError, LockError, MarkerError, Options, OutputError, PassSummary, ReadError, Report, StateDir, StoreError,
-    Summary, TargetError, Turn, WatchError, Watcher, WindowTooLarge, convert as convert_input,
+    LineError, LockError, MarkerError, Options, OutputError, PassSummary, ReadError, Report, Screen as CodexScreen,
+    StateDir, StoreError, Summary, TargetError, Turn, WatchError, Watcher, WindowTooLarge, convert as convert_input,
     last_records as read_last_records, marker, temporary_folder,
 };
 use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
@@ -407,6 +407,97 @@ fn read_marker(py: Python<'_>, state_dir: PathBuf) -> PyResult<MarkerState> {
     })
 }
 
+/// What Codex's terminal shows.
+#[pyclass(frozen, eq, module = "mngr_codex._core")]
+#[derive(PartialEq)]
+struct Screen {
+    screen: CodexScreen,
+}
+
+#[pymethods]
+impl Screen {
+    /// ``shell``, ``loading``, ``login``, ``side``, ``dialog``, ``draft`` or ``empty``.
+    #[getter]
+    fn view(&self) -> &'static str {
+        self.screen.view().name()
+    }
+
+    /// The dialog, if the view is ``dialog``.
+    #[getter]
+    fn dialog(&self) -> Option<&'static str> {
+        self.screen.view().dialog()
+    }
+
+    /// What takes all input, as an English phrase: a dialog, the login screen or a side conversation.
+    #[getter]
+    fn showing(&self) -> Option<&'static str> {
+        self.screen.view().showing()
+    }
+
+    /// Why an agent with this screen waits if it is not in a turn.
+    #[getter]
+    fn waiting_reason(&self) -> &'static str {
+        self.screen.view().waiting_reason()
+    }
+
+    /// The first row of the composer, or the selected choice of a dialog.
+    #[getter]
+    fn row(&self) -> Option<&str> {
+        self.screen.row()
+    }
+
+    /// The complete text without styles.
+    #[getter]
+    fn text(&self) -> &str {
+        self.screen.text()
+    }
+
+    /// Whether Codex shows its composer or a dialog.
+    #[getter]
+    fn is_started(&self) -> bool {
+        self.screen.is_started()
+    }
+
+    /// Whether the line with the model is below the composer.
+    #[getter]
+    fn has_session_line(&self) -> bool {
+        self.screen.has_session_line()
+    }
+
+    /// The last lines that Codex printed before it exited.
+    #[getter]
+    fn last_output(&self) -> Vec<String> {
+        self.screen.last_output()
+    }
+
+    fn __repr__(&self) -> String {
+        let view = self.screen.view();
+        format!("<Screen: {}>", view.dialog().unwrap_or(view.name()))
+    }
+}
+
+/// Reads what Codex's terminal shows.
+///
+/// Args:
+///     command: The name of the process in the foreground.
+///     pane: The content with styles.
+#[pyfunction]
+fn read_screen(command: &str, pane: &str) -> Screen {
+    Screen { screen: CodexScreen::parse(command, pane) }
+}
+
+/// Returns a message without control characters other than tabs and line breaks, as it is typed.
+#[pyfunction]
+fn clean_message(message: &str) -> String {
+    mngr_codex_core::clean_message(message)
+}
+
+/// Returns whether Codex may run a message as a command.
+#[pyfunction]
+fn is_slash_command(text: &str) -> bool {
+    mngr_codex_core::is_slash_command(text)
+}
+
 /// Checks that the path is a directory.
 fn open_state_dir(path: &Path) -> PyResult<StateDir> {
     let metadata = path.metadata().map_err(|error| system_error(&error, path))?;
@@ -529,9 +620,13 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<FollowSummary>()?;
     module.add_class::<MarkerState>()?;
     module.add_class::<MarkerTurn>()?;
+    module.add_class::<Screen>()?;
     module.add_function(wrap_pyfunction!(follow, module)?)?;
     module.add_function(wrap_pyfunction!(last_records, module)?)?;
     module.add_function(wrap_pyfunction!(read_marker, module)?)?;
     module.add_function(wrap_pyfunction!(may_exceed_64_bits, module)?)?;
+    module.add_function(wrap_pyfunction!(read_screen, module)?)?;
+    module.add_function(wrap_pyfunction!(clean_message, module)?)?;
+    module.add_function(wrap_pyfunction!(is_slash_command, module)?)?;
     module.add_function(wrap_pyfunction!(convert, module)?)
 }
