@@ -97,21 +97,20 @@ def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBefor
 # Called first, because other plugins copy the agent's files in this hook, for example imbue-mngr-usage its usage.
 @hookimpl(tryfirst=True)
 def on_before_agent_destroy(agent: AgentInterface[Any], host: OnlineHostInterface) -> None:
-    """Stops Codex, and brings the transcripts and the usage of an agent up to date."""
+    """Stops Codex, and preserves the agent's transcripts and sessions. mngr keeps the agent after an error."""
     from mngr_codex.plugin.agent import CodexAgent
 
     if isinstance(agent, CodexAgent):
-        agent.finish(host)
+        agent.secure(host)
 
 
 @hookimpl(tryfirst=True)
 def on_before_host_destroy(host: HostInterface, mngr_ctx: MngrContext) -> None:
-    """Stops the agents that are destroyed with their host, and preserves their transcripts and sessions."""
+    """Preserves the transcripts and sessions on a host. mngr keeps the host after an error."""
     from mngr_codex.plugin import preservation
     from mngr_codex.plugin.agent import CodexAgent
 
-    preservation.finish_on_host(host, CodexAgent)
-    preservation.preserve_on_host(host, mngr_ctx)
+    preservation.secure_host(host, mngr_ctx, CodexAgent)
 
 
 @hookimpl

@@ -64,8 +64,8 @@ class CodexAgent(
     # Whether the agent and its work directory existed before this mngr command, which would delete both after an error.
     _has_earlier_work: bool = PrivateAttr(default=False)
     _is_first_message_next: bool = PrivateAttr(default=False)
-    # Whether Codex was stopped, and the agent's files are complete, because it is about to be destroyed.
-    _is_finished: bool = PrivateAttr(default=False)
+    # Whether Codex was stopped, and the agent's files are preserved, because it is about to be destroyed.
+    _is_secured: bool = PrivateAttr(default=False)
     # When the agent was last read for a listing, in seconds, what was read, and the fields that were given it.
     _recent_probe: tuple[float, Probe, set[str]] | None = PrivateAttr(default=None)
     # The status from which `get_idle_since` answered last, and when it was read, in seconds.
@@ -143,13 +143,17 @@ class CodexAgent(
 
     # -- destruction
 
-    def finish(self, host: OnlineHostInterface) -> None:
-        """Stops Codex and brings the agent's files up to date, before any plugin copies them. Never fails."""
+    def secure(self, host: OnlineHostInterface) -> None:
+        """Stops Codex, brings the agent's files up to date, and preserves them.
+
+        Raises:
+            MngrError: The files are preserved neither on this machine nor on the host.
+        """
         from mngr_codex.plugin import preservation
 
-        if not self._is_finished:
-            self._is_finished = True
-            preservation.finish(self, host)
+        if not self._is_secured:
+            preservation.secure(self, host)
+            self._is_secured = True
 
     def on_destroy(self, host: OnlineHostInterface) -> None:
         """Preserves the agent's transcripts and sessions."""
@@ -157,9 +161,8 @@ class CodexAgent(
 
     def preserve_session_state(self, host: OnlineHostInterface) -> None:
         """Copies transcripts and sessions to mngr's folder of destroyed agents."""
-        from mngr_codex.plugin import preservation
-
-        preservation.preserve(self, host, is_stopped=self._is_finished)
+        # The hook before has done it, where mngr has run it.
+        self.secure(host)
 
     # -- capabilities
 

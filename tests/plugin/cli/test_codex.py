@@ -59,6 +59,6 @@ def test_the_help_of_the_doctor_says_what_verbose_does() -> None:
 
 def test_the_commands() -> None:
     assert sorted(codex.commands) == [
-        *("convert", "doctor", "hooks", "marker", "status", "transcript", "trust", "watch"),
+        *("convert", "doctor", "hooks", "marker", "recover", "status", "transcript", "trust", "watch"),
     ]
     assert all(command.get_short_help_str() for command in codex.commands.values())

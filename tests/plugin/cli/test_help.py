@@ -16,7 +16,10 @@ from mngr_codex.plugin.cli.codex import codex, trust
 from mngr_codex.plugin.config import CodexAgentConfig
 from tests.support.project import ROOT
 
-OWN = [("codex",), ("codex", "doctor"), ("codex", "trust"), ("codex", "trust", "list"), ("codex", "trust", "revoke")]
+OWN = [
+    *(("codex",), ("codex", "doctor"), ("codex", "recover")),
+    *(("codex", "trust"), ("codex", "trust", "list"), ("codex", "trust", "revoke")),
+]
 
 OF_PROGRAM = ("convert", "transcript", "status", "hooks", "marker", "watch")
 
@@ -36,7 +39,7 @@ def test_commands_have_a_page_like_mngrs_own(home: Path, words: tuple[str, ...])
     for title in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "SEE ALSO"):
         assert f"{title}\n" in page
     assert page == mngr(*words, "--help") == mngr(*words, "-h")
-    if words[-1] in ("doctor", "list", "revoke"):
+    if words[-1] in ("doctor", "recover", "list", "revoke"):
         assert "--format" in page and "-S, --setting" in page
 
 

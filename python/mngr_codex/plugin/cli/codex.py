@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from imbue.mngr.cli.address_params import HOST_ADDRESS
 from imbue.mngr.cli.common_opts import add_common_options
 from imbue.mngr.cli.help_formatter import add_pager_help_option, help_option_callback, run_pager
 
@@ -161,6 +162,19 @@ def doctor(ctx: click.Context, /, **_: object) -> None:
 for _option in doctor.params:
     if isinstance(_option, click.Option) and _option.name == "verbose":
         _option.help = "Show one line for each check; -vv also shows mngr's DEBUG log, -vvv its TRACE log"
+
+
+@codex.command(short_help="Fetch what destroyed agents have left on a host.")
+@click.argument("host", type=HOST_ADDRESS)
+@click.option("--list", "is_list", is_flag=True, help="Only show what is kept on the host.")
+@click.option("--keep", "keeps", is_flag=True, help="Keep the files on the host as well.")
+@add_common_options
+@click.pass_context
+def recover(ctx: click.Context, /, **_: object) -> None:
+    """Copy transcripts and sessions that destroyed agents have left on HOST to this machine, and remove them there."""
+    from mngr_codex.plugin.cli.recover import recover
+
+    recover(ctx)
 
 
 class _GroupWithAliases(click.Group):

@@ -45,6 +45,21 @@ _PAGES = (
         see_also=(("codex_settings", "Settings of Codex agents"),),
     ),
     CommandHelpMetadata(
+        key="codex.recover",
+        one_line_description="Fetch what destroyed agents have left on a host",
+        synopsis="mngr codex recover HOST [--list] [--keep]",
+        description="`mngr destroy` copies an agent's transcripts and sessions to this machine. If the connection to "
+        "the agent's host breaks and does not return within a minute, or this machine's disk is full, they stay on the "
+        "host, and a warning says so.\n\nThis command copies them to this machine, checks that they are complete, and "
+        "removes them on the host. `mngr transcript NAME --preserved` then shows them, and `mngr create --adopt` "
+        "continues the sessions.",
+        examples=(
+            ("Fetch everything from a host", "mngr codex recover my-host"),
+            ("Show what is kept there", "mngr codex recover my-host --list"),
+        ),
+        see_also=(("destroy", "Destroy agents"), ("transcript", "Show an agent's transcript")),
+    ),
+    CommandHelpMetadata(
         key="codex.trust",
         one_line_description="Show or revoke the folders that you have trusted",
         synopsis="mngr codex trust [list|revoke] [OPTIONS]",

@@ -1,0 +1,99 @@
+"""``mngr codex recover``: fetches the transcripts and sessions that destroyed agents have left on a host."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from imbue.mngr.api.discover import discover_hosts_and_agents
+from imbue.mngr.api.find import filter_one_host
+from imbue.mngr.api.preservation import get_local_preserved_agent_dir_for_host
+from imbue.mngr.api.providers import get_provider_instance
+from imbue.mngr.cli.common_opts import setup_command_context
+from imbue.mngr.cli.output_helpers import write_human_line
+from imbue.mngr.config.data_types import CommonCliOptions
+from imbue.mngr.errors import MngrError, UserInputError
+from imbue.mngr.interfaces.host import HostFileReadInterface
+from imbue.mngr.primitives import HostAddress, OutputFormat
+
+from mngr_codex.plugin import set_aside
+from mngr_codex.plugin.preservation import preserved_items
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import click
+    from imbue.mngr.config.data_types import MngrContext
+    from imbue.mngr.interfaces.host import HostInterface
+
+
+class RecoverOptions(CommonCliOptions):
+    """The options of ``mngr codex recover``."""
+
+    host: HostAddress
+    is_list: bool
+    keeps: bool
+
+
+def recover(ctx: click.Context) -> None:
+    """Fetches or lists what is kept on a host.
+
+    Raises:
+        UserInputError: There is no such host, or its files cannot be read.
+        MngrError: The host cannot be reached, or files could not be copied.
+    """
+    mngr_ctx, output, options = setup_command_context(ctx, "codex-recover", RecoverOptions)
+    host = _host(options.host, mngr_ctx)
+    name = host.get_name()
+    found = set_aside.retried(lambda: set_aside.find(host), host, f"cannot list what is kept on host {name}")
+    results = []
+    for agent_id, group in groupby(found, key=lambda each: each.identity.agent_id):
+        parts = list(group)
+        identity = parts[-1].identity
+        if not options.is_list:
+            try:
+                set_aside.bring_here(host, mngr_ctx, parts, preserved_items(), keeps=options.keeps)
+            except OSError as error:
+                raise MngrError(
+                    f"cannot copy the files of agent {identity.agent_name} from host {name}: {error}"
+                ) from error
+        archive = get_local_preserved_agent_dir_for_host(mngr_ctx, identity.agent_name, agent_id, identity.host_id)
+        result = _result(parts) | ({} if options.is_list else {"path": str(archive)})
+        results.append(result)
+        if output.output_format is OutputFormat.JSONL:
+            print(json.dumps(result))
+        elif output.output_format is OutputFormat.HUMAN:
+            where = f"on the host, in {', '.join(result['folders'])}" if options.is_list else f"copied to {archive}"
+            write_human_line(
+                "{}  {} files, {:,} bytes, {}", identity.agent_name, result["files"], result["bytes"], where
+            )
+    if output.output_format is OutputFormat.JSON:
+        print(json.dumps(results, indent=2))
+    elif output.output_format is OutputFormat.HUMAN and not found:
+        write_human_line("nothing is kept on host {}", name)
+
+
+def _result(parts: Sequence[set_aside.SetAside]) -> dict[str, Any]:
+    sizes = {path: size for part in parts for path, size in part.sizes.items()}
+    identity = parts[-1].identity
+    return {
+        "agent": str(identity.agent_name),
+        "id": str(identity.agent_id),
+        "host": str(identity.host_name),
+        "files": len(sizes),
+        "bytes": sum(sizes.values()),
+        "folders": [str(part.folder) for part in parts],
+    }
+
+
+def _host(address: HostAddress, mngr_ctx: MngrContext) -> HostInterface:
+    providers = None if address.provider is None else (str(address.provider),)
+    outcome = discover_hosts_and_agents(
+        mngr_ctx, provider_names=providers, agent_identifiers=None, include_destroyed=False, reset_caches=False
+    )
+    found = filter_one_host(address, list(outcome.agents_by_host))
+    host = get_provider_instance(found.provider_name, mngr_ctx).get_host(found.host_id)
+    if not isinstance(host, HostFileReadInterface):
+        raise UserInputError(f"cannot read the files of host {address}: it is not running\nhint: start the host")
+    return host
