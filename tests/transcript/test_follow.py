@@ -316,3 +316,83 @@ def test_a_closed_pipe_ends_it_immediately(state: State) -> None:
         process.stdout.close()
         assert process.wait(SECONDS) == -signal.SIGPIPE
         assert process.stderr.read() == b""
+
+
+# -- output that another program passes on
+
+
+def marked_step(number: int) -> str:
+    return step(f"m{number}", event_id=f"evt-{number}")
+
+
+def records_of(follower: Follower, count: int) -> dict[str, str]:
+    """Returns the next records by their ids, as they are marked."""
+    found: dict[str, str] = {}
+    text: list[str] = []
+    while len(found) < count:
+        line = follower.line()
+        if line.startswith("\x1e="):
+            found[line[2:]] = "\n".join(text)
+            text = []
+        elif line != "\x1e":
+            text.append(line)
+    return found
+
+
+@pytest.mark.parametrize("form", ["jsonl", "human"])
+def test_marks_name_the_last_record_that_is_shown(state: State, form: str) -> None:
+    state.write(HEADER, *map(marked_step, range(3)))
+    with following("fix-it", "--format", form, "--marks", "--tail", "2") as followed:
+        shown = records_of(followed, 2)
+        assert list(shown) == ["evt-1", "evt-2"]
+        assert all(f"m{number}" in shown[f"evt-{number}"] for number in (1, 2))
+        state.append(marked_step(3))
+        assert "m3" in records_of(followed, 1)["evt-3"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "human"])
+def test_following_continues_after_a_record(state: State, form: str) -> None:
+    """The text is the one that would have followed."""
+    state.write(HEADER, *map(marked_step, range(300)))
+    with following("fix-it", "--format", form, "--marks") as followed:
+        complete = records_of(followed, 300 + (form == "jsonl"))
+    for number in (0, 2, 150, 298):
+        with following("fix-it", "--format", form, "--marks", "--after", f"evt-{number}") as followed:
+            shown = records_of(followed, 299 - number)
+            assert shown == dict(list(complete.items())[-(299 - number) :])
+            state.append(marked_step(300))
+            assert "m300" in records_of(followed, 1)["evt-300"]
+        state.write(HEADER, *map(marked_step, range(300)))
+
+
+def test_following_continues_in_a_rotated_file(state: State) -> None:
+    state.write(HEADER, *map(marked_step, range(3)))
+    state.transcript.rename(state.transcript.with_name("events.jsonl.20261122070000000000"))
+    state.write(*map(marked_step, range(3, 5)))
+    with following("fix-it", "--format", "jsonl", "--marks", "--after", "evt-1") as followed:
+        assert list(records_of(followed, 3)) == ["evt-2", "evt-3", "evt-4"]
+
+
+def test_following_continues_at_the_start_if_the_record_is_gone(state: State) -> None:
+    state.write(HEADER, *map(marked_step, range(2)))
+    with following("fix-it", "--format", "human", "--marks", "--after", "evt-9") as followed:
+        assert "was rewritten; showing it from the start" in followed.error()
+        assert list(records_of(followed, 2)) == ["evt-0", "evt-1"]
+    with following("fix-it", "--format", "human", "--marks", "--after", "") as followed:
+        assert list(records_of(followed, 2)) == ["evt-0", "evt-1"]
+
+
+def test_the_position_is_marked_before_anything_is_shown(state: State) -> None:
+    state.write(HEADER, *map(marked_step, range(2)))
+    with following("fix-it", "--format", "jsonl", "--marks", "--tail", "0") as followed:
+        assert followed.line() == "\x1e=evt-1"
+    state.transcript.write_text("")
+    with following("fix-it", "--format", "jsonl", "--marks", "--tail", "0") as followed:
+        assert followed.line() == "\x1e="
+
+
+def test_marks_need_an_agents_transcript(tmp_path: Path) -> None:
+    ran = run("transcript", DATA / "0.163.0/plain.jsonl", "--follow", "--marks")
+    assert ran.status == 1 and "a rollout" in ran.stderr
+    for wrong in (("--marks",), ("--follow", "--after", "x"), ("--follow", "--marks", "--after", "x", "--tail", "1")):
+        assert run("transcript", tmp_path, *wrong).status == 2

@@ -43,6 +43,12 @@ impl<'o> LiveOutput<'o> {
         self.change(|lines, bytes| lines.show(text, size(), bytes))
     }
 
+    /// Writes something that does not appear on the terminal, and leaves the lines there.
+    pub(crate) fn write_beside(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let _locked = self.lines.as_ref().map(|lines| lock(lines));
+        self.out.write_all(bytes)
+    }
+
     /// Removes the lines that are replaced, before something else is written to the terminal.
     pub(crate) fn erase(&mut self) -> io::Result<()> {
         self.change(StatusLines::erase)
@@ -98,14 +104,15 @@ fn leave_when_stopped(lines: &Mutex<StatusLines>) {
     }
 }
 
-/// Returns the size of the terminal.
+/// Returns the size of the terminal. If standard output is none, its width is `$COLUMNS`: another program shows the output.
 pub(crate) fn size() -> Size {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: `TIOCGWINSZ` writes one `winsize`, for which `size` is valid.
     let status = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
-    match (status, size.ws_col, size.ws_row) {
-        (0, columns @ 1.., rows @ 1..) => Size { columns: columns.into(), rows: rows.into() },
-        // The size of the VT100, which programs assume if a terminal does not report any.
-        _ => Size { columns: 80, rows: 24 },
+    if let (0, columns @ 1.., rows @ 1..) = (status, size.ws_col, size.ws_row) {
+        return Size { columns: columns.into(), rows: rows.into() };
     }
+    let given = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    // The size of the VT100, which programs assume if a terminal does not report any.
+    Size { columns: given.filter(|columns| *columns > 0).unwrap_or(80), rows: 24 }
 }

@@ -74,6 +74,7 @@ pub use transcript::head_tail::{Selection, Window};
 pub use transcript::last_records::{LastRecordsError, last_records};
 pub use transcript::locate::{Agent, Target, TargetError};
 pub use transcript::record::{Record, RecordKind, Role};
+pub use transcript::resume::{Resumption, last_event_id};
 pub use transcript::spool::spool;
 pub use transcript::stream::{CopyError, Line, ReadError, Stream, StreamPosition};
 pub use transcript::tail_follow::{TailEvent, TailFollower};

@@ -274,9 +274,13 @@ def test_options_that_mngr_handles(machine: Machine, arguments: tuple[str, ...])
     assert BY_MNGR in ran.stderr or ran.status == 2
 
 
-@pytest.mark.parametrize(
-    "target", ["t@localhost", "t@localhost.local", "t@nowhere", "@localhost", "localhost.local", "T"]
-)
+@pytest.mark.parametrize("target", ["t@localhost", "t@localhost.local"])
+def test_a_target_with_the_host(machine: Machine, target: str) -> None:
+    machine.agent(recorded("plain.jsonl"))
+    machine.same_output(target, "--format", "jsonl")
+
+
+@pytest.mark.parametrize("target", ["t@nowhere", "@localhost", "localhost.local", "T"])
 def test_targets_that_only_mngr_resolves(machine: Machine, target: str) -> None:
     machine.agent(recorded("plain.jsonl"))
     machine.by_mngr(target, "--format", "jsonl")
@@ -445,12 +449,15 @@ def test_a_host_dir_of_the_settings(machine: Machine) -> None:
     ids=["other backend", "disabled", "second", "elsewhere"],
 )
 def test_providers_of_the_settings(machine: Machine, settings: tuple[str, ...]) -> None:
+    """The agent is found where mngr finds it, if it does."""
     machine.agent(recorded("plain.jsonl"))
     machine.settings(*settings)
-    machine.by_mngr("t", "--format", "jsonl")
+    ran = machine.mngr("transcript", "t", "--format", "jsonl")
+    own = machine.without_plugin("t", "--format", "jsonl")
+    assert (ran.status, ran.stdout) == (own.status, own.stdout)
 
 
-def log_of(machine: Machine, *agents: tuple[str, str, str]) -> None:
+def log_of(machine: Machine, *agents: tuple[str, str, str], data: dict[str, Any] | None = None) -> None:
     """Writes mngr's discovery log: agents with their names and providers."""
     from imbue.mngr.api.discovery_events import make_agent_discovery_event
     from imbue.mngr.primitives import AgentId, AgentName, DiscoveredAgent, HostId, ProviderInstanceName
@@ -464,6 +471,7 @@ def log_of(machine: Machine, *agents: tuple[str, str, str]) -> None:
                 agent_id=AgentId(agent_id),
                 agent_name=AgentName(name),
                 provider_name=ProviderInstanceName(provider),
+                certified_data=data or {},
             )
             lines.write(make_agent_discovery_event(found).model_dump_json() + "\n")
 
@@ -471,18 +479,39 @@ def log_of(machine: Machine, *agents: tuple[str, str, str]) -> None:
 REMOTE = ('enabled_backends = ["local", "ssh"]',)
 
 
-def test_with_other_hosts_mngrs_log_decides_whether_an_agent_is_local(machine: Machine) -> None:
+#: Announces that mngr looks for an agent on all hosts where it may be.
+SEARCHES = "(mngr searches)"
+SEARCH_PROBE = f"""
+import imbue.mngr.api.find as find
+def searching(*arguments, original=find.find_one_agent_and_agents_by_host):
+    print({SEARCHES!r}, file=sys.stderr, flush=True)
+    return original(*arguments)
+find.find_one_agent_and_agents_by_host = searching
+"""
+
+
+def test_with_other_hosts_mngrs_log_decides_whether_other_hosts_are_searched(machine: Machine) -> None:
     machine.settings(*REMOTE)
     machine.agent(recorded("plain.jsonl"))
-    machine.by_mngr("t", "--format", "jsonl")
+
+    def searches(target: str) -> bool:
+        machine.same_output(target, "--format", "jsonl")
+        return SEARCHES in machine.by_program(target, prelude=SEARCH_PROBE).stderr
+
+    assert searches("t")
     log_of(machine, (OTHER_ID, "other", "ssh"))
-    machine.by_mngr("t", "--format", "jsonl")
+    assert searches("t")
     log_of(machine, (ID, "t", "local"))
-    machine.same_output("t", "--format", "jsonl")
-    machine.same_output(ID, "--format", "jsonl")
+    assert not searches("t") and not searches(ID)
     log_of(machine, (OTHER_ID, "t", "ssh"))
-    machine.by_mngr("t", "--format", "jsonl")
-    machine.same_output(ID, "--format", "jsonl")
+    assert searches("t") and not searches(ID)
+
+
+def test_an_agent_of_another_type_on_another_host_is_left_to_mngr(machine: Machine) -> None:
+    """The log names its type, so only mngr connects to its host."""
+    machine.settings(*REMOTE)
+    log_of(machine, (OTHER_ID, "u", "ssh"), data={"type": "claude"})
+    assert machine.by_mngr("u", prelude=SEARCH_PROBE).stderr.count(SEARCHES) == 1
 
 
 def test_a_renamed_agent_of_another_host_is_not_a_candidate(machine: Machine) -> None:
@@ -681,14 +710,14 @@ def test_another_plugins_option(machine: Machine) -> None:
 # -- follow
 
 
-def test_follow_only_works_with_local_codex_agents(machine: Machine) -> None:
+def test_follow_only_works_with_codex_agents(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     machine.agent(recorded("plain.jsonl"), type="command", name="u", agent_id=OTHER_ID)
-    for target in ("u", "nobody", "t@localhost", "@localhost"):
+    for target in ("u", "nobody", "@localhost"):
         for word in ("--follow", "-f"):
             ran = machine.mngr("transcript", target, word)
             assert (ran.status, ran.stdout) == (2, "")
-            assert "--follow only works with local Codex agents" in ran.stderr
+            assert "--follow only works with Codex agents" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -740,7 +769,7 @@ def test_following(machine: Machine) -> None:
 def test_the_help_lists_the_added_options(machine: Machine) -> None:
     for arguments in (("transcript", "--help"), ("help", "transcript")):
         shown = machine.mngr(*arguments).stdout
-        options, _, rest = shown.partition("Local Codex agents\n")
+        options, _, rest = shown.partition("Codex agents\n")
         assert "--preserved-only" in options and "--tail" in options
         assert all(option in rest for option in ("--follow, -f", "--utc", "--no-pager"))
         assert "mngr transcript TARGET [--follow] [--utc] [--no-pager] " in shown

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -18,6 +18,8 @@ class LocalAgent:
     state_dir: Path
     data: dict[str, Any]
     """The content of its ``data.json``."""
+    others: tuple[Mapping[str, Any], ...] = ()
+    """The ``data.json`` of the other agents on this machine, if they were read."""
 
     @property
     def name(self) -> str | None:
@@ -33,12 +35,6 @@ class LocalAgent:
     def type(self) -> str | None:
         """Its agent type."""
         return self._text("type")
-
-    @property
-    def labels(self) -> dict[str, Any]:
-        """Its labels."""
-        labels = self.data.get("labels")
-        return labels if isinstance(labels, dict) else {}
 
     def _text(self, member: str) -> str | None:
         value = self.data.get(member)

@@ -1,13 +1,15 @@
-"""``mngr transcript``: the native program handles local Codex agents, mngr's own command everything else.
+"""``mngr transcript``: the native program handles Codex agents, mngr's own command everything else.
 
 The program starts in a few milliseconds, follows growing transcripts, and prints json, jsonl and atif byte for byte
-like mngr. mngr handles anything uncertain, including all errors.
+like mngr. For an agent on another host it runs there, and only its output comes over the connection. mngr handles
+anything uncertain, including all errors.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import functools
 import json
 import os
@@ -18,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mngr_codex.plugin import paths
-from mngr_codex.plugin.cli import local_agents
+from mngr_codex.plugin.cli import local_agents, remote_agents
+from mngr_codex.plugin.cli.local_agents import LocalAgent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
     from imbue.mngr.cli.transcript import TranscriptCliOptions
     from imbue.mngr.config.data_types import MngrConfig, MngrContext
+    from imbue.mngr.primitives import AgentAddress
 
-    from mngr_codex.plugin.cli.local_agents import LocalAgent
+    from mngr_codex.plugin.cli.remote_agents import FoundAgent
 
 COMMAND = "transcript"
 
@@ -53,8 +57,6 @@ _FORMATS = ("human", "json", "jsonl", "atif")
 _ROLES = ("user", "agent", "system", "tool")
 # The largest number that the program accepts.
 _MAXIMUM_COUNT = 2**64 - 1
-_NOT_HANDLED_STATUS = 75
-"""The exit status of the program if it cannot create exactly the document that mngr would create."""
 _PARENT_LABEL = "mngr_claude_subagent_proxy_parent_id"
 """The label of agents whose transcripts mngr embeds in their parent's (0.3.0, ``api/trajectory.py``)."""
 _MAXIMUM_FIRST_LINE = 1 << 20
@@ -67,17 +69,48 @@ class NotHandled(Exception):
     """The program does not handle this call. The message is the reason, for users of options that mngr lacks."""
 
 
-@dataclass(frozen=True)
+class _NoLocalAgent(NotHandled):
+    """No agent on this machine has the name or id."""
+
+
+class _LogIsOutdated(Exception):
+    """The agent is not where mngr's discovery log lists it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """How to run the program."""
 
-    program: Path
     arguments: tuple[str, ...]
+    """The program's arguments before the state directory."""
+    agent: LocalAgent | FoundAgent
     parameters: Mapping[str, Any]
     """The command's parameters, with the defaults from the settings."""
     pager: str | None
-    is_document: bool
-    """Whether the program may still decline after reading the transcript."""
+    """The pager in mngr's settings."""
+    mngr_ctx: MngrContext
+    """Keeps the connections that the agent was found with."""
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether new records are shown until Ctrl-C."""
+        return bool(self.parameters["follow"])
+
+    @property
+    def form(self) -> str:
+        """The format of the output."""
+        return str(self.parameters["output_format"]).lower()
+
+    @property
+    def is_document(self) -> bool:
+        """Whether the program may still decline after reading the transcript."""
+        return self.form == "atif"
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether a pager may be used."""
+        is_headless = self.parameters["headless"] or self.mngr_ctx.config.headless
+        return not (self.is_followed or self.parameters["no_pager"] or is_headless)
 
 
 def command() -> click.Command | None:
@@ -107,7 +140,7 @@ def _is_expected(mngr_command: object, options: type[TranscriptCliOptions]) -> b
 def _own_options() -> list[click.Parameter]:
     from click_option_group import GroupedOption, OptionGroup
 
-    group = OptionGroup("Local Codex agents")
+    group = OptionGroup("Codex agents")
     helps = {
         "follow": "Show new records as they are added, until Ctrl-C (with --format human or jsonl)",
         "utc": "Show times in UTC instead of the local time zone, as mngr does for other agents",
@@ -125,9 +158,10 @@ def _add_to_help() -> None:
     if known is None or own in known.synopsis:
         return
     section = (
-        "Local Codex agents",
+        "Codex agents",
         "mngr-codex shows their transcripts: quickly, in color and through a pager on a terminal, and with --follow\n"
-        "as they grow. --format json, jsonl and atif print the same as for other agents.",
+        "as they grow. --format json, jsonl and atif print the same as for other agents. On another host it runs\n"
+        "there, so that only the selected records come over the connection.",
     )
     known.model_copy(
         update={
@@ -146,7 +180,12 @@ def _callback(mngr_command: click.Command) -> Any:
     def show(**parameters: Any) -> Any:
         ctx = click.get_current_context()
         try:
-            return _run_program(ctx, _plan_safely(ctx))
+            try:
+                with _planned(ctx) as plan:
+                    return _run_program(ctx, plan)
+            except _LogIsOutdated:
+                with _planned(ctx, trusts_log=False) as plan:
+                    return _run_program(ctx, plan)
         except NotHandled as reason:
             if parameters["follow"]:
                 raise click.UsageError(str(reason)) from None
@@ -158,91 +197,97 @@ def _callback(mngr_command: click.Command) -> Any:
 # -- whether the program handles the call
 
 
-def _plan_safely(ctx: click.Context) -> Plan:
-    """Plans how to run the program, and declines if anything in mngr is unexpected.
+@contextlib.contextmanager
+def _planned(ctx: click.Context, *, trusts_log: bool = True) -> Iterator[Plan]:
+    """Yields how to run the program. What mngr logs until the program has run is not shown.
+
+    Args:
+        ctx: The context of the command.
+        trusts_log: Whether an agent on another host can be where mngr's discovery log lists it.
 
     Raises:
-        NotHandled: mngr handles the call.
+        NotHandled: mngr handles the call, because the program does not, or because something in mngr is unexpected.
     """
+    from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
     from loguru import logger
 
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         # mngr is used as a library: the process is the caller's, and the program would bypass the caller's streams.
         raise NotHandled("--follow only works with mngr as a command")
-    # mngr repeats its log messages if it handles the call, following its own logging settings.
-    logger.disable("imbue")
-    try:
-        return _plan(ctx)
-    except NotHandled:
-        raise
-    except Exception as error:
-        raise NotHandled(f"mngr-codex does not support this version of mngr: {error!r}") from error
-    finally:
-        logger.enable("imbue")
+    with contextlib.ExitStack() as stack:
+        # mngr repeats its log messages if it handles the call, following its own logging settings.
+        logger.disable("imbue")
+        stack.callback(logger.enable, "imbue")
+        try:
+            group = ConcurrencyGroup(name=f"mngr-{COMMAND}")
+            group.__enter__()
+            # The group would wrap an exception that it is given.
+            stack.callback(group.__exit__, None, None, None)
+            plan = _plan(ctx, group, trusts_log=trusts_log)
+        except NotHandled:
+            raise
+        except Exception as error:
+            raise NotHandled(f"mngr-codex does not support this version of mngr: {error!r}") from error
+        yield plan
 
 
-def _plan(ctx: click.Context) -> Plan:
+def _plan(ctx: click.Context, group: ConcurrencyGroup, *, trusts_log: bool) -> Plan:
     """Plans how to run the program.
 
     Raises:
         NotHandled: mngr handles the call.
     """
-    from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
     from imbue.mngr.errors import MngrError
-
-    from mngr_codex.plugin.host.program import own_program
 
     # Checks without settings are first, since they rule out most calls.
     _check_options(ctx.params)
-    target = _plain_target(ctx.params["target"])
-    program = own_program()
-    if program is None or not os.access(program, os.X_OK):
-        raise NotHandled("cannot find the mngr-codex program\nhint: reinstall mngr-codex as described in its README")
-    with contextlib.ExitStack() as stack:
-        group = ConcurrencyGroup(name=f"mngr-{COMMAND}")
-        group.__enter__()
-        # The group would wrap an exception that it is given.
-        stack.callback(group.__exit__, None, None, None)
-        try:
-            mngr_ctx = _context(ctx, group)
-            parameters = _parameters(ctx, mngr_ctx)
-            _check_options(parameters)
-            agent, others = _agent(target, mngr_ctx, accepts_unlisted=bool(ctx.params["follow"]))
-        except (MngrError, click.ClickException) as error:
-            raise NotHandled(error.format_message()) from error
+    address = _agent_address(ctx.params["target"])
+    try:
+        mngr_ctx = _context(ctx, group)
+        parameters = _parameters(ctx, mngr_ctx)
+        _check_options(parameters)
+        is_document = str(parameters["output_format"]).lower() == "atif"
+        # A document can contain other agents.
+        trusts_log = trusts_log and not is_document
+        agent = _agent(address, mngr_ctx, accepts_unlisted=bool(ctx.params["follow"]), trusts_log=trusts_log)
+    except (MngrError, click.ClickException) as error:
+        raise NotHandled(error.format_message()) from error
     config = mngr_ctx.config
     if config.pre_command_scripts.get(COMMAND):
         raise NotHandled("--follow cannot be combined with pre_command_scripts for mngr transcript")
-    is_followed = bool(parameters["follow"])
+    if isinstance(agent, LocalAgent):
+        if _program() is None:
+            raise NotHandled(
+                "cannot find the mngr-codex program\nhint: reinstall mngr-codex as described in its README"
+            )
+        if not parameters["follow"]:
+            _check_transcript(agent)
     form = str(parameters["output_format"]).lower()
-    if not is_followed:
-        _check_transcript(agent)
-    if form == "atif" and any(other.labels.get(_PARENT_LABEL) == agent.id for other in others):
+    if is_document and any(_parent(other) == agent.data["id"] for other in agent.others):
         raise NotHandled("")
-    is_unpaged = parameters["no_pager"] or parameters["headless"] or config.headless
-    return Plan(
-        program=program,
-        arguments=(
-            COMMAND,
-            f"--format={form}",
-            *([] if form == "human" else ["--as-mngr"]),
-            *(f"--role={role}" for role in parameters["role"]),
-            *(
-                f"--{end}={min(parameters[end], _MAXIMUM_COUNT)}"
-                for end in ("head", "tail")
-                if parameters[end] is not None
-            ),
-            *(["--full"] if parameters["full"] else []),
-            *(["--utc"] if parameters["utc"] else []),
-            *(["--follow"] if is_followed else []),
-            *(["--no-pager"] if is_unpaged else []),
-            "--",
-            str(agent.state_dir.absolute()),
-        ),
-        parameters=parameters,
-        pager=config.pager,
-        is_document=form == "atif",
+    arguments = (
+        COMMAND,
+        f"--format={form}",
+        *([] if form == "human" else ["--as-mngr"]),
+        *(f"--role={role}" for role in parameters["role"]),
+        *(f"--{end}={min(parameters[end], _MAXIMUM_COUNT)}" for end in ("head", "tail") if parameters[end] is not None),
+        *(["--full"] if parameters["full"] else []),
+        *(["--utc"] if parameters["utc"] else []),
+        *(["--follow"] if parameters["follow"] else []),
     )
+    return Plan(arguments=arguments, agent=agent, parameters=parameters, pager=config.pager, mngr_ctx=mngr_ctx)
+
+
+def _program() -> Path | None:
+    from mngr_codex.plugin.host.program import own_program
+
+    program = own_program()
+    return program if program is not None and os.access(program, os.X_OK) else None
+
+
+def _parent(data: Mapping[str, Any]) -> object:
+    labels = data.get("labels")
+    return labels.get(_PARENT_LABEL) if isinstance(labels, dict) else None
 
 
 def _check_options(parameters: Mapping[str, Any]) -> None:
@@ -268,17 +313,17 @@ def _check_options(parameters: Mapping[str, Any]) -> None:
         raise NotHandled(f"the roles are {', '.join(_ROLES)}")
 
 
-def _plain_target(target: object) -> object:
-    """Returns the name or the id of the agent.
+def _agent_address(target: object) -> AgentAddress:
+    """Returns the address of the agent.
 
     Raises:
-        NotHandled: The target includes a host.
+        NotHandled: The target is a host.
     """
     from imbue.mngr.primitives import AgentAddress
 
-    if not isinstance(target, AgentAddress) or target.host is not None:
-        raise NotHandled(_local_only("the target includes a host"))
-    return target.agent
+    if not isinstance(target, AgentAddress):
+        raise NotHandled(_codex_only("the target is a host"))
+    return target
 
 
 def _context(ctx: click.Context, group: ConcurrencyGroup) -> MngrContext:
@@ -328,41 +373,66 @@ def _parameters(ctx: click.Context, mngr_ctx: MngrContext) -> dict[str, Any]:
 
 
 def _agent(
-    target: object, mngr_ctx: MngrContext, *, accepts_unlisted: bool
-) -> tuple[LocalAgent, tuple[LocalAgent, ...]]:
-    """Returns the Codex agent with a name or an id, and the other local agents.
+    address: AgentAddress, mngr_ctx: MngrContext, *, accepts_unlisted: bool, trusts_log: bool
+) -> LocalAgent | FoundAgent:
+    """Returns the Codex agent with an address: from mngr's files if it must be on this machine, or as mngr finds it.
 
     Args:
-        target: The name or the id.
+        address: The address.
         mngr_ctx: mngr's context.
-        accepts_unlisted: Whether the agent may be missing in mngr's discovery log.
+        accepts_unlisted: Whether an agent on this machine may be missing in mngr's discovery log.
+        trusts_log: Whether an agent on another host can be where the log lists it.
+
+    Raises:
+        MngrError: mngr does not find the agent, or finds several.
+        NotHandled: It is not an agent of this plugin.
+    """
+    from imbue.mngr.api.discovery_events import get_discovery_events_path
+    from imbue.mngr.api.providers import list_provider_names_to_load
+
+    if address.host is None:
+        try:
+            return _local_agent(address.agent, mngr_ctx, accepts_unlisted=accepts_unlisted)
+        except _NoLocalAgent:
+            if [str(name) for name in list_provider_names_to_load(mngr_ctx)] == ["local"]:
+                raise
+        except NotHandled:
+            trusts_log = False
+        log = get_discovery_events_path(mngr_ctx.config)
+        if remote_agents.is_logged_as_other_type(str(address.agent), log, mngr_ctx):
+            raise NotHandled(_codex_only(f"{address} is of another type"))
+    if trusts_log and (logged := remote_agents.logged(address, mngr_ctx)) is not None:
+        return logged
+    try:
+        found = remote_agents.find(address, mngr_ctx)
+    except remote_agents.NotFound as error:
+        raise NotHandled(_codex_only(str(error))) from error
+    if found.host.is_local:
+        return LocalAgent(found.state_dir, dict(found.data), found.others)
+    return found
+
+
+def _local_agent(target: object, mngr_ctx: MngrContext, *, accepts_unlisted: bool) -> LocalAgent:
+    """Returns the Codex agent of this machine with a name or an id.
 
     Raises:
         NotHandled: The agent does not exist, or the target could refer to another agent.
     """
-    from imbue.mngr.config.agent_config_registry import resolve_agent_type
-    from imbue.mngr.primitives import AgentId, AgentTypeName
-
-    from mngr_codex.plugin.agent import CodexAgent
+    from imbue.mngr.primitives import AgentId
 
     agents = tuple(local_agents.read(_host_dir(mngr_ctx.config)))
     is_id = isinstance(target, AgentId)
     found = [each for each in agents if (each.id if is_id else each.name) == target]
+    if not found:
+        raise _NoLocalAgent(_codex_only(f"no agent on this machine has the name or id {target}"))
     if len(found) != 1 or found[0].data.get("id") != found[0].id:
-        raise NotHandled(
-            _local_only(
-                f"{'several agents have' if found[1:] else 'no agent on this machine has'} the name or id {target}"
-            )
-        )
+        raise NotHandled(_codex_only(f"several agents have the name or id {target}"))
     agent = found[0]
-    agent_type = agent.type
-    if agent_type is None or not issubclass(
-        resolve_agent_type(AgentTypeName(agent_type), mngr_ctx.config).agent_class, CodexAgent
-    ):
-        raise NotHandled(_local_only(f"{target} is of type {agent_type}"))
+    if not remote_agents.is_codex(agent.type, mngr_ctx):
+        raise NotHandled(_codex_only(f"{target} is of type {agent.type}"))
     if not _is_local_only(str(target), mngr_ctx, accepts_unlisted=accepts_unlisted):
-        raise NotHandled(_local_only(f"{target} may also be on another host"))
-    return agent, tuple(each for each in agents if each is not agent)
+        raise NotHandled(_codex_only(f"{target} may also be on another host"))
+    return dataclasses.replace(agent, others=tuple(each.data for each in agents if each is not agent))
 
 
 def _host_dir(config: MngrConfig) -> Path:
@@ -374,7 +444,7 @@ def _host_dir(config: MngrConfig) -> Path:
     for name, provider in config.providers.items():
         is_plain = str(name) == "local" and provider.is_enabled is not False
         if str(provider.backend) == "local" and not (is_plain and getattr(provider, "host_dir", None) is None):
-            raise NotHandled(_local_only(f"the settings define a local provider {name}"))
+            raise NotHandled(_codex_only(f"the settings define a local provider {name}"))
     return config.default_host_dir.expanduser()
 
 
@@ -452,8 +522,8 @@ def _first_type(file: Path) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def _local_only(reason: str) -> str:
-    return f"--follow only works with local Codex agents: {reason}\nhint: `mngr list` shows all agents"
+def _codex_only(reason: str) -> str:
+    return f"--follow only works with Codex agents: {reason}\nhint: `mngr list` shows all agents"
 
 
 # -- running the program
@@ -466,36 +536,78 @@ def _run_program(ctx: click.Context, plan: Plan) -> None:
         NotHandled: The program declined, or cannot be run and no other plugin has been notified yet.
         click.ClickException: The program cannot be run, and plugins were notified of the command.
     """
+    if plan.pager is not None:
+        os.environ["PAGER"] = plan.pager
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if isinstance(plan.agent, LocalAgent):
+        status = _run_here(ctx, plan, plan.agent)
+    else:
+        status = _run_there(ctx, plan, plan.agent)
+    # mngr treats every exit as an error, even with status 0.
+    if status != 0:
+        ctx.exit(status if status > 0 else 128 - status)
+
+
+def _notify(ctx: click.Context, plan: Plan) -> None:
+    """Notifies other plugins of the command, as mngr does."""
+    if ctx.parent is not None:
+        # mngr passes these to the hooks after the command.
+        ctx.parent.meta["hook_command_name"] = COMMAND
+        ctx.parent.meta["hook_command_params"] = dict(plan.parameters)
+    ctx.obj.hook.on_before_command(command_name=COMMAND, command_params=dict(plan.parameters))
+
+
+def _run_here(ctx: click.Context, plan: Plan, agent: LocalAgent) -> int:
     hooks = ctx.obj.hook
     is_observed = any(getattr(hooks, name).get_hookimpls() for name in _LATE_HOOKS)
     is_notified = bool(hooks.on_before_command.get_hookimpls())
     if plan.is_document and (is_observed or is_notified):
         # If the program declined, mngr would notify the other plugins of the command a second time.
         raise NotHandled("")
-    if ctx.parent is not None:
-        # mngr passes these to the hooks after the command.
-        ctx.parent.meta["hook_command_name"] = COMMAND
-        ctx.parent.meta["hook_command_params"] = dict(plan.parameters)
-    hooks.on_before_command(command_name=COMMAND, command_params=dict(plan.parameters))
-    if plan.pager is not None:
-        os.environ["PAGER"] = plan.pager
-    command = [str(plan.program), *plan.arguments]
-    sys.stdout.flush()
-    sys.stderr.flush()
+    program = _program()
+    assert program is not None, "it was there when the command was planned"
+    _notify(ctx, plan)
+    pager = [] if plan.is_paged or plan.is_followed else ["--no-pager"]
+    command = [str(program), *plan.arguments, *pager, "--", str(agent.state_dir.absolute())]
     try:
         if not (is_observed or plan.is_document):
-            os.execv(plan.program, command)
+            os.execv(program, command)
         import subprocess
 
         status = subprocess.run(command, check=False).returncode
     except OSError as error:
-        problem = f"cannot run {plan.program}: {error.strerror}\nhint: reinstall mngr-codex as described in its README"
+        problem = f"cannot run {program}: {error.strerror}\nhint: reinstall mngr-codex as described in its README"
         if is_notified:
             # mngr's command would notify the other plugins a second time.
             raise click.ClickException(problem) from None
         raise NotHandled(problem) from error
-    if status == _NOT_HANDLED_STATUS and plan.is_document:
+    if status == remote_agents.DECLINED and plan.is_document:
         raise NotHandled("")
-    # mngr treats every exit as an error, even with status 0.
-    if status != 0:
-        ctx.exit(status if status > 0 else 128 - status)
+    return status
+
+
+def _run_there(ctx: click.Context, plan: Plan, agent: FoundAgent) -> int:
+    from mngr_codex.plugin.cli.remote_run import show_transcript
+    from mngr_codex.plugin.host.streaming import Declined
+
+    try:
+        return show_transcript(
+            agent,
+            plan.arguments,
+            is_human=plan.form == "human",
+            is_followed=plan.is_followed,
+            is_paged=plan.is_paged,
+            is_local_time=not plan.parameters["utc"],
+            on_accepted=lambda: _notify(ctx, plan),
+        )
+    except Declined as declined:
+        if agent.is_outdated(declined.status):
+            raise _LogIsOutdated from None
+        if plan.is_followed and declined.status == remote_agents.DECLINED:
+            reason = f"the program mngr-codex is not on the host {agent.host_name}"
+        else:
+            reason = f"the program mngr-codex on the host {agent.host_name} is too old or does not run there"
+        name = agent.data.get("name")
+        hint = f"`mngr event {name} codex/common_transcript --follow` prints new records as JSON"
+        raise NotHandled(f"{reason}\nhint: {hint}") from None

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
     from paramiko import Channel
 
-# The terminal passes on bytes in both directions unchanged, and Ctrl-C is a byte like others (RFC 4254, 8).
-_TERMINAL_MODES = bytes([opcode_byte for opcode in (50, 51, 53, 70) for opcode_byte in (opcode, 0, 0, 0, 0)]) + b"\0"
+# The terminal passes on what is printed unchanged and echoes nothing: no ICANON, ECHO and OPOST (RFC 4254, 8).
+_TERMINAL_MODES = bytes([opcode_byte for opcode in (51, 53, 70) for opcode_byte in (opcode, 0, 0, 0, 0)]) + b"\0"
 
 
 class Terminal(NamedTuple):

@@ -103,6 +103,11 @@ impl Human {
         self.is_first && self.held.is_empty() && self.folded == 0
     }
 
+    /// Returns whether all records were appended, and none is held back.
+    pub(crate) fn has_written_all(&self) -> bool {
+        self.held.is_empty() && self.folded == 0
+    }
+
     /// Appends a line about the session.
     pub(crate) fn session(&mut self, head: &SessionHead, out: &mut Vec<u8>) {
         if let Some((facts, title)) = session::first_line(head) {

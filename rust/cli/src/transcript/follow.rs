@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mngr_codex_core::{
-    Activity, Agent, IncrementalConverter, Lines, PendingReader, Record, Selection, Stream, StreamPosition, TailEvent,
-    TailFollower, Tape, WakeUp, Watched, Watches, Window, escaped_path, locate,
+    Activity, Agent, IncrementalConverter, Lines, PendingReader, Record, Resumption, Selection, Stream, StreamPosition,
+    TailEvent, TailFollower, Tape, WakeUp, Watched, Watches, escaped_path, last_event_id, locate,
 };
 
 use super::output::Output;
@@ -60,14 +60,20 @@ pub(super) fn show(
     let mut records = viewer.arguments.records(viewer.is_paged);
     let stream = stream.without_partial_line()?;
     // The existing records are read like new ones, because the file may be truncated or replaced at any time.
-    let start = if viewer.arguments.tail == Some(0) {
-        stream.end()
-    } else {
-        viewer.arguments.selection().tail_start(&stream)?.unwrap_or(StreamPosition::START)
+    let start = match &viewer.arguments.after {
+        Some(shown) => start_after(viewer, &stream, shown, path, &mut records)?,
+        None if viewer.arguments.tail == Some(0) => {
+            if viewer.arguments.marks {
+                records.mark(&last_event_id(&stream)?.unwrap_or_default());
+                records.write(out)?;
+            }
+            stream.end()
+        }
+        None => viewer.arguments.selection().tail_start(&stream)?.unwrap_or(StreamPosition::START),
     };
     let mut growing = TailFollower::from(&stream, start, path.to_owned())?;
     drop(stream);
-    let mut filter = Filter::new(selection_of_new_records(viewer));
+    let mut filter = Filter::new(viewer.arguments.selection_of_new_records());
     let mut tape = Tape::default();
     let mut end = OpenEnd::new(viewer, out, &mut records);
     follow(viewer, &mut growing, &mut end, |viewer, growing, end| {
@@ -87,7 +93,16 @@ pub(super) fn show(
                 TailEvent::Line(line) => (line, false),
                 TailEvent::Partial(line) => (line, true),
             };
-            match viewer.show_text(line.text, &mut tape, &mut filter, &mut records, out) {
+            let taken = filter.taken;
+            let is_shown = viewer.show_text(line.text, &mut tape, &mut filter, &mut records, out);
+            if viewer.arguments.marks
+                && filter.taken > taken
+                && let Ok(record) = Record::read(line.text, &mut tape)
+                && let Some(id) = record.event_id()
+            {
+                records.mark(&id);
+            }
+            match is_shown {
                 Err(Skipped::Failure(failure)) => Err(failure),
                 Err(Skipped::Malformed { reason, at }) if !is_partial => {
                     viewer.note_malformed(path, line.offset, reason, at);
@@ -113,8 +128,30 @@ pub(super) fn show(
             }
             end.show(viewer, &read.records, activity, &mut records, &filter.selection)?;
         }
+        if viewer.arguments.marks {
+            end.out.write_beside(Records::MARK_WITHOUT_RECORD)?;
+        }
         Ok(watched)
     })
+}
+
+/// Returns the position after the record with the id `shown`, which another process has shown, or the start.
+fn start_after(
+    viewer: &mut Viewer<'_>,
+    stream: &Stream,
+    shown: &str,
+    path: &Path,
+    records: &mut Records,
+) -> Result<StreamPosition, Failure> {
+    if shown.is_empty() {
+        return Ok(StreamPosition::START);
+    }
+    if let Some(resumption) = Resumption::after(stream, shown.as_bytes())? {
+        viewer.skip_shown(stream, resumption, records)?;
+        return Ok(resumption.next);
+    }
+    complain_rewritten(path);
+    Ok(StreamPosition::START)
 }
 
 /// Shows a rollout's records and then new ones.
@@ -128,7 +165,7 @@ pub(super) fn show_rollout(
     let mut growing = opened.map_err(|error| cannot_read(path, &error))?;
     let mut records = viewer.arguments.records(viewer.is_paged);
     let mut converted = IncrementalConverter::new(&options(agent));
-    let mut filter = Filter::new(selection_of_new_records(viewer));
+    let mut filter = Filter::new(viewer.arguments.selection_of_new_records());
     let mut last = Last::new(viewer.arguments.tail);
     let mut end = OpenEnd::new(viewer, out, &mut records);
     follow(viewer, &mut growing, &mut end, |viewer, growing, end| {
@@ -200,8 +237,12 @@ fn follow(
 
 fn rewritten(path: &Path, out: &mut LiveOutput<'_>) -> Result<(), Failure> {
     out.erase()?;
-    complain(format!("{} was rewritten; showing it from the start", escaped_path(path)));
+    complain_rewritten(path);
     Ok(())
+}
+
+fn complain_rewritten(path: &Path) {
+    complain(format!("{} was rewritten; showing it from the start", escaped_path(path)));
 }
 
 /// The end of a transcript that grows: the records that later ones may still change, and the calls without an output.
@@ -291,11 +332,6 @@ impl<'o> OpenEnd<'o> {
     fn interval(&self) -> Duration {
         if self.is_timed { INTERVAL } else { Duration::MAX }
     }
-}
-
-/// Returns the selection for new records: the roles apply, the window does not.
-fn selection_of_new_records(viewer: &Viewer<'_>) -> Selection {
-    Selection { window: Window::All, ..viewer.arguments.selection() }
 }
 
 /// The last records at the time when following begins.

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use clap::{ArgGroup, ValueEnum};
 use mngr_codex_core::{
     Activity, Agent, BatchConverter, ByteOffset, ConvertError, CopyError, FileError, Input, Line, Lines, MalformedLine,
-    NOT_AN_OBJECT, Options, PendingReader, Place, ReadError, Record, RecordKind, Role, Selection, SessionHead,
-    SessionMeta, Stream, StreamPosition, Tape, Target, TargetError, Text, Window, atif, escaped_path, locate,
-    locate::Copied, rollout_of_transcript, spool,
+    NOT_AN_OBJECT, Options, PendingReader, Place, ReadError, Record, RecordKind, Resumption, Role, Selection,
+    SessionHead, SessionMeta, Stream, StreamPosition, Tape, Target, TargetError, Text, Window, atif, escaped_path,
+    locate, locate::Copied, rollout_of_transcript, spool,
 };
 
 use crate::convert::ONLY_EVENTS;
@@ -80,6 +80,17 @@ pub(crate) struct Arguments {
     /// Don't use a pager
     #[arg(long, help_heading = "Output")]
     no_pager: bool,
+
+    /// For a program that passes the output on over a connection that can break: mark where it can be continued
+    ///
+    /// Each part that can be shown as a whole is followed by a line with U+001E and, if records were shown completely, `=`
+    /// and the id of the last of them. Without an id, none was.
+    #[arg(long, hide = true, requires = "follow")]
+    marks: bool,
+
+    /// Continue after the record with this id; from the start if it is empty
+    #[arg(long, hide = true, requires = "marks", conflicts_with = "tail", value_name = "EVENT_ID")]
+    after: Option<String>,
 
     /// Print json, jsonl and atif byte for byte as mngr 0.3 does; exits 75 if that is impossible here
     #[arg(long, hide = true)]
@@ -261,6 +272,11 @@ impl Arguments {
         Selection { roles, window, has_header: self.format != Format::Human, skips_python_line_breaks: self.as_mngr }
     }
 
+    /// Returns the selection for new records: the roles apply, the window does not.
+    fn selection_of_new_records(&self) -> Selection {
+        Selection { window: Window::All, ..self.selection() }
+    }
+
     /// Returns whether calls without an output are shown, which are steps of the agent.
     fn shows_calls(&self) -> bool {
         self.selection().includes(RecordKind::Step(Some(Role::Agent)))
@@ -407,6 +423,9 @@ impl Viewer<'_> {
                     if *is_all { Stream::open_all(files, current) } else { Stream::open(files.iter().cloned()) };
                 let stream = opened.map_err(Failure::message)?;
                 OpenTranscript { stream, path: current, agent, is_rollout: false }
+            }
+            Target::Rollout { path, .. } if self.arguments.marks => {
+                return Err(Failure::Message(format!("cannot mark the records of {}, a rollout", escaped_path(path))));
             }
             Target::Rollout { path, agent } if self.can_follow(path)? => {
                 return follow::show_rollout(self, path, agent, out);
@@ -596,6 +615,23 @@ impl Viewer<'_> {
                 line.position.offset
             ))),
         })
+    }
+
+    /// Continues the output of another process that has shown the records before `resumption`.
+    fn skip_shown(&mut self, stream: &Stream, resumption: Resumption, records: &mut Records) -> Result<(), Failure> {
+        self.session = Session::Unknown;
+        let mut lines = stream.lines_from(resumption.context);
+        let (mut tape, mut filter) = (Tape::default(), Filter::new(self.arguments.selection_of_new_records()));
+        while let Some(line) = lines.next_line()?.filter(|line| line.position < resumption.next) {
+            // Damaged lines were reported.
+            if let Err(Skipped::Failure(failure)) =
+                self.show_text(line.text, &mut tape, &mut filter, records, &mut io::sink())
+            {
+                return Err(failure);
+            }
+        }
+        records.write(&mut io::sink())?;
+        Ok(())
     }
 
     /// Shows a record if it is selected.

@@ -41,6 +41,9 @@ impl RecordFormat {
 }
 
 impl Records {
+    /// The mark after output in which no record was completed.
+    pub(super) const MARK_WITHOUT_RECORD: &[u8] = b"\x1e\n";
+
     /// Creates a writer for this format.
     pub(super) fn new(format: RecordFormat) -> Self {
         Self { format, buffer: Vec::new(), repaired: Vec::new(), is_first: true }
@@ -63,6 +66,16 @@ impl Records {
     /// Returns whether a line about the session can be added: the form is human-readable and nothing was added yet.
     pub(super) fn is_at_start(&self) -> bool {
         matches!(&self.format, RecordFormat::Human(human) if human.is_at_start())
+    }
+
+    /// Marks that all records up to the one with this id were written. Does nothing if one of them is held back.
+    pub(super) fn mark(&mut self, event_id: &[u8]) {
+        // In JSON the character would be escaped, and in text it would be shown as `^^`.
+        if !matches!(&self.format, RecordFormat::Human(human) if !human.has_written_all()) {
+            self.buffer.extend_from_slice(b"\x1e=");
+            self.buffer.extend_from_slice(event_id);
+            self.buffer.push(b'\n');
+        }
     }
 
     /// Adds a line about the session to the human-readable form.

@@ -7,6 +7,7 @@
 //! * [`spool`]: the transcript of a rollout, in a temporary file
 //! * [`record`]: the kind and the role of a line
 //! * [`head_tail`]: selects records by role, or the first or last ones
+//! * [`resume`]: where showing a transcript continues after an interruption
 //! * [`last_records`]: the last records of a transcript, a rollout or an agent
 //! * [`atif`]: a transcript as one ATIF document
 
@@ -16,6 +17,7 @@ pub(crate) mod head_tail;
 pub(crate) mod last_records;
 pub mod locate;
 pub(crate) mod record;
+pub(crate) mod resume;
 pub(crate) mod spool;
 pub(crate) mod stream;
 pub(crate) mod tail_follow;

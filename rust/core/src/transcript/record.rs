@@ -114,6 +114,14 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Returns the id of the record.
+    #[must_use]
+    pub fn event_id(&self) -> Option<std::borrow::Cow<'a, [u8]>> {
+        let members = self.tape.children(self.tape.root());
+        let id = members.filter(|value| value.key_name(self.text) == b"event_id").last()?;
+        self.string_of(id)
+    }
+
     /// Returns the line.
     #[must_use]
     pub(crate) fn text(&self) -> Text<'a> {

@@ -1,0 +1,467 @@
+"""``mngr transcript`` of an agent on another host: the program runs there, and this terminal shows what it would here.
+
+The host is this machine over ssh, and its agents consist of their files only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.line_proxy import LineProxy
+from tests.support.machine import CommandResult, MngrServer, mngr_server, run_mngr, until
+from tests.support.program import convert_file, program
+from tests.support.recordings import DATA
+from tests.support.ssh_server import PROGRAM, TRANSCRIPT, SshServer, ssh_server
+
+pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
+
+BY_MNGR = "(mngr's own command)"
+PROBE = f"""
+import imbue.mngr.cli.transcript as mngrs
+def announced(original=mngrs.setup_command_context, **arguments):
+    print({BY_MNGR!r}, file=sys.stderr, flush=True)
+    return original(**arguments)
+mngrs.setup_command_context = announced
+"""
+RECORDED = convert_file(DATA / "0.163.0" / "tools.jsonl").stdout
+LINES = RECORDED.splitlines(keepends=True)
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Near:
+    """The user's machine, whose mngr reaches the host through a proxy."""
+
+    folder: Path
+    server: MngrServer
+    remote: SshServer
+    proxy: LineProxy
+    environment: dict[str, str] = field(default_factory=dict)
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        profile = self.host_dir / "profiles" / "tests"
+        profile.mkdir(parents=True)
+        (self.host_dir / "config.toml").write_text('profile = "tests"\n')
+        settings = 'enabled_backends = ["local", "ssh"]\n' + self.remote.settings(self.proxy.port)
+        (profile / "settings.toml").write_text(settings)
+        self.environment |= {
+            "HOME": str(self.folder),
+            "MNGR_HOST_DIR": str(self.host_dir),
+            "PATH": os.defpath,
+            "LANG": "C.UTF-8",
+            "TZ": "America/Caracas",
+        }
+
+    @property
+    def host_dir(self) -> Path:
+        return self.folder / ".mngr"
+
+    def there(self, stream: bytes | None = RECORDED, **data: str) -> tuple[str, Path]:
+        """Creates an agent on the host, and returns its name and its state directory."""
+        number = next(NUMBERS)
+        name = f"there-{number}"
+        path = Path(program())
+        return name, self.remote.agent(stream, path, name=name, agent_id=f"agent-{number:032}", **data)
+
+    def here(self, there: Path) -> str:
+        """Creates an agent of this machine with the transcript of one on the host, and returns its name."""
+        data = json.loads((there / "data.json").read_text())
+        data |= {"name": f"{data['name']}-here"}
+        state_dir = self.host_dir / "agents" / there.name
+        (state_dir / TRANSCRIPT).parent.mkdir(parents=True)
+        (state_dir / TRANSCRIPT).write_bytes((there / TRANSCRIPT).read_bytes())
+        (state_dir / "data.json").write_text(json.dumps(data))
+        return str(data["name"])
+
+    def mngr(self, *arguments: str, prelude: str = "") -> CommandResult:
+        self.runs += 1
+        outputs = self.folder / f"run-{self.runs}"
+        return run_mngr(
+            self.server, self.folder, *arguments, environment=self.environment, outputs=outputs, prelude=PROBE + prelude
+        )
+
+    def by_program(self, *arguments: str) -> CommandResult:
+        ran = self.mngr("transcript", *arguments)
+        assert BY_MNGR not in ran.stderr, f"handled by mngr: {arguments}: {ran.stderr}"
+        return ran
+
+    def by_mngr(self, *arguments: str) -> CommandResult:
+        ran = self.mngr("transcript", *arguments)
+        assert ran.stderr.count(BY_MNGR) == 1, f"not handled by mngr: {arguments}: {ran.stderr}"
+        return ran
+
+    @contextlib.contextmanager
+    def following(self, *arguments: str) -> Iterator[Following]:
+        """Runs ``mngr transcript`` with pipes."""
+        shown = self.folder / f"shown-{next(NUMBERS)}"
+        mngr = Path(sys.executable).with_name("mngr")
+        with shown.open("wb") as out, shown.with_suffix(".errors").open("wb") as errors:
+            running = subprocess.Popen(
+                [mngr, "transcript", *arguments], env=self.environment, cwd=self.folder, stdout=out, stderr=errors
+            )
+        try:
+            yield Following(running, shown)
+        finally:
+            running.kill()
+            running.wait()
+
+
+@dataclass
+class Following:
+    process: subprocess.Popen[bytes]
+    file: Path
+
+    def shown(self) -> bytes:
+        return self.file.read_bytes()
+
+    def errors(self) -> str:
+        return self.file.with_suffix(".errors").read_text()
+
+    def waits_for(self, text: bytes) -> None:
+        def is_shown() -> bool:
+            assert self.process.poll() is None, self.errors()
+            return self.shown() == text
+
+        until(is_shown, description=f"{text[-80:]!r} after {self.shown()[-80:]!r}", seconds=40)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MngrServer]:
+    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with ssh_server(tmp_path_factory.mktemp("remote")) as running:
+        yield running
+
+
+@pytest.fixture
+def near(tmp_path: Path, server: MngrServer, remote: SshServer) -> Iterator[Near]:
+    with LineProxy(remote.port) as proxy:
+        yield Near(tmp_path, server, remote, proxy)
+
+
+def programs_of(state_dir: Path) -> list[int]:
+    """Returns the processes of the agent's program on the host."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if words[0] == str(state_dir / PROGRAM):
+                found.append(int(process.name))
+    return found
+
+
+# -- the same as on this machine
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--full", "--head", "5"),
+        ("--utc", "--tail", "3"),
+        ("--role", "user", "--role", "tool"),
+        ("--format", "json"),
+        ("--format", "jsonl", "--tail", "2"),
+        ("--format", "atif"),
+    ],
+    ids=" ".join,
+)
+def test_every_format_is_shown_as_on_this_machine(near: Near, arguments: tuple[str, ...]) -> None:
+    name, state_dir = near.there()
+    here = near.here(state_dir)
+    expected = near.by_program(here, *arguments)
+    ran = near.by_program(name, *arguments)
+    assert (ran.status, ran.stdout) == (0, expected.stdout) and expected.stdout
+    # The log of a listing names the host, which is then asked at once.
+    near.mngr("list")
+    before = near.proxy.traffic.connections
+    assert near.by_program(name, *arguments).stdout == expected.stdout
+    assert near.by_program(f"{name}@remote", *arguments).stdout == expected.stdout
+    assert near.proxy.traffic.connections == before + (4 if "atif" in arguments else 2)
+
+
+def test_only_the_shown_records_come_over_the_line(near: Near) -> None:
+    name, _ = near.there(LINES[0] + b"".join(LINES[1:]) * (20_000_000 // len(RECORDED)))
+    near.mngr("list")
+    before = near.proxy.traffic.received
+    assert near.by_program(name, "--tail", "20").stdout
+    assert near.proxy.traffic.received - before < 100_000
+
+
+def in_terminal(near: Near, *arguments: str, columns: int) -> str:
+    """Returns what ``mngr transcript`` shows in a terminal of some width."""
+    controlling, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    command: list[str | Path] = [Path(sys.executable).with_name("mngr"), "transcript", *arguments]
+    environment = {**near.environment, "TERM": "xterm", "PAGER": "sed 's/^/| /'"}
+    with subprocess.Popen(
+        command, env=environment, cwd=near.folder, stdin=terminal, stdout=terminal, stderr=terminal
+    ) as running:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while more := os.read(controlling, 65536):
+                shown += more
+        os.close(controlling)
+    assert running.returncode == 0, shown
+    return shown.decode()
+
+
+def test_colors_width_and_pager_are_those_of_this_terminal(near: Near) -> None:
+    answer = (
+        LINES[0]
+        + json.dumps(
+            {
+                "type": "step",
+                "event_id": "evt-1",
+                "emitter": "codex/common_transcript",
+                "timestamp": "2026-11-22T07:15:02.000Z",
+                "source": "agent",
+                "message": "**Words** " + "and more words " * 30,
+            }
+        ).encode()
+    )
+    name, state_dir = near.there(answer + b"\n")
+    here = near.here(state_dir)
+    widths = set()
+    for columns in (44, 100):
+        shown = in_terminal(near, name, columns=columns)
+        assert shown == in_terminal(near, here, columns=columns)
+        assert "| " in shown and "\x1b[1m" in shown
+        widths.add(max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in shown.splitlines()))
+    assert len(widths) == 2
+    assert in_terminal(near, name, "--no-pager", columns=44) == in_terminal(near, here, "--no-pager", columns=44)
+
+
+# -- calls that mngr handles
+
+
+def test_without_a_program_that_runs_mngr_reads_the_transcript(near: Near) -> None:
+    name, state_dir = near.there()
+    expected = near.by_program(name, "--format", "jsonl").stdout
+    own = state_dir / PROGRAM
+    own.unlink()
+    assert near.by_mngr(name, "--format", "jsonl").stdout == expected
+    ran = near.mngr("transcript", name, "--follow")
+    assert ran.status == 2 and "the program mngr-codex is not on the host remote.there" in ran.stderr
+    assert f"hint: `mngr event {name} codex/common_transcript --follow`" in ran.stderr
+    # Too old, and of another machine.
+    for script in ("#!/bin/sh\necho unexpected argument >&2\nexit 2\n", "\x7fELF nonsense"):
+        own.write_text(script)
+        own.chmod(0o755)
+        ran = near.by_mngr(name, "--format", "jsonl")
+        assert ran.stdout == expected and "unexpected" not in ran.stderr
+        assert "is too old or does not run there" in near.mngr("transcript", name, "--follow").stderr
+        own.unlink()
+
+
+def test_transcripts_that_mngr_handles(near: Near) -> None:
+    name, state_dir = near.there(None)
+    assert "No common transcript" in near.by_mngr(name).stderr
+    file = state_dir / TRANSCRIPT
+    file.parent.mkdir(parents=True)
+    file.write_text('{"type":"user_message","content":"x"}\n')
+    assert near.by_mngr(name).status == 1
+    file.write_bytes(b"".join(LINES[1:]))
+    near.by_mngr(name, "--format", "atif")
+    near.by_program(name, "--format", "json")
+    other = state_dir / "events/other/common_transcript/events.jsonl"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(RECORDED)
+    assert "Multiple common transcript sources" in near.by_mngr(name).stderr
+
+
+def test_an_outdated_log(near: Near) -> None:
+    """The agent was renamed or destroyed by a mngr on another machine."""
+    name, state_dir = near.there()
+    near.mngr("list")
+    data = json.loads((state_dir / "data.json").read_text())
+    (state_dir / "data.json").write_text(json.dumps(data | {"name": f"{name}-new"}, indent=2))
+    assert near.by_program(f"{name}-new", "--format", "json").stdout
+    assert near.by_mngr(name).status == 1
+    (state_dir / "data.json").unlink()
+    assert near.by_mngr(f"{name}-new").status == 1
+
+
+def test_an_agent_of_another_type(near: Near) -> None:
+    name, _ = near.there(type="command")
+    assert "does not produce a common transcript" in near.by_mngr(name).stderr
+
+
+def test_two_agents_with_the_same_name(near: Near) -> None:
+    name, state_dir = near.there()
+    here = near.host_dir / "agents" / ("agent-" + "f" * 32)
+    here.mkdir(parents=True)
+    data = json.loads((state_dir / "data.json").read_text())
+    (here / "data.json").write_text(json.dumps(data | {"id": here.name}))
+    near.mngr("list")
+    assert "Multiple agents" in near.by_mngr(name).stderr
+    assert near.by_program(f"{name}@remote.there", "--format", "json").status == 0
+
+
+def test_a_host_that_does_not_answer(near: Near) -> None:
+    name, _ = near.there()
+    near.mngr("list")
+    with near.proxy.cut():
+        ran = near.by_program(name)
+    assert ran.status == 1 and "cannot connect to remote.there: " in ran.stderr
+
+
+# -- follow
+
+
+@pytest.mark.parametrize("form", ["jsonl", "human"])
+def test_following_over_a_line_that_breaks(near: Near, form: str) -> None:
+    """Each record is shown once, although the line breaks at any time."""
+    name, state_dir = near.there(b"")
+    file = state_dir / TRANSCRIPT
+    records = [
+        json.dumps(
+            {
+                "type": "step",
+                "event_id": f"evt-{number}",
+                "emitter": "codex/common_transcript",
+                "timestamp": "2026-11-22T07:15:02.000Z",
+                "source": "user",
+                "message": f"record {number:03}",
+            }
+        )
+        for number in range(120)
+    ]
+    near.mngr("list")
+    # Breaks come after connecting, which takes a while on a busy machine.
+    with near.following(name, "--follow", "--format", form) as following, near.proxy.resetting(7, 0.8, 1.6):
+        for record in records:
+            with file.open("a") as more:
+                more.write(record + "\n")
+            time.sleep(0.08)
+
+        def numbers() -> list[int]:
+            return [int(number) for number in re.findall(rb"record (\d+)", following.shown())]
+
+        until(lambda: len(numbers()) >= len(records), description="all records", seconds=90)
+        time.sleep(0.5)
+        assert numbers() == list(range(len(records))), following.errors()
+        assert near.proxy.traffic.resets > 2
+        assert "the connection to remote.there broke; connecting again" in following.errors()
+        if form == "jsonl":
+            assert [json.loads(line) for line in following.shown().splitlines()] == [json.loads(r) for r in records]
+
+
+def test_nothing_is_lost_before_the_first_record(near: Near) -> None:
+    """With no record at first, the position is known all the same."""
+    name, state_dir = near.there()
+    near.mngr("list")
+    mngr = ["--follow", "--format", "jsonl", "--tail", "1"]
+    with near.following(name, *mngr) as following:
+        following.waits_for(LINES[-1])
+        with near.proxy.cut():
+            with (state_dir / TRANSCRIPT).open("ab") as more:
+                more.write(LINES[1])
+            time.sleep(0.5)
+        following.waits_for(LINES[-1] + LINES[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_end_of_following_ends_the_program_on_the_host(near: Near, number: signal.Signals) -> None:
+    name, state_dir = near.there(LINES[0])
+    with near.following(name, "--follow", "--format", "jsonl") as following:
+        following.waits_for(LINES[0])
+        assert programs_of(state_dir)
+        following.process.send_signal(number)
+        assert following.process.wait(10) == -number
+        until(lambda: not programs_of(state_dir), description="the end of the program", seconds=10)
+
+
+def test_a_reader_that_leaves_ends_the_program_on_the_host(near: Near) -> None:
+    name, state_dir = near.there()
+    mngr = Path(sys.executable).with_name("mngr")
+    command: list[str | Path] = [mngr, "transcript", name, "--follow", "--format", "jsonl"]
+    with subprocess.Popen(command, env=near.environment, cwd=near.folder, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == LINES[0]
+        until(lambda: programs_of(state_dir), description="the program")
+        running.stdout.close()
+        assert running.wait(10) == -signal.SIGPIPE
+    until(lambda: not programs_of(state_dir), description="the end of the program", seconds=10)
+
+
+@dataclass
+class Screen:
+    """A terminal in which a command runs, and everything that was written to it."""
+
+    controlling: int
+    process: subprocess.Popen[bytes]
+    written: bytes = b""
+
+    def shows(self, text: bytes) -> bool:
+        os.set_blocking(self.controlling, False)
+        with contextlib.suppress(BlockingIOError, OSError):
+            while more := os.read(self.controlling, 65536):
+                self.written += more
+        return text in self.written
+
+
+def test_following_in_a_terminal(near: Near) -> None:
+    """Calls that run are shown below, and stay on the screen after Ctrl-C, which also ends the program on the host."""
+    name, state_dir = near.there()
+    controlling, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 90, 0, 0))
+    command: list[str | Path] = [Path(sys.executable).with_name("mngr"), "transcript", name, "--follow"]
+    environment = {**near.environment, "TERM": "xterm"}
+    running = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=near.folder,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    screen = Screen(controlling, running)
+    try:
+        until(lambda: screen.shows(b"Tools done."), description="the transcript")
+        assert b"\x1b[1m" in screen.written and b"\x1e" not in screen.written
+        (program_there,) = programs_of(state_dir)
+        size = Path(f"/proc/{program_there}/fd/1").resolve()
+        assert str(size).startswith("/dev/pts/")
+        with size.open() as own:
+            assert os.get_terminal_size(own.fileno()) == (90, 40)
+            fcntl.ioctl(controlling, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 70, 0, 0))
+            until(lambda: os.get_terminal_size(own.fileno()) == (70, 30), description="the new size", seconds=10)
+        near.proxy.reset()
+        until(lambda: screen.shows(b"connecting again"), description="the message", seconds=20)
+        until(lambda: programs_of(state_dir) not in ([], [program_there]), description="the next run", seconds=30)
+        assert screen.written.count(b"Tools done.") == 1
+        os.write(controlling, b"\x03")
+        assert running.wait(10) == -signal.SIGINT
+        until(lambda: not programs_of(state_dir), description="the end of the program", seconds=10)
+    finally:
+        running.kill()
+        running.wait()
+        os.close(controlling)

@@ -1,0 +1,105 @@
+"""An ssh server on loopback, on which mngr finds agents that consist of their files only."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.machine import until
+
+PROGRAM = "commands/mngr-codex"
+TRANSCRIPT = "events/codex/common_transcript/events.jsonl"
+
+
+@dataclass
+class SshServer:
+    """The server, its user's home, and mngr's folder on it. The host is called ``remote.there``."""
+
+    folder: Path
+    port: int
+
+    @property
+    def home(self) -> Path:
+        """The home of the user there."""
+        return self.folder / "home"
+
+    @property
+    def host_dir(self) -> Path:
+        """mngr's folder there."""
+        return self.folder / "mngr"
+
+    def settings(self, port: int | None = None) -> str:
+        """Returns the settings of mngr with this host, reached through another port if one is given."""
+        known_hosts = self.folder / f"known_hosts-{port or self.port}"
+        known_hosts.write_text(f"[127.0.0.1]:{port or self.port} {(self.folder / 'host_key.pub').read_text()}")
+        return (
+            f'[providers.there]\nbackend = "ssh"\nhost_dir = "{self.host_dir}"\n'
+            f'[providers.there.hosts.remote]\naddress = "127.0.0.1"\nport = {port or self.port}\n'
+            f'user = "{getpass.getuser()}"\nkey_file = "{self.folder / "user_key"}"\n'
+            f'known_hosts_file = "{known_hosts}"\n'
+        )
+
+    def agent(self, stream: bytes | None, program: Path | None, *, name: str = "t", agent_id: str, **data: Any) -> Path:
+        """Creates an agent with a transcript and a program, if they are given, and returns its state directory."""
+        state_dir = self.host_dir / "agents" / agent_id
+        (state_dir / "commands").mkdir(parents=True)
+        known = {"id": agent_id, "name": name, "type": "codex", "command": "codex", "work_dir": str(self.home)}
+        times = {"create_time": "2026-11-22T07:00:00+00:00"}
+        (state_dir / "data.json").write_text(json.dumps(known | times | data))
+        if stream is not None:
+            file = state_dir / TRANSCRIPT
+            file.parent.mkdir(parents=True)
+            file.write_bytes(stream)
+        if program is not None:
+            (state_dir / PROGRAM).symlink_to(program)
+        return state_dir
+
+
+@contextmanager
+def ssh_server(folder: Path) -> Iterator[SshServer]:
+    """Starts a server whose files are in a folder."""
+    program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
+    if program is None:
+        pytest.skip("sshd is not installed (apt install openssh-server)")
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it if it runs as root
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = SshServer(folder, port)
+    server.home.mkdir(parents=True)
+    for name in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
+    config = folder / "sshd_config"
+    environment = {"HOME": server.home, "PATH": os.defpath, "LANG": "C.UTF-8"}
+    settings = " ".join(f'{name}="{value}"' for name, value in environment.items())
+    config.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host_key'}\nPidFile none\n"
+        f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
+        f"PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nSetEnv {settings}\n"
+    )
+    with (folder / "sshd.log").open("wb") as log:
+        running = subprocess.Popen([program, "-D", "-e", "-f", config], stderr=log)
+    try:
+
+        def is_listening() -> bool:
+            with socket.socket() as connection:
+                return connection.connect_ex(("127.0.0.1", port)) == 0
+
+        until(is_listening, description="the ssh server", seconds=10)
+        yield server
+    finally:
+        running.terminate()
+        running.wait()
