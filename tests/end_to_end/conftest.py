@@ -1,10 +1,11 @@
 """Fixtures of the tests with the real mngr and the real Codex."""
 
+import functools
 import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.machine import Machine, MakeMachine, MngrServer, mngr_server
-from tests.support.remote_host import Options, RemoteHost, reason_against_hosts
-from tests.support.rule_based_model import Model
+from tests.support.remote_host import MakeHost, Options, RemoteHost, SharedHost, reason_against_hosts
+from tests.support.rule_based_model import Model, gives_titles
 from tests.support.workers import interpreter
 
 VARIABLE = "MNGR_CODEX_CODEX"
@@ -121,7 +122,20 @@ def machine_with_siblings(make_machine_with_siblings: MakeMachine) -> Machine:
     return make_machine_with_siblings()
 
 
-type MakeHost = Callable[..., RemoteHost]
+@pytest.fixture(scope="module")
+def shared(server: MngrServer) -> Iterator[SharedHost]:
+    """A remote host behind a proxy without delay. The first version of Codex runs there."""
+    codex = next(iter(codexes().values()))
+    if not codex:
+        pytest.skip(f"{VARIABLE} is not set (`make test` sets it)")
+    if reason := reason_against_hosts():
+        pytest.skip(f"cannot make a remote host: {reason}")
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="mc-", ignore_cleanup_errors=True))
+        model = stack.enter_context(Model())
+        machine = stack.enter_context(Machine(Path(name), Path(codex), model.base_url, server))
+        gives_titles(model)
+        yield SharedHost(stack.enter_context(RemoteHost(machine, proxy_delay_seconds=0.0)), model)
 
 
 @pytest.fixture
@@ -130,9 +144,10 @@ def make_host(make_machine: MakeMachine) -> Iterator[MakeHost]:
     if reason := reason_against_hosts():
         pytest.skip(f"cannot make a remote host: {reason}")
     with ExitStack() as hosts:
+        default = functools.cache(make_machine)
 
         def make(options: Options | None = None, machine: Machine | None = None, **named: Any) -> RemoteHost:
-            return hosts.enter_context(RemoteHost(machine or make_machine(), options, **named))
+            return hosts.enter_context(RemoteHost(machine or default(), options, **named))
 
         yield make
 

@@ -5,9 +5,8 @@ import shutil
 
 import pytest
 
-from tests.end_to_end.conftest import MakeHost
 from tests.support.machine import Machine, RunningCommand, until
-from tests.support.remote_host import HomeDisk, Options, RemoteHost
+from tests.support.remote_host import HomeDisk, MakeHost, Options, RemoteHost
 from tests.support.rule_based_model import Model, says
 
 pytestmark = pytest.mark.slow

@@ -60,7 +60,8 @@ class LineProxy:
         self.port = 0
         """The port that clients connect to, known after `__enter__`."""
         self._target_port = target_port
-        self._delay_seconds = delay_seconds
+        self.delay_seconds = delay_seconds
+        """The delay of bytes that arrive from now on."""
         self._live: set[_Connection] = set()
         self._is_refusing = False
 
@@ -170,7 +171,7 @@ class LineProxy:
             if self._is_refusing:
                 return
             # The handshake of TCP takes a round trip, but the kernel answers it at once here.
-            await asyncio.sleep(2 * self._delay_seconds)
+            await asyncio.sleep(2 * self.delay_seconds)
             await self._open_line.wait()
             host_reader, host_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
             connection.writers.append(host_writer)
@@ -197,7 +198,7 @@ class LineProxy:
         async def read() -> None:
             while True:
                 data = await reader.read(_CHUNK_BYTES)
-                await queue.put((self._loop.time() + self._delay_seconds, data))
+                await queue.put((self._loop.time() + self.delay_seconds, data))
                 if not data:
                     return
 

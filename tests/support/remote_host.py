@@ -20,7 +20,7 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,6 +28,9 @@ from typing import IO, Self
 
 from tests.support.line_proxy import LineProxy
 from tests.support.machine import Agent, Machine, until
+from tests.support.rule_based_model import Model
+
+type MakeHost = Callable[..., RemoteHost]
 
 USER = "alice"
 HOME = PurePosixPath("/home") / USER
@@ -482,6 +485,23 @@ class RemoteAgent(Agent):
         """The state directory as the host sees it."""
         return self.host.host_dir / "agents" / self.state.name
 
+    def rollouts(self) -> bytes:
+        """Returns the complete lines of all rollouts of the agent's sessions, in order."""
+        files = sorted((self.state / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))
+        return b"".join(line for file in files for line in file.read_bytes().splitlines(True) if line.endswith(b"\n"))
+
+    def received(self) -> list[str]:
+        """Returns the user's messages in the rollouts. A line that a full disk has cut is skipped."""
+        found = []
+        for line in self.rollouts().splitlines():
+            with suppress(json.JSONDecodeError):
+                item = json.loads(line)["payload"]
+                if item.get("type") == "message" and item["role"] == "user":
+                    text = "".join(part.get("text", "") for part in item["content"])
+                    # Codex writes its own texts in the user's role.
+                    found += [] if text.startswith("<") else [text]
+        return found
+
     def _tmux(self, *arguments: str) -> str:
         words = " ".join(f"'{each}'" for each in (*arguments[:1], "-t", f"=mngr-{self.name}:agent", *arguments[1:]))
         return self.host.run(f"tmux {words}").stdout
@@ -496,6 +516,19 @@ class RemoteAgent(Agent):
 
     def _needle(self) -> bytes:
         return f"MNGR_AGENT_STATE_DIR={self.state_on_host}".encode()
+
+
+@dataclass(frozen=True)
+class SharedHost:
+    """A machine with a remote host, for the tests of a module."""
+
+    host: RemoteHost
+    model: Model
+
+    @property
+    def machine(self) -> Machine:
+        """The machine whose mngr uses the host."""
+        return self.host.machine
 
 
 def native_codex(codex: Path) -> Path:

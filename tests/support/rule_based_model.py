@@ -85,6 +85,11 @@ class Model(ScriptedModel):
         return Response([message(f"You said: {text[:200]}")])
 
 
+def gives_titles(model: Model) -> None:
+    """Adds a rule for the title that Codex requests with the first message: it must not take another answer."""
+    model.on("Generate a concise, single-line task title", says("A title"))
+
+
 def user_messages(request: Json) -> list[str]:
     """The texts of all user messages in a request."""
     texts = []
