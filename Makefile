@@ -108,7 +108,7 @@ test-rust: toolchain ## Test the Rust crates
 
 .PHONY: test-python
 test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(SIBLINGS)/installed $(CODEX)/installed ## Test the installed wheel: the program and the package; TESTS=tests/plugin runs a part
-	-@scripts/need tmux git rsync strace $(if $(filter Linux,$(shell uname)),ssh sshd busybox)
+	-@scripts/need tmux git rsync strace $(if $(filter Linux,$(shell uname)),ssh sshd busybox jq musl-gcc)
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		MNGR_CODEX_SIBLINGS_PYTHON="$(CURDIR)/$(call python,$(SIBLINGS))" MNGR_CODEX_CODEX="$$($(codex))" \
 		$(call python,$(MAIN)) -m pytest -rs $(TESTS)
@@ -188,6 +188,7 @@ bench: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(CODEX)/insta
 	MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) benches/run_observe.py
 	$(call python,$(MAIN)) benches/run_transcript.py
 	$(call python,$(MAIN)) benches/run_sessions.py
+	MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) benches/run_remote.py
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
