@@ -19,6 +19,8 @@ from tests.support.project import ROOT
         ("sandbox_mode", "none", "'read-only', 'workspace-write' or 'danger-full-access'"),
         ("update_policy", "SOMETIMES", "'AUTO', 'ASK' or 'NEVER'"),
         ("trust_repo_hooks", "perhaps", "boolean"),
+        ("carry_login", "chatgpt", "True, False or 'api_key'"),
+        ("carry_settings", "secrets", "True, False or 'with_secrets'"),
         ("config_overrides", ["x"], "dictionary"),
         ("message_confirmation_seconds", 0, "greater than 0"),
         ("message_confirmation_seconds", float("inf"), "less than or equal to 86400"),
@@ -49,6 +51,7 @@ def test_the_defaults() -> None:
     assert config.sandbox_mode is None
     assert config.update_policy == "ASK"
     assert config.emit_common_transcript and config.use_user_config
+    assert config.carry_login == "api_key" and config.carry_settings is True
     assert not (config.trust_repo_hooks or config.auto_allow_permissions or config.is_dialog_dismissed)
 
 

@@ -102,3 +102,12 @@ def test_an_invalid_value_stops_no_other_command(resolve: Resolve, user: str, pr
     assert not isinstance(shown, dict)
     assert config.model_dump()["config_overrides"] == shown
     assert config.model_dump(mode="json", serialize_as_any=True)["config_overrides"] == shown
+
+
+def test_what_is_carried_to_other_hosts_can_be_set_for_a_type(resolve: Resolve) -> None:
+    user = "[agent_types.codex]\ncarry_login = true\ncarry_settings = false\n"
+    child = '[agent_types.child]\nparent_type = "codex"\ncarry_settings = "with_secrets"\n'
+    config = resolve(user, child).validated()
+    assert config.carry_login is True and config.carry_settings is False
+    config = resolve(user, child, agent_type="child").validated()
+    assert config.carry_login is True and config.carry_settings == "with_secrets"

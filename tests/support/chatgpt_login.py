@@ -13,10 +13,14 @@ from typing import Any
 Json = dict[str, Any]
 
 
-def chatgpt_login() -> str:
-    """Returns the text of an `auth.json` whose tokens Codex takes for valid."""
+def chatgpt_login(seconds: int = 86_400) -> str:
+    """Returns the text of an `auth.json` whose tokens Codex takes for valid.
+
+    Args:
+        seconds: How long the access token is valid from now on; negative if it has expired.
+    """
     account = {"chatgpt_account_id": "account", "chatgpt_plan_type": "plus", "chatgpt_user_id": "user"}
-    claims = {"exp": int(time.time()) + 86_400, "email": "a@example.invalid", "https://api.openai.com/auth": account}
+    claims = {"exp": int(time.time()) + seconds, "email": "a@example.invalid", "https://api.openai.com/auth": account}
     parts = ({"alg": "none"}, claims)
     token = ".".join([base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts])
     tokens = {"id_token": f"{token}.s", "access_token": f"{token}.s", "refresh_token": "r", "account_id": "account"}

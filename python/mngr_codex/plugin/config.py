@@ -91,6 +91,16 @@ class CodexAgentConfig(AgentTypeConfig):
         description="Use the user's setup in ~/.codex: settings, model providers, MCP servers, profiles, AGENTS.md, "
         "prompts, skills and rules. The login is always shared.",
     )
+    carry_login: Literal[True, False, "api_key"] = Field(
+        default="api_key",
+        description="Whether the login of this machine is copied to a host without one, into ~/.codex/auth.json of its "
+        "user: true copies any login, api_key only an API key. Of a ChatGPT login only one copy stays valid.",
+    )
+    carry_settings: Literal[True, False, "with_secrets"] = Field(
+        default=True,
+        description="Whether agents on other hosts get the setup of this machine as far as the user there has none: "
+        "true copies it without possible secrets, with_secrets copies these too.",
+    )
     auto_dismiss_dialogs: bool = Field(
         default=False,
         description="Trust the agent's work directory without asking.",

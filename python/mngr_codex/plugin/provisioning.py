@@ -12,6 +12,7 @@ from imbue.mngr.hosts.common import get_agent_state_dir_path
 from loguru import logger
 
 from mngr_codex.plugin import instructions, launch, paths
+from mngr_codex.plugin.carry.plan import Carrying
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trust
 from mngr_codex.plugin.home.trusted_folders import TrustedFolders
@@ -227,8 +228,11 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program
             consented_hashes=request.consent.consented_hashes,
             allows_bypass=request.consent.allows_bypass,
             falls_back_to_default_model=config.fall_back_to_account_default_model,
+            carrying=Carrying.of(host, config),
         ),
     )
+    for report in home.reports:
+        logger.info("{}", report)
     for notice in home.notices:
         logger.warning("{}", notice)
     return (hook_trust.BYPASS,) if home.needs_bypass else ()

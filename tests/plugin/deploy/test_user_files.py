@@ -255,7 +255,7 @@ def test_links_are_followed(deployer: Deployer, tmp_path: Path) -> None:
 def test_a_link_to_a_large_folder_is_left_out(
     deployer: Deployer, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mngr_codex.plugin.deploy.user_files._MAXIMUM_FILES", 3)
+    monkeypatch.setattr("mngr_codex.plugin.carry.user_files.MAXIMUM_FILES", 3)
     for number in range(4):
         deployer.write(f"skills/large/{number}")
     for number in range(3):

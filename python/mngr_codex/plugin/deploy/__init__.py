@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mngr_codex.plugin.carry.user_files import user_codex_home
 from mngr_codex.plugin.deploy import login, settings, user_files
 from mngr_codex.plugin.deploy.guard import guarded
 
@@ -51,7 +52,7 @@ def add_variables(mngr_ctx: MngrContext, variables: dict[str, str]) -> None:
 
 
 def _files(mngr_ctx: MngrContext, repo_root: Path, has_user_files: bool, has_project_files: bool) -> Files:
-    codex_home = settings.user_codex_home(os.environ)
+    codex_home = user_codex_home(os.environ)
     types = settings.deployed_types(mngr_ctx)
     if not types.configs:
         return {}
@@ -76,5 +77,5 @@ def _project_files(repo_root: Path, codex_home: Path) -> Files:
 
 
 def _variables(mngr_ctx: MngrContext) -> dict[str, str]:
-    codex_home = settings.user_codex_home(os.environ)
+    codex_home = user_codex_home(os.environ)
     return login.variables(codex_home, settings.deployed_types(mngr_ctx), os.environ)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,8 +12,6 @@ from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.config import CodexAgentConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from imbue.mngr.config.data_types import MngrConfig, MngrContext
 
 
@@ -26,21 +23,6 @@ class DeployedTypes:
     """The settings of the Codex types; empty if the deployment is known to create agents of another type."""
     is_known: bool
     """Whether the deployment is known to create Codex agents."""
-
-
-def user_codex_home(environment: Mapping[str, str]) -> Path:
-    """Returns the user's own Codex home.
-
-    In the shell of an agent ``CODEX_HOME`` names the agent's home, which is not the user's.
-
-    Args:
-        environment: The environment of mngr.
-    """
-    named = environment.get("CODEX_HOME")
-    state_dir = environment.get("MNGR_AGENT_STATE_DIR")
-    if named and not (state_dir and Path(named).is_relative_to(state_dir)):
-        return Path(named).absolute()
-    return Path.home() / ".codex"
 
 
 def deployed_types(mngr_ctx: MngrContext) -> DeployedTypes:

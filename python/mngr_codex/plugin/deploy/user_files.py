@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
-import os
-import stat
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from mngr_codex.plugin.carry.user_files import FileReader, path_in_home, with_paths
 from mngr_codex.plugin.deploy.guard import guarded
-from mngr_codex.plugin.home import config_toml, hooks_json
+from mngr_codex.plugin.home import config_toml
 from mngr_codex.plugin.home.user_files import LINKED, LINKED_ENTRIES, PROFILES, RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 DESTINATION = Path("~/.codex")
 """The Codex home of the user on the deployed machine."""
 
 _MCP_TOKENS = ".credentials.json"
-_MAXIMUM_FILES = 5000
-"""The number of files below one entry, above which the entry is left out: it may be a link to a large folder."""
-_SKIPPED_FOLDERS = frozenset({".git", "__pycache__", "node_modules"})
+
+
+def _warn(path: Path, reason: str) -> None:
+    logger.warning("{} is not deployed: {}", path, reason)
+
+
+_READER = FileReader(_warn)
+is_file = _READER.is_file
+is_readable = _READER.is_readable
 
 
 def collect(codex_home: Path) -> dict[Path, Path | str]:
@@ -45,14 +49,14 @@ def collect(codex_home: Path) -> dict[Path, Path | str]:
         nothing: dict[Path, Path | str] = {}
         found.update(guarded(str(path), lambda: read(path, codex_home), nothing))
 
-    for path in (codex_home / "config.toml", *_visible(codex_home, PROFILES)):
+    for path in (codex_home / "config.toml", *_READER.visible(codex_home, PROFILES)):
         if is_file(path):
             add(path, _settings_file)
     add(codex_home / "hooks.json", _hooks_file)
     for name in LINKED:
         add(codex_home / name, _tree)
     for folder in (*LINKED_ENTRIES, RULES):
-        for entry in _visible(codex_home / folder, "*"):
+        for entry in _READER.visible(codex_home / folder, "*"):
             add(entry, _tree)
     if found.get(DESTINATION / _MCP_TOKENS) and _are_renewed(codex_home / _MCP_TOKENS):
         logger.warning(
@@ -61,31 +65,6 @@ def collect(codex_home: Path) -> dict[Path, Path | str]:
             codex_home / _MCP_TOKENS,
         )
     return found
-
-
-def is_file(path: Path) -> bool:
-    """Returns whether a path leads to a file. If that cannot be determined, logs a warning that it is left out."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
-    except OSError as error:
-        _warn(path, error.strerror or str(error))
-        return False
-
-
-def is_readable(path: Path) -> bool:
-    """Returns whether a file can be read. If it cannot, logs a warning that it is left out."""
-    try:
-        with path.open("rb"):
-            return True
-    except OSError as error:
-        _warn(path, error.strerror or str(error))
-        return False
-
-
-def _warn(path: Path, reason: str) -> None:
-    logger.warning("{} is not deployed: {}", path, reason)
 
 
 def _are_renewed(path: Path) -> bool:
@@ -98,55 +77,9 @@ def _are_renewed(path: Path) -> bool:
     return any(isinstance(server, dict) and server.get("refresh_token") for server in servers)
 
 
-def _warn_of_folder(error: OSError) -> None:
-    """Logs a warning about a folder that cannot be listed, unless there is none."""
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        _warn(Path(error.filename), error.strerror or str(error))
-
-
-def _visible(folder: Path, pattern: str) -> list[Path]:
-    """Returns the entries of a folder that match a pattern and are not hidden; none if it cannot be listed."""
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        _warn_of_folder(error)
-        return []
-    return [folder / name for name in names if fnmatch.fnmatchcase(name, pattern) and not name.startswith(".")]
-
-
 def _tree(entry: Path, codex_home: Path) -> dict[Path, Path | str]:
     """Returns a file, or all files below a folder."""
-    if is_file(entry):
-        paths = [entry]
-    else:
-        paths = list(_files_below(entry))
-        if len(paths) > _MAXIMUM_FILES:
-            _warn(entry, f"it contains more than {_MAXIMUM_FILES:,} files")
-            return {}
-    return {DESTINATION / path.relative_to(codex_home): path for path in paths if is_readable(path)}
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Yields the files below a folder, without those of Git, and stops when there are too many.
-
-    Each folder is visited once, even if links lead to it several times.
-    """
-    visited: set[str] = set()
-    count = 0
-    for parent, folders, names in os.walk(folder, onerror=_warn_of_folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
-        for name in sorted(names):
-            path = Path(parent, name)
-            if is_file(path):
-                yield path
-                count += 1
-                if count > _MAXIMUM_FILES:
-                    return
+    return {DESTINATION / path.relative_to(codex_home): path for path in _READER.tree(entry)}
 
 
 def _settings_file(path: Path, codex_home: Path) -> dict[Path, Path | str]:
@@ -157,8 +90,18 @@ def _settings_file(path: Path, codex_home: Path) -> dict[Path, Path | str]:
         _warn(path, f"cannot read it: {error}")
         return {}
     kept = {name: value for name, value in config.items() if name not in config_toml.OF_THIS_MACHINE}
-    named: list[str] = []
-    deployed = _with_relative_paths(kept, codex_home, named)
+    named: list[Path] = []
+
+    def locate(key: str, value: str) -> str:
+        """Returns a path into the Codex home relative to it, and notes the file; another path stays."""
+        inside = path_in_home(codex_home, value)
+        if inside is None:
+            logger.warning("{} = {!r} names a file outside {}, which is not deployed", key, value, codex_home)
+            return value
+        named.append(inside)
+        return str(inside)
+
+    deployed = with_paths(kept, locate)
     found: dict[Path, Path | str] = {}
     for name in named:
         if is_file(codex_home / name):
@@ -171,36 +114,7 @@ def _settings_file(path: Path, codex_home: Path) -> dict[Path, Path | str]:
     return found
 
 
-def _with_relative_paths(value: Any, codex_home: Path, named: list[str], key: str = "") -> Any:
-    """Returns settings whose paths into the Codex home are relative to it, and adds those paths to ``named``."""
-    if isinstance(value, dict):
-        return {name: _with_relative_paths(part, codex_home, named, name) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_with_relative_paths(part, codex_home, named, key) for part in value]
-    if not (key in config_toml.PATH_SETTINGS and isinstance(value, str) and value):
-        return value
-    # Unlike `Path.expanduser`, this does not fail if there is no such user.
-    path = Path(os.path.normpath(codex_home / os.path.expanduser(value)))
-    if not path.is_relative_to(codex_home):
-        logger.warning("{} = {!r} names a file outside {}, which is not deployed", key, value, codex_home)
-        return value
-    named.append(str(path.relative_to(codex_home)))
-    return named[-1]
-
-
 def _hooks_file(path: Path, _codex_home: Path) -> dict[Path, Path | str]:
-    """Returns ``hooks.json`` without the hooks of this machine's program: agents get their own."""
-    if not is_file(path):
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        hooks = content.get("hooks") if isinstance(content, dict) else None
-        if not isinstance(hooks, dict):
-            raise ValueError("it contains no table of hooks")
-    except (OSError, ValueError, RecursionError) as error:
-        _warn(path, f"cannot read it: {error}")
-        return {}
-    kept = hooks_json.build_hooks(None, hooks)
-    if not any(kept["hooks"].values()):
-        return {}
-    return {DESTINATION / path.name: json.dumps(kept, indent=2) + "\n"}
+    """Returns ``hooks.json`` without the hooks of this machine's program."""
+    kept = _READER.hooks(path)
+    return {} if kept is None else {DESTINATION / path.name: json.dumps(kept, indent=2) + "\n"}

@@ -6,15 +6,19 @@ Every agent has a separate home, so that it cannot change ``~/.codex``, which is
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mngr_codex.plugin.carry import delivery
+from mngr_codex.plugin.carry.login import Kind, copied_notice
+from mngr_codex.plugin.carry.settings import copied_setup_texts
 from mngr_codex.plugin.home import account_models, config_toml, hook_trust, hooks_json, login
 from mngr_codex.plugin.home.app_server import query_codex
 from mngr_codex.plugin.home.config_toml import merge, render
 from mngr_codex.plugin.home.files import read_text, write_private
 from mngr_codex.plugin.home.model_upgrades import cached_upgrades
 from mngr_codex.plugin.home.user_files import create_directory
+from mngr_codex.plugin.host.files import write_and_run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -22,8 +26,12 @@ if TYPE_CHECKING:
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
+    from mngr_codex.plugin.carry.plan import Carrying
+    from mngr_codex.plugin.carry.settings import Setup
     from mngr_codex.plugin.home.app_server import CodexReport
     from mngr_codex.plugin.home.user_files import CodexHomeDirectory
+
+_COPY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,8 @@ class CodexHomeRequest:
     """Whether the agent uses the account's default model if the account does not offer the configured one."""
     user_codex_home: Path | None = None
     """The user's own ``CODEX_HOME`` if it is not ``~/.codex``."""
+    carrying: Carrying | None = None
+    """What may be copied from this machine to the agent's host; None for this machine itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +76,8 @@ class CodexHome:
 
     notices: tuple[str, ...]
     """Warnings for the user."""
+    reports: tuple[str, ...] = ()
+    """What else the user should know."""
     trust: hook_trust.HookTrust
     """Which hooks run."""
     needs_bypass: bool
@@ -81,6 +93,9 @@ class _UserSetup:
     """What the agent gets of the user's own setup."""
 
     config: Mapping[str, Any]
+    folder: str
+    """The folder that paths in the settings are relative to."""
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     hooks: tuple[Mapping[str, Any], ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -101,9 +116,16 @@ def build(host: OnlineHostInterface, request: CodexHomeRequest) -> CodexHome:
         work_dir=request.work_dir,
         user_codex_home=request.user_codex_home,
         carries_user_files=request.carries_user_config,
+        script_before=delivery.preparing_script(request.codex_home) if request.carrying else "",
     )
-    user = _read_user_setup(host, directory) if request.carries_user_config else _UserSetup(config={})
-    notices = [*user.notices, *_write_profiles(host, request, directory)]
+    setup = request.carrying.setup(delivery.owned_entries(directory.lines)) if request.carrying else None
+    user = _user_setup(host, request, directory, setup)
+    carried = _carry(host, request, directory, setup, needs_login=login.needs_login(_config(request, directory, user)))
+    notices = [*user.notices, *carried.notices]
+    for name, profile in user.profiles.items():
+        # Codex merges a profile into config.toml, so the profile must not override the pins either.
+        kept = config_toml.carried_over(profile, user.folder)
+        write_private(host, request.codex_home / name, render(merge(kept, config_toml.PINS)))
     hooks = hooks_json.build_hooks(request.program, *user.hooks)
     write_private(host, request.codex_home / "hooks.json", json.dumps(hooks, indent=2) + "\n")
     # Codex reports a hook's hash only after the hook is in place, and a repository's hooks only after the directory is
@@ -137,7 +159,7 @@ def build(host: OnlineHostInterface, request: CodexHomeRequest) -> CodexHome:
             config,
             command=request.command,
             codex_home=request.codex_home,
-            has_account=directory.has_account,
+            has_account=directory.has_account or carried.has_account,
             cache=cache,
             falls_back=request.falls_back_to_default_model,
         )
@@ -151,14 +173,21 @@ def build(host: OnlineHostInterface, request: CodexHomeRequest) -> CodexHome:
         notices.append(_refusal_notice(request, directory, refused))
     elif not runs_hooks:
         notices.append(_missing_hooks_notice(report, trust))
-    if not directory.is_logged_in and login.needs_login(config):
-        place = login.LoginPlace.of(host)
-        notice = login.login_notice(place, user.config, directory.user_codex_home, agent_name=request.agent_name)
-        notices.append(notice)
+    if not (directory.is_logged_in or carried.is_logged_in) and login.needs_login(config):
+        notices.append(
+            login.login_notice(
+                login.LoginPlace.of(host),
+                {} if setup and setup.has_settings else user.config,
+                directory.user_codex_home,
+                agent_name=request.agent_name,
+                not_copied=carried.missing_login,
+            )
+        )
     if trust.notice:
         notices.append(trust.notice)
     return CodexHome(
         notices=tuple(notices),
+        reports=carried.reports,
         trust=trust,
         needs_bypass=cannot_list_hooks and request.allows_bypass and _knows_bypass(host, request.command),
         has_live_state=runs_hooks and request.program is not None,
@@ -166,10 +195,34 @@ def build(host: OnlineHostInterface, request: CodexHomeRequest) -> CodexHome:
     )
 
 
-def _read_user_setup(host: OnlineHostInterface, directory: CodexHomeDirectory) -> _UserSetup:
+def _user_setup(
+    host: OnlineHostInterface, request: CodexHomeRequest, directory: CodexHomeDirectory, setup: Setup | None
+) -> _UserSetup:
+    """Returns the setup of the user on the agent's host, or that of this machine if there is none."""
+    if not request.carries_user_config:
+        return _UserSetup(config={}, folder=directory.user_codex_home)
+    if setup and setup.has_settings:
+        folder = str(request.codex_home / delivery.FOLDER)
+        hooks, notices = _checked_hooks(setup.hooks, setup.config)
+        return _UserSetup(config=setup.config, folder=folder, profiles=setup.profiles, hooks=hooks, notices=notices)
     config = config_toml.read_config(host, f"{directory.user_codex_home}/config.toml")
     hooks_in_file, problem = hooks_json.read_hooks(host, f"{directory.user_codex_home}/hooks.json")
-    notices = [problem] if problem else []
+    hooks, notices = _checked_hooks(hooks_in_file, config)
+    profiles, skipped = _read_profiles(host, directory)
+    return _UserSetup(
+        config=config,
+        folder=directory.user_codex_home,
+        profiles=profiles,
+        hooks=hooks,
+        notices=(*([problem] if problem else []), *notices, *skipped),
+    )
+
+
+def _checked_hooks(
+    hooks_in_file: Mapping[str, Any], config: Mapping[str, Any]
+) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
+    """Returns the user's hooks that Codex can read, and notices about the others."""
+    notices = []
     # Codex warns about hooks in both files, so those in config.toml move to the agent's hooks.json as well.
     hooks_in_config = config.get("hooks")
     hooks = []
@@ -178,24 +231,74 @@ def _read_user_setup(host: OnlineHostInterface, directory: CodexHomeDirectory) -
         hooks.append(readable)
         if skipped:
             notices.append(f"some of your hooks are not used, because Codex cannot read them: {', '.join(skipped)}")
-    return _UserSetup(config=config, hooks=tuple(hooks), notices=tuple(notices))
+    return tuple(hooks), tuple(notices)
 
 
-def _write_profiles(host: OnlineHostInterface, request: CodexHomeRequest, directory: CodexHomeDirectory) -> list[str]:
-    """Copies the user's profiles, and returns notices about unreadable ones."""
+def _read_profiles(
+    host: OnlineHostInterface, directory: CodexHomeDirectory
+) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """Returns the user's profiles by the names of their files, and notices about unreadable ones."""
     from imbue.mngr.errors import ConfigParseError
 
+    profiles: dict[str, Mapping[str, Any]] = {}
     notices = []
     for name in directory.profiles:
         try:
-            profile = config_toml.read_config(host, f"{directory.user_codex_home}/{name}")
+            profiles[name] = config_toml.read_config(host, f"{directory.user_codex_home}/{name}")
         except ConfigParseError as error:
             notices.append(f"one of your profiles is not used: {error}")
-            continue
-        # Codex merges a profile into config.toml, so the profile must not override the pins either.
-        carried = config_toml.carried_over(profile, directory.user_codex_home)
-        write_private(host, request.codex_home / name, render(merge(carried, config_toml.PINS)))
-    return notices
+    return profiles, notices
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Carried:
+    """What was copied from this machine."""
+
+    is_logged_in: bool = False
+    has_account: bool = False
+    missing_login: str = ""
+    """Why no login was copied."""
+    reports: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+def _carry(
+    host: OnlineHostInterface,
+    request: CodexHomeRequest,
+    directory: CodexHomeDirectory,
+    setup: Setup | None,
+    *,
+    needs_login: bool,
+) -> _Carried:
+    """Copies the setup of this machine to the agent's host, and the login if Codex needs one there."""
+    if request.carrying is None:
+        return _Carried()
+    place = login.LoginPlace.of(host)
+    reports, notices = copied_setup_texts(setup, place)
+    decision = request.carrying.decide_login() if needs_login and not directory.is_logged_in else None
+    copied = decision.login if decision else None
+    files = delivery.files(setup, copied, request.codex_home)
+    outcome = None
+    if files:
+        script = delivery.script(
+            setup, copied, codex_home=request.codex_home, user_codex_home=directory.user_codex_home
+        )
+        result = write_and_run(host, files, script, timeout_seconds=_COPY_SECONDS)
+        outcome = delivery.is_login_copied(result.stdout.decode(errors="replace").splitlines())
+    if decision is None:
+        return _Carried(reports=reports, notices=notices)
+    if copied is None:
+        missing = f" The login of this machine was not copied: {decision.reason}{decision.hint}"
+        return _Carried(missing_login=missing, reports=reports, notices=notices)
+    if outcome is None:
+        missing = f" The login of this machine could not be copied to {directory.user_codex_home}"
+        return _Carried(missing_login=missing, reports=reports, notices=notices)
+    if outcome:
+        text, is_warning = copied_notice(copied, place, directory.user_codex_home)
+        reports, notices = (reports, (*notices, text)) if is_warning else ((*reports, text), notices)
+    return _Carried(
+        is_logged_in=True, has_account=copied.kind is Kind.RENEWED and outcome, reports=reports, notices=notices
+    )
 
 
 def _config(
@@ -207,7 +310,7 @@ def _config(
     hook_state: Mapping[str, Any] | None = None,
 ) -> config_toml.Table:
     return config_toml.build_config(
-        user_config=config_toml.carried_over(user.config, directory.user_codex_home),
+        user_config=config_toml.carried_over(user.config, user.folder),
         settings=request.settings,
         instructions=request.instructions,
         overrides=request.overrides,

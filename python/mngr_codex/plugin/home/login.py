@@ -71,7 +71,12 @@ def _ssh_command(host: OnlineHostInterface) -> str | None:
 
 
 def login_notice(
-    place: LoginPlace, user_config: Mapping[str, Any], user_codex_home: str, *, agent_name: str = "NAME"
+    place: LoginPlace,
+    user_config: Mapping[str, Any],
+    user_codex_home: str,
+    *,
+    agent_name: str = "NAME",
+    not_copied: str = "",
 ) -> str:
     """Returns a notice that Codex is not logged in, with the commands that log it in.
 
@@ -80,11 +85,13 @@ def login_notice(
         user_config: The content of the user's ``config.toml``.
         user_codex_home: The ``CODEX_HOME`` of the user there.
         agent_name: The agent's name.
+        not_copied: Why the login of this machine was not copied, and hints about that.
     """
     return (
         f"Codex is not logged in{place.there}: {user_codex_home}/auth.json does not exist. The agent shows Codex's "
-        f"login screen and can't take messages.\nhint: {place.action}, or log in with `mngr connect {agent_name}`; "
-        f"agents started afterwards use the login{keyring_hint(user_config, user_codex_home)}"
+        f"login screen and can't take messages.{not_copied}\nhint: {place.action}, or log in with "
+        f"`mngr connect {agent_name}`; agents started afterwards use the login"
+        f"{keyring_hint(user_config, user_codex_home)}"
     )
 
 

@@ -42,6 +42,8 @@ class CodexHomeDirectory:
     """Whether it is a ChatGPT login."""
     profiles: tuple[str, ...]
     """The file names of the user's profiles; empty if the user's files are not carried over."""
+    lines: tuple[str, ...]
+    """What the additional script has printed."""
 
 
 def create_directory(
@@ -51,6 +53,7 @@ def create_directory(
     work_dir: Path,
     user_codex_home: Path | None,
     carries_user_files: bool,
+    script_before: str = "",
 ) -> CodexHomeDirectory:
     """Creates an agent's ``CODEX_HOME`` with the link to the login, and carries the user's files over.
 
@@ -60,6 +63,7 @@ def create_directory(
         work_dir: The agent's work directory.
         user_codex_home: The user's own ``CODEX_HOME`` if it is not ``~/.codex``.
         carries_user_files: Whether the agent gets anything of the user's besides the login.
+        script_before: A script that runs first, with the user's home in ``$user``.
 
     Raises:
         MngrError: The directory cannot be created.
@@ -68,7 +72,7 @@ def create_directory(
     script = f"""\
 set -e
 user={user} home={shlex.quote(str(codex_home))}
-mkdir -p "$home"
+{script_before}mkdir -p "$home"
 chmod 700 "$home"
 # Codex cannot write the login through a link into a directory that does not exist.
 [ -d "$user" ] || mkdir -p -m 700 "$user" 2>/dev/null || :
@@ -79,7 +83,7 @@ work_dir=${{work_dir%$'\\n'.}}
 case $work_dir in *$'\\n'*) ;; *) printf 'work_dir %s\\n' "$work_dir" ;; esac
 if [ -s "$user/auth.json" ]; then echo login; fi
 if grep -q '"refresh_token" *: *"' "$user/auth.json" 2>/dev/null; then echo account; fi
-""" + (_CARRY_OVER if carries_user_files else "")
+""" + (CARRY_OVER if carries_user_files else "")
     result = host.execute_idempotent_command(f"bash -c {shlex.quote(script)}", timeout_seconds=60.0)
     lines = [line.split(" ", 1) for line in result.stdout.split("\n")]
     values = {line[0]: line[1] for line in lines if len(line) == 2}
@@ -94,10 +98,11 @@ if grep -q '"refresh_token" *: *"' "$user/auth.json" 2>/dev/null; then echo acco
         is_logged_in=["login"] in lines,
         has_account=["account"] in lines,
         profiles=tuple(line[1] for line in lines if line[0] == "profile"),
+        lines=tuple(result.stdout.split("\n")),
     )
 
 
-_CARRY_OVER = f"""\
+CARRY_OVER = f"""\
 link() {{
     if [ -e "$1" ] && {{ [ -L "$2" ] || [ ! -e "$2" ]; }}; then ln -sfn "$1" "$2"; fi
 }}
@@ -121,3 +126,4 @@ for profile in "$user"/{PROFILES}; do
     if [ -f "$profile" ]; then printf 'profile %s\\n' "${{profile##*/}}"; fi
 done
 """
+"""The part of a bash script that links an agent's home, `$home`, to the files in `$user` and copies the rules."""

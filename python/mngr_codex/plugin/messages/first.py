@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imbue.mngr.errors import MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
 
+from mngr_codex.plugin.carry.plan import Carrying
 from mngr_codex.plugin.command_setting import arguments_of, program_of
 from mngr_codex.plugin.home import config_toml, login
 from mngr_codex.plugin.messages.text import cleaned, is_slash_command
@@ -86,13 +87,19 @@ def login_refusal(
     probe = 'printf "%s\\n" "$HOME/.codex"; if [ -s "$HOME/.codex/auth.json" ]; then echo login; fi\n' + "".join(
         f'if [ -n "${{{name}-}}" ]; then echo login; fi\n' for name in _TOKENS
     )
+    probe += 'for each in "$HOME"/.codex/*config.toml "$HOME/.codex/hooks.json"; do\n'
+    probe += 'if [ -e "$each" ]; then echo settings; fi\ndone\n'
     result = host.execute_idempotent_command(f"sh -c {shlex.quote(probe)}", timeout_seconds=30.0)
-    user_home, *login_lines = result.stdout.splitlines() or [""]
+    user_home, *found = result.stdout.splitlines() or [""]
     if not (result.success and user_home):
         return None
     # An unreadable file is an error now, and not after the agent's worktree was made.
-    user_config = config_toml.read_config(host, f"{user_home}/config.toml") if config.use_user_config else {}
-    if options.initial_message is None or login_lines or _may_have_other_login(options, config):
+    own_config = config_toml.read_config(host, f"{user_home}/config.toml") if config.use_user_config else {}
+    user_config = own_config
+    carrying = Carrying.of(host, config)
+    if carrying and carrying.settings is not False and "settings" not in found:
+        user_config = carrying.user_config()
+    if options.initial_message is None or "login" in found or _may_have_other_login(options, config):
         return None
     merged = config_toml.build_config(
         user_config=config_toml.carried_over(user_config, user_home),
@@ -103,13 +110,17 @@ def login_refusal(
     if "profile" in merged or not login.needs_login(merged):
         return None
     name = options.name or "NAME"
+    decision = carrying.decide_login() if carrying else None
+    if decision and decision.login:
+        return None
+    not_copied = f". The login of this machine is not copied: {decision.reason}{decision.hint}" if decision else ""
     place = login.LoginPlace.of(host)
     return (
         f"not {'updating' if options.is_update else 'creating'} agent {name}: Codex is not logged in{place.there} "
-        f"({user_home}/auth.json does not exist) and would not take the first message\n"
+        f"({user_home}/auth.json does not exist) and would not take the first message{not_copied}\n"
         f"hint: {place.action} first; or {'update' if options.is_update else 'create'} the agent without a message, "
         f"log in with `mngr connect {name}`, and then run `mngr message {name}`"
-        f"{login.keyring_hint(user_config, user_home)}"
+        f"{login.keyring_hint(own_config, user_home)}"
     )
 
 
