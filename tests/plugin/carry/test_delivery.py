@@ -30,9 +30,11 @@ class Host:
     def auth(self) -> Path:
         return self.user / "auth.json"
 
-    def put(self, setup: Setup | None = None, login: Login | None = None, path: str | None = None) -> list[str]:
+    def put(
+        self, setup: Setup | None = None, login: Login | None = None, path: str | None = None, *, uses_tar: bool = True
+    ) -> list[str]:
         """Writes the files as mngr does, runs the script, and returns what it prints."""
-        for file in delivery.files(setup, login, self.home):
+        for file in delivery.files(setup, login, self.home, uses_tar=uses_tar):
             file.path.parent.mkdir(parents=True, exist_ok=True)
             file.path.write_bytes(file.content)
             file.path.chmod(file.mode)
@@ -140,7 +142,8 @@ def setup(**files: str) -> Setup:
     )
 
 
-def test_the_setup_is_linked_beside_that_of_the_hosts_user(there: Host, path: str | None) -> None:
+@pytest.mark.parametrize("uses_tar", [True, False])
+def test_the_setup_is_linked_next_to_that_of_the_hosts_user(there: Host, path: str | None, uses_tar: bool) -> None:
     (there.user / "skills" / "theirs").mkdir(parents=True)
     (there.user / "skills" / ".system").mkdir()
     (there.user / "config.toml").write_text("")
@@ -152,8 +155,9 @@ def test_the_setup_is_linked_beside_that_of_the_hosts_user(there: Host, path: st
         **{"AGENTS.md": "mine", "skills__mine__SKILL.md": "skill", "rules__b.rules": "rule", "notes__x.md": "x"}
     )
     mine = Setup(files={**mine.files, PurePath("skills/mine/run"): tool})
-    there.put(mine, path=path)
+    there.put(mine, path=path, uses_tar=uses_tar)
     assert (there.home / "AGENTS.md").read_text() == "mine"
+    assert (there.home / "AGENTS.md").stat().st_mode & 0o777 == 0o600
     assert (there.home / "skills/mine/SKILL.md").read_text() == "skill"
     assert os.access(there.home / "skills/mine/run", os.X_OK)
     # Codex adds to rules.
@@ -170,3 +174,21 @@ def test_an_earlier_setup_is_removed(there: Host, path: str | None) -> None:
     there.run(delivery.cleaning_script(there.home), path)
     left = {str(entry.relative_to(there.home)) for entry in there.home.rglob("*")}
     assert left == {"auth.json", "prompts", "prompts/own.md", "skills", "rules", "rules/b.rules"}
+
+
+def test_many_files_with_long_names_are_copied(there: Host, path: str | None) -> None:
+    names = [f"skills__{'x' * 90}__{'é' * 90}__{number}" for number in range(1000)]
+    there.put(setup(**{name: name for name in names}), path=path)
+    folder = there.home / "skills" / ("x" * 90) / ("é" * 90)
+    assert sorted(file.read_text() for file in folder.iterdir()) == sorted(names)
+    assert not (there.home / ".mngr-carried.tar").exists()
+
+
+def test_the_host_reports_whether_it_has_tar(there: Host, tmp_path: Path) -> None:
+    script = "user=/none\n" + delivery.inventory_script('"$user"')
+    assert delivery.has_tar(there.run(script))
+    bash = shutil.which("bash")
+    assert bash
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "bash").symlink_to(bash)
+    assert not delivery.has_tar(there.run(script, str(tmp_path / "only")))

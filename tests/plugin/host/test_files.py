@@ -66,6 +66,14 @@ def test_files_of_any_content_are_written(target: Any, tmp_path: Path) -> None:
     assert modes == {**dict.fromkeys(contents, 0o600), "script": 0o755}
 
 
+def test_more_files_are_written_than_fit_into_a_command(target: Any, tmp_path: Path) -> None:
+    """An argument has at most 128 KiB on Linux."""
+    folder = tmp_path / "/".join(["long name " * 20 + "x"] * 18)
+    names = [str(number) for number in range(40)]
+    write_files(target, [HostFile(folder / name, name.encode()) for name in names])
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {name: name for name in names}
+
+
 def test_files_are_replaced_and_removed(target: Any, tmp_path: Path) -> None:
     for name in ("kept", "replaced", "removed"):
         (tmp_path / name).write_text("old")

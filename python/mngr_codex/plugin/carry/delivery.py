@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shlex
+import tarfile
 from typing import TYPE_CHECKING
 
 from mngr_codex.plugin.carry.login import AUTH
@@ -10,16 +12,17 @@ from mngr_codex.plugin.home.user_files import CARRY_OVER, LINKED, LINKED_ENTRIES
 from mngr_codex.plugin.host.files import HostFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path, PurePath
 
     from mngr_codex.plugin.carry.login import Login
-    from mngr_codex.plugin.carry.settings import Setup
+    from mngr_codex.plugin.carry.settings import CarriedFile, Setup
 
 FOLDER = ".mngr-carried"
 """The folder in the agent's ``CODEX_HOME`` with the files of the setup, to which the agent links."""
 _LOGIN = ".mngr-login"
-_OWNED, _COPIED, _KEPT = "owned ", "login copied", "login kept"
+_ARCHIVE = ".mngr-carried.tar"
+_OWNED, _HAS_TAR, _COPIED, _KEPT = "owned ", "has tar", "login copied", "login kept"
 
 
 def inventory_script(user_codex_home: str) -> str:
@@ -33,6 +36,7 @@ def inventory_script(user_codex_home: str) -> str:
 for path in {" ".join(f"{user_codex_home}/{name}" for name in names)}; do
     if [ -e "$path" ] || [ -L "$path" ]; then printf '{_OWNED}%s\\n' "${{path#{user_codex_home}/}}"; fi
 done
+if command -v tar >/dev/null; then echo '{_HAS_TAR}'; fi
 """
 
 
@@ -50,31 +54,56 @@ def owned_entries(lines: Iterable[str]) -> frozenset[str]:
     return frozenset(line.removeprefix(_OWNED) for line in lines if line.startswith(_OWNED))
 
 
+def has_tar(lines: Iterable[str]) -> bool:
+    """Returns whether the host can unpack archives, from the same lines."""
+    return _HAS_TAR in lines
+
+
 def cleaning_script(codex_home: Path) -> str:
     """Returns a script that removes the files of an earlier setup from an agent's home, and the links to them."""
     home = shlex.quote(str(codex_home))
     linked = [*LINKED, *(f"{folder}/*" for folder in LINKED_ENTRIES)]
     return f"""\
-rm -rf {home}/{FOLDER}
+rm -rf {home}/{FOLDER} {home}/{_ARCHIVE}
 for link in {" ".join(f"{home}/{name}" for name in linked)}; do
     if [ -L "$link" ] && [ ! -e "$link" ]; then rm -f "$link"; fi
 done
 """
 
 
-def files(setup: Setup | None, login: Login | None, codex_home: Path) -> list[HostFile]:
+def files(setup: Setup | None, login: Login | None, codex_home: Path, *, uses_tar: bool) -> list[HostFile]:
     """Returns the files to write into an agent's home, which :func:`script` puts in their places.
 
     Args:
         setup: The setup, or None.
         login: The login, or None.
         codex_home: The agent's ``CODEX_HOME``.
+        uses_tar: Whether the files of the setup go into an archive, which is much faster if there are many.
     """
-    found = [
-        HostFile(codex_home / FOLDER / path, file.content, 0o700 if file.is_executable else 0o600)
-        for path, file in (setup.files.items() if setup else ())
-    ]
+    found = []
+    if setup and setup.files:
+        if uses_tar:
+            found.append(HostFile(codex_home / _ARCHIVE, _archive(setup.files)))
+        else:
+            found += [
+                HostFile(codex_home / FOLDER / path, each.content, _mode(each)) for path, each in setup.files.items()
+            ]
     return found if login is None else [*found, HostFile(codex_home / _LOGIN, login.content)]
+
+
+def _archive(carried: Mapping[PurePath, CarriedFile]) -> bytes:
+    """Returns an archive in the format whose long names busybox can read."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for path, each in carried.items():
+            member = tarfile.TarInfo(str(path))
+            member.size, member.mode = len(each.content), _mode(each)
+            archive.addfile(member, io.BytesIO(each.content))
+    return content.getvalue()
+
+
+def _mode(carried: CarriedFile) -> int:
+    return 0o700 if carried.is_executable else 0o600
 
 
 def script(setup: Setup | None, login: Login | None, *, codex_home: Path, user_codex_home: str) -> str:
@@ -90,7 +119,8 @@ def script(setup: Setup | None, login: Login | None, *, codex_home: Path, user_c
     """
     parts = []
     if setup and setup.files:
-        parts.append(f"user={shlex.quote(str(codex_home / FOLDER))} home={shlex.quote(str(codex_home))}\n{CARRY_OVER}")
+        parts.append(f"user={shlex.quote(str(codex_home / FOLDER))} home={shlex.quote(str(codex_home))}\n")
+        parts.append(_UNPACK + CARRY_OVER)
     if login is not None:
         parts.append(_LOGIN_SCRIPT.format(new=shlex.quote(str(codex_home / _LOGIN)), user=shlex.quote(user_codex_home)))
     return "".join(parts)
@@ -105,6 +135,12 @@ def is_login_copied(lines: Iterable[str]) -> bool | None:
     outcomes = [line for line in lines if line in (_COPIED, _KEPT)]
     return None if not outcomes else outcomes[-1] == _COPIED
 
+
+_UNPACK = f"""\
+if [ -e "$home/{_ARCHIVE}" ]; then
+    mkdir -p "$user" && tar -xmof "$home/{_ARCHIVE}" -C "$user" && rm -f "$home/{_ARCHIVE}" || exit
+fi
+"""
 
 # `ln` fails if the name exists, and so does the redirection with `set -C`, for file systems without hard links. A
 # script that runs again, because the connection broke, finds the login that it has created.

@@ -6,13 +6,13 @@ environment (0.163, 0.171), so that of the deploying user becomes an ``auth.json
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from mngr_codex.plugin.carry.login import API_KEY_VARIABLES, AUTH, Kind, kind_of, of_api_key
 from mngr_codex.plugin.deploy.user_files import DESTINATION, is_readable
 from mngr_codex.plugin.home import login
 from mngr_codex.plugin.home.config_toml import merge
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
     from mngr_codex.plugin.deploy.settings import DeployedTypes
 
-_AUTH = "auth.json"
 _TOKEN = "CODEX_ACCESS_TOKEN"
 _OPENAI_KEY = "OPENAI_API_KEY"
-_API_KEYS = ("CODEX_API_KEY", _OPENAI_KEY)
-"""The variables that can contain an API key, in the order in which ``codex exec`` looks for them."""
 
 
 def login_file(codex_home: Path, types: DeployedTypes, environment: Mapping[str, str]) -> dict[Path, Path | str]:
@@ -41,7 +38,7 @@ def login_file(codex_home: Path, types: DeployedTypes, environment: Mapping[str,
         The user's ``auth.json``, or one made from an API key in the environment, by its destination. Empty if there is
         no login, or if no type needs one.
     """
-    path = codex_home / _AUTH
+    path = codex_home / AUTH
     if _exists(path):
         if not is_readable(path):
             return {}
@@ -53,13 +50,13 @@ def login_file(codex_home: Path, types: DeployedTypes, environment: Mapping[str,
                 "CODEX_HOME, and deploy with that",
                 path,
             )
-        return {DESTINATION / _AUTH: path}
+        return {DESTINATION / AUTH: path}
     if not any(login.needs_login(config) for config in _configs(codex_home, types)):
         return {}
     for name in _key_variables(types):
         if key := environment.get(name):
-            logger.info("deploying the API key of {} as the login of Codex: {}/{}", name, DESTINATION, _AUTH)
-            return {DESTINATION / _AUTH: json.dumps({"auth_mode": "apikey", "OPENAI_API_KEY": key}) + "\n"}
+            logger.info("deploying the API key of {} as the login of Codex: {}/{}", name, DESTINATION, AUTH)
+            return {DESTINATION / AUTH: of_api_key(key)}
     if not types.is_known and environment.get(_OPENAI_KEY):
         logger.info(
             "the key of {} is not deployed as the login of Codex, since the deployed agent type is not known\nhint: "
@@ -70,7 +67,7 @@ def login_file(codex_home: Path, types: DeployedTypes, environment: Mapping[str,
         logger.warning(
             "no login for Codex is deployed: {} does not exist, and {} are not set\nhint: run `codex login`{}",
             path,
-            " and ".join(_API_KEYS),
+            " and ".join(API_KEY_VARIABLES),
             login.keyring_hint(_user_config(codex_home), str(codex_home)),
         )
     return {}
@@ -85,7 +82,7 @@ def variables(codex_home: Path, types: DeployedTypes, environment: Mapping[str, 
         environment: The environment of mngr.
     """
     names = {name for config in _configs(codex_home, types) for name in _provider_variables(config)}
-    has_login = _exists(codex_home / _AUTH) or any(environment.get(name) for name in _key_variables(types))
+    has_login = _exists(codex_home / AUTH) or any(environment.get(name) for name in _key_variables(types))
     if not has_login and any(login.needs_login(config) for config in _configs(codex_home, types)):
         names.add(_TOKEN)
     return {name: environment[name] for name in sorted(names) if environment.get(name)}
@@ -93,7 +90,7 @@ def variables(codex_home: Path, types: DeployedTypes, environment: Mapping[str, 
 
 def _key_variables(types: DeployedTypes) -> tuple[str, ...]:
     """Returns the variables whose key is deployed. ``OPENAI_API_KEY`` can be that of a program other than Codex."""
-    return tuple(name for name in _API_KEYS if types.is_known or name != _OPENAI_KEY)
+    return tuple(name for name in API_KEY_VARIABLES if types.is_known or name != _OPENAI_KEY)
 
 
 def _exists(path: Path) -> bool:
@@ -107,11 +104,9 @@ def _exists(path: Path) -> bool:
 def _is_renewed(path: Path) -> bool:
     """Returns whether a login contains a refresh token, which becomes invalid when another copy is renewed."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return kind_of(path.read_bytes()) is Kind.RENEWED
+    except OSError:
         return False
-    tokens = content.get("tokens") if isinstance(content, dict) else None
-    return isinstance(tokens, dict) and bool(tokens.get("refresh_token"))
 
 
 def _configs(codex_home: Path, types: DeployedTypes) -> Iterator[dict[str, Any]]:

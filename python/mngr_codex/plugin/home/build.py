@@ -18,7 +18,7 @@ from mngr_codex.plugin.home.config_toml import merge, render
 from mngr_codex.plugin.home.files import read_text, write_private
 from mngr_codex.plugin.home.model_upgrades import cached_upgrades
 from mngr_codex.plugin.home.user_files import create_directory
-from mngr_codex.plugin.host.files import write_and_run
+from mngr_codex.plugin.host.files import last_line, write_and_run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -277,13 +277,16 @@ def _carry(
     reports, notices = copied_setup_texts(setup, place)
     decision = request.carrying.decide_login() if needs_login and not directory.is_logged_in else None
     copied = decision.login if decision else None
-    files = delivery.files(setup, copied, request.codex_home)
+    uses_tar = delivery.has_tar(directory.lines)
+    files = delivery.files(setup, copied, request.codex_home, uses_tar=uses_tar)
     outcome = None
     if files:
         script = delivery.script(
             setup, copied, codex_home=request.codex_home, user_codex_home=directory.user_codex_home
         )
         result = write_and_run(host, files, script, timeout_seconds=_COPY_SECONDS)
+        if result.status != 0:
+            notices = (*notices, f"your Codex setup could not be copied{place.there}: {last_line(result)}")
         outcome = delivery.is_login_copied(result.stdout.decode(errors="replace").splitlines())
     if decision is None:
         return _Carried(reports=reports, notices=notices)

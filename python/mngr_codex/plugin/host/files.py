@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,11 +22,13 @@ _WRITE_SECONDS = 60.0
 
 # Standard input is copied to a file first: programs that read a part of a pipe may read ahead. If the connection
 # breaks, that file is too short. Each file is complete, with its mode, before it replaces another one. `mv` would move
-# a file into a directory of its name. The files can contain API keys.
+# a file into a directory of its name. The files can contain API keys. Their list is a part of the input, because the
+# length of a command is limited.
 _READ = """\
 received=$(mktemp) || exit {status}
 cat >"$received" && [ "$(wc -c <"$received")" -eq {size} ] || {{ rm -f "$received"; exit {status}; }}
 fail() {{ rm -f "$received"; echo "$1: $2" >&2; exit {status}; }}
+offset=$(({index} + 1))
 put() {{
     new=$1.new-$$
     [ ! -d "$1" ] || fail "$1" 'Is a directory'
@@ -33,6 +36,11 @@ put() {{
         [ "$(wc -c <"$new")" -eq "$4" ] && chmod "$2" "$new" && mv -f "$new" "$1" ||
         {{ rm -f "$new"; fail "$1" 'cannot be written'; }}
 }}
+while IFS= read -r -d '' path && IFS=' ' read -r -d '' mode length; do
+    put "$path" "$mode" "$offset" "$length"
+    offset=$((offset + length))
+done < <(head -c {index} "$received")
+rm -f "$received"
 """
 
 
@@ -89,12 +97,12 @@ def write_and_run(
     """
     if host.is_local:
         return _write_and_run_locally(host, files, script, before, timeout_seconds)
-    content = b"".join(file.content for file in files)
+    content = b""
     parts = [f"( {before}\n) </dev/null || exit" if before else ""]
     if files:
-        parts.append(_READ.format(size=len(content), status=_NOT_WRITTEN))
-        parts += _puts(files)
-        parts.append('rm -f "$received"')
+        index = b"".join(_index(files))
+        content = index + b"".join(file.content for file in files)
+        parts.append(_READ.format(index=len(index), size=len(content), status=_NOT_WRITTEN))
     output = run_with_input(host, ["bash", "-c", "\n".join([*parts, script])], content, timeout_seconds=timeout_seconds)
     if output.status == _NOT_WRITTEN:
         raise MngrError(f"cannot write the agent's files on the host: {last_line(output)}")
@@ -107,11 +115,10 @@ def last_line(completed: Completed) -> str:
     return lines[-1] if lines else f"exit status {completed.status}"
 
 
-def _puts(files: Sequence[HostFile]) -> Iterator[str]:
-    offset = 1
+def _index(files: Sequence[HostFile]) -> Iterator[bytes]:
+    """Yields the entries that precede the contents: for each file the path, the mode and the size."""
     for file in files:
-        yield f"put {shlex.quote(str(file.path))} {file.mode:04o} {offset} {len(file.content)}"
-        offset += len(file.content)
+        yield b"%b\0%04o %d\0" % (os.fsencode(file.path), file.mode, len(file.content))
 
 
 def _write_and_run_locally(
