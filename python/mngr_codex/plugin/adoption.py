@@ -24,6 +24,7 @@ from imbue.mngr.interfaces.host import OnlineHostInterface
 from loguru import logger
 
 from mngr_codex.plugin import paths, rollout_file
+from mngr_codex.plugin.carry.plan import Carrying
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home import model_provider
 
@@ -104,6 +105,10 @@ def check_model_provider(session: Session, args: OnBeforeCreateArgs, mngr_ctx: M
     if model_provider.is_unknown(
         args.target_host, provider, command=str(config.command), uses_user_config=config.use_user_config
     ):
+        carrying = Carrying.of(args.target_host, config)
+        copied = carrying.config_for(args.target_host).get("model_providers") if carrying else None
+        if isinstance(copied, dict) and provider in copied:
+            return
         place = f"[agent_types.{options.agent_type}.config_overrides.model_providers.{provider}] in mngr's settings"
         if config.use_user_config:
             place += f", or [model_providers.{provider}] in ~/.codex/config.toml"

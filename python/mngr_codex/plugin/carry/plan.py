@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
     from mngr_codex.plugin.config import CodexAgentConfig
+
+
+SETTINGS_PROBE = """\
+for each in "$HOME"/.codex/*config.toml "$HOME/.codex/hooks.json"; do
+    if [ -e "$each" ]; then echo settings; fi
+done
+"""
+"""A script that prints ``settings`` if the user of a host has settings, profiles or hooks there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +72,17 @@ class Carrying:
         """Decides whether the login is copied to a host that has none and whose Codex needs one."""
         config = self.user_config()
         return decide(self.login, codex_home=self.codex_home, environment=self.environment, user_config=config)
+
+    def config_for(self, host: OnlineHostInterface) -> dict[str, Any]:
+        """Returns the content of this machine's ``config.toml`` if an agent on the host gets it; otherwise nothing.
+
+        Args:
+            host: The host, which is asked whether its user has settings there.
+        """
+        if self.settings is False:
+            return {}
+        answer = host.execute_idempotent_command(f"sh -c {shlex.quote(SETTINGS_PROBE)}", timeout_seconds=30.0)
+        return {} if answer.stdout or not answer.success else self.user_config()
 
     def user_config(self) -> dict[str, Any]:
         """Returns the content of the user's ``config.toml`` on this machine; empty if it cannot be read."""

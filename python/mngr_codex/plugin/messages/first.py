@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imbue.mngr.errors import MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
 
-from mngr_codex.plugin.carry.plan import Carrying
+from mngr_codex.plugin.carry.plan import SETTINGS_PROBE, Carrying
 from mngr_codex.plugin.command_setting import arguments_of, program_of
 from mngr_codex.plugin.home import config_toml, login
 from mngr_codex.plugin.messages.text import cleaned, is_slash_command
@@ -87,8 +87,7 @@ def login_refusal(
     probe = 'printf "%s\\n" "$HOME/.codex"; if [ -s "$HOME/.codex/auth.json" ]; then echo login; fi\n' + "".join(
         f'if [ -n "${{{name}-}}" ]; then echo login; fi\n' for name in _TOKENS
     )
-    probe += 'for each in "$HOME"/.codex/*config.toml "$HOME/.codex/hooks.json"; do\n'
-    probe += 'if [ -e "$each" ]; then echo settings; fi\ndone\n'
+    probe += SETTINGS_PROBE
     result = host.execute_idempotent_command(f"sh -c {shlex.quote(probe)}", timeout_seconds=30.0)
     user_home, *found = result.stdout.splitlines() or [""]
     if not (result.success and user_home):
