@@ -221,7 +221,9 @@ def _find(name: str, mngr_ctx: MngrContext) -> Session:
     found = {files[-1]: (folder, files) for folder, files in _longest(copies)}
     current = require_unique_match(
         list(found),
-        not_found_message=f"cannot find session {name} in any agent, in preserved agents, or in ~/.codex",
+        not_found_message=f"cannot find session {name} on this machine: in its agents, in preserved agents, or in "
+        "~/.codex\nhint: a session of an agent on another host, which `mngr list --format json` shows as its "
+        "session_id, is continued by `mngr clone NAME@HOST NEW --type codex`",
         ambiguous_message=f"cannot adopt session {name}: it was continued in different ways; use one of these paths:",
     )
     folder, files = found[current]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -71,6 +72,9 @@ def _program_command(name: str, short_help: str) -> click.Command:
                 "cannot find the mngr-codex program\nhint: reinstall mngr-codex as described in its README"
             )
         words: Sequence[str] = arguments
+        status = _run_elsewhere(ctx, name, arguments)
+        if status is not None:
+            ctx.exit(status)
         if name in _WITH_AGENT:
             words = with_state_dir(arguments)
             if (name == "watch" or {"show", "recompute", "reset"} & set(arguments)) and not (
@@ -87,8 +91,11 @@ def _program_command(name: str, short_help: str) -> click.Command:
             ) from None
 
     if name in _WITH_AGENT:
-        state_dir = "The agent whose state directory --state-dir is."
+        state_dir = "The agent whose state directory --state-dir is, on any host; also NAME@HOST."
         run.params.append(click.Option(["--agent"], metavar="NAME", help=state_dir))
+    if name == "status":
+        host = "List the sessions of another host of mngr."
+        run.params.append(click.Option(["--host"], metavar="HOST", help=host))
     return add_pager_help_option(run)
 
 
@@ -118,27 +125,74 @@ def with_state_dir(arguments: Sequence[str]) -> list[str]:
     Raises:
         click.UsageError: No local agent has the name.
     """
-    words = iter(arguments)
+    name, before, after = _split_option(arguments, "--agent")
+    return [*before, *(["--state-dir", str(_state_dir(name))] if name else []), *after]
+
+
+def _run_elsewhere(ctx: click.Context, name: str, arguments: Sequence[str]) -> int | None:
+    """Runs a command on another host if the arguments name that or an agent on it, and returns the exit status."""
+    value, before, after = _split_option(arguments, "--host" if name == "status" else "--agent")
+    if name == "status" and value is not None:
+        from mngr_codex.plugin.cli import remote_command
+
+        return remote_command.show_status(ctx, value, [*before, *after])
+    if name in _WITH_AGENT and value is not None and _local_state_dir(value) is None:
+        from mngr_codex.plugin.cli import remote_command
+
+        if "@" in value or remote_command.has_other_hosts(ctx):
+            return remote_command.run(
+                ctx, name, value, lambda state_dir: [*before, "--state-dir", str(state_dir), *after]
+            )
+    if name == "transcript":
+        return _transcript_elsewhere(ctx, arguments)
+    return None
+
+
+def _transcript_elsewhere(ctx: click.Context, arguments: Sequence[str]) -> int | None:
+    from mngr_codex.plugin.cli import remote_command
+
+    target = remote_command.transcript_target(arguments)
+    if target is None or _local_state_dir(target) is not None:
+        return None
+    if "@" in target:
+        return remote_command.show_transcript(ctx, target, arguments)
+    is_session = re.fullmatch(r"[0-9a-f-]{4,}", target) is not None
+    if is_session or not remote_command.has_other_hosts(ctx):
+        return None
+    try:
+        return remote_command.show_transcript(ctx, target, arguments)
+    except remote_command.NoSuchAgent:
+        # The program knows what else it can be.
+        return None
+
+
+def _split_option(arguments: Sequence[str], option: str) -> tuple[str | None, list[str], list[str]]:
+    """Returns the last value of an option, the other arguments before ``--``, and those from it on."""
+    options = list(_options(arguments))
+    value = None
     kept: list[str] = []
-    state_dir: list[str] = []
+    words = iter(options)
     for word in words:
-        if word == "--":
-            return [*kept, *state_dir, word, *words]
-        if word == "--agent" and (name := next(words, "")):
-            state_dir = ["--state-dir", str(_state_dir(name))]
-        elif word.startswith("--agent="):
-            state_dir = ["--state-dir", str(_state_dir(word.partition("=")[2]))]
+        if word == option and (given := next(words, "")):
+            value = given
+        elif word.startswith(f"{option}="):
+            value = word.partition("=")[2]
         else:
             kept.append(word)
-    return [*kept, *state_dir]
+    return value, kept, list(arguments[len(options) :])
+
+
+def _local_state_dir(name: str) -> Path | None:
+    from imbue.mngr.config.host_dir import read_default_host_dir
+
+    agents = local_agents.read(read_default_host_dir())
+    return next((agent.state_dir for agent in agents if name in (agent.name, agent.id)), None)
 
 
 def _state_dir(name: str) -> Path:
-    from imbue.mngr.config.host_dir import read_default_host_dir
-
-    for agent in local_agents.read(read_default_host_dir()):
-        if name in (agent.name, agent.id):
-            return agent.state_dir
+    state_dir = _local_state_dir(name)
+    if state_dir is not None:
+        return state_dir
     raise click.UsageError(f"cannot find an agent {name} on this machine\nhint: `mngr list` shows all agents")
 
 
@@ -150,9 +204,9 @@ def _state_dir(name: str) -> Path:
 def doctor(ctx: click.Context, /, **_: object) -> None:
     """Check the setup Codex agents need, and suggest fixes, without changing anything.
 
-    Checks this machine and its Codex agents, or only the agents NAMES. Shows problems (✗) and warnings (!) first, then
-    one line for this machine and for each agent without any; with --verbose, one line for each check. Exits 1 if there
-    is a problem, otherwise 0.
+    Checks this machine, the other hosts with Codex agents, and these agents, or only the agents NAMES (also NAME@HOST).
+    Shows problems (✗) and warnings (!) first, then one line for each machine and agent without any; with --verbose, one
+    line for each check. Exits 1 if there is a problem, otherwise 0.
     """
     from mngr_codex.plugin.cli.doctor import run
 

@@ -20,6 +20,7 @@ _PAGES = (
         examples=(
             ("Check the setup, and suggest fixes", "mngr codex doctor"),
             ("List the Codex sessions of this machine that are running or waiting", "mngr codex status"),
+            ("List those of another host", "mngr codex status --host my-host"),
             ("Show a session of your own Codex", "mngr codex transcript latest"),
             ("Show the folders that you have trusted", "mngr codex trust list"),
         ),
@@ -34,12 +35,14 @@ _PAGES = (
         key="codex.doctor",
         one_line_description="Check the setup Codex agents need, and suggest fixes",
         synopsis="mngr codex doctor [NAMES...] [--json] [--verbose]",
-        description="Checks this machine and its Codex agents, or only the agents NAMES. Nothing is changed.\n\n"
-        "Shows problems (✗) and warnings (!) first, then one line for this machine and for each agent without any. "
+        description="Checks this machine, the other hosts with Codex agents, and these agents, or only the agents "
+        "NAMES (also NAME@HOST). Nothing is changed. A host that does not answer is reported after 15 s.\n\n"
+        "Shows problems (✗) and warnings (!) first, then one line for each machine and agent without any. "
         "With --verbose there is one line for each check.\n\nExits with 1 if there is a problem, otherwise with 0.",
         examples=(
             ("Check everything", "mngr codex doctor"),
             ("Check one agent, with a line for each check", "mngr codex doctor my-agent --verbose"),
+            ("Check an agent on another host", "mngr codex doctor my-agent@my-host"),
             ("Print all findings as JSON", "mngr codex doctor --json"),
         ),
         see_also=(("codex_settings", "Settings of Codex agents"),),

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import zoneinfo
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +44,8 @@ class FoundAgent:
     """The content of its ``data.json``."""
     others: tuple[Mapping[str, Any], ...] = ()
     """The ``data.json`` of the other agents on the host."""
+    is_expression: bool = False
+    """Whether the state directory is an expression of ``sh`` for the directory of any agent on the host."""
     checks: str = ""
     """The beginning of each script, if the agent is only known from mngr's discovery log: it exits with 76 unless the
     agent is there, and is this plugin's."""
@@ -230,7 +231,7 @@ def program_script(
     variables = (f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items())
     parts = (
         agent.checks,
-        f"s={shlex.quote(str(agent.state_dir))}; {program}",
+        f"s={agent.state_dir if agent.is_expression else shlex.quote(str(agent.state_dir))}; {program}",
         checks if is_one_transcript else "",
         *variables,
         run,
@@ -256,6 +257,9 @@ _UTC_RULE = "UTC0"
 
 def _time_zone() -> tuple[str | None, str]:
     """Returns the name and the rule of the time zone in which the program shows times on this machine."""
+    # Loading this takes a while, and every mngr command loads this module.
+    import zoneinfo
+
     value = os.environ.get("TZ")
     if value is None:
         file = Path("/etc/localtime")

@@ -28,6 +28,7 @@ def show_transcript(
     is_followed: bool,
     is_paged: bool,
     is_local_time: bool,
+    is_as_mngr: bool = True,
     on_accepted: Callable[[], None] = lambda: None,
 ) -> int:
     """Shows the transcript of an agent on another host as the program shows that of one on this machine.
@@ -39,6 +40,7 @@ def show_transcript(
         is_followed: Whether the arguments follow the transcript.
         is_paged: Whether a pager may be used.
         is_local_time: Whether times are shown in the time zone of this machine.
+        is_as_mngr: Whether the program declines if mngr would show another transcript or an error.
         on_accepted: Called once, before anything is shown.
 
     Returns:
@@ -67,7 +69,9 @@ def show_transcript(
                 words = [word for word in words if not word.startswith("--tail")]
                 words.append(f"--after={marked.position}")
         words += ["--no-pager", "--", str(agent.state_dir)]
-        run = remote_agents.program_script(agent, words, environment=environment, is_one_transcript=not is_followed)
+        run = remote_agents.program_script(
+            agent, words, environment=environment, is_one_transcript=is_as_mngr and not is_followed
+        )
         return (remote_agents.time_zone_script() if is_human and is_local_time else "") + run
 
     with _output(pager) as output:
@@ -79,7 +83,7 @@ def show_transcript(
                 shown=marked if is_followed else streaming.RepeatedOutput(),
                 output=output,
                 uses_terminal=is_followed and is_human and own is not None and sys.stderr.isatty(),
-                declining=remote_agents.NOT_RUN,
+                declining=remote_agents.NOT_RUN if is_as_mngr else remote_agents.NOT_RUN - {2},
                 is_endless=is_followed,
                 on_accepted=on_accepted,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import tempfile
@@ -25,7 +26,18 @@ from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, HostName, OutputFormat
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.cli.doctor import agent as agent_checks
-from mngr_codex.plugin.cli.doctor import clock, codex, disk, installation, processes, report, servers, settings, system
+from mngr_codex.plugin.cli.doctor import (
+    clock,
+    codex,
+    disk,
+    elsewhere,
+    installation,
+    processes,
+    report,
+    servers,
+    settings,
+    system,
+)
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.command_setting import program_of
 from mngr_codex.plugin.home import hooks_json
@@ -73,14 +85,14 @@ def run(ctx: click.Context) -> int:
 
 
 def examine(mngr_ctx: MngrContext, names: Sequence[str]) -> list[Finding]:
-    """Checks this machine and its Codex agents.
+    """Checks this machine, the other hosts with Codex agents, and these agents.
 
     Args:
         mngr_ctx: mngr's context.
-        names: The agents to check; all if empty.
+        names: The agents to check, by their names with or without the host; all if empty.
 
     Raises:
-        UserInputError: A name does not belong to a local Codex agent.
+        UserInputError: A name does not belong to a Codex agent.
     """
     host = get_provider_instance(LOCAL_PROVIDER_NAME, mngr_ctx).get_host(HostName("localhost"))
     assert isinstance(host, OnlineHostInterface), "the local host is always online"
@@ -88,10 +100,13 @@ def examine(mngr_ctx: MngrContext, names: Sequence[str]) -> list[Finding]:
     agents = [agent for agent in found.readable if not names or str(agent.name) in names]
     agents.sort(key=lambda agent: str(agent.name))
     unknown = set(names) - {str(agent.name) for agent in agents}
-    if unknown and not found.damaged:
+    others = elsewhere.find(mngr_ctx) if unknown or not names else []
+    if names:
+        others = [selected for other in others if (selected := _selected(other, unknown)) is not None]
+        unknown -= {each for other in others for each in other.answers_to()}
+    if unknown and not (found.damaged or any(other.problem for other in others)):
         raise UserInputError(
-            f"cannot find a Codex agent {' or '.join(sorted(unknown))} on this machine\n"
-            "hint: `mngr list` shows all agents"
+            f"cannot find a Codex agent {' or '.join(sorted(unknown))}\nhint: `mngr list` shows all agents"
         )
     running = processes.running(host)
     codex_servers = servers.running(running)
@@ -107,7 +122,15 @@ def examine(mngr_ctx: MngrContext, names: Sequence[str]) -> list[Finding]:
         )
         for checked in executor.map(lambda agent: agent_checks.check(machine, agent), agents):
             findings += checked
-    return findings
+    return [*findings, *elsewhere.check(others)]
+
+
+def _selected(other: elsewhere.OtherHost, names: set[str]) -> elsewhere.OtherHost | None:
+    """Returns a host with those of its agents that have one of the names; None if it has none of them."""
+    agents = [agent for agent in other.agents if names & other.names_of(agent)]
+    if agents or other.problem is not None:
+        return dataclasses.replace(other, agents=agents)
+    return None
 
 
 @contextlib.contextmanager

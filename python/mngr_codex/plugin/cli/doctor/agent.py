@@ -57,7 +57,7 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
     def state() -> Iterable[Finding]:
         nonlocal lifecycle
         lifecycle = agent.get_lifecycle_state()
-        return [_state(agent, lifecycle, name)]
+        return [state_finding(agent, lifecycle, name)]
 
     found += guarded("work dir", lambda: _work_dir(agent, name), agent=name)
     if foreign := _foreign(agent._get_agent_dir(), recreate, name):
@@ -65,8 +65,13 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
     found += guarded("files", lambda: _files(agent, recreate, name), agent=name)
     found += guarded("state", state, agent=name)
     is_running = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
+
+    def needs_login() -> bool:
+        # The agent has the user's config.toml of the time when it was created.
+        return codex.new_agents_need_login(machine.host, agent.agent_config)
+
     if is_running:
-        found += guarded("terminal", lambda: _terminal(machine, agent, recreate, name), agent=name)
+        found += guarded("terminal", lambda: terminal(agent, recreate, name, needs_login), agent=name)
         found += guarded("watcher", lambda: _watcher(machine, agent, name), agent=name)
     found += guarded("marker", lambda: _marker(machine, agent, recreate, name, is_running=is_running), agent=name)
     found += guarded("status", lambda: _status(agent, recreate, name, is_running=is_running), agent=name)
@@ -139,7 +144,8 @@ def _files(agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]:
         yield Finding("session", f"the rollout of {session} is empty, so Codex cannot resume it", remedy, name)
 
 
-def _state(agent: CodexAgent, lifecycle: AgentLifecycleState, name: str) -> Finding:
+def state_finding(agent: CodexAgent, lifecycle: AgentLifecycleState, name: str) -> Finding:
+    """Returns whether an agent, on any host, is in a state that it should not be in."""
     # A stopped agent was stopped on purpose.
     if lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING, AgentLifecycleState.STOPPED):
         return Finding("state", lifecycle.value, None, name)
@@ -148,8 +154,15 @@ def _state(agent: CodexAgent, lifecycle: AgentLifecycleState, name: str) -> Find
     return Finding("state", f"{lifecycle.value}: {ended.reason}", remedies[ended.cause], name)
 
 
-def _terminal(machine: Machine, agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]:
-    """Yields the dialog that blocks Codex's input, if any."""
+def terminal(agent: CodexAgent, recreate: str, name: str, needs_login: Callable[[], bool]) -> Iterator[Finding]:
+    """Yields the dialog that blocks Codex's input, if any.
+
+    Args:
+        agent: The agent, on any host.
+        recreate: What writes the agent's files again.
+        name: The agent's name.
+        needs_login: Returns whether Codex would need a login with the present settings.
+    """
     try:
         dialog = read_screen(agent, agent._send_target_arg(agent.tmux_target)).dialog
     except SendMessageError as error:
@@ -158,10 +171,8 @@ def _terminal(machine: Machine, agent: CodexAgent, recreate: str, name: str) -> 
     if dialog is not None:
         remedy = f"answer it with `mngr connect {name}`"
         if dialog == LOGIN:
-            # The agent has the user's config.toml of the time when it was created.
-            is_needed = codex.new_agents_need_login(machine.host, agent.agent_config)
-            hint = login_hint(LoginPlace.of(machine.host), name)
-            remedy = hint if is_needed else f"{recreate}: your current settings need no login"
+            hint = login_hint(LoginPlace.of(agent.host), name)
+            remedy = hint if needs_login() else f"{recreate}: your current settings need no login"
         # Approvals, questions and menus are part of the work.
         is_warning = dialog not in (LOGIN, REVIEW)
         yield Finding("terminal", f"Codex is showing {dialog}", remedy, name, is_warning)
@@ -185,12 +196,12 @@ def _marker(machine: Machine, agent: CodexAgent, recreate: str, name: str, *, is
         timeout_seconds=_SECONDS,
     )
     # Its status is 1 if no hook has run yet.
-    marker = _object(shown.stdout)
+    marker = parsed_object(shown.stdout)
     if marker is None:
         yield Finding("program", shown.stderr.strip() or f"cannot run {program}", recreate, name)
         return
     is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_running
-    said = _describe(marker)
+    said = describe_marker(marker)
     remedy = None
     if is_stale:
         # A Codex that mngr stops, or that fails, leaves none: the watcher closes its turn.
@@ -200,7 +211,8 @@ def _marker(machine: Machine, agent: CodexAgent, recreate: str, name: str, *, is
     yield Finding("marker", said, remedy, name)
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def parsed_object(text: str) -> dict[str, Any] | None:
+    """Returns a JSON object; None if the text is not one."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -208,7 +220,7 @@ def _object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _describe(marker: dict[str, Any]) -> str:
+def describe_marker(marker: dict[str, Any]) -> str:
     """Returns the state that the program reports, on one line."""
     if marker.get("state") == "UNKNOWN":
         return "no hook has run yet"

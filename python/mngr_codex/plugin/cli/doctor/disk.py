@@ -34,14 +34,25 @@ def check(folders: Iterable[Path]) -> Iterator[Finding]:
 
 
 def _disk(folder: Path, status: os.statvfs_result) -> Finding:
-    free = status.f_bavail * status.f_frsize
     # Some file systems, such as btrfs, have no fixed number of files, and report none.
-    files = status.f_favail if status.f_files else _LOW_FILES
+    return judge(str(folder), status.f_bavail * status.f_frsize, status.f_favail if status.f_files else None)
+
+
+def judge(folder: str, free: int, free_files: int | None, *, host: str | None = None) -> Finding:
+    """Returns whether the space left on a disk is enough.
+
+    Args:
+        folder: A folder on it.
+        free: The number of bytes that are left.
+        free_files: The number of files that still fit; None if it is not limited.
+        host: The other host that has the disk; None for this machine.
+    """
+    files = _LOW_FILES if free_files is None else free_files
     remedy = "remove files that are no longer needed; `mngr cleanup` destroys agents"
     if free < _FULL_BYTES or files < _FULL_FILES:
         left = f"{free // _MIB} MiB are left" if free < _FULL_BYTES else f"{files} more files fit"
-        return Finding("disk", f"the disk with {folder} is full: {left}", remedy)
+        return Finding("disk", f"the disk with {folder} is full: {left}", remedy, host=host)
     if free < _LOW_BYTES or files < _LOW_FILES:
         left = f"{free // _MIB} MiB are left" if free < _LOW_BYTES else f"{files} more files fit"
-        return Finding("disk", f"the disk with {folder} is almost full: {left}", remedy, is_warning=True)
-    return Finding("disk", f"{free // (1024 * _MIB)} GiB are left for {folder}")
+        return Finding("disk", f"the disk with {folder} is almost full: {left}", remedy, is_warning=True, host=host)
+    return Finding("disk", f"{free // (1024 * _MIB)} GiB are left for {folder}", host=host)

@@ -22,9 +22,11 @@ class Finding:
     remedy: str | None = None
     """What to do about it; None if everything is fine."""
     agent: str | None = None
-    """The agent that was checked; None for this machine."""
+    """The agent that was checked; None for a machine."""
     is_warning: bool = False
     """Whether everything still works, so that the doctor's exit status is not affected."""
+    host: str | None = None
+    """The other host that was checked, or that the agent is on; None for this machine."""
 
     @property
     def level(self) -> Level:
@@ -40,12 +42,15 @@ class Finding:
             "said": self.said,
             "remedy": self.remedy,
             "agent": self.agent,
+            "host": self.host,
             "level": self.level,
             "is_wrong": self.level == "problem",
         }
 
 
-def guarded(what: str, check: Callable[[], Iterable[Finding]], *, agent: str | None = None) -> Iterator[Finding]:
+def guarded(
+    what: str, check: Callable[[], Iterable[Finding]], *, agent: str | None = None, host: str | None = None
+) -> Iterator[Finding]:
     """Runs a check, and yields a finding for the error that ends it, if any.
 
     The doctor is run because something is broken, and no damage may hide the results of the other checks.
@@ -54,9 +59,12 @@ def guarded(what: str, check: Callable[[], Iterable[Finding]], *, agent: str | N
         what: What the check is about.
         check: The check.
         agent: The agent that is checked.
+        host: The other host that is checked.
     """
     try:
         yield from check()
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        yield Finding(what, f"cannot check this: {reason}", "fix that, and run `mngr codex doctor` again", agent)
+        yield Finding(
+            what, f"cannot check this: {reason}", "fix that, and run `mngr codex doctor` again", agent, host=host
+        )

@@ -43,7 +43,7 @@ def human_lines(findings: Sequence[Finding], *, is_verbose: bool) -> Iterator[st
 
 
 def _full(finding: Finding) -> Iterator[str]:
-    about = f"{finding.agent}: " if finding.agent else ""
+    about = f"{_subject(finding)}: " if finding.agent or finding.host else ""
     said, *details = finding.said.splitlines() or [""]
     yield _printable(f"{_SYMBOLS[finding.level]} {about}{finding.what}: {said}")
     for line in details:
@@ -55,18 +55,25 @@ def _full(finding: Finding) -> Iterator[str]:
 
 
 def _healthy(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yields one line for this machine and for each agent for which all checks succeeded."""
-    by_agent: dict[str | None, list[Finding]] = {}
+    """Yields one line for each machine and agent for which all checks succeeded."""
+    by_subject: dict[str, list[Finding]] = {}
     for finding in findings:
-        by_agent.setdefault(finding.agent, []).append(finding)
-    for agent, checked in by_agent.items():
+        by_subject.setdefault(_subject(finding), []).append(finding)
+    for subject, checked in by_subject.items():
         if any(finding.level != "ok" for finding in checked):
             continue
-        if agent is None:
-            yield f"✓ {_MACHINE}: {len(checked)} check{'s' * (len(checked) != 1)}"
+        if checked[0].agent is None:
+            yield _printable(f"✓ {subject}: {len(checked)} check{'s' * (len(checked) != 1)}")
         else:
             state = next((finding.said for finding in checked if finding.what == "state"), "fine")
-            yield _printable(f"✓ {agent}: {state}")
+            yield _printable(f"✓ {subject}: {state}")
+
+
+def _subject(finding: Finding) -> str:
+    """Returns the machine or the agent that a finding is about."""
+    if finding.agent is None:
+        return _MACHINE if finding.host is None else f"host {finding.host}"
+    return finding.agent if finding.host is None else f"{finding.agent}@{finding.host}"
 
 
 def _summary(problems: int, warnings: int, *, is_verbose: bool) -> str:

@@ -1,0 +1,372 @@
+"""Checks the agents on other hosts, and what they need there: one script per host reads everything.
+
+The checks of this machine that read files or processes here do not apply there; the script has its own.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imbue.mngr.api.providers import get_all_provider_instances_and_skipped
+from imbue.mngr.errors import MngrError
+from imbue.mngr.hosts.host import Host
+from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState
+
+from mngr_codex.plugin import paths, status_file
+from mngr_codex.plugin.agent import CodexAgent
+from mngr_codex.plugin.cli.doctor import agent as agent_checks
+from mngr_codex.plugin.cli.doctor import disk
+from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
+from mngr_codex.plugin.command_setting import program_of
+from mngr_codex.plugin.home.login import LoginPlace, needs_login
+from mngr_codex.plugin.host.connection import run_with_input
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from imbue.mngr.config.data_types import MngrContext
+    from imbue.mngr.primitives import HostId
+    from imbue.mngr.providers.base_provider import BaseProviderInstance
+
+HOST_SECONDS = 15.0
+"""How long listing the agents of a host may take. Hosts that do not answer delay the others no longer than this."""
+_SCRIPT_SECONDS = 60.0
+_HOSTS_AT_ONCE = 16
+# A connection takes a while to answer, and the clock is read before that.
+_CLOCK_TOLERANCE_SECONDS = 120
+
+_HOST_SCRIPT = """\
+h={host_dir}
+say() {{ k=$1; shift; printf '%s\\n' "$*" | sed "s/^/$k\\t/"; }}
+say time "$(date +%s)"
+for t in tmux git; do command -v $t >/dev/null 2>&1 || say lacks $t; done
+say login "$([ -e "$HOME/.codex/auth.json" ] && echo yes)"
+for d in "$h" "$HOME" "${{TMPDIR:-/tmp}}"; do
+    say space "$d $(df -Pk "$d" 2>/dev/null | tail -n 1) "
+    say files "$d $(df -Pi "$d" 2>/dev/null | tail -n 1) "
+done
+r=$(ps -e -o args= 2>/dev/null || ps -o args= 2>/dev/null || ps 2>/dev/null)
+"""
+_AGENT_SCRIPT = """\
+s={state_dir}; p="$s"/{program}; a={id}
+tell() {{ k=$1; shift; say "$a.$k" "$@"; }}
+[ -e {work_dir} ] || tell work_dir missing
+[ -w "$s" ] && [ -x "$s" ] || tell state_dir "not writable"
+[ -e "$s"/{launcher} ] || [ -e "$p" ] || tell foreign yes
+[ -e "$s"/{launcher} ] || tell launcher missing
+if v=$("$p" --version 2>&1); then tell version "$v"; else tell broken "${{v:-cannot run $p}}"; fi
+case $r in *"$p watch"*) tell watcher running;; esac
+tell marker "$("$p" marker show --json --state-dir "$s" 2>/dev/null)"
+tell status "$(cat "$s"/{status} 2>/dev/null)"
+tell config "$(cat "$s"/{home}/config.toml 2>/dev/null)"
+[ -e "$s"/{home}/auth.json ] && tell login yes
+c={codex}
+for b in "$HOME/.local/bin" "$(npm prefix -g 2>/dev/null)/bin"; do
+    command -v "$c" >/dev/null 2>&1 || {{ [ -x "$b/$c" ] && c="$b/$c"; }}
+done
+if command -v "$c" >/dev/null 2>&1; then
+    t=$(mktemp -d) && cd {work_dir} 2>/dev/null
+    tell codex "$(CODEX_HOME=$t "$c" --version 2>&1 | tail -n 1)"
+    {sandbox}
+    rm -rf "$t"
+else
+    tell no_codex "$c"
+fi
+"""
+# What `codex sandbox` prints names the reason. It writes to any home that it gets.
+_SANDBOX = 'o=$(CODEX_HOME=$t "$c" sandbox -- true 2>&1) || tell sandbox "${o:-it exits with an error}"'
+
+
+@dataclass
+class OtherHost:
+    """Another host, and its Codex agents."""
+
+    name: str
+    """Its name with its provider."""
+    host: Host | None = None
+    """None if it is not running."""
+    agents: list[CodexAgent] = field(default_factory=list)
+    problem: str | None = None
+    """Why it cannot be checked."""
+
+    def names_of(self, agent: CodexAgent) -> set[str]:
+        """Returns the names by which a user can call an agent of the host."""
+        host_name = self.name.partition(".")[0]
+        return {str(agent.name), f"{agent.name}@{host_name}", f"{agent.name}@{self.name}"}
+
+    def answers_to(self) -> set[str]:
+        """Returns the names of all its agents."""
+        return {name for agent in self.agents for name in self.names_of(agent)}
+
+
+def find(mngr_ctx: MngrContext) -> list[OtherHost]:
+    """Returns the other hosts of all providers, with their Codex agents.
+
+    A host that does not answer in time has a problem, and does not delay this further.
+    """
+    providers, skipped = get_all_provider_instances_and_skipped(mngr_ctx)
+    found = [OtherHost(str(each.provider_name), problem=each.error_message) for each in skipped if not each.is_empty]
+    others = [provider for provider in providers if provider.name != LOCAL_PROVIDER_NAME]
+    if not others:
+        return found
+    with ThreadPoolExecutor(_HOSTS_AT_ONCE) as executor:
+        for hosts in executor.map(lambda provider: _hosts(provider, mngr_ctx), others):
+            found += hosts
+    return sorted(found, key=lambda host: host.name)
+
+
+def _hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[OtherHost]:
+    group = mngr_ctx.concurrency_group
+    try:
+        names = {each.host_id: f"{each.host_name}.{provider.name}" for each in provider.discover_hosts(cg=group)}
+        read = provider.discover_hosts_and_agents_within_timeouts(
+            cg=group, host_discovery_timeout_seconds=HOST_SECONDS, agent_discovery_timeout_seconds=HOST_SECONDS
+        )
+    except (MngrError, OSError) as error:
+        return [OtherHost(str(provider.name), problem=_first_line(error))]
+    hosts: dict[HostId, OtherHost] = {}
+    for host_id in read.unknown_host_ids:
+        problem = f"it cannot be reached, or did not list its agents within {HOST_SECONDS:.0f} s"
+        hosts[host_id] = OtherHost(names.get(host_id, str(host_id)), problem=problem)
+    for reference in read.hosts:
+        host = provider.get_host(reference.host_id)
+        known = OtherHost(
+            names.get(reference.host_id, str(reference.host_id)), host if isinstance(host, Host) else None
+        )
+        references = [agent for agent in read.agents if agent.host_id == reference.host_id]
+        if known.host is not None and references:
+            try:
+                loaded = known.host.load_agents_from_refs(references)
+                known.agents = sorted(
+                    (agent for agent in loaded if isinstance(agent, CodexAgent)), key=lambda agent: str(agent.name)
+                )
+            except MngrError as error:
+                known.problem = f"its agents cannot be read: {_first_line(error)}"
+        hosts[reference.host_id] = known
+    return list(hosts.values())
+
+
+def check(others: Sequence[OtherHost]) -> Iterator[Finding]:
+    """Checks other hosts, several at a time."""
+    with ThreadPoolExecutor(_HOSTS_AT_ONCE) as executor:
+        for findings in executor.map(_check_host, others):
+            yield from findings
+
+
+def _check_host(other: OtherHost) -> list[Finding]:
+    if other.problem is not None:
+        remedy = "check its connection and its settings; `mngr list` shows the error of its provider"
+        return [Finding("connection", other.problem, remedy, host=other.name)]
+    host = other.host
+    # A host without agents of this plugin needs nothing, and one that is stopped is stopped on purpose.
+    if host is None or not other.agents:
+        return []
+    before = time.time()
+    try:
+        answers = _read(host, other.agents)
+    except MngrError as error:
+        return [Finding("connection", _first_line(error), "run `mngr codex doctor` again", host=other.name)]
+    after = time.time()
+    found = list(_host_findings(other, host, answers, before, after))
+    for agent in other.agents:
+        found += _agent_findings(other, host, agent, answers)
+    return found
+
+
+def _read(host: Host, agents: Sequence[CodexAgent]) -> dict[str, str]:
+    """Runs the script on a host, and returns its answers by their names.
+
+    Raises:
+        MngrError: The host cannot be reached, or does not answer in time.
+    """
+    script = _HOST_SCRIPT.format(host_dir=shlex.quote(str(host.host_dir)))
+    for agent in agents:
+        script += _AGENT_SCRIPT.format(
+            state_dir=shlex.quote(str(agent._get_agent_dir())),
+            id=shlex.quote(str(agent.id)),
+            program=paths.PROGRAM,
+            launcher=paths.LAUNCHER,
+            status=paths.STATUS,
+            home=paths.CODEX_HOME,
+            work_dir=shlex.quote(str(agent.work_dir)),
+            codex=shlex.quote(program_of(str(agent.agent_config.command)) or "codex"),
+            sandbox=":" if agent.agent_config.sandbox_mode == "danger-full-access" else _SANDBOX,
+        )
+    ran = run_with_input(host, script, b"", timeout_seconds=_SCRIPT_SECONDS, line_seconds=0.0)
+    answers: dict[str, list[str]] = {}
+    for line in ran.stdout.decode(errors="replace").splitlines():
+        name, tab, value = line.partition("\t")
+        if tab:
+            answers.setdefault(name, []).append(value)
+    return {name: "\n".join(values) for name, values in answers.items()}
+
+
+def _host_findings(
+    other: OtherHost, host: Host, answers: Mapping[str, str], before: float, after: float
+) -> Iterator[Finding]:
+    name = other.name
+    for tool in answers.get("lacks", "").split():
+        yield Finding(tool, "not on PATH there; agents need it", f"install {tool} on that host", host=name)
+    yield from guarded("disk", lambda: _disks(name, answers), host=name)
+    yield from guarded("clock", lambda: [_clock(name, answers, before, after)], host=name)
+
+
+def _disks(name: str, answers: Mapping[str, str]) -> Iterator[Finding]:
+    """Yields how much space is left, once for each disk."""
+    files = {line.split(" ")[0]: line.split()[1:] for line in answers.get("files", "").splitlines()}
+    seen: set[str] = set()
+    for line in answers.get("space", "").splitlines():
+        folder, *columns = line.split()
+        # Device, 1024-blocks, used, available, capacity, and the mount point.
+        if len(columns) < 6 or columns[0] + columns[5] in seen or not columns[3].isdecimal():
+            continue
+        seen.add(columns[0] + columns[5])
+        counts = files.get(folder, [])
+        free_files = (
+            int(counts[3]) if len(counts) > 3 and counts[3].isdecimal() and counts[1] not in ("0", "-") else None
+        )
+        yield disk.judge(folder, int(columns[3]) * 1024, free_files, host=name)
+
+
+def _clock(name: str, answers: Mapping[str, str], before: float, after: float) -> Finding:
+    there = int(answers["time"])
+    ahead = there - after if there > after else there - before if there < before - 1 else 0.0
+    if abs(ahead) <= _CLOCK_TOLERANCE_SECONDS:
+        return Finding("clock", "agrees with this machine's", host=name)
+    return Finding(
+        "clock",
+        f"it is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's",
+        "set the clock of the wrong one; until then times of agents are wrong in `mngr list`",
+        host=name,
+        is_warning=True,
+    )
+
+
+def _agent_findings(other: OtherHost, host: Host, agent: CodexAgent, answers: Mapping[str, str]) -> Iterable[Finding]:
+    prefix = f"{agent.id}."
+    own = {key.removeprefix(prefix): value for key, value in answers.items() if key.startswith(prefix)}
+    name = str(agent.name)
+    address = f"{name}@{other.name}"
+    # With mngr 0.3.0, `create --reuse --update` fails for an agent with a repository on another host.
+    again = f"run `mngr clone {address} {name}-2@{other.name} --type {agent.agent_type}`, which keeps its session"
+    restart = f"run `mngr start {name} --restart`"
+    lifecycle: AgentLifecycleState | None = None
+
+    def finding(what: str, said: str, remedy: str | None = None, *, is_warning: bool = False) -> Finding:
+        return Finding(what, said, remedy, name, is_warning, other.name)
+
+    def state() -> Iterable[Finding]:
+        nonlocal lifecycle
+        lifecycle = agent.get_lifecycle_state()
+        return [agent_checks.state_finding(agent, lifecycle, name)]
+
+    if "work_dir" in own:
+        yield finding(
+            "work dir",
+            f"{agent.work_dir} does not exist on the host; Codex can't run its hooks without it",
+            f"restore it, then {restart}; or `mngr destroy {name}`, which keeps the transcript",
+        )
+    if "foreign" in own:
+        said = "it has no files of mngr-codex: another plugin has created it, such as imbue-mngr-codex"
+        yield finding("files", said, again)
+        return
+    if "state_dir" in own:
+        remedy = "make it writable; otherwise mngr can't see whether the agent is busy"
+        yield finding("state dir", f"{agent._get_agent_dir()} is not writable there", remedy)
+    if "launcher" in own:
+        yield finding("launcher", "the script that starts Codex does not exist there", again)
+    for each in guarded("state", state, agent=name):
+        yield _at(each, other.name)
+    is_running = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
+    if is_running:
+        machine_free = guarded(
+            "terminal",
+            lambda: agent_checks.terminal(agent, again, name, lambda: _needs_login(own)),
+            agent=name,
+        )
+        for each in machine_free:
+            yield _at(each, other.name)
+    has_program = "version" in own
+    if has_program:
+        yield finding("program", f"{own['version']}, on the host")
+    else:
+        yield finding(
+            "program",
+            f"it does not run on the host: {own.get('broken', '').partition(chr(10))[0]}",
+            f"set program_wheels for the agent type if the host is of another platform, then {again}",
+        )
+    if is_running and has_program:
+        if "watcher" in own:
+            yield finding("watcher", "running")
+        else:
+            remedy = f"run `mngr stop {name} && mngr start {name}`"
+            yield finding("watcher", "not running, so the transcript is not being updated", remedy)
+    if has_program and (marker := agent_checks.parsed_object(own.get("marker", ""))) is not None:
+        yield finding("marker", *_marker(marker, restart, is_running=is_running))
+    status = status_file.parse(own.get("status", ""))
+    if is_running and has_program and status is None:
+        yield finding(
+            "status", "the agent has no valid status file; `mngr list` shows less of it", again, is_warning=True
+        )
+    if status is not None and status.last_error is not None:
+        error = f"The turn ended with an error: {status.last_error['message']}"
+        remedy = f"fix that, then send the message again with `mngr message {name}`"
+        yield finding("last turn", error, remedy, is_warning=True)
+    yield from _codex(own, host, agent, finding)
+
+
+def _codex(own: Mapping[str, str], host: Host, agent: CodexAgent, finding: Any) -> Iterator[Finding]:
+    command = agent.agent_config.command
+    if "no_codex" in own:
+        remedy = (
+            f"install it on the host, or change `command` under [agent_types.{agent.agent_type}] of mngr's settings"
+        )
+        yield finding(
+            "codex", f"{own['no_codex']} is not on PATH of the host, nor in ~/.local/bin or npm's folder", remedy
+        )
+        return
+    version = own.get("codex", "")
+    if version.startswith("codex"):
+        yield finding("codex", f"{version}, on the host")
+    else:
+        yield finding("codex", f"`{command} --version` printed no version: {version}", "check its output on the host")
+    if "sandbox" in own:
+        reason = own["sandbox"].partition("\n")[0]
+        yield finding(
+            "sandbox",
+            f"Codex's sandbox does not work on the host, so commands fail: {reason}",
+            f'allow user namespaces there, or set sandbox_mode = "danger-full-access" under '
+            f"[agent_types.{agent.agent_type}] if the host itself is isolated",
+            is_warning=True,
+        )
+    if _needs_login(own) and "login" not in own:
+        place = LoginPlace.of(host)
+        yield finding("login", f"there is none{place.there}, and the model provider needs one", place.action)
+
+
+def _needs_login(own: Mapping[str, str]) -> bool:
+    try:
+        return needs_login(tomllib.loads(own.get("config", "")))
+    except tomllib.TOMLDecodeError:
+        # Codex reports it in the terminal.
+        return False
+
+
+def _marker(marker: dict[str, Any], restart: str, *, is_running: bool) -> tuple[str, str | None]:
+    said = agent_checks.describe_marker(marker)
+    if marker.get("state") != AgentLifecycleState.RUNNING.value or is_running:
+        return said, None
+    return f"{said}; Codex ended together with its watcher, as in a crash or restart of the host", restart
+
+
+def _at(finding: Finding, host: str) -> Finding:
+    return Finding(finding.what, finding.said, finding.remedy, finding.agent, finding.is_warning, host)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

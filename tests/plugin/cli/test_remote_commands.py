@@ -1,0 +1,153 @@
+"""``mngr codex`` for agents on another host: the program's commands run there, and the doctor looks there.
+
+The host is this machine over ssh, and its agents consist of their files only.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plugin.cli.test_remote_transcript import RECORDED, Near, programs_of
+from tests.support.line_proxy import LineProxy
+from tests.support.machine import MngrServer, mngr_server, until
+from tests.support.ssh_server import PROGRAM, ssh_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MngrServer]:
+    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as running:
+        yield running
+
+
+@pytest.fixture
+def near(tmp_path: Path, server: MngrServer) -> Iterator[Near]:
+    with ssh_server(tmp_path / "remote") as remote, LineProxy(remote.port) as proxy:
+        (tmp_path / "near").mkdir()
+        yield Near(tmp_path / "near", server, remote, proxy)
+
+
+def test_marker_of_an_agent_on_another_host(near: Near) -> None:
+    name, state_dir = near.there()
+    shown = near.mngr("codex", "marker", "show", "--json", "--agent", name)
+    # No hook has run yet.
+    assert shown.status == 1 and json.loads(shown.stdout)["state"] == "UNKNOWN"
+    assert near.mngr("codex", "marker", "reset", f"--agent={name}@remote").status == 0
+    assert near.mngr("codex", "marker", "show", "--agent", f"{name}@remote.there").status == 0
+    ran = near.mngr("codex", "marker", "show", "--agent", "nobody")
+    assert ran.status == 1 and "nobody" in ran.stderr and "hint: `mngr list` shows all agents" in ran.stderr
+    (state_dir / PROGRAM).unlink()
+    ran = near.mngr("codex", "marker", "show", "--agent", name)
+    assert ran.status == 1 and "there is no program mngr-codex on the host remote.there" in ran.stderr
+
+
+def test_watching_an_agent_on_another_host(near: Near) -> None:
+    name, state_dir = near.there(None)
+    assert near.mngr("codex", "watch", "--once", "--agent", name).status == 0
+    mngr = Path(sys.executable).with_name("mngr")
+    command: list[str | Path] = [mngr, "codex", "watch", "--agent", name]
+    with subprocess.Popen(command, env=near.environment, cwd=near.folder, stdout=subprocess.PIPE) as running:
+        until(lambda: programs_of(state_dir), description="the watcher")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == -signal.SIGINT
+    until(lambda: not programs_of(state_dir), description="the end of the watcher", seconds=20)
+
+
+def test_transcript_of_an_agent_on_another_host(near: Near) -> None:
+    name, state_dir = near.there()
+    near.mngr("list")
+    shown = near.mngr("codex", "transcript", name, "--format", "jsonl", "--tail", "2").stdout
+    assert shown.encode() == b"".join(RECORDED.splitlines(keepends=True)[-2:])
+    here = near.here(state_dir)
+    assert near.mngr("codex", "transcript", f"{name}@remote").stdout == near.mngr("codex", "transcript", here).stdout
+    ran = near.mngr("codex", "transcript", "nobody")
+    assert ran.status == 1 and "hint: `mngr-codex transcript` lists" in ran.stderr
+
+
+def test_sessions_of_another_host(near: Near) -> None:
+    ran = near.mngr("codex", "status", "--host", "remote")
+    assert ran.status == 1 and "there is no program mngr-codex on the host remote" in ran.stderr
+    near.there()
+    ran = near.mngr("codex", "status", "--host", "remote.there", "--json", "--all")
+    assert (ran.status, ran.stdout) == (0, "[]\n")
+    assert "cannot list the sessions of host nowhere" in near.mngr("codex", "status", "--host=nowhere").stderr
+
+
+def findings(near: Near, *arguments: str) -> list[dict[str, Any]]:
+    ran = near.mngr("codex", "doctor", "--json", *arguments)
+    found: list[dict[str, Any]] = json.loads(ran.stdout)
+    assert ran.status == int(any(each["level"] == "problem" for each in found))
+    return found
+
+
+def about(found: list[dict[str, Any]], what: str, agent: str | None) -> dict[str, Any]:
+    (one,) = [each for each in found if (each["what"], each["agent"], each["host"]) == (what, agent, "remote.there")]
+    return one
+
+
+def test_the_doctor_looks_at_another_host(near: Near) -> None:
+    name, state_dir = near.there(type="codex")
+    (near.remote.home / "work").mkdir()
+    found = findings(near)
+    assert about(found, "disk", None)["level"] in ("ok", "warning", "problem")
+    assert about(found, "clock", None)["level"] == "ok"
+    assert about(found, "state", name)["said"] == "STOPPED"
+    assert about(found, "program", name)["said"].startswith("mngr-codex ")
+    assert about(found, "marker", name)["said"] == "no hook has run yet"
+    launcher = about(found, "launcher", name)
+    assert "`mngr clone" in launcher["remedy"] and "--update" not in launcher["remedy"]
+    assert (
+        about(found, "codex", name)["said"] == "codex is not on PATH of the host, nor in ~/.local/bin or npm's folder"
+    )
+    # A program that does not run, and a Codex whose sandbox does not work.
+    (state_dir / PROGRAM).unlink()
+    (state_dir / PROGRAM).write_text("\x7fELF nonsense")
+    (state_dir / PROGRAM).chmod(0o755)
+    (state_dir / "commands/codex").touch()
+    local_bin = near.remote.home / ".local/bin"
+    local_bin.mkdir(parents=True)
+    (local_bin / "codex").write_text(
+        '#!/bin/sh\ntouch "$CODEX_HOME"/written\n[ "$1" != sandbox ] && echo "codex-cli 0.163.0" && exit\n'
+        "echo 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n"
+    )
+    (local_bin / "codex").chmod(0o755)
+    found = findings(near, f"{name}@remote")
+    assert about(found, "program", name)["level"] == "problem"
+    assert about(found, "codex", name)["said"] == "codex-cli 0.163.0, on the host"
+    sandbox = about(found, "sandbox", name)
+    assert sandbox["level"] == "warning" and "No permissions to create a new namespace" in sandbox["said"]
+    assert not any(each["what"] == "launcher" for each in found)
+    assert "there is none on host remote" in about(found, "login", name)["said"]
+    (near.remote.home / ".codex").mkdir()
+    (state_dir / "plugin/codex/home").mkdir(parents=True)
+    (state_dir / "plugin/codex/home/auth.json").write_text("{}")
+    assert not any(each["what"] == "login" and each["agent"] for each in findings(near, name))
+    assert not list(near.remote.home.rglob("written"))
+
+
+def test_the_doctor_reports_a_host_that_does_not_answer(near: Near) -> None:
+    near.there()
+    near.mngr("list")
+    with near.proxy.cut():
+        found = findings(near)
+    connection = about(found, "connection", None)
+    assert connection["level"] == "problem" and "cannot be reached" in connection["said"]
+    shown = near.mngr("codex", "doctor", "nobody")
+    assert shown.status == 1 and "cannot find a Codex agent nobody" in shown.stderr
+
+
+def test_the_doctor_with_a_local_name_looks_nowhere_else(near: Near) -> None:
+    name, state_dir = near.there()
+    here = near.here(state_dir)
+    before = near.proxy.traffic.connections
+    found = findings(near, here)
+    assert not any(each["host"] for each in found) and name
+    assert near.proxy.traffic.connections == before
