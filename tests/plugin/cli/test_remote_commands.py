@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,13 @@ def test_the_doctor_with_a_local_name_looks_nowhere_else(near: Near) -> None:
     found = findings(near, here)
     assert not any(each["host"] for each in found) and name
     assert near.proxy.traffic.connections == before
+
+
+@pytest.mark.slow
+def test_the_doctor_waits_for_a_silent_host_for_a_limited_time(near: Near) -> None:
+    near.there()
+    with near.proxy.black_hole():
+        begun = time.monotonic()
+        found = findings(near)
+        assert time.monotonic() - begun < 40
+    assert about(found, "connection", None)["level"] == "problem"

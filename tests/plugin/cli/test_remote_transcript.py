@@ -330,6 +330,37 @@ def test_a_host_that_does_not_answer(near: Near) -> None:
     assert ran.status == 1 and "cannot connect to remote.there: " in ran.stderr
 
 
+@pytest.mark.slow
+def test_a_line_that_breaks_in_the_middle_of_a_transcript(near: Near) -> None:
+    """What was shown is not shown again, and a transcript that has changed by then is an error."""
+    name, state_dir = near.there(LINES[0] + LINES[2] * (30_000_000 // len(LINES[2])))
+    near.mngr("list")
+    file = state_dir / TRANSCRIPT
+    expected = near.by_program(name, "--format", "jsonl").stdout.encode()
+    mngr = Path(sys.executable).with_name("mngr")
+    command: list[str | Path] = [mngr, "transcript", name, "--format", "jsonl"]
+    for is_changed in (False, True):
+        # Its output is more than all buffers on the way hold.
+        with subprocess.Popen(
+            command, env=near.environment, cwd=near.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as running:
+            assert running.stdout is not None and running.stderr is not None
+            shown = running.stdout.read(1_000_000)
+            if is_changed:
+                changed = near.folder / "changed"
+                changed.write_bytes(file.read_bytes().replace(b'"timestamp":"20', b'"timestamp":"19'))
+                changed.rename(file)
+            near.proxy.reset()
+            shown += running.stdout.read()
+            errors = running.stderr.read()
+        assert b"the connection to remote.there broke; connecting again" in errors
+        if is_changed:
+            assert running.returncode == 1 and b"the answer has changed" in errors and b"hint: run the" in errors
+            assert expected.startswith(shown)
+        else:
+            assert running.returncode == 0 and shown == expected
+
+
 # -- follow
 
 

@@ -42,44 +42,44 @@ _CLOCK_TOLERANCE_SECONDS = 120
 
 _HOST_SCRIPT = """\
 h={host_dir}
-say() {{ k=$1; shift; printf '%s\\n' "$*" | sed "s/^/$k\\t/"; }}
-say time "$(date +%s)"
-for t in tmux git; do command -v $t >/dev/null 2>&1 || say lacks $t; done
-say login "$([ -e "$HOME/.codex/auth.json" ] && echo yes)"
+put() {{ k=$1; shift; printf '%s\\n' "$*" | sed "s/^/$k\\t/"; }}
+put time "$(date +%s)"
+for t in tmux git; do command -v $t >/dev/null 2>&1 || put lacks $t; done
+put login "$([ -e "$HOME/.codex/auth.json" ] && echo yes)"
 for d in "$h" "$HOME" "${{TMPDIR:-/tmp}}"; do
-    say space "$d $(df -Pk "$d" 2>/dev/null | tail -n 1) "
-    say files "$d $(df -Pi "$d" 2>/dev/null | tail -n 1) "
+    put space "$d $(df -Pk "$d" 2>/dev/null | tail -n 1) "
+    put files "$d $(df -Pi "$d" 2>/dev/null | tail -n 1) "
 done
 r=$(ps -e -o args= 2>/dev/null || ps -o args= 2>/dev/null || ps 2>/dev/null)
 """
 _AGENT_SCRIPT = """\
 s={state_dir}; p="$s"/{program}; a={id}
-tell() {{ k=$1; shift; say "$a.$k" "$@"; }}
-[ -e {work_dir} ] || tell work_dir missing
-[ -w "$s" ] && [ -x "$s" ] || tell state_dir "not writable"
-[ -e "$s"/{launcher} ] || [ -e "$p" ] || tell foreign yes
-[ -e "$s"/{launcher} ] || tell launcher missing
-if v=$("$p" --version 2>&1); then tell version "$v"; else tell broken "${{v:-cannot run $p}}"; fi
-case $r in *"$p watch"*) tell watcher running;; esac
-tell marker "$("$p" marker show --json --state-dir "$s" 2>/dev/null)"
-tell status "$(cat "$s"/{status} 2>/dev/null)"
-tell config "$(cat "$s"/{home}/config.toml 2>/dev/null)"
-[ -e "$s"/{home}/auth.json ] && tell login yes
+report() {{ k=$1; shift; put "$a.$k" "$@"; }}
+[ -e {work_dir} ] || report work_dir missing
+[ -w "$s" ] && [ -x "$s" ] || report state_dir "not writable"
+[ -e "$s"/{launcher} ] || [ -e "$p" ] || report foreign yes
+[ -e "$s"/{launcher} ] || report launcher missing
+if v=$("$p" --version 2>&1); then report version "$v"; else report broken "${{v:-cannot run $p}}"; fi
+case $r in *"$p watch"*) report watcher running;; esac
+report marker "$("$p" marker show --json --state-dir "$s" 2>/dev/null)"
+report status "$(cat "$s"/{status} 2>/dev/null)"
+report config "$(cat "$s"/{home}/config.toml 2>/dev/null)"
+[ -e "$s"/{home}/auth.json ] && report login yes
 c={codex}
 for b in "$HOME/.local/bin" "$(npm prefix -g 2>/dev/null)/bin"; do
     command -v "$c" >/dev/null 2>&1 || {{ [ -x "$b/$c" ] && c="$b/$c"; }}
 done
 if command -v "$c" >/dev/null 2>&1; then
     t=$(mktemp -d) && cd {work_dir} 2>/dev/null
-    tell codex "$(CODEX_HOME=$t "$c" --version 2>&1 | tail -n 1)"
+    report codex "$(CODEX_HOME=$t "$c" --version 2>&1 | tail -n 1)"
     {sandbox}
     rm -rf "$t"
 else
-    tell no_codex "$c"
+    report no_codex "$c"
 fi
 """
 # What `codex sandbox` prints names the reason. It writes to any home that it gets.
-_SANDBOX = 'o=$(CODEX_HOME=$t "$c" sandbox -- true 2>&1) || tell sandbox "${o:-it exits with an error}"'
+_SANDBOX = 'o=$(CODEX_HOME=$t "$c" sandbox -- true 2>&1) || report sandbox "${o:-it exits with an error}"'
 
 
 @dataclass
