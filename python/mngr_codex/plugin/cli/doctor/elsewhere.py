@@ -42,7 +42,8 @@ _CLOCK_TOLERANCE_SECONDS = 120
 
 _HOST_SCRIPT = """\
 h={host_dir}
-put() {{ k=$1; shift; printf '%s\\n' "$*" | sed "s/^/$k\\t/"; }}
+tab=$(printf '\\t')
+put() {{ k=$1; shift; printf '%s\\n' "$*" | sed "s/^/$k$tab/"; }}
 put time "$(date +%s)"
 for t in tmux git; do command -v $t >/dev/null 2>&1 || put lacks $t; done
 put login "$([ -e "$HOME/.codex/auth.json" ] && echo yes)"
