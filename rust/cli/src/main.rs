@@ -12,6 +12,8 @@ mod live_output;
 mod marker;
 mod process_exit;
 mod progress;
+mod screen;
+mod send;
 mod signals;
 mod state_dir;
 mod status;
@@ -44,6 +46,8 @@ enum Subcommands {
     Hooks(hooks::Arguments),
     Marker(marker::Arguments),
     Adopt(adopt::Arguments),
+    Send(send::Arguments),
+    Screen(screen::Arguments),
     Hook(hook::Arguments),
     Completions(completions::Arguments),
 }
@@ -74,6 +78,8 @@ fn main() -> ExitCode {
         }
         Subcommands::Hooks(arguments) => hooks::run(&arguments),
         Subcommands::Marker(arguments) => marker::run(&arguments),
+        Subcommands::Screen(arguments) => screen::run(&arguments),
+        Subcommands::Send(arguments) => send::run(&arguments),
         Subcommands::Status(arguments) => status::run(&arguments),
         Subcommands::Transcript(arguments) => transcript::run(&arguments),
         Subcommands::Watch(arguments) => watch::run(&arguments),

@@ -16,7 +16,7 @@
 //!   directory for each, and [`status`] lists them.
 //!
 //! The modules import only from those before them: `json`, `files`, `rollout`, `convert`, `meter`, `watch`,
-//! `transcript`, `lifecycle`, `hooks_file`, `follow`, `sessions`, `status`.
+//! `transcript`, `lifecycle`, `hooks_file`, `follow`, `sessions`, `status`, `screen`, `terminal`, `send`.
 //!
 //! # Examples
 //!
@@ -55,6 +55,7 @@ mod send;
 mod sessions;
 mod state_dir;
 pub mod status;
+mod terminal;
 mod transcript;
 mod watch;
 
@@ -97,8 +98,12 @@ pub use process::ProcessId;
 pub use state_dir::StateDir;
 
 // Codex's terminal.
-pub use screen::{Dialog, Screen, TypedText, View};
-pub use send::{clean_message, is_slash_command};
+pub use screen::{Dialog, Screen, Start, StartWatch, TypedText, View};
+pub use send::{
+    InvalidToken, Outcome as SendOutcome, OutcomeKind as SendOutcomeKind, Request as SendRequest, Token as SendToken,
+    clean_message, is_slash_command, send,
+};
+pub use terminal::{Pane, PaneView, TerminalError};
 
 // Sessions.
 pub use rollout::session_meta::SessionMeta;

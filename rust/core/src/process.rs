@@ -40,6 +40,29 @@ impl ProcessId {
     }
 }
 
+/// Returns whether a process is in the foreground of its terminal, and not another one that it has started. Returns `None`
+/// if that is not known.
+#[cfg(target_os = "linux")]
+pub(crate) fn foreground(process: Pid) -> Option<bool> {
+    let stat = std::fs::read(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
+    // Of the fields after the name, the group is the third, and the group in the terminal's foreground the sixth.
+    let fields: Vec<&[u8]> = fields_after_name(&stat)?.collect();
+    Some(fields.get(2)? == fields.get(5)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn foreground(_: Pid) -> Option<bool> {
+    None
+}
+
+/// Returns the fields of `/proc/PID/stat` after the name of the program. The name is in parentheses, and can contain
+/// anything, including parentheses.
+#[cfg(target_os = "linux")]
+fn fields_after_name(stat: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    Some(stat[end + 1..].split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()))
+}
+
 /// The status of a process.
 struct Status {
     /// The state as a letter (`proc_pid_stat(5)`); `None` if it is not known.
@@ -73,9 +96,7 @@ impl Status {
     /// Parses the content of `/proc/PID/stat`.
     #[cfg(target_os = "linux")]
     fn parse(stat: &[u8]) -> Option<Self> {
-        // The second field is the program's name in parentheses. It can contain anything, including parentheses.
-        let end = stat.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = stat[end + 1..].split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let mut fields = fields_after_name(stat)?;
         let state = fields.next()?.first().copied();
         // The start time is field 22; the state is field 3.
         let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok();

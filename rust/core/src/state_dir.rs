@@ -194,6 +194,18 @@ impl StateDir {
         self.own().join("lifecycle.pending")
     }
 
+    /// Returns the path of the folder with one record for each message that was sent.
+    #[must_use]
+    pub(crate) fn messages(&self) -> PathBuf {
+        self.own().join("messages")
+    }
+
+    /// Returns the path of a file that is created when Codex is started. The plugin removes it before that.
+    #[must_use]
+    pub fn started(&self) -> PathBuf {
+        self.0.join("plugin/codex/started")
+    }
+
     /// Returns the path of the temporary file for marker files: it is written, then renamed.
     #[must_use]
     pub(crate) fn unfinished(&self) -> PathBuf {

@@ -22,11 +22,12 @@ pub enum Dialog {
 }
 
 /// The words by which a dialog is recognized. The first that the screen shows decides.
-const WORDS: [(&str, Dialog); 8] = [
+const WORDS: [(&str, Dialog); 9] = [
     ("Hooks need review", Dialog::Hooks),
     ("Would you like to", Dialog::Approval),
     ("enter to submit answer", Dialog::Question),
     ("Do you trust", Dialog::Trust),
+    ("Trust this folder?", Dialog::Trust),
     ("Meet GPT", Dialog::Model),
     ("Try new model", Dialog::Model),
     ("Update available", Dialog::Update),

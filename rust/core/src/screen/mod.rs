@@ -5,9 +5,11 @@
 
 mod dialog;
 mod lines;
+mod startup;
 
 pub use dialog::Dialog;
 use lines::{RowKind, above_composer, is_choice, names_keys, names_keys_above_composer, strip_styles};
+pub use startup::{Start, StartWatch};
 
 /// The shells that can be in the foreground of a pane after Codex has exited.
 const SHELLS: [&str; 8] = ["bash", "sh", "zsh", "fish", "dash", "ksh", "tcsh", "csh"];
@@ -26,6 +28,9 @@ const LOADING_LINES: usize = 4;
 
 /// The number of lines at the end of the screen that can list the keys of a dialog without a selected row.
 const KEY_LINES: usize = 3;
+
+/// The number of lines at the end of the screen among which the end of a long message is searched.
+const COMPOSER_LINES: usize = 8;
 
 /// The script that mngr runs in the terminal. The output of Codex follows, unless Codex has cleared the screen.
 const LAUNCH_SCRIPT: &str = "launch_agent.sh";
@@ -290,6 +295,15 @@ impl Screen {
     #[must_use]
     pub fn contains(&self, typed: &TypedText, is_row_of_enter: impl FnOnce(&str) -> bool) -> bool {
         self.row().is_some_and(|row| !self.is_empty && (typed.begins(row) || is_row_of_enter(row)))
+    }
+
+    /// Returns whether the composer may contain a message whose row at the time of Enter is not known: its beginning, its
+    /// end, or the placeholder by which Codex shows a long paste is visible.
+    #[must_use]
+    pub fn may_contain(&self, typed: &TypedText) -> bool {
+        const PASTED: &str = "[Pasted Content";
+        let ends = |line: &str| typed.ending.ends_with(line.trim());
+        self.contains(typed, |row| row.contains(PASTED)) || self.lines().rev().take(COMPOSER_LINES).any(ends)
     }
 
     /// Returns the number of rows that begin like the composer and have the beginning of a message: the composer and the

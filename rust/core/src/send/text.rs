@@ -1,4 +1,16 @@
-//! The text of messages.
+//! The typed text of a message, and the pattern by which a rollout contains it.
+
+use memchr::memmem;
+
+/// Codex would run a message that begins with `!` as the user's own shell command, outside sandbox and approvals. A leading
+/// zero-width character prevents that.
+const WORD_JOINER: char = '\u{2060}';
+
+/// The number of characters of a message that are searched in a rollout.
+const MAX_PATTERN_LENGTH: usize = 300;
+
+/// Codex attaches the image instead of the text if a message is the path of an image.
+const IMAGES: [&str; 6] = [".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp"];
 
 /// Returns a message without control characters other than tabs and line breaks. Escape sequences would end the paste, and
 /// the following characters would be keys.
@@ -8,11 +20,60 @@ pub fn clean_message(message: &str) -> String {
     message.replace("\r\n", "\n").replace('\r', "\n").chars().filter(is_kept).collect()
 }
 
+/// Returns a cleaned message so that Codex does not run or complete it when it is typed.
+pub(super) fn as_typed(text: &str) -> String {
+    let trimmed = text.trim_start();
+    let mut typed = if trimmed.starts_with('!') { format!("{WORD_JOINER}{trimmed}") } else { text.to_owned() };
+    // Codex completes the last word if it names a file or a skill.
+    let last_word = typed.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let is_command =
+        typed.strip_prefix('/').is_some_and(|word| !word.contains(|c: char| c == '/' || c.is_whitespace()));
+    if last_word.starts_with(['@', '$']) || is_command {
+        // Otherwise Enter would accept a completion instead of sending the message.
+        typed.push(' ');
+    }
+    typed
+}
+
 /// Returns whether Codex may run a message as a command: its first word is `/` and a name.
 #[must_use]
 pub fn is_slash_command(text: &str) -> bool {
     let name = text.strip_prefix('/').map(|rest| rest.split(char::is_whitespace).next().unwrap_or_default());
     name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+}
+
+/// Recognizes the lines of a rollout that have a message.
+#[derive(Clone, Debug)]
+pub(super) struct MessagePattern(Vec<Vec<u8>>);
+
+impl MessagePattern {
+    /// Returns the pattern of a message: its beginning, or all of a short one. For the path of an image it also matches the
+    /// attached image.
+    pub(super) fn new(text: &str) -> Self {
+        let text = text.trim();
+        let end = text.char_indices().nth(MAX_PATTERN_LENGTH).map_or(text.len(), |(end, _)| end);
+        // Codex writes JSON with the same library.
+        let mut beginning = serde_json::to_vec(&text[..end]).unwrap_or_default();
+        if end < text.len() {
+            beginning.pop();
+        }
+        let mut patterns = vec![[b"\"text\":", &beginning[..]].concat()];
+        if is_image(text) {
+            patterns.push(b"\"type\":\"input_image\"".to_vec());
+        }
+        Self(patterns)
+    }
+
+    /// Returns whether a line has the message, in the role of the user.
+    pub(super) fn matches(&self, line: &[u8]) -> bool {
+        memmem::find(line, b"\"role\":\"user\"").is_some()
+            && self.0.iter().any(|pattern| memmem::find(line, pattern).is_some())
+    }
+}
+
+fn is_image(text: &str) -> bool {
+    let path = text.strip_suffix(['\'', '"']).unwrap_or(text).to_ascii_lowercase();
+    !text.contains('\n') && IMAGES.iter().any(|extension| path.ends_with(extension))
 }
 
 #[cfg(test)]
@@ -21,10 +82,37 @@ mod tests {
 
     use super::*;
 
+    fn line(text: &str) -> Vec<u8> {
+        let content = serde_json::json!({"type": "input_text", "text": text.trim()});
+        let line = serde_json::json!({"payload": {"type": "message", "role": "user", "content": [content]}});
+        serde_json::to_vec(&line).expect("can be written")
+    }
+
     #[test]
     fn control_characters_are_removed() {
         let message = "a\u{1B}[201~b\u{3}\u{7F}\u{9B}c\td\r\ne\rf\ng";
         assert_eq!(clean_message(message), "a[201~bc\td\ne\nf\ng");
+    }
+
+    #[test]
+    fn the_typed_text_is_neither_run_nor_completed() {
+        for (text, typed) in [
+            ("hello", "hello"),
+            ("  !rm -r x", "\u{2060}!rm -r x"),
+            ("! $x", "\u{2060}! $x "),
+            ("see @READ", "see @READ "),
+            ("see\n@READ", "see\n@READ "),
+            ("use $skill", "use $skill "),
+            ("costs 5 $", "costs 5 $ "),
+            ("a@b", "a@b"),
+            ("see @READ now", "see @READ now"),
+            ("/comp", "/comp "),
+            ("/", "/ "),
+            ("/tmp/file", "/tmp/file"),
+            ("", ""),
+        ] {
+            assert_eq!(as_typed(text), typed);
+        }
     }
 
     #[test]
@@ -41,7 +129,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_pattern_of_a_short_message_does_not_match_a_longer_one() {
+        assert!(!MessagePattern::new("yes").matches(&line("yes please")));
+        assert!(MessagePattern::new(" yes\n").matches(&line("yes")));
+    }
+
+    #[test]
+    fn only_messages_of_the_user_match() {
+        let line = br#"{"payload":{"type":"message","role":"assistant","content":[{"text":"yes"}]}}"#;
+        assert!(!MessagePattern::new("yes").matches(line));
+    }
+
+    #[test]
+    fn the_path_of_an_image_matches_the_attached_image() {
+        let attached = br#"{"role":"user","content":[{"type":"input_image","image_url":"data:"}]}"#;
+        for path in ["/tmp/a b.png", "'~/x.JPG'", "file:///x.webp", "dot.png"] {
+            assert!(MessagePattern::new(path).matches(attached) && MessagePattern::new(path).matches(&line(path)));
+        }
+        assert!(!MessagePattern::new("look at x.png now").matches(attached));
+    }
+
     proptest! {
+        #[test]
+        fn the_rollout_with_a_message_matches(text in any::<String>(), times in 1..400_usize) {
+            let text = clean_message(&text.repeat(times));
+            prop_assert!(MessagePattern::new(&text).matches(&line(&text)));
+            prop_assert!(MessagePattern::new(&as_typed(&text)).matches(&line(&as_typed(&text))));
+        }
+
         #[test]
         fn a_cleaned_message_stays_as_it_is(text in any::<String>()) {
             let cleaned = clean_message(&text);
