@@ -383,12 +383,14 @@ def test_following_over_a_line_that_breaks(near: Near, form: str) -> None:
         for number in range(120)
     ]
     near.mngr("list")
-    # Breaks come after connecting, which takes a while on a busy machine.
-    with near.following(name, "--follow", "--format", form) as following, near.proxy.resetting(7, 0.8, 1.6):
-        for record in records:
-            with file.open("a") as more:
-                more.write(record + "\n")
-            time.sleep(0.08)
+    with near.following(name, "--follow", "--format", form) as following:
+        until(lambda: programs_of(state_dir), description="the program")
+        # On a busy machine, connecting can take longer than the pauses between breaks.
+        with near.proxy.resetting(7, 0.8, 1.6):
+            for record in records:
+                with file.open("a") as more:
+                    more.write(record + "\n")
+                time.sleep(0.08)
 
         def numbers() -> list[int]:
             return [int(number) for number in re.findall(rb"record (\d+)", following.shown())]
