@@ -34,7 +34,7 @@ class Channel:
     opened: float
     """Seconds after the start."""
     seconds: float | None = None
-    """How long it was open, with the round trip that opened it; `None` if it was not closed."""
+    """How long it was used, with the round trip that opened it; `None` if it was used until the end."""
     command: str = ""
 
 
@@ -54,8 +54,12 @@ def _is_own() -> bool:
 
 def _trace() -> None:
     """Wraps paramiko's functions, which all of mngr's ssh traffic uses but for git's and rsync's."""
-    open_channel, close = paramiko.Transport.open_channel, paramiko.Channel.close
-    exec_command, connect = paramiko.Channel.exec_command, paramiko.SSHClient.connect
+    transport: Any = paramiko.Transport
+    channels: Any = paramiko.Channel
+    client: Any = paramiko.SSHClient
+    open_channel, exec_command, connect = transport.open_channel, channels.exec_command, client.connect
+    # mngr leaves channels open whose command has ended. The host closes its side.
+    closed = channels._handle_close
 
     def traced_open(self: Any, *arguments: Any, **named: Any) -> paramiko.Channel:
         channel = Channel(_is_own(), time.perf_counter() - _started)
@@ -64,13 +68,13 @@ def _trace() -> None:
             _channels[opened] = channel
         return opened
 
-    def traced_close(self: paramiko.Channel) -> None:
+    def traced_close(self: paramiko.Channel, message: Any) -> None:
         channel = _channels.get(self)
         if channel is not None and channel.seconds is None:
             channel.seconds = time.perf_counter() - _started - channel.opened
-        close(self)
+        closed(self, message)
 
-    def traced_exec(self: paramiko.Channel, command: Any) -> None:
+    def traced_exec(self: paramiko.Channel, command: str | bytes) -> None:
         if channel := _channels.get(self):
             channel.command = command if isinstance(command, str) else command.decode(errors="replace")
         exec_command(self, command)
@@ -80,10 +84,8 @@ def _trace() -> None:
         _connections += 1
         connect(self, *arguments, **named)
 
-    paramiko.Transport.open_channel = traced_open  # type: ignore[method-assign]
-    paramiko.Channel.close = traced_close  # type: ignore[method-assign]
-    paramiko.Channel.exec_command = traced_exec  # type: ignore[method-assign]
-    paramiko.SSHClient.connect = traced_connect  # type: ignore[method-assign]
+    transport.open_channel, client.connect = traced_open, traced_connect
+    channels._handle_close, channels.exec_command = traced_close, traced_exec
 
 
 def _write() -> None:
