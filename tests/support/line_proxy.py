@@ -184,8 +184,8 @@ class LineProxy:
                 each.close()
                 await each.wait_closed()
             connection.writers.clear()
-        except (OSError, ExceptionGroup):
-            pass  # one side has reset the connection, or the host refuses it
+        except (OSError, ExceptionGroup, asyncio.CancelledError):
+            pass  # one side has reset the connection, the host refuses it, or the proxy ends
         finally:
             connection.reset()
             self._live.discard(connection)
@@ -211,12 +211,12 @@ class LineProxy:
                     if writer.can_write_eof():
                         writer.write_eof()
                     return
-                writer.write(data)
-                await writer.drain()
                 if is_sent:
                     self.traffic.sent += len(data)
                 else:
                     self.traffic.received += len(data)
+                writer.write(data)
+                await writer.drain()
 
         async with asyncio.TaskGroup() as group:
             group.create_task(read())
