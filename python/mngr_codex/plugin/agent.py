@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -186,7 +185,7 @@ class CodexAgent(
 
     def get_install_command(self) -> str:
         """Returns the shell command that installs Codex."""
-        from mngr_codex.plugin.host.install import install_command
+        from mngr_codex.plugin.host.installer import install_command
 
         return install_command(self.agent_config.version)
 
@@ -356,8 +355,6 @@ class CodexAgent(
             return
         from mngr_codex.plugin.messages import startup
 
-        started = self._get_agent_dir() / paths.STARTED
-        self.host.execute_idempotent_command(f"rm -f {shlex.quote(str(started))}", timeout_seconds=10.0)
         start_action()
         # mngr waits for new agents only.
         self._is_first_message_next = True

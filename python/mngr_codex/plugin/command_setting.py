@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from itertools import dropwhile
 
@@ -44,6 +45,32 @@ def for_subcommand(command: str) -> str:
         has_no_profile = False
     # Unchanged if possible, because a shell may expand parts of it.
     return command if has_no_profile else shlex.join(kept)
+
+
+def with_program(command: str, path: str) -> str:
+    """Returns a command that runs its program by this path.
+
+    The rest is unchanged, because a shell may expand parts of it. So is the whole command if its program is quoted.
+
+    Args:
+        command: The ``command`` setting, as a shell would run it.
+        path: The path of the program.
+    """
+    program = program_of(command)
+    for found in re.finditer(rf"(?<!\S){re.escape(program)}(?!\S)", command):
+        before = command[: found.start()]
+        if not _program_and_arguments(before) and _is_complete(before):
+            return f"{before}{shlex.quote(path)}{command[found.end() :]}"
+    return command
+
+
+def _is_complete(text: str) -> bool:
+    """Returns whether all quotes in a text are closed."""
+    try:
+        shlex.split(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _program_and_arguments(command: str) -> list[str]:

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from mngr_codex.plugin import paths
+from mngr_codex.plugin.command_setting import with_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +30,10 @@ _LAUNCHER = """\
 #!/bin/sh
 # Starts the watcher and Codex for this agent, in its last session if there is one. Arguments are passed to Codex.
 # {option} before them names another command that runs Codex.
+given={given}
 command={command}
-if [ "${{1-}}" = {option} ]; then
-    command=$2
+{path_check}if [ "${{1-}}" = {option} ]; then
+    [ "$2" = "$given" ] || command=$2
     shift 2
 fi
 state={state}
@@ -97,13 +99,22 @@ eval "exec env CODEX_HOME=\\"\\$home\\" $command {arguments}\\"\\$@\\""
 """
 
 
-def launcher_script(state_dir: Path, command: str, arguments: tuple[str, ...] = ()) -> str:
+_PATH_CHECK = """\
+# Codex was not on PATH when the agent was created. It may be there by now.
+[ -x {path} ] || command=$given
+"""
+
+
+def launcher_script(
+    state_dir: Path, command: str, arguments: tuple[str, ...] = (), *, codex_path: str | None = None
+) -> str:
     """Returns the POSIX shell script that starts Codex.
 
     Args:
         state_dir: The agent's state directory on its host.
         command: The command that runs Codex, as shell words.
         arguments: Arguments that Codex gets with any command, before all others.
+        codex_path: The path of Codex if it is not on PATH.
     """
     return _LAUNCHER.format(
         state=shlex.quote(str(state_dir)),
@@ -117,7 +128,9 @@ def launcher_script(state_dir: Path, command: str, arguments: tuple[str, ...] = 
         log_bytes=_MAXIMUM_LOG_BYTES,
         log_blocks=_MAXIMUM_LOG_BYTES // 512,
         option=_COMMAND_OPTION,
-        command=shlex.quote(command),
+        given=shlex.quote(command),
+        command=shlex.quote(with_program(command, codex_path) if codex_path else command),
+        path_check=_PATH_CHECK.format(path=shlex.quote(codex_path)) if codex_path else "",
         arguments="".join(f"{argument} " for argument in arguments),
     )
 

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imbue.mngr.agents.common_transcript import provision_scripts_to_commands_dir
 from imbue.mngr.errors import MngrError, UserInputError
 from imbue.mngr.hosts.common import get_agent_state_dir_path
 from loguru import logger
 
 from mngr_codex.plugin import instructions, launch, paths
 from mngr_codex.plugin.carry.plan import Carrying
+from mngr_codex.plugin.command_setting import arguments_of
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trust
 from mngr_codex.plugin.home.trusted_folders import TrustedFolders
-from mngr_codex.plugin.host import install, transcript_scripts, updates
+from mngr_codex.plugin.host import facts as host_facts
+from mngr_codex.plugin.host import files, install, transcript_scripts, updates
+from mngr_codex.plugin.host.files import HostFile
 from mngr_codex.plugin.host.program import program_for
 from mngr_codex.plugin.messages import first
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
 
+    from mngr_codex.plugin.host.facts import HostFacts
+
 
 # Results of the checks are passed on to provisioning in the options' plugin_data under these keys.
 _CONSENT = "mngr_codex_consent"
-_INSTALLED = "mngr_codex_installed"
+_FACTS = "mngr_codex_facts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +49,10 @@ class ProvisioningRequest:
     """The agent's settings, validated."""
     consent: work_dir_trust.Consent
     """What the user has consented to."""
-    is_installation_checked: bool
-    """Whether the installation of Codex was checked before the agent was created."""
+    facts: HostFacts | None
+    """The facts about the host, if Codex was checked there before the agent was created."""
+    arguments: tuple[str, ...] = ()
+    """The arguments of the agent's Codex."""
     agent_name: str = "NAME"
     """The agent's name, for notices."""
     repository: Path | None = None
@@ -68,7 +74,8 @@ class ProvisioningRequest:
             work_dir=work_dir,
             config=config,
             consent=options.plugin_data.get(_CONSENT) or work_dir_trust.Consent(),
-            is_installation_checked=bool(options.plugin_data.get(_INSTALLED)),
+            facts=options.plugin_data.get(_FACTS),
+            arguments=(*config.cli_args, *options.agent_args),
             agent_name=str(options.name or "NAME"),
             repository=repository,
         )
@@ -100,7 +107,7 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     Raises:
         ConfigParseError: A setting is invalid, or the user's ``config.toml`` cannot be read.
         AgentInstallationError: As for :func:`reconcile_version`.
-        MngrError: Codex would ask for a login instead of taking the first message.
+        MngrError: Codex would ask for a login instead of taking the first message, or no program can run there.
     """
     from imbue.mngr.config.agent_config_registry import resolve_agent_type
     from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -110,9 +117,14 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     if not (isinstance(config, CodexAgentConfig) and isinstance(host, OnlineHostInterface)):
         return
     config = config_of(options, config)
-    reconcile_version(config, host, mngr_ctx)
-    options.plugin_data[_INSTALLED] = True
-    if refusal := first.login_refusal(host, options, config, codex_settings(config)):
+    facts = reconcile_version(config, host, mngr_ctx)
+    if not facts.runs_programs:
+        raise MngrError(
+            f"cannot create the agent: programs in {host.host_dir} on its host cannot be run (mounted with noexec?)\n"
+            "hint: set host_dir of the host's provider in mngr's settings to a folder in which they can"
+        )
+    options.plugin_data[_FACTS] = facts
+    if refusal := first.login_refusal(host, facts, options, config, codex_settings(config)):
         # To a UserInputError mngr adds a hint on the syntax of its commands.
         raise MngrError(refusal + first.stopped_hint(options))
 
@@ -186,40 +198,41 @@ def provision(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx:
         request: The agent.
         mngr_ctx: mngr's context.
     """
-    if not request.is_installation_checked:
-        reconcile_version(request.config, host, mngr_ctx)
-    program = _install_program(host, request)
-    arguments = _build_home(host, request, program)
-    launcher = launch.launcher_script(request.state_dir, str(request.config.command), arguments)
-    host.write_file(request.state_dir / paths.LAUNCHER, launcher.encode(), mode="0755")
+    facts = request.facts or reconcile_version(request.config, host, mngr_ctx)
+    home = _build_home(host, request, facts)
+    arguments = (hook_trust.BYPASS,) if home.needs_bypass else ()
+    launcher = launch.launcher_script(
+        request.state_dir, str(request.config.command), arguments, codex_path=facts.codex_path
+    )
+    written = [*home.files, HostFile(request.state_dir / paths.LAUNCHER, launcher.encode(), 0o755)]
     if request.repository is not None:
-        host.write_text_file(request.state_dir / paths.REPOSITORY, f"{request.repository}\n")
-    if program is not None:
-        _install_transcript_scripts(host, request, mngr_ctx)
+        written.append(HostFile(request.state_dir / paths.REPOSITORY, f"{request.repository}\n".encode(), 0o644))
+    if home.program is not None:
+        written += _transcript_files(request)
+    files.write_files(host, written)
 
 
-def _install_program(host: OnlineHostInterface, request: ProvisioningRequest) -> Path | None:
-    """Writes the native program to the host, and returns its path; None if the host has none."""
-    found = program_for(host, request.config.program_wheels)
-    if found.content is None:
-        logger.warning("{}", found.problem)
-        return None
-    program = request.state_dir / paths.PROGRAM
-    host.write_file(program, found.content, mode="0755")
-    return program
-
-
-def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program: Path | None) -> tuple[str, ...]:
-    """Builds the agent's ``CODEX_HOME``, and returns the arguments that Codex needs."""
+def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, facts: HostFacts) -> build.CodexHome:
+    """Builds the agent's ``CODEX_HOME``, with the native program."""
     config = request.config
+    program = program_for(host, config.program_wheels, platform=facts.platform)
+    if program.content is None:
+        logger.warning("{}", program.problem)
+    removed = [paths.STARTED]
+    if config.emit_common_transcript:
+        # The program then adds everything that the common transcript lacks.
+        removed.append(paths.RAW_ONLY)
     home = build.build(
         host,
         build.CodexHomeRequest(
             agent_name=request.agent_name,
             codex_home=request.state_dir / paths.CODEX_HOME,
             work_dir=request.work_dir,
-            program=program,
-            command=str(config.command),
+            program=None if program.content is None else request.state_dir / paths.PROGRAM,
+            program_content=program.content,
+            removed=tuple(request.state_dir / path for path in removed),
+            # This machine's user can try it with the doctor.
+            tries_sandbox=not host.is_local and not _disables_sandbox(request),
             settings=codex_settings(config),
             instructions=_instructions(host, request),
             overrides=config.config_overrides,
@@ -230,12 +243,19 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, program
             falls_back_to_default_model=config.fall_back_to_account_default_model,
             carrying=Carrying.of(host, config),
         ),
+        facts,
     )
     for report in home.reports:
         logger.info("{}", report)
     for notice in home.notices:
         logger.warning("{}", notice)
-    return (hook_trust.BYPASS,) if home.needs_bypass else ()
+    return home
+
+
+def _disables_sandbox(request: ProvisioningRequest) -> bool:
+    """Returns whether arguments of Codex disable its sandbox."""
+    arguments = " ".join((*arguments_of(str(request.config.command)), *request.arguments))
+    return any(text in arguments for text in ("danger-full-access", "--dangerously-bypass-approvals", "--yolo"))
 
 
 def _instructions(host: OnlineHostInterface, request: ProvisioningRequest) -> tuple[str, ...]:
@@ -248,21 +268,18 @@ def _instructions(host: OnlineHostInterface, request: ProvisioningRequest) -> tu
     return (*instructions.blocks(request.config), *style)
 
 
-def _install_transcript_scripts(host: OnlineHostInterface, request: ProvisioningRequest, mngr_ctx: MngrContext) -> None:
-    """Installs the scripts that mngr runs for transcripts, and the flag file that disables the common one."""
-    raw_only = request.state_dir / paths.RAW_ONLY
-    if not request.config.emit_common_transcript:
-        host.write_file(raw_only, b"")
-    elif host.path_exists(raw_only):
-        # The program then adds everything that the common transcript lacks.
-        host.execute_idempotent_command(f"rm -f {shlex.quote(str(raw_only))}", timeout_seconds=10.0)
+def _transcript_files(request: ProvisioningRequest) -> Iterator[files.HostFile]:
+    """Yields the scripts that mngr runs for transcripts, and the flag file that disables the common one."""
     scripts = transcript_scripts.raw_transcript_script()
     if request.config.emit_common_transcript:
         scripts |= transcript_scripts.common_transcript_script()
-    provision_scripts_to_commands_dir(host, request.state_dir, scripts, mngr_ctx.concurrency_group)
+    else:
+        yield HostFile(request.state_dir / paths.RAW_ONLY, b"", 0o644)
+    for name, text in scripts.items():
+        yield HostFile(request.state_dir / "commands" / name, text.encode(), 0o755)
 
 
-def reconcile_version(config: CodexAgentConfig, host: OnlineHostInterface, mngr_ctx: MngrContext) -> None:
+def reconcile_version(config: CodexAgentConfig, host: OnlineHostInterface, mngr_ctx: MngrContext) -> HostFacts:
     """Checks that Codex is installed on a host as the settings require, and reports newer versions.
 
     Args:
@@ -270,24 +287,28 @@ def reconcile_version(config: CodexAgentConfig, host: OnlineHostInterface, mngr_
         host: The host.
         mngr_ctx: mngr's context.
 
+    Returns:
+        The facts about the host.
+
     Raises:
         AgentInstallationError: Codex is missing and cannot or must not be installed, or another version is installed.
+        MngrError: The host cannot be examined.
     """
     command = str(config.command)
-    version = None
+    facts = host_facts.read(host, command)
     if config.check_installation:
-        version = install.ensure_installed(host, mngr_ctx, command=command, version=config.version)
+        facts = install.ensure_installed(host, mngr_ctx, facts, command=command, version=config.version)
     notice = updates.check(
         host,
-        command=command,
+        facts,
         policy=config.update_policy,
         pinned=config.version,
         is_interactive=mngr_ctx.is_interactive,
         is_auto_approved=mngr_ctx.is_auto_approve,
-        installed=version,
     )
     if notice:
         logger.warning("{}", notice)
+    return facts
 
 
 def codex_settings(config: CodexAgentConfig) -> dict[str, Any]:

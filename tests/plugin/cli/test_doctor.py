@@ -33,6 +33,8 @@ from mngr_codex.plugin.cli.doctor.codex import new_agents_need_login
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home.build import CodexHomeRequest, build
+from mngr_codex.plugin.host.facts import read
+from mngr_codex.plugin.host.files import write_files
 
 type MakeAgent = Callable[..., Path]
 
@@ -455,18 +457,15 @@ def test_hooks_of_the_agent(host: Any, make_agent: MakeAgent, codex: str, fake_c
     repository_hooks.parent.mkdir()
     own = {"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "true"}]}]}}
     repository_hooks.write_text(json.dumps(own))
-    build(
-        host,
-        CodexHomeRequest(
-            codex_home=home,
-            work_dir=work_dir,
-            program=state_dir / paths.PROGRAM,
-            command=codex,
-            settings={},
-            overrides={},
-            trusts_repository_hooks=True,
-        ),
+    request = CodexHomeRequest(
+        codex_home=home,
+        work_dir=work_dir,
+        program=state_dir / paths.PROGRAM,
+        settings={},
+        overrides={},
+        trusts_repository_hooks=True,
     )
+    write_files(host, build(host, request, read(host, codex)).files)
     before = snapshot(state_dir)
     (fine,) = (found for found in examine(host.mngr_ctx, ()) if found.what == "hooks")
     assert fine.level == "ok" and fine.said.endswith(" trusted, 0 disabled")

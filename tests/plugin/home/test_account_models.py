@@ -42,7 +42,11 @@ class Home:
 
     def choose(self, config: dict[str, Any], codex: str = "/missing", **changes: Any) -> Choice:
         defaults = {"has_account": True, "cache": None, "falls_back": True}
-        return choose(self.host, config, command=codex, codex_home=self.path, **{**defaults, **changes})
+        return choose(
+            config,
+            query=lambda: account_models.query(self.host, command=codex, codex_home=self.path),
+            **{**defaults, **changes},
+        )
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import pytest
 from mngr_codex.plugin.home.build import CodexHome, CodexHomeRequest, build
 from mngr_codex.plugin.home.config_toml import render
 from mngr_codex.plugin.home.hook_trust import BYPASS
+from mngr_codex.plugin.host.facts import read
+from mngr_codex.plugin.host.files import write_files
 from tests.support.codex_tui import tui
 from tests.support.folder_snapshot import snapshot
 
@@ -41,7 +43,10 @@ class World:
         self.work_dir.mkdir()
         self.program = tmp_path / "state dir" / "commands" / "mngr-codex"
         self.program.parent.mkdir(parents=True)
-        self.program.write_text(f'#!/bin/sh\necho "$2" >>{json.dumps(str(tmp_path / "ran"))}\n')
+        log = json.dumps(str(tmp_path / "ran"))
+        self.program.write_text(
+            f'#!/bin/sh\nif [ "$1" = --version ]; then echo mngr-codex 0.1.0; else echo "$2" >>{log}; fi\n'
+        )
         self.program.chmod(0o755)
         self.overrides: dict[str, Any] = PROVIDER
 
@@ -50,16 +55,18 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
-    def build(self, **changes: Any) -> CodexHome:
+    def build(self, command: str | None = None, **changes: Any) -> CodexHome:
         defaults = {
             "codex_home": self.codex_home,
             "work_dir": self.work_dir,
             "program": self.program,
-            "command": self.codex,
             "settings": {"model": "gpt-5.5", "sandbox_mode": "workspace-write"},
             "overrides": self.overrides,
         }
-        return build(self.host, CodexHomeRequest(**{**defaults, **changes}))
+        facts = read(self.host, command or self.codex)
+        built = build(self.host, CodexHomeRequest(**{**defaults, **changes}), facts)
+        write_files(self.host, built.files)
+        return built
 
     def config(self) -> dict[str, Any]:
         return tomllib.loads((self.codex_home / "config.toml").read_text())

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mngr_codex.plugin.host.updates import Action, Versions, check, decide, installed_version, is_newer, latest_version
+from mngr_codex.plugin.host.facts import read
+from mngr_codex.plugin.host.updates import Action, Versions, check, decide, installed_version, is_newer
 from tests.support.folder_snapshot import snapshot
 
 
@@ -86,8 +87,8 @@ def fake_codex(tmp_path: Path, home: Path) -> Codex:
 def checked(host: Any, codex: Codex, policy: str = "ASK", **how: Any) -> str | None:
     return check(
         host,
+        read(host, str(codex.program)),
         **{
-            "command": str(codex.program),
             "policy": policy,
             "pinned": None,
             "is_interactive": False,
@@ -125,7 +126,7 @@ def test_a_failed_update_is_not_an_error(host: Any, fake_codex: Codex) -> None:
 def test_the_real_codex_says_why_it_cannot_update_itself(host: Any, codex: str, home: Path) -> None:
     (home / ".codex").mkdir()
     (home / ".codex" / "version.json").write_text('{"latest_version": "99.0.0"}')
-    notice = check(host, command=codex, policy="AUTO", pinned=None, is_interactive=False, is_auto_approved=False)
+    notice = check(host, read(host, codex), policy="AUTO", pinned=None, is_interactive=False, is_auto_approved=False)
     assert notice is not None and " to 99.0.0: Error: Could not detect" in notice
 
 
@@ -154,7 +155,7 @@ def test_ask_asks_the_user(host: Any, fake_codex: Codex, answer: bool) -> None:
 def test_a_pinned_codex_is_not_checked(host: Any, fake_codex: Codex) -> None:
     fake_codex.write_version_file(LATEST)
     assert checked(host, fake_codex, "AUTO", pinned="0.163.0") is None
-    assert fake_codex.calls() == []
+    assert not any(call.startswith("update") for call in fake_codex.calls())
 
 
 @pytest.mark.parametrize(
@@ -165,26 +166,10 @@ def test_a_malformed_version_file_is_ignored(host: Any, fake_codex: Codex, conte
     assert checked(host, fake_codex, "AUTO") is None
 
 
-def test_errors_are_only_logged(fake_codex: Codex) -> None:
-    class Broken:
-        is_local = True
-
-        def execute_idempotent_command(self, *_: Any, **__: Any) -> None:
-            raise ConnectionError("gone")
-
-    assert checked(Broken(), fake_codex, "AUTO") is None
-
-
-def test_a_known_version_is_not_queried_again(host: Any, fake_codex: Codex) -> None:
-    fake_codex.write_version_file(LATEST)
-    assert checked(host, fake_codex, installed="0.163.0") is not None
-    assert fake_codex.calls() == []
-
-
 def test_the_real_codex_reports_its_version_without_touching_the_home(host: Any, codex: str, home: Path) -> None:
     before = snapshot(home)
     version = installed_version(host, codex)
     assert version is not None and is_newer(version, "0.1.0")
     assert snapshot(home) == before
     assert installed_version(host, "/nowhere/codex") is None
-    assert latest_version(host) is None
+    assert read(host, codex).latest_version is None

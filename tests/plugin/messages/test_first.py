@@ -13,6 +13,7 @@ from loguru import logger
 
 from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.config import CodexAgentConfig
+from mngr_codex.plugin.host.facts import read
 from mngr_codex.plugin.messages.first import command_refusal, login_refusal, undelivered_warning
 
 
@@ -59,7 +60,8 @@ def options(*arguments: str, message: str | None = "Fix it.", is_update: bool = 
 
 
 def refused(host: Any, chosen: Any, **settings: Any) -> str | None:
-    return login_refusal(host, chosen, CodexAgentConfig(**settings), {})
+    config = CodexAgentConfig(**settings)
+    return login_refusal(host, read(host, str(config.command)), chosen, config, {})
 
 
 OTHER = {"model_provider": "p", "model_providers": {"p": {"base_url": "http://127.0.0.1:9"}}}

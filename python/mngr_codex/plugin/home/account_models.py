@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mngr_codex.plugin.home.app_server import ANSWER_SECONDS, MODEL_LIST, exchange, list_of, listed_models, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -52,11 +52,9 @@ class Choice:
 
 
 def choose(
-    host: OnlineHostInterface,
     config: Mapping[str, Any],
     *,
-    command: str,
-    codex_home: Path,
+    query: Callable[[], AccountModels | None],
     has_account: bool,
     cache: str | None,
     falls_back: bool,
@@ -64,10 +62,8 @@ def choose(
     """Chooses between the configured model and the account's default.
 
     Args:
-        host: The agent's host.
         config: The content of the agent's ``config.toml``.
-        command: The ``command`` setting, as a shell would run it.
-        codex_home: The agent's ``CODEX_HOME``, which is complete.
+        query: Asks Codex for the account's models; None if it cannot fetch them.
         has_account: Whether the login is a ChatGPT login.
         cache: The text of the user's ``models_cache.json``, or None if it does not exist.
         falls_back: Whether the account's default may be used. Only then Codex is asked, over the network; otherwise
@@ -83,7 +79,7 @@ def choose(
         return Choice()
     if not falls_back:
         return Choice(notice=_lacking_notice(model)) if cached else Choice()
-    offered = query(host, command=command, codex_home=codex_home)
+    offered = query()
     if offered is None:
         return Choice(notice=_unknown_notice(model, "it could not fetch the account's list of models"))
     if model in offered.names:

@@ -85,10 +85,7 @@ class CodexReport:
 
 
 def query_codex(host: OnlineHostInterface, *, command: str, codex_home: Path, work_dir: Path) -> CodexReport:
-    """Asks Codex for the hooks of an agent and for the models that it would replace.
-
-    ``config.toml`` and ``hooks.json`` must exist by then: Codex lists the hooks in these files, and the hooks of a
-    directory only if the directory is trusted. Takes 0.1-0.4 s and does not use the network.
+    """Asks Codex for the hooks of an agent, as :func:`query_script` describes it.
 
     Args:
         host: The host that runs Codex.
@@ -96,8 +93,21 @@ def query_codex(host: OnlineHostInterface, *, command: str, codex_home: Path, wo
         codex_home: The agent's ``CODEX_HOME``.
         work_dir: The agent's work directory.
     """
-    script = f"export CODEX_HOME={shlex.quote(str(codex_home))}\n{_query(command, work_dir)}"
-    return _run(host, script, command)
+    return _run(host, query_script(command=command, codex_home=codex_home, work_dir=work_dir), command)
+
+
+def query_script(*, command: str, codex_home: Path, work_dir: Path) -> str:
+    """Returns a bash script that asks Codex for the hooks of an agent and for the models that it would replace.
+
+    ``config.toml`` and ``hooks.json`` must exist by then: Codex lists the hooks in these files, and the hooks of a
+    directory only if the directory is trusted. Takes 0.1-0.4 s and does not use the network.
+
+    Args:
+        command: The ``command`` setting, as a shell would run it.
+        codex_home: The agent's ``CODEX_HOME``.
+        work_dir: The agent's work directory.
+    """
+    return f"export CODEX_HOME={shlex.quote(str(codex_home))}\n{_query(command, work_dir)}"
 
 
 def query_codex_before_consent(host: OnlineHostInterface, *, command: str, work_dir: Path) -> CodexReport:
@@ -185,9 +195,20 @@ def _run(host: OnlineHostInterface, script: str, command: str) -> CodexReport:
     result = host.execute_idempotent_command(
         f"bash -c {shlex.quote(script)}", timeout_seconds=float(ANSWER_SECONDS + 5)
     )
-    report = parse_answers(result.stdout)
+    return report_of(result.stdout, result.stderr, command)
+
+
+def report_of(stdout: str, stderr: str, command: str) -> CodexReport:
+    """Returns the report in the output of a query.
+
+    Args:
+        stdout: The answers, and other lines.
+        stderr: The reason if Codex did not answer.
+        command: The ``command`` setting.
+    """
+    report = parse_answers(stdout)
     if report.hooks is None and report.problem is None:
-        errors = "; ".join(line.strip() for line in result.stderr.splitlines() if line.strip())
+        errors = "; ".join(line.strip() for line in stderr.splitlines() if line.strip())
         problem = f"`{command} app-server` did not list its hooks" + (f": {errors}" if errors else "")
         return CodexReport(version=report.version, model_upgrades=report.model_upgrades, problem=problem)
     return report

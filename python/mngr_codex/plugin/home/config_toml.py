@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mngr_codex.plugin.home.files import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -207,8 +207,21 @@ def read_config(host: OnlineHostInterface, path: str) -> Table:
     Raises:
         ConfigParseError: The file cannot be read or is not valid TOML.
     """
+    return parse_config(path, lambda: read_text(host, path))
+
+
+def parse_config(path: str, read: Callable[[], str | None]) -> Table:
+    """Parses one of the user's ``config.toml`` files.
+
+    Args:
+        path: Its path.
+        read: Returns its text, or None if it does not exist. Can fail.
+
+    Raises:
+        ConfigParseError: As for :func:`read_config`.
+    """
     try:
-        return tomllib.loads(read_text(host, path) or "")
+        return tomllib.loads(read() or "")
     except (OSError, ValueError, RecursionError) as error:
         from imbue.mngr.errors import ConfigParseError
 

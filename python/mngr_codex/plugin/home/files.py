@@ -1,4 +1,4 @@
-"""Reading and writing files of a Codex home on the agent's host."""
+"""Reading files of a Codex home on the agent's host."""
 
 from __future__ import annotations
 
@@ -23,8 +23,3 @@ def read_text(host: OnlineHostInterface, path: str) -> str | None:
         return host.read_text_file(Path(path)).removeprefix("\ufeff")
     except FileNotFoundError:
         return None
-
-
-def write_private(host: OnlineHostInterface, path: Path, text: str) -> None:
-    """Writes a file that only the user can read, since a provider's settings can contain an API key."""
-    host.write_file(path, text.encode(), mode="0600")

@@ -11,7 +11,7 @@ from mngr_codex.plugin.home.files import read_text
 from mngr_codex.plugin.host.program import PROGRAM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -140,8 +140,21 @@ def read_hooks(host: OnlineHostInterface, path: str) -> tuple[dict[str, Any], st
     Returns:
         Its ``hooks`` table, and a notice for the user if the file cannot be read.
     """
+    return parse_hooks(path, lambda: read_text(host, path))
+
+
+def parse_hooks(path: str, read: Callable[[], str | None]) -> tuple[dict[str, Any], str | None]:
+    """Parses the user's ``hooks.json``.
+
+    Args:
+        path: Its path.
+        read: Returns its text, or None if it does not exist. Can fail.
+
+    Returns:
+        As for :func:`read_hooks`.
+    """
     try:
-        content = json.loads(read_text(host, path) or "{}")
+        content = json.loads(read() or "{}")
     except (OSError, ValueError, RecursionError) as error:
         return {}, f"your hooks are not used: cannot read {path}: {error}"
     hooks = content.get("hooks") if isinstance(content, dict) else None

@@ -124,7 +124,8 @@ def _run_over_ssh(host: OuterHost, script: str, content: bytes, seconds: float, 
             if not is_ssh_auth_timeout(error) or time.monotonic() >= end or line_seconds == 0.0:
                 raise
             problem: Exception = error
-        except (HostConnectionError, _BrokenLineError, CommandTimeoutError) as error:
+        # Closing the channel of a line that has just broken raises paramiko's own errors.
+        except (HostConnectionError, _BrokenLineError, CommandTimeoutError, EOFError, SSHException) as error:
             host._disconnect_for_retry()
             if line_seconds == 0.0 or time.monotonic() >= end:
                 # A command that did not end in time on a line that works is no problem of the line.

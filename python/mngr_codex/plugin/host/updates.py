@@ -5,9 +5,7 @@ The check does not use the network, and a failure never blocks an agent.
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -17,9 +15,10 @@ from mngr_codex.plugin.command_setting import for_subcommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
+
+    from mngr_codex.plugin.host.facts import HostFacts
 
 UPDATE_SECONDS = 300.0
 """How long ``codex update`` may take."""
@@ -79,23 +78,6 @@ def installed_version(host: OnlineHostInterface, command: str) -> str | None:
     return found.group(1) if found else None
 
 
-def latest_version(host: OnlineHostInterface, user_codex_home: Path | None = None) -> str | None:
-    """Returns the newest version that the user's own Codex knows; None if it knows none.
-
-    Args:
-        host: The host.
-        user_codex_home: The user's own ``CODEX_HOME`` if it is not ``~/.codex``.
-    """
-    home = shlex.quote(str(user_codex_home)) if user_codex_home else '"$HOME/.codex"'
-    result = host.execute_idempotent_command(f"cat {home}/version.json 2>/dev/null", timeout_seconds=_PROBE_SECONDS)
-    try:
-        known = json.loads(result.stdout)
-    except (ValueError, RecursionError):
-        return None
-    latest = known.get("latest_version") if isinstance(known, dict) else None
-    return latest if isinstance(latest, str) else None
-
-
 def decide(
     policy: str,
     versions: Versions,
@@ -128,42 +110,31 @@ def decide(
 
 def check(
     host: OnlineHostInterface,
+    facts: HostFacts,
     *,
-    command: str,
     policy: str,
     pinned: str | None,
     is_interactive: bool,
     is_auto_approved: bool,
-    installed: str | None = None,
     ask: Callable[[str], bool] = prompt.confirm,
 ) -> str | None:
     """Checks for a newer version of Codex, and applies the policy.
 
-    If the versions cannot be found out, the reason is only in the debug log. A failed update becomes a notice.
+    A failed update becomes a notice.
 
     Args:
         host: The agent's host.
-        command: The ``command`` setting, as a shell would run it.
+        facts: The facts about the host.
         policy: The ``update_policy`` setting: AUTO, ASK or NEVER.
         pinned: The version that the settings require, if any.
         is_interactive: Whether there is a terminal to ask in.
         is_auto_approved: Whether the command was run with ``--yes``.
-        installed: The installed version if it is already known.
         ask: Asks the user a yes-or-no question.
 
     Returns:
         A notice for the user, or None.
     """
-    from loguru import logger
-
-    if pinned:
-        return None
-    try:
-        latest = latest_version(host)
-        versions = Versions(latest and (installed or installed_version(host, command)), latest)
-    except Exception as error:
-        logger.debug("cannot check for a newer version of Codex: {!r}", error)
-        return None
+    versions = Versions(facts.version, facts.latest_version)
     action = decide(
         policy,
         versions,
@@ -172,14 +143,14 @@ def check(
         is_interactive=is_interactive,
         is_auto_approved=is_auto_approved,
     )
-    available = f"Codex {latest} is available; {versions.installed} is installed."
+    available = f"Codex {versions.latest} is available; {versions.installed} is installed."
     if action is Action.ASK:
         action = Action.UPDATE if ask(f"{available}\nUpdate it now?") else Action.NOTHING
     if action is Action.NOTHING:
         return None
     if action is Action.UPDATE:
-        return _update(host, command, versions)
-    return f"{available}\nhint: run `{for_subcommand(command)} update`"
+        return _update(host, facts.command, versions)
+    return f"{available}\nhint: run `{for_subcommand(facts.command)} update`"
 
 
 def _update(host: OnlineHostInterface, command: str, versions: Versions) -> str:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from imbue.mngr.errors import MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
 
-from mngr_codex.plugin.carry.plan import SETTINGS_PROBE, Carrying
+from mngr_codex.plugin.carry.plan import Carrying
+from mngr_codex.plugin.carry.settings import has_own_settings
 from mngr_codex.plugin.command_setting import arguments_of, program_of
 from mngr_codex.plugin.home import config_toml, login
+from mngr_codex.plugin.home.user_config import user_config as read_user_config
+from mngr_codex.plugin.host.facts import TOKENS
 from mngr_codex.plugin.messages.text import cleaned, is_slash_command
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
 
     from mngr_codex.plugin.config import CodexAgentConfig
+    from mngr_codex.plugin.host.facts import HostFacts
 
 # Those that 0.163 and 0.171 list after `/`, and names that they accept but do not list.
 _COMMAND = re.compile(
@@ -33,8 +37,6 @@ _COMMAND = re.compile(
 )
 _STARTS_A_TURN = re.compile(r"/init(?=\s|$)|/(goal|plan|review)\s+\S")
 """The commands that start a turn, all but one with a text (0.163, 0.171)."""
-_TOKENS = ("CODEX_ACCESS_TOKEN", "OPENAI_IDENTITY_TOKEN_FILE")
-"""The variables that can contain a login. API keys in the environment are none for Codex's TUI (0.163, 0.171)."""
 _PROVIDER_OPTIONS = ("-c", "--config", "-p", "--profile", "--oss", "--local-provider", "--remote")
 """The options of Codex that can change its model provider."""
 _SHOWN_LENGTH = 80
@@ -68,7 +70,11 @@ def command_refusal(name: str, message: str, *, is_update: bool = False) -> str 
 
 
 def login_refusal(
-    host: OnlineHostInterface, options: CreateAgentOptions, config: CodexAgentConfig, settings: Mapping[str, Any]
+    host: OnlineHostInterface,
+    facts: HostFacts,
+    options: CreateAgentOptions,
+    config: CodexAgentConfig,
+    settings: Mapping[str, Any],
 ) -> str | None:
     """Returns an error if Codex would show its login screen instead of taking the first message.
 
@@ -77,6 +83,7 @@ def login_refusal(
 
     Args:
         host: The agent's host.
+        facts: The facts about the host.
         options: The options that the agent is created with.
         config: The agent's settings, validated.
         settings: The agent's settings by the names that they have in Codex's ``config.toml``.
@@ -84,21 +91,15 @@ def login_refusal(
     Raises:
         ConfigParseError: The user's ``config.toml`` cannot be read.
     """
-    probe = 'printf "%s\\n" "$HOME/.codex"; if [ -s "$HOME/.codex/auth.json" ]; then echo login; fi\n' + "".join(
-        f'if [ -n "${{{name}-}}" ]; then echo login; fi\n' for name in _TOKENS
-    )
-    probe += SETTINGS_PROBE
-    result = host.execute_idempotent_command(f"sh -c {shlex.quote(probe)}", timeout_seconds=30.0)
-    user_home, *found = result.stdout.splitlines() or [""]
-    if not (result.success and user_home):
-        return None
+    user_home = facts.user_codex_home
     # An unreadable file is an error now, and not after the agent's worktree was made.
-    own_config = config_toml.read_config(host, f"{user_home}/config.toml") if config.use_user_config else {}
+    own_config = read_user_config(facts) if config.use_user_config else {}
     user_config = own_config
     carrying = Carrying.of(host, config)
-    if carrying and carrying.settings is not False and "settings" not in found:
+    if carrying and carrying.settings is not False and not has_own_settings(facts.owned):
         user_config = carrying.user_config()
-    if options.initial_message is None or "login" in found or _may_have_other_login(options, config):
+    has_login = facts.is_logged_in or facts.has_token or _may_have_other_login(options, config)
+    if options.initial_message is None or has_login:
         return None
     merged = config_toml.build_config(
         user_config=config_toml.carried_over(user_config, user_home),
@@ -132,7 +133,7 @@ def _may_have_other_login(options: CreateAgentOptions, config: CodexAgentConfig)
         return True
     variables = [variable.key for variable in options.environment.env_vars]
     texts = (command, *variables, *(file.read_text(errors="replace") for file in options.environment.env_files))
-    return any(name in text for name in _TOKENS for text in texts)
+    return any(name in text for name in TOKENS for text in texts)
 
 
 def undelivered_warning(name: str, message: str, error: BaseException) -> str:
