@@ -139,6 +139,12 @@ test-codex: $(MAIN)/installed $(SIBLINGS)/installed $(foreach version,$(VERSIONS
 test-packaging: $(MAIN)/installed ## Slow: test clean builds of the sdist, the wheel from the sdist and an editable install
 	@MNGR_CODEX_TEST_BUILDS=1 $(call python,$(MAIN)) -m pytest tests/packaging
 
+.PHONY: test-aarch64
+test-aarch64: toolchain $(MAIN)/installed $(CODEX)/installed ## Slow: test the program for Linux on aarch64 by qemu; needs root and Linux 6.7; TESTS=tests/conversion runs a part
+	@scripts/need qemu-aarch64-static tmux git rsync sshd ssh
+	@scripts/need-toolchain aarch64
+	@MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) scripts/test_aarch64.py $(TESTS)
+
 .PHONY: wheels
 wheels: toolchain cross-toolchain .venvs/wheels/installed ## Build and check the Linux wheels that this machine can build, into dist/wheels
 	-@scripts/need $(patsubst %,qemu-%-static,$(OTHER_CPUS))

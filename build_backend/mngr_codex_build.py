@@ -32,6 +32,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -136,13 +137,16 @@ def _stage(config_settings: ConfigSettings | None) -> ConfigSettings:
     shutil.rmtree(_DATA, ignore_errors=True)
     target = str(settings.get("program-target") or os.environ.get("CARGO_BUILD_TARGET") or native_program.host_target())
     try:
-        if profile == "dev":
-            program = writer = _build_for_development()
-        else:
-            program = native_program.build_own(target, "--profile", profile, with_zig="zig" in settings)
-            writer = _build_writer()
-        _add_program(program, _DATA / "scripts")
-        _add_other_programs(target, profile, settings)
+        # Optimizing a whole program uses one core, so a second one would be idle.
+        with ThreadPoolExecutor(max_workers=1) as second:
+            others = second.submit(_add_other_programs, target, profile, settings)
+            if profile == "dev":
+                program = writer = _build_for_development()
+            else:
+                program = native_program.build_own(target, "--profile", profile, with_zig="zig" in settings)
+                writer = _build_writer()
+            _add_program(program, _DATA / "scripts")
+            others.result()
     except (native_program.BuildError, native_program.UnavailableError) as error:
         raise SystemExit(f"mngr-codex: {error}") from None
     subprocess.run([writer, "--write-data-files", _DATA / "data"], check=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import emulation
 from tests.support.isolation import Isolation
 from tests.support.package_files import differing_files
 from tests.support.project import ROOT
@@ -27,6 +28,14 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes seconds; deselect with `-m 'not slow'`")
     config.addinivalue_line("markers", "any_codex: depends on no version of Codex, so one version is enough")
+    config.addinivalue_line("markers", "not_emulated(reason): cannot hold for a program that an emulator runs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if emulation.is_emulated():
+        for item in items:
+            if marker := item.get_closest_marker("not_emulated"):
+                item.add_marker(pytest.mark.skip(reason=f"not under an emulator: {marker.args[0]}"))
 
 
 def pytest_report_header() -> list[str]:
@@ -81,7 +90,9 @@ def open_to_all() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tracing() -> None:
-    """Skips the test if strace is not installed or not permitted."""
+    """Skips the test if strace is not installed or not permitted, or would show an emulator's system calls."""
+    if emulation.is_emulated():
+        pytest.skip("not under an emulator: strace sees the emulator's system calls")
     tried = shutil.which("strace") and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True)
     if not tried or tried.returncode != 0:
         pytest.skip("strace is not permitted here" if tried else "strace is not installed (apt install strace)")

@@ -390,6 +390,7 @@ class TestCompressed:
             assert run("convert", "-", stdin=bytes(data)).status in (0, 1)
 
 
+@pytest.mark.not_emulated("the emulator's memory counts")
 class TestMemory:
     """Memory depends on the longest line only."""
 
@@ -721,6 +722,7 @@ class TestSignals:
         assert files(output.parent) == {output.name: b"an earlier conversion\n"}
 
     @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace to stop the program at a system call")
+    @pytest.mark.not_emulated("strace sees the emulator's system calls")
     @pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
     def test_a_signal_waits_until_the_output_is_replaced(self, output: Path, name: str) -> None:
         """While the output is replaced its folder also has a temporary file, which must not remain."""

@@ -67,6 +67,7 @@ LINES: dict[str, tuple[int, Callable[[], bytes]]] = {
 
 
 @pytest.mark.parametrize("kind", LINES)
+@pytest.mark.not_emulated("the emulator's memory counts")
 def test_memory_of_a_large_line(kind: str, tmp_path: Path) -> None:
     times, make = LINES[kind]
     line = make()

@@ -339,6 +339,7 @@ class TestSearch:
             assert {thread: usage[0] for thread, usage in usage.totals.items()} == {child: total}
 
 
+@pytest.mark.not_emulated("the emulator's memory counts")
 def test_a_replaced_history_is_not_kept_in_memory(agent: UsageAgent) -> None:
     """Real ones have hundreds of megabytes."""
     history = b'"payload":{"message":"","replacement_history":["' + b"x" * (100 << 20) + b'"]}}\n'

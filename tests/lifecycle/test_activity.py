@@ -200,6 +200,7 @@ def test_an_event_that_cannot_be_written_is_logged(mngr_agent: Agent) -> None:
     assert len(mngr_agent.activity_events) == 1
 
 
+@pytest.mark.not_emulated("strace sees the emulator's system calls")
 def test_a_reader_of_an_event_finds_the_new_state(mngr_agent: Agent, tmp_path: Path) -> None:
     """The event is written last: strace shows the order."""
     mngr_agent.marker("reset")

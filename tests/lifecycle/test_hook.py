@@ -139,6 +139,7 @@ class TestPayload:
         assert prompted.log == []
 
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to measure peak memory")
+    @pytest.mark.not_emulated("the emulator's memory counts")
     def test_a_prompt_of_1_gb_takes_little_memory(self, prompted: Agent) -> None:
         head, tail = prompted.payload("user-prompt-submit", prompt="@").split(b"@")
         text = ('x\u00e9\\n\\"' * (MIB // 7)).encode()

@@ -14,11 +14,13 @@ from __future__ import annotations
 import functools
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
+from tests.support import emulation
 from tests.support.line_proxy import LineProxy
 from tests.support.machine import Agent, Machine, until
 from tests.support.rule_based_model import Model
@@ -74,6 +77,8 @@ class Options:
     """Whether the user can make namespaces. In containers, such as docker's, it cannot."""
     has_busybox: bool = False
     """Whether busybox's programs come before GNU's."""
+    is_aarch64: bool = False
+    """Whether `uname` names this CPU, whose programs then run by an emulator. Its users cannot make namespaces."""
     home_disk: HomeDisk | None = None
     hidden: Sequence[str] = field(default=HIDDEN)
     """Patterns of programs of this machine that the host lacks."""
@@ -148,6 +153,9 @@ class RemoteHost:
                 self._put_codex(self.options.codex)
             if self.options.has_busybox:
                 self._put_busybox()
+            if self.options.is_aarch64:
+                machine = platform.machine()
+                self.add_program("uname", f'/usr/bin/uname "$@" | sed "s/{machine}/{emulation.MACHINE}/g"\n')
             self.boot()
             if self._uses_proxy:
                 self.proxy.__enter__()
@@ -322,8 +330,11 @@ class RemoteHost:
     def boot(self) -> None:
         """Starts the host and its ssh server."""
         assert self._keeper is not None
-        pivot = "yes" if self.options.has_user_namespaces else "no"  # none can be made in a chroot
+        # In a chroot none can be made. A user namespace cannot unmount what was mounted outside.
+        pivot = "yes" if self.options.has_user_namespaces and not self.options.is_aarch64 else "no"
         command: list[str | Path] = ["nsenter", f"--mount=/proc/{self._keeper.pid}/ns/mnt"]
+        if self.options.is_aarch64:
+            command += [sys.executable, emulation.__file__]
         command += ["unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child"]
         command += ["bash", _INIT, self._root, self.name, pivot, *_DEVICES]
         log = (self._folder / "boot.log").open("ab")
@@ -427,7 +438,7 @@ class RemoteHost:
         return ran
 
     def _entering(self) -> list[str]:
-        namespaces = ["--mount", "--pid", "--uts", "--ipc"]
+        namespaces = ["--mount", "--pid", "--uts", "--ipc", *(["--user"] if self.options.is_aarch64 else [])]
         command = ["nsenter", "--target", str(self._first_pid), *namespaces, f"--root=/proc/{self._first_pid}/cwd"]
         return [*command, f"--wd=/proc/{self._first_pid}/cwd", "env", "-i", f"PATH={_DEFAULT_PATH}"]
 
