@@ -19,11 +19,13 @@ from tests.support.remote_host import HomeDisk, MakeHost, Options, RemoteAgent, 
 from tests.support.rule_based_model import Model, gives_titles, has_context, runs, says
 
 # isort: split
-from scripted_model import Response
+from scripted_model import Answered, Response, shell_call
 
 pytestmark = [pytest.mark.slow, pytest.mark.any_codex]
 
-IS_LONG = bool(os.environ.get("MNGR_CODEX_LONG_TESTS"))
+LONG_SECONDS = int(os.environ.get("MNGR_CODEX_LONG_TESTS") or 0)
+THOUGHT_SECONDS = 200
+"""Codex waits 300 s for a model that is silent."""
 
 
 def create(shared: SharedHost, name: str, **settings: Any) -> RemoteAgent:
@@ -233,7 +235,7 @@ def test_the_ssh_server_is_killed_while_a_message_waits_for_its_turn(shared: Sha
     assert_arrived_once_or_not_at_all(agent, "Message K.", status, command.output)
 
 
-@pytest.mark.parametrize("seconds", [40 if IS_LONG else 5])
+@pytest.mark.parametrize("seconds", [40 if LONG_SECONDS else 5])
 def test_the_line_is_silent_while_a_message_is_sent(shared: SharedHost, seconds: float) -> None:
     agent = busy_agent(shared, "silent")
     with shared.machine.running_mngr("message", "silent", "-m", "Message S.") as command:
@@ -285,13 +287,22 @@ def test_an_agent_on_a_host_with_busybox(make_host: MakeHost, model: Model) -> N
     assert list((kept / "plugin/codex/home/sessions").rglob("rollout-*.jsonl"))
 
 
+def test_a_home_whose_programs_cannot_be_run(make_host: MakeHost) -> None:
+    """Nothing is created, and the error names the way out."""
+    host = make_host(Options(home_disk=HomeDisk(megabytes=512, is_executable=False)))
+    place = f"noexec@{host.address}"
+    refused = host.machine.mngr("create", place, "codex", "--yes", "--no-connect", status=1)
+    assert "cannot be run (mounted with noexec?)\nhint: set host_dir" in refused.stderr
+    assert not list(host.path(host.host_dir / "agents").glob("*"))
+
+
 def test_a_host_that_stops_when_idle_is_not_stopped_during_a_turn(make_host: MakeHost, model: Model) -> None:
     """mngr's own watcher stops the host, but only after the turn."""
     if not shutil.which("jq"):
         pytest.skip("jq, which mngr's activity watcher needs, is not installed (apt install jq)")
-    turn, idle, interval = (60, 40, 15) if IS_LONG else (26, 18, 2)
+    turn, idle, interval = (LONG_SECONDS, 40, 15) if LONG_SECONDS else (26, 18, 2)
     host = make_host()
-    model.on("long", runs(f"sleep {turn}"), says("Done at last."))
+    gives_titles(model)
     agent = host.create("idle")
     commands = host.path(host.host_dir / "commands")
     script = importlib.resources.files("imbue.mngr.resources").joinpath("activity_watcher.sh").read_text()
@@ -303,10 +314,19 @@ def test_a_host_that_stops_when_idle_is_not_stopped_during_a_turn(make_host: Mak
     data = {"activity_sources": sources, "idle_timeout_seconds": idle, "tmux_session_prefix": "mngr-"}
     host.write(host.host_dir / "data.json", json.dumps(data))
     stopped = host.path(host.host_dir / "stopped")
+    end = time.monotonic() + turn
+
+    def thinks(request: Json) -> Answered:
+        left = end - time.monotonic()
+        time.sleep(max(0.0, min(left, THOUGHT_SECONDS)))
+        return says("Done at last.") if left <= THOUGHT_SECONDS else Response([shell_call(request, "true")])
+
+    model.on("long", thinks)
     agent.message("A long turn.")
     host.run(f"setsid bash {host.host_dir}/commands/watcher.sh {host.host_dir} >watcher.log 2>&1 &")
     agent.wait(turn + 30)
     ended = time.time()
+    assert time.monotonic() >= end, "the turn was too short"
     assert not stopped.exists(), host.run("cat watcher.log").stdout
     assert agent.answers()[-1] == "Done at last."
     until(stopped.exists, description="the stop of the idle host", seconds=idle + 3 * interval + 10)
