@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
+from mngr_codex import _core
 from mngr_codex.plugin.home.hook_trust import BYPASS
-from mngr_codex.plugin.messages.screen import Screen
 from tests.support.machine import Agent, Json, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, asked, runs, says
 
@@ -122,7 +122,7 @@ def test_nothing_is_typed_into_a_dialog_that_a_command_opens(machine: Machine, m
         assert opened.status == 7
         assert "so it can't take messages" in agent.message("Are you there?", status=1).stderr
         agent.press("Escape")
-        until(lambda: Screen.parse("codex", agent.pane()).dialog is None, description="the end of the dialog")
+        until(lambda: _core.read_screen("codex", agent.pane()).dialog is None, description="the end of the dialog")
     assert "theme" not in tomllib.loads((agent.state / "plugin/codex/home/config.toml").read_text()).get("tui", {})
     agent.message("Are you there?")
     assert_received(model, "Are you there?")

@@ -72,15 +72,14 @@ def sent(agent: CodexAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The messages that were sent. Codex starts to work on each at once."""
     messages: list[str] = []
 
-    def send(_: Any, message: str, seconds: float) -> None:
-        assert seconds == 3.0
+    def send(_: Any, message: str) -> None:
         if agent.host.is_local:
             with (tmp_path / "message.lock").open("w") as lock, pytest.raises(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         messages.append(message)
         write(tmp_path, state="RUNNING", idle_since=None)
 
-    monkeypatch.setattr(compaction, "send", send)
+    monkeypatch.setattr(CodexAgent, "_send_message_holding_lock", send)
     return messages
 
 
@@ -171,7 +170,7 @@ def test_a_request_of_a_busy_agent_records_nothing(
     def refuse(*_: object) -> None:
         raise SendMessageError("t", "Codex rejects /compact")
 
-    monkeypatch.setattr(compaction, "send", refuse)
+    monkeypatch.setattr(CodexAgent, "_send_message_holding_lock", refuse)
     write(tmp_path, state="RUNNING", idle_since=None)
     with pytest.raises(SendMessageError, match="rejects"):
         agent.request_compaction()
@@ -187,7 +186,7 @@ def test_a_failed_request_is_not_repeated(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(compaction, "send", fail)
+    monkeypatch.setattr(CodexAgent, "_send_message_holding_lock", fail)
     write(tmp_path)
     with pytest.raises(type(error)):
         agent.request_compaction()
@@ -197,7 +196,7 @@ def test_a_failed_request_is_not_repeated(
 def test_a_compaction_that_does_not_begin_is_an_error(
     agent: CodexAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "send", lambda *_: None)
+    monkeypatch.setattr(CodexAgent, "_send_message_holding_lock", lambda *_: None)
     monkeypatch.setattr(compaction, "_STARTED_SECONDS", 0.2)
     write(tmp_path)
     with pytest.raises(SendMessageError, match="did not begin to compact"):
@@ -217,7 +216,7 @@ def failed(state_dir: Path) -> None:
 def test_a_compaction_may_be_over_at_once(
     agent: CodexAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(compaction, "send", lambda *_: end(tmp_path))
+    monkeypatch.setattr(CodexAgent, "_send_message_holding_lock", lambda *_: end(tmp_path))
     write(tmp_path)
     agent.request_compaction()
 

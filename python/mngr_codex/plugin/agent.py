@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imbue.mngr.config.data_types import AgentTypeConfig, MngrContext
+    from imbue.mngr.hosts.tmux import TmuxWindowTarget
     from imbue.mngr.interfaces.host import CreateAgentOptions, OnlineHostInterface
     from imbue.mngr.interfaces.live_output import LiveOutputReader
 
@@ -289,7 +290,7 @@ class CodexAgent(
 
         with self._message_lock(timeout_seconds=message_lock_timeout_seconds):
             idle_since = read_idle_since_for_compaction(self, self.name, expected_idle_since)
-            compaction.compact(self, idle_since, self.agent_config.confirmation_seconds())
+            compaction.compact(self, idle_since)
 
     def get_cache_ttl_minutes(self) -> int | None:
         """Returns how long the model provider keeps a prompt."""
@@ -323,9 +324,9 @@ class CodexAgent(
 
     def get_tui_ready_indicator(self) -> Callable[[str], bool]:
         """Returns a function that checks whether a pane shows a started Codex."""
-        from mngr_codex.plugin.messages.screen import Screen
+        from mngr_codex import _core
 
-        return lambda pane: Screen.parse("codex", pane).is_started
+        return lambda pane: _core.read_screen("codex", pane).is_started
 
     def upgrade_stored_command(self, command: CommandString) -> CommandString:
         """Returns the command unchanged. mngr calls this when it starts an agent that is not running."""
@@ -407,10 +408,32 @@ class CodexAgent(
     def _send_message_holding_lock(self, message: str) -> None:
         from mngr_codex.plugin.messages.send import send
 
-        send(self, message, self.agent_config.confirmation_seconds())
+        if not send(self, message, self.agent_config.confirmation_seconds()):
+            self.send_unaided(message)
+
+    def send_unaided(self, message: str) -> None:
+        """Sends a message in mngr's own way, for a host that cannot run the program. mngr calls the methods below."""
+        from mngr_codex.plugin.messages import unaided
+
+        super()._send_message_holding_lock(unaided.as_typed(message))
+
+    def _preflight_send_message(self, tmux_target: TmuxWindowTarget | str) -> str | None:
+        """Waits until a message can be typed, before mngr does it."""
+        from mngr_codex.plugin.messages import unaided
+
+        unaided.await_composer(self, self._send_target_arg(tmux_target))
+        return None
 
     def _build_submission_evidence_probes(
         self, message: str, policy: SubmissionConfirmationPolicy
     ) -> Sequence[SubmissionEvidenceProbe]:
-        """Returns no probes: :func:`mngr_codex.plugin.messages.send.send` confirms messages itself."""
-        return ()
+        """Returns the evidence by which mngr confirms a message that it has typed."""
+        from mngr_codex.plugin.messages import unaided
+
+        return (unaided.evidence(self),)
+
+    def _run_post_submit_dialog_check(self, tmux_target: TmuxWindowTarget | str) -> None:
+        """Checks whether a message that mngr has typed has opened a dialog."""
+        from mngr_codex.plugin.messages import unaided
+
+        unaided.check_after(self, self._send_target_arg(tmux_target))

@@ -16,10 +16,9 @@ from imbue.mngr.utils.polling import poll_until
 from loguru import logger
 
 from mngr_codex.plugin import paths, status_file
-from mngr_codex.plugin.messages.send import send
 
 if TYPE_CHECKING:
-    from imbue.mngr.agents.base_agent import BaseAgent
+    from imbue.mngr.agents.base_agent import BaseAgent, SendKeysAgent
 
     from mngr_codex.plugin.status_file import Status
 
@@ -63,20 +62,19 @@ def idle_since(status: Status | None, compacted: datetime | None) -> datetime | 
     return None if last is not None and last > idle else idle
 
 
-def compact(agent: BaseAgent[Any], period: datetime | None, confirmation_seconds: float) -> None:
+def compact(agent: SendKeysAgent[Any], period: datetime | None) -> None:
     """Makes Codex compact, and waits until it has begun. The caller must hold the agent's message lock.
 
     Args:
         agent: The agent.
         period: When the agent became idle, which is recorded as compacted; None if it is not idle.
-        confirmation_seconds: As for :func:`mngr_codex.plugin.messages.send.send`.
 
     Raises:
         SendMessageError: The command could not be sent, or Codex did not begin.
     """
     before = status_file.read_on_host(agent.host, agent._get_agent_dir())
     try:
-        send(agent, _COMMAND, confirmation_seconds)
+        agent._send_message_holding_lock(_COMMAND)
         if before is not None:
             _await_start(agent, before)
     finally:

@@ -15,8 +15,8 @@ from imbue.mngr.hosts.common import check_agent_type_known, determine_lifecycle_
 from imbue.mngr.hosts.tmux import AGENT_ID_OPTION
 from imbue.mngr.primitives import AgentLifecycleState, LifecycleProbeResult
 
+from mngr_codex import _core
 from mngr_codex.plugin import markers, paths, status_file
-from mngr_codex.plugin.messages.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +94,7 @@ def probe(agent: BaseAgent[Any]) -> Probe | None:
         is_agent_type_known=check_agent_type_known(str(agent.agent_type), agent.mngr_ctx.config),
     )
     is_waiting = lifecycle.state is AgentLifecycleState.WAITING
-    reason = (blocking or Screen.parse("codex", "".join(terminal)).waiting_reason) if is_waiting else None
+    reason = (blocking or _core.read_screen("codex", "".join(terminal)).waiting_reason) if is_waiting else None
     return Probe(lifecycle=lifecycle, waiting_reason=reason, status=status_file.parse(status))
 
 

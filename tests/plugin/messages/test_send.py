@@ -1,128 +1,37 @@
-"""Sending messages, with a fake tmux and a fake agent."""
+"""Sending messages through the program on the agent's host, which is a script here."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import stat
-import subprocess
-import time
-from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from imbue.mngr.agents.base_agent import BaseAgent
-from imbue.mngr.errors import MngrError, SendMessageError
+from imbue.mngr.errors import (
+    CommandTimeoutError,
+    HostConnectionError,
+    MessageDeliveredButBlockedError,
+    SendFailureKind,
+    SendMessageError,
+)
 
-from mngr_codex.plugin import paths
-from mngr_codex.plugin.messages.send import send
-
-TMUX = """\
-#!/bin/sh
-screen() {
-    if [ -e "$TEST/typed" ]; then printf '› %.20s\\n' "$(head -c 20 "$TEST/typed")"
-    else printf '\\033[1m›\\033[0m \\033[2mAsk Codex\\033[0m\\n'; fi
-}
-case "$*" in
-*load-buffer*) [ ! -e "$TEST/broken" ] || exit 1; cat "$TEST/state/$MESSAGE".* >"$TEST/typed" ;;
-*display-message*capture-pane*)
-    if [ -e "$TEST/no-pane" ]; then echo "can't find pane" >&2; exit 1; fi
-    if [ -e "$TEST/exited" ]; then echo bash; cat "$TEST/exited"; else echo codex; screen; fi ;;
-*capture-pane*) screen ;;
-*display-message*) echo codex ;;
-*Enter*) rm -f "$TEST/typed"; cat "$TEST/record" >>"$TEST/state/$SESSIONS/rollout-1.jsonl" ;;
-esac
-"""
-
-LOGGED = """\
-#!/bin/sh
-printf '%s\\n' "$0 $*" >>"$TEST/arguments"
-exec {program} "$@"
-"""
+from mngr_codex.plugin.host.connection import LostCommandError
+from mngr_codex.plugin.host.program import Program
+from mngr_codex.plugin.messages import program as program_on_host
+from mngr_codex.plugin.messages import send as sending
+from tests.plugin.messages.fake_agent_on_host import PROGRAM, Agent
 
 SECRET = "xyzzy-plugh"
-LIMIT = 128 * 1024
-"""The maximum length of an argument on Linux, in bytes."""
+OLDER = "#!/bin/sh\necho \"error: unrecognized subcommand '$1'\" >&2\nexit 2\n"
 
 
-class Host:
-    """A host that records the commands and the files of a message."""
-
-    def __init__(self) -> None:
-        self.commands: list[str] = []
-        self.modes: list[int] = []
-        self.written: list[Path] = []
-        self.fails_to_write = False
-
-    def path_exists(self, path: Path) -> bool:
-        return path.exists()
-
-    def write_file(self, path: Path, content: bytes, mode: str, is_atomic: bool) -> None:
-        self.written.append(path)
-        path.write_bytes(content[:5] if self.fails_to_write else content)
-        if self.fails_to_write:
-            raise MngrError("the connection was lost")
-        path.chmod(int(mode, 8))
-        self.modes.append(stat.S_IMODE(path.stat().st_mode))
-
-    def execute_idempotent_command(self, command: str, timeout_seconds: float) -> Any:
-        self.commands.append(command)
-        ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=timeout_seconds)
-        return SimpleNamespace(success=ran.returncode == 0, stdout=ran.stdout, stderr=ran.stderr)
-
-    execute_stateful_command = execute_idempotent_command
+def say(agent: Agent, text: str) -> bool:
+    return sending.send(cast(BaseAgent[Any], agent), text, 7.0)
 
 
-class Agent:
-    """An agent in the state directory ``state``."""
-
-    name, id, tmux_target, send_command_timeout_seconds = "t", "agent-1", "t:0", 10.0
-    _run_send_command = BaseAgent._run_send_command
-
-    def __init__(self, state: Path) -> None:
-        self.state, self.host = state, Host()
-
-    def _get_agent_dir(self) -> Path:
-        return self.state
-
-    def _send_target_arg(self, target: str) -> str:
-        return target
-
-    def leftovers(self) -> list[Path]:
-        """Returns the files in the agent's ``CODEX_HOME`` that contain a part of a message."""
-        return [file for file in (self.state / paths.CODEX_HOME).iterdir() if file.is_file()]
-
-
-@pytest.fixture
-def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (tmp_path / "state" / paths.SESSIONS).mkdir(parents=True)
-    scripts = {name: LOGGED.format(program=shutil.which(name)) for name in ("grep", "awk", "sed", "tail", "cat")}
-    for name, script in {"tmux": TMUX, **scripts}.items():
-        (programs / name).write_text(script)
-        (programs / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setenv("TEST", str(tmp_path))
-    monkeypatch.setenv("MESSAGE", paths.MESSAGE)
-    monkeypatch.setenv("SESSIONS", paths.SESSIONS)
-    return Agent(tmp_path / "state")
-
-
-@pytest.fixture
-def say(agent: Agent, tmp_path: Path) -> Callable[[str], None]:
-    """Sends a message that Codex records."""
-
-    def say(text: str) -> None:
-        content = [{"type": "input_text", "text": text.strip()}]
-        line = {"type": "response_item", "payload": {"type": "message", "role": "user", "content": content}}
-        (tmp_path / "record").write_text(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
-        send(agent, text, 5.0)  # type: ignore[arg-type]
-
-    return say
+def refusal(agent: Agent, text: str = "Hello.") -> SendMessageError:
+    with pytest.raises(SendMessageError) as raised:
+        say(agent, text)
+    return raised.value
 
 
 @pytest.mark.parametrize(
@@ -130,81 +39,162 @@ def say(agent: Agent, tmp_path: Path) -> Callable[[str], None]:
     [
         f"{SECRET} and more",
         SECRET * 30_000,
-        f"first line\n{SECRET} {SECRET}",
-        f'it\'s "{SECRET}" $(touch made) `touch made` \\ ünïcödé',
+        f"first line\n{SECRET} {SECRET}\n\n",
+        f'it\'s "{SECRET}" $(touch made) `touch made` \\ ünïcödé 😀',
         f"/{SECRET} as a command",
+        "-- --help",
     ],
-    ids=["word", "long word", "lines", "quotes", "command"],
+    ids=["word", "long word", "lines", "quotes", "command", "option"],
 )
-def test_no_command_line_contains_the_text(
-    agent: Agent, say: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+def test_the_program_gets_the_text_as_its_input(agent: Agent, text: str) -> None:
+    agent.answers("arrived", arrived=True)
+    assert say(agent, text)
+    assert (agent.folder / "input").read_bytes() == text.encode()
+    assert not any(SECRET in argument or text in argument for argument in agent.arguments())
+    assert agent.arguments()[0] == "send"
+    assert agent.option("--state-dir") == str(agent.state)
+    assert int(agent.option("--length")) == len(text.encode())
+    assert agent.option("--timeout") == "7"
+
+
+def test_a_lone_surrogate_is_replaced(agent: Agent) -> None:
+    agent.answers("arrived", arrived=True)
+    say(agent, "a\ud800b")
+    assert (agent.folder / "input").read_bytes() == b"a?b"
+
+
+def test_each_message_has_a_token(agent: Agent) -> None:
+    agent.answers("arrived", arrived=True)
+    tokens = set()
+    for _ in range(3):
+        say(agent, "The same.")
+        tokens.add(agent.option("--token"))
+    assert len(tokens) == 3
+
+
+def test_the_message_goes_to_the_pane_that_mngr_has_recorded(agent: Agent) -> None:
+    agent.answers("arrived", arrived=True)
+    say(agent, "Hello.")
+    assert agent.option("--target") == "%7"
+    # A session of an older mngr has no record.
+    (agent.folder / "pane-id").write_text("")
+    say(agent, "Hello.")
+    assert agent.option("--target") == "=mngr-t:agent.{top-left}"
+
+
+BLOCKED, UNCONFIRMED = SendFailureKind.INPUT_BLOCKED, SendFailureKind.SUBMISSION_UNCONFIRMED
+NOT_READY, UNREACHABLE = SendFailureKind.NOT_READY, SendFailureKind.AGENT_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("outcome", "members", "kind", "words", "events"),
+    [
+        ("no_terminal", {"terminal": ["can't find pane"]}, UNREACHABLE, "can't find pane\nhint: start it with", []),
+        (
+            "exited",
+            {"terminal": ["ERROR: no"]},
+            UNREACHABLE,
+            "shows:\nERROR: no\nhint: start it with `mngr start t",
+            [],
+        ),
+        (
+            "login",
+            {"showing": "its login screen"},
+            BLOCKED,
+            "its login screen, so it can't take messages\nhint: run",
+            [],
+        ),
+        ("side", {"showing": "a side conversation"}, BLOCKED, "not in the transcript\nhint: close it", []),
+        ("dialog", {"showing": "an approval request"}, BLOCKED, "an approval request, so it can't take", []),
+        ("draft", {"row": "› I was about"}, BLOCKED, "'I was about'\nhint: send or clear", ["preexisting_input_text"]),
+        ("not_ready", {}, NOT_READY, "not ready after 8 s\nhint:", []),
+        ("unseen", {}, NOT_READY, "did not appear in the terminal\nhint:", []),
+        ("blocked", {"showing": "a menu"}, BLOCKED, "a menu opened before the message was sent", []),
+        ("refused", {"command": "/compact"}, NOT_READY, "Codex rejects /compact while", ["send_rejected_by_agent"]),
+        ("not_taken", {}, UNCONFIRMED, "within 8 s, and its text was deleted again", ["relaxed_send_unconfirmed"]),
+        ("ended", {"arrived": None}, UNREACHABLE, "Codex exited when the message was sent\nhint: start it", []),
+        ("unconfirmed", {"arrived": None}, UNCONFIRMED, "it may still arrive", ["relaxed_send_unconfirmed"]),
+        ("busy", {}, NOT_READY, "another message to this agent has not been sent yet\nhint:", []),
+        ("truncated", {}, NOT_READY, "did not reach the host completely", []),
+        ("failed", {"terminal": ["disk full"]}, SendFailureKind.UNKNOWN, "disk full; it was not sent\nhint:", []),
+        ("failed", {"arrived": None}, UNCONFIRMED, "it is not known whether it arrived\nhint:", []),
+        ("something new", {"arrived": None}, UNCONFIRMED, "(something new)", ["relaxed_send_unconfirmed"]),
+    ],
+)
+def test_each_outcome_has_its_error(
+    agent: Agent, outcome: str, members: dict[str, Any], kind: SendFailureKind, words: str, events: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    say(text)
-    logged = (tmp_path / "arguments").read_text()
-    assert "grep" in logged
-    assert not any(SECRET in command or len(command) >= LIMIT for command in [*agent.host.commands, logged])
-    assert agent.host.modes == [0o600, 0o600]
-    assert agent.leftovers() == []
-    assert not (tmp_path / "made").exists()
+    agent.answers(outcome, **{"arrived": False, "waited_seconds": 8.2, **members})
+    error = refusal(agent, f"{SECRET} is the text")
+    assert error.kind is kind and words in error.reason and "\nhint: " in error.reason
+    assert agent.events() == events
+    assert SECRET not in error.reason
 
 
-def test_a_failed_paste_leaves_no_file(agent: Agent, say: Callable[[str], None], tmp_path: Path) -> None:
-    (tmp_path / "broken").touch()
-    with pytest.raises(SendMessageError, match="tmux paste-buffer failed"):
-        say(SECRET)
-    assert agent.leftovers() == []
+def test_a_queued_message_is_no_error(agent: Agent) -> None:
+    agent.answers("queued", arrived=None, waited_seconds=7.0)
+    assert say(agent, "Turn left.")
+    assert agent.events() == ["message_queued"]
 
 
-def test_a_failed_write_leaves_no_file(agent: Agent, say: Callable[[str], None]) -> None:
-    agent.host.fails_to_write = True
-    with pytest.raises(MngrError, match="the connection was lost"):
-        say(SECRET)
-    assert agent.leftovers() == []
+def test_a_command_can_open_a_dialog(agent: Agent) -> None:
+    agent.answers("taken", arrived=True, view="dialog", dialog="menu", showing="a menu", command="/model")
+    with pytest.raises(MessageDeliveredButBlockedError, match=r"/model opened a menu\nhint: answer it"):
+        say(agent, "/model")
+    agent.answers("taken", arrived=True, view="empty", command="/compact")
+    assert say(agent, "/compact")
 
 
-def test_a_failed_removal_is_not_an_error(
-    agent: Agent, say: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_an_empty_message_is_refused_here(agent: Agent) -> None:
+    assert "the message is empty\nhint: give its text with -m" in refusal(agent, " \n").reason
+    assert not (agent.folder / "arguments").exists()
+
+
+def test_an_older_program_is_replaced_before_the_message_is_sent(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message is sent once."""
+    current = PROGRAM.format(folder=agent.folder).encode()
+    monkeypatch.setattr(program_on_host, "program_for", lambda *_: Program(content=current))
+    agent.answers("arrived", arrived=True)
+    agent.install(OLDER)
+    assert say(agent, "Hello.")
+    assert agent.program.read_bytes() == current and agent.program.stat().st_mode & 0o777 == 0o755
+    assert (agent.folder / "input").read_text() == "Hello."
+    # The same for a program that is missing.
+    agent.program.unlink()
+    assert say(agent, "Hello again.")
+    assert (agent.folder / "input").read_text() == "Hello again."
+
+
+def test_a_host_that_cannot_run_the_program(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_on_host, "program_for", lambda *_: Program(problem="none for this platform"))
+    agent.program.write_bytes(b"\x7fELF for another machine")
+    assert not say(agent, "Hello.")
+    agent.program.unlink()
+    assert not say(agent, "Hello.")
+
+
+def test_a_program_that_fails_without_an_answer(agent: Agent) -> None:
+    (agent.folder / "status").write_text("101")
+    error = refusal(agent)
+    assert error.kind is UNCONFIRMED
+    assert "mngr-codex send failed on the agent's host: status 101. It is not known" in error.reason
+    assert "hint: look for it in `mngr transcript t --tail 5`" in error.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (LostCommandError("the line is gone"), UNCONFIRMED, "It is not known whether the message arrived"),
+        (CommandTimeoutError("it took too long"), UNCONFIRMED, "It is not known whether the message arrived"),
+        (HostConnectionError("nobody listens"), UNREACHABLE, "nobody listens; the message was not sent"),
+    ],
+)
+def test_a_host_that_stays_away(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: SendFailureKind, words: str
 ) -> None:
-    """The message has arrived by then."""
-    execute = agent.host.execute_idempotent_command
+    def fail(*_: object, **__: object) -> None:
+        raise error
 
-    def fail_to_remove(command: str, timeout_seconds: float) -> Any:
-        if "; rm -f " in command:
-            raise MngrError("the connection was lost")
-        return execute(command, timeout_seconds)
-
-    monkeypatch.setattr(agent.host, "execute_idempotent_command", fail_to_remove)
-    say(SECRET)
-
-
-def test_each_message_has_its_own_files(agent: Agent, say: Callable[[str], None]) -> None:
-    """mngr has no lock for the messages to an agent on another host."""
-    for text in ("one", "two and more"):
-        say(text)
-    assert len({*agent.host.written}) == 4
-
-
-def test_only_old_files_of_other_messages_are_removed(agent: Agent, say: Callable[[str], None]) -> None:
-    """Another message may be on its way. The files of a mngr that was killed stay until then."""
-    names = [f"{path}.{name}" for path in (paths.MESSAGE_PARAMETERS, paths.MESSAGE) for name in ("new", "old")]
-    for name in names:
-        (agent.state / name).touch()
-    say(SECRET)
-    assert {*agent.leftovers()} == {agent.state / name for name in names}
-    an_hour_ago = time.time() - 3600
-    for name in names[1::2]:
-        os.utime(agent.state / name, (an_hour_ago, an_hour_ago))
-    say(f"{SECRET} again")
-    assert {*agent.leftovers()} == {agent.state / name for name in names[::2]}
-
-
-def test_errors_name_a_way_out(agent: Agent, say: Callable[[str], None], tmp_path: Path) -> None:
-    with pytest.raises(SendMessageError, match=r"the message is empty\nhint: .*--message-file"):
-        say(" \n")
-    (tmp_path / "exited").write_text("$ . /a/launch_agent.sh\nERROR: no session\n$\n")
-    with pytest.raises(SendMessageError, match=r"shows:\nERROR: no session\nhint: .*mngr start t --restart"):
-        say("Fix it.")
-    (tmp_path / "no-pane").touch()
-    with pytest.raises(SendMessageError, match=r"can't find pane\nhint: .*mngr start t"):
-        say("Fix it.")
+    monkeypatch.setattr(program_on_host, "run_with_input", fail)
+    raised = refusal(agent)
+    assert raised.kind is kind and words in raised.reason and "\nhint: " in raised.reason

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from imbue.mngr.errors import MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
 
+from mngr_codex import _core
 from mngr_codex.plugin.carry.plan import Carrying
 from mngr_codex.plugin.carry.settings import has_own_settings
 from mngr_codex.plugin.command_setting import arguments_of, program_of
 from mngr_codex.plugin.home import config_toml, login
 from mngr_codex.plugin.home.user_config import user_config as read_user_config
 from mngr_codex.plugin.host.facts import TOKENS
-from mngr_codex.plugin.messages.text import cleaned, is_slash_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +55,8 @@ def command_refusal(name: str, message: str, *, is_update: bool = False) -> str 
         message: The message.
         is_update: Whether the agent exists and is updated.
     """
-    text = cleaned(message)
-    word = text.split()[0] if is_slash_command(text) else ""
+    text = _core.clean_message(message.encode("utf-8", "replace").decode())
+    word = text.split()[0] if _core.is_slash_command(text) else ""
     if not _COMMAND.fullmatch(word) or _STARTS_A_TURN.match(text):
         return None
     shown = text if "\n" not in text.strip() and len(text) <= _SHOWN_LENGTH else f"{word} …"

@@ -19,7 +19,7 @@ from mngr_codex.plugin.cli.doctor import codex, end, hooks, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.home.account_models import SETTING
 from mngr_codex.plugin.home.login import LoginPlace, login_hint
-from mngr_codex.plugin.messages.screen import LOGIN, REVIEW, read_screen
+from mngr_codex.plugin.messages.screen import read_screen
 from mngr_codex.plugin.messages.startup import restart_hint
 
 if TYPE_CHECKING:
@@ -164,18 +164,18 @@ def terminal(agent: CodexAgent, recreate: str, name: str, needs_login: Callable[
         needs_login: Returns whether Codex would need a login with the present settings.
     """
     try:
-        dialog = read_screen(agent, agent._send_target_arg(agent.tmux_target)).dialog
+        screen = read_screen(agent, agent._send_target_arg(agent.tmux_target))
     except SendMessageError as error:
         yield Finding("terminal", str(error), f"run `mngr start {name} --restart`", name)
         return
-    if dialog is not None:
+    if screen.showing is not None:
         remedy = f"answer it with `mngr connect {name}`"
-        if dialog == LOGIN:
+        if screen.view == "login":
             hint = login_hint(LoginPlace.of(agent.host), name)
             remedy = hint if needs_login() else f"{recreate}: your current settings need no login"
         # Approvals, questions and menus are part of the work.
-        is_warning = dialog not in (LOGIN, REVIEW)
-        yield Finding("terminal", f"Codex is showing {dialog}", remedy, name, is_warning)
+        is_warning = screen.view != "login" and screen.dialog != "hooks"
+        yield Finding("terminal", f"Codex is showing {screen.showing}", remedy, name, is_warning)
 
 
 def _watcher(machine: Machine, agent: CodexAgent, name: str) -> Iterator[Finding]:

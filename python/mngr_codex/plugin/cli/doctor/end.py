@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from imbue.mngr.errors import SendMessageError
 
+from mngr_codex import _core
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.messages.screen import read_screen
-from mngr_codex.plugin.messages.startup import last_output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def why_it_ended(agent: CodexAgent) -> End:
 
 def explain(text: str) -> End:
     """Returns what the text of a terminal says about the end of Codex, as :func:`why_it_ended` does."""
-    lines = last_output(text)
+    lines = _core.read_screen("sh", text).last_output
     if any(_FAREWELL in line for line in lines[-4:]):
         return End("Codex was quit", "quit")
     signaled = next((found[1].lower() for line in lines if (found := _SIGNALED.match(line.strip()))), None)

@@ -1,0 +1,83 @@
+"""Messages on hosts without the program, with a fake tmux."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any, cast
+
+import pytest
+from imbue.mngr.agents.base_agent import BaseAgent
+from imbue.mngr.errors import MessageDeliveredButBlockedError, SendFailureKind, SendMessageError
+
+from mngr_codex.plugin import paths
+from mngr_codex.plugin.messages import unaided
+from tests.plugin.messages.fake_agent_on_host import Agent
+
+EMPTY = "\x1b[1m›\x1b[0m \x1b[2mAsk Codex to do anything\x1b[0m\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("hello", "hello"),
+        ("  !rm -r x", "\u2060!rm -r x"),
+        ("\x1b[201~!rm -r x", "[201~!rm -r x"),
+        ("\x07!rm", "\u2060!rm"),
+        ("see @READ", "see @READ "),
+        ("use $skill", "use $skill "),
+        ("/comp", "/comp "),
+        ("/tmp/file", "/tmp/file"),
+        ("a\ud800", "a?"),
+    ],
+)
+def test_the_typed_text_is_neither_run_nor_completed(text: str, typed: str) -> None:
+    assert unaided.as_typed(text) == typed
+
+
+@pytest.mark.parametrize(
+    ("command", "screen", "kind", "words"),
+    [
+        ("codex", "  Would you like to run\n› 1. Yes", SendFailureKind.INPUT_BLOCKED, "an approval request"),
+        ("codex", "  Welcome to Codex, OpenAI's", SendFailureKind.INPUT_BLOCKED, "codex login"),
+        ("codex", "\x1b[1m›\x1b[0m a draft", SendFailureKind.INPUT_BLOCKED, "'a draft'"),
+        ("bash", "$ . launch_agent.sh\nERROR: no\n$", SendFailureKind.AGENT_UNREACHABLE, "shows:\nERROR: no"),
+        ("codex", "nothing yet", SendFailureKind.NOT_READY, "not ready"),
+    ],
+)
+def test_nothing_is_typed_unless_the_composer_is_empty(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, command: str, screen: str, kind: SendFailureKind, words: str
+) -> None:
+    monkeypatch.setattr(unaided, "_READY_SECONDS", 1.0)
+    monkeypatch.setattr(unaided, "_DRAFT_SECONDS", 0.5)
+    monkeypatch.setattr("mngr_codex.plugin.messages.screen._runs_script", lambda *_: False)
+    (agent.folder / "command").write_text(f"{command}\n")
+    (agent.folder / "screen").write_text(screen)
+    with pytest.raises(SendMessageError) as raised:
+        unaided.await_composer(cast(BaseAgent[Any], agent), "%7")
+    assert raised.value.kind is kind and words in raised.value.reason
+    (agent.folder / "command").write_text("codex\n")
+    (agent.folder / "screen").write_text(EMPTY)
+    unaided.await_composer(cast(BaseAgent[Any], agent), "%7")
+
+
+def test_a_message_that_opens_a_dialog(agent: Agent) -> None:
+    (agent.folder / "screen").write_text(EMPTY)
+    unaided.check_after(cast(BaseAgent[Any], agent), "%7")
+    (agent.folder / "screen").write_text("  Select Model\n› 1. gpt-5.5\n")
+    with pytest.raises(MessageDeliveredButBlockedError, match=r"opened a menu\nhint: answer it"):
+        unaided.check_after(cast(BaseAgent[Any], agent), "%7")
+
+
+def test_another_user_line_in_a_rollout_is_the_evidence(agent: Agent) -> None:
+    probe = unaided.evidence(cast(BaseAgent[Any], agent))
+
+    def shown(command: str) -> str:
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True).stdout.strip()
+
+    assert shown(probe.baseline_command) == "0"
+    rollout = agent.state / paths.SESSIONS / "2026/rollout-1.jsonl"
+    rollout.parent.mkdir(parents=True)
+    rollout.write_text('{"role":"developer"}\n')
+    before = shown(probe.baseline_command)
+    rollout.write_text(rollout.read_text() + '{"role":"user"}\n')
+    assert before == "0" and shown(probe.poll_command) == "1"
