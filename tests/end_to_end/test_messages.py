@@ -189,6 +189,49 @@ def test_nothing_is_typed_into_a_draft_of_the_user(machine: Machine, model: Mode
     assert_received(model, "Something else.")
 
 
+OLDER_PROGRAM = """\
+#!/bin/sh
+case $1 in send | screen) echo "error: unrecognized subcommand '$1'" >&2; exit 2 ;; esac
+exec "$0.real" "$@"
+"""
+
+
+def test_an_agent_of_an_older_version_gets_the_program_with_its_next_message(machine: Machine, model: Model) -> None:
+    agent = machine.create()
+    program = agent.state / "commands/mngr-codex"
+    current = program.read_bytes()
+    program.rename(f"{program}.real")
+    program.write_text(OLDER_PROGRAM)
+    program.chmod(0o755)
+    agent.message("Are you there?")
+    assert_received(model, "Are you there?")
+    assert program.read_bytes() == current
+    agent.wait()
+    agent.message("Still there?")
+    assert_received(model, "Still there?")
+
+
+def test_an_agent_whose_host_cannot_run_the_program(machine: Machine, model: Model) -> None:
+    """mngr types the message, after the screen was checked."""
+    agent = machine.create()
+    program = agent.state / "commands/mngr-codex"
+    program.unlink()
+    program.write_bytes(b"\x7fELF for another machine")
+    program.chmod(0o755)
+    agent.message("Are you there?")
+    assert_received(model, "Are you there?")
+    until(lambda: "You said: Are you there?" in agent.pane(), description="the answer")
+    file = machine.folder / "file"
+    agent.message(f"!touch {file}")
+    until(lambda: "touch" in received(model)[-1], description="the message")
+    until(lambda: agent.pane().count("You said:") == 2, description="the answer")
+    assert not file.exists()
+    agent.press("-l", "I was about to say")
+    until(lambda: "about to say" in agent.pane(), description="the draft")
+    assert "I was about to say" in agent.message("Something else.", status=1).stderr
+    assert "Something else" not in agent.pane()
+
+
 def test_nothing_is_typed_into_the_review_of_hooks(machine: Machine) -> None:
     """Codex shows it some time after the composer, if a hook has changed since it was trusted."""
     agent = machine.create()
