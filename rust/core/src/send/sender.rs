@@ -31,6 +31,8 @@ const REACTION: Duration = Duration::from_millis(200);
 const REPLACED_DELAY: Duration = Duration::from_secs(2);
 /// When Enter is pressed again, and how often.
 const ENTER_AGAIN: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(8)];
+/// Codex takes an Enter that follows another key within 120 ms as a line break (0.163).
+const KEY_PAUSE: Duration = Duration::from_millis(300);
 /// The pause before a rejected command is typed again.
 const REJECTED_PAUSE: Duration = Duration::from_millis(500);
 /// How long a deleted text may stay visible.
@@ -127,6 +129,7 @@ impl<'a, H: Host> Sender<'a, H> {
                     // another run does no harm.
                     let change = self.next_change();
                     self.change(Effect::Space, change)?;
+                    self.pause(KEY_PAUSE);
                     Progress::Typed { before }
                 }
                 Progress::Withdrawing(entry) => self.withdraw(&entry)?,
@@ -154,6 +157,14 @@ impl<'a, H: Host> Sender<'a, H> {
         match self.host.change(effect, number) {
             Err(Fault::Terminal(_)) if self.host.last_change().is_ok_and(|last| last >= number) => Ok(()),
             changed => changed,
+        }
+    }
+
+    /// Waits, although rollouts change.
+    fn pause(&mut self, duration: Duration) {
+        let end = self.host.now() + duration;
+        while let Some(rest) = end.checked_sub(self.host.now()).filter(|rest| !rest.is_zero()) {
+            self.host.wait(rest);
         }
     }
 

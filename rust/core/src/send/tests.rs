@@ -54,6 +54,8 @@ struct World {
     faults: Faults,
     keys: Vec<(Duration, Key)>,
     composer: String,
+    /// When a space was typed. An Enter soon after it is a line break.
+    space_at: Option<Duration>,
     /// The lines above the composer.
     lines: Vec<String>,
     submitted: Vec<String>,
@@ -90,20 +92,26 @@ impl World {
             if *at > clock {
                 break;
             }
-            let (_, key) = self.keys.remove(0);
-            self.read(key);
+            let (at, key) = self.keys.remove(0);
+            self.read(at, key);
         }
     }
 
-    fn read(&mut self, key: Key) {
+    fn read(&mut self, at: Duration, key: Key) {
         if self.is_dialog_open() {
             self.answers += usize::from(matches!(key, Key::Enter));
             return;
         }
         match key {
             Key::Paste(text) => self.composer.push_str(&text),
-            Key::Space => self.composer.insert(0, ' '),
+            Key::Space => {
+                self.composer.insert(0, ' ');
+                self.space_at = Some(at);
+            }
             Key::Delete => self.composer.clear(),
+            Key::Enter if self.space_at.take().is_some_and(|space| at < space + Duration::from_millis(120)) => {
+                self.composer.insert(1, '\n');
+            }
             Key::Enter if self.faults.lost_enters > 0 => self.faults.lost_enters -= 1,
             Key::Enter => self.submit(),
         }
