@@ -2,12 +2,13 @@
 //! size.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::clock::rfc3339_nanos;
 use crate::cut::cut;
+use crate::files::append::append_line;
 use crate::files::regular::FileId;
 use crate::files::{lock, open};
 use crate::json::string;
@@ -60,11 +61,11 @@ fn append(dir: &StateDir, level: Level, message: &str, now: SystemTime) -> io::R
         }
         file = open_for_append(dir, &path)?;
     }
-    file.write_all(&line(level, message, now))
+    append_line(&file, line(level, message, now))
 }
 
 fn open_for_append(dir: &StateDir, path: &Path) -> io::Result<File> {
-    open::open_or_create(dir, path, open::options().append(true).create(true))
+    open::open_or_create(dir, path, open::options().read(true).append(true).create(true))
 }
 
 /// Returns the id of an event of this process, in mngr's format. The time and the process id make it unique.

@@ -1,5 +1,6 @@
 //! Files on disk: atomic writes, locks, double-buffered state, checksums, and opening without following links.
 //!
+//! * [`append`]: lines that several processes append
 //! * [`atomic_write`]: files that are replaced completely or not at all
 //! * [`slots`]: a double-buffered state file
 //! * [`checksummed`]: state as bytes with a version and a checksum
@@ -10,6 +11,7 @@
 //! * [`positional`]: reading and writing at an offset
 //! * [`fingerprint`]: hashes that show whether a file has changed
 
+pub(crate) mod append;
 pub(crate) mod atomic_write;
 pub(crate) mod checksummed;
 pub(crate) mod file_error;

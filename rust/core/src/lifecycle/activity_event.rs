@@ -2,7 +2,7 @@
 //! and reads the state of the host's agents after each line.
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use memchr::memmem;
 
 use crate::clock::rfc3339_nanos;
 use crate::event_log::event_id;
+use crate::files::append;
 use crate::files::file_error::FileError;
 use crate::files::open;
 use crate::rollout::ids::ThreadId;
@@ -55,13 +56,12 @@ impl HostDir {
 /// Returns an error if the file or its folders cannot be created or written.
 pub(super) fn append(host: &HostDir) -> Result<(), FileError> {
     let path = host.events();
-    append_line(&host.0, &path, &line(SystemTime::now())).map_err(FileError::on("write", &path))
+    append_line(&host.0, &path, line(SystemTime::now())).map_err(FileError::on("write", &path))
 }
 
-/// Appends a line with one call, so that lines of several processes do not mix.
-fn append_line(host: &Path, path: &Path, line: &str) -> io::Result<()> {
-    let mut file = open::open_or_create(&StateDir::new(host), path, open::options().append(true).create(true))?;
-    file.write_all(line.as_bytes())
+fn append_line(host: &Path, path: &Path, line: String) -> io::Result<()> {
+    let file = open::open_or_create(&StateDir::new(host), path, open::options().read(true).append(true).create(true))?;
+    append::append_line(&file, line.into_bytes())
 }
 
 fn line(now: SystemTime) -> String {

@@ -123,6 +123,14 @@ pub struct HookRun {
     pub(super) folder: Option<String>,
 }
 
+/// The space, in bytes, below which a file system counts as full. Lines of Codex are rarely longer.
+const FULL: u64 = 1 << 20;
+
+/// Returns whether the file system of a file is full.
+fn is_disk_full(path: &str) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL)
+}
+
 impl HookRun {
     /// Reads the payload of a hook that runs now.
     ///
@@ -161,6 +169,9 @@ impl HookRun {
             _ if !is_size_needed => 0,
             // Nothing shows which lines of an unknown rollout are new.
             path if path.is_empty() => u64::MAX,
+            // Codex keeps the lines that it could not write, and writes them later, with later timestamps. So lines after
+            // the present end may be older than this hook.
+            path if event != HookEvent::PostCompact && is_disk_full(path) => u64::MAX,
             path => rustix::fs::stat(path.as_str()).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)),
         };
         let Payload { session, agent, turn, is_question, trigger, folder, .. } = payload;
