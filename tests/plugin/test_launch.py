@@ -236,3 +236,33 @@ def test_arguments_that_any_command_gets(tmp_path: Path) -> None:
     for words in ([], ["--mngr-codex-command", "printf '%s\n' one"]):
         ran = subprocess.run(["sh", launcher, *words, "three four"], capture_output=True, text=True, check=True)
         assert ran.stdout.splitlines() == ["one", "--two", "three four"]
+
+
+@pytest.mark.parametrize("name", ["{state}/commands/codex", "./codex", "{link}", "{elsewhere}/commands/codex"])
+def test_a_moved_state_directory_is_found(state: Path, tmp_path: Path, name: str) -> None:
+    """The script finds it from its own path, also through a symlink."""
+    moved = tmp_path / "moved here"
+    (state / "plugin/codex").mkdir(parents=True)
+    (state / paths.LAUNCHER).write_text(launch.launcher_script(state, "sh -c 'echo \"$CODEX_HOME\"'"))
+    (state / paths.LAUNCHER).chmod(0o755)
+    state.rename(moved)
+    (tmp_path / "link").symlink_to(moved / paths.LAUNCHER)
+    (tmp_path / "elsewhere/commands").mkdir(parents=True)
+    (tmp_path / "elsewhere/commands/codex").symlink_to(moved / paths.LAUNCHER)
+    command = name.format(state=moved, link=tmp_path / "link", elsewhere=tmp_path / "elsewhere")
+    ran = subprocess.run([command], capture_output=True, text=True, cwd=moved / "commands", timeout=20)
+    assert ran.stdout.strip() == str(moved / paths.CODEX_HOME), ran.stderr
+    assert not state.exists()
+
+
+def test_without_its_own_path_the_script_uses_the_recorded_one(state: Path) -> None:
+    (state / "plugin/codex").mkdir(parents=True)
+    script = launch.launcher_script(state, "sh -c 'echo \"$CODEX_HOME\"'")
+    ran = subprocess.run(["sh", "-c", script, "sh"], capture_output=True, text=True, timeout=20)
+    assert ran.stdout.strip() == str(state / paths.CODEX_HOME), ran.stderr
+
+
+@pytest.mark.parametrize("command", ["codex", "env A='b c' codex", "/home/a user/.local/bin/codex"])
+def test_the_command_in_a_script_is_found(command: str) -> None:
+    assert launch.command_in(launch.launcher_script(Path("/state"), command)) == command
+    assert launch.command_in("#!/bin/sh\n") is None

@@ -329,9 +329,14 @@ class CodexAgent(
         return lambda pane: _core.read_screen("codex", pane).is_started
 
     def upgrade_stored_command(self, command: CommandString) -> CommandString:
-        """Returns the command unchanged. mngr calls this when it starts an agent that is not running."""
+        """Returns the command for the agent's state directory, which may have been moved since it was stored.
+
+        mngr calls this when it starts an agent that is not running.
+        """
+        from mngr_codex.plugin import moved
+
         starting.check_at_end(self._start_error, key=self.id, command="start")
-        return command
+        return CommandString(moved.adapted_command(self, self.host, str(command)))
 
     def get_resume_message(self) -> str | None:
         """Returns the message to send after a start.

@@ -36,7 +36,13 @@ command={command}
     [ "$2" = "$given" ] || command=$2
     shift 2
 fi
-state={state}
+# The state directory may have been moved since this script was written.
+case $0 in /*) path=$0 ;; *) path= ;; esac
+[ -n "$path" ] && [ ! -h "$path" ] || path=$(readlink -f -- "$0" 2>/dev/null) || path=
+case $path in
+    /*/{launcher}) state=${{path%/{launcher}}} ;;
+    *) state={state} ;;
+esac
 program=$state/{program}
 home=$state/{codex_home}
 session_file=$state/{root_session}
@@ -111,13 +117,14 @@ def launcher_script(
     """Returns the POSIX shell script that starts Codex.
 
     Args:
-        state_dir: The agent's state directory on its host.
+        state_dir: The agent's state directory on its host. It is used if the script cannot find itself.
         command: The command that runs Codex, as shell words.
         arguments: Arguments that Codex gets with any command, before all others.
         codex_path: The path of Codex if it is not on PATH.
     """
     return _LAUNCHER.format(
         state=shlex.quote(str(state_dir)),
+        launcher=paths.LAUNCHER,
         program=paths.PROGRAM,
         codex_home=paths.CODEX_HOME,
         root_session=paths.ROOT_SESSION,
@@ -148,3 +155,15 @@ def launch_command(state_dir: Path, arguments: tuple[str, ...], command: str | N
     """
     option = () if command is None else (_COMMAND_OPTION, shlex.quote(command))
     return " ".join([shlex.quote(str(state_dir / paths.LAUNCHER)), *option, *arguments])
+
+
+def command_in(script: str) -> str | None:
+    """Returns the command that runs Codex, as shell words, in a script of :func:`launcher_script`."""
+    for line in script.splitlines():
+        if line.startswith("command="):
+            try:
+                (word,) = shlex.split(line)
+            except ValueError:
+                return None
+            return word.removeprefix("command=")
+    return None

@@ -80,20 +80,16 @@ def decide(
     for hook in report.hooks:
         if hook.is_managed:
             continue
-        path = PurePosixPath(hook.source_path)
-        # Only the directory's name is compared, because Codex reports paths without symlinks.
-        is_at_home = hook.source == "user" and path.parent.name == PurePosixPath(codex_home).name
-        is_own = is_at_home and path.name == "hooks.json" and hook.command in own_commands
-        if is_own:
+        if is_own(hook, own_commands, codex_home):
             own_events.add(hook.event)
             runs = True
         elif hook.is_from_repository:
             runs = trusts_repository or hook.current_hash in consented_hashes
         else:
             # Hooks in the home's config.toml are from config_overrides, so the user has chosen them for agents.
-            runs = hook.current_hash in user_hashes or (is_at_home and path.name == "config.toml")
+            runs = hook.current_hash in user_hashes or _is_in(hook, codex_home, "config.toml")
         state[hook.key] = {"trusted_hash": hook.current_hash} | ({} if runs else {"enabled": False})
-        if not is_own:
+        if not is_own(hook, own_commands, codex_home):
             (trusted if runs else disabled).append(hook)
     missing = _REQUIRED_EVENTS - own_events if own_commands else frozenset()
     problem = None
@@ -101,6 +97,18 @@ def decide(
         reason = f" ({'; '.join(report.diagnostics)})" if report.diagnostics else ""
         problem = f"Codex did not list mngr's own hooks for {', '.join(sorted(missing))}{reason}"
     return HookTrust(state=state, trusted=tuple(trusted), disabled=tuple(disabled), problem=problem)
+
+
+def is_own(hook: Hook, own_commands: Collection[str], codex_home: Path | str) -> bool:
+    """Returns whether a hook is one of the plugin's own."""
+    return hook.command in own_commands and _is_in(hook, codex_home, "hooks.json")
+
+
+def _is_in(hook: Hook, codex_home: Path | str, name: str) -> bool:
+    path = PurePosixPath(hook.source_path)
+    # Only the directory's name is compared, because Codex reports paths without symlinks.
+    is_at_home = hook.source == "user" and path.parent.name == PurePosixPath(codex_home).name
+    return is_at_home and path.name == name
 
 
 def trusted_hashes(user_config: Mapping[str, Any]) -> frozenset[str]:
