@@ -152,7 +152,7 @@ def _identity(agent: BaseAgent[Any], host: OnlineHostInterface) -> PreservedAgen
 def _preserve_remote(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
     items = preserved_items()
     name = f"{agent.name}@{host.get_name()}"
-    token = f"{int(time.time()):010}-{secrets.token_hex(3)}"
+    token = f"{time.time_ns():020}-{secrets.token_hex(3)}"
 
     def set_aside_there() -> tuple[list[set_aside.SetAside], str]:
         _stop(agent, host)
