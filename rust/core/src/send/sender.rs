@@ -92,11 +92,14 @@ impl<'a, H: Host> Sender<'a, H> {
     /// Sends the message and returns what became of it. If the host fails, the record stays as it is, so that another run
     /// can go on.
     pub(super) fn run(mut self) -> Outcome {
-        self.steps().unwrap_or_else(|fault| {
-            let is_entered =
-                !matches!(self.record.progress, Progress::Waiting | Progress::Pasting { .. } | Progress::Typed { .. });
-            Outcome::failed(&fault).with_arrived(if is_entered { None } else { Some(false) })
-        })
+        self.steps().unwrap_or_else(|fault| self.failed(&fault))
+    }
+
+    /// Returns the outcome if the host has failed.
+    pub(super) fn failed(&self, fault: &Fault) -> Outcome {
+        let is_entered =
+            !matches!(self.record.progress, Progress::Waiting | Progress::Pasting { .. } | Progress::Typed { .. });
+        Outcome::failed(fault).with_arrived(if is_entered { None } else { Some(false) })
     }
 
     /// Makes the steps until the last one.
@@ -172,31 +175,27 @@ impl<'a, H: Host> Sender<'a, H> {
     /// before.
     fn decide(&mut self) -> Result<Progress, Fault> {
         let progress = self.record.progress.clone();
-        let look = match self.host.look() {
-            Ok(look) => Some(look),
-            Err(Fault::Terminal(_)) => None,
-            Err(fault) => return Err(fault),
-        };
-        if look.is_none_or(|look| self.record.pane.as_deref().is_some_and(|pane| pane != look.pane)) {
+        let Some((pane, last_change)) = self.seen()? else { return Ok(self.lost(progress)) };
+        if self.record.pane.as_deref().is_some_and(|recorded| recorded != pane) {
             return Ok(self.lost(progress));
         }
         Ok(match progress {
-            Progress::Pasting { change, before } => {
-                if self.host.last_change()? >= change {
-                    Progress::Typed { before }
-                } else {
-                    Progress::Waiting
-                }
-            }
-            Progress::Entering(entry) => {
-                if self.host.last_change()? >= entry.change {
-                    Progress::Entered(entry)
-                } else {
-                    Progress::Typed { before: entry.before }
-                }
-            }
+            Progress::Pasting { change, before } if last_change >= change => Progress::Typed { before },
+            Progress::Pasting { .. } => Progress::Waiting,
+            Progress::Entering(entry) if last_change >= entry.change => Progress::Entered(entry),
+            Progress::Entering(entry) => Progress::Typed { before: entry.before },
             progress => progress,
         })
+    }
+
+    /// Returns the pane and the number of its last change; `None` if the terminal is gone.
+    fn seen(&mut self) -> Result<Option<(String, u32)>, Fault> {
+        let seen = self.host.look().and_then(|look| Ok((look.pane, self.host.last_change()?)));
+        match seen {
+            Ok(seen) => Ok(Some(seen)),
+            Err(Fault::Terminal(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Returns the last step for a terminal that is gone. What was typed there can no longer be sent.

@@ -81,20 +81,23 @@ impl World {
         is_within(self.clock, self.faults.dialog)
     }
 
-    /// Lets time pass, in which Codex reads keys.
+    /// Lets time pass, in which Codex reads each key when it arrives, or when it is no longer frozen.
     fn pass(&mut self, time: Duration) {
-        self.clock += time;
-        if is_within(self.clock, self.faults.frozen) {
-            return;
-        }
-        let clock = self.clock;
+        let end = self.clock + time;
         while let Some((at, _)) = self.keys.first() {
-            if *at > clock {
+            let arrived = self.clock.max(*at);
+            let read_at = match self.faults.frozen {
+                Some((_, until)) if is_within(arrived, self.faults.frozen) => until,
+                _ => arrived,
+            };
+            if read_at > end {
                 break;
             }
             let (at, key) = self.keys.remove(0);
+            self.clock = read_at;
             self.read(at, key);
         }
+        self.clock = end;
     }
 
     fn read(&mut self, at: Duration, key: Key) {
@@ -270,13 +273,13 @@ fn run(world: &mut World, text: &str, kill: Option<Kill>) -> (Option<Outcome>, u
     let record = world.record.clone().unwrap_or_else(|| Record::new(text));
     let mut host = SimulatedHost { world, kill, calls: 0 };
     let message = Message::new(text);
-    let result = Sender::new(&mut host, &message, record, TIMEOUT).steps();
-    let calls = host.calls;
-    match result {
-        Ok(outcome) => (Some(outcome), calls),
-        Err(Fault::Killed) => (None, calls),
-        Err(fault) => (Some(Outcome::failed(&fault)), calls),
-    }
+    let mut sender = Sender::new(&mut host, &message, record, TIMEOUT);
+    let outcome = match sender.steps() {
+        Ok(outcome) => Some(outcome),
+        Err(Fault::Killed) => None,
+        Err(fault) => Some(sender.failed(&fault)),
+    };
+    (outcome, host.calls)
 }
 
 /// Runs the sender until a run is not killed. The kills are at these calls of the first runs.
@@ -302,6 +305,10 @@ fn check(world: &mut World, text: &str, outcome: &Outcome) {
         Some(true) => assert_eq!(count, 1, "did not arrive: {outcome:?}"),
         Some(false) => assert_eq!(count, 0, "arrived: {outcome:?}"),
         None => {}
+    }
+    if outcome.kind == OutcomeKind::Failed {
+        // It is not recorded, so another run would go on.
+        return;
     }
     // Another run does nothing.
     let (again, _) = run(world, text, None);
@@ -462,9 +469,8 @@ proptest! {
     /// Whatever Codex does and whenever runs are killed, the message is submitted as the outcome says.
     #[test]
     fn a_message_arrives_exactly_once_or_is_reported(
-        faults in faults(), kills in kills(), text in "[a-z!@1. ]{1,30}(\n[a-z]{1,20}){0,3}"
+        faults in faults(), kills in kills(), text in "[a-z@1.][a-z!@1. ]{0,29}(\n[a-z]{1,20}){0,3}"
     ) {
-        prop_assume!(!text.trim().is_empty() && !text.trim().starts_with('!'));
         let mut world = World::with(faults);
         let outcome = run_with_kills(&mut world, &text, &kills);
         check(&mut world, &text, &outcome);
