@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.common import MSG_CHANNEL_CLOSE
 
 FILE_VARIABLE = "MNGR_CODEX_TRACED"
 
@@ -59,7 +60,8 @@ def _trace() -> None:
     client: Any = paramiko.SSHClient
     open_channel, exec_command, connect = transport.open_channel, channels.exec_command, client.connect
     # mngr leaves channels open whose command has ended. The host closes its side.
-    closed = channels._handle_close
+    handlers = transport._channel_handler_table
+    closed = handlers[MSG_CHANNEL_CLOSE]
 
     def traced_open(self: Any, *arguments: Any, **named: Any) -> paramiko.Channel:
         channel = Channel(_is_own(), time.perf_counter() - _started)
@@ -85,7 +87,8 @@ def _trace() -> None:
         connect(self, *arguments, **named)
 
     transport.open_channel, client.connect = traced_open, traced_connect
-    channels._handle_close, channels.exec_command = traced_close, traced_exec
+    channels.exec_command = traced_exec
+    handlers[MSG_CHANNEL_CLOSE] = traced_close
 
 
 def _write() -> None:

@@ -244,7 +244,7 @@ def to_markdown(results: RemoteResults) -> str:
     parts.append("\n".join(f"- {name}: {value}" for name, value in results.machine.items()))
     parts.append(
         f"Codex {results.codex} with a scripted model, on a made host behind a proxy that delays each direction by "
-        f"{results.delay * 1000:.0f} ms. Each command is a process of its own. Medians, unless noted otherwise."
+        f"{results.delay * 1000:.0f} ms. Medians, unless noted otherwise. The timed commands are separate processes."
     )
     if results.commands:
         rows = [_row(label, runs) for label, runs in results.commands.items()]

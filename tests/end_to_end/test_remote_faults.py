@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,53 @@ def test_a_full_disk_during_a_turn(make_host: MakeHost, model: Model, moment: st
     agent.wait()
     assert agent.answers()[-1] == "You said: And now?"
     assert_transcript_is_complete(agent)
+
+
+def test_a_moved_state_directory(shared: SharedHost) -> None:
+    """mngr's library can give an agent another id."""
+    agent = shared.host.create("moved")
+    agent.message("Remember the number 9.")
+    agent.wait()
+    shared.machine.mngr("stop", "moved")
+    old = agent.state.name
+    new = f"agent-{'0' * 31}1"
+    mutate_id(shared.host, old, new)
+    shared.machine.mngr("start", "moved")
+    agent = shared.host.agent("moved")
+    assert agent.state.name == new
+    agent.message("Which number?")
+    agent.wait()
+    assert has_context(shared.model, "Remember the number 9.", "Which number?")
+    assert agent.answers()[-1] == "You said: Which number?"
+    assert agent.listed["state"] == "WAITING"
+    assert not (agent.state.parent / old).exists()
+
+
+def mutate_id(host: RemoteHost, old: str, new: str) -> None:
+    script = """
+import sys
+from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
+from imbue.mngr.api.providers import get_provider_instance
+from imbue.mngr.config.loader import load_config
+from imbue.mngr.hosts.mutate_id import mutate_agent_id
+from imbue.mngr.main import get_or_create_plugin_manager
+from imbue.mngr.primitives import AgentId, HostName, ProviderInstanceName
+
+provider, name, old, new = sys.argv[1:]
+with ConcurrencyGroup(name="test") as group:
+    context = load_config(get_or_create_plugin_manager(), group)
+    host = get_provider_instance(ProviderInstanceName(provider), context).get_host(HostName(name))
+    mutate_agent_id(host, AgentId(old), AgentId(new), context.config)
+    host.disconnect()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script, host.provider, host.name, old, new],
+        env=host.machine.environment,
+        cwd=host.machine.repository,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
