@@ -197,13 +197,15 @@ class Bench:
         """Sends messages over a line that breaks at random moments."""
         self.results.seed = seed
         with self._host("messages") as (host, model):
-            self.results.messages = send_messages(host, model, count, seed=seed, report=progress)
+            sent = send_messages(host, model, count, seed=seed, report=progress)
+        self.results.messages = [dataclasses.replace(each, output="") if each.is_right else each for each in sent]
 
     def run_destroys(self, count: int, seed: int) -> None:
         """Destroys agents over a line that breaks at random moments."""
         self.results.seed = seed
         with self._host("destroys") as (host, _):
-            self.results.destroys = destroy_agents(host, count, seed=seed, cuts=CUTS, report=progress)
+            done = destroy_agents(host, count, seed=seed, cuts=CUTS, report=progress)
+        self.results.destroys = [each if each.lost else dataclasses.replace(each, output="") for each in done]
 
 
 def bars(results: RemoteResults) -> list[Bar]:
