@@ -58,6 +58,8 @@ class Isolation:
         # Times are shown in the local time zone.
         os.environ["TZ"] = "UTC"
         os.environ["TMUX_TMPDIR"] = str(self.tmux)
+        # A shell in a terminal that a test ends would write its history to the home, after the test or during the next.
+        os.environ["HISTFILE"] = ""
 
     def end(self) -> None:
         """Removes the temporary home."""
