@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mngr_codex_core::{Pane, Screen, Start, StartWatch, StateDir, View};
+use mngr_codex_core::{Pane, Screen, Start, StartWatch, StateDir, TerminalError, View};
 use serde::Serialize;
 
 use crate::human::safe_line;
@@ -96,6 +96,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let seen = Pane::find(&path, arguments.target.as_deref()).and_then(|pane| watch(&pane, &dir, arguments, begun));
     let (outcome, screen) = match seen {
         Ok((outcome, screen)) => (outcome, Ok(screen)),
+        // A tmux that does not respond says nothing about the terminal.
+        Err(error @ TerminalError::Tmux(_)) => (Outcome::NotReady, Err(error.to_string())),
         Err(error) => (Outcome::NoTerminal, Err(error.to_string())),
     };
     let is_success = matches!(outcome, Outcome::Shown | Outcome::Started | Outcome::Ready);
@@ -127,7 +129,7 @@ fn watch(
     dir: &StateDir,
     arguments: &Arguments,
     begun: Instant,
-) -> Result<(Outcome, Screen), mngr_codex_core::TerminalError> {
+) -> Result<(Outcome, Screen), TerminalError> {
     let mut start = StartWatch::default();
     loop {
         let screen = pane.look()?.screen;

@@ -65,18 +65,14 @@ impl Pane {
     }
 
     fn of_target(target: &str) -> Result<Self, TerminalError> {
-        // `list-panes` fails for a target that does not exist; `display-message` does not.
-        let format = "#{?pane_active,#{pane_id},}";
-        if target.starts_with('%') {
-            let panes = tmux(["display-message", "-p", "-t", target, "#{pane_id}"], b"")?;
-            let found = panes.lines().next().filter(|id| *id == target);
-            return found
-                .map(|id| Self { id: id.to_owned() })
-                .ok_or_else(|| TerminalError::Refused(format!("can't find pane: {target}")));
-        }
-        let panes = tmux(["list-panes", "-t", target, "-F", format], b"")?;
-        let id = panes.lines().find(|line| !line.is_empty());
-        id.map(|id| Self { id: id.to_owned() })
+        // `list-panes` fails for a window that does not exist; `display-message` does not. Only `display-message` knows
+        // the pane of a target such as `session:window.1`.
+        let panes = tmux(["list-panes", "-t", target, "-F", "#{pane_id}"], b"")?;
+        let named = tmux(["display-message", "-p", "-t", target, "#{pane_id}"], b"")?;
+        let is_same = |id: &&str| !target.starts_with('%') || *id == target;
+        let found = named.lines().next().filter(|id| panes.lines().any(|pane| pane == *id)).filter(is_same);
+        found
+            .map(|id| Self { id: id.to_owned() })
             .ok_or_else(|| TerminalError::Refused(format!("can't find pane: {target}")))
     }
 

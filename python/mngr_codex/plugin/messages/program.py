@@ -10,7 +10,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from imbue.mngr.errors import MngrError
+from imbue.mngr.errors import HostConnectionError, MngrError
 from imbue.mngr.hosts.tmux import AGENT_PANE_ID_OPTION
 from loguru import logger
 
@@ -35,6 +35,10 @@ class ProgramError(MngrError):
     """The program on an agent's host has failed without an answer."""
 
 
+class ReplacementError(MngrError):
+    """An older program on an agent's host cannot be replaced, so nothing was done."""
+
+
 def run_on_terminal(
     agent: BaseAgent[Any], command: str, *options: str, content: bytes = b"", timeout_seconds: float
 ) -> Json | None:
@@ -53,6 +57,7 @@ def run_on_terminal(
 
     Raises:
         ProgramError: The program has failed.
+        ReplacementError: An older program cannot be replaced.
         MngrError: As for :func:`mngr_codex.plugin.host.connection.run_with_input`.
     """
     script = _script(agent, command, *options)
@@ -87,7 +92,12 @@ def _put_current_program(agent: BaseAgent[Any]) -> bool:
         return False
     file = agent._get_agent_dir() / paths.PROGRAM
     logger.debug("writing the current program to {} on the host of agent {}", file, agent.name)
-    agent.host.write_file(file, program.content, mode="0755")
+    try:
+        agent.host.write_file(file, program.content, mode="0755")
+    except HostConnectionError:
+        raise
+    except (MngrError, OSError) as error:
+        raise ReplacementError(f"cannot write the current mngr-codex to {file} on the agent's host: {error}") from error
     return True
 
 

@@ -23,7 +23,7 @@ from loguru import logger
 from mngr_codex import _core
 from mngr_codex.plugin.host.connection import LostCommandError
 from mngr_codex.plugin.messages import delivery, refusals
-from mngr_codex.plugin.messages.program import ProgramError, run_on_terminal
+from mngr_codex.plugin.messages.program import ProgramError, ReplacementError, run_on_terminal
 
 if TYPE_CHECKING:
     from imbue.mngr.agents.base_agent import BaseAgent
@@ -67,6 +67,13 @@ class Outcome:
         )
 
 
+_UNCERTAIN = {
+    "busy": "another run is still sending this message",
+    "unseen": "the message was typed, but the terminal no longer shows it",
+}
+"""The problems after which the message may have arrived, by outcome."""
+
+
 def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> bool:
     """Sends a message and confirms that it arrived. The caller must hold the agent's message lock, if there is one.
 
@@ -92,7 +99,7 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> bo
         "--length",
         str(len(content)),
         "--timeout",
-        f"{confirmation_seconds:.0f}",
+        f"{confirmation_seconds:g}",
     )
     try:
         answer = run_on_terminal(
@@ -105,6 +112,9 @@ def send(agent: BaseAgent[Any], message: str, confirmation_seconds: float) -> bo
         raise SendMessageError(name, reason, SendFailureKind.AGENT_UNREACHABLE) from error
     except ProgramError as error:
         raise _unknown(name, error) from error
+    except ReplacementError as error:
+        reason = f"{error}; the message was not sent\nhint: fix that, then send it again"
+        raise SendMessageError(name, reason, SendFailureKind.NOT_READY) from error
     if answer is None:
         return False
     _report(agent, message, Outcome.parse(answer))
@@ -116,7 +126,7 @@ def empty(name: str) -> SendMessageError:
     return SendMessageError(name, "the message is empty\nhint: give its text with -m, or in a file with --message-file")
 
 
-def _unknown(name: str, error: Exception) -> SendMessageError:
+def _unknown(name: str, error: Exception | str) -> SendMessageError:
     """Returns the error for a message of which nothing is known. Without a connection, no event can be recorded."""
     return SendMessageError(
         name,
@@ -153,6 +163,8 @@ def _error(agent: BaseAgent[Any], outcome: Outcome) -> SendMessageError:
     """Returns the error for a message that has not arrived, or may not have."""
     name = str(agent.name)
     check = f"check it with `mngr connect {name}`"
+    if outcome.has_arrived is None and (problem := _UNCERTAIN.get(outcome.kind)):
+        return _unknown(name, problem)
     match outcome.kind:
         case "empty":
             return empty(name)
@@ -174,9 +186,13 @@ def _error(agent: BaseAgent[Any], outcome: Outcome) -> SendMessageError:
             )
             return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
         case "ended":
-            last = "\n".join(["Codex exited when the message was sent", *outcome.terminal])
+            is_unknown = outcome.has_arrived is None
+            first = "Codex exited when the message was sent"
+            first += ". It is not known whether the message arrived" if is_unknown else ""
+            last = "\n".join([first, *outcome.terminal])
             reason = f"{last}\nhint: start it with `mngr start {name} --restart`"
-            return SendMessageError(name, reason, SendFailureKind.AGENT_UNREACHABLE)
+            kind = SendFailureKind.SUBMISSION_UNCONFIRMED if is_unknown else SendFailureKind.AGENT_UNREACHABLE
+            return SendMessageError(name, reason, kind)
         case "unseen":
             reason = f"the message did not appear in the terminal\nhint: {check}"
             return SendMessageError(name, reason, SendFailureKind.NOT_READY)

@@ -39,7 +39,7 @@ def await_start(agent: BaseAgent[Any], seconds: float) -> None:
             "--until",
             "started",
             "--timeout",
-            f"{seconds:.0f}",
+            f"{seconds:g}",
             timeout_seconds=seconds + _MARGIN_SECONDS,
         )
     except MngrError as error:

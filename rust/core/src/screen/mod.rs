@@ -326,12 +326,14 @@ impl Screen {
         self.text.lines().filter(|line| line.contains("disabled while a task is in progress")).count()
     }
 
-    /// Returns whether Codex says that it does not know a command.
+    /// Returns how often Codex says that it does not know a command.
     #[must_use]
-    pub fn has_unrecognized(&self, command: &str) -> bool {
-        let command: String = command.chars().take(TypedText::HEAD_LENGTH).collect();
-        let words = format!("Unrecognized command '{command}");
-        self.text.lines().any(|line| line.contains(&words))
+    pub fn unrecognized(&self, command: &str) -> usize {
+        // Of a long command only the beginning is compared, because the line may be broken.
+        let beginning: String = command.chars().take(TypedText::HEAD_LENGTH).collect();
+        let end = if beginning == command { "'" } else { "" };
+        let words = format!("Unrecognized command '{beginning}{end}");
+        self.text.lines().filter(|line| line.contains(&words)).count()
     }
 
     /// Returns the last lines that Codex printed before it exited, without the prompt of the shell, which follows.

@@ -31,9 +31,12 @@ pub(super) enum Effect {
 /// Why the host could not do something.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// The terminal cannot be used: it is gone, or tmux failed.
+    /// The terminal is gone.
     #[error("{0}")]
     Terminal(String),
+    /// tmux cannot be run or does not respond, so nothing is known about the terminal.
+    #[error("{0}")]
+    Tmux(String),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -77,6 +77,8 @@ pub(super) struct Entry {
     pub(super) row: Option<String>,
     /// How often Codex said that it rejects a command.
     pub(super) rejections: usize,
+    /// How often Codex said that it does not know this command.
+    pub(super) unrecognized: usize,
 }
 
 /// Returns a digest of a text that other users could otherwise read in a copy of the file.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::rollout::home::Rollouts;
+use crate::rollout::session_meta::SessionMeta;
 use crate::watch::{Watched, Watches};
 
 use super::host::Lengths;
@@ -60,7 +61,14 @@ impl RolloutReader {
     /// Returns whether a complete line that was appended after `before` matches. Each line is read once.
     pub(super) fn has(&mut self, before: &Lengths, pattern: &MessagePattern) -> bool {
         for Rollout { path, name, length, .. } in self.rollouts() {
-            let begin = before.get(&name).copied().unwrap_or(0);
+            let begin = match before.get(&name) {
+                Some(length) => *length,
+                None if self.read.contains_key(&name) => 0,
+                None => match first_offset(&path) {
+                    Some(offset) => offset,
+                    None => continue,
+                },
+            };
             let read = self.read.entry(name).or_insert(begin);
             // Another run of the same process may have read lines that were appended before.
             *read = (*read).max(begin);
@@ -100,6 +108,13 @@ fn add(targets: &mut Vec<Watched>, target: Watched) {
     if !targets.contains(&target) {
         targets.push(target);
     }
+}
+
+/// Returns from where on a new rollout is searched; `None` if its first line is not complete yet. A subagent's rollout can
+/// begin with a copy of its parent's messages, and the user writes none there, so it is not searched.
+fn first_offset(path: &Path) -> Option<u64> {
+    let meta = SessionMeta::read(path).ok()??;
+    Some(if meta.is_subagent { u64::MAX } else { 0 })
 }
 
 enum Found {

@@ -158,7 +158,9 @@ impl<'a, H: Host> Sender<'a, H> {
     /// Changes the terminal. If tmux reports an error although the change was made, there is no error.
     fn change(&mut self, effect: Effect, number: u32) -> Result<(), Fault> {
         match self.host.change(effect, number) {
-            Err(Fault::Terminal(_)) if self.host.last_change().is_ok_and(|last| last >= number) => Ok(()),
+            Err(Fault::Terminal(_) | Fault::Tmux(_)) if self.host.last_change().is_ok_and(|last| last >= number) => {
+                Ok(())
+            }
             changed => changed,
         }
     }
@@ -309,6 +311,7 @@ impl<'a, H: Host> Sender<'a, H> {
                     before: self.host.lengths(),
                     row: screen.row().map(digest),
                     rejections: screen.rejections(),
+                    unrecognized: self.message.command.as_deref().map_or(0, |command| screen.unrecognized(command)),
                 }));
             }
             if self.host.now().saturating_sub(begun) >= SHOWN_TIMEOUT {
@@ -400,7 +403,7 @@ impl<'a, H: Host> Sender<'a, H> {
         let is_typed = self.contains(screen, entry);
         let has_reacted = elapsed >= REACTION;
         let command = self.message.command.as_deref().unwrap_or_default();
-        if has_reacted && is_typed && screen.has_unrecognized(command) {
+        if has_reacted && is_typed && screen.unrecognized(command) > entry.unrecognized {
             // The message is for the model. Codex sends a text that begins with a space unchanged.
             self.record.is_no_command = true;
             return Ok(Some(Progress::Spacing { before: entry.before.clone() }));
@@ -457,8 +460,10 @@ impl<'a, H: Host> Sender<'a, H> {
 
     /// Deletes the text, and finds out whether it was deleted before Codex took it.
     fn withdraw(&mut self, entry: &Entry) -> Result<Progress, Fault> {
-        let Ok(Look { screen, .. }) = self.host.look() else {
-            return Ok(self.without_terminal(entry, false));
+        let screen = match self.host.look() {
+            Ok(look) => look.screen,
+            Err(Fault::Terminal(_)) => return Ok(self.without_terminal(entry, false)),
+            Err(fault) => return Err(fault),
         };
         let rows = screen.rows_with(&self.message.typed);
         let view = screen.view_with(&self.message.typed);

@@ -162,7 +162,8 @@ impl World {
     fn rollout(&self) -> Vec<String> {
         let line = |text: &String| {
             let content = serde_json::json!([{"type": "input_text", "text": text}]);
-            serde_json::json!({"payload": {"role": "user", "content": content}}).to_string()
+            let payload = format!(r#"{{"type":"message","role":"user","content":{content}}}"#);
+            format!(r#"{{"timestamp":"","type":"response_item","payload":{payload}}}"#)
         };
         self.recorded.iter().filter(|(at, _)| *at <= self.clock).map(|(_, text)| line(text)).collect()
     }

@@ -9,6 +9,9 @@ const WORD_JOINER: char = '\u{2060}';
 /// The number of characters of a message that are searched in a rollout.
 const MAX_PATTERN_LENGTH: usize = 300;
 
+/// What a message's line contains before the role (0.64 to 0.171).
+const MESSAGE: &[u8] = b"\"type\":\"response_item\",\"payload\":{\"type\":\"message\"";
+
 /// Codex attaches the image instead of the text if a message is the path of an image.
 const IMAGES: [&str; 6] = [".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp"];
 
@@ -64,10 +67,13 @@ impl MessagePattern {
         Self(patterns)
     }
 
-    /// Returns whether a line has the message, in the role of the user.
+    /// Returns whether a line has the message, in the role of the user. A `compacted` line repeats earlier messages, and is
+    /// none.
     pub(super) fn matches(&self, line: &[u8]) -> bool {
-        memmem::find(line, b"\"role\":\"user\"").is_some()
-            && self.0.iter().any(|pattern| memmem::find(line, pattern).is_some())
+        let Some(role) = memmem::find(line, b"\"role\":\"user\"") else { return false };
+        let (beginning, message) = line.split_at(role);
+        memmem::find(beginning, MESSAGE).is_some()
+            && self.0.iter().any(|pattern| memmem::find(message, pattern).is_some())
     }
 }
 
@@ -84,8 +90,9 @@ mod tests {
 
     fn line(text: &str) -> Vec<u8> {
         let content = serde_json::json!({"type": "input_text", "text": text.trim()});
-        let line = serde_json::json!({"payload": {"type": "message", "role": "user", "content": [content]}});
-        serde_json::to_vec(&line).expect("can be written")
+        let content = serde_json::to_string(&content).expect("can be written");
+        let payload = format!(r#"{{"type":"message","id":"msg_1","role":"user","content":[{content}]}}"#);
+        format!(r#"{{"timestamp":"","ordinal":7,"type":"response_item","payload":{payload}}}"#).into_bytes()
     }
 
     #[test]
@@ -137,17 +144,23 @@ mod tests {
 
     #[test]
     fn only_messages_of_the_user_match() {
-        let line = br#"{"payload":{"type":"message","role":"assistant","content":[{"text":"yes"}]}}"#;
-        assert!(!MessagePattern::new("yes").matches(line));
+        let text = String::from_utf8(line("yes")).expect("is UTF-8");
+        let of_model = text.replace("\"user\"", "\"assistant\"");
+        let repeated =
+            text.replace(r#""response_item","payload":{"#, r#""compacted","payload":{"replacement_history":[{"#);
+        assert!(of_model != text && repeated != text && MessagePattern::new("yes").matches(text.as_bytes()));
+        for other in [of_model, repeated] {
+            assert!(!MessagePattern::new("yes").matches(other.as_bytes()));
+        }
     }
 
     #[test]
     fn the_path_of_an_image_matches_the_attached_image() {
-        let attached = br#"{"role":"user","content":[{"type":"input_image","image_url":"data:"}]}"#;
+        let attached = String::from_utf8(line("")).expect("is UTF-8").replace("input_text", "input_image").into_bytes();
         for path in ["/tmp/a b.png", "'~/x.JPG'", "file:///x.webp", "dot.png"] {
-            assert!(MessagePattern::new(path).matches(attached) && MessagePattern::new(path).matches(&line(path)));
+            assert!(MessagePattern::new(path).matches(&attached) && MessagePattern::new(path).matches(&line(path)));
         }
-        assert!(!MessagePattern::new("look at x.png now").matches(attached));
+        assert!(!MessagePattern::new("look at x.png now").matches(&attached));
     }
 
     proptest! {

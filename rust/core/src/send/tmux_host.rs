@@ -1,5 +1,6 @@
 //! The host on which the program runs: Codex in a pane of tmux.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,16 @@ use super::text::MessagePattern;
 use super::token::Token;
 
 /// A Codex that was started longer ago does not show its composer before its login screen.
+/// How often the terminal is read if tmux does not respond.
+const MAX_LOOKS: u32 = 3;
 const JUST_STARTED: Duration = Duration::from_secs(60);
 
 impl From<TerminalError> for Fault {
     fn from(error: TerminalError) -> Self {
-        Self::Terminal(error.to_string())
+        match error {
+            TerminalError::Tmux(_) => Self::Tmux(error.to_string()),
+            TerminalError::Refused(_) | TerminalError::NoPane(_) => Self::Terminal(error.to_string()),
+        }
     }
 }
 
@@ -105,7 +111,16 @@ impl Host for TmuxHost<'_> {
     }
 
     fn look(&mut self) -> Result<Look, Fault> {
-        let seen = self.pane()?.look()?;
+        let mut tries = 1;
+        let seen = loop {
+            match self.pane()?.look() {
+                // A machine that does not respond for a moment says nothing about Codex.
+                Err(TerminalError::Tmux(error)) if error.kind() == ErrorKind::TimedOut && tries < MAX_LOOKS => {
+                    tries += 1;
+                }
+                seen => break seen?,
+            }
+        };
         Ok(Look { pane: seen.identity, screen: seen.screen })
     }
 
