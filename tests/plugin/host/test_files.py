@@ -104,6 +104,14 @@ def test_scripts_run_before_and_after_the_files(target: Any, tmp_path: Path) -> 
     assert output == Completed(4, b"", b"no\n") and last_line(output) == "no" and file.read_text() == "new"
 
 
+def test_nothing_is_written_after_a_failed_step_of_the_first_script(target: Any, tmp_path: Path) -> None:
+    before = f"set -e\nfalse\ntouch {shlex.quote(str(tmp_path / 'step'))}"
+    file = HostFile(tmp_path / "file", b"x")
+    ran = write_and_run(target, [file], "echo second", before=before, timeout_seconds=30.0)
+    assert ran.status != 0 and ran.stdout == b""
+    assert not (tmp_path / "step").exists() and not file.path.exists()
+
+
 def test_a_truncated_input_writes_nothing(target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if target.is_local:
         pytest.skip("files of the local host have no input")

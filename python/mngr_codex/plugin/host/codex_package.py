@@ -338,7 +338,9 @@ wc -c <"$part"
 _FINISH = """\
 umask 022
 folder=$HOME/.local/share/mngr-codex
-part=$folder/{part} installed=$folder/codex/{version}
+part=$folder/{part} installed=$folder/codex/{version} link=$HOME/.local/bin/codex
+# The line can break after an earlier run has done everything.
+[ -f "$part" ] || {{ [ -x "$link" ] && [ "$link" -ef "$installed/bin/codex" ] && exit 0; }}
 if command -v sha256sum >/dev/null; then sum=$(sha256sum <"$part"); else sum=$(shasum -a 256 <"$part"); fi
 case $sum in
 {sha256}*) ;;
@@ -358,7 +360,6 @@ if [ -e "$installed" ]; then
     mv "$installed" "$new.old" && rm -rf "$new.old"
 fi
 mv "$new" "$installed" || exit 1
-link=$HOME/.local/bin/codex
 ln -s "$installed/bin/codex" "$link.new-$$" && mv -f "$link.new-$$" "$link" || exit 1
 rm -f "$part"
 """

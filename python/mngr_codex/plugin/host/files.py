@@ -98,7 +98,8 @@ def write_and_run(
     if host.is_local:
         return _write_and_run_locally(host, files, script, before, timeout_seconds)
     content = b""
-    parts = [f"( {before}\n) </dev/null || exit" if before else ""]
+    # After `||`, bash would ignore a `set -e` in the script.
+    parts = [f'( {before}\n) </dev/null\nstatus=$?; [ "$status" -eq 0 ] || exit "$status"' if before else ""]
     if files:
         index = b"".join(_index(files))
         content = index + b"".join(file.content for file in files)

@@ -10,7 +10,7 @@ from loguru import logger
 from mngr_codex.plugin import prompt
 from mngr_codex.plugin.command_setting import program_of
 from mngr_codex.plugin.host import facts as host_facts
-from mngr_codex.plugin.host.connection import run_with_input
+from mngr_codex.plugin.host.connection import LostCommandError, run_with_input
 from mngr_codex.plugin.host.installer import NPM_PACKAGE, PYPI_PACKAGE, install_command, reason_of
 
 if TYPE_CHECKING:
@@ -105,9 +105,14 @@ def _install(host: OnlineHostInterface, facts: HostFacts, version: str | None) -
         else f"{facts.installer or 'npm, uv or pip'} ({PYPI_PACKAGE} from PyPI) into ~/.local",
     )
     try:
-        ran = run_with_input(host, install_command(version), b"", timeout_seconds=_INSTALL_SECONDS)
+        # Two installers at once can damage the installation.
+        ran = run_with_input(host, install_command(version), b"", timeout_seconds=_INSTALL_SECONDS, is_repeatable=False)
     except CommandTimeoutError:
         reason = f"{facts.installer} has not ended after {_INSTALL_SECONDS:.0f} s"
+    except LostCommandError as error:
+        raise AgentInstallationError(
+            f"{error}; Codex may still be being installed\nhint: create the agent again in a few minutes"
+        ) from error
     else:
         if ran.status == 0:
             return
