@@ -53,6 +53,8 @@ class ProvisioningRequest:
     """The facts about the host, if Codex was checked there before the agent was created."""
     arguments: tuple[str, ...] = ()
     """The arguments of the agent's Codex."""
+    may_have_other_login: bool = False
+    """Whether its Codex may need no login, because of its arguments or its environment."""
     agent_name: str = "NAME"
     """The agent's name, for notices."""
     repository: Path | None = None
@@ -76,6 +78,7 @@ class ProvisioningRequest:
             consent=options.plugin_data.get(_CONSENT) or work_dir_trust.Consent(),
             facts=options.plugin_data.get(_FACTS),
             arguments=(*config.cli_args, *options.agent_args),
+            may_have_other_login=first.may_have_other_login(options, config),
             agent_name=str(options.name or "NAME"),
             repository=repository,
         )
@@ -242,6 +245,7 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, facts: 
             allows_bypass=request.consent.allows_bypass,
             falls_back_to_default_model=config.fall_back_to_account_default_model,
             carrying=Carrying.of(host, config),
+            may_have_other_login=request.may_have_other_login,
         ),
         facts,
     )

@@ -64,7 +64,7 @@ def cleaning_script(codex_home: Path) -> str:
     home = shlex.quote(str(codex_home))
     linked = [*LINKED, *(f"{folder}/*" for folder in LINKED_ENTRIES)]
     return f"""\
-rm -rf {home}/{FOLDER} {home}/{_ARCHIVE}
+rm -rf {home}/{FOLDER} {home}/{_ARCHIVE} {home}/{_LOGIN}
 for link in {" ".join(f"{home}/{name}" for name in linked)}; do
     if [ -L "$link" ] && [ ! -e "$link" ]; then rm -f "$link"; fi
 done
@@ -118,11 +118,11 @@ def script(setup: Setup | None, login: Login | None, *, codex_home: Path, user_c
         user_codex_home: The user's own ``CODEX_HOME`` on the host.
     """
     parts = []
+    if login is not None:
+        parts.append(_LOGIN_SCRIPT.format(new=shlex.quote(str(codex_home / _LOGIN)), user=shlex.quote(user_codex_home)))
     if setup and setup.files:
         parts.append(f"user={shlex.quote(str(codex_home / FOLDER))} home={shlex.quote(str(codex_home))}\n")
         parts.append(_UNPACK + CARRY_OVER)
-    if login is not None:
-        parts.append(_LOGIN_SCRIPT.format(new=shlex.quote(str(codex_home / _LOGIN)), user=shlex.quote(user_codex_home)))
     return "".join(parts)
 
 
@@ -153,7 +153,7 @@ if [ ! -e "$login" ] && [ ! -L "$login" ] && (umask 077; cat "$new" >"$staged");
 fi
 if cmp -s "$new" "$login"; then
     echo '{_COPIED}'
-elif [ -e "$login" ] || [ -L "$login" ]; then
+elif [ -s "$login" ]; then
     echo '{_KEPT}'
 fi
 rm -f "$new" "$staged"

@@ -72,6 +72,8 @@ class CodexHomeRequest:
     """Whether Codex's sandbox is tried, unless the agent runs without it."""
     removed: tuple[Path, ...] = ()
     """Files of an earlier agent to remove."""
+    may_have_other_login: bool = False
+    """Whether Codex may need no login, because of its arguments or its environment."""
     carrying: Carrying | None = None
     """What may be copied from this machine to the agent's host; None for this machine itself."""
 
@@ -352,7 +354,8 @@ class _Carried:
         """Decides what is copied."""
         if request.carrying is None:
             return cls()
-        decision = request.carrying.decide_login() if needs_login and not facts.is_logged_in else None
+        has_login = facts.is_logged_in or facts.has_token or request.may_have_other_login
+        decision = request.carrying.decide_login() if needs_login and not has_login else None
         copied = decision.login if decision else None
         return cls(
             setup=setup,

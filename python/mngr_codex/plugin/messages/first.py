@@ -98,7 +98,7 @@ def login_refusal(
     carrying = Carrying.of(host, config)
     if carrying and carrying.settings is not False and not has_own_settings(facts.owned):
         user_config = carrying.user_config()
-    has_login = facts.is_logged_in or facts.has_token or _may_have_other_login(options, config)
+    has_login = facts.is_logged_in or facts.has_token or may_have_other_login(options, config)
     if options.initial_message is None or has_login:
         return None
     merged = config_toml.build_config(
@@ -124,7 +124,13 @@ def login_refusal(
     )
 
 
-def _may_have_other_login(options: CreateAgentOptions, config: CodexAgentConfig) -> bool:
+def may_have_other_login(options: CreateAgentOptions, config: CodexAgentConfig) -> bool:
+    """Returns whether Codex may need no login: another program, an option for its provider, or a token.
+
+    Args:
+        options: The options that the agent is created with.
+        config: The agent's settings, validated.
+    """
     command = str(config.command)
     arguments = (*arguments_of(command), *config.cli_args, *options.agent_args)
     if program_of(command).rpartition("/")[2] != "codex" or any(

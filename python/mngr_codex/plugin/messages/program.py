@@ -27,7 +27,6 @@ Json = dict[str, Any]
 
 _WRONG_USAGE = 2
 _CANNOT_RUN = (126, 127)
-_NOT_FOUND = 127
 _SHOWN_LENGTH = 200
 
 
@@ -62,7 +61,8 @@ def run_on_terminal(
     """
     script = _script(agent, command, *options)
     ran = run_with_input(agent.host, script, content, timeout_seconds=timeout_seconds)
-    if ran.status in (_WRONG_USAGE, _NOT_FOUND) and not ran.stdout and _put_current_program(agent):
+    # A program that is missing was left out when the agent was created, because the host cannot run it.
+    if ran.status == _WRONG_USAGE and not ran.stdout and _put_current_program(agent):
         ran = run_with_input(agent.host, script, content, timeout_seconds=timeout_seconds)
     if ran.status in _CANNOT_RUN and not ran.stdout:
         return None
