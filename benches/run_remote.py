@@ -61,14 +61,21 @@ class Run:
     """One mngr command, in its own process."""
 
     seconds: float
-    own_seconds: float
-    """How long the channels of the plugin were open."""
-    channels: int
-    own_channels: int
     connections: int
     """All connections, with those of git and rsync."""
     sent: int
     received: int
+
+
+@dataclasses.dataclass(slots=True)
+class Channels:
+    """The ssh channels of one mngr command, which takes longer because they are recorded."""
+
+    seconds: float
+    own_seconds: float
+    """How long the channels of the plugin were used."""
+    channels: int
+    own_channels: int
 
 
 @dataclasses.dataclass(slots=True)
@@ -80,6 +87,8 @@ class RemoteResults:
     codex: str = ""
     delay: float = DELAY_SECONDS
     commands: dict[str, list[Run]] = dataclasses.field(default_factory=dict)
+    channels: dict[str, Channels] = dataclasses.field(default_factory=dict)
+    """Those of the first run of each command, which is not in `commands`."""
     seed: int = 0
     messages: list[Message] = dataclasses.field(default_factory=list)
     destroys: list[Destroy] = dataclasses.field(default_factory=list)
@@ -120,23 +129,23 @@ class Bench:
                 progress("create", number, LISTED_AGENTS)
                 self._mngr(host, CREATE, "create", f"{name}@{host.address}", "codex", "--yes", "--no-connect")
                 if number == 0:
-                    for _ in range(rounds):
+                    for _ in range(rounds + 1):
                         self._mngr(host, LIST_ONE, "list", "--format", "json")
-            for number in range(rounds):
-                progress("messages and lists", number, rounds)
+            for number in range(rounds + 1):
+                progress("messages and lists", number, rounds + 1)
                 self._mngr(host, MESSAGE, "message", "a0", "-m", f"Message {number}.")
                 self._mngr(host, LIST, "list", "--format", "json")
                 self._mngr(host, TAIL, "transcript", "a0", "--tail", "20")
-            for number in range(max(2, rounds // 2)):
-                progress("stop and start", number, max(2, rounds // 2))
+            for number in range(3):
+                progress("stop and start", number, 3)
                 self._mngr(host, STOP, "stop", "a1")
                 self._mngr(host, START, "start", "a1")
             self._mngr(host, MESSAGE, "message", "a2", "-m", "Begin a transcript.")
             host.agent("a2").wait()
             self._mngr(host, STOP, "stop", "a2")
             self._enlarge(host.agent("a2"))
-            for number in range(rounds):
-                progress("large transcript", number, rounds)
+            for number in range(rounds + 1):
+                progress("large transcript", number, rounds + 1)
                 self._mngr(host, LARGE_TAIL, "transcript", "a2", "--tail", "20")
             for number in range(LISTED_AGENTS - 1):
                 progress("destroy", number, LISTED_AGENTS - 1)
@@ -160,16 +169,17 @@ class Bench:
                     return
 
     def _mngr(self, host: RemoteHost, label: str, *arguments: str) -> None:
-        """Runs an mngr command in a separate process."""
+        """Runs an mngr command in a separate process. The first one with each label records its channels."""
         file = self._work / "traced.json"
-        environment = {**host.machine.environment, TRACED_VARIABLE: str(file)}
+        is_traced = label not in self.results.channels
+        program = [str(TRACED)] if is_traced else [str(Path(sys.executable).with_name("mngr"))]
         traffic = host.proxy.traffic
         before = dataclasses.replace(traffic)
         started = time.perf_counter()
         ran = subprocess.run(
-            [sys.executable, str(TRACED), *arguments],
+            [sys.executable, *program, *arguments],
             cwd=host.machine.repository,
-            env=environment,
+            env={**host.machine.environment, TRACED_VARIABLE: str(file)},
             capture_output=True,
             text=True,
             check=False,
@@ -177,19 +187,15 @@ class Bench:
         seconds = time.perf_counter() - started
         if ran.returncode != 0:
             raise RunError(f"mngr {' '.join(arguments)} failed: {ran.stderr}")
+        if not is_traced:
+            connections = traffic.connections - before.connections
+            run = Run(seconds, connections, traffic.sent - before.sent, traffic.received - before.received)
+            self.results.commands.setdefault(label, []).append(run)
+            return
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         own = [channel for channel in found["channels"] if channel["is_own"]]
-        self.results.commands.setdefault(label, []).append(
-            Run(
-                seconds,
-                sum(channel["seconds"] or found["seconds"] - channel["opened"] for channel in own),
-                len(found["channels"]),
-                len(own),
-                traffic.connections - before.connections,
-                traffic.sent - before.sent,
-                traffic.received - before.received,
-            )
-        )
+        own_seconds = sum(channel["seconds"] or found["seconds"] - channel["opened"] for channel in own)
+        self.results.channels[label] = Channels(seconds, own_seconds, len(found["channels"]), len(own))
 
     # -- faults
 
@@ -215,8 +221,8 @@ def bars(results: RemoteResults) -> list[Bar]:
         runs = results.commands.get(label)
         return statistics.median(run.seconds for run in runs) if runs else None
 
-    listed, tails = results.commands.get(LIST), results.commands.get(LARGE_TAIL)
-    share = statistics.median(run.own_seconds / run.seconds for run in listed) if listed else None
+    listed, tails = results.channels.get(LIST), results.commands.get(LARGE_TAIL)
+    share = listed.own_seconds / listed.seconds if listed else None
     transferred = max(run.sent + run.received for run in tails) if tails else None
     wrong = sum(not message.is_right for message in results.messages) if results.messages else None
     lossy = sum(bool(destroy.lost) for destroy in results.destroys) if results.destroys else None
@@ -249,7 +255,7 @@ def to_markdown(results: RemoteResults) -> str:
         f"{results.delay * 1000:.0f} ms. Medians, unless noted otherwise. The timed commands are separate processes."
     )
     if results.commands:
-        rows = [_row(label, runs) for label, runs in results.commands.items()]
+        rows = [_row(label, runs, results.channels[label]) for label, runs in results.commands.items()]
         heads = (
             "",
             "runs",
@@ -273,14 +279,15 @@ def to_markdown(results: RemoteResults) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _row(label: str, runs: list[Run]) -> tuple[str, ...]:
+def _row(label: str, runs: list[Run], traced: Channels) -> tuple[str, ...]:
     def median(name: str) -> float:
         values: list[float] = [getattr(run, name) for run in runs]
         return statistics.median(values)
 
-    counts = (f"{median(name):.0f}" for name in ("channels", "own_channels", "connections"))
+    channels = (milliseconds(traced.own_seconds), str(traced.channels), str(traced.own_channels))
     sizes = (megabytes(int(median(name))) for name in ("sent", "received"))
-    return (f"`{label}`", *spread([run.seconds for run in runs]), milliseconds(median("own_seconds")), *counts, *sizes)
+    seconds = spread([run.seconds for run in runs])
+    return (f"`{label}`", *seconds, *channels, f"{median('connections'):.0f}", *sizes)
 
 
 def _messages(messages: list[Message]) -> str:
