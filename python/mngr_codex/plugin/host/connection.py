@@ -28,7 +28,6 @@ from mngr_codex.plugin.host.channel import open_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from imbue.mngr.interfaces.host import OnlineHostInterface
     from paramiko import Channel
@@ -91,7 +90,7 @@ def run_with_input(
     if host.is_local:
         return _run_here(script, content, timeout_seconds)
     if not isinstance(host, OuterHost):
-        return _run_with_file(host, script, content, timeout_seconds)
+        raise MngrError(f"cannot run a command on host {host.id}: mngr does not reach it over ssh")
     return _run_over_ssh(host, script, content, timeout_seconds, line_seconds if is_repeatable else 0.0)
 
 
@@ -191,34 +190,6 @@ def _exit_status(channel: Channel, end: float) -> int:
     if not channel.status_event.wait(max(end - time.monotonic(), _MARGIN_SECONDS)):
         raise TimeoutError("the command's exit status did not come")
     return channel.recv_exit_status()
-
-
-def _run_with_file(host: OnlineHostInterface, script: str, content: bytes, seconds: float) -> Completed:
-    """Runs a script whose input is a file in a folder that only the user can read.
-
-    For hosts that mngr does not reach by its own ssh connection.
-    """
-    folder = host.execute_idempotent_command("mktemp -d", timeout_seconds=seconds)
-    if not folder.success:
-        raise MngrError(f"cannot make a temporary folder on host {host.id}: {folder.stderr.strip()}")
-    path = folder.stdout.strip()
-    try:
-        file = f"{path}/input"
-        host.write_file(_path(file), content, mode="0600", is_atomic=False)
-        inner = f"sh -c {shlex.quote(script)} <{shlex.quote(file)}"
-        ran = host.execute_stateful_command(f'{inner}; printf "\\n%s" "$?"', timeout_seconds=seconds)
-    finally:
-        host.execute_idempotent_command(f"rm -rf {shlex.quote(path)}", timeout_seconds=seconds)
-    output, _, status = ran.stdout.rpartition("\n")
-    if not (ran.success and status.isdecimal()):
-        raise LostCommandError(f"a command on host {host.id} has not ended: {ran.stderr.strip()}")
-    return Completed(int(status), output.encode(), ran.stderr.encode())
-
-
-def _path(text: str) -> Path:
-    from pathlib import Path
-
-    return Path(text)
 
 
 def _timeout(script: str, seconds: float) -> CommandTimeoutError:
