@@ -48,8 +48,8 @@ put time "$(date +%s)"
 for t in tmux git; do command -v $t >/dev/null 2>&1 || put lacks $t; done
 put login "$([ -e "$HOME/.codex/auth.json" ] && echo yes)"
 for d in "$h" "$HOME" "${{TMPDIR:-/tmp}}"; do
-    put space "$d $(df -Pk "$d" 2>/dev/null | tail -n 1) "
-    put files "$d $(df -Pi "$d" 2>/dev/null | tail -n 1) "
+    put space "$d$tab$(df -Pk "$d" 2>/dev/null | tail -n 1) "
+    put files "$d$tab$(df -Pi "$d" 2>/dev/null | tail -n 1) "
 done
 r=$(ps -e -o args= 2>/dev/null || ps -o args= 2>/dev/null || ps 2>/dev/null)
 """
@@ -94,6 +94,8 @@ class OtherHost:
     agents: list[CodexAgent] = field(default_factory=list)
     problem: str | None = None
     """Why it cannot be checked."""
+    is_in_use: bool = True
+    """False for a provider that mngr cannot use. Other plugins bring providers that nobody has set up."""
 
     def names_of(self, agent: CodexAgent) -> set[str]:
         """Returns the names by which a user can call an agent of the host."""
@@ -110,8 +112,15 @@ def find(mngr_ctx: MngrContext) -> list[OtherHost]:
 
     A host that does not answer in time has a problem, and does not delay this further.
     """
-    providers, skipped = get_all_provider_instances_and_skipped(mngr_ctx)
-    found = [OtherHost(str(each.provider_name), problem=each.error_message) for each in skipped if not each.is_empty]
+    try:
+        providers, skipped = get_all_provider_instances_and_skipped(mngr_ctx)
+    except MngrError as error:
+        return [OtherHost("other hosts", problem=_first_line(error))]
+    found = [
+        OtherHost(str(each.provider_name), problem=each.error_message, is_in_use=False)
+        for each in skipped
+        if not each.is_empty
+    ]
     others = [provider for provider in providers if provider.name != LOCAL_PROVIDER_NAME]
     if not others:
         return found
@@ -122,14 +131,19 @@ def find(mngr_ctx: MngrContext) -> list[OtherHost]:
 
 
 def _hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[OtherHost]:
-    group = mngr_ctx.concurrency_group
     try:
-        names = {each.host_id: f"{each.host_name}.{provider.name}" for each in provider.discover_hosts(cg=group)}
-        read = provider.discover_hosts_and_agents_within_timeouts(
-            cg=group, host_discovery_timeout_seconds=HOST_SECONDS, agent_discovery_timeout_seconds=HOST_SECONDS
-        )
-    except (MngrError, OSError) as error:
+        return _read_hosts(provider, mngr_ctx)
+    # Providers pass on the exceptions of their own libraries.
+    except Exception as error:
         return [OtherHost(str(provider.name), problem=_first_line(error))]
+
+
+def _read_hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[OtherHost]:
+    group = mngr_ctx.concurrency_group
+    names = {each.host_id: f"{each.host_name}.{provider.name}" for each in provider.discover_hosts(cg=group)}
+    read = provider.discover_hosts_and_agents_within_timeouts(
+        cg=group, host_discovery_timeout_seconds=HOST_SECONDS, agent_discovery_timeout_seconds=HOST_SECONDS
+    )
     hosts: dict[HostId, OtherHost] = {}
     for host_id in read.unknown_host_ids:
         problem = f"it cannot be reached, or did not list its agents within {HOST_SECONDS:.0f} s"
@@ -162,7 +176,7 @@ def check(others: Sequence[OtherHost]) -> Iterator[Finding]:
 def _check_host(other: OtherHost) -> list[Finding]:
     if other.problem is not None:
         remedy = "check its connection and its settings; `mngr list` shows the error of its provider"
-        return [Finding("connection", other.problem, remedy, host=other.name)]
+        return [Finding("connection", other.problem, remedy, host=other.name, is_warning=not other.is_in_use)]
     host = other.host
     # A host without agents of this plugin needs nothing, and one that is stopped is stopped on purpose.
     if host is None or not other.agents:
@@ -219,10 +233,11 @@ def _host_findings(
 
 def _disks(name: str, answers: Mapping[str, str]) -> Iterator[Finding]:
     """Yields how much space is left, once for each disk."""
-    files = {line.split(" ")[0]: line.split()[1:] for line in answers.get("files", "").splitlines()}
+    files = {line.partition("\t")[0]: line.partition("\t")[2].split() for line in answers.get("files", "").splitlines()}
     seen: set[str] = set()
     for line in answers.get("space", "").splitlines():
-        folder, *columns = line.split()
+        folder, _, rest = line.partition("\t")
+        columns = rest.split()
         # Device, 1024-blocks, used, available, capacity, and the mount point.
         if len(columns) < 6 or columns[0] + columns[5] in seen or not columns[3].isdecimal():
             continue
