@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mngr_codex.plugin.cli import remote_command
 from tests.plugin.cli.test_remote_transcript import RECORDED, Near, programs_of
 from tests.support.line_proxy import LineProxy
 from tests.support.machine import MngrServer, mngr_server, until
@@ -162,3 +163,9 @@ def test_the_doctor_waits_for_a_silent_host_for_a_limited_time(near: Near) -> No
         found = findings(near)
         assert time.monotonic() - begun < 40
     assert about(found, "connection", None)["level"] == "problem"
+
+
+def test_only_the_agent_is_taken_out_of_the_arguments_of_transcript() -> None:
+    """The value of an option can be the same word."""
+    assert remote_command._target_index(["--role", "agent", "--tail", "3", "agent"]) == 4
+    assert remote_command.transcript_target(["--tail", "3"]) is None

@@ -60,16 +60,21 @@ def may_be_agent(target: str) -> bool:
 
 def transcript_target(arguments: Sequence[str]) -> str | None:
     """Returns the agent of another host that the arguments of ``transcript`` may name; None if they do not."""
-    words = iter(arguments)
+    found = _target_index(arguments)
+    return None if found is None else arguments[found]
+
+
+def _target_index(arguments: Sequence[str]) -> int | None:
+    words = enumerate(arguments)
     targets = []
-    for word in words:
+    for index, word in words:
         if word.startswith(_TRANSCRIPT_SESSIONS) or word == "--":
             return None
         if word in _TRANSCRIPT_VALUES:
             next(words, None)
         elif not word.startswith("-"):
-            targets.append(word)
-    return targets[0] if len(targets) == 1 and may_be_agent(targets[0]) else None
+            targets.append(index)
+    return targets[0] if len(targets) == 1 and may_be_agent(arguments[targets[0]]) else None
 
 
 def has_other_hosts(ctx: click.Context) -> bool:
@@ -114,8 +119,8 @@ def show_transcript(ctx: click.Context, agent: str, arguments: Sequence[str]) ->
         NoSuchAgent: There is no such agent.
         click.ClickException: Its host cannot be reached, or the program cannot be run.
     """
-    words = list(arguments)
-    words.remove(agent)
+    target = _target_index(arguments)
+    words = [word for index, word in enumerate(arguments) if index != target]
     given = " ".join(words)
     is_human = re.search(r"--format[= ](?!human)", given) is None
     is_followed = bool({"-f", "--follow"} & set(words))
