@@ -40,6 +40,7 @@ type MakeAgent = Callable[..., Path]
 
 PROGRAM = """\
 #!/bin/sh
+if [ "$1" = --version ]; then echo "mngr-codex 0.1.0"; exit; fi
 echo '{"state": "WAITING", "root": null, "subagents": []}'
 """
 CODEX = """\
