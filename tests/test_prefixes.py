@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import mngr_codex
@@ -77,6 +77,8 @@ def test_prefixes_of_recorded_rollouts(converter: Converter, path: Path) -> None
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=st.lists(st.one_of(st.sampled_from(POOL), st.sampled_from(RARE)), max_size=40))
 def test_prefixes_of_lines_in_random_order(converter: Converter, lines: list[bytes]) -> None:
+    # A file without any JSON object is no rollout, which is an error.
+    assume(not lines or any(line.startswith(b"{") for line in lines))
     converter.check_prefixes(lines)
 
 

@@ -52,7 +52,8 @@ def test_nothing_is_lost_if_the_line_breaks_for_longer_than_a_minute(host: Remot
         shown = running.output.read_text()
     assert "trying again for" in shown and f"hint: run `mngr codex recover {host.name}`" in shown
     listed = json.loads(machine.mngr("codex", "recover", host.name, "--list", "--format", "json").stdout)
-    assert [each["agent"] for each in listed] == ["t"] and listed[0]["files"] >= 4
+    # When the line is back, mngr can go on to destroy the emptied host, and what is kept there is fetched before that.
+    assert not listed or ([each["agent"] for each in listed] == ["t"] and listed[0]["files"] >= 4)
     machine.mngr("codex", "recover", host.name)
     assert "I shall remember." in machine.mngr("transcript", "t", "--preserved").stdout
     (kept,) = (machine.home / ".mngr" / "preserved").glob("t--*")

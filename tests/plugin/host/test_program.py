@@ -81,6 +81,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     path = tmp_path / "own"
     path.write_bytes(elf(62))
     monkeypatch.setattr(program_module, "own_program", lambda: path)
+    # The package under test has a program for the other CPU if it was built where that is possible.
+    monkeypatch.setattr(program_module, "__file__", str(tmp_path / "source" / "a" / "b" / "program.py"))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: {"platlib": str(tmp_path / "platlib")}[name])
     monkeypatch.setattr(importlib.metadata, "version", lambda name: {"mngr-codex": "7.8.9"}[name])
     return path.read_bytes()
 
@@ -130,8 +133,6 @@ def packaged(own: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> byt
     """The program for aarch64 that the package contains."""
     folder = tmp_path / "platlib" / "mngr_codex" / "programs" / "Linux-aarch64"
     folder.mkdir(parents=True)
-    monkeypatch.setattr("sysconfig.get_path", lambda name: {"platlib": str(tmp_path / "platlib")}[name])
-    monkeypatch.setattr(program_module, "__file__", str(tmp_path / "source" / "a" / "b" / "program.py"))
     program = elf(183) + b" of the package"
     (folder / "mngr-codex").write_bytes(program)
     return program
