@@ -22,7 +22,7 @@ from tests.support.machine import until
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
-from imbue.mngr.errors import CommandTimeoutError, HostConnectionError
+from imbue.mngr.errors import CommandTimeoutError, HostConnectionError, MngrError
 from imbue.mngr.interfaces.host import OnlineHostInterface
 
 from mngr_codex.plugin.host.connection import Completed, LostCommandError, run_with_input
@@ -256,22 +256,7 @@ def test_a_command_that_does_not_end_over_ssh(remote: OnlineHostInterface) -> No
         run_with_input(remote, ["sleep", "30"], b"", timeout_seconds=1, line_seconds=1)
 
 
-def test_a_host_without_an_ssh_connection_of_mngr(host: OnlineHostInterface) -> None:
-    """The input is a private file there."""
-    seen: list[str] = []
-
-    def execute(command: str, **_: Any) -> Any:
-        seen.append(command)
-        return host.execute_idempotent_command(command)
-
-    other = SimpleNamespace(
-        id="h",
-        is_local=False,
-        execute_idempotent_command=execute,
-        execute_stateful_command=execute,
-        write_file=host.write_file,
-    )
-    ran = run_with_input(cast(OnlineHostInterface, other), "cat; echo oh >&2; exit 4", b"text\n", timeout_seconds=10)
-    assert ran == Completed(4, b"text\n", b"oh")
-    folder = Path(seen[-1].split()[-1])
-    assert not folder.exists() and seen[0] == "mktemp -d"
+def test_a_host_without_an_ssh_connection_of_mngr_is_an_error() -> None:
+    other = SimpleNamespace(id="h", is_local=False)
+    with pytest.raises(MngrError, match="cannot run a command on host h: mngr does not reach it over ssh"):
+        run_with_input(cast("OnlineHostInterface", other), "cat", b"text\n", timeout_seconds=10)
