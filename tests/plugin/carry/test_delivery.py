@@ -184,13 +184,3 @@ def test_many_files_with_long_names_are_copied(there: Host, path: str | None) ->
     folder = there.home / "skills" / ("x" * 90) / ("é" * 90)
     assert sorted(file.read_text() for file in folder.iterdir()) == sorted(names)
     assert not (there.home / ".mngr-carried.tar").exists()
-
-
-def test_the_host_reports_whether_it_has_tar(there: Host, tmp_path: Path) -> None:
-    script = "user=/none\n" + delivery.inventory_script('"$user"')
-    assert delivery.has_tar(there.run(script))
-    bash = shutil.which("bash")
-    assert bash
-    (tmp_path / "only").mkdir()
-    (tmp_path / "only" / "bash").symlink_to(bash)
-    assert not delivery.has_tar(there.run(script, str(tmp_path / "only")))

@@ -22,7 +22,7 @@ FOLDER = ".mngr-carried"
 """The folder in the agent's ``CODEX_HOME`` with the files of the setup, to which the agent links."""
 _LOGIN = ".mngr-login"
 _ARCHIVE = ".mngr-carried.tar"
-_OWNED, _HAS_TAR, _COPIED, _KEPT = "owned ", "has tar", "login copied", "login kept"
+_OWNED, _COPIED, _KEPT = "owned ", "login copied", "login kept"
 
 
 def inventory_script(user_codex_home: str) -> str:
@@ -36,27 +36,12 @@ def inventory_script(user_codex_home: str) -> str:
 for path in {" ".join(f"{user_codex_home}/{name}" for name in names)}; do
     if [ -e "$path" ] || [ -L "$path" ]; then printf '{_OWNED}%s\\n' "${{path#{user_codex_home}/}}"; fi
 done
-if command -v tar >/dev/null; then echo '{_HAS_TAR}'; fi
 """
-
-
-def preparing_script(codex_home: Path) -> str:
-    """Returns a script that removes the files of an earlier setup, and lists the setup of the user on the host.
-
-    Args:
-        codex_home: The agent's ``CODEX_HOME``. The user's own is in ``$user``.
-    """
-    return cleaning_script(codex_home) + inventory_script('"$user"')
 
 
 def owned_entries(lines: Iterable[str]) -> frozenset[str]:
     """Returns the entries of the user's Codex home in the lines that :func:`inventory_script` has printed."""
     return frozenset(line.removeprefix(_OWNED) for line in lines if line.startswith(_OWNED))
-
-
-def has_tar(lines: Iterable[str]) -> bool:
-    """Returns whether the host can unpack archives, from the same lines."""
-    return _HAS_TAR in lines
 
 
 def cleaning_script(codex_home: Path) -> str:

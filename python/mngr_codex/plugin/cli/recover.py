@@ -6,10 +6,7 @@ import json
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from imbue.mngr.api.discover import discover_hosts_and_agents
-from imbue.mngr.api.find import filter_one_host
 from imbue.mngr.api.preservation import get_local_preserved_agent_dir_for_host
-from imbue.mngr.api.providers import get_provider_instance
 from imbue.mngr.cli.common_opts import setup_command_context
 from imbue.mngr.cli.output_helpers import write_human_line
 from imbue.mngr.config.data_types import CommonCliOptions
@@ -18,6 +15,7 @@ from imbue.mngr.interfaces.host import HostFileReadInterface
 from imbue.mngr.primitives import HostAddress, OutputFormat
 
 from mngr_codex.plugin import set_aside
+from mngr_codex.plugin.cli import remote_agents
 from mngr_codex.plugin.preservation import preserved_items
 
 if TYPE_CHECKING:
@@ -88,12 +86,7 @@ def _result(parts: Sequence[set_aside.SetAside]) -> dict[str, Any]:
 
 
 def _host(address: HostAddress, mngr_ctx: MngrContext) -> HostInterface:
-    providers = None if address.provider is None else (str(address.provider),)
-    outcome = discover_hosts_and_agents(
-        mngr_ctx, provider_names=providers, agent_identifiers=None, include_destroyed=False, reset_caches=False
-    )
-    found = filter_one_host(address, list(outcome.agents_by_host))
-    host = get_provider_instance(found.provider_name, mngr_ctx).get_host(found.host_id)
+    host = remote_agents.find_host(address, mngr_ctx)
     if not isinstance(host, HostFileReadInterface):
         raise UserInputError(f"cannot read the files of host {address}: it is not running\nhint: start the host")
     return host

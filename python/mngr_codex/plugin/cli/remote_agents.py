@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from imbue.mngr.config.data_types import MngrContext
-    from imbue.mngr.interfaces.host import OnlineHostInterface
-    from imbue.mngr.primitives import AgentAddress
+    from imbue.mngr.interfaces.host import HostInterface, OnlineHostInterface
+    from imbue.mngr.primitives import AgentAddress, HostAddress
 
 _SEARCHED_LINES = 4
 """How many lines of mngr's discovery log about an agent are parsed."""
@@ -129,6 +129,24 @@ def logged(address: AgentAddress, mngr_ctx: MngrContext) -> FoundAgent | None:
 def _member(name: str, value: str) -> str:
     """Returns a member as mngr writes it into ``data.json``."""
     return f"{json.dumps(name)}: {json.dumps(value)}"
+
+
+def find_host(address: HostAddress, mngr_ctx: MngrContext) -> HostInterface:
+    """Returns the host that an address names, which need not be running.
+
+    Raises:
+        MngrError: There is no such host, or several, or its provider cannot be asked.
+    """
+    from imbue.mngr.api.discover import discover_hosts_and_agents
+    from imbue.mngr.api.find import filter_one_host
+    from imbue.mngr.api.providers import get_provider_instance
+
+    providers = None if address.provider is None else (str(address.provider),)
+    outcome = discover_hosts_and_agents(
+        mngr_ctx, provider_names=providers, agent_identifiers=None, include_destroyed=False, reset_caches=False
+    )
+    found = filter_one_host(address, list(outcome.agents_by_host))
+    return get_provider_instance(found.provider_name, mngr_ctx).get_host(found.host_id)
 
 
 def is_codex(agent_type: str | None, mngr_ctx: MngrContext) -> bool:

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
 from imbue.mngr.api.address_parsers import parse_agent_address, parse_host_address
-from imbue.mngr.api.discover import discover_hosts_and_agents
-from imbue.mngr.api.find import filter_one_host
-from imbue.mngr.api.providers import get_provider_instance, list_provider_names_to_load
+from imbue.mngr.api.providers import list_provider_names_to_load
 from imbue.mngr.config.loader import load_config
 from imbue.mngr.errors import (
     AgentNameNotFoundError,
@@ -167,13 +165,7 @@ def show_status(ctx: click.Context, host: str, arguments: Sequence[str]) -> int:
 
 
 def _host(address: str, mngr_ctx: MngrContext) -> Host:
-    parsed = parse_host_address(address)
-    names = None if parsed.provider is None else (str(parsed.provider),)
-    outcome = discover_hosts_and_agents(
-        mngr_ctx, provider_names=names, agent_identifiers=None, include_destroyed=False, reset_caches=False
-    )
-    reference = filter_one_host(parsed, list(outcome.agents_by_host))
-    host = get_provider_instance(reference.provider_name, mngr_ctx).get_host(reference.host_id)
+    host = remote_agents.find_host(parse_host_address(address), mngr_ctx)
     if not isinstance(host, Host):
         raise UserInputError("it is not running")
     if host.is_local:

@@ -22,9 +22,17 @@ def exited(name: str, terminal: Sequence[str]) -> SendMessageError:
         name: The agent's name.
         terminal: The last lines that Codex has printed.
     """
-    lines = ["Codex has exited. Its terminal shows:", *terminal] if terminal else ["Codex has exited"]
-    reason = "\n".join([*lines, f"hint: start it with `mngr start {name} --restart`"])
+    reason = f"{exit_reason(terminal)}\nhint: start it with `mngr start {name} --restart`"
     return SendMessageError(name, reason, SendFailureKind.AGENT_UNREACHABLE)
+
+
+def exit_reason(terminal: Sequence[str]) -> str:
+    """Returns the reason in an error about a Codex that has exited.
+
+    Args:
+        terminal: The last lines that it has printed.
+    """
+    return "\n".join(["Codex has exited. Its terminal shows:", *terminal] if terminal else ["Codex has exited"])
 
 
 def no_terminal(name: str, problem: str) -> SendMessageError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from imbue.mngr.errors import AgentStartError, MngrError
 from loguru import logger
 
-from mngr_codex.plugin.messages import unaided
+from mngr_codex.plugin.messages import refusals, unaided
 from mngr_codex.plugin.messages.program import run_on_terminal
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def await_start(agent: BaseAgent[Any], seconds: float) -> None:
         terminal = [str(line) for line in answer.get("terminal") or ()]
         match answer.get("outcome"):
             case "exited":
-                raise AgentStartError(name, unaided.exit_reason(terminal))
+                raise AgentStartError(name, refusals.exit_reason(terminal))
             case "no_terminal":
                 problem = " ".join(terminal)
                 raise AgentStartError(

@@ -143,14 +143,5 @@ def await_start(agent: BaseAgent[Any], seconds: float) -> bool:
     except SendMessageError as error:
         raise AgentStartError(name, error.reason) from error
     if is_started and screen.view == "shell":
-        raise AgentStartError(name, exit_reason(screen.last_output))
+        raise AgentStartError(name, refusals.exit_reason(screen.last_output))
     return is_started
-
-
-def exit_reason(terminal: list[str]) -> str:
-    """Returns the reason for the error about a Codex that has exited.
-
-    Args:
-        terminal: The last lines that it has printed.
-    """
-    return "\n".join(["Codex has exited. Its terminal shows:", *terminal] if terminal else ["Codex has exited"])
