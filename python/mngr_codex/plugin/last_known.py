@@ -51,7 +51,7 @@ def store(agent: BaseAgent[Any]) -> None:
 
 
 def read(agent: DiscoveredAgent, field: str) -> Any:
-    """Returns the last known value of a field; None if there is none.
+    """Returns the last known value of a field; None if no value is known.
 
     Args:
         agent: An agent whose host cannot be reached.

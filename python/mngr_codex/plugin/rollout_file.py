@@ -84,7 +84,7 @@ def model_provider(rollout: Path) -> str | None:
 
 
 def is_beginning_of(rollout: Path, other: Path) -> bool:
-    """Returns whether a rollout's bytes are the first bytes of another one, or all of them.
+    """Returns whether a rollout's bytes equal another one's, or its first bytes.
 
     Args:
         rollout: A rollout, compressed or not.

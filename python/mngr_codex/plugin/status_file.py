@@ -62,7 +62,7 @@ class Status:
 
 
 def parse(text: str) -> Status | None:
-    """Returns the content of a status file; None if it is not one of this version.
+    """Returns the content of a status file; None if it has another version.
 
     Args:
         text: The content of the file. An empty one counts as a missing file.

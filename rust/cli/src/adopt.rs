@@ -1,4 +1,4 @@
-//! `mngr-codex adopt`: separates the usage of a new agent from that of the agents whose sessions it continues.
+//! `mngr-codex adopt`: separates the usage of a new agent from the usage of the agents whose sessions it continues.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::streams::{complain, print};
 /// Count the tokens used so far in an agent's sessions as other agents' usage
 ///
 /// mngr runs this after it has copied sessions to a new agent, before Codex is started. The agent's usage events then report
-/// only what it uses itself. The agents from which the sessions come report the rest.
+/// only its own usage. The agents from which the sessions come report the rest.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {

@@ -75,7 +75,7 @@ type Failure = String;
 struct Rollout {
     /// Its path, or `-`.
     input: PathBuf,
-    /// The id of the agent that it belongs to; empty if there is none.
+    /// The id of the agent that it belongs to; empty without an agent.
     agent_id: String,
 }
 

@@ -171,7 +171,7 @@ mod tests {
         for message in ["hook stop: internal error: no way\"", "hook stop: internal error: second\""] {
             assert!(log.contains(message), "{log}");
         }
-        // Without a state directory there is no log.
+        // Without a state directory, nothing is logged.
         without_panic(&StateDir::new(folder.path().join("none")), Name("stop"), || panic!("third"));
     }
 }

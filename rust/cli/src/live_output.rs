@@ -38,7 +38,7 @@ impl<'o> LiveOutput<'o> {
         self.lines.is_some()
     }
 
-    /// Replaces the last lines by those of `text`.
+    /// Replaces the last lines by the lines of `text`.
     pub(crate) fn replace(&mut self, text: &[u8]) -> io::Result<()> {
         self.change(|lines, bytes| lines.show(text, size(), bytes))
     }

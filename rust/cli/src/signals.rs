@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Returns the signals that stop a program, except those that it was started to ignore (`nohup`).
+/// Returns the signals that stop a program, except for the ones it was started to ignore (`nohup`).
 fn stopping() -> impl Iterator<Item = i32> {
     [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal))
 }

@@ -42,7 +42,7 @@ impl Level {
 }
 
 /// Appends an entry to the agent's log. Creates the log's folders, but not the state directory. Errors are ignored,
-/// because there is no other place to report them.
+/// because they cannot be reported anywhere else.
 pub fn log(dir: &StateDir, level: Level, message: &str) {
     let _ = append(dir, level, message, SystemTime::now());
 }

@@ -184,7 +184,7 @@ impl File {
             for event in hooks.properties() {
                 let is_array = event.array_value().is_some();
                 let name = event.decoded_name().unwrap_or_default();
-                // Codex keeps what the user has trusted there in some versions.
+                // Some versions of Codex keep the trusted hooks there.
                 if !is_array && name != "state" {
                     return Err(unexpected(format!("`hooks.{name}`"), "an array"));
                 }

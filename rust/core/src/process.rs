@@ -40,7 +40,7 @@ impl ProcessId {
     }
 }
 
-/// Returns whether a process is in the foreground of its terminal, and not another one that it has started. Returns `None`
+/// Returns whether a process is in the foreground of its terminal, and not a process that it has started. Returns `None`
 /// if that is not known.
 #[cfg(target_os = "linux")]
 pub(crate) fn foreground(process: Pid) -> Option<bool> {

@@ -51,7 +51,7 @@ impl StateDir {
         self.0.join("permissions_waiting")
     }
 
-    /// Returns the path of the marker of a question that is no approval.
+    /// Returns the path of the marker of a question, other than an approval.
     pub(crate) fn question_waiting(&self) -> PathBuf {
         self.0.join("question_waiting")
     }

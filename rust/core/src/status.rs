@@ -1,4 +1,4 @@
-//! The sessions of this machine and their states: those whose hooks have a state directory of their own, and those of
+//! The sessions of this machine and their states: sessions whose hooks have a state directory of their own, and sessions of
 //! mngr's agents.
 
 use std::collections::HashSet;
@@ -53,7 +53,7 @@ pub enum SessionState {
 pub struct SessionStatus {
     /// The id of the session, if it is known.
     pub session_id: Option<String>,
-    /// The name of the agent, if it is one of mngr's.
+    /// The name of the agent, if it is mngr's.
     pub agent: Option<String>,
     /// Its state.
     pub state: SessionState,
@@ -84,7 +84,7 @@ pub struct SessionStatus {
 }
 
 impl SessionStatus {
-    /// Returns the session as one that has just ended.
+    /// Returns the session as if it had just ended.
     #[must_use]
     pub fn ended_now(&self) -> Self {
         Self { state: SessionState::Ended, waiting_reason: None, since: Some(now_millis()), ..self.clone() }
@@ -103,7 +103,7 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
 /// The sessions that were found, and what could not be read.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The running sessions, then those that wait, then the others; the newest state first.
+    /// The running sessions, then the waiting ones, then the others; the newest state first.
     pub sessions: Vec<SessionStatus>,
     /// The state directories and folders that could not be read.
     pub problems: Vec<MarkerError>,
@@ -184,7 +184,7 @@ fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
 }
 
-/// Returns the session of a state directory; `None` if the folder is no state directory, or if the session has ended and
+/// Returns the session of a state directory; `None` if the folder is not a state directory, or if the session has ended and
 /// `includes_ended` is false.
 fn session(dir: &StateDir, is_agent: bool, includes_ended: bool) -> Result<Option<SessionStatus>, MarkerError> {
     if !dir.lifecycle().exists() {

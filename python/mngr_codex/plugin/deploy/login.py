@@ -89,7 +89,7 @@ def variables(codex_home: Path, types: DeployedTypes, environment: Mapping[str, 
 
 
 def _key_variables(types: DeployedTypes) -> tuple[str, ...]:
-    """Returns the variables whose key is deployed. ``OPENAI_API_KEY`` can be that of a program other than Codex."""
+    """Returns the variables whose key is deployed. ``OPENAI_API_KEY`` can belong to a program other than Codex."""
     return tuple(name for name in API_KEY_VARIABLES if types.is_known or name != _OPENAI_KEY)
 
 

@@ -199,7 +199,7 @@ def _tables_last(table: Mapping[str, Any]) -> Table:
 
 
 def read_config(host: OnlineHostInterface, path: str) -> Table:
-    """Reads one of the user's ``config.toml`` files.
+    """Reads a ``config.toml`` of the user.
 
     Returns:
         Its content; an empty table if the file does not exist.
@@ -211,7 +211,7 @@ def read_config(host: OnlineHostInterface, path: str) -> Table:
 
 
 def parse_config(path: str, read: Callable[[], str | None]) -> Table:
-    """Parses one of the user's ``config.toml`` files.
+    """Parses a ``config.toml`` of the user.
 
     Args:
         path: Its path.

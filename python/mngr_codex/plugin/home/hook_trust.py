@@ -100,7 +100,7 @@ def decide(
 
 
 def is_own(hook: Hook, own_commands: Collection[str], codex_home: Path | str) -> bool:
-    """Returns whether a hook is one of the plugin's own."""
+    """Returns whether a hook is the plugin's own."""
     return hook.command in own_commands and _is_in(hook, codex_home, "hooks.json")
 
 

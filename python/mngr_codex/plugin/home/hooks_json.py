@@ -83,7 +83,7 @@ def commands(hooks: Mapping[str, Any]) -> list[str]:
 
 
 def _without_program(groups: list[Any]) -> list[Any]:
-    """Returns groups of the user's hooks without those of ``mngr-codex hooks install``: the agent has its own."""
+    """Returns groups of the user's hooks without the hooks of ``mngr-codex hooks install``: the agent has its own."""
 
     def is_of_program(hook: Any) -> bool:
         command = hook.get("command") if isinstance(hook, dict) else None

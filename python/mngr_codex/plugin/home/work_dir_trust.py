@@ -207,7 +207,7 @@ def bypass_question(folder: str, report: CodexReport) -> str:
 
 
 def is_trusted(user_config: Mapping[str, Any], folders: Iterable[str]) -> bool:
-    """Returns whether the user's own Codex trusts one of these directories.
+    """Returns whether the user's own Codex trusts any of these directories.
 
     Args:
         user_config: The content of the user's ``config.toml``.

@@ -97,7 +97,7 @@ impl Zone {
     }
 }
 
-/// Returns an abbreviation, or the offset in seconds if the abbreviation is one of those that repeat it, such as `-03`.
+/// Returns an abbreviation, or the offset in seconds if the abbreviation only repeats it, such as `-03`.
 fn zone_name(abbreviation: &str, offset: i32) -> Vec<u8> {
     if abbreviation.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return abbreviation.as_bytes().to_vec();

@@ -5,7 +5,7 @@
 //! * [`patch`]: patches, as differences
 //! * [`script`]: programs of code mode, of which the commands are shown
 //! * [`markdown`]: answers of the model, rendered for a terminal
-//! * [`session`]: what a session was, and what it took
+//! * [`session`]: the properties of a session, and its cost
 //! * [`open_call`]: calls that have no output yet
 //! * [`marker()`]: the state of an agent
 //! * [`status`]: the list of sessions and their states

@@ -31,12 +31,12 @@ pub(super) struct ExplainedScript {
     pub(super) call: Vec<u8>,
     /// The command lines of its commands.
     pub(super) commands: Vec<Vec<u8>>,
-    /// Whether the program's output only repeats that of its commands.
+    /// Whether the program's output only repeats its commands' output.
     pub(super) is_output_repeated: bool,
 }
 
 impl HeldRecords {
-    /// Adds a record if it has to be held. Otherwise those that are held must be shown first.
+    /// Adds a record if it has to be held. Otherwise the records that are held must be shown first.
     pub(super) fn add(&mut self, record: &Object<'_>, kind: &[u8]) -> bool {
         let is_observation = kind == b"observation";
         let continues = match kind {
@@ -133,7 +133,7 @@ fn count_call_sites(script: &[u8]) -> Option<usize> {
         let is_word =
             !script[..at].last().is_some_and(|byte| is_part_of_name(byte) || matches!(byte, b'.' | b'/' | b'-'));
         let Some(member) = after.strip_prefix(b".") else {
-            // Another name for the tools, or a computed name of one of them.
+            // Another name for the tools, or a tool's computed name.
             if is_word && (before.ends_with(b"=") || after.starts_with(b"[") || after.starts_with(b"?")) {
                 return None;
             }

@@ -1,4 +1,4 @@
-//! What a session was and what it took, each on one line.
+//! The properties of a session and its cost, each on one line.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -36,7 +36,7 @@ pub(crate) struct Human {
     last_result: LastResult,
     /// The ids of the latest calls whose command line was shown.
     commands: VecDeque<Vec<u8>>,
-    /// Whether records of programs may be held until it is known what the programs did.
+    /// Whether records of programs may be held until the effect of the programs is known.
     holds_scripts: bool,
     held: HeldRecords,
     /// The programs among the held records whose commands are shown in place of their text.
@@ -171,7 +171,7 @@ impl Human {
         self.is_first = false;
     }
 
-    /// Appends what is held, and the count of copied records at the end, if any.
+    /// Appends the records that are held, and the count of copied records at the end, if any.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         self.release(out);
         self.unfold(out);
@@ -459,7 +459,7 @@ impl Human {
         failed
     }
 
-    /// Appends the details of a notice if everything is shown: those of a goal or a review in words, and the payload of
+    /// Appends the details of a notice if everything is shown: a goal or a review in words, and the payload of
     /// any other event or item as JSON.
     fn notice_details(&self, codex: &Object<'_>, depth: usize, out: &mut Vec<u8>) {
         let payload = codex.object("payload");

@@ -34,7 +34,7 @@ impl StatusLines {
         }
     }
 
-    /// Appends what replaces the lines by those of `text`, which may contain SGR sequences but nothing else that moves the
+    /// Appends what replaces the lines by `text`, which may contain SGR sequences but nothing else that moves the
     /// cursor. If it is higher than the terminal, only its end is shown.
     pub(super) fn show(&mut self, text: &[u8], size: Size, out: &mut Vec<u8>) {
         if self.shown.as_ref().is_some_and(|(shown, at)| shown == text && *at == size) {
@@ -62,7 +62,7 @@ impl StatusLines {
     }
 }
 
-/// Appends the rows of a text, without a newline after the last one. Returns their number, which is less than that of the
+/// Appends the rows of a text, without a newline after the last. Returns their number, which is less than the number of the
 /// terminal's rows unless it has only one.
 fn push_rows(text: &[u8], size: Size, out: &mut Vec<u8>) -> usize {
     let mut rows = rows(&String::from_utf8_lossy(text), size.columns.max(1));

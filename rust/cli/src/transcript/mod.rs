@@ -399,7 +399,7 @@ impl Session {
 }
 
 impl Viewer<'_> {
-    /// Shows what is at a path.
+    /// Shows the transcript or rollout at a path.
     fn show(&mut self, path: &Path, out: &mut Output) -> Result<(), Failure> {
         if self.arguments.follow {
             follow::wait_for_target(path)?;

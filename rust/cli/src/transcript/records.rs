@@ -68,7 +68,7 @@ impl Records {
         matches!(&self.format, RecordFormat::Human(human) if human.is_at_start())
     }
 
-    /// Marks that all records up to the one with this id were written. Does nothing if one of them is held back.
+    /// Marks that all records up to the one with this id were written. Does nothing if any of them is held back.
     pub(super) fn mark(&mut self, event_id: &[u8]) {
         // In JSON the character would be escaped, and in text it would be shown as `^^`.
         if !matches!(&self.format, RecordFormat::Human(human) if !human.has_written_all()) {
@@ -85,7 +85,7 @@ impl Records {
         }
     }
 
-    /// Adds what the session took to the human-readable form.
+    /// Adds the session's cost to the human-readable form.
     pub(super) fn totals(&mut self) {
         if let RecordFormat::Human(human) = &mut self.format {
             human.finish(&mut self.buffer);

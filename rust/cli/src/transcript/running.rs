@@ -1,4 +1,4 @@
-//! The calls of an agent that have no output yet: what it is working on.
+//! The calls of an agent that have no output yet.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,7 +27,7 @@ impl RunningCalls {
         Self { style, searched: Vec::new() }
     }
 
-    /// Sets the awaited calls. Those that were awaited before keep what is known about them.
+    /// Sets the awaited calls. Calls that were awaited before keep their details.
     pub(super) fn set_awaited(&mut self, ids: &[Vec<u8>]) {
         let mut before = std::mem::take(&mut self.searched);
         let known = |id: &Vec<u8>| {
@@ -84,7 +84,7 @@ impl RunningCalls {
     }
 }
 
-/// Returns whether one of the records is the step of this call.
+/// Returns whether any of the records is the step of this call.
 pub(super) fn has_step(records: &[u8], id: &[u8], style: Style) -> bool {
     let mut lines = Lines::new(records, usize::MAX);
     while let Ok(Some(line)) = lines.next_line() {

@@ -79,7 +79,7 @@ impl<'a> Attachment<'a> {
     /// Returns a placeholder, such as `[input_file report.pdf, application/pdf, 12,345 bytes]`, as the content of a JSON
     /// string. `kind` is the type of the part, as the content of a JSON string; `part` is the part.
     ///
-    /// Without any content, the size is that of the part's JSON.
+    /// Without any content, the size of the part's JSON.
     #[must_use]
     pub(crate) fn placeholder(&self, kind: &[u8], part: &[u8]) -> Vec<u8> {
         let cut = |word| string::cut(word, MAX_WORD_CHARACTERS);

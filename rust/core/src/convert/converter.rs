@@ -414,7 +414,7 @@ impl<W: Write> Converter<W> {
 
     /// Converts the whole records of an unterminated last line. Returns the position of the text after them.
     ///
-    /// The line counts only if it has any. Text after them is incomplete, which is no damage.
+    /// The line counts only if it has any. Text after them is incomplete, not damaged.
     #[cold]
     fn last_records(&mut self, line: &Line<'_>, tape: &mut Tape, reread: &mut dyn Reread) -> ByteOffset {
         let mut records = WholeRecords::of_line(line);
@@ -592,7 +592,7 @@ impl<W: Write> Converter<W> {
         if body.is_empty() {
             self.skip(["response_item", "message", "assistant"]);
         } else if let Some(message) = body.single_text(item.text).and_then(InterAgentMessage::read) {
-            // It is no step of the agent, so nothing measures it.
+            // It is not a step of the agent, so nothing measures it.
             self.writer.inter_agent_message(&item.origin, item.text, body, &message);
         } else {
             self.begin_agent_step(item);
@@ -873,7 +873,7 @@ impl<W: Write> Converter<W> {
         self.add_cost(&item.origin, item.text, item.tape, cost, CountLine::UsageRecord);
     }
 
-    /// Converts a line that reports token counts without parsing it. Returns `None` if it is no such line, or not in
+    /// Converts a line that reports token counts without parsing it. Returns `None` if it is a different line, or not in
     /// Codex's usual form.
     #[inline]
     fn usage_prefix(&mut self, line: &Line<'_>, head: &Head<'_>) -> Option<()> {

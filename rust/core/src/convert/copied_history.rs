@@ -41,7 +41,7 @@ pub(crate) struct SessionMeta {
 }
 
 impl SessionMeta {
-    /// Reads the members of a payload. `ordinal` and `time` are those of its line.
+    /// Reads the members of a payload. `ordinal` and `time` belong to its line.
     pub(crate) fn read(text: Text<'_>, members: &Members<'_>, ordinal: Option<u64>, time: Option<Nanos>) -> Self {
         let thread = |key| bounded_name(text, members, key).map(ThreadId);
         Self {
@@ -103,7 +103,7 @@ enum Extent {
     UntilOwnTurn(TurnIds, Option<Nanos>),
 }
 
-/// What the copy's turns so far say about their ids.
+/// The ids of the copy's turns so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum TurnIds {
     /// No turn has begun.

@@ -102,7 +102,7 @@ impl Digest16 {
     }
 }
 
-/// Issues ids, and remembers the ones that a later item could repeat.
+/// Issues ids, and remembers the ids that a later item could repeat.
 ///
 /// An id depends on its line's timestamp, so only ids of the same timestamp can be equal. Timestamps of Codex never
 /// decrease (in 11,038 recorded lines of 0.64 to 0.169), so it is enough to remember the ids of the latest one. If a

@@ -1,6 +1,6 @@
 //! Events that Codex writes for people to read, each described in one sentence.
 //!
-//! The names and members are those of `EventMsg` in openai/codex (`protocol/src/protocol.rs`), of the versions up to
+//! The names and members come from `EventMsg` in openai/codex (`protocol/src/protocol.rs`), of the versions up to
 //! 0.171. Which of them a rollout contains depends on its version and mode (`rollout/src/policy.rs`).
 
 use crate::json::dump::Members;

@@ -58,7 +58,7 @@ impl NestedTool {
 pub(crate) struct NestedCall<'a> {
     text: Text<'a>,
     tool: NestedTool,
-    /// The members of the call: those of the item, or of the payload of an older event.
+    /// The members of the call, from the item or the payload of an older event.
     item: &'a [u8],
     /// Whether the event is an `item_completed`.
     pub(crate) is_item: bool,

@@ -1,6 +1,6 @@
 //! Calls that were answered lately, and calls of programs whose records have been written.
 //!
-//! An event about a tool repeats one of these calls, or else is the only trace of a call that a program made itself.
+//! An event about a tool repeats a call in this list, or else is the only trace of a call that a program made itself.
 
 use std::collections::VecDeque;
 

@@ -28,7 +28,7 @@ pub struct MalformedLine {
 }
 
 impl fmt::Display for MalformedLine {
-    /// Writes the offset, the reason, and what was skipped.
+    /// Writes the offset, the reason, and the skipped text.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { offset, at, reason, has_records } = self;
         if *has_records {

@@ -1,4 +1,4 @@
-//! Token counts: which lines report what an inference cost, and their counts as a step's metrics.
+//! Token counts: which lines report the cost of an inference, and their counts as a step's metrics.
 //!
 //! Codex reports the cost of an inference up to twice: in a `token_usage_record` as soon as the response has ended (from
 //! 0.154 on), and in a `token_count` when its calls have ended, too. An interrupted or killed turn, and a compaction by
@@ -20,7 +20,7 @@ pub(crate) struct Ledger {
     /// A hash of the id of the latest response that has a `token_usage_record`, and its usage, to recognize a repeated
     /// line.
     record: Option<(u64, Usage)>,
-    /// The latest inferences of which only one of the two lines has been read, at most [`MAX_UNCONFIRMED`].
+    /// The latest inferences with only one of their two lines read so far, at most [`MAX_UNCONFIRMED`].
     unconfirmed: VecDeque<(CountLine, Counts)>,
 }
 
@@ -241,13 +241,13 @@ impl Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Usage {
     counts: Counts,
-    /// A sum over the other members, and over counts that are no unsigned 64-bit numbers, of hashes of their keys and
+    /// A sum over the other members, and over counts that are not unsigned 64-bit numbers, of hashes of their keys and
     /// values.
     others: u64,
 }
 
 impl Usage {
-    /// Reads an object. A count that is no number, or negative, is zero; one beyond 64 bits is the highest number.
+    /// Reads an object. A count that is not a number, or negative, is zero; one beyond 64 bits is the highest number.
     fn of(text: Text<'_>, tape: &Tape, object: &Value) -> Self {
         let mut usage = Self::default();
         for value in tape.children(object) {

@@ -10,7 +10,7 @@ const CHECKSUM: usize = 8;
 /// Bytes that are damaged or of another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable {
-    /// The version in the first byte, or 0 if there are no bytes. Undamaged bytes are of this version.
+    /// The version in the first byte, or 0 if it is empty. Undamaged bytes are of this version.
     pub(crate) version: u8,
 }
 

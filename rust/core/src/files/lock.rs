@@ -67,7 +67,7 @@ impl Deref for LockedFile {
 impl Drop for LockedFile {
     fn drop(&mut self) {
         // Closing the file would not suffice: a process that another thread has just forked shares the open file, and
-        // with it the lock, until it executes its program. If this fails, closing the file is all that remains.
+        // with it the lock, until it executes its program. If this fails, only closing the file remains.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }

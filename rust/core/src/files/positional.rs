@@ -79,8 +79,8 @@ impl<F: Borrow<File>> Read for PositionalReader<F> {
     }
 }
 
-/// Returns the offset after the last newline in `range` of `file`, or `None` if there is none. Reads backwards from the
-/// end of the range.
+/// Returns the offset after the last newline in `range` of `file`, or `None` if the range contains no newline.
+/// Reads backwards from the end of the range.
 ///
 /// # Errors
 ///

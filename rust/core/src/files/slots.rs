@@ -34,7 +34,7 @@ pub(crate) struct Layout {
 /// The content of a state file.
 #[derive(Debug, Default)]
 pub(crate) struct Latest<T> {
-    /// The state's number, counted from 1, or 0 if there is no intact state.
+    /// The state's number, counted from 1; 0 without an intact state.
     pub(crate) number: u64,
     /// The newest intact state.
     pub(crate) state: T,

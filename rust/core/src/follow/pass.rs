@@ -84,7 +84,7 @@ impl Follower {
     }
 
     /// Makes one pass. Waits for the pass of another process, but no longer than `timeout`. While lines are copied, the
-    /// listener receives those that it waits for.
+    /// listener receives the records it waits for.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ pub enum Activity {
 
 /// Reads the records that an agent's common transcript does not have yet.
 ///
-/// If the checkpoint is missing, of another version, or does not match the transcripts, there are none.
+/// Empty if the checkpoint is missing, of another version, or does not match the transcripts.
 pub struct PendingReader {
     dir: StateDir,
     converting: Option<Conversion>,
@@ -63,7 +63,7 @@ impl PendingReader {
     }
 
     /// Reads the checkpoint, unless that has been done. Call this before reading the common transcript, so that the
-    /// checkpoint is not newer than what was read.
+    /// checkpoint is not newer than the lines that were read.
     pub fn prepare(&mut self) {
         if self.converting.is_none() {
             self.converting = Conversion::resume(&self.dir);

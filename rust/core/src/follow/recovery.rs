@@ -24,7 +24,7 @@ use crate::state_dir::StateDir;
 ///
 /// # Errors
 ///
-/// Returns [`FollowError::File`] if one of the agent's files cannot be read or written.
+/// Returns [`FollowError::File`] if a file of the agent cannot be read or written.
 pub(super) fn recover<'p>(
     dir: &'p StateDir,
     agent_id: &str,

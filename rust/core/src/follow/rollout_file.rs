@@ -39,7 +39,7 @@ pub(super) struct CopiedPrefix {
     pub(crate) end: Fingerprint,
 }
 
-/// The metadata of a file that change with its content. The default is that of no file.
+/// The metadata of a file that change with its content. The default describes no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileStamp {
     id: FileId,

@@ -89,7 +89,7 @@ impl Watcher {
     /// Updates the transcripts, the marker and the usage. Waits for other processes that do the same, but no longer than
     /// `timeout`. If `is_final` is set, the rollouts are treated as complete: no record is held back.
     ///
-    /// Errors of the usage are logged. The next update measures again what has failed.
+    /// Errors of the usage are logged. The next update repeats the measurements that have failed.
     ///
     /// # Errors
     ///

@@ -33,7 +33,7 @@ pub struct Malformed {
 /// The reason if a text does not begin like an object.
 pub const NOT_AN_OBJECT: &str = "not a JSON object";
 
-/// The reason if more text follows a complete object. The position is that of the first byte after white space.
+/// The reason if more text follows a complete object. The position points to the first byte after white space.
 pub(crate) const TEXT_FOLLOWS: &str = "text follows the object";
 
 const UNCLOSED: &str = "the line ends inside a value";

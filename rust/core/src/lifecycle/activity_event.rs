@@ -25,7 +25,7 @@ impl HostDir {
     /// Returns the folder of the host that an agent's state directory is in: `HOST/agents/ID`. For a state directory that is
     /// somewhere else, returns `MNGR_HOST_DIR`, if that is an absolute path. Returns `None` without that variable, or if
     /// `MNGR_AGENT_STATE_DIR` names another state directory: a shell of an agent can run a Codex that does not belong to
-    /// mngr. A path that contains the id of the session is no agent's either ([`session_dir`](super::session_dir)).
+    /// mngr. A path that contains the id of the session is not an agent's either ([`session_dir`](super::session_dir)).
     pub(crate) fn of(dir: &StateDir, session: &ThreadId) -> Option<Self> {
         let (path, session) = (dir.path().as_os_str().as_bytes(), session.0.as_bytes());
         if !session.is_empty() && memmem::find(path, session).is_some() {

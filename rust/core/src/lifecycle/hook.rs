@@ -69,7 +69,8 @@ impl HookEvent {
     }
 
     /// Returns the signal that the event is for its turn. `is_question` tells whether it is about the tool that asks the
-    /// user a question, `rollout_size` is the size of the turn's rollout, in bytes, and `trigger` is that of a compaction.
+    /// user a question, `rollout_size` is the size of the turn's rollout, in bytes, and `trigger` is what triggered a
+    /// compaction.
     fn signal(self, is_question: bool, rollout_size: u64, trigger: Option<Trigger>) -> Option<Signal> {
         match self {
             Self::PreToolUse if is_question => Some(Signal::AskedQuestion { rollout_size }),
@@ -208,7 +209,7 @@ impl HookRun {
             && state.is_new_session(&self.session)
     }
 
-    /// Returns whether the root's session is the one that `state` knows.
+    /// Returns whether `state` knows the root's session.
     pub(super) fn is_of_root(&self, state: &State) -> bool {
         self.agent.is_none() && self.session == state.session
     }

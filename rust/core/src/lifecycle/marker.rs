@@ -242,7 +242,7 @@ pub(crate) fn reconcile(
     read(dir)
 }
 
-/// Records what the rollouts tell about the root's session. Facts about another session are ignored.
+/// Records the facts in the rollouts about the root's session. Facts about another session are ignored.
 ///
 /// # Errors
 ///

@@ -192,7 +192,7 @@ fn exists(folder: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// Returns the names in a folder, except for those of other folders. Returns `None` if the folder does not exist.
+/// Returns the names in a folder, except for the names of folders. Returns `None` if the folder does not exist.
 pub(super) fn names_in(folder: &Path) -> Result<Option<Vec<String>>, FileError> {
     if !exists(folder)? {
         return Ok(None);

@@ -106,7 +106,7 @@ pub(crate) fn size(rollout: &Path) -> io::Result<(u64, Fingerprint)> {
 /// The bytes at the start of a rollout that are searched for the origin of its thread, which precedes the instructions.
 const META: u64 = 16 << 10;
 
-/// Returns whether a rollout is that of a side conversation (`/side`, `/btw`). On 0.171 it has one if the TUI shows it next
+/// Returns whether a rollout belongs to a side conversation (`/side`, `/btw`). On 0.171 it has one if the TUI shows it next
 /// to the main conversation.
 pub(super) fn is_side_conversation(rollout: &Path) -> bool {
     let mut start = Vec::new();

@@ -91,7 +91,7 @@ pub(crate) struct Thread {
     pub(crate) phase: Phase,
     /// What Codex has asked the user in this turn, if it has not continued since.
     pub(crate) request: Option<Request>,
-    /// The size of the rollout, in bytes, when a hook last reported a question. Calls before it are no new questions.
+    /// The size of the rollout, in bytes, when a hook last reported a question. Calls before it are not new questions.
     questions_through: u64,
     /// The time at which that turn began, in milliseconds since 1970.
     began_at: u64,
@@ -122,7 +122,7 @@ struct Work {
 }
 
 impl Work {
-    /// Returns what is known after a signal.
+    /// Returns the state after a signal.
     fn after(self, signal: Signal) -> Self {
         let (is_compacting, is_other) = match signal {
             Signal::Compacting { trigger } | Signal::Compacted { trigger, .. } => {

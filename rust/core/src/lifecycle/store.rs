@@ -149,7 +149,7 @@ impl<'d> Store<'d> {
     }
 
     /// Appends an activity event if the agent does something else than `before`. The files that show the state match it by
-    /// then, so that a reader of the event finds the new state. If one of them could not be written, the others match, and
+    /// then, so that a reader of the event finds the new state. If some could not be written, the others match, and
     /// a change that may have been announced is not announced again.
     fn announce(&mut self, before: Timeline, is_published: bool) {
         let now = self.saved.timeline();

@@ -39,7 +39,7 @@ impl Message {
     }
 }
 
-/// Returns the text of a part: its own, or that of a refusal.
+/// Returns the text of a part: its own, or a refusal's.
 fn words<'t>(text: Text<'_>, tape: &'t Tape, part: &'t Value) -> Option<&'t Value> {
     if part.kind == Kind::String {
         return Some(part);

@@ -11,7 +11,7 @@ use crate::rollout::session_meta::member;
 /// The limit for Codex. Others are for single models.
 const CODEX: &[u8] = b"\"codex\"";
 
-/// The windows of a rate limit, at most one of each length.
+/// The windows of a rate limit, no two of the same length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RateLimits {
     /// The windows, in Codex's order.
@@ -84,7 +84,7 @@ impl Window {
         const DAY: u64 = 24 * 60;
         let label = match self.minutes {
             None => return ("window".to_owned(), "limit".to_owned()),
-            // Codex takes a window for one of a whole number of hours if it is at most three minutes shorter or longer:
+            // Codex rounds a window to a whole number of hours if it is at most three minutes shorter or longer:
             // servers have reported 299 and 10079 minutes.
             Some(297..=303) => return ("five_hour".to_owned(), "5h".to_owned()),
             Some(10_077..=10_083) => return ("seven_day".to_owned(), "7d".to_owned()),

@@ -106,8 +106,8 @@ impl Meter {
         }
     }
 
-    /// Applies a line that reports token counts without parsing it. Returns `None` if it is no such line, or not in Codex's
-    /// usual form. Of several lines with rate limits, only the last one matters, so [`Meter::finish`] parses it.
+    /// Applies a line that reports token counts without parsing it. Returns `None` if it is a different line, or not in
+    /// Codex's usual form. Of several lines with rate limits, only the last one matters, so [`Meter::finish`] parses it.
     fn usage_line(&mut self, line: &Line<'_>, head: &Head<'_>) -> Option<()> {
         let bytes = line.text.bytes();
         let usage = line_prefix::usage(bytes, line.has_control, head).filter(|_| line.gaps.is_empty())?;

@@ -13,7 +13,7 @@ use super::envelope::Envelope;
 use super::lines::Line;
 use crate::json::{Malformed, NOT_AN_OBJECT, TEXT_FOLLOWS, Tape, Text, scan};
 
-/// The reason for an object among other text that is no rollout line.
+/// The reason for an object, among other text, that is not a rollout line.
 const NOT_A_RECORD: &str = "an object that is no record";
 
 /// The byte order mark of UTF-8.
@@ -58,7 +58,7 @@ impl<'a> WholeRecords<'a> {
         Self { text, rest: 0, at: 0, is_boundary: !has_lost_start, budget, first_damage }
     }
 
-    /// Returns the records of a line of an input. A byte order mark at the start of the input is no damage.
+    /// Returns the records of a line of an input. A byte order mark at the start of the input is not damage.
     pub(crate) fn of_line(line: &Line<'a>) -> Self {
         let is_marked = line.offset == ByteOffset(0) && line.text.bytes().starts_with(BYTE_ORDER_MARK);
         let at = if is_marked && !line.has_lost_start { BYTE_ORDER_MARK.len() } else { 0 };
@@ -129,7 +129,7 @@ impl<'a> WholeRecords<'a> {
         if self.budget == 0 { None } else { find_record(bytes, self.at) }
     }
 
-    /// Continues after an object that is no whole record. Its scan read `scanned` bytes.
+    /// Continues after an object that is not a whole record. Its scan read `scanned` bytes.
     fn reject(&mut self, start: usize, scanned: usize) {
         self.at = start + 1;
         self.budget = self.budget.saturating_sub(scanned.max(MIN_SCANNED));

@@ -54,7 +54,7 @@ pub(crate) fn head<'a>(line: &'a [u8], clock: &mut timestamp::Clock) -> Option<H
 /// The parts of the name of a kind that produces no record.
 pub(crate) type KindName<'a> = [&'a [u8]; 3];
 
-/// Returns the kind of a line if it produces no record. `is_call` returns whether an id is that of a call with lines of
+/// Returns the kind of a line if it produces no record. `is_call` returns whether an id belongs to a call with lines of
 /// its own, which the event of a tool repeats.
 ///
 /// The line is not parsed. It is only checked for damage: it must contain no control character, end like an object, and

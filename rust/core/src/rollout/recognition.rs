@@ -240,7 +240,7 @@ fn begins_like_an_object(bytes: &[u8]) -> bool {
     start.strip_prefix(b"{").is_some_and(|rest| matches!(rest.trim_ascii_start(), [] | [b'"', ..]))
 }
 
-/// Recognizes the kind of a file by one of its objects, which is no rollout line.
+/// Recognizes the kind of a file by an object that is not a rollout line.
 fn kind_of(text: Text<'_>, tape: &Tape) -> Option<NotARollout> {
     let member = |name: &str| tape.children(tape.root()).filter(|value| value.key_name(text) == name.as_bytes()).last();
     let is = |name: &str, kind: Kind| member(name).is_some_and(|value| value.kind == kind);

@@ -11,7 +11,7 @@ use crate::json::dump::Members;
 use crate::json::string::decode_string;
 use crate::json::{Tape, scan};
 
-/// What `session_meta` says about a session. A property that it does not name is `None`.
+/// The properties of a session in its `session_meta`. A property that it does not name is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionMeta {
     /// The session's id, as `codex resume` takes it. Codex calls it the thread id: a subagent has its own.

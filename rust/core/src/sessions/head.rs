@@ -1,4 +1,4 @@
-//! What the beginning of a rollout says about its session.
+//! The properties of a session that the beginning of its rollout has.
 
 use std::borrow::Borrow;
 use std::io::{self, Read};

@@ -22,7 +22,7 @@ use crate::rollout::session_meta::SessionMeta;
 pub struct Session {
     /// Its id.
     pub id: String,
-    /// Its current rollout: of several, the one that was created last.
+    /// Its current rollout: of several, the newest.
     pub path: PathBuf,
     /// Its other rollouts, the oldest first. Codex begins a further file after the user went back in the conversation.
     pub earlier: Vec<PathBuf>,
@@ -55,7 +55,7 @@ pub(crate) struct Sessions {
     pub(crate) unreadable: Vec<FileError>,
 }
 
-/// Finds the sessions whose id begins with `beginning`, those that were changed last first. A session is found in each
+/// Finds the sessions whose id begins with `beginning`, the last changed first. A session is found in each
 /// home that has it.
 #[must_use]
 pub(crate) fn with_id(beginning: &str, places: &Places) -> Sessions {

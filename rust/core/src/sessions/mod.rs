@@ -1,4 +1,4 @@
-//! The sessions of a machine: their properties, and finding one of many.
+//! The sessions of a machine: their properties, and how a session is found.
 //!
 //! * [`head`]: a session's folder, model, title and other properties, from the beginning of its rollout
 //! * [`names`]: the names that users give to sessions

@@ -22,7 +22,7 @@ struct Entry {
 }
 
 impl SessionNames {
-    /// Reads the names in a Codex home. There are none if the list is missing or unreadable. Damaged lines are skipped.
+    /// Reads the names in a Codex home. Empty if the list is missing or unreadable. Damaged lines are skipped.
     #[must_use]
     pub fn in_home(home: &Path) -> Self {
         let mut text = Vec::new();
@@ -34,14 +34,14 @@ impl SessionNames {
         Self(entries.map(|entry| (entry.id, entry.thread_name)).collect())
     }
 
-    /// Returns the latest name of a session. A blank one is none.
+    /// Returns the latest name of a session. A blank name does not count.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(String::as_str).filter(|name| !name.trim().is_empty())
     }
 }
 
-/// Returns the Codex home that a file belongs to: the one that contains the file, or the one of the agent whose state
+/// Returns the Codex home that a file belongs to: the home that contains the file, or the home of the agent whose state
 /// directory contains it.
 pub(crate) fn home_of(file: &Path) -> Option<PathBuf> {
     let folders = || file.ancestors().skip(1);

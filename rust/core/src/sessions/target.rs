@@ -67,10 +67,10 @@ pub enum PlaceError {
     SeveralSessions {
         /// The beginning that the user gave.
         beginning: String,
-        /// The sessions, those that were changed last first.
+        /// The sessions, the last changed first.
         sessions: Vec<Session>,
     },
-    /// A session was copied, and more than one of the copies was continued.
+    /// A session was copied, and several copies were continued.
     #[error("cannot read session {}: it was continued in several places: {}", copies[0].id, paths(copies))]
     Diverged {
         /// The copies, at least two.
@@ -185,7 +185,7 @@ fn find_session(name: &Path, places: &Places) -> Result<Session, PlaceError> {
 ///
 /// # Errors
 ///
-/// Returns [`PlaceError::NoSession`] if there is none.
+/// Returns [`PlaceError::NoSession`] without a session.
 pub fn latest(places: &Places, cwd: Option<&Path>) -> Result<Session, PlaceError> {
     let newest = lookup::newest(places, cwd, 1)?.into_iter().next();
     newest.ok_or_else(|| PlaceError::NoSession { homes: places.homes.clone(), cwd: cwd.map(Path::to_owned) })

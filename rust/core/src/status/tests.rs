@@ -95,7 +95,7 @@ fn a_turn_that_only_the_rollout_has_ended_is_over_since_its_last_line() {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_331_570);
     written.set_modified(at).expect("can be changed");
     let [session] = list(&machine.folders(), false).sessions.try_into().expect("one session");
-    // The time of a file can be some milliseconds before that of the write.
+    // The time of a file can be some milliseconds before the write.
     assert_eq!((session.state, session.since), (SessionState::Waiting, Some(1_795_331_570_010)));
     let json = serde_json::to_value(&session).expect("can be serialized");
     assert_eq!((&json["state"], &json["since"]), (&"WAITING".into(), &"2026-11-22T07:12:50.010Z".into()));

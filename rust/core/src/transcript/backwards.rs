@@ -24,7 +24,7 @@ pub(super) struct Backwards<'f> {
     /// `buffer[..end]` has been read but not returned yet. A newline follows it.
     buffer: Vec<u8>,
     end: usize,
-    /// There is no newline in `buffer[searched..end]`.
+    /// `buffer[searched..end]` contains no newline.
     searched: usize,
     /// The offset of the buffer in the file.
     offset: u64,

@@ -14,7 +14,7 @@ use crate::rollout::decompression::Input;
 /// Why the last records cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LastRecordsError {
-    /// The path is not that of a transcript or a rollout.
+    /// The path does not lead to a transcript or a rollout.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A file cannot be opened.

@@ -178,7 +178,7 @@ pub(crate) fn copies_named(name: &Path, host: &Path) -> Vec<PathBuf> {
     folders_in(&host.join("preserved")).filter(is_copy).collect()
 }
 
-/// Returns the folders in a folder, in no order. There are none if it cannot be read.
+/// Returns the folders in a folder, in no order. Empty if it cannot be read.
 pub(crate) fn folders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir())

@@ -1,4 +1,4 @@
-//! Reading common transcripts, including those of agents other than Codex.
+//! Reading common transcripts, also of agents other than Codex.
 //!
 //! * [`locate`]: finding a transcript by a path or a name
 //! * [`stream`]: the files of a transcript as one stream of lines

@@ -17,7 +17,7 @@ impl Resumption {
     /// The number of lines that are read again for their context.
     const CONTEXT_LINES: usize = 64;
 
-    /// Finds the record with this id, reading backwards from the end. Returns `None` if there is none.
+    /// Finds the record with this id, reading backwards from the end. Returns `None` if no record has it.
     ///
     /// # Errors
     ///

@@ -286,7 +286,7 @@ impl Segment {
         matches!((opened, found), (Ok(opened), Ok(found)) if FileId::from(&opened) == FileId::from(&found))
     }
 
-    /// Returns the end of the last complete line after `start`, or `start` if there is none.
+    /// Returns the end of the last complete line after `start`, or `start` if no line is complete.
     fn end_of_lines(&self, start: u64) -> io::Result<u64> {
         Ok(after_last_newline(&self.file, start..self.length)?.unwrap_or(start))
     }

@@ -320,7 +320,7 @@ fn link_targets(path: &Path) -> Vec<PathBuf> {
     std::iter::successors(target(&path.to_owned()), target).take(MAX_LINKS).collect()
 }
 
-/// Returns the metadata of the file at `path`, or `None` if there is none.
+/// Returns the metadata of the file at `path`, or `None` if it does not exist.
 fn metadata_at(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match fs::metadata(path) {
         Ok(metadata) => require_regular(&metadata).map(|()| Some(metadata)),

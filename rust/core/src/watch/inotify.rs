@@ -136,7 +136,7 @@ impl Watches {
         self.unavailable.as_ref()
     }
 
-    /// Waits for a change, until one of `others` is readable, or until it is time to poll.
+    /// Waits until something changes, any of `others` is readable, or it is time to poll.
     ///
     /// # Errors
     ///

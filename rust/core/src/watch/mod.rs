@@ -70,7 +70,7 @@ pub enum WakeUp {
     Ready(usize),
 }
 
-/// Waits until one of `descriptors` is readable, but no longer than `timeout`. Returns the index of the first readable
+/// Waits until any of `descriptors` is readable, but no longer than `timeout`. Returns the index of the first readable
 /// one, or `None` after the timeout.
 ///
 /// # Errors

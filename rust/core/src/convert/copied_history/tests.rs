@@ -174,7 +174,7 @@ fn without_turn_ids_a_pause_ends_the_copy() {
     assert!(copied.begin_line(None, millis(100)) && copied.begin_line(None, millis(1000)));
     copied.begin_turn(&TurnId::default(), millis(1000));
     assert!(copied.begin_line(None, millis(1499)));
-    // A line without a timestamp is no pause.
+    // A line without a timestamp is not a pause.
     assert!(copied.begin_line(None, None) && copied.begin_line(None, millis(1998)));
     assert!(!copied.begin_line(None, millis(2498)) && !copied.begin_line(None, millis(2499)));
 }

@@ -49,7 +49,7 @@ enum Event {
     DiskFull(Process, usize),
     /// A rollout gets an earlier modification time, because the clock was set back.
     ClockBack(Index),
-    /// The checkpoint is removed, or one of its bytes is changed.
+    /// The checkpoint is removed, or a byte in it is changed.
     Forget,
     Damage(prop::sample::Index, u8),
     /// The common transcript is removed.

@@ -30,7 +30,7 @@ pub(super) struct Event {
     reported: Reported,
 }
 
-/// Returns the event for the present measures of a thread, if they differ from those of its latest event. There is none
+/// Returns the event for the present measures of a thread, if they differ from its latest event. There is none
 /// while a rollout of the thread is not measured completely, because sums of parts are not the thread's.
 pub(super) fn event_of(
     thread: &ThreadId,

@@ -22,8 +22,8 @@ use crate::follow::transcripts::Transcript;
 use crate::meter::Message;
 use crate::state_dir::StateDir;
 
-/// The length of the file in bytes after which nothing is added. mngr reads all of it, possibly from another machine, each
-/// time that it has grown. Some 10,000 messages fit.
+/// The length of the file in bytes after which nothing is added. mngr reads the whole file, possibly from another machine,
+/// each time that it has grown. Some 10,000 messages fit.
 const MAX_LENGTH: u64 = if cfg!(test) { 200 } else { 8 << 20 };
 
 /// The last line of a file that is full.

@@ -206,7 +206,7 @@ impl UsageFollower {
                     return Ok((pass, measured));
                 }
                 let Err(error) = pass.commit() else { break };
-                // Nothing else remembers what was measured, so the pass continues with it.
+                // Nothing else remembers the measures, so the pass continues with them.
                 self.log_once(Level::Error, &error.to_string());
                 pass.deadline = Instant::now() + SLICE;
                 if !should_continue() {
@@ -242,7 +242,7 @@ struct Pass<'p> {
     log: &'p LogOnce,
     file: CheckpointFile,
     checkpoint: Checkpoint,
-    /// What other agents have used. `None` if that cannot be read, in which case there are no events.
+    /// The usage of other agents. `None` if it cannot be read, in which case there are no events.
     inherited: Option<Vec<Inherited>>,
     /// The threads of rollouts with new lines.
     grown: Vec<ThreadId>,

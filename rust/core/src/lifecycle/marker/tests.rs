@@ -591,7 +591,7 @@ fn a_rewritten_rollout_that_is_longer_than_before_is_read_from_its_start() {
     world.write(ROOT, &[("task_started", 2)]);
     world.hook(HookEvent::UserPromptSubmit, 2);
     world.reconciles_to(true);
-    // The end is at an offset that was read before, and the lines after it are no signals.
+    // The end is at an offset that was read before, and the lines after it are not signals.
     let other = line("turn_aborted", 2) + &line("agent_message", 7).repeat(3);
     fs::write(world.rollout(ROOT), other).expect("can be written");
     world.reconciles_to(false);

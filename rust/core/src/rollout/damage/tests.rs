@@ -42,10 +42,10 @@ fn whole_records_are_found_in_a_damaged_line() {
         (format!(r#"{{"timestamp":"x","type":"a\{two}"#), vec![two], None),
         (format!(r#"{{"timestamp":"x","payload":{two}"#), vec![two], None),
         (format!(r#"{{"timestamp":"x","payload":[{two}"#), vec![two], None),
-        // The end of a record, and values that are no records.
+        // The end of a record, and values that are not records.
         (format!("{}{two}", &one[30..]), vec![two], Some(0)),
         (format!("[1]{two}"), vec![two], Some(0)),
-        // An object inside a record that is cut is no record.
+        // An object inside a record that is cut is not a record.
         (format!(r#"{{"a":{{"timestamp":"x"}},{two}"#), vec![two], None),
         (format!(r#"{{"a":1}}{other_order}"#), vec![other_order], Some(7)),
         (r#"{"a":1}"#.to_owned(), vec![r#"{"a":1}"#], None),
