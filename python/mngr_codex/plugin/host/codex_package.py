@@ -7,6 +7,7 @@ for the next host. A transfer that breaks continues where it stopped.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -62,6 +63,7 @@ _CHUNK_SECONDS = 300.0
 _UNPACK_SECONDS = 300.0
 _COMPRESSION = 1
 _MARGIN_BYTES = 16 * 2**20
+_TEMPORARY = ".new-"
 
 
 class PackageError(Exception):
@@ -126,10 +128,18 @@ def archive_for(platform: Platform, version: str | None) -> Archive:
         version: The version; None for this machine's own Codex, or else the newest.
 
     Raises:
-        PackageError: There is none.
+        PackageError: There is none, or this machine cannot read or write it.
     """
     if platform not in _NAMES:
         raise PackageError(f"there is no package of Codex for its platform ({platform})")
+    try:
+        return _archive_for(platform, version)
+    # tarfile raises a ValueError for a file that its format cannot describe.
+    except (OSError, ValueError) as error:
+        raise PackageError(f"this machine cannot put Codex into an archive: {error}") from error
+
+
+def _archive_for(platform: Platform, version: str | None) -> Archive:
     own = own_package()
     own_version = version_of(own) if own else None
     if own and own_version and version in {None, own_version} and _platform(own) == platform:
@@ -248,15 +258,22 @@ def _pack(root: Path, platform: Platform, version: str) -> Archive:
     """Compresses a package into an archive, which replaces those of other versions.
 
     Raises:
-        PackageError: It cannot be written.
+        OSError: A file cannot be read or written.
+        ValueError: The format of the archive has no place for a file.
     """
     path, description = _paths(platform, version)
-    logger.info("Compressing Codex {} for {}...", version, platform)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for old in path.parent.glob(f"codex-*-{platform.folder}.*"):
-            old.unlink(missing_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if kept := _kept(platform, version):
+            # Another process was first.
+            return kept
+        logger.info("Compressing Codex {} for {}...", version, platform)
+        # Those with the temporary prefix are of processes that were killed.
+        for pattern in (f"codex-*-{platform.folder}.*", f"{_TEMPORARY}*"):
+            for old in path.parent.glob(pattern):
+                old.unlink(missing_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_TEMPORARY, delete=False) as file:
             new = Path(file.name)
             try:
                 unpacked = _write_archive(root, file)
@@ -268,8 +285,6 @@ def _pack(root: Path, platform: Platform, version: str) -> Archive:
                 new.unlink(missing_ok=True)
         known: dict[str, Any] = {"size": size, "unpacked_size": unpacked, "sha256": digest}
         description.write_text(json.dumps(known) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise PackageError(f"this machine cannot compress it: {error}") from None
     return Archive(path=path, version=version, **known)
 
 
@@ -319,8 +334,10 @@ part=$folder/{part}
 for old in "$folder"/codex-*.part; do
     [ "$old" = "$part" ] || rm -f "$old"
 done
+# What a killed process has unpacked. Unpacking takes a few minutes at most.
+find "$folder/codex" -maxdepth 1 -name '.new-*' -mmin +60 -exec rm -rf {{}} +
 if [ -f "$part" ] && [ "$(wc -c <"$part")" -gt {size} ]; then rm -f "$part"; fi
-[ ! -f "$part" ] || wc -c <"$part"
+if [ -f "$part" ]; then wc -c <"$part"; else echo 0; fi
 """
 # A chunk is appended only where it belongs, so a chunk that is sent twice does no harm. A lock is not needed: what two
 # transfers have mixed up is found by the checksum.
@@ -374,18 +391,29 @@ def _transfer(host: OnlineHostInterface, archive: Archive) -> None:
     part = f"codex-{archive.sha256[:16]}.part"
     needed = (archive.size + archive.unpacked_size + _MARGIN_BYTES) // 1024
 
-    def run(script: str, content: bytes = b"", *, seconds: float = _CHUNK_SECONDS) -> int:
+    def run(script: str, content: bytes = b"", *, seconds: float = _CHUNK_SECONDS) -> bytes:
         ran = run_with_input(host, script, content, timeout_seconds=seconds)
         if ran.status != 0:
             raise PackageError(last_line(ran))
-        return int(ran.stdout.strip() or 0)
+        return ran.stdout
 
-    offset = run(_BEGIN.format(part=part, needed=needed, size=archive.size))
-    told = 0
-    with archive.path.open("rb") as file:
+    def size_after(script: str, content: bytes = b"") -> int:
+        # A shell's startup files may print lines before it.
+        *_, size = run(script, content).split() or [b""]
+        if not size.isdigit():
+            raise PackageError("it did not report how much has arrived")
+        return int(size)
+
+    try:
+        file = archive.path.open("rb")
+    except OSError as error:
+        raise PackageError(f"cannot read {archive.path} on this machine: {error.strerror}") from None
+    with file:
+        offset = size_after(_BEGIN.format(part=part, needed=needed, size=archive.size))
+        told = 0
         while offset < archive.size:
             file.seek(offset)
-            offset = run(_APPEND.format(part=part, offset=offset), file.read(_CHUNK_BYTES))
+            offset = size_after(_APPEND.format(part=part, offset=offset), file.read(_CHUNK_BYTES))
             percent = 100 * offset // archive.size
             if percent >= told + 10:
                 told = percent - percent % 10
