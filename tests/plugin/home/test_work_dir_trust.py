@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from itertools import product
 from pathlib import Path
@@ -324,3 +325,14 @@ def test_a_repository_cannot_claim_a_trusted_folder_that_contains_it(
     (home / ".codex" / "config.toml").write_text(f'[projects.{json.dumps(str(folder))}]\ntrust_level = "trusted"\n')
     assert obtain(host, policy(), command=codex, folder=folder, trusted_folders=folders) == Consent()
     assert obtain(host, policy(), command=codex, folder=claiming, trusted_folders=folders).refusal is not None
+
+
+def test_a_codex_outside_path_is_asked_for_the_hooks(
+    host: Any, codex: str, repository: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".local/bin").mkdir(parents=True)
+    (home / ".local/bin/codex").symlink_to(codex)
+    monkeypatch.setenv("PATH", os.defpath)
+    user = User(True, False)
+    assert obtain(host, policy(interactive=True), command="codex", folder=repository, ask=user) == Consent()
+    assert len(user.questions) == 2 and "contains hooks" in user.questions[1]

@@ -18,6 +18,7 @@ from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.home.app_server import query_codex_before_consent
 from mngr_codex.plugin.home.config_toml import read_config
 from mngr_codex.plugin.home.hook_trust import BYPASS
+from mngr_codex.plugin.host import facts as host_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -245,6 +246,7 @@ def obtain(
     Raises:
         ConfigParseError: The user's ``config.toml`` cannot be read or is not valid TOML.
         UserInputError: The file with an earlier answer cannot be read or is damaged.
+        MngrError: The host cannot be examined.
     """
     names, user_config_path = _names(host, folder)
     covered = _covered_folder(names)
@@ -255,7 +257,7 @@ def obtain(
         or (updated is not None and covered is not None and _is_trusted_by_agent(host, updated, covered)),
         is_update=updated is not None,
         memory=Memory(trusted_folders, covered) if trusted_folders and covered else None,
-        query=lambda: query_codex_before_consent(host, command=command, work_dir=folder),
+        query=lambda: query_codex_before_consent(host, command=host_facts.read(host, command).command, work_dir=folder),
         ask=ask,
     )
 
