@@ -6,6 +6,7 @@ The host is this machine over ssh, and its agents consist of their files only.
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from mngr_codex.plugin.cli import remote_command
 from tests.plugin.cli.test_remote_transcript import RECORDED, Near, programs_of
 from tests.support.line_proxy import LineProxy
 from tests.support.machine import MngrServer, mngr_server, until
-from tests.support.ssh_server import PROGRAM, ssh_server
+from tests.support.recordings import DATA
+from tests.support.ssh_server import PROGRAM, TRANSCRIPT, ssh_server
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,30 @@ def test_transcript_of_an_agent_on_another_host(near: Near) -> None:
     assert near.mngr("codex", "transcript", f"{name}@remote").stdout == near.mngr("codex", "transcript", here).stdout
     ran = near.mngr("codex", "transcript", "nobody")
     assert ran.status == 1 and "hint: `mngr-codex transcript` lists" in ran.stderr
+
+
+def test_an_agent_whose_name_could_be_a_session_is_shown(near: Near) -> None:
+    """If mngr knows it. No host is asked about the beginning of a session's id."""
+    _, state_dir = near.there(name="cafe")
+    before = near.proxy.traffic.connections
+    assert near.mngr("codex", "transcript", "cafe").status == 1
+    assert near.proxy.traffic.connections == before
+    near.mngr("list")
+    shown = near.mngr("codex", "transcript", "cafe", "--format", "jsonl")
+    assert (shown.status, shown.stdout.encode()) == (0, RECORDED)
+    # An agent of this machine comes first, also before a session.
+    here = near.here(state_dir)
+    (agent,) = (near.host_dir / "agents").glob("*/data.json")
+    agent.write_text(agent.read_text().replace(here, "cafe"))
+    (agent.parent / TRANSCRIPT).write_bytes(RECORDED.splitlines(keepends=True)[0])
+    session = (
+        near.folder
+        / ".codex/sessions/2026/01/01/rollout-2026-01-01T00-00-00-cafe0000-0000-0000-0000-000000000000.jsonl"
+    )
+    session.parent.mkdir(parents=True)
+    shutil.copy(DATA / "0.163.0/tools.jsonl", session)
+    assert near.mngr("codex", "transcript", "cafe0").status == 0
+    assert near.mngr("codex", "transcript", "cafe", "--format", "jsonl").stdout.encode() == RECORDED.splitlines(True)[0]
 
 
 def test_sessions_of_another_host(near: Near) -> None:

@@ -78,9 +78,8 @@ class Near:
     def there(self, stream: bytes | None = RECORDED, **data: str) -> tuple[str, Path]:
         """Creates an agent on the host, and returns its name and its state directory."""
         number = next(NUMBERS)
-        name = f"there-{number}"
-        path = Path(program())
-        return name, self.remote.agent(stream, path, name=name, agent_id=f"agent-{number:032}", **data)
+        data = {"name": f"there-{number}", **data}
+        return data["name"], self.remote.agent(stream, Path(program()), agent_id=f"agent-{number:032}", **data)
 
     def here(self, there: Path) -> str:
         """Creates an agent of this machine with the transcript of one on the host, and returns its name."""

@@ -156,11 +156,12 @@ def _transcript_elsewhere(ctx: click.Context, arguments: Sequence[str]) -> int |
         return None
     if "@" in target:
         return remote_command.show_transcript(ctx, target, arguments)
-    is_session = re.fullmatch(r"[0-9a-f-]{4,}", target) is not None
-    if is_session or not remote_command.has_other_hosts(ctx):
+    if not remote_command.has_other_hosts(ctx):
         return None
+    # For what may be a session of this machine no host is asked, unless mngr knows an agent of that name.
+    may_be_session = re.fullmatch(r"[0-9a-f-]{4,}", target) is not None
     try:
-        return remote_command.show_transcript(ctx, target, arguments)
+        return remote_command.show_transcript(ctx, target, arguments, is_known=may_be_session)
     except remote_command.NoSuchAgent:
         # The program knows what else it can be.
         return None

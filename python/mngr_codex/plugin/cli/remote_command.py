@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
 from imbue.mngr.api.address_parsers import parse_agent_address, parse_host_address
+from imbue.mngr.api.discovery_events import resolve_provider_names_for_identifiers
 from imbue.mngr.api.providers import list_provider_names_to_load
 from imbue.mngr.config.loader import load_config
 from imbue.mngr.errors import (
@@ -105,13 +106,14 @@ def run(ctx: click.Context, command: str, agent: str, arguments: Callable[[Path]
     return _run(ctx, agent, start)
 
 
-def show_transcript(ctx: click.Context, agent: str, arguments: Sequence[str]) -> int:
+def show_transcript(ctx: click.Context, agent: str, arguments: Sequence[str], *, is_known: bool = False) -> int:
     """Shows the transcript of an agent on another host.
 
     Args:
         ctx: The context of the command.
         agent: The agent's name or id, with or without its host.
         arguments: The arguments of ``transcript``, among them the agent.
+        is_known: Whether only an agent that mngr's discovery log lists is meant.
 
     Raises:
         NoSuchAgent: There is no such agent.
@@ -134,7 +136,7 @@ def show_transcript(ctx: click.Context, agent: str, arguments: Sequence[str]) ->
             is_as_mngr=False,
         )
 
-    return _run(ctx, agent, start)
+    return _run(ctx, agent, start, is_known=is_known)
 
 
 def show_status(ctx: click.Context, host: str, arguments: Sequence[str]) -> int:
@@ -189,10 +191,12 @@ def _context(ctx: click.Context) -> Iterator[MngrContext]:
         group.__exit__(None, None, None)
 
 
-def _run(ctx: click.Context, agent: str, start: Callable[[FoundAgent], int]) -> int:
+def _run(ctx: click.Context, agent: str, start: Callable[[FoundAgent], int], *, is_known: bool = False) -> int:
     """Runs a program on the host where mngr's discovery log lists an agent, or where mngr finds it."""
     address = parse_agent_address(agent)
     with _context(ctx) as mngr_ctx:
+        if is_known and not resolve_provider_names_for_identifiers(mngr_ctx, [str(address.agent)]):
+            raise NoSuchAgent(f"mngr's discovery log lists no agent {agent}")
         logged = remote_agents.logged(address, mngr_ctx)
         if logged is not None:
             try:
