@@ -1,11 +1,7 @@
 """Commands with an input, on this machine and over an ssh connection that breaks."""
 
-import getpass
-import os
-import shutil
-import signal
-import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +13,8 @@ from typing import Any, cast
 import paramiko
 import pytest
 
+from tests.plugin.host.conftest import Sshd
 from tests.support.line_proxy import LineProxy
-from tests.support.machine import until
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
@@ -28,95 +24,6 @@ from imbue.mngr.interfaces.host import OnlineHostInterface
 from mngr_codex.plugin.host.connection import Completed, LostCommandError, run_with_input
 
 LARGE = bytes(range(256)) * 4096
-
-
-class Sshd:
-    """An ssh server on loopback, reached through a proxy."""
-
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
-        if program is None:
-            pytest.skip("sshd is not installed (apt install openssh-server)")
-        if os.getuid() == 0:
-            Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it if it runs as root
-        folder.mkdir()
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        for name in ("host_key", "user_key"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-        shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-        (folder / "config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host_key'}\nPidFile none\n"
-            f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
-            f'PasswordAuthentication no\nPermitRootLogin yes\nSetEnv HOME="{folder}"\n'
-        )
-        self._command = [program, "-D", "-e", "-f", str(folder / "config")]
-        self._running: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (self.folder / "log").open("ab") as log:
-            self._running = subprocess.Popen(self._command, stderr=log, start_new_session=True)
-
-        def is_listening() -> bool:
-            with socket.socket() as connection:
-                return connection.connect_ex(("127.0.0.1", self.port)) == 0
-
-        until(is_listening, description="the ssh server", seconds=10)
-
-    def stop(self) -> None:
-        if self._running is not None:
-            self._running.send_signal(signal.SIGKILL)
-            self._running.wait()
-            self._running = None
-
-    def settings(self, port: int) -> str:
-        """Returns the settings of mngr for this host, reached through another port."""
-        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(self.folder / 'host_key.pub').read_text()}")
-        return (
-            f'[providers.there]\nbackend = "ssh"\nhost_dir = "{self.folder / "mngr"}"\n'
-            f'[providers.there.hosts.remote]\naddress = "127.0.0.1"\nport = {port}\nuser = "{getpass.getuser()}"\n'
-            f'key_file = "{self.folder / "user_key"}"\nknown_hosts_file = "{self.folder / "known_hosts"}"\n'
-        )
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    server = Sshd(tmp_path / "sshd")
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def proxy(sshd: Sshd) -> Iterator[LineProxy]:
-    with LineProxy(sshd.port) as line:
-        yield line
-
-
-@pytest.fixture
-def remote(home: Path, sshd: Sshd, proxy: LineProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnlineHostInterface]:
-    """mngr's host behind the proxy, with a connection."""
-    from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
-    from imbue.mngr.api.providers import get_provider_instance
-    from imbue.mngr.config.loader import load_config
-    from imbue.mngr.main import get_or_create_plugin_manager
-    from imbue.mngr.primitives import HostName, ProviderInstanceName
-
-    profile = home / ".mngr" / "profiles" / "tests"
-    profile.mkdir(parents=True)
-    (home / ".mngr" / "config.toml").write_text('profile = "tests"\n')
-    (profile / "settings.toml").write_text(
-        'is_allowed_in_pytest = true\nenabled_backends = ["local", "ssh"]\n' + sshd.settings(proxy.port)
-    )
-    monkeypatch.chdir(home)
-    with ConcurrencyGroup(name="tests") as group:
-        context = load_config(get_or_create_plugin_manager(), group)
-        host = cast(Any, get_provider_instance(ProviderInstanceName("there"), context)).get_host(HostName("remote"))
-        assert host.execute_idempotent_command("true").success
-        yield host
-        host.disconnect()
 
 
 @contextmanager
@@ -149,8 +56,6 @@ def test_a_command_reads_its_input_over_ssh(remote: OnlineHostInterface) -> None
     # More errors than a channel's window has room for.
     loud = run_with_input(remote, "head -c 6000000 /dev/zero >&2; echo done", b"", timeout_seconds=30)
     assert (loud.stdout, len(loud.stderr)) == (b"done\n", 6_000_000)
-    killed = run_with_input(remote, "kill -9 $$", b"", timeout_seconds=20)
-    assert (killed.status, killed.stdout) == (-1, b"")
 
 
 def test_a_command_takes_one_channel(remote: OnlineHostInterface, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +140,42 @@ def test_a_server_that_stays_away(remote: OnlineHostInterface, sshd: Sshd, proxy
     assert runs(tmp_path) == ["text"]
 
 
+def test_the_time_that_a_command_may_take_does_not_count_while_the_host_is_away(
+    remote: OnlineHostInterface, sshd: Sshd, proxy: LineProxy, tmp_path: Path
+) -> None:
+    def stay_away() -> None:
+        sshd.stop()
+        proxy.reset()
+
+    stay_away()
+    begun = time.monotonic()
+    with pytest.raises(HostConnectionError) as never_sent:
+        run_with_input(remote, ["true"], b"", timeout_seconds=300, line_seconds=2)
+    assert not isinstance(never_sent.value, LostCommandError)
+    assert time.monotonic() - begun < 20
+    sshd.start()
+    begun = time.monotonic()
+    with after(1, stay_away), pytest.raises(LostCommandError):
+        run_with_input(remote, counting(tmp_path, "sleep 3"), b"text", timeout_seconds=300, line_seconds=2)
+    assert time.monotonic() - begun < 20
+    assert runs(tmp_path) == ["text"]
+
+
+def test_a_command_whose_channel_closes_without_a_status_runs_once_more(
+    remote: OnlineHostInterface, tmp_path: Path
+) -> None:
+    """The connection works. A signal looks the same as a channel that broke."""
+    first = f'[ "$(wc -l <{tmp_path}/runs)" -gt 1 ] || kill -9 $$; echo ended'
+    ran = run_with_input(remote, counting(tmp_path, first), b"text", timeout_seconds=20)
+    assert ran == Completed(0, b"ended\n", b"")
+    assert runs(tmp_path) == ["text", "text"]
+    always = counting(tmp_path, "kill -9 $$")
+    assert run_with_input(remote, always, b"killed", timeout_seconds=20).status == -1
+    assert runs(tmp_path)[2:] == ["killed", "killed"]
+    assert run_with_input(remote, always, b"once", timeout_seconds=20, is_repeatable=False).status == -1
+    assert runs(tmp_path)[4:] == ["once"]
+
+
 @pytest.mark.slow
 def test_a_line_that_is_silent_for_40_seconds(remote: OnlineHostInterface, proxy: LineProxy, tmp_path: Path) -> None:
     result: list[Completed] = []
@@ -251,9 +192,43 @@ def test_a_line_that_is_silent_for_40_seconds(remote: OnlineHostInterface, proxy
     assert set(runs(tmp_path)) == {"text"}
 
 
-def test_a_command_that_does_not_end_over_ssh(remote: OnlineHostInterface) -> None:
+@pytest.mark.parametrize(
+    "slow", ["cat >/dev/null; sleep 30", "exec sleep 30", "cat >/dev/null; exec >&- 2>&-; sleep 30"]
+)
+def test_a_command_that_is_slow_on_a_line_that_works_is_not_repeated(
+    remote: OnlineHostInterface, tmp_path: Path, slow: str
+) -> None:
+    """It reads its input, does not read it, or has closed its output."""
+    content = b"x" * 8_000_000
     with pytest.raises(CommandTimeoutError, match="did not end within"):
-        run_with_input(remote, ["sleep", "30"], b"", timeout_seconds=1, line_seconds=1)
+        run_with_input(remote, f"echo run >>{tmp_path}/runs; {slow}", content, timeout_seconds=1, line_seconds=60)
+    assert runs(tmp_path) == ["run"]
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from types import SimpleNamespace
+from mngr_codex.plugin.host.connection import run_with_input
+
+def interrupt():
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    # As the terminal does.
+    os.killpg(0, signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+run_with_input(SimpleNamespace(is_local=True), sys.argv[2], b"", timeout_seconds=60)
+"""
+
+
+def test_a_command_here_can_clean_up_after_ctrl_c(tmp_path: Path) -> None:
+    typed, removed = tmp_path / "typed", tmp_path / "removed"
+    script = f"trap 'sleep 1; touch {removed}; exit' INT; touch {typed}; sleep 30 & wait"
+    mngr = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, typed, script], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    assert "KeyboardInterrupt" in mngr.communicate(timeout=30)[1]
+    assert removed.exists()
 
 
 def test_a_host_without_an_ssh_connection_of_mngr_is_an_error() -> None:

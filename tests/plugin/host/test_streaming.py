@@ -1,6 +1,7 @@
 """What is shown of a program's output over several runs of the program."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
+from imbue.mngr.interfaces.host import OnlineHostInterface
+
 from mngr_codex.plugin.cli.remote_agents import time_zone_script
-from mngr_codex.plugin.host.streaming import ConnectionBroken, MarkedOutput, RepeatedOutput
+from mngr_codex.plugin.host import streaming
+from mngr_codex.plugin.host.streaming import ConnectionBroken, MarkedOutput, RepeatedOutput, Run, stream
 
 RECORDS = st.lists(st.binary(max_size=20).map(lambda text: text.replace(b"\x1e", b"").replace(b"\n", b"")), max_size=12)
 
@@ -108,3 +112,26 @@ def test_the_systems_time_zone_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> 
     if name and Path("/etc/localtime").exists():
         assert f"TZ={name.removeprefix('posix/')}\n" in script
     assert script.startswith("TZ=")
+
+
+class Shown:
+    """Keeps what is shown."""
+
+    content = b""
+
+    def write(self, data: bytes) -> None:
+        self.content += data
+
+
+def test_an_exit_status_that_does_not_come_is_a_broken_line(
+    remote: OnlineHostInterface, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "_STATUS_SECONDS", 0.5)
+    first = tmp_path / "first"
+    script = f"echo shown; [ ! -e {first} ] || exit 3; touch {first}; exec >&- 2>&-; sleep 60"
+    output, statuses = Shown(), list[int]()
+    run = Run(host=remote, name="box", script=lambda: script, shown=RepeatedOutput(), output=output)
+    thread = threading.Thread(target=lambda: statuses.append(stream(run)), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert (statuses, output.content) == ([3], b"shown\n")

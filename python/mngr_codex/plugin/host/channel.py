@@ -17,15 +17,20 @@ from imbue.mngr.hosts.outer_host import (
     _send_exec_request_without_waiting,
     retry_on_transient_ssh_error,
 )
+from paramiko import ChannelException, SSHException
 from paramiko.common import cMSG_CHANNEL_REQUEST
 from paramiko.message import Message
 
 if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
-    from paramiko import Channel
+    from paramiko import Channel, Transport
 
 # The terminal passes on what is printed unchanged and echoes nothing: no ICANON, ECHO and OPOST (RFC 4254, 8).
 _TERMINAL_MODES = bytes([opcode_byte for opcode in (51, 53, 70) for opcode_byte in (opcode, 0, 0, 0, 0)]) + b"\0"
+
+
+# How long the host may take to answer on a connection that works.
+_ANSWER_SECONDS = 5.0
 
 
 class Terminal(NamedTuple):
@@ -67,6 +72,33 @@ def open_command(host: OnlineHostInterface, script: str, *, terminal: Terminal |
             _request_terminal(channel, terminal)
         _send_exec_request_without_waiting(channel, command)
     return channel
+
+
+def await_exit_status(channel: Channel, seconds: float) -> int:
+    """Returns the exit status of a command whose output has ended; -1 if its channel was closed without one.
+
+    Args:
+        channel: The command's channel.
+        seconds: How long to wait.
+
+    Raises:
+        TimeoutError: The status does not come: the command still runs, or the line is broken.
+    """
+    if not channel.status_event.wait(seconds):
+        raise TimeoutError("the command's exit status did not come")
+    return channel.recv_exit_status()
+
+
+def is_answered(transport: Transport) -> bool:
+    """Returns whether the host still answers on a connection, which can be broken although nothing has reported it."""
+    try:
+        transport.open_session(timeout=_ANSWER_SECONDS).close()
+    except ChannelException:
+        # It has refused another channel.
+        return True
+    except (SSHException, EOFError, OSError):
+        return False
+    return True
 
 
 @retry_on_transient_ssh_error

@@ -3,11 +3,12 @@
 On another host a command takes one channel of mngr's ssh connection: the request, the input and its end are sent
 without waiting for a reply. If the line breaks, the command may have run or not, so only one that can run again with
 the same input is repeated. That continues for a limited time, because an ssh server that restarts and a network that is
-gone for half a minute come back.
+gone for half a minute come back. A command that is slow on a line that works is not repeated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 import time
@@ -24,7 +25,7 @@ from imbue.mngr.hosts.outer_host import (
 from loguru import logger
 from paramiko import SSHException
 
-from mngr_codex.plugin.host.channel import open_command
+from mngr_codex.plugin.host.channel import await_exit_status, is_answered, open_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +34,16 @@ if TYPE_CHECKING:
     from paramiko import Channel
 
 LINE_SECONDS = 90.0
-"""How long a command is repeated on a line that breaks, in addition to the time that the command itself may take."""
+"""How long a host may be away, before a command was sent and after each time that the line broke."""
 _BACKOFFS_SECONDS = (0.0, 1.0, 2.0, 4.0)
 _MARGIN_SECONDS = 5.0
+# How long a command on this machine may take to end after Ctrl-C.
+_FAREWELL_SECONDS = 5.0
 _CHUNK_BYTES = 64 * 1024
 # How long a command can wait that has filled the window of the channel with errors, which are read between two chunks.
 _ERRORS_SECONDS = 1.0
-# What paramiko reports if the channel has closed without an exit status: by a signal, or because the line broke.
+# What paramiko reports if the channel has closed without an exit status: a signal has ended the command, or the line or
+# the channel broke.
 _NO_STATUS = -1
 
 
@@ -78,7 +82,8 @@ def run_with_input(
         content: What the command reads from standard input.
         timeout_seconds: How long the command may take.
         is_repeatable: Whether a second run with the same input is harmless, even while the first still runs.
-        line_seconds: How long a repeatable command is tried again after the line broke, in addition to its own time.
+        line_seconds: How long a repeatable command is tried again while the host is away: before it was sent, and after
+            each time that the line broke. After it was sent, all runs together take at most this time and its own.
 
     Raises:
         CommandTimeoutError: The command has not ended in time.
@@ -91,51 +96,78 @@ def run_with_input(
         return _run_here(script, content, timeout_seconds)
     if not isinstance(host, OuterHost):
         raise MngrError(f"cannot run a command on host {host.id}: mngr does not reach it over ssh")
-    return _run_over_ssh(host, script, content, timeout_seconds, line_seconds if is_repeatable else 0.0)
+    return _run_over_ssh(host, script, content, timeout_seconds, line_seconds if is_repeatable else 0.0, is_repeatable)
 
 
 def _run_here(script: str, content: bytes, seconds: float) -> Completed:
     """Runs a script on this machine, in mngr's environment as mngr runs its own commands."""
     try:
-        ran = subprocess.run(["sh", "-c", script], input=content, capture_output=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        raise _timeout(script, seconds) from None
+        command = subprocess.Popen(
+            ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
     except OSError as error:
         raise MngrError(f"cannot run sh on this machine: {error.strerror or error}") from error
-    return Completed(ran.returncode, ran.stdout, ran.stderr)
+    with command:
+        try:
+            stdout, stderr = command.communicate(content, timeout=seconds)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                # Ctrl-C reached the command too, which may have to remove what it has typed.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    command.wait(_FAREWELL_SECONDS)
+            command.kill()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise _timeout(script, seconds) from None
+            raise
+    return Completed(command.returncode, stdout, stderr)
 
 
-def _run_over_ssh(host: OuterHost, script: str, content: bytes, seconds: float, line_seconds: float) -> Completed:
+def _run_over_ssh(
+    host: OuterHost, script: str, content: bytes, seconds: float, line_seconds: float, is_repeatable: bool
+) -> Completed:
     """Runs a script in a channel of its own, and again for a limited time while the line is broken."""
-    end = time.monotonic() + seconds + line_seconds
+    # When the last try begins, and when the last one ends, which is known once the command was sent.
+    limit, end = time.monotonic() + line_seconds, None
     tries = 0
-    was_sent = False
+    is_channel_lost = False
     while True:
+        is_sent = False
         try:
             with open_command(cast("OnlineHostInterface", host), script) as channel:
-                was_sent = True
-                attempt = min(seconds + _MARGIN_SECONDS, max(end - time.monotonic(), _MARGIN_SECONDS))
-                return _exchange(channel, script, content, attempt)
+                is_sent = True
+                now = time.monotonic()
+                end = end or now + seconds + line_seconds
+                ran = _exchange(
+                    channel, script, content, min(seconds + _MARGIN_SECONDS, max(end - now, _MARGIN_SECONDS))
+                )
+            if ran.status != _NO_STATUS or is_channel_lost or not is_repeatable:
+                return ran
+            # Nothing shows whether a signal has ended the command or its channel broke, so it runs once more.
+            is_channel_lost = True
+            continue
         except HostAuthenticationError as error:
             # The key was refused, unless the server just did not answer in time.
-            if was_sent and not is_ssh_auth_timeout(error):
+            if end is not None and not is_ssh_auth_timeout(error):
                 raise _lost(host, error) from error
-            if not is_ssh_auth_timeout(error) or time.monotonic() >= end or line_seconds == 0.0:
+            if not is_ssh_auth_timeout(error) or time.monotonic() >= limit or line_seconds == 0.0:
                 raise
             problem: Exception = error
         # Closing the channel of a line that has just broken raises paramiko's own errors.
         except (HostConnectionError, _BrokenLineError, CommandTimeoutError, EOFError, SSHException) as error:
+            if isinstance(error, CommandTimeoutError) and is_answered(channel.get_transport()):
+                raise
             host._disconnect_for_retry()
-            if line_seconds == 0.0 or time.monotonic() >= end:
-                # A command that did not end in time on a line that works is no problem of the line.
-                if was_sent and not isinstance(error, CommandTimeoutError):
+            if is_sent:
+                limit = min(time.monotonic() + line_seconds, end or limit)
+            if line_seconds == 0.0 or time.monotonic() >= limit:
+                if end is not None:
                     raise _lost(host, error) from error
                 raise
             problem = error
         pause = _BACKOFFS_SECONDS[min(tries, len(_BACKOFFS_SECONDS) - 1)]
         tries += 1
         logger.debug("the line to host {} is broken ({}); trying again in {:.0f} s", host.id, problem, pause)
-        time.sleep(min(pause, max(end - time.monotonic(), 0.0)))
+        time.sleep(min(pause, max(limit - time.monotonic(), 0.0)))
 
 
 def _exchange(channel: Channel, script: str, content: bytes, seconds: float) -> Completed:
@@ -158,7 +190,7 @@ def _exchange(channel: Channel, script: str, content: bytes, seconds: float) -> 
                 chunk = channel.recv(_CHUNK_BYTES)
             except TimeoutError:
                 if time.monotonic() >= end:
-                    raise _timeout(script, seconds) from None
+                    raise
                 chunk = None
             while channel.recv_stderr_ready():
                 stderr += channel.recv_stderr(_CHUNK_BYTES)
@@ -169,8 +201,10 @@ def _exchange(channel: Channel, script: str, content: bytes, seconds: float) -> 
             stdout += chunk
         while more := channel.recv_stderr(_CHUNK_BYTES):
             stderr += more
-        status = _exit_status(channel, end)
-    except (TimeoutError, EOFError, SSHException) as error:
+        status = await_exit_status(channel, max(end - time.monotonic(), _MARGIN_SECONDS))
+    except TimeoutError:
+        raise _timeout(script, seconds) from None
+    except (EOFError, SSHException) as error:
         raise _BrokenLineError(str(error) or type(error).__name__) from error
     except OSError as error:
         if is_dead_ssh_connection_error(error) or channel.closed:
@@ -179,17 +213,6 @@ def _exchange(channel: Channel, script: str, content: bytes, seconds: float) -> 
     if status == _NO_STATUS and not transport.is_active():
         raise _BrokenLineError("the connection was closed while the command ran")
     return Completed(status, bytes(stdout), bytes(stderr))
-
-
-def _exit_status(channel: Channel, end: float) -> int:
-    """Returns the exit status of a command whose output has ended.
-
-    Raises:
-        TimeoutError: The status does not come.
-    """
-    if not channel.status_event.wait(max(end - time.monotonic(), _MARGIN_SECONDS)):
-        raise TimeoutError("the command's exit status did not come")
-    return channel.recv_exit_status()
 
 
 def _timeout(script: str, seconds: float) -> CommandTimeoutError:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from imbue.mngr.errors import HostAuthenticationError, HostConnectionError
 
-from mngr_codex.plugin.host.channel import Terminal, open_command
+from mngr_codex.plugin.host.channel import Terminal, await_exit_status, open_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,8 @@ _PIECE_BYTES = 1 << 16
 _HELD_SECONDS = 1.0
 # How long a program may take to leave its last lines on the terminal after Ctrl-C.
 _FAREWELL_SECONDS = 1.0
+# How long the exit status of a program may take after the end of its output.
+_STATUS_SECONDS = 10.0
 # How long a connection may take to notice that it is broken when a channel was closed without an exit status.
 _NOTICE_SECONDS = 0.5
 _PAUSES_SECONDS = (0.0, 1.0, 3.0, 6.0)
@@ -407,7 +409,10 @@ def _attempt(run: Run, passed: _Passed, messages: _Messages, changes: int) -> in
             if isinstance(error, BrokenPipeError) or channel.get_transport().is_active():
                 raise
             return None
-        status = channel.recv_exit_status()
+        try:
+            status = await_exit_status(channel, _STATUS_SECONDS)
+        except TimeoutError:
+            return None
         if status >= 0:
             return status
         transport = channel.get_transport()
