@@ -50,7 +50,7 @@ def test_nothing_is_lost_if_the_line_breaks_for_longer_than_a_minute(host: Remot
             until(lambda: running.shows("They are kept on the host"), description="the end of the tries", seconds=150)
         running.process.wait(120)
         shown = running.output.read_text()
-    assert "trying again for" in shown and f"hint: run `mngr codex recover {host.name}`" in shown
+    assert "trying again for" in shown and f"hint: run `mngr codex recover {host.address}`" in shown
     listed = json.loads(machine.mngr("codex", "recover", host.name, "--list", "--format", "json").stdout)
     # When the line is back, mngr can go on to destroy the emptied host, and what is kept there is fetched before that.
     assert not listed or ([each["agent"] for each in listed] == ["t"] and listed[0]["files"] >= 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import shutil
 import subprocess
@@ -17,12 +19,23 @@ pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 from imbue.mngr.api import preservation as mngr_preservation
 from imbue.mngr.api.preservation import discover_preserved_agent_archives
 from imbue.mngr.errors import HostConnectionError, MngrError
-from imbue.mngr.primitives import AgentId, AgentName, AgentTypeName, HostId, HostName, ProviderInstanceName
+from imbue.mngr.interfaces.data_types import FileType, VolumeFile
+from imbue.mngr.primitives import (
+    AgentId,
+    AgentName,
+    AgentTypeName,
+    DiscoveredAgent,
+    HostId,
+    HostName,
+    OutputFormat,
+    ProviderInstanceName,
+)
 from loguru import logger
 
 from mngr_codex import plugin
-from mngr_codex.plugin import paths, preservation, set_aside
+from mngr_codex.plugin import paths, preservation, set_aside, unfetched
 from mngr_codex.plugin.agent import CodexAgent
+from mngr_codex.plugin.cli import recover as recover_command
 
 ROLLOUT = f"{paths.SESSIONS}/2026/12/01/rollout-2026-12-01T10-00-00-{'0' * 8}.jsonl"
 FILES = {
@@ -56,6 +69,7 @@ class Host:
         self.has_effect = False
         self.cut_for = 1_000_000
         self.error: Exception | None = None
+        self.offline: HostWithoutDisk | None = None
 
     def get_name(self) -> HostName:
         return HostName("far")
@@ -80,6 +94,38 @@ class Host:
             return SimpleNamespace(success=ran.returncode == 0, stdout=ran.stdout, stderr=ran.stderr)
 
         return self.run("command", run)
+
+    def to_offline_host(self) -> Any:
+        if self.offline is None:
+            raise NotImplementedError
+        return self.offline
+
+    def discover_agents(self) -> list[DiscoveredAgent]:
+        """Returns the agents as mngr does, which skips those whose ``data.json`` is damaged."""
+        return [
+            DiscoveredAgent(
+                host_id=self.id,
+                agent_id=agent.id,
+                agent_name=agent.name,
+                provider_name=self.get_provider_name(),
+                certified_data={"type": "codex"},
+            )
+            for agent in self.agents
+        ]
+
+    def load_agents_from_refs(self, references: list[DiscoveredAgent]) -> list[Any]:
+        return [agent for agent in self.agents if agent.id in [each.agent_id for each in references]]
+
+    def list_directory(self, path: Path, *, recursive: bool = False) -> list[VolumeFile]:
+        return [
+            VolumeFile(
+                path=str(found),
+                file_type=FileType.DIRECTORY if found.is_dir() else FileType.FILE,
+                mtime=0,
+                size=found.stat().st_size,
+            )
+            for found in path.glob("**/*" if recursive else "*")
+        ]
 
     def path_exists(self, path: Path) -> bool:
         return path.exists()
@@ -111,15 +157,48 @@ class Host:
         return action()
 
 
+class HostWithoutDisk:
+    """A host that is not running, and whose files cannot be read."""
+
+    is_local = False
+
+    def __init__(self, host: Host) -> None:
+        self.online, self.id, self.host_dir = host, host.id, host.host_dir
+
+    def get_name(self) -> HostName:
+        return self.online.get_name()
+
+    def get_provider_name(self) -> ProviderInstanceName:
+        return self.online.get_provider_name()
+
+    def discover_agents(self) -> list[DiscoveredAgent]:
+        return self.online.discover_agents()
+
+
+class StoppedHost(HostWithoutDisk):
+    """A host that is not running, whose disk mngr can read."""
+
+    def path_exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def read_file(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def list_directory(self, path: Path, *, recursive: bool = False) -> list[VolumeFile]:
+        return self.online.list_directory(path, recursive=recursive)
+
+
 @pytest.fixture
 def make_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Host]:
     """Creates a host with an agent."""
     near = tmp_path / "near"
     near.mkdir()
-    mngr_ctx = SimpleNamespace(config=SimpleNamespace(default_host_dir=near, agent_types={}))
+    config = SimpleNamespace(default_host_dir=near, agent_types={}, disabled_plugins=frozenset())
+    mngr_ctx = SimpleNamespace(config=config, profile_dir=tmp_path / "profile")
+    monkeypatch.setattr(preservation, "has_class", lambda agent_type, *_: agent_type == "codex")
     for module in (preservation, set_aside, mngr_preservation):
         monkeypatch.setattr(module, "OnlineHostInterface", Host, raising=False)
-        monkeypatch.setattr(module, "HostFileReadInterface", Host, raising=False)
+        monkeypatch.setattr(module, "HostFileReadInterface", (Host, StoppedHost), raising=False)
     monkeypatch.setattr(CodexAgent, "_get_agent_dir", lambda self: self.host.host_dir / "agents" / str(self.id))
     monkeypatch.setattr(CodexAgent, "get_labels", lambda _: {})
     monkeypatch.setattr(set_aside, "RETRY_SECONDS", 0.0)
@@ -140,7 +219,9 @@ def make_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return make
 
 
-def add_agent(host: Host, mngr_ctx: Any, *, script: str | None = None, preserve: bool = True) -> None:
+def add_agent(
+    host: Host, mngr_ctx: Any, *, script: str | None = None, preserve: bool = True, replaces: bool = True
+) -> None:
     agent = CodexAgent.model_construct(
         id=AgentId.generate(),
         name=AgentName("t"),
@@ -149,12 +230,12 @@ def add_agent(host: Host, mngr_ctx: Any, *, script: str | None = None, preserve:
         mngr_ctx=mngr_ctx,
         host=host,
     )
-    host.agents = [agent]
+    host.agents = [*([] if replaces else host.agents), agent]
     for path, content in FILES.items():
-        file = state(host) / path
+        file = state(host, -1) / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-    program = state(host) / paths.PROGRAM
+    program = state(host, -1) / paths.PROGRAM
     program.parent.mkdir(exist_ok=True)
     program.write_text(f"#!/bin/sh\n{script or 'exit 0'}\n")
     program.chmod(0o755)
@@ -169,8 +250,8 @@ def warnings() -> Iterator[list[str]]:
     logger.remove(handler)
 
 
-def state(host: Host) -> Path:
-    return host.host_dir / "agents" / str(host.agents[0].id)
+def state(host: Host, number: int = 0) -> Path:
+    return host.host_dir / "agents" / str(host.agents[number].id)
 
 
 def destroy(host: Host) -> bool:
@@ -207,8 +288,8 @@ def left_there(host: Host) -> list[Path]:
 
 
 def recover(host: Host) -> None:
-    found = set_aside.find(cast("Any", host))
-    set_aside.bring_here(cast("Any", host), host.agents[0].mngr_ctx, found, preservation.preserved_items())
+    for parts in set_aside.by_agent(set_aside.find(cast("Any", host))):
+        set_aside.bring_here(cast("Any", host), host.agents[0].mngr_ctx, parts, preservation.preserved_items())
 
 
 def check_archive(host: Host) -> None:
@@ -301,7 +382,7 @@ def test_what_stays_on_the_host_is_named_and_recovered(make_host: Callable[..., 
     assert destroy(host)
     (warning,) = warnings
     assert "t@far" in warning and str(host.host_dir / "preserved/set_aside") in warning
-    assert "\nhint: run `mngr codex recover far`" in warning
+    assert "\nhint: run `mngr codex recover far.ssh`" in warning
     items = json.loads((archive(host) / "manifest.json").read_text())["items"]
     assert {each["outcome"] for each in items} == {"error", "missing"}
     host.cut_at = None
@@ -393,7 +474,7 @@ def test_a_host_is_not_destroyed_with_files_that_are_only_there(
     host.agents = []
     host.done.clear()
     host.cut_at = 2
-    with pytest.raises(MngrError, match=r"kept on host far: .*\nhint: run `mngr codex recover far`"):
+    with pytest.raises(MngrError, match=r"kept on host far\.ssh: .*\nhint: start .* `mngr codex recover far\.ssh`"):
         preservation.secure_host(cast("Any", host), mngr_ctx, CodexAgent)
     host.cut_at = None
     preservation.secure_host(cast("Any", host), mngr_ctx, CodexAgent)
@@ -406,6 +487,328 @@ def test_agents_are_preserved_before_their_host_is_destroyed(make_host: Callable
     host.agents.append(SimpleNamespace())
     preservation.secure_host(cast("Any", host), host.agents[0].mngr_ctx, CodexAgent)
     check_archive(host)
+
+
+def left_on(host: Host) -> Any:
+    """Destroys the host's agent so that its files stay there; returns mngr's context."""
+    host.cut_at = len([each for each in host.done if each != "disconnect"]) + 2
+    assert destroy(host)
+    host.cut_at = None
+    mngr_ctx = host.agents[0].mngr_ctx
+    host.agents = []
+    return mngr_ctx
+
+
+@pytest.mark.parametrize("kind", ["stopped", "unreachable", "unreachable without an offline view"])
+def test_a_host_that_cannot_be_read_is_not_destroyed_if_files_are_only_there(
+    make_host: Callable[..., Host], kind: str, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    host = make_host()
+    offline = HostWithoutDisk(host)
+    destroyed: Any = offline if kind == "stopped" else host
+    mngr_ctx = left_on(host)
+    if kind != "stopped":
+        host.cut_at = 0
+        host.offline = None if "without" in kind else offline
+    with pytest.raises(MngrError, match=r"(?s)host far\.ssh.*\nhint: .*preserve_on_destroy=false") as raised:
+        plugin.on_before_host_destroy(destroyed, mngr_ctx)
+    if "without" not in kind:
+        assert "(t)" in str(raised.value) and "mngr codex recover far.ssh" in str(raised.value)
+    with monkeypatch.context() as patched:
+        patched.setattr(preservation, "_is_given_up", lambda *_: True)
+        plugin.on_before_host_destroy(destroyed, mngr_ctx)
+    # Another host is not affected.
+    other = HostWithoutDisk(host)
+    other.id = HostId.generate()
+    plugin.on_before_host_destroy(cast("Any", other), mngr_ctx)
+    plugin.on_host_destroyed(cast("Any", other), mngr_ctx)
+    with pytest.raises(MngrError):
+        plugin.on_before_host_destroy(destroyed, mngr_ctx)
+    plugin.on_host_destroyed(cast("Any", offline), mngr_ctx)
+    plugin.on_before_host_destroy(cast("Any", offline), mngr_ctx)
+
+
+def test_a_host_whose_files_were_fetched_can_be_destroyed_unread(
+    make_host: Callable[..., Host], warnings: list[str]
+) -> None:
+    host = make_host()
+    mngr_ctx = left_on(host)
+    host.agents = [SimpleNamespace(mngr_ctx=mngr_ctx)]
+    recover(host)
+    host.agents = []
+    plugin.on_before_host_destroy(cast("Any", HostWithoutDisk(host)), mngr_ctx)
+
+
+def test_an_agent_is_kept_if_it_cannot_be_noted_that_its_files_are_only_there(
+    make_host: Callable[..., Host], tmp_path: Path
+) -> None:
+    host = make_host()
+    (tmp_path / "profile").write_bytes(b"not a folder")
+    host.cut_at = 2
+    with pytest.raises(MngrError, match="cannot note in"):
+        plugin.on_before_agent_destroy(host.agents[0], cast("Any", host))
+
+
+def test_a_damaged_note_counts(make_host: Callable[..., Host], tmp_path: Path, warnings: list[str]) -> None:
+    host = make_host()
+    mngr_ctx = left_on(host)
+    (note,) = (tmp_path / "profile").rglob("*.json")
+    note.write_bytes(b"{")
+    with pytest.raises(MngrError, match=note.stem):
+        plugin.on_before_host_destroy(cast("Any", HostWithoutDisk(host)), mngr_ctx)
+
+
+DAMAGED = [b"", b"{", b"[]", b'{"agent_id": 7}', b"\xff\x00\n@ /etc\n= {}\n7 ./x\n", b"[" * 100_000, None]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=[repr(each)[:20] for each in DAMAGED])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_damaged_file_about_an_agent_affects_nothing_but_its_labels(
+    make_host: Callable[..., Host], warnings: list[str], content: bytes | None, is_running: bool
+) -> None:
+    host = make_host()
+    add_agent(host, host.agents[0].mngr_ctx, replaces=False)
+    ids = {agent.id for agent in host.agents}
+    for _ in range(2):
+        mngr_ctx = host.agents[0].mngr_ctx
+        host.cut_at = len([each for each in host.done if each != "disconnect"]) + 2
+        assert destroy(host)
+        host.cut_at = None
+        host.agents.pop(0)
+    file = next((host.host_dir / "preserved/set_aside").glob("*/agent.json"))
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    warnings.clear()
+    plugin.on_before_host_destroy(cast("Any", host if is_running else StoppedHost(host)), mngr_ctx)
+    (warning,) = (each for each in warnings if "damaged" in each)
+    assert str(file) in warning and "agent t" in warning
+    archives = discover_preserved_agent_archives(host.near)
+    assert {each.agent_id for each in archives} == ids
+    assert all((each.path / ROLLOUT).read_bytes() == FILES[ROLLOUT] for each in archives)
+
+
+@pytest.mark.parametrize("error", [MngrError("rsync failed"), OSError("no space"), Cut("the line is cut")])
+def test_recover_reports_each_agent_and_fails_at_the_end(
+    make_host: Callable[..., Host],
+    monkeypatch: pytest.MonkeyPatch,
+    warnings: list[str],
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    host = make_host()
+    for number in range(3):
+        if number:
+            add_agent(host, host.agents[0].mngr_ctx)
+        host.cut_at = len([each for each in host.done if each != "disconnect"]) + 2
+        assert destroy(host)
+        host.cut_at = None
+    mngr_ctx = host.agents[0].mngr_ctx
+    options = SimpleNamespace(host=None, is_list=False, keeps=False)
+    context = (mngr_ctx, SimpleNamespace(output_format=OutputFormat.HUMAN), options)
+    monkeypatch.setattr(recover_command, "setup_command_context", lambda *_: context)
+    monkeypatch.setattr(recover_command, "_host", lambda *_: host)
+    run, copied = host.copy_from, []
+
+    def copy(source: Path, target: Path) -> None:
+        copied.append(source)
+        if len(copied) == 1:
+            raise error
+        run(source, target)
+
+    host.copy_from = copy  # type: ignore[method-assign]
+    is_lost = isinstance(error, Cut)
+    with pytest.raises(MngrError, match=rf"{3 if is_lost else 1} of 3 agents are still on host far\.ssh: t"):
+        recover_command.recover(cast("Any", None))
+    assert str(error) in "".join(warnings)
+    assert capsys.readouterr().out.count("copied to") == (0 if is_lost else 2)
+    assert len(unfetched.agents(mngr_ctx, host.id)) == (3 if is_lost else 1)
+    recover_command.recover(cast("Any", None))
+    assert not unfetched.agents(mngr_ctx, host.id) and not left_there(host)
+    assert len(discover_preserved_agent_archives(host.near)) == 3
+
+
+def test_a_folder_of_no_agent_affects_nothing(make_host: Callable[..., Host], warnings: list[str]) -> None:
+    host = make_host()
+    host.cut_at = 2
+    assert destroy(host)
+    host.cut_at = None
+    (host.host_dir / "preserved/set_aside/mine").mkdir()
+    recover(host)
+    check_archive(host)
+    assert any("ignoring" in each and "set_aside/mine" in each for each in warnings)
+
+
+def test_an_error_about_one_agent_does_not_affect_the_others(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    host = make_host()
+    add_agent(host, host.agents[0].mngr_ctx, replaces=False)
+    secure = CodexAgent.secure
+
+    def fail_for_the_first(agent: Any, there: Any) -> None:
+        if agent is host.agents[0]:
+            raise MngrError("cannot preserve the first")
+        secure(agent, there)
+
+    monkeypatch.setattr(CodexAgent, "secure", fail_for_the_first)
+    with pytest.raises(MngrError, match="cannot preserve the first"):
+        plugin.on_before_host_destroy(cast("Any", host), host.agents[0].mngr_ctx)
+    (found,) = discover_preserved_agent_archives(host.near)
+    assert found.agent_id == host.agents[1].id
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_an_agent_whose_data_is_damaged_is_preserved_with_its_host(
+    make_host: Callable[..., Host], warnings: list[str], monkeypatch: pytest.MonkeyPatch, is_running: bool
+) -> None:
+    """mngr finds no agents on such a host, or skips the damaged one, and destroys the host."""
+    host = make_host()
+    add_agent(host, host.agents[0].mngr_ctx, replaces=False)
+    ids = {agent.id for agent in host.agents}
+    mngr_ctx = host.agents.pop(0).mngr_ctx
+    (host.host_dir / "agents" / "no-agent").mkdir()
+    monkeypatch.setattr(host, "get_agents", lambda: json.loads("{"))
+    plugin.on_before_host_destroy(cast("Any", host if is_running else StoppedHost(host)), mngr_ctx)
+    archives = discover_preserved_agent_archives(host.near)
+    assert {each.agent_id for each in archives} == ids
+    assert all((each.path / ROLLOUT).read_bytes() == FILES[ROLLOUT] for each in archives)
+    assert any("data.json" in each and "damaged" in each for each in warnings)
+
+
+def test_older_files_never_replace_newer_ones(make_host: Callable[..., Host], warnings: list[str]) -> None:
+    """Those that an interrupted destroy has set aside are older than the state of the agent, which went on."""
+    for is_running in (True, False):
+        host = make_host()
+        host.cut_at = 2
+        host.agents[0].secure(host)
+        host.cut_at = None
+        with (state(host) / ROLLOUT).open("ab") as rollout:
+            rollout.write(b"and more\n")
+        if is_running:
+            # Nothing more can be set aside.
+            root = host.host_dir / "preserved/set_aside"
+            (root / f".{host.agents[0].id}.lock").unlink()
+            host.shell = ["sh", "-c", 'mv() { return 1; }; eval "$0"']
+            assert destroy(host)
+        else:
+            plugin.on_before_host_destroy(cast("Any", StoppedHost(host)), host.agents[0].mngr_ctx)
+        assert preserved_here(host) == {**FILES, ROLLOUT: FILES[ROLLOUT] + b"and more\n"}
+        recover(host)
+        assert preserved_here(host) == {**FILES, ROLLOUT: FILES[ROLLOUT] + b"and more\n"}
+        shutil.rmtree(archive(host))
+
+
+def kill_before_the_end(host: Host) -> None:
+    """Destroys the agent in vain: the command that sets its files aside is killed with the line."""
+    host.shell = ["sh", "-c", 'mv() { kill $$; }; eval "$0"']
+    host.cut_at, host.has_effect = 1, True
+    assert not destroy(host)
+    host.shell, host.cut_at = ["sh", "-c"], None
+
+
+def test_what_a_killed_command_has_begun_is_continued(make_host: Callable[..., Host], warnings: list[str]) -> None:
+    """Files that the agent has no more since then are kept, too."""
+    host = make_host()
+    root = host.host_dir / "preserved/set_aside"
+    kill_before_the_end(host)
+    (begun,) = root.glob(".t--*")
+    (state(host) / ROLLOUT).unlink()
+    (state(host) / paths.ROOT_SESSION).unlink()
+    (state(host) / paths.ROOT_SESSION).write_bytes(b"1111")
+    # It is the next destroy's, as long as the agent exists.
+    assert set_aside.find(cast("Any", host)) == []
+    assert destroy(host)
+    assert preserved_here(host) == {**FILES, paths.ROOT_SESSION: b"1111"}
+    assert not begun.exists() and not root.exists()
+
+
+def test_what_was_begun_of_an_agent_that_is_gone_is_recovered(
+    make_host: Callable[..., Host], warnings: list[str]
+) -> None:
+    host = make_host()
+    kill_before_the_end(host)
+    shutil.rmtree(state(host))
+    recover(host)
+    check_archive(host)
+    assert not left_there(host)
+
+
+WITHOUT_LINKS = """\
+ln() { return 1; }
+cp() {
+    case $1 in -*l*) mkdir -p "${3%/*}"; return 1 ;; esac
+    sleep 0.4
+    command cp "$@"
+}
+"""
+
+
+def test_files_are_copied_where_links_are_not_possible(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    """It takes as many commands as needed, and each may be cut off."""
+    monkeypatch.setattr(set_aside, "_SLICE_SECONDS", 1)
+    monkeypatch.setattr(set_aside, "RETRY_SECONDS", 5.0)
+    host = make_host(script='echo x >>"${0%/*}/passes"')
+    host.shell = ["sh", "-c", WITHOUT_LINKS + 'eval "$0"']
+    host.cut_at, host.cut_for, host.has_effect = 2, 1, True
+    inode = (state(host) / ROLLOUT).stat().st_ino
+    (begun, program) = (host.host_dir / "preserved/set_aside", state(host) / paths.PROGRAM)
+    copied: list[int] = []
+    run = host.copy_from
+
+    def copy(source: Path, target: Path) -> None:
+        copied.append((source / ROLLOUT).stat().st_ino)
+        assert (program.parent / "passes").read_text() == "x\n"
+        run(source, target)
+
+    host.copy_from = copy  # type: ignore[method-assign]
+    assert destroy(host)
+    assert host.done.count("command") >= 4 and copied and inode not in copied
+    check_archive(host)
+    assert not begun.exists()
+
+
+def test_copying_that_takes_long_is_no_failure(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    """The command that copies a large file may be over its time limit, and the next ones wait for it."""
+    monkeypatch.setattr(set_aside, "_SLICE_SECONDS", 1)
+    monkeypatch.setattr(set_aside, "RETRY_SECONDS", 1.0)
+    host = make_host()
+    slow = WITHOUT_LINKS.replace("sleep 0.4", "case $1 in *rollout-2026*) sleep 5 ;; esac")
+    host.shell = ["sh", "-c", slow + 'eval "$0"']
+    running: list[subprocess.Popen[str]] = []
+    execute = host.execute_idempotent_command
+
+    def time_out_once(command: str, timeout_seconds: float | None = None) -> Any:
+        if running:
+            return execute(command, timeout_seconds)
+        shell = subprocess.Popen([*host.shell, command], stdout=subprocess.DEVNULL, text=True)
+        running.append(shell)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            shell.wait(2)
+        raise HostConnectionError("SSH command timed out reading output")
+
+    host.execute_idempotent_command = time_out_once  # type: ignore[method-assign]
+    assert destroy(host)
+    running[0].wait()
+    check_archive(host)
+
+
+def test_setting_aside_without_progress_ends(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    monkeypatch.setattr(set_aside, "_SLICE_SECONDS", 0)
+    monkeypatch.setattr(set_aside, "_STALLED_SECONDS", 2.0)
+    host = make_host()
+    root = host.host_dir / "preserved/set_aside"
+    root.mkdir(parents=True)
+    with (root / f".{host.agents[0].id}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert not destroy(host)
+    assert destroy(host)
 
 
 def test_a_local_agent_is_copied(make_host: Callable[..., Host], warnings: list[str]) -> None:

@@ -114,6 +114,14 @@ def on_before_host_destroy(host: HostInterface, mngr_ctx: MngrContext) -> None:
 
 
 @hookimpl
+def on_host_destroyed(host: HostInterface, mngr_ctx: MngrContext) -> None:
+    """Forgets which agents had files on the host only."""
+    from mngr_codex.plugin import unfetched
+
+    unfetched.clear(mngr_ctx, host.id)
+
+
+@hookimpl
 def get_files_for_deploy(
     mngr_ctx: MngrContext, include_user_settings: bool, include_project_settings: bool, repo_root: Path
 ) -> dict[Path, Path | str]:

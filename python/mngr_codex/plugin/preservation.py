@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
-import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,27 +18,30 @@ from imbue.mngr.api.preservation import (
     TranscriptFlushResult,
     build_transcript_preserved_items,
     get_local_preserved_agent_dir_for_host,
+    preserve_agent_data,
     preserve_agent_state,
-    preserve_host_agents_on_destroy,
     read_preservation_manifest,
     write_preservation_manifest,
 )
 from imbue.mngr.config.agent_config_registry import resolve_agent_type
 from imbue.mngr.errors import HostConnectionError, MngrError
+from imbue.mngr.hosts.common import get_agent_state_dir_path, get_agents_root_dir
 from imbue.mngr.interfaces.cleanup_failures import CleanupFailedGroup
 from imbue.mngr.interfaces.data_types import FileType
 from imbue.mngr.interfaces.host import HostFileReadInterface, OnlineHostInterface
-from imbue.mngr.primitives import AgentTypeName
+from imbue.mngr.primitives import AgentId, AgentName, AgentTypeName
 from loguru import logger
 
-from mngr_codex.plugin import paths, set_aside
-from mngr_codex.plugin.agent_type import AGENT_TYPE
+from mngr_codex.plugin import paths, set_aside, unfetched
+from mngr_codex.plugin.agent_type import AGENT_TYPE, has_class
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.config.data_types import MngrContext
+    from imbue.mngr.interfaces.agent import AgentInterface
     from imbue.mngr.interfaces.host import HostInterface
-    from imbue.mngr.primitives import DiscoveredAgent
 
 _LOCK_SECONDS = 5
 """How long the last pass waits for the pass of another process."""
@@ -151,24 +153,16 @@ def _identity(agent: BaseAgent[Any], host: OnlineHostInterface) -> PreservedAgen
 
 def _preserve_remote(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
     items = preserved_items()
-    name = f"{agent.name}@{host.get_name()}"
-    token = f"{time.time_ns():020}-{secrets.token_hex(3)}"
-
-    def set_aside_there() -> tuple[list[set_aside.SetAside], str]:
-        _stop(agent, host)
-        return set_aside.set_aside(
+    name = f"{agent.name}@{set_aside.address_of(host)}"
+    try:
+        set_aside.retried(lambda: _stop(agent, host), host, f"cannot stop agent {name}")
+        found, output = set_aside.set_aside(
             host,
             agent._get_agent_dir(),
             _identity(agent, host),
             items,
-            token=token,
             first=_pass(agent),
             seconds=_PASS_SECONDS + _SET_ASIDE_SECONDS,
-        )
-
-    try:
-        found, output = set_aside.retried(
-            set_aside_there, host, f"cannot set the transcripts and sessions of agent {name} aside"
         )
     except set_aside.CannotSetAsideError as error:
         logger.debug("cannot set the files of agent {} aside on its host: {}", name, error)
@@ -183,6 +177,8 @@ def _preserve_remote(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
     try:
         set_aside.bring_here(host, agent.mngr_ctx, found, items, finished=finished)
     except (MngrError, OSError) as error:
+        # If this fails, the agent is kept.
+        unfetched.add(agent.mngr_ctx, host.id, found[-1].identity)
         folders = ", ".join(str(each.folder) for each in found)
         logger.warning(
             "cannot copy the transcripts and sessions of agent {} to this machine: {}\n"
@@ -190,7 +186,7 @@ def _preserve_remote(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
             name,
             error,
             folders,
-            host.get_name(),
+            set_aside.address_of(host),
         )
 
 
@@ -200,14 +196,22 @@ def _copy_from_state(agent: BaseAgent[Any], host: OnlineHostInterface, reason: M
     Raises:
         MngrError: They were not copied completely.
     """
-    preserve_agent_state(preserved_items(), agent, host)
+    items = preserved_items()
     archive = _archive(agent, host)
-    if archive.exists():
-        set_aside.make_private(archive)
-    manifest = read_preservation_manifest(archive)
+    try:
+        # What was set aside earlier is older than the state, so it is fetched first.
+        if earlier := set_aside.find(host, agent.id, is_all=True):
+            set_aside.bring_here(host, agent.mngr_ctx, earlier, items)
+        preserve_agent_state(items, agent, host)
+        if archive.exists():
+            set_aside.make_private(archive)
+        manifest = read_preservation_manifest(archive)
+    except (MngrError, OSError) as error:
+        logger.debug("cannot copy the files of agent {} to this machine: {}", agent.name, error)
+        manifest = None
     if manifest is None or any(item.outcome is PreservationOutcome.ERROR for item in manifest.items):
         raise MngrError(
-            f"cannot preserve the transcripts and sessions of agent {agent.name}@{host.get_name()}, "
+            f"cannot preserve the transcripts and sessions of agent {agent.name}@{set_aside.address_of(host)}, "
             f"neither on this machine nor on its host: {reason}\n"
             f"hint: free disk space, or give them up with `{GIVE_UP}`"
         )
@@ -268,6 +272,8 @@ def _has_copy(file: Path, state: Path, archive: Path) -> bool:
 def secure_host(host: HostInterface, mngr_ctx: MngrContext, agent_class: type[Any]) -> None:
     """Preserves the transcripts and sessions of all Codex agents on a host that is about to be destroyed with its disk.
 
+    An error about one agent does not affect the others.
+
     Args:
         host: The host. It need not be running if mngr can read its files.
         mngr_ctx: mngr's context.
@@ -276,70 +282,184 @@ def secure_host(host: HostInterface, mngr_ctx: MngrContext, agent_class: type[An
     Raises:
         MngrError: Files of an agent could not be copied to this machine.
     """
+    errors: list[str] = []
+
+    def attempt(action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (MngrError, OSError) as error:
+            errors.append(str(error))
+
     if isinstance(host, OnlineHostInterface):
         try:
-            agents = host.get_agents()
+            agents, unlisted = _agents(host)
         except (MngrError, OSError) as error:
             logger.debug("cannot reach host {} before it is destroyed: {}", host.id, error)
-            host = host.to_offline_host()
+            try:
+                host = host.to_offline_host()
+            except NotImplementedError:
+                _fail_to_look(host, mngr_ctx, error)
+                return
         else:
             for agent in agents:
                 if isinstance(agent, agent_class):
-                    agent.secure(host)
+                    attempt(partial(agent.secure, host))
+            if not host.is_local:
+                for agent_id in () if _is_given_up(AGENT_TYPE, mngr_ctx) else unlisted:
+                    attempt(partial(_preserve_unlisted, host, mngr_ctx, agent_id))
+                attempt(partial(_bring_rest_here, host, mngr_ctx))
     if not isinstance(host, OnlineHostInterface):
-        _preserve_from_volume(host, mngr_ctx)
-    if isinstance(host, HostFileReadInterface) and not host.is_local:
-        _bring_rest_here(host, mngr_ctx)
+        # What was set aside earlier is older than the state, so it is fetched first.
+        attempt(partial(_bring_rest_here, host, mngr_ctx))
+        attempt(partial(_preserve_from_volume, host, mngr_ctx, agent_class))
+    if errors:
+        raise MngrError("\n".join(errors))
 
 
-def _preserve_from_volume(host: HostInterface, mngr_ctx: MngrContext) -> None:
+def _agents(host: OnlineHostInterface) -> tuple[list[AgentInterface[Any]], list[AgentId]]:
+    """Returns the agents of a host, and the ids of Codex agents whose ``data.json`` is damaged.
+
+    Raises:
+        MngrError, OSError: The host cannot be reached.
+    """
+    try:
+        agents = host.get_agents()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # mngr fails at the first damaged file.
+        agents = []
+        for reference in host.discover_agents():
+            try:
+                agents += host.load_agents_from_refs([reference])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                logger.debug("cannot load agent {}: {}", reference.agent_id, error)
+        return agents, _unlisted(host, {agent.id for agent in agents})
+    return agents, []
+
+
+def _unlisted(host: HostInterface, known: Collection[AgentId]) -> list[AgentId]:
+    """Returns the ids of Codex agents that have a state directory on a host, but that mngr does not know there."""
+    folder = get_agents_root_dir(host.host_dir)
+    if not isinstance(host, HostFileReadInterface) or not host.path_exists(folder):
+        return []
+    names = (Path(entry.path).name for entry in host.list_directory(folder) if entry.file_type == FileType.DIRECTORY)
+    ids = []
+    for name in names:
+        try:
+            agent_id = AgentId(name)
+        except ValueError:
+            continue
+        if agent_id not in known and host.path_exists(folder / name / paths.CODEX_HOME):
+            ids.append(agent_id)
+    return ids
+
+
+def _identity_of_unlisted(host: HostInterface, agent_id: AgentId) -> PreservedAgentIdentity:
+    logger.warning(
+        "the data.json of agent {} on host {} is damaged, its other files are not affected",
+        agent_id,
+        set_aside.address_of(host),
+    )
+    return PreservedAgentIdentity(
+        host_id=host.id,
+        host_name=host.get_name(),
+        provider_name=host.get_provider_name(),
+        agent_id=agent_id,
+        agent_name=AgentName(agent_id),
+        agent_type=AgentTypeName(AGENT_TYPE),
+    )
+
+
+def _preserve_unlisted(host: OnlineHostInterface, mngr_ctx: MngrContext, agent_id: AgentId) -> None:
+    """Preserves the files of an agent of which only the state directory is known.
+
+    Raises:
+        MngrError: They could not be copied.
+    """
+    items = preserved_items()
+    identity = _identity_of_unlisted(host, agent_id)
+    try:
+        found, _ = set_aside.set_aside(host, get_agent_state_dir_path(host.host_dir, agent_id), identity, items)
+        set_aside.bring_here(host, mngr_ctx, found, items)
+    except (MngrError, OSError) as error:
+        raise MngrError(
+            f"cannot preserve the transcripts and sessions of agent {agent_id}@{set_aside.address_of(host)}: {error}\n"
+            f"hint: repair its data.json, or give them up with `{GIVE_UP}`"
+        ) from error
+
+
+def _preserve_from_volume(host: HostInterface, mngr_ctx: MngrContext, agent_class: type[Any]) -> None:
     """Copies the files of the agents of a host that is not running.
 
     Raises:
-        MngrError: The files of an agent that mngr knows of could not be copied.
+        MngrError: The files of an agent could not be copied, or it is not known which agents there are.
     """
+    address = set_aside.address_of(host)
     try:
-        agents = [agent for agent in host.discover_agents() if _is_preserved(agent, mngr_ctx)]
-    except (MngrError, OSError, NotImplementedError) as error:
-        logger.warning("cannot look for Codex agents on host {} before it is destroyed: {}", host.id, error)
-        return
-    if not agents:
-        return
-
-    def copy() -> None:
-        if not isinstance(host, HostFileReadInterface):
-            raise set_aside.CannotSetAsideError("the host is not running")
-        for agent_type in sorted({agent.agent_type for agent in agents if agent.agent_type is not None}):
-            preserve_host_agents_on_destroy(
-                host, mngr_ctx, agent_type, lambda agent: preserved_items() if agent in agents else None
+        agents = host.discover_agents()
+        found = [
+            PreservedAgentIdentity(
+                host_id=host.id,
+                host_name=host.get_name(),
+                provider_name=agent.provider_name,
+                agent_id=agent.agent_id,
+                agent_name=agent.agent_name,
+                agent_type=agent.agent_type,
+                labels=agent.labels,
             )
-        for agent in agents:
-            archive = get_local_preserved_agent_dir_for_host(mngr_ctx, agent.agent_name, agent.agent_id, host.id)
-            manifest = read_preservation_manifest(archive)
-            errors = [item.error for item in manifest.items if item.error] if manifest else []
-            if errors:
-                raise MngrError(errors[0])
-            if archive.exists():
-                set_aside.make_private(archive)
-
-    names = ", ".join(str(agent.agent_name) for agent in agents)
-    what = f"cannot preserve the transcripts and sessions of the Codex agents on host {host.get_name()} ({names})"
-    try:
-        set_aside.retried(copy, host, what)
+            for agent in agents
+            if agent.agent_type is not None
+            and has_class(agent.agent_type, agent_class, mngr_ctx)
+            and not _is_given_up(agent.agent_type, mngr_ctx)
+        ]
+        if not _is_given_up(AGENT_TYPE, mngr_ctx):
+            unlisted = _unlisted(host, {agent.agent_id for agent in agents})
+            found += [_identity_of_unlisted(host, agent_id) for agent_id in unlisted]
     except (MngrError, OSError) as error:
-        raise MngrError(f"{what}: {error}\nhint: start the host, or give them up with `{GIVE_UP}`") from error
+        _fail_to_look(host, mngr_ctx, error)
+        return
+    errors = []
+    for identity in found:
+        what = f"cannot preserve the transcripts and sessions of agent {identity.agent_name}@{address}"
+        try:
+            set_aside.retried(partial(_copy_from_volume, host, mngr_ctx, identity), host, what)
+        except (MngrError, OSError) as error:
+            errors.append(f"{what}: {error}")
+    if errors:
+        raise MngrError("\n".join([*errors, f"hint: start the host, or give them up with `{GIVE_UP}`"]))
 
 
-def _is_preserved(agent: DiscoveredAgent, mngr_ctx: MngrContext) -> bool:
-    if agent.agent_type is None:
+def _copy_from_volume(host: HostInterface, mngr_ctx: MngrContext, identity: PreservedAgentIdentity) -> None:
+    if not isinstance(host, HostFileReadInterface):
+        raise set_aside.CannotSetAsideError("the host is not running")
+    archive = get_local_preserved_agent_dir_for_host(mngr_ctx, identity.agent_name, identity.agent_id, identity.host_id)
+    state = get_agent_state_dir_path(host.host_dir, identity.agent_id)
+    results = preserve_agent_data(preserved_items(), host, state, archive, mngr_ctx)
+    write_preservation_manifest(archive, PreservationManifest(identity=identity, items=results))
+    errors = [item.error for item in results if item.outcome is PreservationOutcome.ERROR]
+    if errors:
+        raise MngrError(errors[0] or "it is incomplete")
+    if archive.exists():
+        set_aside.make_private(archive)
+        if read_preservation_manifest(archive) is None:
+            raise MngrError(f"cannot write the manifest in {archive}")
+
+
+def _fail_to_look(host: HostInterface, mngr_ctx: MngrContext, reason: Exception) -> None:
+    """Raises the error that it is not known which agents a host has. If their files are given up, it is a warning."""
+    problem = f"cannot look for Codex agents on host {set_aside.address_of(host)} before it is destroyed: {reason}"
+    if not _is_given_up(AGENT_TYPE, mngr_ctx):
+        hint = f"start the host, or give their transcripts and sessions up with `{GIVE_UP}`"
+        raise MngrError(f"{problem}\nhint: {hint}") from reason
+    logger.warning("{}", problem)
+
+
+def _is_given_up(agent_type: str, mngr_ctx: MngrContext) -> bool:
+    """Returns whether the settings give up the files of agents of a type. They do not for an unknown type."""
+    try:
+        config = resolve_agent_type(AgentTypeName(agent_type), mngr_ctx.config).agent_config
+    except MngrError:
         return False
-    types = {AgentTypeName(AGENT_TYPE)}
-    types |= {name for name, config in mngr_ctx.config.agent_types.items() if config.parent_type == AGENT_TYPE}
-    if agent.agent_type not in types:
-        return False
-    return bool(
-        getattr(resolve_agent_type(agent.agent_type, mngr_ctx.config).agent_config, "preserve_on_destroy", True)
-    )
+    return getattr(config, "preserve_on_destroy", True) is False
 
 
 def _bring_rest_here(host: HostInterface, mngr_ctx: MngrContext) -> None:
@@ -348,10 +468,26 @@ def _bring_rest_here(host: HostInterface, mngr_ctx: MngrContext) -> None:
     Raises:
         MngrError: It could not be copied.
     """
-    name = host.get_name()
-    what = f"cannot copy the transcripts and sessions that are kept on host {name}"
+    address = set_aside.address_of(host)
+    what = f"cannot copy the transcripts and sessions of destroyed agents that are kept on host {address}"
     try:
-        found = set_aside.retried(lambda: set_aside.find(host), host, what)
-        set_aside.bring_here(host, mngr_ctx, found, preserved_items())
+        noted = unfetched.agents(mngr_ctx, host.id).values()
+        if isinstance(host, HostFileReadInterface):
+            errors = []
+            for parts in set_aside.by_agent(set_aside.retried(lambda: set_aside.find(host), host, what)):
+                try:
+                    set_aside.bring_here(host, mngr_ctx, parts, preserved_items())
+                except (MngrError, OSError) as error:
+                    errors.append(f"{parts[-1].identity.agent_name}: {error}")
+            if errors:
+                raise MngrError("; ".join(errors))
+        elif names := sorted(agent.name for agent in noted if not _is_given_up(agent.type, mngr_ctx)):
+            raise MngrError(f"its files cannot be read ({', '.join(names)})")
     except (MngrError, OSError) as error:
-        raise MngrError(f"{what}: {error}\nhint: run `mngr codex recover {name}`") from error
+        if _is_given_up(AGENT_TYPE, mngr_ctx):
+            logger.warning("{}: {}", what, error)
+            return
+        raise MngrError(
+            f"{what}: {error}\nhint: start the host and run `mngr codex recover {address}`, or give them up with "
+            f"`{GIVE_UP}`"
+        ) from error

@@ -7,8 +7,10 @@ they are set aside on the host before anything is copied: as hard links outside 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
+import secrets
 import shlex
 import time
 from contextlib import contextmanager
@@ -29,10 +31,15 @@ from imbue.mngr.api.preservation import (
     write_preservation_manifest,
 )
 from imbue.mngr.api.providers import get_local_host
-from imbue.mngr.errors import MngrError
+from imbue.mngr.errors import HostConnectionError, MngrError
+from imbue.mngr.hosts.common import get_agents_root_dir
 from imbue.mngr.interfaces.data_types import FileType
 from imbue.mngr.interfaces.host import HostFileReadInterface, OnlineHostInterface
+from imbue.mngr.primitives import AgentId, AgentName, AgentTypeName
 from loguru import logger
+
+from mngr_codex.plugin import unfetched
+from mngr_codex.plugin.agent_type import AGENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,12 +47,14 @@ if TYPE_CHECKING:
     from imbue.mngr.api.preservation import TranscriptFlushResult
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.host import HostInterface
-    from imbue.mngr.primitives import AgentId
 
 _ROOT = "preserved/set_aside"
 """The folder in mngr's folder on the host. It has a folder for each time that an agent's files were set aside."""
 _IDENTITY = "agent.json"
+_IDENTITY_BYTES = 64 * 1024
 _FILES = "files"
+_LIST_FILE, _PART_FILE = "list", "part"
+_FOLDER_NAME = re.compile(r"\.?(?P<name>.+)--(?P<id>[^.]+)\.(?P<token>[^.]+)")
 RETRY_SECONDS = 60.0
 """How long a host that cannot be reached is tried again."""
 _MAXIMUM_PAUSE_SECONDS = 8.0
@@ -54,48 +63,87 @@ _COMMAND_SECONDS = 60.0
 _RSYNC_OPTIONS = "--partial --timeout=30"
 _SIZE = re.compile(r"\s*(\d+) \./(.+)")
 
-# The folder gets its name when it is complete, so a folder with a name is complete. Links cost no space; the files are
-# copied where the file system has none. `-H` follows a link to the folder of sessions.
+# The folder gets its name when it is complete, so a folder with a name is complete; until then the name begins with a
+# dot. A command that was cut off is continued by the next one, also by that of a later destroy, whose token differs.
+# Links cost no space. `-H` follows a link to the folder of sessions. Where the file system has no links, the files are
+# copied, for a limited time in each command. mngr repeats a command whose connection broke or whose time is over, while
+# the first one still runs: the lock lets only one of them work.
 _SET_ASIDE = """\
 umask 077
 state={state} root={root} name={name}
+new=$root/.$name
 mkdir -p "$root" || exit
-# mngr repeats a command whose connection broke, and the first run may still be working.
+unfinished() {{
+    echo "{unfinished}$(du -sk "$new" 2>/dev/null | cut -f 1)"
+    exit 0
+}}
 if command -v flock >/dev/null 2>&1 && command exec 9>"$root/.{id}.lock"; then
-    flock 9
+    tries=0
+    until flock -n 9; do
+        tries=$((tries + 1))
+        [ $tries -le {slice} ] || unfinished
+        sleep 1
+    done
 fi
 if [ -d "$state" ] && [ ! -e "$root/$name" ]; then
+    if [ ! -d "$new" ]; then
 {first}
-    new=$root/.$name.$$
-    fail() {{
-        rm -rf "$new"
-        exit 1
-    }}
-    mkdir -p "$new/{files}" && printf '%s\\n' {identity} >"$new/{identity_file}" || fail
+        for begun in "$root"/.*--{id}.*; do
+            [ -d "$begun" ] || continue
+            to=$new
+            [ ! -d "$new" ] || to=$root/${{begun##*/.}}
+            mv "$begun" "$to" || exit 1
+        done
+    fi
+    mkdir -p "$new/{files}" && printf '%s\\n' {identity} >"$new/{identity_file}" || exit 1
+    start=$(date +%s)
     for item in {items}; do
         [ -e "$state/$item" ] || continue
         to=$new/{files}/$item
-        mkdir -p "${{to%/*}}" || fail
-        cp -RlpH "$state/$item" "$to" 2>/dev/null || {{
-            rm -rf "$to"
-            cp -RpH "$state/$item" "$to" || fail
-        }}
+        mkdir -p "${{to%/*}}" || exit 1
+        [ ! -e "$to" ] && cp -RlpH "$state/$item" "$to" 2>/dev/null && continue
+        find -H "$state/$item" -type f >"$new/{list_file}" || exit 1
+        while IFS= read -r file; do
+            copy=$new/{files}/${{file#"$state/"}}
+            mkdir -p "${{copy%/*}}" || exit 1
+            [ ! "$file" -ef "$copy" ] || continue
+            ln -f "$file" "$copy" 2>/dev/null && continue
+            if [ -f "$copy" ] && [ ! "$file" -nt "$copy" ] && [ $(wc -c <"$file") = $(wc -c <"$copy") ]; then
+                continue
+            fi
+            cp "$file" "$new/{part_file}" && mv -f "$new/{part_file}" "$copy" || exit 1
+            [ $(($(date +%s) - start)) -lt {slice} ] || unfinished
+        done <"$new/{list_file}"
     done
-    mv "$new" "$root/$name" || fail
+    mv "$new" "$root/$name" || exit 1
 fi
 [ ! -d "$state" ] || [ -d "$root/$name" ] || exit 1
 """
 
+# What was begun for an agent that still exists is continued when it is destroyed.
 _LIST = """\
 for folder in {folders}; do
-    [ -f "$folder/{identity_file}" ] || continue
-    printf '@ %s\\n' "$folder"
-    cat "$folder/{identity_file}"
+    [ -d "$folder" ] || continue
+    case ${{folder##*/}} in
+    .*)
+        agent=${{folder##*--}}
+        {is_all} || [ ! -d {agents}/"${{agent%%.*}}" ] || continue
+        ;;
+    esac
+    printf '@ %s\\n= ' "$folder"
+    cat "$folder/{identity_file}" 2>/dev/null | LC_ALL=C tr -cd ' -~' | head -c {identity_bytes}
+    echo
+    [ -d "$folder/{files}" ] || continue
     (cd "$folder/{files}" && find . -type f -exec wc -c {{}} +) || [ ! -d "$folder" ] || exit
 done
 echo {end}
 """
 _END = "end-of-set-aside"
+_UNFINISHED = "unfinished-set-aside: "
+"""Begins the line of a command that has not set everything aside yet, with the size in KiB."""
+_SLICE_SECONDS = 20
+_STALLED_SECONDS = 300.0
+"""How long setting aside may make no progress."""
 
 
 @dataclass(frozen=True)
@@ -125,67 +173,99 @@ def set_aside(
     identity: PreservedAgentIdentity,
     items: Iterable[PreservedItem],
     *,
-    token: str,
     first: str = "",
     seconds: float = _COMMAND_SECONDS,
 ) -> tuple[list[SetAside], str]:
-    """Sets the files of an agent aside, unless this was done with the same token before.
+    """Sets the files of an agent aside. A host that cannot be reached is tried again for a minute.
 
     Args:
         host: The agent's host.
         state_dir: The agent's state directory on it.
         identity: The agent.
         items: The files and folders. Those that do not exist are skipped.
-        token: A plain file name. Folders with later ones have newer files.
         first: Shell commands that run before.
-        seconds: The time limit.
+        seconds: The time limit of each command.
 
     Returns:
         Everything that is set aside of the agent, oldest first, and what the commands printed.
 
     Raises:
         CannotSetAsideError: The host was reached, but the files could not be set aside.
-        MngrError: The host cannot be reached.
+        MngrError: The host cannot be reached, or makes no progress.
     """
     root = host.host_dir / _ROOT
+    # Folders with later tokens have newer files.
+    token = f"{time.time_ns():020}-{secrets.token_hex(3)}"
     script = _SET_ASIDE.format(
         state=shlex.quote(str(state_dir)),
         root=shlex.quote(str(root)),
         name=shlex.quote(f"{identity.agent_name}--{identity.agent_id}.{token}"),
         id=identity.agent_id,
-        identity=shlex.quote(identity.model_dump_json()),
+        # In ASCII, so that the file can be cleaned of other bytes if it is damaged.
+        identity=shlex.quote(json.dumps(identity.model_dump(mode="json"))),
         identity_file=_IDENTITY,
         files=_FILES,
+        list_file=_LIST_FILE,
+        part_file=_PART_FILE,
         items=shlex.join(item.rel_path for item in items),
         first=first,
-    )
-    ran = host.execute_idempotent_command(script + _list(root, identity.agent_id), timeout_seconds=seconds)
-    if not ran.success:
-        raise CannotSetAsideError((ran.stderr or ran.stdout).strip() or "the command failed")
-    return _parse(ran.stdout), ran.stdout
+        slice=_SLICE_SECONDS,
+        unfinished=_UNFINISHED,
+    ) + _list(host, identity.agent_id)
+    what = f"cannot set the transcripts and sessions of agent {identity.agent_name}@{identity.host_name} aside"
+    printed = ""
+    progress, progress_at = "", time.monotonic()
+    while True:
+        ran = retried(lambda: host.execute_idempotent_command(script, timeout_seconds=seconds), host, what)
+        if not ran.success:
+            raise CannotSetAsideError((ran.stderr or ran.stdout).strip() or "the command failed")
+        printed += ran.stdout
+        sizes = [line for line in ran.stdout.splitlines() if line.startswith(_UNFINISHED)]
+        if not sizes:
+            return _parse(host, ran.stdout), printed
+        if sizes[-1] != progress:
+            progress, progress_at = sizes[-1], time.monotonic()
+            size = progress.removeprefix(_UNFINISHED) or "0"
+            logger.info("setting the files of agent {} aside on its host: {} KiB so far", identity.agent_name, size)
+        elif time.monotonic() - progress_at > _STALLED_SECONDS:
+            raise MngrError(f"{what}: there was no progress for {_STALLED_SECONDS:.0f} s")
 
 
-def find(host: HostInterface, agent_id: AgentId | None = None) -> list[SetAside]:
+def find(host: HostInterface, agent_id: AgentId | None = None, *, is_all: bool = False) -> list[SetAside]:
     """Returns what is set aside on a host, of all agents or of one, oldest first.
+
+    Args:
+        host: The host.
+        agent_id: The agent, or None for all agents.
+        is_all: Whether to include what was only begun of an agent that still exists.
 
     Raises:
         MngrError: The host cannot be reached.
     """
-    root = host.host_dir / _ROOT
     if not isinstance(host, OnlineHostInterface):
-        return _find_on_volume(host, root) if isinstance(host, HostFileReadInterface) else []
-    ran = host.execute_idempotent_command(_list(root, agent_id), timeout_seconds=_COMMAND_SECONDS)
+        return _find_on_volume(host)
+    ran = host.execute_idempotent_command(_list(host, agent_id, is_all=is_all), timeout_seconds=_COMMAND_SECONDS)
     if not ran.success:
-        raise MngrError(f"cannot list {root} on host {host.get_name()}: {(ran.stderr or ran.stdout).strip()}")
-    return _parse(ran.stdout)
+        root = host.host_dir / _ROOT
+        raise MngrError(f"cannot list {root} on host {address_of(host)}: {(ran.stderr or ran.stdout).strip()}")
+    return _parse(host, ran.stdout)
 
 
-def _list(root: Path, agent_id: AgentId | None) -> str:
-    folders = "/*" if agent_id is None else f"/*--{agent_id}.*"
-    return _LIST.format(folders=shlex.quote(str(root)) + folders, identity_file=_IDENTITY, files=_FILES, end=_END)
+def _list(host: HostInterface, agent_id: AgentId | None, *, is_all: bool = False) -> str:
+    root = shlex.quote(str(host.host_dir / _ROOT))
+    name = "*" if agent_id is None else f"*--{agent_id}.*"
+    return _LIST.format(
+        folders=f"{root}/{name} {root}/.{name if agent_id else '*--*'}",
+        agents=shlex.quote(str(get_agents_root_dir(host.host_dir))),
+        is_all=str(is_all).lower(),
+        identity_file=_IDENTITY,
+        identity_bytes=_IDENTITY_BYTES,
+        files=_FILES,
+        end=_END,
+    )
 
 
-def _parse(output: str) -> list[SetAside]:
+def _parse(host: HostInterface, output: str) -> list[SetAside]:
     """Returns what a listing shows, oldest first.
 
     Raises:
@@ -194,28 +274,73 @@ def _parse(output: str) -> list[SetAside]:
     if _END not in output.splitlines():
         raise MngrError("the answer of the host is incomplete")
     found: list[SetAside] = []
-    folder = None
+    folder = Path()
     sizes: dict[str, int] = {}
     for line in output.splitlines():
         if line.startswith("@ "):
             folder = Path(line[2:])
-        elif folder is not None and line.startswith("{"):
+        elif line.startswith("= "):
             sizes = {}
-            found.append(SetAside(folder, PreservedAgentIdentity.model_validate_json(line), sizes))
+            identity = _identity(host, folder, line[2:])
+            if identity is not None:
+                found.append(SetAside(folder, identity, sizes))
         elif (match := _SIZE.fullmatch(line)) is not None:
             sizes[match[2]] = int(match[1])
+    return _oldest_first(found)
+
+
+def _oldest_first(found: Iterable[SetAside]) -> list[SetAside]:
     return sorted(found, key=lambda each: (each.identity.agent_id, each.folder.name.rpartition(".")[2]))
 
 
-def _find_on_volume(host: HostFileReadInterface, root: Path) -> list[SetAside]:
-    if not host.path_exists(root):
+def _identity(host: HostInterface, folder: Path, text: str) -> PreservedAgentIdentity | None:
+    """Returns whose files a folder has: from its file about that, or, if that is damaged, from its name.
+
+    None, with a warning, if neither says so.
+    """
+    try:
+        return PreservedAgentIdentity.model_validate_json(text)
+    except ValueError:
+        pass
+    name = _FOLDER_NAME.fullmatch(folder.name)
+    try:
+        if name is None:
+            raise ValueError
+        identity = PreservedAgentIdentity(
+            host_id=host.id,
+            host_name=host.get_name(),
+            provider_name=host.get_provider_name(),
+            agent_id=AgentId(name["id"]),
+            agent_name=AgentName(name["name"]),
+            agent_type=AgentTypeName(AGENT_TYPE),
+        )
+    except ValueError:
+        logger.warning("ignoring {} on host {}: it has no files of a destroyed agent", folder, address_of(host))
+        return None
+    logger.warning(
+        "{}/{} on host {} is damaged: the type and the labels of agent {} are unknown, its files are not affected",
+        folder,
+        _IDENTITY,
+        address_of(host),
+        identity.agent_name,
+    )
+    return identity
+
+
+def _find_on_volume(host: HostInterface) -> list[SetAside]:
+    root = host.host_dir / _ROOT
+    if not isinstance(host, HostFileReadInterface) or not host.path_exists(root):
         return []
     found = []
     for entry in host.list_directory(root):
         folder = Path(entry.path)
-        if folder.name.startswith(".") or not host.path_exists(folder / _IDENTITY):
+        if entry.file_type != FileType.DIRECTORY:
             continue
-        identity = PreservedAgentIdentity.model_validate_json(host.read_text_file(folder / _IDENTITY))
+        name = folder / _IDENTITY
+        text = host.read_file(name).decode(errors="replace") if host.path_exists(name) else ""
+        identity = _identity(host, folder, text)
+        if identity is None:
+            continue
         files = folder / _FILES
         entries = host.list_directory(files, recursive=True) if host.path_exists(files) else []
         sizes = {
@@ -224,47 +349,43 @@ def _find_on_volume(host: HostFileReadInterface, root: Path) -> list[SetAside]:
             if entry.file_type == FileType.FILE
         }
         found.append(SetAside(folder, identity, sizes))
-    return sorted(found, key=lambda each: (each.identity.agent_id, each.folder.name.rpartition(".")[2]))
+    return _oldest_first(found)
+
+
+def address_of(host: HostInterface) -> str:
+    """Returns the address of a host for mngr's commands, which is unique among all providers."""
+    return f"{host.get_name()}.{host.get_provider_name()}"
+
+
+def by_agent(found: Iterable[SetAside]) -> list[list[SetAside]]:
+    """Returns what :func:`find` has found, for each agent."""
+    return [list(group) for _, group in groupby(found, key=lambda each: each.identity.agent_id)]
 
 
 def bring_here(
     host: HostInterface,
     mngr_ctx: MngrContext,
-    found: Sequence[SetAside],
+    parts: Sequence[SetAside],
     items: Sequence[PreservedItem],
     *,
     finished: Sequence[TranscriptFlushResult] = (),
     keeps: bool = False,
 ) -> None:
-    """Copies files that were set aside to this machine's folder of preserved agents, and removes them on the host.
+    """Copies an agent's files that were set aside to this machine's folder of preserved agents, and removes them there.
 
     A host that cannot be reached is tried again for a minute.
 
     Args:
         host: The host.
         mngr_ctx: mngr's context.
-        found: What to copy, oldest first.
+        parts: Everything that is set aside of the agent, oldest first; at least one.
         items: The files and folders that are recorded in the manifest.
         finished: What the last pass over the transcripts has reported.
         keeps: Whether the files stay on the host.
 
     Raises:
-        MngrError: The files of an agent could not be copied. They are still on the host.
+        MngrError, OSError: The files could not be copied. They are still on the host.
     """
-    for _, group in groupby(found, key=lambda each: each.identity.agent_id):
-        parts = list(group)
-        _bring_agent(host, mngr_ctx, parts, items, finished)
-        if not keeps:
-            remove(host, parts)
-
-
-def _bring_agent(
-    host: HostInterface,
-    mngr_ctx: MngrContext,
-    parts: Sequence[SetAside],
-    items: Sequence[PreservedItem],
-    finished: Sequence[TranscriptFlushResult],
-) -> None:
     known = {each.folder: each for each in parts}
     identity = parts[-1].identity
     is_first = True
@@ -274,7 +395,7 @@ def _bring_agent(
         there = known
         if not is_first:
             # Another process may have brought some of it here, and removed it.
-            there = {each.folder: each for each in find(host, identity.agent_id) if each.folder in known}
+            there = {each.folder: each for each in find(host, identity.agent_id, is_all=True) if each.folder in known}
             known.update(there)
         is_first = False
         sizes = {path: size for part in known.values() for path, size in part.sizes.items()}
@@ -282,6 +403,9 @@ def _bring_agent(
             _copy(host, mngr_ctx, identity, list(there.values()), sizes, items, finished)
 
     retried(copy, host, f"cannot copy the transcripts and sessions of agent {identity.agent_name}")
+    unfetched.remove(mngr_ctx, host.id, [identity.agent_id])
+    if not keeps:
+        remove(host, parts)
 
 
 def _copy(
@@ -318,6 +442,8 @@ def _copy(
         make_private(archive)
         write_preservation_manifest(archive, manifest)
         if incomplete:
+            if isinstance(error, HostConnectionError):
+                raise error
             raise MngrError(
                 str(error) if error else f"{len(incomplete)} files differ from those on the host: {incomplete[0]}, …"
             )
@@ -349,6 +475,7 @@ def remove(host: HostInterface, parts: Sequence[SetAside]) -> None:
         return
     root = host.host_dir / _ROOT
     words = shlex.join(str(part.folder) for part in parts)
+    address = address_of(host)
     locks = " ".join({shlex.quote(f"{root}/.{part.identity.agent_id}.lock") for part in parts})
     command = f"rm -rf {words} && {{ rm -f {locks}; rmdir {shlex.quote(str(root))} 2>/dev/null || :; }}"
     try:
@@ -361,9 +488,9 @@ def remove(host: HostInterface, parts: Sequence[SetAside]) -> None:
             "cannot remove {} on host {}: {}\nIts files have been copied to this machine\n"
             "hint: `mngr codex recover {}` removes it",
             words,
-            parts[0].identity.host_name,
+            address,
             reason,
-            parts[0].identity.host_name,
+            address,
         )
 
 
@@ -373,12 +500,14 @@ def retried[T](action: Callable[[], T], host: HostInterface, description: str) -
     Raises:
         MngrError, OSError: The last error. A full disk and a command that the host has refused are not tried again.
     """
-    end = time.monotonic() + RETRY_SECONDS
+    end = None
     pause = 1.0
     while True:
         try:
             return action()
         except (MngrError, OSError) as error:
+            # The first try may have taken longer than a minute.
+            end = end or time.monotonic() + RETRY_SECONDS
             left = end - time.monotonic()
             if left <= 0 or isinstance(error, CannotSetAsideError) or _is_disk_full(error):
                 raise

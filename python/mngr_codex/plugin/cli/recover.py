@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.api.preservation import get_local_preserved_agent_dir_for_host
 from imbue.mngr.cli.common_opts import setup_command_context
 from imbue.mngr.cli.output_helpers import write_human_line
 from imbue.mngr.config.data_types import CommonCliOptions
-from imbue.mngr.errors import MngrError, UserInputError
+from imbue.mngr.errors import HostConnectionError, MngrError, UserInputError
 from imbue.mngr.interfaces.host import HostFileReadInterface
 from imbue.mngr.primitives import HostAddress, OutputFormat
+from loguru import logger
 
-from mngr_codex.plugin import set_aside
+from mngr_codex.plugin import set_aside, unfetched
 from mngr_codex.plugin.cli import remote_agents
 from mngr_codex.plugin.preservation import preserved_items
 
@@ -39,24 +39,34 @@ def recover(ctx: click.Context) -> None:
 
     Raises:
         UserInputError: There is no such host, or its files cannot be read.
-        MngrError: The host cannot be reached, or files could not be copied.
+        MngrError: The host cannot be reached, or the files of an agent could not be copied.
     """
     mngr_ctx, output, options = setup_command_context(ctx, "codex-recover", RecoverOptions)
     host = _host(options.host, mngr_ctx)
-    name = host.get_name()
-    found = set_aside.retried(lambda: set_aside.find(host), host, f"cannot list what is kept on host {name}")
+    name = set_aside.address_of(host)
+    noted = unfetched.agents(mngr_ctx, host.id)
+    found = set_aside.by_agent(
+        set_aside.retried(lambda: set_aside.find(host), host, f"cannot list what is kept on host {name}")
+    )
+    unfetched.remove(mngr_ctx, host.id, noted.keys() - {parts[-1].identity.agent_id for parts in found})
     results = []
-    for agent_id, group in groupby(found, key=lambda each: each.identity.agent_id):
-        parts = list(group)
+    failed: list[str] = []
+    is_lost = False
+    for parts in found:
         identity = parts[-1].identity
         if not options.is_list:
             try:
+                if is_lost:
+                    raise MngrError("the host cannot be reached")
                 set_aside.bring_here(host, mngr_ctx, parts, preserved_items(), keeps=options.keeps)
-            except OSError as error:
-                raise MngrError(
-                    f"cannot copy the files of agent {identity.agent_name} from host {name}: {error}"
-                ) from error
-        archive = get_local_preserved_agent_dir_for_host(mngr_ctx, identity.agent_name, agent_id, identity.host_id)
+            except (MngrError, OSError) as error:
+                is_lost = is_lost or isinstance(error, HostConnectionError)
+                failed.append(str(identity.agent_name))
+                logger.error("cannot copy the files of agent {} from host {}: {}", identity.agent_name, name, error)
+                continue
+        archive = get_local_preserved_agent_dir_for_host(
+            mngr_ctx, identity.agent_name, identity.agent_id, identity.host_id
+        )
         result = _result(parts) | ({} if options.is_list else {"path": str(archive)})
         results.append(result)
         if output.output_format is OutputFormat.JSONL:
@@ -70,6 +80,11 @@ def recover(ctx: click.Context) -> None:
         print(json.dumps(results, indent=2))
     elif output.output_format is OutputFormat.HUMAN and not found:
         write_human_line("nothing is kept on host {}", name)
+    if failed:
+        raise MngrError(
+            f"the files of {len(failed)} of {len(found)} agents are still on host {name}: {', '.join(failed)}\n"
+            f"hint: run `mngr codex recover {name}` again"
+        )
 
 
 def _result(parts: Sequence[set_aside.SetAside]) -> dict[str, Any]:

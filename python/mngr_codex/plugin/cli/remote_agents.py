@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mngr_codex.plugin import paths
+from mngr_codex.plugin.agent_type import has_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -151,18 +152,9 @@ def find_host(address: HostAddress, mngr_ctx: MngrContext) -> HostInterface:
 
 def is_codex(agent_type: str | None, mngr_ctx: MngrContext) -> bool:
     """Returns whether agents of a type are this plugin's."""
-    from imbue.mngr.config.agent_config_registry import resolve_agent_type
-    from imbue.mngr.errors import MngrError
-    from imbue.mngr.primitives import AgentTypeName
-
     from mngr_codex.plugin.agent import CodexAgent
 
-    if agent_type is None:
-        return False
-    try:
-        return issubclass(resolve_agent_type(AgentTypeName(agent_type), mngr_ctx.config).agent_class, CodexAgent)
-    except MngrError:
-        return False
+    return has_class(agent_type, CodexAgent, mngr_ctx)
 
 
 def is_logged_as_other_type(identifier: str, log: Path, mngr_ctx: MngrContext) -> bool:
