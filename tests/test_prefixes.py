@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import mngr_codex
@@ -38,6 +38,11 @@ RARE = [
 ]
 
 
+def are_refused(lines: Sequence[bytes]) -> bool:
+    """Whether `convert` fails: a file that has lines, but no JSON object, is no rollout."""
+    return bool(lines) and not any(line.startswith(b"{") for line in lines)
+
+
 class Converter:
     """Converts lines, with files in one folder."""
 
@@ -56,6 +61,10 @@ class Converter:
         longer = self(b"".join(lines), partial=True)
         assert complete.startswith(longer)
         for end in range(len(lines) - 1, -1, -1):
+            if are_refused(lines[:end]):
+                with pytest.raises(ValueError, match="cannot convert"):
+                    self(b"".join(lines[:end]), partial=True)
+                continue
             shorter = self(b"".join(lines[:end]), partial=True)
             assert longer.startswith(shorter), f"{end} lines of {len(lines)}"
             longer = shorter
@@ -76,9 +85,9 @@ def test_prefixes_of_recorded_rollouts(converter: Converter, path: Path) -> None
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=st.lists(st.one_of(st.sampled_from(POOL), st.sampled_from(RARE)), max_size=40))
+@example(lines=[b"not json\n", b"\n", RARE[0]])
 def test_prefixes_of_lines_in_random_order(converter: Converter, lines: list[bytes]) -> None:
-    # A file without any JSON object is no rollout, which is an error.
-    assume(not lines or any(line.startswith(b"{") for line in lines))
+    assume(not are_refused(lines))
     converter.check_prefixes(lines)
 
 
