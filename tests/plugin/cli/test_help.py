@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -14,6 +13,7 @@ from imbue.mngr.cli.help_formatter import get_help_metadata
 
 from mngr_codex.plugin.cli.codex import codex, trust
 from mngr_codex.plugin.config import CodexAgentConfig
+from tests.support import program as tested
 from tests.support.project import ROOT
 
 OWN = [
@@ -61,9 +61,7 @@ def test_references_lead_to_pages(home: Path) -> None:
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The native program, which the plugin finds."""
-    if "MNGR_CODEX_PROGRAM" not in os.environ:
-        pytest.skip("MNGR_CODEX_PROGRAM is not set")
-    path = Path(os.environ["MNGR_CODEX_PROGRAM"])
+    path = tested.program()
     monkeypatch.setattr("mngr_codex.plugin.host.program.own_program", lambda: path)
     for page in (get_help_metadata(f"codex.{name}") for name in OF_PROGRAM):
         vars(page).pop("_help", None)
