@@ -132,6 +132,7 @@ def _stage(config_settings: ConfigSettings | None) -> ConfigSettings:
     """Replaces the contents of the `data` folder, and returns the settings with which maturin builds the module."""
     settings = config_settings or {}
     profile = str(settings.get("profile", "release"))
+    wanted = _wanted_other_programs(profile, settings)
     native_program.find_cargo()
     show(f"compiling with cargo, profile {profile}; a first release build takes 3 to 6 minutes on two idle cores")
     shutil.rmtree(_DATA, ignore_errors=True)
@@ -139,7 +140,7 @@ def _stage(config_settings: ConfigSettings | None) -> ConfigSettings:
     try:
         # Optimizing a whole program uses one core, so a second one would be idle.
         with ThreadPoolExecutor(max_workers=1) as second:
-            others = second.submit(_add_other_programs, target, profile, settings)
+            others = second.submit(_add_other_programs, target, profile, wanted, settings.get("programs-from"))
             if profile == "dev":
                 program = writer = _build_for_development()
             else:
@@ -162,22 +163,27 @@ def _add_program(program: Path, folder: Path) -> None:
     (folder / PROGRAM).chmod(0o755)
 
 
-def _add_other_programs(target: str, profile: str, settings: ConfigSettings) -> None:
+def _wanted_other_programs(profile: str, settings: ConfigSettings) -> str:
+    """Returns the value of `other-programs`."""
+    wanted = str(settings.get("other-programs", "none" if profile == "dev" else "available"))
+    if wanted not in ("all", "available", "none"):
+        raise SystemExit(f"mngr-codex: other-programs is {wanted!r}, but must be `all`, `available` or `none`")
+    return wanted
+
+
+def _add_other_programs(target: str, profile: str, wanted: str, programs_from: str | None) -> None:
     """Adds the programs for Linux on other CPUs than that of the wheel's own program.
 
     Raises:
         UnavailableError: This machine cannot build one of them, and `other-programs` is `all`.
     """
-    wanted = str(settings.get("other-programs", "none" if profile == "dev" else "available"))
-    if wanted not in ("all", "available", "none"):
-        raise SystemExit(f"mngr-codex: other-programs is {wanted!r}, but must be `all`, `available` or `none`")
     for machine in native_program.LINUX_MACHINES if wanted != "none" else ():
         if target.startswith(f"{machine}-") and "-linux-" in target:
             continue
         folder = f"Linux-{machine}"
         try:
-            if "programs-from" in settings:
-                program = _built_elsewhere(_ROOT / str(settings["programs-from"]) / folder / PROGRAM)
+            if programs_from is not None:
+                program = _built_elsewhere(_ROOT / programs_from / folder / PROGRAM)
             else:
                 program = native_program.build_for_linux(machine, profile)
         except native_program.UnavailableError as error:

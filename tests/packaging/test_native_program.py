@@ -114,11 +114,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def add_programs(**settings: str) -> None:
-    """Adds the programs of other CPUs to a wheel for Linux on x86-64."""
+def add_programs(target: str = "x86_64-unknown-linux-gnu", **settings: str) -> None:
+    """Adds the programs of other CPUs to a wheel whose own program is for this target."""
     profile = settings.get("profile", "release")
     named = {name.replace("_", "-"): value for name, value in settings.items()}
-    mngr_codex_build._add_other_programs("x86_64-unknown-linux-gnu", profile, named)
+    wanted = mngr_codex_build._wanted_other_programs(profile, named)
+    mngr_codex_build._add_other_programs(target, profile, wanted, named.get("programs-from"))
 
 
 def test_without_a_toolchain_the_wheel_is_built_and_the_output_has_the_way_out(
@@ -155,9 +156,13 @@ def test_nothing_is_compiled_if_the_wheel_shall_have_no_other_program(
     assert capfd.readouterr().err == "" and not data.exists()
 
 
-def test_an_unknown_choice_is_refused(data: Path) -> None:
+def test_an_unknown_choice_is_refused_before_anything_is_compiled(
+    install: Install, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    install("aarch64-linux-gnu-gcc", targets=(GNU,))
     with pytest.raises(SystemExit, match="other-programs is 'some', but must be"):
-        add_programs(other_programs="some")
+        mngr_codex_build.build_wheel(str(tmp_path), {"other-programs": "some"})
+    assert capfd.readouterr().err == "" and not data.exists()
 
 
 def test_programs_that_were_built_elsewhere_are_included(install: Install, data: Path, tmp_path: Path) -> None:
@@ -171,9 +176,8 @@ def test_programs_that_were_built_elsewhere_are_included(install: Install, data:
     included = data / "platlib" / "mngr_codex" / "programs"
     assert [folder.name for folder in included.iterdir()] == ["Linux-aarch64"]
     assert (included / "Linux-aarch64" / "mngr-codex").read_text() == "aarch64"
-    settings = {"programs-from": str(tmp_path / "programs")}
     shutil.rmtree(data)
-    mngr_codex_build._add_other_programs("aarch64-apple-darwin", "release", settings)
+    add_programs("aarch64-apple-darwin", programs_from=str(tmp_path / "programs"))
     assert {folder.name for folder in included.iterdir()} == {"Linux-aarch64", "Linux-x86_64"}
 
 
