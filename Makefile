@@ -29,6 +29,8 @@ HARBOR_VERSION := 0.25.0
 
 # Not in requirements-dev.lock, because zig alone is 80 MB and only `make wheels` needs it.
 WHEEL_TOOLS := abi3audit==0.0.26 auditwheel==6.8.2 cargo-zigbuild==0.24.1 maturin==1.16.0 twine==7.0.0 uv==0.13.9 ziglang==0.17.1
+# How many tests run at the same time. Most of them wait for Codex, tmux or a time limit, so it is more than one per core.
+JOBS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # `make install PROFILE=dev` compiles faster, because nothing is optimized.
 PROFILE := release
 # The checks are the same for both profiles, so `make lint` keeps the one that is installed.
@@ -44,6 +46,8 @@ SIBLINGS := .venvs/siblings
 CODEX := .venvs/codex
 python = $(1)/bin/python
 pip = $(call python,$(1)) -m pip install --quiet
+# A process that has run its share of the tests takes some of another one's.
+pytest = $(call python,$(MAIN)) -m pytest -n $(JOBS) --dist worksteal -rs
 # Prints the path of the codex binary.
 codex = $(call python,$(CODEX)) -c 'import codex_cli_bin; print(codex_cli_bin.bundled_codex_path())'
 
@@ -111,7 +115,7 @@ test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(SIBLIN
 	-@scripts/need tmux git rsync strace $(if $(filter Linux,$(shell uname)),ssh sshd busybox jq musl-gcc)
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		MNGR_CODEX_SIBLINGS_PYTHON="$(CURDIR)/$(call python,$(SIBLINGS))" MNGR_CODEX_CODEX="$$($(codex))" \
-		$(call python,$(MAIN)) -m pytest -rs $(TESTS)
+		$(pytest) $(TESTS)
 	@command -v strace >/dev/null || echo "make: SKIPPED: the tests that kill a hook at each system call, because strace is" \
 		"not installed (Debian, Ubuntu: \`apt install strace\`)" >&2
 	@test "$$(id -u)" -eq 0 || echo "make: SKIPPED: the tests of remote hosts, because only root can make such hosts" \
@@ -133,7 +137,7 @@ test-matrix: $(MAIN)/installed ## Run the end-to-end tests with older versions o
 test-codex: $(MAIN)/installed $(SIBLINGS)/installed $(foreach version,$(VERSIONS),.venvs/npm-codex-$(version)/installed)
 	@MNGR_CODEX_CODEXES="$(foreach version,$(VERSIONS),$(call npm_codex,$(version)))" \
 		MNGR_CODEX_SIBLINGS_PYTHON="$(CURDIR)/$(call python,$(SIBLINGS))" \
-		$(call python,$(MAIN)) -m pytest -rs -m "not any_codex" tests/end_to_end
+		$(pytest) -m "not any_codex" tests/end_to_end
 
 .PHONY: test-packaging
 test-packaging: $(MAIN)/installed ## Slow: test clean builds of the sdist, the wheel from the sdist and an editable install
@@ -146,7 +150,9 @@ test-aarch64: toolchain $(MAIN)/installed $(CODEX)/installed ## Slow: test the p
 	@MNGR_CODEX_CODEX="$$($(codex))" $(call python,$(MAIN)) scripts/test_aarch64.py $(TESTS)
 
 .PHONY: wheels
-wheels: toolchain cross-toolchain .venvs/wheels/installed ## Build and check the Linux wheels that this machine can build, into dist/wheels
+wheels: toolchain .venvs/wheels/installed ## Build and check the Linux wheels that this machine can build, into dist/wheels
+	@for cpu in $(OTHER_CPUS); do \
+		PATH="$(CURDIR)/.venvs/wheels/bin:$$PATH" scripts/need-toolchain $$cpu || exit 1; done
 	-@scripts/need $(patsubst %,qemu-%-static,$(OTHER_CPUS))
 	@$(call python,.venvs/wheels) scripts/wheels.py build dist/wheels
 
@@ -216,10 +222,6 @@ toolchain:
 
 # The systems other than this machine's for which wheels carry the program: Linux on these CPUs.
 OTHER_CPUS := $(filter-out $(if $(filter Linux,$(shell uname)),$(subst arm64,aarch64,$(shell uname -m))),x86_64 aarch64)
-
-.PHONY: cross-toolchain
-cross-toolchain:
-	@for cpu in $(OTHER_CPUS); do scripts/need-toolchain $$cpu || exit 1; done
 
 # ---- Environments. Stamps: `created` after making one, `tools` and `installed` after installing packages into it.
 

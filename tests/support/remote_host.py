@@ -31,6 +31,7 @@ from typing import IO, Self
 from tests.support import emulation
 from tests.support.line_proxy import LineProxy
 from tests.support.machine import Agent, Machine, until
+from tests.support.ports import free_port
 from tests.support.rule_based_model import Model
 
 type MakeHost = Callable[..., RemoteHost]
@@ -110,7 +111,7 @@ class RemoteHost:
         self.name = name
         self.provider = provider
         self.host_dir = HOME / ".mngr"
-        self.port = _free_port()
+        self.port = free_port()
         """The port of the ssh server itself."""
         self.proxy = LineProxy(self.port, delay_seconds=proxy_delay_seconds or 0.0)
         self._uses_proxy = proxy_delay_seconds is not None
@@ -589,13 +590,6 @@ def _hide(path: Path) -> None:
     """Hides an entry of the file system below the overlay."""
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(0, 0))
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

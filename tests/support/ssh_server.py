@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.machine import until
+from tests.support.ports import free_port
 
 PROGRAM = "commands/mngr-codex"
 TRANSCRIPT = "events/codex/common_transcript/events.jsonl"
@@ -74,9 +75,7 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
         pytest.skip("sshd is not installed (apt install openssh-server)")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it if it runs as root
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = SshServer(folder, port)
     server.home.mkdir(parents=True)
     for name in ("host_key", "user_key"):

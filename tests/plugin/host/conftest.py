@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.line_proxy import LineProxy
 from tests.support.machine import until
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -30,9 +31,7 @@ class Sshd:
             Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it if it runs as root
         folder.mkdir()
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         for name in ("host_key", "user_key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
