@@ -573,7 +573,10 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., int]]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="this system does not show the environment")
-def test_servers_in_another_environment(host: Any, tmp_path: Path, start_server: Callable[..., int]) -> None:
+def test_servers_in_another_environment(
+    host: Any, tmp_path: Path, start_server: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # limits the output of ps
     home, state_dir = tmp_path / "state" / "home", tmp_path / "state"
     listen = ("codex", "app-server", "--listen", "unix://")
     right = start_server(*listen, CODEX_HOME=str(home), MNGR_AGENT_STATE_DIR=str(state_dir))

@@ -51,7 +51,7 @@ for d in "$h" "$HOME" "${{TMPDIR:-/tmp}}"; do
     put space "$d$tab$(df -Pk "$d" 2>/dev/null | tail -n 1) "
     put files "$d$tab$(df -Pi "$d" 2>/dev/null | tail -n 1) "
 done
-r=$(ps -e -o args= 2>/dev/null || ps -o args= 2>/dev/null || ps 2>/dev/null)
+r=$(ps -e -ww -o args= 2>/dev/null || ps -o args= 2>/dev/null || ps 2>/dev/null)
 """
 _AGENT_SCRIPT = """\
 s={state_dir}; p="$s"/{program}; a={id}

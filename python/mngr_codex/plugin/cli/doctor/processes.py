@@ -32,7 +32,8 @@ class Process:
 
 def running(host: OnlineHostInterface) -> tuple[Process, ...]:
     """Returns all processes of the host, which must be this machine."""
-    listed = host.execute_idempotent_command("ps -e -o pid=,args=", timeout_seconds=_SECONDS).stdout
+    # Without -ww, a variable COLUMNS in the environment limits the length of the lines.
+    listed = host.execute_idempotent_command("ps -e -ww -o pid=,args=", timeout_seconds=_SECONDS).stdout
     found = []
     for line in listed.splitlines():
         pid, _, command = line.strip().partition(" ")
