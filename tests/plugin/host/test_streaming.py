@@ -3,6 +3,8 @@
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -135,3 +137,25 @@ def test_an_exit_status_that_does_not_come_is_a_broken_line(
     thread.start()
     thread.join(30)
     assert (statuses, output.content) == ([3], b"shown\n")
+
+
+class BrokenChannel:
+    """A channel of a connection that has broken, which paramiko has not noticed yet."""
+
+    def shutdown_write(self) -> None:
+        raise EOFError
+
+    def close(self) -> None:
+        raise EOFError
+
+
+def test_a_channel_that_cannot_be_closed_because_the_connection_broke(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(streaming, "_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(streaming, "open_command", lambda *_, **__: BrokenChannel())
+    unused: Any = SimpleNamespace()
+    run = Run(host=unused, name="box.there", script=str, shown=RepeatedOutput(), output=unused)
+    with pytest.raises(ConnectionBroken, match=r"the connection to box\.there broke: it was closed"):
+        stream(run)
+    assert capfd.readouterr().err.count("connecting again") == 1

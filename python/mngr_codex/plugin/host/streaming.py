@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from imbue.mngr.errors import HostAuthenticationError, HostConnectionError
+from paramiko import SSHException
 
 from mngr_codex.plugin.host.channel import Terminal, await_exit_status, open_command
 
@@ -392,7 +393,7 @@ def _attempt(run: Run, passed: _Passed, messages: _Messages, changes: int) -> in
     run.shown.begin()
     own = terminal() if run.uses_terminal else None
     channel = open_command(run.host, run.script(), terminal=own)
-    with contextlib.closing(channel):
+    with _closing(channel):
         try:
             if own is None and not run.keeps_input:
                 # A terminal has no end.
@@ -403,7 +404,7 @@ def _attempt(run: Run, passed: _Passed, messages: _Messages, changes: int) -> in
                 with contextlib.suppress(KeyboardInterrupt):
                     _say_farewell(channel, passed)
             raise
-        except EOFError:
+        except (EOFError, SSHException):
             return None
         except OSError as error:
             if isinstance(error, BrokenPipeError) or channel.get_transport().is_active():
@@ -459,10 +460,20 @@ def _pass_on(channel: Channel, passed: _Passed, messages: _Messages, changes: in
             messages.release()
 
 
+@contextlib.contextmanager
+def _closing(channel: Channel) -> Iterator[None]:
+    """Closes a channel at the end, also one of a connection that has just broken."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(EOFError, SSHException):
+            channel.close()
+
+
 def _say_farewell(channel: Channel, passed: _Passed) -> None:
     """Has the program end as by Ctrl-C on its terminal, and shows the last lines that it leaves there."""
     channel.settimeout(_FAREWELL_SECONDS)
-    with contextlib.suppress(OSError, EOFError, TimeoutError):
+    with contextlib.suppress(OSError, EOFError, SSHException):
         channel.sendall(b"\x03")
         while data := channel.recv(_PIECE_BYTES):
             passed.take(data)
