@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path, PurePath
 from typing import Any
@@ -202,6 +203,28 @@ def test_what_may_be_secret_is_skipped_and_named(home: Home) -> None:
             "mcp_servers.with_parameter",
         )
     }
+
+
+ROLES = {
+    "agents/secret.toml": 'model = "m"\n[mcp_servers.x]\ncommand = "x"\nenv = { A = "S3CRET" }\n',
+    "agents/plain.toml": 'model = "m"\n',
+    "agents/damaged.toml": "model =",
+}
+
+
+def test_possible_secrets_of_agent_roles_and_hooks_are_skipped(home: Home) -> None:
+    for name, text in ROLES.items():
+        home.write(name, text)
+    hook = {"type": "command", "command": "curl -H 'Authorization: Bearer S3CRET123'"}
+    home.write("hooks.json", json.dumps({"hooks": {"Stop": [{"hooks": [hook]}]}}))
+    setup = home.read()
+    assert names(setup) == {"agents/plain.toml", "agents/damaged.toml"} and not setup.hooks
+    assert set(setup.skipped) == {
+        f"{home.folder}/agents/secret.toml with mcp_servers.x: it may be secret",
+        f"{home.folder}/hooks.json: it may be secret",
+    }
+    setup = home.read(with_secrets=True)
+    assert names(setup) == set(ROLES) and setup.hooks and not setup.skipped
 
 
 def test_secrets_are_carried_on_request(home: Home) -> None:

@@ -6,12 +6,12 @@ Only the parts that the host's user lacks are read. Possible secrets are skipped
 from __future__ import annotations
 
 import fnmatch
-import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from mngr_codex.plugin.carry.possible_secrets import has_secret_text, is_secret_file, without_secrets
 from mngr_codex.plugin.carry.user_files import FileReader, path_in_home, with_paths
 from mngr_codex.plugin.home import config_toml
 from mngr_codex.plugin.home.user_files import LINKED_ENTRIES, PROFILES, RULES
@@ -30,22 +30,6 @@ _MAYBE_SECRET = "it may be secret"
 _CONFIG, _HOOKS = "config.toml", "hooks.json"
 _INSTRUCTIONS = ("AGENTS.override.md", "AGENTS.md")
 _ENVIRONMENT = ".env"
-_SECRET_FILES = (
-    ".env",
-    ".env.*",
-    ".credentials*",
-    "auth.json",
-    ".netrc",
-    "*.pem",
-    "*.key",
-    "*.p12",
-    "id_rsa",
-    "id_ed25519",
-)
-_SECRET_SETTINGS = frozenset({"env", "http_headers", "headers", "client-private-key"})
-_SECRET_NAME = re.compile(r"(?i)(secret|passw(or)?d|api[-_]?key|token)$")
-# Also the name of an option or of a variable in the arguments of a program, and of a parameter in an address.
-_MENTIONS_SECRET = re.compile(r"(?i)(secret|passw(or)?d|api[-_]?key|token|bearer )")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +121,7 @@ class _Reading:
             config = self._settings(self._home / _CONFIG) or {}
             found = {path.name: self._settings(path) for path in self._reader.visible(self._home, PROFILES)}
             profiles = {name: profile for name, profile in found.items() if profile is not None}
-            hooks = (self._reader.hooks(self._home / _HOOKS) or {}).get("hooks", {})
+            hooks = self._hooks(self._home / _HOOKS)
         if not set(_INSTRUCTIONS) & set(self._owned):
             for name in _INSTRUCTIONS:
                 self._add(self._home / name)
@@ -168,7 +152,8 @@ class _Reading:
         files: dict[PurePath, CarriedFile] = {}
         size = 0
         for path in self._reader.tree(entry):
-            if not self._with_secrets and _is_secret_file(path.name):
+            name = path.relative_to(self._home)
+            if not self._with_secrets and is_secret_file(name):
                 self._skip(path, _MAYBE_SECRET)
                 continue
             try:
@@ -178,11 +163,13 @@ class _Reading:
             except OSError as error:
                 self._skip(path, error.strerror or str(error))
                 continue
+            if not self._with_secrets and path.suffix == ".toml" and self._has_secrets(path, content):
+                continue
             size += len(content)
             if self._size + size > MAXIMUM_BYTES:
                 self._skip(entry, f"all files together may have {MAXIMUM_BYTES // 1024**2} MiB")
                 return
-            files[path.relative_to(self._home)] = CarriedFile(content=content, is_executable=is_executable)
+            files[name] = CarriedFile(content=content, is_executable=is_executable)
         self._size += size
         self._files |= files
 
@@ -197,12 +184,29 @@ class _Reading:
             return None
         kept = {name: value for name, value in config.items() if name not in config_toml.OF_THIS_MACHINE}
         if not self._with_secrets:
-            removed: list[str] = []
-            kept = _without_secrets(kept, removed)
+            kept, removed = without_secrets(kept)
             for name in removed:
                 self._skip(f"{name} in {path}", _MAYBE_SECRET)
         named = with_paths(kept, lambda key, value: self._locate(path, key, value))
         return _with_optional_servers(named)
+
+    def _has_secrets(self, path: Path, content: bytes) -> bool:
+        """Returns whether a file of settings, such as an agent role, has possible secrets, and reports them."""
+        try:
+            _, removed = without_secrets(tomllib.loads(content.decode("utf-8-sig")))
+        except (ValueError, RecursionError):
+            # Codex cannot read it either.
+            removed = []
+        for name in removed:
+            self._skip(f"{path} with {name}", _MAYBE_SECRET)
+        return bool(removed)
+
+    def _hooks(self, path: Path) -> dict[str, Any]:
+        hooks: dict[str, Any] = (self._reader.hooks(path) or {}).get("hooks", {})
+        if self._with_secrets or not has_secret_text(hooks):
+            return hooks
+        self._skip(path, _MAYBE_SECRET)
+        return {}
 
     def _locate(self, settings: Path, key: str, value: str) -> str | None:
         """Returns the path of a file that a setting names, relative to the Codex home, and adds the file."""
@@ -213,48 +217,6 @@ class _Reading:
             return None
         self._add(self._home / inside)
         return str(inside) if inside in self._files else None
-
-
-def _is_secret_file(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _SECRET_FILES)
-
-
-def _without_secrets(table: Mapping[str, Any], removed: list[str], place: str = "") -> dict[str, Any]:
-    """Returns settings without the values that may be secret, whose names are added to ``removed``.
-
-    An MCP server that has one is skipped as a whole, because it would start without it.
-    """
-    kept: dict[str, Any] = {}
-    for key, value in table.items():
-        name = f"{place}{key}"
-        if name == "hooks":
-            kept[key] = value
-        elif value and _is_secret(name, key, value):
-            removed.append(name)
-        elif isinstance(value, dict):
-            inner: list[str] = []
-            part = _without_secrets(value, inner, f"{name}.")
-            if place == "mcp_servers." and (inner or _mentions_secret(value)):
-                removed.append(name)
-            else:
-                removed += inner
-                kept[key] = part
-        else:
-            kept[key] = value
-    return kept
-
-
-def _is_secret(name: str, key: str, value: Any) -> bool:
-    if key in _SECRET_SETTINGS or name.endswith("shell_environment_policy.set"):
-        return True
-    return isinstance(value, str) and bool(_SECRET_NAME.search(key))
-
-
-def _mentions_secret(server: Mapping[str, Any]) -> bool:
-    """Returns whether the arguments or the address of an MCP server seem to contain a secret."""
-    arguments = server.get("args")
-    texts = [server.get("url"), *(arguments if isinstance(arguments, list) else ())]
-    return any(isinstance(text, str) and _MENTIONS_SECRET.search(text) for text in texts)
 
 
 def _with_optional_servers(config: dict[str, Any]) -> dict[str, Any]:
