@@ -88,9 +88,9 @@ def on_before_create(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> OnBefor
     from mngr_codex.plugin.agent import CodexAgent
 
     sessions = adoption.check(args, mngr_ctx, CodexAgent)
-    provisioning.check_host(args, mngr_ctx)
-    for session in sessions[-1:]:
-        adoption.check_model_provider(session, args, mngr_ctx)
+    facts = provisioning.check_host(args, mngr_ctx)
+    if facts is not None and sessions:
+        adoption.check_model_provider(sessions[-1], args, mngr_ctx, facts)
     return None
 
 

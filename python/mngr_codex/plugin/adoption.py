@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import CreateAgentOptions, HostLocation
     from imbue.mngr.plugins.hookspecs import OnBeforeCreateArgs
 
+    from mngr_codex.plugin.host.facts import HostFacts
+
 _ADOPT_SECONDS = 600.0
 """Reading a gigabyte takes about a second."""
 
@@ -76,7 +78,7 @@ def check(args: OnBeforeCreateArgs, mngr_ctx: MngrContext, agent_class: type[Has
     return sessions
 
 
-def check_model_provider(session: Session, args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
+def check_model_provider(session: Session, args: OnBeforeCreateArgs, mngr_ctx: MngrContext, facts: HostFacts) -> None:
     """Checks that the agent's settings define the model provider of the session that it resumes; Codex exits otherwise.
 
     Nothing is checked on a host that does not exist yet, or if arguments for Codex can define the provider.
@@ -85,6 +87,7 @@ def check_model_provider(session: Session, args: OnBeforeCreateArgs, mngr_ctx: M
         session: The session.
         args: The options that the agent is created with.
         mngr_ctx: mngr's context.
+        facts: What is known about the host.
 
     Raises:
         ConfigParseError: A setting is invalid.
@@ -106,7 +109,7 @@ def check_model_provider(session: Session, args: OnBeforeCreateArgs, mngr_ctx: M
         args.target_host, provider, command=str(config.command), uses_user_config=config.use_user_config
     ):
         carrying = Carrying.of(args.target_host, config)
-        copied = carrying.config_for(args.target_host).get("model_providers") if carrying else None
+        copied = carrying.config_for(facts.owned).get("model_providers") if carrying else None
         if isinstance(copied, dict) and provider in copied:
             return
         place = f"[agent_types.{options.agent_type}.config_overrides.model_providers.{provider}] in mngr's settings"

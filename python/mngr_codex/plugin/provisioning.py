@@ -98,7 +98,7 @@ def config_of(options: CreateAgentOptions, config: CodexAgentConfig) -> CodexAge
     return config if options.command is None else config.model_copy(update={"command": options.command})
 
 
-def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
+def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> HostFacts | None:
     """Checks that Codex is installed on an existing host, and logged in if the agent gets a first message.
 
     Runs before anything of the agent is created. A host that does not exist yet cannot be checked.
@@ -106,6 +106,9 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     Args:
         args: The options that the agent is created with.
         mngr_ctx: mngr's context.
+
+    Returns:
+        What is known about the host, if it exists.
 
     Raises:
         ConfigParseError: A setting is invalid, or the user's ``config.toml`` cannot be read.
@@ -118,7 +121,7 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     host, options = args.target_host, args.agent_options
     config = resolve_agent_type(options.agent_type, mngr_ctx.config).agent_config
     if not (isinstance(config, CodexAgentConfig) and isinstance(host, OnlineHostInterface)):
-        return
+        return None
     config = config_of(options, config)
     facts = reconcile_version(config, host, mngr_ctx)
     if not facts.runs_programs:
@@ -130,6 +133,7 @@ def check_host(args: OnBeforeCreateArgs, mngr_ctx: MngrContext) -> None:
     if refusal := first.login_refusal(host, facts, options, config, codex_settings(config)):
         # To a UserInputError mngr adds a hint on the syntax of its commands.
         raise MngrError(refusal + first.stopped_hint(options))
+    return facts
 
 
 def check(

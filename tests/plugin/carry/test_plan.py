@@ -50,17 +50,14 @@ def test_the_settings_decide_about_the_setup(monkeypatch: pytest.MonkeyPatch, he
 
 @pytest.mark.parametrize("theirs", [None, "config.toml", "x.config.toml", "hooks.json", "AGENTS.md"])
 def test_the_settings_of_this_machine_count_if_the_host_has_none(
-    monkeypatch: pytest.MonkeyPatch, here: Path, host: Any, home: Path, theirs: str | None
+    monkeypatch: pytest.MonkeyPatch, here: Path, theirs: str | None
 ) -> None:
-    """The host is this machine, with another home."""
-    (home / ".codex").mkdir()
-    if theirs:
-        (home / ".codex" / theirs).write_text("")
+    owned = {theirs} if theirs else set()
     expected = {} if theirs in ("config.toml", "x.config.toml", "hooks.json") else {"model": "m"}
-    found = carrying(monkeypatch, here).config_for(host)
+    found = carrying(monkeypatch, here).config_for(owned)
     assert {name: value for name, value in found.items() if name == "model"} == expected
     assert ("model_providers" in found) is bool(expected)
-    assert carrying(monkeypatch, here, carry_settings=False).config_for(host) == {}
+    assert carrying(monkeypatch, here, carry_settings=False).config_for(owned) == {}
 
 
 def test_the_login_is_that_of_this_machine(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:

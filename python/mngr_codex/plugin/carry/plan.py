@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mngr_codex.plugin.carry.login import Decision, decide
-from mngr_codex.plugin.carry.settings import WITH_SECRETS, Setup, read
+from mngr_codex.plugin.carry.settings import WITH_SECRETS, Setup, has_own_settings, read
 from mngr_codex.plugin.carry.user_files import user_codex_home
 
 if TYPE_CHECKING:
@@ -18,14 +17,6 @@ if TYPE_CHECKING:
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
     from mngr_codex.plugin.config import CodexAgentConfig
-
-
-SETTINGS_PROBE = """\
-for each in "$HOME"/.codex/*config.toml "$HOME/.codex/hooks.json"; do
-    if [ -e "$each" ]; then echo settings; fi
-done
-"""
-"""A script that prints ``settings`` if the user of a host has settings, profiles or hooks there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +64,13 @@ class Carrying:
         config = self.user_config()
         return decide(self.login, codex_home=self.codex_home, environment=self.environment, user_config=config)
 
-    def config_for(self, host: OnlineHostInterface) -> dict[str, Any]:
-        """Returns the content of this machine's ``config.toml`` if an agent on the host gets it; otherwise nothing.
+    def config_for(self, owned: Collection[str]) -> dict[str, Any]:
+        """Returns the content of this machine's ``config.toml`` if an agent on a host gets it; otherwise nothing.
 
         Args:
-            host: The host, which is asked whether its user has settings there.
+            owned: The entries of the user's Codex home on the host.
         """
-        if self.settings is False:
-            return {}
-        answer = host.execute_idempotent_command(f"sh -c {shlex.quote(SETTINGS_PROBE)}", timeout_seconds=30.0)
-        return {} if answer.stdout or not answer.success else self.user_config()
+        return {} if self.settings is False or has_own_settings(owned) else self.user_config()
 
     def user_config(self) -> dict[str, Any]:
         """Returns the content of the user's ``config.toml`` on this machine; empty if it cannot be read."""
