@@ -88,7 +88,8 @@ def test_an_agent_that_cannot_be_preserved_is_kept(host: RemoteHost, model: Mode
     host.write(host.host_dir / "preserved", "not a folder")
     machine.add_program("rsync", "echo 'no rsync here' >&2; exit 1\n")
     destroyed = machine.mngr("destroy", "t", "--force", status=None)
-    assert "neither on this machine nor on its host" in destroyed.stderr + destroyed.stdout and destroyed.status != 0
+    assert "neither on this machine (rsync failed: no rsync here) nor on its host: " in destroyed.stderr
+    assert destroyed.status != 0
     assert agent.state.exists() and machine.listed()["t"]["state"] == "STOPPED"
     machine.mngr("destroy", "t", "--force", "-S", "agent_types.codex.preserve_on_destroy=false", status=None)
     assert not agent.state.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
 from imbue.mngr.api import preservation as mngr_preservation
 from imbue.mngr.api.preservation import discover_preserved_agent_archives
-from imbue.mngr.errors import HostConnectionError, MngrError
+from imbue.mngr.errors import CorruptedAgentDataError, HostConnectionError, MngrError
 from imbue.mngr.interfaces.data_types import FileType, VolumeFile
 from imbue.mngr.primitives import (
     AgentId,
@@ -302,18 +303,23 @@ def check_archive(host: Host) -> None:
     assert set(items.values()) == {"copied"}
 
 
-@pytest.mark.parametrize("shell", [["sh", "-c"], ["busybox", "sh", "-c"]], ids=["sh", "busybox"])
+@pytest.fixture(params=["sh", "busybox"])
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """The command that runs a script, with GNU's programs or with those of busybox."""
+    if request.param == "sh":
+        return ["sh", "-c"]
+    if shutil.which("busybox") is None:
+        pytest.skip("busybox is not installed (apt install busybox-static)")
+    applets = tmp_path / "applets"
+    applets.mkdir()
+    subprocess.run(["busybox", "--install", "-s", applets], check=True)
+    return ["env", f"PATH={applets}", "sh", "-c"]
+
+
 def test_a_remote_agent_is_preserved_with_few_commands(
-    make_host: Callable[..., Host], warnings: list[str], shell: list[str], tmp_path: Path
+    make_host: Callable[..., Host], warnings: list[str], shell: list[str]
 ) -> None:
     host = make_host(script='echo "$MNGR_CONVERT_LOCK_TIMEOUT $*" >"$0.called"; touch "${0%/*}/../codex_root_session"')
-    if shell[0] == "busybox":
-        if shutil.which("busybox") is None:
-            pytest.skip("busybox is not installed (apt install busybox-static)")
-        applets = tmp_path / "applets"
-        applets.mkdir()
-        subprocess.run(["busybox", "--install", "-s", applets], check=True)
-        shell = ["env", f"PATH={applets}", "sh", "-c"]
     host.shell = shell
     assert destroy(host)
     assert host.done == ["stop", "command", "copy", "command"] and not warnings
@@ -411,8 +417,11 @@ def test_a_destroy_that_was_killed_is_completed(make_host: Callable[..., Host], 
     assert not set_aside.find(cast("Any", host))
 
 
-def test_two_destroys_at_once(make_host: Callable[..., Host], warnings: list[str]) -> None:
+def test_two_destroys_at_once(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
     """One finds that the other has brought everything here."""
+    monkeypatch.setattr(set_aside, "RETRY_SECONDS", 5.0)
     host = make_host()
     run = host.copy_from
 
@@ -424,7 +433,71 @@ def test_two_destroys_at_once(make_host: Callable[..., Host], warnings: list[str
 
     host.copy_from = copy  # type: ignore[method-assign]
     assert destroy(host)
-    assert preserved_here(host) == FILES and not set_aside.find(cast("Any", host))
+    assert preserved_here(host) == FILES and not set_aside.find(cast("Any", host)) and not warnings
+
+
+def test_a_file_that_was_not_replaced_is_no_copy_even_if_it_has_the_size(
+    make_host: Callable[..., Host], warnings: list[str]
+) -> None:
+    host = make_host()
+    host.cut_at = 2
+    host.agents[0].secure(host)
+    host.cut_at = None
+    (archived,) = (host.near / "preserved").glob("t--*")
+    for path, content in FILES.items():
+        (archived / path).parent.mkdir(parents=True, exist_ok=True)
+        (archived / path).write_bytes(b"1" * len(content))
+        os.utime(archived / path, (0, 0))
+    run = host.copy_from
+    host.copy_from = lambda *_: (_ for _ in ()).throw(MngrError("rsync failed"))  # type: ignore[method-assign]
+    with pytest.raises(MngrError, match="rsync failed"):
+        recover(host)
+    host.copy_from = run  # type: ignore[method-assign]
+    assert set_aside.find(cast("Any", host))
+    recover(host)
+    assert preserved_here(host) == FILES
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_damaged_data_of_an_agent_costs_its_labels(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str], is_local: bool
+) -> None:
+    def fail(agent: Any) -> None:
+        raise CorruptedAgentDataError(agent.id, state(host) / "data.json", ValueError("damaged"))
+
+    host = make_host(is_local=is_local)
+    monkeypatch.setattr(CodexAgent, "get_labels", fail)
+    assert destroy(host)
+    assert preserved_here(host) == FILES
+    assert all("cannot read the labels of agent t" in each for each in warnings)
+
+
+def test_an_agent_without_files_is_destroyed_even_if_nothing_can_be_set_aside(
+    make_host: Callable[..., Host], warnings: list[str]
+) -> None:
+    host = make_host()
+    (host.host_dir / "preserved").write_bytes(b"not a folder")
+    for path in FILES:
+        (state(host) / path).unlink()
+    for folder in ("logs", "events", "plugin"):
+        shutil.rmtree(state(host) / folder)
+    assert destroy(host)
+
+
+def test_a_local_folder_that_cannot_be_listed_keeps_the_agent(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host(is_local=True)
+    host.copy_from = lambda *_: (_ for _ in ()).throw(MngrError("Permission denied"))  # type: ignore[method-assign]
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).startswith(str(state(host) / paths.SESSIONS / "2026")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert not destroy(host)
 
 
 def test_a_full_disk_here_leaves_the_files_there(
@@ -745,13 +818,13 @@ cp() {
 
 
 def test_files_are_copied_where_links_are_not_possible(
-    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str], shell: list[str]
 ) -> None:
     """It takes as many commands as needed, and each may be cut off."""
     monkeypatch.setattr(set_aside, "_SLICE_SECONDS", 1)
     monkeypatch.setattr(set_aside, "RETRY_SECONDS", 5.0)
     host = make_host(script='echo x >>"${0%/*}/passes"')
-    host.shell = ["sh", "-c", WITHOUT_LINKS + 'eval "$0"']
+    host.shell = [*shell, WITHOUT_LINKS + 'eval "$0"']
     host.cut_at, host.cut_for, host.has_effect = 2, 1, True
     inode = (state(host) / ROLLOUT).stat().st_ino
     (begun, program) = (host.host_dir / "preserved/set_aside", state(host) / paths.PROGRAM)

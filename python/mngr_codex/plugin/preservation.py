@@ -17,14 +17,14 @@ from imbue.mngr.api.preservation import (
     TranscriptFlushOutcome,
     TranscriptFlushResult,
     build_transcript_preserved_items,
+    flush_agent_transcript,
     get_local_preserved_agent_dir_for_host,
     preserve_agent_data,
-    preserve_agent_state,
     read_preservation_manifest,
     write_preservation_manifest,
 )
 from imbue.mngr.config.agent_config_registry import resolve_agent_type
-from imbue.mngr.errors import HostConnectionError, MngrError
+from imbue.mngr.errors import CorruptedAgentDataError, HostConnectionError, MngrError
 from imbue.mngr.hosts.common import get_agent_state_dir_path, get_agents_root_dir
 from imbue.mngr.interfaces.cleanup_failures import CleanupFailedGroup
 from imbue.mngr.interfaces.data_types import FileType
@@ -34,6 +34,7 @@ from loguru import logger
 
 from mngr_codex.plugin import paths, set_aside, unfetched
 from mngr_codex.plugin.agent_type import AGENT_TYPE, has_class
+from mngr_codex.plugin.host.address import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -147,26 +148,39 @@ def _identity(agent: BaseAgent[Any], host: OnlineHostInterface) -> PreservedAgen
         agent_id=agent.id,
         agent_name=agent.name,
         agent_type=agent.agent_type,
-        labels=agent.get_labels(),
+        labels=_labels(agent),
     )
+
+
+def _labels(agent: BaseAgent[Any]) -> dict[str, str]:
+    try:
+        return agent.get_labels()
+    except (CorruptedAgentDataError, ValueError, AttributeError) as error:
+        logger.warning("cannot read the labels of agent {}: {}", agent.name, error)
+        return {}
 
 
 def _preserve_remote(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
     items = preserved_items()
-    name = f"{agent.name}@{set_aside.address_of(host)}"
+    name = f"{agent.name}@{address_of(host)}"
+
+    def stopped() -> PreservedAgentIdentity:
+        _stop(agent, host)
+        return _identity(agent, host)
+
     try:
-        set_aside.retried(lambda: _stop(agent, host), host, f"cannot stop agent {name}")
+        identity = set_aside.retried(stopped, host, f"cannot stop agent {name}")
         found, output = set_aside.set_aside(
             host,
             agent._get_agent_dir(),
-            _identity(agent, host),
+            identity,
             items,
             first=_pass(agent),
             seconds=_PASS_SECONDS + _SET_ASIDE_SECONDS,
         )
     except set_aside.CannotSetAsideError as error:
         logger.debug("cannot set the files of agent {} aside on its host: {}", name, error)
-        _copy_from_state(agent, host, error)
+        _copy_at_once(agent, host, identity, error)
         return
     except (MngrError, OSError) as error:
         raise MngrError(
@@ -186,39 +200,55 @@ def _preserve_remote(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
             name,
             error,
             folders,
-            set_aside.address_of(host),
+            address_of(host),
         )
 
 
-def _copy_from_state(agent: BaseAgent[Any], host: OnlineHostInterface, reason: MngrError) -> None:
+def _copy_at_once(
+    agent: BaseAgent[Any], host: OnlineHostInterface, identity: PreservedAgentIdentity, reason: MngrError
+) -> None:
     """Copies an agent's files whose host cannot set them aside, for example because its disk is full.
 
     Raises:
         MngrError: They were not copied completely.
     """
-    items = preserved_items()
-    archive = _archive(agent, host)
     try:
         # What was set aside earlier is older than the state, so it is fetched first.
         if earlier := set_aside.find(host, agent.id, is_all=True):
-            set_aside.bring_here(host, agent.mngr_ctx, earlier, items)
-        preserve_agent_state(items, agent, host)
-        if archive.exists():
-            set_aside.make_private(archive)
-        manifest = read_preservation_manifest(archive)
+            set_aside.bring_here(host, agent.mngr_ctx, earlier, preserved_items())
+        finished = flush_agent_transcript(agent, host)
+        _copy_state(host, agent.mngr_ctx, agent._get_agent_dir(), identity, finished)
     except (MngrError, OSError) as error:
-        logger.debug("cannot copy the files of agent {} to this machine: {}", agent.name, error)
-        manifest = None
-    if manifest is None or any(item.outcome is PreservationOutcome.ERROR for item in manifest.items):
         raise MngrError(
-            f"cannot preserve the transcripts and sessions of agent {agent.name}@{set_aside.address_of(host)}, "
-            f"neither on this machine nor on its host: {reason}\n"
+            f"cannot preserve the transcripts and sessions of agent {agent.name}@{address_of(host)}, "
+            f"neither on this machine ({str(error).strip()}) nor on its host: {reason}\n"
             f"hint: free disk space, or give them up with `{GIVE_UP}`"
-        )
+        ) from error
 
 
-def _archive(agent: BaseAgent[Any], host: OnlineHostInterface) -> Path:
-    return get_local_preserved_agent_dir_for_host(agent.mngr_ctx, agent.name, agent.id, host.id)
+def _copy_state(
+    host: HostFileReadInterface,
+    mngr_ctx: MngrContext,
+    state: Path,
+    identity: PreservedAgentIdentity,
+    finished: tuple[TranscriptFlushResult, ...] = (),
+) -> None:
+    """Copies an agent's files from its state directory.
+
+    Raises:
+        MngrError: They were not copied completely.
+    """
+    archive = get_local_preserved_agent_dir_for_host(mngr_ctx, identity.agent_name, identity.agent_id, identity.host_id)
+    results = preserve_agent_data(preserved_items(), host, state, archive, mngr_ctx)
+    manifest = PreservationManifest(identity=identity, items=results, transcript_flush=finished)
+    write_preservation_manifest(archive, manifest)
+    errors = [item.error or "incomplete" for item in results if item.outcome is PreservationOutcome.ERROR]
+    if errors:
+        raise MngrError(errors[0])
+    if archive.exists():
+        set_aside.make_private(archive)
+        if read_preservation_manifest(archive) is None:
+            raise MngrError(f"cannot write the manifest in {archive}")
 
 
 def _preserve_locally(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
@@ -227,13 +257,17 @@ def _preserve_locally(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
     Raises:
         MngrError: A file could be neither copied nor moved. It is still in the state directory.
     """
-    items = preserved_items()
-    preserve_agent_state(items, agent, host)
-    archive = _archive(agent, host)
     state = agent._get_agent_dir()
+    identity = _identity(agent, host)
+    archive = get_local_preserved_agent_dir_for_host(agent.mngr_ctx, agent.name, agent.id, host.id)
+    finished = flush_agent_transcript(agent, host)
+    try:
+        _copy_state(host, agent.mngr_ctx, state, identity, finished)
+    except (MngrError, OSError) as error:
+        logger.debug("cannot copy the files of agent {}: {}", agent.name, error)
     moved: list[PreservedItemResult] = []
     try:
-        for item in items:
+        for item in preserved_items():
             differing = [file for file in _files(state / item.rel_path) if not _has_copy(file, state, archive)]
             for file in differing:
                 copy = archive / file.relative_to(state)
@@ -243,7 +277,6 @@ def _preserve_locally(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
                 outcome = PreservationOutcome.COPIED
                 moved.append(PreservedItemResult(rel_path=item.rel_path, kind=item.kind, outcome=outcome))
         if moved:
-            identity = _identity(agent, host)
             write_preservation_manifest(archive, PreservationManifest(identity=identity, items=tuple(moved)))
         if archive.exists():
             archive.chmod(0o700)
@@ -258,8 +291,12 @@ def _files(path: Path) -> list[Path]:
     """Returns the regular files in a folder, or the path itself if it is one."""
     if not path.is_dir():
         return [path] if path.is_file() else []
-    found = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    found = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_fail) for name in names)
     return [file for file in found if not file.is_symlink()]
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def _has_copy(file: Path, state: Path, archive: Path) -> bool:
@@ -357,7 +394,7 @@ def _identity_of_unlisted(host: HostInterface, agent_id: AgentId) -> PreservedAg
     logger.warning(
         "the data.json of agent {} on host {} is damaged, its other files are not affected",
         agent_id,
-        set_aside.address_of(host),
+        address_of(host),
     )
     return PreservedAgentIdentity(
         host_id=host.id,
@@ -382,7 +419,7 @@ def _preserve_unlisted(host: OnlineHostInterface, mngr_ctx: MngrContext, agent_i
         set_aside.bring_here(host, mngr_ctx, found, items)
     except (MngrError, OSError) as error:
         raise MngrError(
-            f"cannot preserve the transcripts and sessions of agent {agent_id}@{set_aside.address_of(host)}: {error}\n"
+            f"cannot preserve the transcripts and sessions of agent {agent_id}@{address_of(host)}: {error}\n"
             f"hint: repair its data.json, or give them up with `{GIVE_UP}`"
         ) from error
 
@@ -393,7 +430,7 @@ def _preserve_from_volume(host: HostInterface, mngr_ctx: MngrContext, agent_clas
     Raises:
         MngrError: The files of an agent could not be copied, or it is not known which agents there are.
     """
-    address = set_aside.address_of(host)
+    address = address_of(host)
     try:
         agents = host.discover_agents()
         found = [
@@ -431,22 +468,12 @@ def _preserve_from_volume(host: HostInterface, mngr_ctx: MngrContext, agent_clas
 def _copy_from_volume(host: HostInterface, mngr_ctx: MngrContext, identity: PreservedAgentIdentity) -> None:
     if not isinstance(host, HostFileReadInterface):
         raise set_aside.CannotSetAsideError("the host is not running")
-    archive = get_local_preserved_agent_dir_for_host(mngr_ctx, identity.agent_name, identity.agent_id, identity.host_id)
-    state = get_agent_state_dir_path(host.host_dir, identity.agent_id)
-    results = preserve_agent_data(preserved_items(), host, state, archive, mngr_ctx)
-    write_preservation_manifest(archive, PreservationManifest(identity=identity, items=results))
-    errors = [item.error for item in results if item.outcome is PreservationOutcome.ERROR]
-    if errors:
-        raise MngrError(errors[0] or "it is incomplete")
-    if archive.exists():
-        set_aside.make_private(archive)
-        if read_preservation_manifest(archive) is None:
-            raise MngrError(f"cannot write the manifest in {archive}")
+    _copy_state(host, mngr_ctx, get_agent_state_dir_path(host.host_dir, identity.agent_id), identity)
 
 
 def _fail_to_look(host: HostInterface, mngr_ctx: MngrContext, reason: Exception) -> None:
     """Raises the error that it is not known which agents a host has. If their files are given up, it is a warning."""
-    problem = f"cannot look for Codex agents on host {set_aside.address_of(host)} before it is destroyed: {reason}"
+    problem = f"cannot look for Codex agents on host {address_of(host)} before it is destroyed: {reason}"
     if not _is_given_up(AGENT_TYPE, mngr_ctx):
         hint = f"start the host, or give their transcripts and sessions up with `{GIVE_UP}`"
         raise MngrError(f"{problem}\nhint: {hint}") from reason
@@ -468,7 +495,7 @@ def _bring_rest_here(host: HostInterface, mngr_ctx: MngrContext) -> None:
     Raises:
         MngrError: It could not be copied.
     """
-    address = set_aside.address_of(host)
+    address = address_of(host)
     what = f"cannot copy the transcripts and sessions of destroyed agents that are kept on host {address}"
     try:
         noted = unfetched.agents(mngr_ctx, host.id).values()

@@ -31,7 +31,7 @@ from imbue.mngr.api.preservation import (
     write_preservation_manifest,
 )
 from imbue.mngr.api.providers import get_local_host
-from imbue.mngr.errors import HostConnectionError, MngrError
+from imbue.mngr.errors import MngrError
 from imbue.mngr.hosts.common import get_agents_root_dir
 from imbue.mngr.interfaces.data_types import FileType
 from imbue.mngr.interfaces.host import HostFileReadInterface, OnlineHostInterface
@@ -40,6 +40,7 @@ from loguru import logger
 
 from mngr_codex.plugin import unfetched
 from mngr_codex.plugin.agent_type import AGENT_TYPE
+from mngr_codex.plugin.host.address import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -212,7 +213,7 @@ def set_aside(
         slice=_SLICE_SECONDS,
         unfinished=_UNFINISHED,
     ) + _list(host, identity.agent_id)
-    what = f"cannot set the transcripts and sessions of agent {identity.agent_name}@{identity.host_name} aside"
+    what = f"cannot set the transcripts and sessions of agent {identity.agent_name}@{address_of(host)} aside"
     printed = ""
     progress, progress_at = "", time.monotonic()
     while True:
@@ -352,11 +353,6 @@ def _find_on_volume(host: HostInterface) -> list[SetAside]:
     return _oldest_first(found)
 
 
-def address_of(host: HostInterface) -> str:
-    """Returns the address of a host for mngr's commands, which is unique among all providers."""
-    return f"{host.get_name()}.{host.get_provider_name()}"
-
-
 def by_agent(found: Iterable[SetAside]) -> list[list[SetAside]]:
     """Returns what :func:`find` has found, for each agent."""
     return [list(group) for _, group in groupby(found, key=lambda each: each.identity.agent_id)]
@@ -441,12 +437,11 @@ def _copy(
         manifest = PreservationManifest(identity=identity, items=tuple(results), transcript_flush=tuple(finished))
         make_private(archive)
         write_preservation_manifest(archive, manifest)
+        # A file that was not replaced can have the right size.
+        if error is not None:
+            raise error
         if incomplete:
-            if isinstance(error, HostConnectionError):
-                raise error
-            raise MngrError(
-                str(error) if error else f"{len(incomplete)} files differ from those on the host: {incomplete[0]}, …"
-            )
+            raise MngrError(f"{len(incomplete)} files differ from those on the host: {incomplete[0]}, …")
         if read_preservation_manifest(archive) is None:
             raise MngrError(f"cannot write the manifest in {archive}")
         _sync(archive, sizes)

@@ -16,6 +16,7 @@ from loguru import logger
 
 from mngr_codex.plugin import set_aside, unfetched
 from mngr_codex.plugin.cli import remote_agents
+from mngr_codex.plugin.host.address import address_of
 from mngr_codex.plugin.preservation import preserved_items
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def recover(ctx: click.Context) -> None:
     """
     mngr_ctx, output, options = setup_command_context(ctx, "codex-recover", RecoverOptions)
     host = _host(options.host, mngr_ctx)
-    name = set_aside.address_of(host)
+    name = address_of(host)
     noted = unfetched.agents(mngr_ctx, host.id)
     found = set_aside.by_agent(
         set_aside.retried(lambda: set_aside.find(host), host, f"cannot list what is kept on host {name}")
