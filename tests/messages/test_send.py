@@ -30,6 +30,7 @@ read -r stalled when <"$STALL"
 exec 9>&-
 [ "$number" = "$stalled" ] || exec {tmux} "$@"
 if [ "$when" = after ]; then {tmux} "$@" || exit; fi
+echo $$ >"$STALL.pid"
 touch "$STALL.reached"
 exec sleep 1000
 """
@@ -215,6 +216,8 @@ def test_a_message_arrives_once_if_the_first_run_is_killed_at_any_call_of_tmux(t
             break
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
+        # It is not in the run's process group.
+        os.kill(int((tui.folder / "stall.pid").read_text()), signal.SIGKILL)
         killed += 1
         line = tui.send(text, "--token", token)
         assert (line["outcome"], line["arrived"]) == ("arrived", True), call
@@ -235,6 +238,73 @@ def test_a_run_goes_on_if_its_connection_is_closed(tui: Tui) -> None:
     line = tui.send("Hello", "--token", "a")
     assert line["outcome"] == "arrived"
     run.wait(10)
+    assert tui.submitted() == ["Hello"]
+
+
+def is_empty(tui: Tui) -> bool:
+    return "Ask Codex" in tui.pane()
+
+
+def test_ctrl_c_leaves_no_text_in_the_composer(tui: Tui) -> None:
+    """At whatever moment: the terminal sends the signal to the whole process group."""
+    outcomes = []
+    for number in range(80):
+        run = tui.start(f"Message {number}")
+        time.sleep(0.002 * number)
+        os.killpg(run.pid, signal.SIGINT)
+        output, errors = run.communicate(timeout=20)
+        line = json.loads(output) if output else {"outcome": "killed", "arrived": False, "in_composer": False}
+        assert errors == "" and not line["in_composer"], line
+        outcomes.append(line["outcome"])
+        until(lambda: is_empty(tui), description=f"the empty composer after {line}", seconds=3)
+        assert line["arrived"] == (f"Message {number}" in tui.submitted()), line
+    assert {"interrupted", "arrived"} <= set(outcomes), outcomes
+
+
+def test_ctrl_c_ends_the_wait_for_codex(tui: Tui) -> None:
+    tui.control.write_text("lose")
+    run = tui.start("Hello")
+    until(lambda: "› Hello" in tui.pane(), description="the text")
+    time.sleep(0.2)
+    os.killpg(run.pid, signal.SIGINT)
+    line = answer(run)
+    assert (line["outcome"], line["arrived"]) == ("not_taken", False)
+    # Enter would be pressed again after 2 s.
+    assert line["waited_seconds"] < 2
+    assert is_empty(tui) and tui.submitted() == []
+    # A composer that stays as it is, because Codex does not read its keys.
+    tui.control.write_text("ignore")
+    run = tui.start("Hello again", "--token", "a")
+    time.sleep(0.5)
+    os.kill(run.pid, signal.SIGTERM)
+    line = answer(run)
+    assert (line["outcome"], line["arrived"], line["in_composer"]) == ("interrupted", False, True)
+    tui.control.write_text("")
+    assert tui.send("Hello again", "--token", "a")["outcome"] == "arrived"
+    assert tui.submitted() == ["Hello again"]
+
+
+FULL = """\
+#!/bin/sh
+case "$*" in *paste-buffer*) {tmux} "$@"; exec mv "$RECORDS" "$RECORDS.away" ;; esac
+exec {tmux} "$@"
+"""
+
+
+def test_a_record_that_cannot_be_written_leaves_no_text_in_the_composer(tui: Tui) -> None:
+    """As if the disk became full after the text was pasted."""
+    programs = tui.folder / "programs"
+    programs.mkdir()
+    (programs / "tmux").write_text(FULL.format(tmux=shutil.which("tmux")))
+    (programs / "tmux").chmod(0o755)
+    records = tui.state / "plugin/mngr_codex/messages"
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}", "RECORDS": str(records)}
+    line = tui.send("Hello", "--token", "a", **environment)
+    assert (line["outcome"], line["arrived"], line["in_composer"]) == ("failed", False, False)
+    assert "cannot write" in line["terminal"][0]
+    assert is_empty(tui) and tui.submitted() == []
+    records.with_name("messages.away").rename(records)
+    assert tui.send("Hello", "--token", "a")["outcome"] == "arrived"
     assert tui.submitted() == ["Hello"]
 
 

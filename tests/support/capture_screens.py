@@ -282,9 +282,7 @@ def completions(capture: Capture) -> None:
         terminal.until(lambda text: "/comp" not in text)
         terminal.type("look at @READ")
         pane = terminal.settled(lambda text: "README.md" in text)
-        # In some versions the list of files names the keys that it takes, like a menu.
-        view, dialog = ("dialog", "menu") if "esc close" in STYLE.sub("", pane) else ("draft", None)
-        capture.write("draft_with_a_file", terminal, pane, view=view, dialog=dialog)
+        capture.write("draft_with_a_file", terminal, pane, view="draft")
         terminal.press("Escape")
         terminal.clear()
         terminal.until(lambda text: "look at" not in text)

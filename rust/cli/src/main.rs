@@ -1,6 +1,7 @@
 //! The program `mngr-codex`, which users, Codex's hooks and the watcher run.
 
 mod adopt;
+mod agent_terminal;
 mod completions;
 mod convert;
 #[cfg(feature = "data-files")]

@@ -1,6 +1,5 @@
 //! `mngr-codex screen`: shows what Codex's terminal shows.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 use mngr_codex_core::{Pane, Screen, Start, StartWatch, StateDir, TerminalError, View};
 use serde::Serialize;
 
+use crate::agent_terminal::AgentTerminal;
 use crate::human::safe_line;
 use crate::send::seconds;
 use crate::state_dir;
@@ -17,13 +17,8 @@ use crate::streams::{complain, print};
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The agent's state directory (default: `$MNGR_AGENT_STATE_DIR`, which mngr sets for an agent's processes)
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
-
-    /// The tmux pane (default: the one that mngr has recorded for the agent)
-    #[arg(long, value_name = "PANE")]
-    target: Option<String>,
+    #[command(flatten)]
+    terminal: AgentTerminal,
 
     /// Wait until Codex has opened its session or shows a dialog, or until a message can be typed
     #[arg(long, value_enum)]
@@ -87,13 +82,13 @@ struct Report {
 /// Runs the command. Exits 1 if there is no terminal, or if Codex has exited or is not ready in time, and 2 if no agent is
 /// given.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let Some(path) = state_dir::of(arguments.state_dir.clone()) else {
+    let Some(path) = arguments.terminal.state_dir() else {
         complain(state_dir::MISSING);
         return ExitCode::from(2);
     };
     let begun = Instant::now();
     let dir = StateDir::new(&path);
-    let seen = Pane::find(&path, arguments.target.as_deref()).and_then(|pane| watch(&pane, &dir, arguments, begun));
+    let seen = Pane::find(&path, arguments.terminal.target()).and_then(|pane| watch(&pane, &dir, arguments, begun));
     let (outcome, screen) = match seen {
         Ok((outcome, screen)) => (outcome, Ok(screen)),
         // A tmux that does not respond says nothing about the terminal.

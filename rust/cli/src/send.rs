@@ -12,6 +12,7 @@ use mngr_codex_core::{
 use serde::Serialize;
 use signal_hook::consts::SIGHUP;
 
+use crate::agent_terminal::AgentTerminal;
 use crate::human::safe_line;
 use crate::signals;
 use crate::state_dir;
@@ -27,13 +28,8 @@ const MAX_LENGTH: u64 = 64 << 20;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The agent's state directory (default: `$MNGR_AGENT_STATE_DIR`, which mngr sets for an agent's processes)
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
-
-    /// The tmux pane (default: the one that mngr has recorded for the agent)
-    #[arg(long, value_name = "PANE")]
-    target: Option<String>,
+    #[command(flatten)]
+    terminal: AgentTerminal,
 
     /// The name of this message: a second run with it types nothing twice and returns the same outcome (default: random)
     #[arg(long, value_name = "TOKEN")]
@@ -71,7 +67,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Runs the command. Exits 1 if Codex does not have the message, and 2 if no agent is given.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let Some(path) = state_dir::of(arguments.state_dir.clone()) else {
+    let Some(path) = arguments.terminal.state_dir() else {
         complain(state_dir::MISSING);
         return ExitCode::from(2);
     };
@@ -82,8 +78,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let token = arguments.token.clone().unwrap_or_else(SendToken::random);
     let outcome = match read(arguments) {
         Ok(Some(message)) => {
-            let target = arguments.target.as_deref();
-            let request = SendRequest { message: &message, token: &token, target, timeout: arguments.timeout };
+            let target = arguments.terminal.target();
+            let interrupt = signals::noted();
+            let request = SendRequest {
+                message: &message,
+                token: &token,
+                target,
+                timeout: arguments.timeout,
+                interrupt: &interrupt,
+            };
             send(&StateDir::new(&path), &request)
         }
         Ok(None) => SendOutcome::new(SendOutcomeKind::Truncated),
@@ -153,6 +156,7 @@ fn sentence(outcome: &SendOutcome) -> String {
         Some(dialog) if outcome.command.is_some() => format!("; it opened {dialog}"),
         _ => String::new(),
     };
+    let left = if outcome.in_composer { "; its text may still be in the composer" } else { "" };
     match outcome.kind {
         SendOutcomeKind::Arrived => format!("Codex has the message{opened}\n"),
         SendOutcomeKind::Taken => format!("Codex has run {}{opened}\n", safe_line(command)),
@@ -187,13 +191,10 @@ fn sentence(outcome: &SendOutcome) -> String {
             "not sent: Codex was not ready within 30 s\nhint: look at it with `mngr-codex screen`".to_owned()
         }
         SendOutcomeKind::Unseen => {
-            "not sent: the text did not appear in the terminal\nhint: look at it with `mngr-codex screen`".to_owned()
+            format!("not sent: the text did not appear in the terminal{left}\nhint: look at it with `mngr-codex screen`")
         }
         SendOutcomeKind::Blocked => {
-            format!(
-                "not sent: {showing} opened before Enter was pressed; the text may still be in the composer\nhint: \
-                     answer it in the terminal"
-            )
+            format!("not sent: {showing} opened before Enter was pressed{left}\nhint: answer it in the terminal")
         }
         SendOutcomeKind::Refused => format!(
             "not sent: Codex rejects {} during a turn and while its MCP servers start\nhint: send it again when the \
@@ -213,6 +214,11 @@ fn sentence(outcome: &SendOutcome) -> String {
         SendOutcomeKind::Busy => {
             "not sent: another message is still being sent\nhint: send it again with the same --token".to_owned()
         }
-        SendOutcomeKind::Failed => format!("cannot send the message: {}", first()),
+        SendOutcomeKind::Interrupted if outcome.arrived.is_none() => {
+            "cannot confirm the message: interrupted while another run sends it\nhint: run it again with the same --token"
+                .to_owned()
+        }
+        SendOutcomeKind::Interrupted => format!("not sent: interrupted{left}\nhint: send it again"),
+        SendOutcomeKind::Failed => format!("cannot send the message: {}{left}", first()),
     }
 }

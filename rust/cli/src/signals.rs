@@ -53,6 +53,16 @@ pub(crate) fn leave_to_others(signal: i32) {
     let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
 }
 
+/// Returns a flag that is set when the user stops the program, which then continues until it has cleaned up.
+pub(crate) fn noted() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in stopping().filter(|signal| *signal != SIGHUP) {
+        // If this fails, the signal ends the program.
+        let _ = signal_hook::flag::register(signal, Arc::clone(&flag));
+    }
+    flag
+}
+
 /// Runs an action that must not be interrupted. A signal that arrives during it ends the program afterwards.
 pub(crate) fn uninterrupted<T>(act: impl FnOnce() -> T) -> io::Result<T> {
     let is_done = Arc::new(AtomicBool::new(false));

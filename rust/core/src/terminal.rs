@@ -1,7 +1,9 @@
 //! A pane of tmux: what it shows, and its own program.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
@@ -67,10 +69,11 @@ impl Pane {
     fn of_target(target: &str) -> Result<Self, TerminalError> {
         // `list-panes` fails for a window that does not exist; `display-message` does not. Only `display-message` knows
         // the pane of a target such as `session:window.1`.
-        let panes = tmux(["list-panes", "-t", target, "-F", "#{pane_id}"], b"")?;
-        let named = tmux(["display-message", "-p", "-t", target, "#{pane_id}"], b"")?;
+        let id = "#{pane_id}";
+        let shown = tmux(["list-panes", "-t", target, "-F", id, ";", "display-message", "-p", "-t", target, id], b"")?;
+        let mut panes: Vec<&str> = shown.lines().collect();
         let is_same = |id: &&str| !target.starts_with('%') || *id == target;
-        let found = named.lines().next().filter(|id| panes.lines().any(|pane| pane == *id)).filter(is_same);
+        let found = panes.pop().filter(|id| panes.contains(id)).filter(is_same);
         found
             .map(|id| Self { id: id.to_owned() })
             .ok_or_else(|| TerminalError::Refused(format!("can't find pane: {target}")))
@@ -130,22 +133,21 @@ impl Pane {
         let _ = tmux(["set-option", "-p", "-u", "-t", &self.id, name], b"");
     }
 
-    /// Runs commands of tmux that get the pane with `-t`, then sets an option of it: both or neither. The pane leaves copy
-    /// mode first, which would get the keys.
+    /// Runs commands of tmux that get the pane with `-t`, then sets an option of it: both or neither, and neither if the
+    /// option has this value already. The pane leaves copy mode first, which would get the keys.
     ///
     /// # Errors
     ///
     /// Returns an error if the pane does not exist or tmux fails.
     pub(crate) fn change(&self, commands: &[&[&str]], option: &str, value: &str) -> Result<(), TerminalError> {
-        let leave_modes = format!("copy-mode -q -t {}", self.id);
-        let mut arguments = vec!["if-shell", "-F", "-t", &self.id, "#{pane_in_mode}", &leave_modes, ";"];
+        let id = &self.id;
+        let mut script = format!("if-shell -F -t {id} '#{{pane_in_mode}}' 'copy-mode -q -t {id}'");
         for command in commands {
-            arguments.extend_from_slice(&[command[0], "-t", &self.id]);
-            arguments.extend_from_slice(&command[1..]);
-            arguments.push(";");
+            let _ = write!(script, " ; {} -t {id} {}", command[0], command[1..].join(" "));
         }
-        arguments.extend_from_slice(&["set-option", "-p", "-t", &self.id, option, value]);
-        tmux(arguments, b"").map(drop)
+        let _ = write!(script, " ; set-option -p -t {id} {option} {value}");
+        let is_new = format!("#{{!=:#{{{option}}},{value}}}");
+        tmux(["if-shell", "-F", "-t", id, &is_new, &script], b"").map(drop)
     }
 }
 
@@ -173,7 +175,13 @@ fn is_in_foreground(process: Pid) -> bool {
 
 /// Runs tmux and returns its output.
 fn tmux<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I, input: &[u8]) -> Result<String, TerminalError> {
-    let output = run(Command::new("tmux").arg("-u").args(arguments), input).map_err(TerminalError::Tmux)?;
+    let mut command = Command::new("tmux");
+    command.arg("-u").args(arguments);
+    let mut output = run(&mut command, input).map_err(TerminalError::Tmux)?;
+    // Ctrl-C ends a child that is not in its own process group yet. Each command does the same if it runs again.
+    if output.status.signal() == Some(Signal::INT.as_raw()) {
+        output = run(&mut command, input).map_err(TerminalError::Tmux)?;
+    }
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -184,6 +192,8 @@ fn tmux<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I, input: &[u8]) 
 /// Runs a program with this input, and kills it after [`TIMEOUT`].
 fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
     let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    // Ctrl-C in the terminal is for this program only.
+    let command = command.process_group(0);
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let pid = Pid::from_child(&child);
     let writer = child.stdin.take();

@@ -47,6 +47,8 @@ class Outcome:
     row: str | None
     command: str | None
     """The command that Codex ran or may have run, such as ``/model``."""
+    is_in_composer: bool
+    """Whether the text may be left in the composer although it was not sent."""
     terminal: tuple[str, ...]
     """The last lines of the terminal."""
     seconds: float
@@ -62,6 +64,7 @@ class Outcome:
             showing=answer.get("showing"),
             row=answer.get("row"),
             command=answer.get("command"),
+            is_in_composer=bool(answer.get("in_composer")),
             terminal=tuple(map(str, answer.get("terminal") or ())),
             seconds=float(answer.get("waited_seconds") or 0.0),
         )
@@ -163,6 +166,7 @@ def _error(agent: BaseAgent[Any], outcome: Outcome) -> SendMessageError:
     """Returns the error for a message that has not arrived, or may not have."""
     name = str(agent.name)
     check = f"check it with `mngr connect {name}`"
+    left = "; its text may still be in the composer" if outcome.is_in_composer else ""
     if outcome.has_arrived is None and (problem := _UNCERTAIN.get(outcome.kind)):
         return _unknown(name, problem)
     match outcome.kind:
@@ -180,10 +184,7 @@ def _error(agent: BaseAgent[Any], outcome: Outcome) -> SendMessageError:
             return refusals.not_ready(name, outcome.seconds)
         case "blocked":
             what = outcome.showing or "a dialog"
-            reason = (
-                f"{what} opened before the message was sent; its text may still be in the composer\n"
-                f"hint: answer it with `mngr connect {name}`"
-            )
+            reason = f"{what} opened before the message was sent{left}\nhint: answer it with `mngr connect {name}`"
             return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
         case "ended":
             is_unknown = outcome.has_arrived is None
@@ -194,7 +195,7 @@ def _error(agent: BaseAgent[Any], outcome: Outcome) -> SendMessageError:
             kind = SendFailureKind.SUBMISSION_UNCONFIRMED if is_unknown else SendFailureKind.AGENT_UNREACHABLE
             return SendMessageError(name, reason, kind)
         case "unseen":
-            reason = f"the message did not appear in the terminal\nhint: {check}"
+            reason = f"the message did not appear in the terminal{left}\nhint: {check}"
             return SendMessageError(name, reason, SendFailureKind.NOT_READY)
         case "refused":
             command = outcome.command or "the command"
@@ -210,11 +211,14 @@ def _error(agent: BaseAgent[Any], outcome: Outcome) -> SendMessageError:
         case "truncated":
             reason = "the message did not reach the host completely, so it was not sent\nhint: send it again"
             return SendMessageError(name, reason, SendFailureKind.NOT_READY)
+        case "interrupted":
+            reason = f"interrupted before the message was sent{left}\nhint: send it again"
+            return SendMessageError(name, reason, SendFailureKind.UNKNOWN)
         case "failed":
             problem = " ".join(outcome.terminal) or "the program failed"
             state = "it was not sent" if outcome.has_arrived is False else "it is not known whether it arrived"
             kind = SendFailureKind.UNKNOWN if outcome.has_arrived is False else SendFailureKind.SUBMISSION_UNCONFIRMED
-            return SendMessageError(name, f"cannot type the message: {problem}; {state}\nhint: {check}", kind)
+            return SendMessageError(name, f"cannot type the message: {problem}; {state}{left}\nhint: {check}", kind)
         case _:
             delivery.record_unconfirmed(agent, outcome.seconds, outcome.kind)
             reason = (

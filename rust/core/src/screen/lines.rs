@@ -101,8 +101,14 @@ const KEYS: [(&[&str], &[&str]); 3] = [
     (&["esc "], &["back", "cancel", "close", "exit", "save"]),
 ];
 
+/// The keys of the list of files below a draft that ends in `@` and a name, which is no dialog (0.147, 0.154).
+const COMPLETION_KEYS: &str = "enter insert · esc close";
+
 /// Returns whether a line lists the keys of a dialog.
 pub(super) fn names_keys(line: &str) -> bool {
+    if line.contains(COMPLETION_KEYS) {
+        return false;
+    }
     let names = |key: &str, actions: &[&str]| {
         line.match_indices(key).any(|(at, _)| actions.iter().any(|action| line[at + key.len()..].starts_with(action)))
     };

@@ -185,7 +185,18 @@ fn dialogs_without_a_selected_row_are_recognized() {
 #[test]
 fn text_that_resembles_a_dialog_is_not_one() {
     let words = "  enter select · esc back";
-    let cases: [(&[&str], View); 4] = [
+    let cases: [(&[&str], View); 5] = [
+        // The list of files that complete a draft, on 0.147.
+        (
+            &[
+                "{bold}›{off} see @READ",
+                "",
+                "> README.md  ./",
+                "",
+                "  enter insert · esc close · ←/→ switch search modes",
+            ],
+            View::Draft,
+        ),
         (&[words, "  Welcome to Codex, OpenAI's", "  Worked for 1s", EMPTY, "", "  ? for shortcuts"], View::Empty),
         (&["        › 1. Yes", "        › 2. No", "", EMPTY, "", "  ? for shortcuts"], View::Empty),
         (&["{bold}›{off} press enter", words, "", "  GPT-5.5 default · ~/work"], View::Draft),

@@ -40,6 +40,9 @@ pub(super) enum Fault {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The user has stopped the program.
+    #[error("interrupted")]
+    Interrupted,
     /// The simulated process was killed.
     #[cfg(test)]
     #[error("killed")]
@@ -72,6 +75,8 @@ pub(super) trait Host {
     fn now(&self) -> Duration;
     /// Waits until a rollout changes, but no longer than this.
     fn wait(&mut self, limit: Duration);
+    /// Returns whether the user has stopped the program. It ends as soon as no text is in the composer that was not sent.
+    fn is_interrupted(&self) -> bool;
     /// Returns whether a marker exists.
     fn has(&self, marker: Marker) -> bool;
     /// Returns whether Codex was just started without a login that its settings require.
@@ -95,7 +100,7 @@ pub(super) trait Host {
     ///
     /// Returns [`Fault::Terminal`] if tmux fails.
     fn load(&mut self, text: &str) -> Result<(), Fault>;
-    /// Changes the terminal and notes the change's number there, both or neither.
+    /// Changes the terminal and notes the change's number there, both or neither. Does nothing if this number was noted last.
     ///
     /// # Errors
     ///

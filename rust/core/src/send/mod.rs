@@ -13,6 +13,7 @@ mod text;
 mod tmux_host;
 mod token;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::files::file_error::FileError;
@@ -41,6 +42,8 @@ pub struct Request<'a> {
     pub target: Option<&'a str>,
     /// How long to wait, after Enter, until the message is recorded.
     pub timeout: Duration,
+    /// Whether the user has stopped the program. Text that was typed but not sent is then deleted.
+    pub interrupt: &'a AtomicBool,
 }
 
 /// Sends a message to the Codex of an agent and returns what became of it.
@@ -72,6 +75,10 @@ fn send_locked(dir: &StateDir, request: &Request<'_>, text: &str) -> Result<Outc
         }
         match locked {
             Some(lock) => break lock,
+            None if request.interrupt.load(Ordering::SeqCst) => {
+                let interrupted = Outcome::new(OutcomeKind::Interrupted);
+                return Ok(if record.is_some() { Outcome { arrived: None, ..interrupted } } else { interrupted });
+            }
             None if Instant::now() >= end => {
                 let busy = Outcome::new(OutcomeKind::Busy);
                 return Ok(if record.is_some() { Outcome { arrived: None, ..busy } } else { busy });
@@ -82,7 +89,7 @@ fn send_locked(dir: &StateDir, request: &Request<'_>, text: &str) -> Result<Outc
     forget_texts(&store.clean_up(request.token));
     let record = store.read(request.token).unwrap_or_else(|| Record::new(text));
     let message = Message::new(text);
-    let mut host = TmuxHost::new(dir, request.target, request.token, &store);
+    let mut host = TmuxHost::new(dir, request, &store);
     let outcome = Sender::new(&mut host, &message, record, request.timeout).run();
     if store.read(request.token).is_some_and(|record| record.outcome().is_some()) {
         host.clean_up();

@@ -49,6 +49,8 @@ pub enum OutcomeKind {
     Unconfirmed,
     /// Another message is being sent.
     Busy,
+    /// The user has stopped the program before Enter was pressed.
+    Interrupted,
     /// tmux or the file system failed.
     Failed,
 }
@@ -77,6 +79,7 @@ impl OutcomeKind {
             Self::Ended => "ended",
             Self::Unconfirmed => "unconfirmed",
             Self::Busy => "busy",
+            Self::Interrupted => "interrupted",
             Self::Failed => "failed",
         }
     }
@@ -109,6 +112,9 @@ pub struct Outcome {
     pub row: Option<String>,
     /// The command, if Codex ran the message as one or may have.
     pub command: Option<String>,
+    /// Whether the text may be left in the composer, where it was typed but not sent.
+    #[serde(default)]
+    pub in_composer: bool,
     /// The last lines of the terminal if Codex has exited, or an error.
     pub terminal: Vec<String>,
 }
@@ -125,6 +131,7 @@ impl Outcome {
             showing: None,
             row: None,
             command: None,
+            in_composer: matches!(kind, OutcomeKind::Blocked | OutcomeKind::Unseen),
             terminal: Vec::new(),
         }
     }

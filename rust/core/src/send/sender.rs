@@ -27,6 +27,8 @@ pub(super) const SHOWN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// The screen does not show the effect of Enter before.
 const REACTION: Duration = Duration::from_millis(200);
+/// How long to wait for Codex after Enter if the user has stopped the program.
+const INTERRUPT_DELAY: Duration = Duration::from_secs(1);
 /// After this time, other text in the composer is the effect of a command.
 const REPLACED_DELAY: Duration = Duration::from_secs(2);
 /// When Enter is pressed again, and how often.
@@ -77,6 +79,8 @@ pub(super) struct Sender<'a, H> {
     timeout: Duration,
     /// Whether an earlier run has begun.
     is_resumed: bool,
+    /// Whether Enter may have been pressed for the last entry.
+    may_be_entered: bool,
     /// Until when a rejected command is typed again.
     repeated_until: Duration,
 }
@@ -85,21 +89,79 @@ impl<'a, H: Host> Sender<'a, H> {
     /// Begins with a new record, or goes on with that of a run that was killed.
     pub(super) fn new(host: &'a mut H, message: &'a Message, record: Record, timeout: Duration) -> Self {
         let is_resumed = record.progress != Progress::Waiting;
+        let may_be_entered = is_resumed;
         let repeated_until = host.now() + READY_TIMEOUT;
-        Self { host, message, record, timeout, is_resumed, repeated_until }
+        Self { host, message, record, timeout, is_resumed, may_be_entered, repeated_until }
     }
 
-    /// Sends the message and returns what became of it. If the host fails, the record stays as it is, so that another run
-    /// can go on.
+    /// Sends the message and returns what became of it. If the host fails, or the user stops the program, the record stays
+    /// as it is, so that another run can go on.
     pub(super) fn run(mut self) -> Outcome {
-        self.steps().unwrap_or_else(|fault| self.failed(&fault))
+        match self.steps() {
+            Ok(outcome) => outcome,
+            Err(fault) => self.failed(&fault),
+        }
     }
 
-    /// Returns the outcome if the host has failed.
-    pub(super) fn failed(&self, fault: &Fault) -> Outcome {
-        let is_entered =
-            !matches!(self.record.progress, Progress::Waiting | Progress::Pasting { .. } | Progress::Typed { .. });
-        Outcome::failed(fault).with_arrived(if is_entered { None } else { Some(false) })
+    /// Returns the outcome if the host has failed or the user has stopped the program. Deletes text that was typed but not
+    /// sent: nobody would expect it in the composer, and the message may be sent again.
+    pub(super) fn failed(&mut self, fault: &Fault) -> Outcome {
+        let outcome = match fault {
+            Fault::Interrupted => Outcome::new(OutcomeKind::Interrupted),
+            _ => Outcome::failed(fault),
+        };
+        let is_left = match self.record.progress {
+            Progress::Waiting => false,
+            Progress::Pasting { .. } | Progress::Typed { .. } => !self.take_back(),
+            Progress::Entering(_) if !self.may_be_entered => !self.take_back(),
+            Progress::Spacing { .. } => true,
+            _ => return outcome.with_arrived(None),
+        };
+        Outcome { in_composer: is_left, ..outcome.with_arrived(Some(false)) }
+    }
+
+    /// Deletes text that was typed but not sent. Returns whether none is left.
+    fn take_back(&mut self) -> bool {
+        match self.try_to_take_back() {
+            Err(Fault::Terminal(_)) => true,
+            result => result.unwrap_or(false),
+        }
+    }
+
+    fn try_to_take_back(&mut self) -> Result<bool, Fault> {
+        if let Progress::Pasting { change, .. } = self.record.progress
+            && self.host.last_change()? < change
+        {
+            return Ok(true);
+        }
+        let begun = self.host.now();
+        let (mut deleted_at, mut was_seen) = (None, false);
+        loop {
+            let Look { pane, screen } = self.host.look()?;
+            let view = screen.view_with(&self.message.typed);
+            if view == View::Shell || self.record.pane.as_deref() != Some(&pane) {
+                return Ok(true);
+            }
+            if self.is_blocked(view) {
+                return Ok(false);
+            }
+            let now = self.host.now();
+            let is_over = now.saturating_sub(deleted_at.unwrap_or(begun)) >= DELETED_TIMEOUT;
+            match deleted_at {
+                // The user has replaced the text.
+                None if view == View::Draft && !self.is_own(&screen) => return Ok(true),
+                // Codex reads the keys in their order, so text that is not visible yet is deleted too, unless a dialog gets
+                // the keys.
+                None if view == View::Draft || is_over => {
+                    self.delete()?;
+                    (deleted_at, was_seen) = (Some(now), view == View::Draft);
+                }
+                Some(_) if view == View::Empty => return Ok(was_seen),
+                Some(_) if is_over => return Ok(false),
+                _ => {}
+            }
+            self.host.wait(PAUSE);
+        }
     }
 
     /// Makes the steps until the last one.
@@ -115,6 +177,12 @@ impl<'a, H: Host> Sender<'a, H> {
         loop {
             let next = match self.record.progress.clone() {
                 Progress::Done(outcome) => return Ok(outcome),
+                // Enter was not pressed yet.
+                Progress::Waiting | Progress::Pasting { .. } | Progress::Typed { .. } | Progress::Entering(_)
+                    if self.host.is_interrupted() =>
+                {
+                    return Err(Fault::Interrupted);
+                }
                 Progress::Waiting => self.wait_for_composer()?,
                 Progress::Pasting { change, before } => {
                     self.host.load(&self.message.text)?;
@@ -123,6 +191,7 @@ impl<'a, H: Host> Sender<'a, H> {
                 }
                 Progress::Typed { before } => self.wait_for_text(&before)?,
                 Progress::Entering(entry) => {
+                    self.may_be_entered = true;
                     self.change(Effect::Enter, entry.change)?;
                     Progress::Entered(entry)
                 }
@@ -141,11 +210,13 @@ impl<'a, H: Host> Sender<'a, H> {
         }
     }
 
-    /// Saves the next step. A final one that cannot be saved is still returned.
+    /// Saves the next step. A final one that cannot be saved is still returned, and text that Codex did not take is deleted.
     fn enter(&mut self, progress: Progress) -> Result<(), Fault> {
         self.record.progress = progress;
         match self.host.save(&self.record) {
-            Err(Fault::File(_)) if self.record.outcome().is_some() => Ok(()),
+            Err(Fault::File(_)) if matches!(self.record.progress, Progress::Withdrawing(_) | Progress::Done(_)) => {
+                Ok(())
+            }
             saved => saved,
         }
     }
@@ -180,6 +251,14 @@ impl<'a, H: Host> Sender<'a, H> {
         let Some((pane, last_change)) = self.seen()? else { return Ok(self.lost(progress)) };
         if self.record.pane.as_deref().is_some_and(|recorded| recorded != pane) {
             return Ok(self.lost(progress));
+        }
+        let has_more_changes = last_change > self.record.changes;
+        self.record.changes = last_change.max(self.record.changes);
+        if has_more_changes
+            && matches!(progress, Progress::Pasting { .. } | Progress::Typed { .. } | Progress::Entering(_))
+        {
+            // The earlier run has deleted the text again, and could not save that.
+            return Ok(Progress::Waiting);
         }
         Ok(match progress {
             Progress::Pasting { change, before } if last_change >= change => Progress::Typed { before },
@@ -256,6 +335,9 @@ impl<'a, H: Host> Sender<'a, H> {
                 }
                 Err(fault) => return Err(fault),
             };
+            if self.host.is_interrupted() {
+                return Err(Fault::Interrupted);
+            }
             let view = screen.view();
             let elapsed = self.host.now().saturating_sub(begun);
             let is_over = elapsed >= READY_TIMEOUT;
@@ -293,6 +375,9 @@ impl<'a, H: Host> Sender<'a, H> {
                 }
                 Err(fault) => return Err(fault),
             };
+            if self.host.is_interrupted() {
+                return Err(Fault::Interrupted);
+            }
             let view = screen.view_with(&self.message.typed);
             if view == View::Shell {
                 let ended = self.outcome(OutcomeKind::Ended).with_arrived(Some(false));
@@ -301,11 +386,8 @@ impl<'a, H: Host> Sender<'a, H> {
             if self.is_blocked(view) {
                 return Ok(self.done(OutcomeKind::Blocked, &screen, view));
             }
-            // After an earlier run, the user may have sent the text or typed another one.
-            // The row of a long message may be above the visible part of the composer.
-            let is_shown = matches!(view, View::Draft | View::Loading)
-                && (!self.is_resumed || screen.may_contain(&self.message.typed));
-            if is_shown {
+            if matches!(view, View::Draft | View::Loading) && self.is_own(&screen) {
+                self.may_be_entered = false;
                 return Ok(Progress::Entering(Entry {
                     change: self.next_change(),
                     before: self.host.lengths(),
@@ -325,6 +407,13 @@ impl<'a, H: Host> Sender<'a, H> {
         }
     }
 
+    /// Returns whether text in the composer is that of the message. After an earlier run, the user may have sent it or typed
+    /// another one.
+    fn is_own(&self, screen: &Screen) -> bool {
+        // The row of a long message may be above the visible part of the composer.
+        !self.is_resumed || screen.may_contain(&self.message.typed)
+    }
+
     // -- Codex
 
     /// Returns whether the composer still contains the message.
@@ -337,7 +426,8 @@ impl<'a, H: Host> Sender<'a, H> {
         let is_command = self.message.command.is_some() && !self.record.is_no_command;
         let window = if is_command { COMMAND_TIMEOUT } else { self.timeout };
         let begun = self.host.now();
-        let mut next_look = begun;
+        // Codex records most messages before the screen shows an effect.
+        let mut next_look = if is_command { begun } else { begun + REACTION.min(window) };
         let mut enters = ENTER_AGAIN.into_iter().peekable();
         loop {
             if self.has_arrived(&entry.before) {
@@ -366,14 +456,15 @@ impl<'a, H: Host> Sender<'a, H> {
             if has_reacted && view == View::Shell {
                 return Ok(self.exited(&entry, &screen));
             }
-            if elapsed >= window {
+            if elapsed >= window || (elapsed >= INTERRUPT_DELAY && self.host.is_interrupted()) {
                 return Ok(self.time_is_up(entry, &screen, view));
             }
             // A lost Enter is repeated, but only while the composer still contains the text. A dialog or a shell would get
             // the key otherwise.
             if enters.peek().is_some_and(|at| elapsed >= *at) && is_typed && !self.is_blocked(view) {
                 enters.next();
-                self.change(Effect::Enter, entry.change)?;
+                let change = self.next_change();
+                self.change(Effect::Enter, change)?;
             }
             let pause = if is_command && elapsed < REPLACED_DELAY { PAUSE } else { LONG_PAUSE };
             next_look = (now + pause).min(begun + window);

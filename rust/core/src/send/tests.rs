@@ -1,6 +1,7 @@
 //! Sends messages to a simulated TUI. Runs are killed before and after each step, and the TUI loses keys, freezes, and opens
 //! dialogs.
 
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,6 +11,7 @@ use super::outcome::{Outcome, OutcomeKind};
 use super::record::{Progress, Record};
 use super::sender::{Message, Sender};
 use super::text::MessagePattern;
+use crate::files::file_error::FileError;
 use crate::screen::Screen;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -36,6 +38,10 @@ struct Faults {
     knows_no_command: bool,
     /// When the pane disappears.
     gone: Option<Duration>,
+    /// From which record on none can be saved, because the disk is full.
+    full: Option<usize>,
+    /// When the user stops the first run.
+    interrupted: Option<Duration>,
 }
 
 /// Keys that Codex has not read yet.
@@ -64,6 +70,8 @@ struct World {
     last_change: u32,
     buffer: Option<String>,
     record: Option<Record>,
+    /// How many records were to be saved.
+    saves: usize,
     /// How often Enter was pressed in a dialog.
     answers: usize,
 }
@@ -213,6 +221,10 @@ impl Host for SimulatedHost<'_> {
         self.world.pass(limit);
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.world.faults.interrupted.is_some_and(|at| self.world.clock >= at)
+    }
+
     fn has(&self, marker: Marker) -> bool {
         let is_asked = self.world.faults.dialog.map(|(from, until)| (from.saturating_sub(CALL * 25), until));
         marker == Marker::Permissions && is_within(self.world.clock, is_asked)
@@ -236,6 +248,9 @@ impl Host for SimulatedHost<'_> {
 
     fn change(&mut self, effect: Effect, number: u32) -> Result<(), Fault> {
         self.terminal(|world| {
+            if world.last_change == number {
+                return;
+            }
             let key = match effect {
                 Effect::Paste => Key::Paste(world.buffer.take().unwrap_or_default()),
                 Effect::Enter => Key::Enter,
@@ -261,6 +276,11 @@ impl Host for SimulatedHost<'_> {
 
     fn save(&mut self, record: &Record) -> Result<(), Fault> {
         self.call(|world| {
+            world.saves += 1;
+            if world.faults.full.is_some_and(|full| world.saves >= full) {
+                let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                return Err(Fault::File(FileError::on("write", Path::new("record"))(error)));
+            }
             // Records survive as JSON.
             let json = serde_json::to_vec(record).expect("can be written");
             world.record = Some(serde_json::from_slice(&json).expect("can be read"));
@@ -307,8 +327,20 @@ fn check(world: &mut World, text: &str, outcome: &Outcome) {
         Some(false) => assert_eq!(count, 0, "arrived: {outcome:?}"),
         None => {}
     }
-    if outcome.kind == OutcomeKind::Failed {
-        // It is not recorded, so another run would go on.
+    let is_unsaved = world.faults.full.is_some_and(|full| world.saves >= full);
+    if is_unsaved || matches!(outcome.kind, OutcomeKind::Failed | OutcomeKind::Interrupted) {
+        // It is not recorded, so another run goes on.
+        if outcome.arrived == Some(false) && !outcome.in_composer && world.faults.gone.is_none() {
+            assert!(world.composer.is_empty(), "{:?} is in the composer: {outcome:?}", world.composer);
+        }
+        (world.faults.full, world.faults.interrupted) = (None, None);
+        let again = run(world, text, None).0.expect("is not killed");
+        assert!(!matches!(again.kind, OutcomeKind::Interrupted), "{again:?}");
+        world.pass(Duration::from_secs(600));
+        let count = world.submitted.len();
+        assert!(count <= 1, "submitted {count} times: {outcome:?}, then {again:?}");
+        assert!(again.arrived != Some(true) || count == 1, "did not arrive: {outcome:?}, then {again:?}");
+        assert!(again.arrived != Some(false) || count == 0, "arrived: {outcome:?}, then {again:?}");
         return;
     }
     // Another run does nothing.
@@ -388,6 +420,65 @@ fn a_message_that_codex_does_not_take_is_deleted() {
     check(&mut world, "Hello", &outcome);
 }
 
+/// Returns what became of a message, and that of another run after the disk was freed.
+fn outcomes(world: &mut World, text: &str) -> (Outcome, Outcome) {
+    let first = run(world, text, None).0.expect("is not killed");
+    (world.faults.full, world.faults.interrupted) = (None, None);
+    world.pass(SECOND);
+    (first, run(world, text, None).0.expect("is not killed"))
+}
+
+#[test]
+fn a_message_whose_record_cannot_be_saved_does_not_stay_in_the_composer() {
+    let slow = Faults { recorded_after: SECOND / 2, shown_after: SECOND / 2, ..Faults::default() };
+    for faults in [Faults::default(), slow] {
+        for full in 1..=3 {
+            let mut world = World::with(Faults { full: Some(full), ..faults.clone() });
+            let outcome = run(&mut world, "Hello\nthere", None).0.expect("is not killed");
+            assert_eq!((outcome.kind, outcome.arrived, outcome.in_composer), (OutcomeKind::Failed, Some(false), false));
+            world.pass(SECOND);
+            assert!(world.composer.is_empty() && world.submitted.is_empty(), "{full}: {:?}", world.composer);
+            check(&mut world, "Hello\nthere", &outcome);
+            assert_eq!(world.submitted, ["Hello\nthere"], "the next run with the token sends it");
+        }
+        // Enter was pressed.
+        let (first, again) = outcomes(&mut World::with(Faults { full: Some(4), ..faults.clone() }), "Hello");
+        assert_eq!((first.kind, first.arrived, again.kind), (OutcomeKind::Failed, None, OutcomeKind::Arrived));
+    }
+}
+
+#[test]
+fn text_that_cannot_be_deleted_is_reported() {
+    // Codex is about to ask for an approval when the text was pasted.
+    let dialog = Some((Duration::from_millis(110), 100 * SECOND));
+    let mut world = World::with(Faults { dialog, full: Some(2), ..Faults::default() });
+    let outcome = run(&mut world, "Hello", None).0.expect("is not killed");
+    assert_eq!((outcome.kind, outcome.arrived, outcome.in_composer), (OutcomeKind::Failed, Some(false), true));
+    world.pass(SECOND);
+    assert_eq!((world.composer.as_str(), world.answers), ("Hello", 0));
+}
+
+#[test]
+fn a_run_that_the_user_stops_leaves_no_text_in_the_composer() {
+    let slow = Faults { recorded_after: SECOND / 2, shown_after: SECOND / 2, ..Faults::default() };
+    let lost = Faults { lost_enters: 100, ..Faults::default() };
+    for faults in [Faults::default(), slow, lost] {
+        let mut kinds = Vec::new();
+        for at in (0..1200).step_by(2).map(Duration::from_millis) {
+            let mut world = World::with(Faults { interrupted: Some(at), ..faults.clone() });
+            let outcome = run(&mut world, "Hello", None).0.expect("is not killed");
+            assert!(world.clock < at + 5 * SECOND, "{at:?} {outcome:?}");
+            kinds.push(outcome.kind);
+            world.pass(SECOND);
+            assert!(world.composer.is_empty() && !outcome.in_composer, "{at:?} {outcome:?}");
+            check(&mut world, "Hello", &outcome);
+        }
+        assert!(kinds.contains(&OutcomeKind::Interrupted));
+        let last = if faults.lost_enters > 0 { OutcomeKind::NotTaken } else { OutcomeKind::Arrived };
+        assert_eq!(kinds.last(), Some(&last));
+    }
+}
+
 #[test]
 fn a_frozen_codex_may_still_take_the_message() {
     let mut kinds = Vec::new();
@@ -448,13 +539,17 @@ fn spans() -> impl Strategy<Value = Option<(Duration, Duration)>> {
 fn faults() -> impl Strategy<Value = Faults> {
     let delays = (0..3000_u64, 0..3000_u64)
         .prop_map(|(recorded, shown)| (Duration::from_millis(recorded), Duration::from_millis(shown)));
-    (0..6_u32, spans(), delays, prop::option::weighted(0.1, 0..20_000_u64)).prop_map(
-        |(lost_enters, frozen, (recorded_after, shown_after), gone)| Faults {
+    let gone = prop::option::weighted(0.1, 0..20_000_u64);
+    let stopped = (prop::option::weighted(0.2, 1..12_usize), prop::option::weighted(0.2, 0..9000_u64));
+    (0..6_u32, spans(), delays, gone, stopped).prop_map(
+        |(lost_enters, frozen, (recorded_after, shown_after), gone, (full, interrupted))| Faults {
             lost_enters,
             frozen,
             recorded_after,
             shown_after,
             gone: gone.map(Duration::from_millis),
+            full,
+            interrupted: interrupted.map(Duration::from_millis),
             ..Faults::default()
         },
     )

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::files::file_error::FileError;
@@ -9,6 +10,7 @@ use crate::files::regular::read_regular;
 use crate::state_dir::StateDir;
 use crate::terminal::{Pane, TerminalError, delete_buffer, load_buffer};
 
+use super::Request;
 use super::host::{Effect, Fault, Host, Lengths, Look, Marker};
 use super::record::Record;
 use super::rollouts::RolloutReader;
@@ -16,9 +18,9 @@ use super::store::Store;
 use super::text::MessagePattern;
 use super::token::Token;
 
-/// A Codex that was started longer ago does not show its composer before its login screen.
 /// How often the terminal is read if tmux does not respond.
 const MAX_LOOKS: u32 = 3;
+/// A Codex that was started longer ago does not show its composer before its login screen.
 const JUST_STARTED: Duration = Duration::from_secs(60);
 
 impl From<TerminalError> for Fault {
@@ -38,14 +40,22 @@ pub(super) struct TmuxHost<'a> {
     token: &'a Token,
     store: &'a Store,
     rollouts: RolloutReader,
+    interrupt: &'a AtomicBool,
     started: Instant,
 }
 
 impl<'a> TmuxHost<'a> {
-    pub(super) fn new(dir: &'a StateDir, target: Option<&str>, token: &'a Token, store: &'a Store) -> Self {
-        let rollouts = RolloutReader::new(dir.codex_home());
-        let target = target.map(str::to_owned);
-        Self { dir, target, pane: None, token, store, rollouts, started: Instant::now() }
+    pub(super) fn new(dir: &'a StateDir, request: &Request<'a>, store: &'a Store) -> Self {
+        Self {
+            dir,
+            target: request.target.map(str::to_owned),
+            pane: None,
+            token: request.token,
+            store,
+            rollouts: RolloutReader::new(dir.codex_home()),
+            interrupt: request.interrupt,
+            started: Instant::now(),
+        }
     }
 
     fn pane(&mut self) -> Result<&Pane, TerminalError> {
@@ -90,6 +100,10 @@ impl Host for TmuxHost<'_> {
 
     fn wait(&mut self, limit: Duration) {
         self.rollouts.wait(limit);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::SeqCst)
     }
 
     fn has(&self, marker: Marker) -> bool {
