@@ -12,6 +12,7 @@ __all__ = [
     "RecordBatches",
     "RolloutBytes",
     "Screen",
+    "StartWatch",
     "__version__",
     "clean_message",
     "convert",
@@ -21,6 +22,7 @@ __all__ = [
     "marker",
     "may_exceed_64_bits",
     "read_screen",
+    "typed_message",
 ]
 
 __version__: Final[str]
@@ -294,8 +296,45 @@ def read_screen(command: str, pane: str) -> Screen:
         pane: The content with styles, as from ``tmux capture-pane -e -p``.
     """
 
+@final
+class StartWatch:
+    """Recognizes when a Codex that was just started has opened its session. Not part of the public API.
+
+    Add what its terminal shows again and again, at least twice a second, until the result is known::
+
+        watch = StartWatch()
+        while (result := watch.add(screen(), time.monotonic() - begun, was_launched=is_launched())) is None:
+            time.sleep(0.5)
+    """
+
+    def __new__(cls) -> StartWatch: ...
+    def add(self, screen: Screen, seconds: float, was_launched: bool) -> Literal["started", "exited"] | None:
+        """Adds what the terminal shows, and returns what became of the start; None if that is not known yet.
+
+        ``started``: Codex has opened its session, or shows a dialog. ``exited``: it has exited.
+
+        Args:
+            screen: What the terminal shows.
+            seconds: The time since the start.
+            was_launched: Whether Codex has run since the start, so that a shell in the terminal means that it has
+                exited.
+
+        Raises:
+            ValueError: If ``seconds`` is negative or not finite.
+        """
+
 def clean_message(message: str) -> str:
-    """Returns a message without control characters other than tabs and line breaks, as it is typed.
+    """Returns a message without control characters other than tabs and line breaks. Not part of the public API.
+
+    Raises:
+        UnicodeEncodeError: If the message contains unpaired surrogates.
+    """
+
+def typed_message(message: str) -> str:
+    """Returns a message as it is typed, so that Codex neither runs nor completes it. Not part of the public API.
+
+    Control characters are removed. A message that begins with ``!`` gets an invisible character before it, and one
+    whose last word Codex would complete (``@READ``, ``$skill``, ``/comp``) a space after it.
 
     Raises:
         UnicodeEncodeError: If the message contains unpaired surrogates.

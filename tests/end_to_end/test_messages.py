@@ -189,6 +189,21 @@ def test_nothing_is_typed_into_a_draft_of_the_user(machine: Machine, model: Mode
     assert_received(model, "Something else.")
 
 
+def test_no_file_is_picked_from_an_open_list_of_files(machine: Machine, model: Model) -> None:
+    agent = machine.create("t", "--transfer", "none")
+    (machine.repository / "chosen.txt").touch()
+    agent.press("-l", "look at @chos")
+    until(lambda: "chosen.txt" in agent.pane(), description="the list of files")
+    assert "'look at @chos'" in agent.message("Something else.", status=1).stderr
+    assert "look at @chos\n" in agent.pane() and "Something else" not in agent.pane()
+    agent.press("Escape")
+    until(lambda: "chosen.txt" not in agent.pane(), description="the end of the list")
+    agent.press("C-u")
+    until(lambda: "@chos" not in agent.pane(), description="the end of the draft")
+    agent.message("Look at @chos")
+    assert_received(model, "Look at @chos")
+
+
 OLDER_PROGRAM = """\
 #!/bin/sh
 case $1 in send | screen) echo "error: unrecognized subcommand '$1'" >&2; exit 2 ;; esac

@@ -1,7 +1,10 @@
 """`mngr-codex send` and `mngr-codex screen` with the real Codex."""
 
 import json
+import os
+import signal
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -97,3 +100,22 @@ def test_messages_during_a_turn(machine: Machine, model: Model) -> None:
     refused = send(agent, "/compact")
     assert (refused["outcome"], refused["command"]) == ("refused", "/compact")
     until(lambda: received(model)[-1] == "Turn left instead.", description="the message", seconds=20)
+
+
+def test_ctrl_c_leaves_no_text_in_the_composer(machine: Machine, model: Model) -> None:
+    """At some moments while the program sends the message."""
+    agent = machine.create()
+    records = agent.state / "plugin/mngr_codex/messages"
+    agent.message("The first.")
+    agent.wait()
+    for number in range(6):
+        before = set(records.glob("*.json"))
+        with machine.running_mngr("message", "t", "-m", f"Message {number}.") as command:
+            until(lambda: set(records.glob("*.json")) - before, description="the program")  # noqa: B023
+            time.sleep(0.01 * number)
+            # As the terminal does.
+            os.killpg(command.process.pid, signal.SIGINT)
+            command.process.wait(30)
+        agent.wait()
+        until(lambda: run(agent, "screen")["view"] == "empty", description="the empty composer", seconds=5)
+        assert sum(f"Message {number}." in message for message in received(model)) <= 1

@@ -418,9 +418,13 @@ class CodexAgent(
 
     def send_unaided(self, message: str) -> None:
         """Sends a message in mngr's own way, for a host that cannot run the program. mngr calls the methods below."""
+        from mngr_codex import _core
         from mngr_codex.plugin.messages import unaided
 
-        super()._send_message_holding_lock(unaided.as_typed(message))
+        text = unaided.as_typed(message)
+        super()._send_message_holding_lock(text)
+        if _core.is_slash_command(text):
+            unaided.check_after(self, self._send_target_arg(self.tmux_target))
 
     def _preflight_send_message(self, tmux_target: TmuxWindowTarget | str) -> str | None:
         """Waits until a message can be typed, before mngr does it."""
@@ -436,9 +440,3 @@ class CodexAgent(
         from mngr_codex.plugin.messages import unaided
 
         return (unaided.evidence(self),)
-
-    def _run_post_submit_dialog_check(self, tmux_target: TmuxWindowTarget | str) -> None:
-        """Checks whether a message that mngr has typed has opened a dialog."""
-        from mngr_codex.plugin.messages import unaided
-
-        unaided.check_after(self, self._send_target_arg(tmux_target))

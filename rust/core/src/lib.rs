@@ -101,7 +101,7 @@ pub use state_dir::StateDir;
 pub use screen::{Dialog, Screen, Start, StartWatch, TypedText, View};
 pub use send::{
     InvalidToken, Outcome as SendOutcome, OutcomeKind as SendOutcomeKind, Request as SendRequest, Token as SendToken,
-    clean_message, is_slash_command, send,
+    as_typed, clean_message, is_slash_command, send,
 };
 pub use terminal::{Pane, PaneView, TerminalError};
 

@@ -3,12 +3,13 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use mngr_codex_core::{
     AtomicFile, BatchConverter, ConvertError, End, FileError, FollowError, Input, LOCK_TIMEOUT, LastRecordsError,
     LineError, LockError, MarkerError, Options, OutputError, PassSummary, ReadError, Report, Screen as CodexScreen,
-    StateDir, StoreError, Summary, TargetError, Turn, WatchError, Watcher, WindowTooLarge, convert as convert_input,
-    last_records as read_last_records, marker, temporary_folder,
+    Start, StartWatch as CodexStartWatch, StateDir, StoreError, Summary, TargetError, Turn, WatchError, Watcher,
+    WindowTooLarge, convert as convert_input, last_records as read_last_records, marker, temporary_folder,
 };
 use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
@@ -486,10 +487,39 @@ fn read_screen(command: &str, pane: &str) -> Screen {
     Screen { screen: CodexScreen::parse(command, pane) }
 }
 
-/// Returns a message without control characters other than tabs and line breaks, as it is typed.
+/// Recognizes when a Codex that was just started has opened its session.
+#[pyclass(module = "mngr_codex._core")]
+struct StartWatch {
+    watch: CodexStartWatch,
+}
+
+#[pymethods]
+impl StartWatch {
+    #[new]
+    fn new() -> Self {
+        Self { watch: CodexStartWatch::default() }
+    }
+
+    /// Adds what the terminal shows, and returns ``started``, ``exited`` or None.
+    fn add(&mut self, screen: &Screen, seconds: f64, was_launched: bool) -> PyResult<Option<&'static str>> {
+        let elapsed = Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(self.watch.add(&screen.screen, elapsed, was_launched).map(|start| match start {
+            Start::Started => "started",
+            Start::Exited => "exited",
+        }))
+    }
+}
+
+/// Returns a message without control characters other than tabs and line breaks.
 #[pyfunction]
 fn clean_message(message: &str) -> String {
     mngr_codex_core::clean_message(message)
+}
+
+/// Returns a message as it is typed, so that Codex neither runs nor completes it.
+#[pyfunction]
+fn typed_message(message: &str) -> String {
+    mngr_codex_core::as_typed(&mngr_codex_core::clean_message(message))
 }
 
 /// Returns whether Codex may run a message as a command.
@@ -625,7 +655,9 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(last_records, module)?)?;
     module.add_function(wrap_pyfunction!(read_marker, module)?)?;
     module.add_function(wrap_pyfunction!(may_exceed_64_bits, module)?)?;
+    module.add_class::<StartWatch>()?;
     module.add_function(wrap_pyfunction!(read_screen, module)?)?;
+    module.add_function(wrap_pyfunction!(typed_message, module)?)?;
     module.add_function(wrap_pyfunction!(clean_message, module)?)?;
     module.add_function(wrap_pyfunction!(is_slash_command, module)?)?;
     module.add_function(wrap_pyfunction!(convert, module)?)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mngr_codex._core import clean_message, is_slash_command, read_screen
+from mngr_codex._core import StartWatch, clean_message, is_slash_command, read_screen, typed_message
 
 EMPTY = "\x1b[1m›\x1b[0m \x1b[2mAsk Codex to do anything"
 
@@ -28,7 +28,21 @@ def test_a_shell() -> None:
     assert screen.last_output[0] == "ERROR: no session"
 
 
+def test_a_start() -> None:
+    ready = read_screen("codex", f"{EMPTY}\n\n  GPT-5.5 default · ~/work")
+    shell = read_screen("bash", "ERROR: no session\n$ ")
+    watch = StartWatch()
+    assert [watch.add(ready, seconds, True) for seconds in (0.1, 0.2, 0.4)] == [None, None, "started"]
+    watch = StartWatch()
+    assert [watch.add(shell, seconds, True) for seconds in (0.1, 0.5)] == [None, "exited"]
+    assert watch.add(shell, 0.6, False) is None
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r".+"):
+            watch.add(ready, seconds, True)
+
+
 def test_texts_of_messages() -> None:
+    assert typed_message("!ls\x1b see @READ") == "\u2060!ls see @READ "
     assert clean_message("a\x1b[201~b\x03\r\nc\td") == "a[201~b\nc\td"
     assert is_slash_command("/model") and not is_slash_command("/tmp/x")
     with pytest.raises(UnicodeEncodeError):

@@ -6,7 +6,6 @@ Before that, the terminal is checked as the program would check it.
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,31 +23,15 @@ if TYPE_CHECKING:
     from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.agents.tui_utils import SubmissionEvidenceProbe
 
-# Codex would run a message that begins with `!` as the user's own shell command, outside sandbox and approvals. A
-# leading zero-width character prevents that.
-_WORD_JOINER = "\u2060"
-# Codex completes the last word if it names a file, a skill or a command. Enter would accept the completion.
-_COMPLETED_WORD = re.compile(r"(?:^|\s)[@$]\S*\Z|\A/[^\s/]*\Z")
 # While Codex starts, the row can contain anything for a moment; only a row that persists is a draft.
 _DRAFT_SECONDS = 3.0
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.5
-# Codex shows its composer 0.3 s before it opens the session. The line that it then shows can be missing, because users
-# can configure it.
-_COMPOSER_SECONDS = 5.0
-# Codex exits at most 0.1 s after this line if it cannot open the session. A busy machine needs longer for everything.
-_SETTLED_SECONDS = 0.2
-_SETTLED_SHARE = 0.25
-# The pane shows a shell for a moment between the launcher's first line and Codex.
-_EXITS_SEEN = 2
 
 
 def as_typed(message: str) -> str:
     """Returns a message so that Codex neither runs nor completes it when it is typed."""
-    text = _core.clean_message(message.encode("utf-8", "replace").decode())
-    if text.lstrip().startswith("!"):
-        text = _WORD_JOINER + text.lstrip()
-    return f"{text} " if _COMPLETED_WORD.search(text) else text
+    return _core.typed_message(message.encode("utf-8", "replace").decode())
 
 
 def await_composer(agent: BaseAgent[Any], target: str) -> None:
@@ -90,7 +73,13 @@ def evidence(agent: BaseAgent[Any]) -> SubmissionEvidenceProbe:
 
 
 def check_after(agent: BaseAgent[Any], target: str) -> None:
-    """Checks whether a message that was sent has opened a dialog.
+    """Checks whether a command that was sent has opened a dialog.
+
+    Another message opens none itself: a dialog after it belongs to its turn.
+
+    Args:
+        agent: The agent.
+        target: Its tmux pane.
 
     Raises:
         MessageDeliveredButBlockedError: It has.
@@ -98,7 +87,7 @@ def check_after(agent: BaseAgent[Any], target: str) -> None:
     showing = read_screen(agent, target).showing
     if showing is not None:
         name = str(agent.name)
-        reason = f"the message opened {showing}\nhint: answer it with `mngr connect {name}`"
+        reason = f"the command opened {showing}\nhint: answer it with `mngr connect {name}`"
         raise MessageDeliveredButBlockedError(name, reason, SendFailureKind.INPUT_BLOCKED)
 
 
@@ -114,34 +103,22 @@ def await_start(agent: BaseAgent[Any], seconds: float) -> bool:
     """
     name = str(agent.name)
     started = agent._get_agent_dir() / paths.STARTED
-    begun = time.monotonic()
-    exits_seen = 0
-    # When the composer appeared, and when Codex came to show that it is ready.
-    composer_since: float | None = None
-    ready_since: float | None = None
+    watch, begun = _core.StartWatch(), time.monotonic()
+    result = None
     try:
         target = agent._send_target_arg(agent.tmux_target)
         screen = read_screen(agent, target)
 
         def is_settled() -> bool:
-            nonlocal screen, exits_seen, composer_since, ready_since
+            nonlocal screen, result
             screen = read_screen(agent, target)
-            now = time.monotonic()
-            if screen.view == "shell" or not screen.is_started:
-                composer_since = ready_since = None
-                has_exited = screen.view == "shell" and agent.host.path_exists(started)
-                exits_seen = exits_seen + 1 if has_exited else 0
-                return exits_seen > _EXITS_SEEN
-            exits_seen = 0
-            composer_since = composer_since or now
-            if not (screen.has_session_line or screen.showing is not None or now - composer_since > _COMPOSER_SECONDS):
-                return False
-            ready_since = ready_since or now
-            return now - ready_since >= max(_SETTLED_SECONDS, _SETTLED_SHARE * (ready_since - begun))
+            was_launched = screen.view == "shell" and agent.host.path_exists(started)
+            result = watch.add(screen, time.monotonic() - begun, was_launched)
+            return result is not None
 
-        is_started = poll_until(is_settled, timeout=seconds, poll_interval=_POLL_SECONDS)
+        poll_until(is_settled, timeout=seconds, poll_interval=_POLL_SECONDS)
     except SendMessageError as error:
         raise AgentStartError(name, error.reason) from error
-    if is_started and screen.view == "shell":
+    if result == "exited":
         raise AgentStartError(name, refusals.exit_reason(screen.last_output))
-    return is_started
+    return result == "started"

@@ -20,7 +20,7 @@ use crate::files::file_error::FileError;
 use crate::state_dir::StateDir;
 
 pub use outcome::{Outcome, OutcomeKind};
-pub use text::{clean_message, is_slash_command};
+pub use text::{as_typed, clean_message, is_slash_command};
 pub use token::{InvalidToken, Token};
 
 use record::{Record, digest};

@@ -24,7 +24,8 @@ pub fn clean_message(message: &str) -> String {
 }
 
 /// Returns a cleaned message so that Codex does not run or complete it when it is typed.
-pub(super) fn as_typed(text: &str) -> String {
+#[must_use]
+pub fn as_typed(text: &str) -> String {
     let trimmed = text.trim_start();
     let mut typed = if trimmed.starts_with('!') { format!("{WORD_JOINER}{trimmed}") } else { text.to_owned() };
     // Codex completes the last word if it names a file or a skill.
