@@ -29,6 +29,26 @@ class SshServer:
 
     folder: Path
     port: int
+    command: list[str]
+    _running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts the server, and waits until it accepts connections."""
+        with (self.folder / "sshd.log").open("ab") as log:
+            self._running = subprocess.Popen(self.command, stderr=log)
+
+        def is_listening() -> bool:
+            with socket.socket() as connection:
+                return connection.connect_ex(("127.0.0.1", self.port)) == 0
+
+        until(is_listening, description="the ssh server", seconds=10)
+
+    def stop(self) -> None:
+        """Kills the server if it runs. Its connections remain."""
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait()
+            self._running = None
 
     @property
     def home(self) -> Path:
@@ -76,12 +96,12 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it if it runs as root
     port = free_port()
-    server = SshServer(folder, port)
+    config = folder / "sshd_config"
+    server = SshServer(folder, port, [program, "-D", "-e", "-f", str(config)])
     server.home.mkdir(parents=True)
     for name in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-    config = folder / "sshd_config"
     environment = {"HOME": server.home, "PATH": os.defpath, "LANG": "C.UTF-8"}
     settings = " ".join(f'{name}="{value}"' for name, value in environment.items())
     config.write_text(
@@ -89,16 +109,8 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
         f"PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nSetEnv {settings}\n"
     )
-    with (folder / "sshd.log").open("wb") as log:
-        running = subprocess.Popen([program, "-D", "-e", "-f", config], stderr=log)
+    server.start()
     try:
-
-        def is_listening() -> bool:
-            with socket.socket() as connection:
-                return connection.connect_ex(("127.0.0.1", port)) == 0
-
-        until(is_listening, description="the ssh server", seconds=10)
         yield server
     finally:
-        running.terminate()
-        running.wait()
+        server.stop()

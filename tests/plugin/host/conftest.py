@@ -1,93 +1,35 @@
-"""An ssh server on loopback, and mngr's host that is reached through it."""
+"""mngr's host behind an ssh connection that can break."""
 
-import getpass
-import os
-import shutil
-import signal
-import socket
-import subprocess
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 
 from tests.support.line_proxy import LineProxy
-from tests.support.machine import until
-from tests.support.ports import free_port
-
-if TYPE_CHECKING:
-    from imbue.mngr.interfaces.host import OnlineHostInterface
-
-
-class Sshd:
-    """An ssh server on loopback, reached through a proxy."""
-
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
-        if program is None:
-            pytest.skip("sshd is not installed (apt install openssh-server)")
-        if os.getuid() == 0:
-            Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it if it runs as root
-        folder.mkdir()
-        self.folder = folder
-        self.port = free_port()
-        for name in ("host_key", "user_key"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-        shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
-        (folder / "config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host_key'}\nPidFile none\n"
-            f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
-            f'PasswordAuthentication no\nPermitRootLogin yes\nSetEnv HOME="{folder}"\n'
-        )
-        self._command = [program, "-D", "-e", "-f", str(folder / "config")]
-        self._running: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (self.folder / "log").open("ab") as log:
-            self._running = subprocess.Popen(self._command, stderr=log, start_new_session=True)
-
-        def is_listening() -> bool:
-            with socket.socket() as connection:
-                return connection.connect_ex(("127.0.0.1", self.port)) == 0
-
-        until(is_listening, description="the ssh server", seconds=10)
-
-    def stop(self) -> None:
-        if self._running is not None:
-            self._running.send_signal(signal.SIGKILL)
-            self._running.wait()
-            self._running = None
-
-    def settings(self, port: int) -> str:
-        """Returns the settings of mngr for this host, reached through another port."""
-        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(self.folder / 'host_key.pub').read_text()}")
-        return (
-            f'[providers.there]\nbackend = "ssh"\nhost_dir = "{self.folder / "mngr"}"\n'
-            f'[providers.there.hosts.remote]\naddress = "127.0.0.1"\nport = {port}\nuser = "{getpass.getuser()}"\n'
-            f'key_file = "{self.folder / "user_key"}"\nknown_hosts_file = "{self.folder / "known_hosts"}"\n'
-        )
+from tests.support.ssh_server import SshServer, ssh_server
 
 
 @pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    server = Sshd(tmp_path / "sshd")
-    server.start()
-    yield server
-    server.stop()
+def sshd(tmp_path: Path) -> Iterator[SshServer]:
+    """The ssh server of the host."""
+    with ssh_server(tmp_path / "remote") as running:
+        yield running
 
 
 @pytest.fixture
-def proxy(sshd: Sshd) -> Iterator[LineProxy]:
+def proxy(sshd: SshServer) -> Iterator[LineProxy]:
+    """The line to the host."""
     with LineProxy(sshd.port) as line:
         yield line
 
 
 @pytest.fixture
-def remote(
-    home: Path, sshd: Sshd, proxy: LineProxy, monkeypatch: pytest.MonkeyPatch
-) -> "Iterator[OnlineHostInterface]":
-    """mngr's host behind the proxy, with a connection."""
+def remote(home: Path, sshd: SshServer, proxy: LineProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """mngr's host ``remote`` behind the proxy, with a connection."""
+    pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
     from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
     from imbue.mngr.api.providers import get_provider_instance
     from imbue.mngr.config.loader import load_config
@@ -103,7 +45,7 @@ def remote(
     monkeypatch.chdir(home)
     with ConcurrencyGroup(name="tests") as group:
         context = load_config(get_or_create_plugin_manager(), group)
-        host = cast(Any, get_provider_instance(ProviderInstanceName("there"), context)).get_host(HostName("remote"))
+        host: Any = get_provider_instance(ProviderInstanceName("there"), context).get_host(HostName("remote"))
         assert host.execute_idempotent_command("true").success
         yield host
         host.disconnect()

@@ -13,8 +13,8 @@ from typing import Any, cast
 import paramiko
 import pytest
 
-from tests.plugin.host.conftest import Sshd
 from tests.support.line_proxy import LineProxy
+from tests.support.ssh_server import SshServer
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
@@ -112,7 +112,7 @@ def test_a_command_that_must_not_run_twice_is_not_repeated(
 
 
 def test_a_server_that_is_gone_for_some_seconds(
-    remote: OnlineHostInterface, sshd: Sshd, proxy: LineProxy, tmp_path: Path
+    remote: OnlineHostInterface, sshd: SshServer, proxy: LineProxy, tmp_path: Path
 ) -> None:
     sshd.stop()
     proxy.reset()
@@ -121,7 +121,9 @@ def test_a_server_that_is_gone_for_some_seconds(
     assert ran.stdout == b"text\n"
 
 
-def test_a_server_that_stays_away(remote: OnlineHostInterface, sshd: Sshd, proxy: LineProxy, tmp_path: Path) -> None:
+def test_a_server_that_stays_away(
+    remote: OnlineHostInterface, sshd: SshServer, proxy: LineProxy, tmp_path: Path
+) -> None:
     """The error shows whether the command can have run."""
     sshd.stop()
     proxy.reset()
@@ -142,7 +144,7 @@ def test_a_server_that_stays_away(remote: OnlineHostInterface, sshd: Sshd, proxy
 
 
 def test_the_time_that_a_command_may_take_does_not_count_while_the_host_is_away(
-    remote: OnlineHostInterface, sshd: Sshd, proxy: LineProxy, tmp_path: Path
+    remote: OnlineHostInterface, sshd: SshServer, proxy: LineProxy, tmp_path: Path
 ) -> None:
     def stay_away() -> None:
         sshd.stop()

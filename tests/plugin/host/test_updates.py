@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mngr_codex.plugin.host.facts import read
-from mngr_codex.plugin.host.updates import Action, Versions, check, decide, installed_version, is_newer
+from mngr_codex.plugin.host.updates import Action, Versions, check, decide, is_newer
 from tests.support.folder_snapshot import snapshot
 
 
@@ -113,7 +113,10 @@ def test_an_update_that_changed_nothing_is_reported(host: Any, fake_codex: Codex
     fake_codex.write_version_file(LATEST)
     fake_codex.newest.write_text("0.163.0")
     notice = checked(host, fake_codex, "AUTO") or ""
-    assert "changed nothing: Codex is still 0.163.0, and 0.169.0 is newer: done" in notice and "hint: run `" in notice
+    assert (
+        "the update of Codex changed nothing: it is still 0.163.0, and 0.169.0 is newer: done" in notice
+        and "hint: run `" in notice
+    )
 
 
 def test_a_failed_update_is_not_an_error(host: Any, fake_codex: Codex) -> None:
@@ -168,8 +171,8 @@ def test_a_malformed_version_file_is_ignored(host: Any, fake_codex: Codex, conte
 
 def test_the_real_codex_reports_its_version_without_touching_the_home(host: Any, codex: str, home: Path) -> None:
     before = snapshot(home)
-    version = installed_version(host, codex)
+    version = read(host, codex).version
     assert version is not None and is_newer(version, "0.1.0")
     assert snapshot(home) == before
-    assert installed_version(host, "/nowhere/codex") is None
+    assert read(host, "/nowhere/codex").version is None
     assert read(host, codex).latest_version is None

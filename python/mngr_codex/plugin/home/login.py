@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from mngr_codex.plugin.host.place import HostPlace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from imbue.mngr.interfaces.host import OnlineHostInterface
-
-_SSH_PORT = 22
 
 
 def needs_login(config: Mapping[str, Any]) -> bool:
@@ -28,46 +24,13 @@ def needs_login(config: Mapping[str, Any]) -> bool:
     return bool(provider == "openai")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoginPlace:
+class LoginPlace(HostPlace):
     """Where the login of an agent's Codex is, for texts about it."""
-
-    host_name: str | None = None
-    """The name of the agent's host; None for this machine."""
-    ssh: str | None = None
-    """The ssh command that reaches the host, without a command to run there; None if it is unknown."""
-
-    @classmethod
-    def of(cls, host: OnlineHostInterface) -> LoginPlace:
-        """Returns the place of the logins of a host's agents."""
-        return cls() if host.is_local else cls(host_name=str(host.get_name()), ssh=_ssh_command(host))
-
-    @property
-    def there(self) -> str:
-        """The place, after a verb."""
-        return "" if self.host_name is None else f" on host {self.host_name}"
 
     @property
     def action(self) -> str:
         """What logs Codex in, as the beginning of a hint. Only ``--device-auth`` needs no browser on the host."""
-        if self.host_name is None:
-            return "run `codex login`"
-        if self.ssh is None:
-            return f"run `codex login --device-auth`{self.there}"
-        return f"run `{self.ssh} codex login --device-auth`"
-
-
-def _ssh_command(host: OnlineHostInterface) -> str | None:
-    connection = host.get_ssh_connection_info()
-    if connection is None:
-        return None
-    user, address, port, key = connection
-    words = ["ssh", "-t", "-i", str(key)]
-    if (known_hosts := host.get_ssh_known_hosts_path()) is not None:
-        words += ["-o", f"UserKnownHostsFile={known_hosts}"]
-    if port != _SSH_PORT:
-        words += ["-p", str(port)]
-    return shlex.join([*words, f"{user}@{address}"])
+        return self.run("codex login" if self.host_name is None else "codex login --device-auth")
 
 
 def login_notice(

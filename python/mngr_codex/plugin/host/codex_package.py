@@ -28,6 +28,7 @@ from loguru import logger
 from mngr_codex.plugin.host.connection import run_with_input
 from mngr_codex.plugin.host.files import last_line
 from mngr_codex.plugin.host.installer import NPM_PACKAGE, PYPI_PACKAGE, reason_of
+from mngr_codex.plugin.host.place import HostPlace
 from mngr_codex.plugin.host.program import Platform, platform_of
 
 if TYPE_CHECKING:
@@ -95,25 +96,23 @@ def send(host: OnlineHostInterface, facts: HostFacts, version: str | None) -> No
         AgentInstallationError: That failed.
         HostConnectionError: The connection to the host cannot be restored.
     """
+    place = HostPlace.of(host)
+    install = f"install Codex yourself{place.there}, on PATH or in ~/.local/bin"
     try:
         archive = archive_for(facts.platform, version)
     except PackageError as error:
-        raise AgentInstallationError(
-            f"cannot install Codex on the host: it has none of npm, uv and pip, and {error}\n"
-            "hint: install Codex there yourself, on PATH or in ~/.local/bin"
-        ) from None
+        raise AgentInstallationError(f"cannot send Codex to {place}: {error}\nhint: {install}") from None
     logger.warning(
-        "Codex is not installed on the host, which has none of npm, uv and pip. Codex {} will be sent there from this "
-        "machine ({} MB), into ~/.local.",
+        "Codex {} will be sent from this machine to {} ({} MB, into ~/.local).",
         archive.version,
+        place,
         archive.size // 1_000_000,
     )
     try:
         _transfer(host, archive)
     except (PackageError, CommandTimeoutError) as error:
         raise AgentInstallationError(
-            f"cannot install Codex on the host: {error}\n"
-            "hint: try again, which continues the transfer; or install Codex there yourself, on PATH or in ~/.local/bin"
+            f"cannot send Codex to {place}: {error}\nhint: try again, which continues the transfer; or {install}"
         ) from None
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from imbue.mngr.errors import MngrError
@@ -16,8 +17,9 @@ from imbue.mngr.errors import MngrError
 from mngr_codex.plugin.carry import delivery
 from mngr_codex.plugin.command_setting import program_of, with_program
 from mngr_codex.plugin.home.user_files import PROFILES
-from mngr_codex.plugin.host.connection import run_with_input
+from mngr_codex.plugin.host.connection import LINE_SECONDS, run_with_input
 from mngr_codex.plugin.host.files import last_line
+from mngr_codex.plugin.host.place import HostPlace
 from mngr_codex.plugin.host.program import Platform
 
 if TYPE_CHECKING:
@@ -55,6 +57,15 @@ class UserFile:
         return self.content.decode().removeprefix("\ufeff")
 
 
+class Installation(Enum):
+    """How mngr has installed Codex in the home of a host's user."""
+
+    FROM_PYPI = auto()
+    """With uv or pip."""
+    SENT = auto()
+    """From this machine, for a host that has no program to install it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HostFacts:
     """What is known about a host."""
@@ -70,6 +81,8 @@ class HostFacts:
     """Whether the program of the command exists."""
     codex_path: str | None = None
     """The path of Codex if it is installed but not on PATH."""
+    link: str = ""
+    """The target of the symlink as which Codex was found; empty if it is none."""
     version: str | None = None
     """The version of Codex; None if it does not report one."""
     installer: str | None = None
@@ -105,6 +118,16 @@ class HostFacts:
         return tuple(name for name in sorted(self.files) if name.endswith(PROFILES[1:]))
 
     @property
+    def installation(self) -> Installation | None:
+        """How mngr has installed Codex in the user's home; None if it was installed in another way."""
+        found = re.fullmatch(
+            r"/\.local/share/mngr-codex/codex/([^/]+)(/[^/]+)*/codex", self.link.removeprefix(self.home)
+        )
+        if found is None:
+            return None
+        return Installation.FROM_PYPI if found[1] == "codex_cli_bin" else Installation.SENT
+
+    @property
     def latest_version(self) -> str | None:
         """The newest version of Codex that the user's own Codex knows; None if it knows none."""
         try:
@@ -122,7 +145,7 @@ _SCRIPT = """\
 user={user}
 printf 'system %s\nhome %s\nuser %s\n' "$(uname -sm)" "$HOME" "$user"
 program={program}
-if command -v "$program" >/dev/null; then
+if path=$(command -v "$program"); then
     echo found
 elif [ "$program" = codex ]; then
     path=$HOME/.local/bin/codex
@@ -140,6 +163,7 @@ elif [ "$program" = codex ]; then
         echo 'installer pip'
     fi
 fi
+if link=$(readlink "$path" 2>/dev/null); then echo "link $link"; fi
 if version=$(CODEX_HOME=/dev/null sh -c {version_command} 2>/dev/null </dev/null); then
     printf '%s\n' "$version" | sed 's/^/version /'
 fi
@@ -174,13 +198,20 @@ fi
 """
 
 
-def read(host: OnlineHostInterface, command: str, user_codex_home: Path | None = None) -> HostFacts:
+def read(
+    host: OnlineHostInterface,
+    command: str,
+    user_codex_home: Path | None = None,
+    *,
+    line_seconds: float = LINE_SECONDS,
+) -> HostFacts:
     """Reads the facts about a host. Leaves nothing there.
 
     Args:
         host: The host.
         command: The ``command`` setting, as a shell would run it.
         user_codex_home: The user's own ``CODEX_HOME`` if it is not ``~/.codex``.
+        line_seconds: How long this is tried again after the line broke.
 
     Raises:
         MngrError: The host does not run the command that reads them.
@@ -195,10 +226,10 @@ def read(host: OnlineHostInterface, command: str, user_codex_home: Path | None =
         probes=probes,
         files=" ".join(f'"$user"/{name}' for name in (CONFIG, HOOKS, MODELS, _VERSION, PROFILES)),
     )
-    output = run_with_input(host, script, b"", timeout_seconds=_SECONDS)
+    output = run_with_input(host, script, b"", timeout_seconds=_SECONDS, line_seconds=line_seconds)
     facts = parse(output.stdout, command)
     if output.status != 0 or not facts.user_codex_home:
-        raise MngrError(f"cannot examine the agent's host: {last_line(output)}")
+        raise MngrError(f"cannot find out what is installed{HostPlace.of(host).there}: {last_line(output)}")
     return facts
 
 
@@ -237,6 +268,7 @@ def parse(output: bytes, command: str) -> HostFacts:
         user_codex_home=last("user") or "",
         is_codex_found="found" in values,
         codex_path=path,
+        link=last("link") or "",
         version=version.group(1) if version else None,
         installer=last("installer"),
         runs_programs="noexec" not in values,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imbue.mngr.agents.installation import is_pinned_version_present
 from imbue.mngr.errors import AgentInstallationError, CommandTimeoutError
 from loguru import logger
 
 from mngr_codex.plugin import prompt
 from mngr_codex.plugin.command_setting import program_of
+from mngr_codex.plugin.host import codex_package
 from mngr_codex.plugin.host import facts as host_facts
 from mngr_codex.plugin.host.connection import LostCommandError, run_with_input
+from mngr_codex.plugin.host.facts import Installation
 from mngr_codex.plugin.host.installer import NPM_PACKAGE, PYPI_PACKAGE, install_command, reason_of
+from mngr_codex.plugin.host.place import HostPlace
 
 if TYPE_CHECKING:
     from imbue.mngr.config.data_types import MngrContext
@@ -28,7 +32,8 @@ def ensure_installed(
     """Checks that Codex is installed on a host in the configured version, and installs it if it is missing.
 
     It is installed like other agents' programs: on this machine with ``--yes`` or after a question, on other hosts if
-    mngr's settings allow it. A host that has no program for that gets it from here.
+    mngr's settings allow it. A host that has no program for that gets it from here. A Codex that was sent from here is
+    replaced in the same way if the settings require another version.
 
     Args:
         host: The agent's host.
@@ -44,29 +49,55 @@ def ensure_installed(
         AgentInstallationError: Codex is missing and must not be installed, or another version is installed.
         HostConnectionError: The connection to the host cannot be restored.
     """
-    from imbue.mngr.agents.installation import is_pinned_version_present
-
     program = program_of(command)
+    place = HostPlace.of(host)
     if not facts.is_codex_found and program == "codex":
-        _check_consent(host, mngr_ctx, version)
+        _check_consent(host, mngr_ctx, f"Codex is not installed{place.there}", version)
         _install(host, facts, version)
         facts = host_facts.read(host, command)
         if not facts.is_codex_found:
             raise AgentInstallationError(
-                "cannot find Codex: it was installed, but neither on PATH nor in ~/.local/bin or npm's global prefix\n"
-                "hint: set `command` of the agent type to its path"
+                f"cannot find Codex{place.there}: it was installed, but neither on PATH nor in ~/.local/bin or npm's "
+                "global prefix\nhint: set `command` of the agent type to its path"
             )
     if not facts.is_codex_found:
-        raise AgentInstallationError(f"cannot find {program} on the host\nhint: check `command` of the agent type")
-    if version and facts.version and not is_pinned_version_present(facts.version, version):
+        raise AgentInstallationError(f"cannot find {program}{place.there}\nhint: check `command` of the agent type")
+    if is_other_version(facts, version) and facts.installation is Installation.SENT and not host.is_local:
+        problem = f"Codex {facts.version} was sent to {place}, and the agent type requires {version}"
+        _check_consent(host, mngr_ctx, problem, version)
+        codex_package.send(host, facts, version)
+        facts = host_facts.read(host, command)
+    if is_other_version(facts, version):
         raise AgentInstallationError(
-            f"cannot use Codex {facts.version}: the agent type requires version {version}\n"
-            f"hint: run `npm install -g {NPM_PACKAGE}@{version}`, or change `version` of the agent type"
+            f"cannot use Codex {facts.version}{place.there}: the agent type requires version {version}\n"
+            f"hint: {version_hint(place, facts, command, str(version))}, or change `version` of the agent type"
         )
     return facts
 
 
-def _check_consent(host: OnlineHostInterface, mngr_ctx: MngrContext, version: str | None) -> None:
+def is_other_version(facts: HostFacts, version: str | None) -> bool:
+    """Returns whether a host's Codex has another version than the one that the settings require, if any."""
+    return bool(version and facts.version and not is_pinned_version_present(facts.version, version))
+
+
+def version_hint(place: HostPlace, facts: HostFacts, command: str, version: str) -> str:
+    """Returns how to get a version of Codex on a host, as the beginning of a hint.
+
+    Args:
+        place: The host.
+        facts: The facts about it.
+        command: The ``command`` setting, as a shell would run it.
+        version: The version.
+    """
+    program = program_of(command)
+    if program != "codex":
+        return f"install Codex {version} as {program}{place.there}"
+    if facts.installation is not None:
+        return f"{place.run('rm ~/.local/bin/codex')} and create the agent again, so that mngr installs {version}"
+    return place.run(f"npm install -g {NPM_PACKAGE}@{version}")
+
+
+def _check_consent(host: OnlineHostInterface, mngr_ctx: MngrContext, problem: str, version: str | None) -> None:
     """Asks whether Codex may be installed, by the rules of mngr's own ``ensure_cli_installed``.
 
     Raises:
@@ -75,8 +106,9 @@ def _check_consent(host: OnlineHostInterface, mngr_ctx: MngrContext, version: st
     if not host.is_local:
         if not mngr_ctx.config.is_remote_agent_installation_allowed:
             raise AgentInstallationError(
-                "cannot create the agent: Codex is not installed on its host, and mngr may not install it\n"
-                "hint: set is_remote_agent_installation_allowed = true in mngr's settings, or install Codex there"
+                f"cannot create the agent: {problem}, and mngr may not install it\n"
+                "hint: set is_remote_agent_installation_allowed = true in mngr's settings, or install Codex "
+                f"{version or ''}{' ' if version else ''}there"
             )
     elif not mngr_ctx.is_auto_approve and not (
         mngr_ctx.is_interactive and prompt.confirm("Codex is not installed. Install it now?")
@@ -93,13 +125,14 @@ def _install(host: OnlineHostInterface, facts: HostFacts, version: str | None) -
     Raises:
         AgentInstallationError: That failed. The message has the last line of the installer's output.
     """
+    there = HostPlace.of(host).there
     if facts.installer is None and not host.is_local:
-        from mngr_codex.plugin.host import codex_package
-
+        logger.warning("Codex is not installed{}, which has none of npm, uv and pip.", there)
         codex_package.send(host, facts, version)
         return
     logger.warning(
-        "Codex is not installed on the host. It will be installed with {}.",
+        "Codex is not installed{}. It will be installed with {}.",
+        there,
         f"npm ({NPM_PACKAGE}@{version or 'latest'}; into ~/.local if its global folder is not writable)"
         if facts.installer == "npm"
         else f"{facts.installer or 'npm, uv or pip'} ({PYPI_PACKAGE} from PyPI) into ~/.local",
@@ -118,5 +151,5 @@ def _install(host: OnlineHostInterface, facts: HostFacts, version: str | None) -
             return
         reason = reason_of((ran.stderr + b"\n" + ran.stdout).decode(errors="replace"))
     raise AgentInstallationError(
-        f"cannot install Codex on the host: {reason}\nhint: install Codex there yourself, on PATH or in ~/.local/bin"
+        f"cannot install Codex{there}: {reason}\nhint: install it yourself{there}, on PATH or in ~/.local/bin"
     )

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from imbue.mngr.errors import AgentInstallationError
+from loguru import logger
+
 from mngr_codex.plugin import prompt
 from mngr_codex.plugin.command_setting import for_subcommand
+from mngr_codex.plugin.host import codex_package
+from mngr_codex.plugin.host import facts as host_facts
+from mngr_codex.plugin.host.facts import Installation
+from mngr_codex.plugin.host.place import HostPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +29,6 @@ if TYPE_CHECKING:
 
 UPDATE_SECONDS = 300.0
 """How long ``codex update`` may take."""
-
-_PROBE_SECONDS = 30.0
 
 
 class Action(Enum):
@@ -61,21 +66,6 @@ def _order(version: str) -> tuple[int, int, int, bool, tuple[int, ...]] | None:
     major, minor, patch = (int(part) for part in found.group(1, 2, 3))
     preview = found.group(4) or ""
     return major, minor, patch, not preview, tuple(int(number) for number in re.findall(r"\d+", preview))
-
-
-def installed_version(host: OnlineHostInterface, command: str) -> str | None:
-    """Returns the version of Codex on a host; None if it cannot be run or does not report one.
-
-    Args:
-        host: The host.
-        command: The ``command`` setting, as a shell would run it.
-    """
-    # Codex writes to its home even for `--version` (seen on 0.163), so it must not get the user's.
-    result = host.execute_idempotent_command(
-        f"export CODEX_HOME=/dev/null; {command} --version", timeout_seconds=_PROBE_SECONDS
-    )
-    found = re.search(r"(?m)^codex\S*\s+(\S+)", result.stdout) if result.success else None
-    return found.group(1) if found else None
 
 
 def decide(
@@ -143,37 +133,57 @@ def check(
         is_interactive=is_interactive,
         is_auto_approved=is_auto_approved,
     )
-    available = f"Codex {versions.latest} is available; {versions.installed} is installed."
+    there = HostPlace.of(host).there
+    available = f"Codex {versions.latest} is available; {versions.installed} is installed{there}."
     if action is Action.ASK:
         action = Action.UPDATE if ask(f"{available}\nUpdate it now?") else Action.NOTHING
     if action is Action.NOTHING:
         return None
     if action is Action.UPDATE:
-        return _update(host, facts.command, versions)
-    return f"{available}\nhint: run `{for_subcommand(facts.command)} update`"
+        return _update(host, facts, versions)
+    return f"{available}\nhint: {_update_hint(host, facts)}"
 
 
-def _update(host: OnlineHostInterface, command: str, versions: Versions) -> str:
+def _update(host: OnlineHostInterface, facts: HostFacts, versions: Versions) -> str:
     """Updates Codex, and returns a notice about the result."""
-    from loguru import logger
-
-    update = f"{for_subcommand(command)} update"
+    there = HostPlace.of(host).there
+    failed = f"cannot update Codex{there} from {versions.installed} to {versions.latest}"
+    hint = f"\nhint: {_update_hint(host, facts)}"
+    said = ""
     try:
-        # Codex's standalone installation finds its files from the user's own home. A backtrace would hide the error.
-        result = host.execute_stateful_command(
-            f"unset CODEX_HOME RUST_BACKTRACE; {update} </dev/null", timeout_seconds=UPDATE_SECONDS
-        )
-        now = installed_version(host, command) if result.success else None
-        output = f"{result.stdout}\n{result.stderr}"
+        if facts.installation is Installation.SENT:
+            codex_package.send(host, facts, versions.latest)
+        else:
+            # Codex's standalone installation finds its files from the user's own home. A backtrace would hide the
+            # error.
+            result = host.execute_stateful_command(
+                f"unset CODEX_HOME RUST_BACKTRACE; {for_subcommand(facts.command)} update </dev/null",
+                timeout_seconds=UPDATE_SECONDS,
+            )
+            lines = [line.strip() for line in f"{result.stdout}\n{result.stderr}".splitlines() if line.strip()]
+            said = f": {lines[-1]}" if lines else ""
+            if not result.success:
+                return f"{failed}{said}{hint}"
+        now = host_facts.read(host, facts.command).version
+    except AgentInstallationError as error:
+        return f"{failed}: {error}"
     except Exception as error:
-        logger.debug("cannot run `{}`: {!r}", update, error)
-        return f"cannot update Codex from {versions.installed} to {versions.latest}: {error}\nhint: run `{update}`"
+        logger.debug("cannot update Codex: {!r}", error)
+        return f"{failed}: {error}{hint}"
     if now and now != versions.installed:
-        return f"Codex was updated from {versions.installed} to {now}."
-    last = next((f": {line.strip()}" for line in reversed(output.splitlines()) if line.strip()), "")
-    problem = (
-        f"`{update}` changed nothing: Codex is still {now}, and {versions.latest} is newer{last}"
-        if now
-        else f"cannot update Codex from {versions.installed} to {versions.latest}{last}"
-    )
-    return f"{problem}\nhint: run `{update}`"
+        return f"Codex was updated{there} from {versions.installed} to {now}."
+    if now:
+        return (
+            f"the update of Codex{there} changed nothing: it is still {now}, and {versions.latest} is newer{said}{hint}"
+        )
+    return f"{failed}: it reports no version afterwards{said}{hint}"
+
+
+def _update_hint(host: OnlineHostInterface, facts: HostFacts) -> str:
+    """Returns how to update Codex, as a hint. ``codex update`` does not know the ways in which mngr installs it."""
+    place = HostPlace.of(host)
+    if facts.installation is Installation.SENT:
+        return 'set update_policy = "AUTO" for the agent type, and the next `mngr create` sends a newer one'
+    if facts.installation is Installation.FROM_PYPI:
+        return f"{place.run('rm ~/.local/bin/codex')}, and the next `mngr create` installs the newest one"
+    return place.run(f"{for_subcommand(facts.command)} update")
