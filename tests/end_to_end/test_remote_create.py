@@ -84,7 +84,7 @@ def test_a_host_without_user_namespaces_is_reported(make_host: MakeHost, make_ma
     machine = make_machine(sandbox_mode="workspace-write")
     host = make_host(Options(has_user_namespaces=False), machine=machine)
     created = machine.mngr("create", f"t@{host.address}", "codex", "--yes", "--no-connect")
-    assert "sandbox does not start on the agent's host" in created.stderr
+    assert f"sandbox does not start on host {host.name}" in created.stderr
     assert 'sandbox_mode = "danger-full-access"' in created.stderr
     agent = host.agent()
     machine.mngr("message", "t", "-m", "Hello.")

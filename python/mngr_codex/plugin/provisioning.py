@@ -11,7 +11,6 @@ from loguru import logger
 
 from mngr_codex.plugin import instructions, launch, paths
 from mngr_codex.plugin.carry.plan import Carrying
-from mngr_codex.plugin.command_setting import arguments_of
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trust
 from mngr_codex.plugin.home.trusted_folders import TrustedFolders
@@ -238,8 +237,9 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, facts: 
             program=None if program.content is None else request.state_dir / paths.PROGRAM,
             program_content=program.content,
             removed=tuple(request.state_dir / path for path in removed),
-            # This machine's user can try it with the doctor.
-            tries_sandbox=not host.is_local and not _disables_sandbox(request),
+            # On this machine the doctor tries it, because it takes 0.1 s.
+            tries_sandbox=not host.is_local,
+            arguments=request.arguments,
             settings=codex_settings(config),
             instructions=_instructions(host, request),
             overrides=config.config_overrides,
@@ -258,12 +258,6 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, facts: 
     for notice in home.notices:
         logger.warning("{}", notice)
     return home
-
-
-def _disables_sandbox(request: ProvisioningRequest) -> bool:
-    """Returns whether arguments of Codex disable its sandbox."""
-    arguments = " ".join((*arguments_of(str(request.config.command)), *request.arguments))
-    return any(text in arguments for text in ("danger-full-access", "--dangerously-bypass-approvals", "--yolo"))
 
 
 def _instructions(host: OnlineHostInterface, request: ProvisioningRequest) -> tuple[str, ...]:

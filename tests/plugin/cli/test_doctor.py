@@ -32,6 +32,7 @@ from mngr_codex.plugin.cli.doctor import clock, disk, end, examine, installation
 from mngr_codex.plugin.cli.doctor.codex import new_agents_need_login
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.config import CodexAgentConfig
+from mngr_codex.plugin.home import hooks_json
 from mngr_codex.plugin.home.build import CodexHomeRequest, build
 from mngr_codex.plugin.host.facts import read
 from mngr_codex.plugin.host.files import write_files
@@ -337,10 +338,51 @@ sandbox_mode = "some"
         "0.163.0": "ok",
         "[agent_types.new] 0.171.0": "ok",
         "[agent_types.old] 0.163.0 is installed, but the settings require 0.150.0": "problem",
-        "/nowhere/codex is not on PATH": "problem",
+        "[agent_types.gone] /nowhere/codex is not on PATH": "problem",
     }
     (invalid,) = (found for found in findings if found.what == "settings")
     assert "[agent_types.wrong]" in invalid.said and "`mngr config edit --scope user`" in (invalid.remedy or "")
+
+
+def test_a_codex_outside_path_is_found_as_by_create(
+    host: Any, home: Path, make_agent: MakeAgent, codex: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version, and the hooks that it lists."""
+    (make_agent() / paths.CODEX_HOME / "hooks.json").write_text(
+        json.dumps(
+            {"hooks": hooks_json.build_hooks(Path(host.host_dir, "agents", f"agent-{0:032x}", paths.PROGRAM))["hooks"]}
+        )
+    )
+    monkeypatch.setenv("PATH", os.defpath)
+    missing = "codex is neither on PATH nor in ~/.local/bin or npm's folder"
+    assert [found.said for found in problems(host, about="codex")] == [missing]
+    local_bin = home / ".local/bin"
+    local_bin.mkdir(parents=True)
+    (local_bin / "codex").symlink_to(codex)
+    findings = examine(host.mngr_ctx, ())
+    (found,) = (found for found in findings if found.what == "codex")
+    assert found.level == "ok" and re.fullmatch(r"\d+\.\d+\.\d+", found.said)
+    (hooks,) = (found for found in findings if found.what == "hooks")
+    assert "did not list its hooks" not in hooks.said and "new or edited hooks" in hooks.said
+
+
+def test_an_empty_login_is_none(host: Any, home: Path, fake_codex: Path) -> None:
+    (home / ".codex").mkdir()
+    (home / ".codex/auth.json").touch()
+    (found,) = problems(host, about="login")
+    assert found.said == f"{home}/.codex/auth.json does not exist or is empty"
+    (home / ".codex/auth.json").write_text("{}")
+    assert not problems(host, about="login")
+
+
+def test_a_sandbox_that_does_not_start(host: Any, make_agent: MakeAgent, fake_codex: Path) -> None:
+    state_dir = make_agent()
+    assert not problems(host, about="sandbox")
+    fake_codex.write_text(f"{CODEX}[ $1 != sandbox ] || {{ echo 'bwrap: no namespaces' >&2; exit 1; }}\n")
+    (found,) = problems(host, about="sandbox")
+    assert found.level == "warning" and found.said.endswith("bwrap: no namespaces")
+    (state_dir / paths.CODEX_HOME / "config.toml").write_text('sandbox_mode = "danger-full-access"\n')
+    assert not problems(host, about="sandbox")
 
 
 def test_a_damaged_record_of_a_trusted_folder(host: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +26,7 @@ def test_a_provider_that_fails_is_reported_and_hides_nothing(monkeypatch: pytest
     def fail(**_: object) -> None:
         raise RuntimeError("the daemon is gone\nand more")
 
-    broken = SimpleNamespace(name="docker", discover_hosts=fail)
+    broken = SimpleNamespace(name="docker", discover_hosts_and_agents_within_timeouts=fail)
     unused = SimpleNamespace(provider_name="modal", error_message="no token", is_empty=False)
     empty = SimpleNamespace(provider_name="vps", error_message="nothing", is_empty=True)
     found = findings(monkeypatch, lambda _: ([broken], [unused, empty]))
@@ -33,6 +34,28 @@ def test_a_provider_that_fails_is_reported_and_hides_nothing(monkeypatch: pytest
         ("docker", "the daemon is gone", "problem"),
         ("modal", "no token", "warning"),
     ]
+
+
+def test_a_provider_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It delays neither the others nor the end of the process."""
+    monkeypatch.setattr(elsewhere, "PROVIDER_SECONDS", 0.2)
+    release = threading.Event()
+
+    def hang(**_: object) -> None:
+        release.wait(60)
+
+    def fail(**_: object) -> None:
+        raise TimeoutError("its own limit")
+
+    silent = SimpleNamespace(name="docker", discover_hosts_and_agents_within_timeouts=hang)
+    late = SimpleNamespace(name="modal", discover_hosts_and_agents_within_timeouts=fail)
+    found = findings(monkeypatch, lambda _: ([silent, late], []))
+    assert [(each.host, each.said) for each in found] == [
+        ("docker", "it has not listed its hosts within 0 s"),
+        ("modal", "its own limit"),
+    ]
+    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+    release.set()
 
 
 def test_settings_of_providers_that_cannot_be_used_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,9 +132,9 @@ def test_the_doctor_looks_at_another_host(near: Near) -> None:
     assert about(found, "marker", name)["said"] == "no hook has run yet"
     launcher = about(found, "launcher", name)
     assert "`mngr clone" in launcher["remedy"] and "--update" not in launcher["remedy"]
-    assert (
-        about(found, "codex", name)["said"] == "codex is not on PATH of the host, nor in ~/.local/bin or npm's folder"
-    )
+    missing = "codex is neither on PATH nor in ~/.local/bin or npm's folder on host remote"
+    assert about(found, "codex", name)["said"] == missing
+    assert about(found, "tmux", None)["level"] == "ok"
     # A program that does not run, and a Codex whose sandbox does not work.
     (state_dir / PROGRAM).unlink()
     (state_dir / PROGRAM).write_text("\x7fELF nonsense")
@@ -149,7 +149,7 @@ def test_the_doctor_looks_at_another_host(near: Near) -> None:
     (local_bin / "codex").chmod(0o755)
     found = findings(near, f"{name}@remote")
     assert about(found, "program", name)["level"] == "problem"
-    assert about(found, "codex", name)["said"] == "codex-cli 0.163.0, on the host"
+    assert about(found, "codex", name)["said"] == "0.163.0 on host remote"
     sandbox = about(found, "sandbox", name)
     assert sandbox["level"] == "warning" and "No permissions to create a new namespace" in sandbox["said"]
     assert not any(each["what"] == "launcher" for each in found)
@@ -166,8 +166,13 @@ def test_the_doctor_reports_a_host_that_does_not_answer(near: Near) -> None:
     near.mngr("list")
     with near.proxy.cut():
         found = findings(near)
+        named = findings(near, "nobody")
     connection = about(found, "connection", None)
     assert connection["level"] == "problem" and "cannot be reached" in connection["said"]
+    # Nobody knows whether the agent is there.
+    (missing,) = [each for each in named if each["agent"] == "nobody"]
+    assert missing["said"] == "not found, but remote.there could not be asked" and missing["level"] == "problem"
+    assert about(named, "connection", None)
     shown = near.mngr("codex", "doctor", "nobody")
     assert shown.status == 1 and "cannot find a Codex agent nobody" in shown.stderr
 

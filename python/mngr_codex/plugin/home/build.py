@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from mngr_codex.plugin.carry import delivery
 from mngr_codex.plugin.carry.login import Kind, copied_notice
 from mngr_codex.plugin.carry.settings import copied_setup_texts
-from mngr_codex.plugin.home import account_models, config_toml, first_run, hook_trust, hooks_json, login
+from mngr_codex.plugin.home import account_models, config_toml, first_run, hook_trust, hooks_json, login, sandbox
 from mngr_codex.plugin.home.config_toml import merge, render
 from mngr_codex.plugin.home.model_upgrades import cached_upgrades
 from mngr_codex.plugin.home.user_config import user_config
 from mngr_codex.plugin.home.user_files import creation_script
 from mngr_codex.plugin.host.facts import HOOKS, MODELS
 from mngr_codex.plugin.host.files import HostFile, removal, write_files
+from mngr_codex.plugin.host.place import HostPlace
 from mngr_codex.plugin.host.program import PROGRAM
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from mngr_codex.plugin.carry.settings import Setup
     from mngr_codex.plugin.home.app_server import CodexReport
     from mngr_codex.plugin.host.facts import HostFacts
-
-
-_UNRESTRICTED = "danger-full-access"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +68,8 @@ class CodexHomeRequest:
     """The native program, to write to its path; None if it is there already."""
     tries_sandbox: bool = False
     """Whether Codex's sandbox is tried, unless the agent runs without it."""
+    arguments: tuple[str, ...] = ()
+    """The arguments of the agent's Codex, which can disable the sandbox."""
     removed: tuple[Path, ...] = ()
     """Files of an earlier agent to remove."""
     may_have_other_login: bool = False
@@ -150,7 +150,7 @@ def build(host: OnlineHostInterface, request: CodexHomeRequest, facts: HostFacts
             files=[*_first_files(request, user, draft), *carried.files],
             after_files=carried.script,
             program=request.program,
-            tries_sandbox=request.tries_sandbox and draft.get("sandbox_mode") != _UNRESTRICTED,
+            tries_sandbox=request.tries_sandbox and not sandbox.is_disabled(draft, facts.command, request.arguments),
         ),
     )
     if request.program is not None and first.program_problem is not None:
@@ -231,7 +231,7 @@ def _complete(
     elif not runs_hooks:
         notices.append(_missing_hooks_notice(report, trust))
     elif first.sandbox_problem is not None:
-        notices.append(_sandbox_notice(first.sandbox_problem))
+        notices.append("\nhint: ".join(sandbox.texts(first.sandbox_problem, HostPlace.of(host))))
     if not (facts.is_logged_in or carried.is_logged_in) and login.needs_login(config):
         notices.append(
             login.login_notice(
@@ -426,14 +426,6 @@ def _program_notice(problem: str) -> str:
         f"cannot run the {PROGRAM} program on the agent's host: {problem}. The agent runs without it, so mngr shows it "
         "as WAITING even while it is busy, and keeps no transcript.\n"
         f"hint: set program_wheels for the agent type to a wheel of {PROGRAM} whose program runs there"
-    )
-
-
-def _sandbox_notice(problem: str) -> str:
-    return (
-        f"Codex's sandbox does not start on the agent's host, so every command of the model fails: {problem}\n"
-        "hint: allow users of that host to create namespaces; or, if the host itself is a sandbox, set "
-        f'sandbox_mode = "{_UNRESTRICTED}" for the agent type'
     )
 
 

@@ -5,14 +5,13 @@ One command creates the agent's ``CODEX_HOME``, asks Codex for the hooks, and tr
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imbue.mngr.errors import CommandTimeoutError, MngrError
 
-from mngr_codex.plugin.command_setting import for_subcommand
+from mngr_codex.plugin.home import sandbox
 from mngr_codex.plugin.home.app_server import ANSWER_SECONDS, query_script, report_of
 from mngr_codex.plugin.host.files import last_line, write_and_run
 from mngr_codex.plugin.host.program import PROGRAM
@@ -26,11 +25,7 @@ if TYPE_CHECKING:
     from mngr_codex.plugin.home.app_server import CodexReport
     from mngr_codex.plugin.host.files import HostFile
 
-_SANDBOX_SECONDS = 10
 _MARGIN_SECONDS = 100
-_FAILED = 3
-_USAGE = 2
-"""The exit status of a Codex that does not know the subcommand or its arguments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,28 +95,6 @@ printf '%s\\n' "$said"
 _PROGRAM = """\
 printf 'program %s\\n' "$({program} --version 2>&1 </dev/null | tail -n 1)"
 """
-# The sandbox starts while Codex lists the hooks. Nothing of it may hold the output open.
-_SANDBOX = """\
-tried=$(mktemp) || exit {failed}
-(
-    unset RUST_BACKTRACE
-    export CODEX_HOME={codex_home}
-    cd "$CODEX_HOME"
-    {command} sandbox -- true </dev/null >"$tried" 2>&1 &
-    codex=$!
-    {{ sleep {seconds}; echo "it has not ended after {seconds} s" >>"$tried"; kill -9 $codex; }} >/dev/null 2>&1 &
-    killer=$!
-    wait $codex
-    echo "status $?" >>"$tried"
-    kill $killer
-) >/dev/null 2>&1 &
-sandbox=$!
-"""
-_SANDBOX_RESULT = """\
-wait $sandbox
-grep -v '^note: ' "$tried" | tail -n 2 | sed 's/^/sandbox /'
-rm -f "$tried"
-"""
 
 
 def run(host: OnlineHostInterface, request: FirstRun) -> Answers:
@@ -141,12 +114,12 @@ def run(host: OnlineHostInterface, request: FirstRun) -> Answers:
     if request.program is not None:
         script += _PROGRAM.format(program=shlex.quote(str(request.program)))
     if request.tries_sandbox:
-        command = for_subcommand(request.command)
-        script += _SANDBOX.format(codex_home=home, command=command, seconds=_SANDBOX_SECONDS, failed=_FAILED)
+        # It starts while Codex lists the hooks.
+        script += sandbox.start_script(request.command, home)
     query = query_script(command=request.command, codex_home=request.codex_home, work_dir=request.work_dir)
     script += f"(\n{query})\n"
     if request.tries_sandbox:
-        script += _SANDBOX_RESULT
+        script += sandbox.RESULT_SCRIPT
     seconds = float(ANSWER_SECONDS + _MARGIN_SECONDS)
     try:
         output = write_and_run(
@@ -165,7 +138,7 @@ def run(host: OnlineHostInterface, request: FirstRun) -> Answers:
         lines=lines,
         after_files_problem=next(_values(lines, "failed"), None),
         program_problem=_program_problem(next(_values(lines, "program"), None)),
-        sandbox_problem=_sandbox_problem(list(_values(lines, "sandbox"))),
+        sandbox_problem=sandbox.problem_in(list(_values(lines, "sandbox"))),
     )
 
 
@@ -180,11 +153,3 @@ def _program_problem(line: str | None) -> str | None:
         return None
     # "bash: line 12: /x/mngr-codex: Permission denied"
     return line.rpartition(": ")[2] or "it printed nothing"
-
-
-def _sandbox_problem(lines: list[str]) -> str | None:
-    """Returns the reason in the last lines of the sandbox's output."""
-    status = re.fullmatch(r"status (\d+)", lines[-1]) if lines else None
-    if status is None or int(status[1]) in {0, _USAGE}:
-        return None
-    return lines[0].strip() if len(lines) > 1 else f"exit status {status[1]}"

@@ -12,12 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imbue.mngr.agents.installation import is_binary_present
 from imbue.mngr.api.providers import get_provider_instance
 from imbue.mngr.cli.common_opts import setup_command_context
 from imbue.mngr.cli.output_helpers import write_human_line
 from imbue.mngr.config.data_types import CommonCliOptions
-from imbue.mngr.errors import UserInputError
+from imbue.mngr.errors import MngrError, UserInputError
 from imbue.mngr.hosts.common import get_agents_root_dir
 from imbue.mngr.hosts.offline_host import validate_and_create_discovered_agent
 from imbue.mngr.interfaces.host import OnlineHostInterface
@@ -39,8 +38,8 @@ from mngr_codex.plugin.cli.doctor import (
     system,
 )
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
-from mngr_codex.plugin.command_setting import program_of
 from mngr_codex.plugin.home import hooks_json
+from mngr_codex.plugin.host import facts as host_facts
 from mngr_codex.plugin.host.program import own_program
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ if TYPE_CHECKING:
     import click
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.interfaces.agent import AgentInterface
+
+    from mngr_codex.plugin.host.facts import HostFacts
 
 # Most of the time is spent waiting for Codex to list an agent's hooks.
 _AGENTS_AT_ONCE = 4
@@ -104,20 +105,27 @@ def examine(mngr_ctx: MngrContext, names: Sequence[str]) -> list[Finding]:
     if names:
         others = [selected for other in others if (selected := _selected(other, unknown)) is not None]
         unknown -= {each for other in others for each in other.answers_to()}
-    if unknown and not (found.damaged or any(other.problem for other in others)):
+    unread = [f"{other.name} could not be asked" for other in others if other.problem and other.is_in_use]
+    unread += [f"the files of {damaged.agent} cannot be read" for damaged in found.damaged]
+    if unknown and not unread:
         raise UserInputError(
             f"cannot find a Codex agent {' or '.join(sorted(unknown))}\nhint: `mngr list` shows all agents"
         )
     running = processes.running(host)
     codex_servers = servers.running(running)
-    findings = list(_machine(mngr_ctx, host, found.readable, codex_servers))
+    facts_for = _facts_reader(host)
+    findings = [
+        Finding("agent", f"not found, but {' and '.join(unread)}", f"fix that, or check the name {name}", name)
+        for name in sorted(unknown)
+    ]
+    findings += _machine(mngr_ctx, host, found.readable, codex_servers, facts_for)
     findings += found.damaged
     with _scratch() as scratch, ThreadPoolExecutor(_AGENTS_AT_ONCE) as executor:
         machine = agent_checks.Machine(
             host=host,
             processes=running,
             servers=codex_servers,
-            has_codex=cache(lambda command: is_binary_present(host, program_of(command))),
+            facts_for=facts_for,
             scratch=scratch,
         )
         for checked in executor.map(lambda agent: agent_checks.check(machine, agent), agents):
@@ -131,6 +139,19 @@ def _selected(other: elsewhere.OtherHost, names: set[str]) -> elsewhere.OtherHos
     if agents or other.problem is not None:
         return dataclasses.replace(other, agents=agents)
     return None
+
+
+def _facts_reader(host: OnlineHostInterface) -> codex.ReadFacts:
+    """Returns a function that reads the facts about this machine, once for each command."""
+
+    @cache
+    def facts_for(command: str) -> HostFacts | None:
+        try:
+            return host_facts.read(host, command)
+        except MngrError:
+            return None
+
+    return facts_for
 
 
 @contextlib.contextmanager
@@ -148,12 +169,13 @@ def _machine(
     host: OnlineHostInterface,
     agents: Sequence[CodexAgent],
     codex_servers: Sequence[servers.Server],
+    facts_for: codex.ReadFacts,
 ) -> Iterator[Finding]:
     types, invalid = settings.by_type(mngr_ctx.config)
     yield from invalid
     yield from guarded("settings", lambda: settings.unused(mngr_ctx.config))
-    yield from guarded("codex", lambda: codex.check(host, types))
-    yield from guarded("login", lambda: codex.login(host, types))
+    yield from guarded("codex", lambda: codex.check(types, facts_for))
+    yield from guarded("login", lambda: codex.login(host, types, facts_for))
     yield from guarded("program", lambda: [installation.program(host)])
     yield from guarded("other plugins", lambda: [installation.other_plugins(mngr_ctx.pm)])
     yield from guarded("usage plugin", lambda: installation.usage_reader(mngr_ctx.pm))

@@ -15,7 +15,7 @@ from imbue.mngr.errors import SendMessageError
 from imbue.mngr.primitives import AgentLifecycleState
 
 from mngr_codex.plugin import listing, paths, status_file
-from mngr_codex.plugin.cli.doctor import codex, end, hooks, servers
+from mngr_codex.plugin.cli.doctor import codex, end, hooks, sandbox, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.home.account_models import SETTING
 from mngr_codex.plugin.home.login import LoginPlace, login_hint
@@ -41,8 +41,8 @@ class Machine:
     host: OnlineHostInterface
     processes: tuple[Process, ...]
     servers: tuple[Server, ...]
-    has_codex: Callable[[str], bool]
-    """Returns whether the program of a ``command`` setting is installed."""
+    facts_for: codex.ReadFacts
+    """Returns the facts about this machine for a ``command`` setting."""
     scratch: Path | None
     """An empty folder for temporary files, in which every thread has its own; None if the disk is full."""
 
@@ -86,9 +86,16 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
         ),
         agent=name,
     )
-    has_codex = machine.has_codex(str(agent.agent_config.command))
-    scratch = machine.scratch / str(threading.get_ident()) if has_codex and machine.scratch else None
-    found += guarded("hooks", lambda: hooks.check(machine.host, agent, recreate=recreate, scratch=scratch), agent=name)
+    facts = machine.facts_for(str(agent.agent_config.command))
+    command = facts.command if facts and facts.is_codex_found and machine.scratch else None
+    scratch = machine.scratch / str(threading.get_ident()) if machine.scratch else None
+    found += guarded(
+        "hooks",
+        lambda: hooks.check(machine.host, agent, recreate=recreate, command=command, scratch=scratch),
+        agent=name,
+    )
+    if command is not None:
+        found += guarded("sandbox", lambda: sandbox.check(machine.host, agent, command), agent=name)
     return found
 
 

@@ -1,14 +1,16 @@
-"""Checks the agents on other hosts, and what they need there: one script per host reads everything.
+"""Checks the agents on other hosts, and what they need there: two commands per host read everything.
 
-The checks of this machine that read files or processes here do not apply there; the script has its own.
+The first one looks for Codex as `mngr create` does. The checks of this machine that read files or processes here do not
+apply there; the second command has its own.
 """
 
 from __future__ import annotations
 
 import shlex
+import threading
 import time
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +22,14 @@ from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState
 from mngr_codex.plugin import paths, status_file
 from mngr_codex.plugin.agent import CodexAgent
 from mngr_codex.plugin.cli.doctor import agent as agent_checks
-from mngr_codex.plugin.cli.doctor import disk
+from mngr_codex.plugin.cli.doctor import codex, disk, sandbox, system
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
-from mngr_codex.plugin.command_setting import program_of
 from mngr_codex.plugin.home.login import LoginPlace, needs_login
+from mngr_codex.plugin.home.sandbox import SECONDS as SANDBOX_SECONDS
+from mngr_codex.plugin.home.sandbox import is_disabled
+from mngr_codex.plugin.host import facts as host_facts
 from mngr_codex.plugin.host.connection import run_with_input
+from mngr_codex.plugin.host.place import HostPlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,8 +38,12 @@ if TYPE_CHECKING:
     from imbue.mngr.primitives import HostId
     from imbue.mngr.providers.base_provider import BaseProviderInstance
 
+    from mngr_codex.plugin.host.facts import HostFacts
+
 HOST_SECONDS = 15.0
 """How long listing the agents of a host may take. Hosts that do not answer delay the others no longer than this."""
+PROVIDER_SECONDS = 2 * HOST_SECONDS
+"""How long listing the hosts of a provider and their agents may take."""
 _SCRIPT_SECONDS = 60.0
 _HOSTS_AT_ONCE = 16
 # A connection takes a while to answer, and the clock is read before that.
@@ -45,8 +54,8 @@ h={host_dir}
 tab=$(printf '\\t')
 put() {{ k=$1; shift; printf '%s\\n' "$*" | sed "s/^/$k$tab/"; }}
 put time "$(date +%s)"
-for t in tmux git; do command -v $t >/dev/null 2>&1 || put lacks $t; done
-put login "$([ -e "$HOME/.codex/auth.json" ] && echo yes)"
+for t in git rsync; do command -v $t >/dev/null 2>&1 || put lacks $t; done
+if v=$(tmux -V 2>/dev/null); then put tmux "$v"; else put lacks tmux; fi
 for d in "$h" "$HOME" "${{TMPDIR:-/tmp}}"; do
     put space "$d$tab$(df -Pk "$d" 2>/dev/null | tail -n 1) "
     put files "$d$tab$(df -Pi "$d" 2>/dev/null | tail -n 1) "
@@ -65,22 +74,12 @@ case $r in *"$p watch"*) report watcher running;; esac
 report marker "$("$p" marker show --json --state-dir "$s" 2>/dev/null)"
 report status "$(cat "$s"/{status} 2>/dev/null)"
 report config "$(cat "$s"/{home}/config.toml 2>/dev/null)"
-[ -e "$s"/{home}/auth.json ] && report login yes
-c={codex}
-for b in "$HOME/.local/bin" "$(npm prefix -g 2>/dev/null)/bin"; do
-    command -v "$c" >/dev/null 2>&1 || {{ [ -x "$b/$c" ] && c="$b/$c"; }}
-done
-if command -v "$c" >/dev/null 2>&1; then
-    t=$(mktemp -d) && cd {work_dir} 2>/dev/null
-    report codex "$(CODEX_HOME=$t "$c" --version 2>&1 | tail -n 1)"
-    {sandbox}
-    rm -rf "$t"
-else
-    report no_codex "$c"
-fi
+[ -s "$s"/{home}/auth.json ] && report login yes
+report data "$(cat "$s"/data.json 2>/dev/null)"
 """
-# What `codex sandbox` prints names the reason. It writes to any home that it gets.
-_SANDBOX = 'o=$(CODEX_HOME=$t "$c" sandbox -- true 2>&1) || report sandbox "${o:-it exits with an error}"'
+_TRY_SANDBOX = """\
+report sandbox "$({script})"
+"""
 
 
 @dataclass
@@ -94,6 +93,8 @@ class OtherHost:
     agents: list[CodexAgent] = field(default_factory=list)
     problem: str | None = None
     """Why it cannot be checked."""
+    facts: dict[str, HostFacts] = field(default_factory=dict)
+    """The facts about the host for each ``command`` setting of its agents."""
     is_in_use: bool = True
     """False for a provider that mngr cannot use. Other plugins bring providers that nobody has set up."""
 
@@ -131,28 +132,39 @@ def find(mngr_ctx: MngrContext) -> list[OtherHost]:
 
 
 def _hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[OtherHost]:
+    read: Future[list[OtherHost]] = Future()
+
+    def run() -> None:
+        try:
+            read.set_result(_read_hosts(provider, mngr_ctx))
+        # Providers pass on the exceptions of their own libraries.
+        except BaseException as error:
+            read.set_exception(error)
+
+    # A thread that still waits for a provider must not keep this process from ending.
+    threading.Thread(target=run, daemon=True).start()
     try:
-        return _read_hosts(provider, mngr_ctx)
-    # Providers pass on the exceptions of their own libraries.
+        return read.result(PROVIDER_SECONDS)
+    except TimeoutError as error:
+        said = _first_line(error) if read.done() else f"it has not listed its hosts within {PROVIDER_SECONDS:.0f} s"
+        return [OtherHost(str(provider.name), problem=said)]
     except Exception as error:
         return [OtherHost(str(provider.name), problem=_first_line(error))]
 
 
 def _read_hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[OtherHost]:
-    group = mngr_ctx.concurrency_group
-    names = {each.host_id: f"{each.host_name}.{provider.name}" for each in provider.discover_hosts(cg=group)}
     read = provider.discover_hosts_and_agents_within_timeouts(
-        cg=group, host_discovery_timeout_seconds=HOST_SECONDS, agent_discovery_timeout_seconds=HOST_SECONDS
+        cg=mngr_ctx.concurrency_group,
+        host_discovery_timeout_seconds=HOST_SECONDS,
+        agent_discovery_timeout_seconds=HOST_SECONDS,
     )
     hosts: dict[HostId, OtherHost] = {}
     for host_id in read.unknown_host_ids:
         problem = f"it cannot be reached, or did not list its agents within {HOST_SECONDS:.0f} s"
-        hosts[host_id] = OtherHost(names.get(host_id, str(host_id)), problem=problem)
+        hosts[host_id] = OtherHost(_name(provider, host_id), problem=problem)
     for reference in read.hosts:
         host = provider.get_host(reference.host_id)
-        known = OtherHost(
-            names.get(reference.host_id, str(reference.host_id)), host if isinstance(host, Host) else None
-        )
+        known = OtherHost(f"{reference.host_name}.{provider.name}", host if isinstance(host, Host) else None)
         references = [agent for agent in read.agents if agent.host_id == reference.host_id]
         if known.host is not None and references:
             try:
@@ -164,6 +176,14 @@ def _read_hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[O
                 known.problem = f"its agents cannot be read: {_first_line(error)}"
         hosts[reference.host_id] = known
     return list(hosts.values())
+
+
+def _name(provider: BaseProviderInstance, host_id: HostId) -> str:
+    """Returns the name of a host that did not answer, or its id if even its provider cannot tell."""
+    try:
+        return f"{provider.get_host(host_id).get_name()}.{provider.name}"
+    except Exception:
+        return f"{host_id}.{provider.name}"
 
 
 def check(others: Sequence[OtherHost]) -> Iterator[Finding]:
@@ -183,7 +203,7 @@ def _check_host(other: OtherHost) -> list[Finding]:
         return []
     before = time.time()
     try:
-        answers = _read(host, other.agents)
+        answers = _read(other, host)
     except MngrError as error:
         return [Finding("connection", _first_line(error), "run `mngr codex doctor` again", host=other.name)]
     after = time.time()
@@ -193,26 +213,32 @@ def _check_host(other: OtherHost) -> list[Finding]:
     return found
 
 
-def _read(host: Host, agents: Sequence[CodexAgent]) -> dict[str, str]:
-    """Runs the script on a host, and returns its answers by their names.
+def _read(other: OtherHost, host: Host) -> dict[str, str]:
+    """Reads the facts about a host, runs the script there, and returns the script's answers by their names.
 
     Raises:
         MngrError: The host cannot be reached, or does not answer in time.
     """
+    for command in {str(agent.agent_config.command) for agent in other.agents}:
+        other.facts[command] = host_facts.read(host, command, line_seconds=0.0)
     script = _HOST_SCRIPT.format(host_dir=shlex.quote(str(host.host_dir)))
-    for agent in agents:
+    seconds = _SCRIPT_SECONDS
+    for agent in other.agents:
+        state_dir = agent._get_agent_dir()
         script += _AGENT_SCRIPT.format(
-            state_dir=shlex.quote(str(agent._get_agent_dir())),
+            state_dir=shlex.quote(str(state_dir)),
             id=shlex.quote(str(agent.id)),
             program=paths.PROGRAM,
             launcher=paths.LAUNCHER,
             status=paths.STATUS,
             home=paths.CODEX_HOME,
             work_dir=shlex.quote(str(agent.work_dir)),
-            codex=shlex.quote(program_of(str(agent.agent_config.command)) or "codex"),
-            sandbox=":" if agent.agent_config.sandbox_mode == "danger-full-access" else _SANDBOX,
         )
-    ran = run_with_input(host, script, b"", timeout_seconds=_SCRIPT_SECONDS, line_seconds=0.0)
+        facts = other.facts[str(agent.agent_config.command)]
+        if facts.is_codex_found:
+            script += _TRY_SANDBOX.format(script=sandbox.script(facts.command, state_dir / paths.CODEX_HOME))
+            seconds += SANDBOX_SECONDS
+    ran = run_with_input(host, script, b"", timeout_seconds=seconds, line_seconds=0.0)
     answers: dict[str, list[str]] = {}
     for line in ran.stdout.decode(errors="replace").splitlines():
         name, tab, value = line.partition("\t")
@@ -227,6 +253,8 @@ def _host_findings(
     name = other.name
     for tool in answers.get("lacks", "").split():
         yield Finding(tool, "not on PATH there; agents need it", f"install {tool} on that host", host=name)
+    if "tmux" in answers:
+        yield system.tmux(answers["tmux"], host=name)
     yield from guarded("disk", lambda: _disks(name, answers), host=name)
     yield from guarded("clock", lambda: [_clock(name, answers, before, after)], host=name)
 
@@ -302,7 +330,7 @@ def _agent_findings(other: OtherHost, host: Host, agent: CodexAgent, answers: Ma
     if is_running:
         machine_free = guarded(
             "terminal",
-            lambda: agent_checks.terminal(agent, again, name, lambda: _needs_login(own)),
+            lambda: agent_checks.terminal(agent, again, name, lambda: needs_login(_config(own))),
             agent=name,
         )
         for each in machine_free:
@@ -333,44 +361,33 @@ def _agent_findings(other: OtherHost, host: Host, agent: CodexAgent, answers: Ma
         error = f"The turn ended with an error: {status.last_error['message']}"
         remedy = f"fix that, then send the message again with `mngr message {name}`"
         yield finding("last turn", error, remedy, is_warning=True)
-    yield from _codex(own, host, agent, finding)
+    yield from _codex(own, other, host, agent)
 
 
-def _codex(own: Mapping[str, str], host: Host, agent: CodexAgent, finding: Any) -> Iterator[Finding]:
-    command = agent.agent_config.command
-    if "no_codex" in own:
-        remedy = (
-            f"install it on the host, or change `command` under [agent_types.{agent.agent_type}] of mngr's settings"
-        )
-        yield finding(
-            "codex", f"{own['no_codex']} is not on PATH of the host, nor in ~/.local/bin or npm's folder", remedy
-        )
+def _codex(own: Mapping[str, str], other: OtherHost, host: Host, agent: CodexAgent) -> Iterator[Finding]:
+    name = str(agent.name)
+    config = agent.agent_config
+    command = str(config.command)
+    facts = other.facts[command]
+    said, remedy = codex.judge(facts, config, str(agent.agent_type), HostPlace.of(host))
+    yield Finding("codex", said, remedy, name, host=other.name)
+    if not facts.is_codex_found:
         return
-    version = own.get("codex", "")
-    if version.startswith("codex"):
-        yield finding("codex", f"{version}, on the host")
-    else:
-        yield finding("codex", f"`{command} --version` printed no version: {version}", "check its output on the host")
-    if "sandbox" in own:
-        reason = own["sandbox"].partition("\n")[0]
-        yield finding(
-            "sandbox",
-            f"Codex's sandbox does not work on the host, so commands fail: {reason}",
-            f'allow user namespaces there, or set sandbox_mode = "danger-full-access" under '
-            f"[agent_types.{agent.agent_type}] if the host itself is isolated",
-            is_warning=True,
-        )
-    if _needs_login(own) and "login" not in own:
+    own_config = _config(own)
+    if not is_disabled(own_config, command, [own.get("data", "")]):
+        yield sandbox.judge(own.get("sandbox", ""), HostPlace.of(host), name, other.name)
+    if needs_login(own_config) and "login" not in own and not facts.has_token:
         place = LoginPlace.of(host)
-        yield finding("login", f"there is none{place.there}, and the model provider needs one", place.action)
+        said = f"there is none{place.there}, and the model provider needs one"
+        yield Finding("login", said, place.action, name, host=other.name)
 
 
-def _needs_login(own: Mapping[str, str]) -> bool:
+def _config(own: Mapping[str, str]) -> dict[str, Any]:
+    """Returns the content of an agent's ``config.toml``; empty if it is damaged, as Codex reports in the terminal."""
     try:
-        return needs_login(tomllib.loads(own.get("config", "")))
+        return tomllib.loads(own.get("config", ""))
     except tomllib.TOMLDecodeError:
-        # Codex reports it in the terminal.
-        return False
+        return {}
 
 
 def _marker(marker: dict[str, Any], restart: str, *, is_running: bool) -> tuple[str, str | None]:

@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from mngr_codex.plugin.home.app_server import CodexReport, Hook
 
 
-def check(host: OnlineHostInterface, agent: CodexAgent, *, recreate: str, scratch: Path | None) -> Iterator[Finding]:
+def check(
+    host: OnlineHostInterface, agent: CodexAgent, *, recreate: str, command: str | None, scratch: Path | None
+) -> Iterator[Finding]:
     """Checks that the plugin's hooks are in place, and that Codex runs them without a review.
 
     Args:
         host: The agent's host, which must be this machine.
         agent: The agent.
         recreate: The command that writes the agent's files again.
-        scratch: A folder for a copy of the agent's home, which Codex is asked about; None if there is no Codex to ask.
-            A folder that was used before saves Codex half of its time.
+        command: The ``command`` setting, with the path of Codex if that is not on PATH; None if there is no Codex.
+        scratch: A folder for a copy of the agent's home, which Codex is asked about; None if there is none. A folder
+            that was used before saves Codex half of its time.
     """
     name = str(agent.name)
     state_dir = agent._get_agent_dir()
@@ -48,8 +51,8 @@ def check(host: OnlineHostInterface, agent: CodexAgent, *, recreate: str, scratc
     settings = read_config(host, str(home / "config.toml"))
     if _table(settings, "features").get("hooks") is False:
         yield Finding("hooks", f"{home / 'config.toml'} disables all hooks", recreate, name)
-    elif scratch is not None:
-        report = _query(host, agent, home, scratch)
+    elif command is not None and scratch is not None:
+        report = _query(host, agent, command, home, scratch)
         trusted = _table(_table(settings, "hooks"), "state")
         yield _judge(report, trusted, own_commands=own_commands, home=home, name=name, recreate=recreate)
 
@@ -66,7 +69,7 @@ def _missing_events(host: OnlineHostInterface, file: Path, own_commands: tuple[s
     ]
 
 
-def _query(host: OnlineHostInterface, agent: CodexAgent, home: Path, scratch: Path) -> CodexReport:
+def _query(host: OnlineHostInterface, agent: CodexAgent, command: str, home: Path, scratch: Path) -> CodexReport:
     """Asks Codex for its hooks in a copy of the agent's home, because Codex writes to any home that it gets."""
     # The name of the home is how the plugin's own hooks are recognized.
     copy = scratch / home.name
@@ -75,7 +78,7 @@ def _query(host: OnlineHostInterface, agent: CodexAgent, home: Path, scratch: Pa
         (copy / name).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(home / name, copy / name)
-    return query_codex(host, command=str(agent.agent_config.command), codex_home=copy, work_dir=agent.work_dir)
+    return query_codex(host, command=command, codex_home=copy, work_dir=agent.work_dir)
 
 
 def _judge(

@@ -33,19 +33,24 @@ def programs() -> Iterator[Finding]:
         if not tool.is_available():
             yield Finding(tool.binary, f"not on PATH; {purpose}", f"run `{tool.install_hint}`")
         elif tool is TMUX:
-            yield _tmux()
+            ran = subprocess.run(["tmux", "-V"], capture_output=True, text=True, timeout=10, check=False)
+            yield tmux(ran.stdout.strip())
         else:
             yield Finding(tool.binary, "installed")
 
 
-def _tmux() -> Finding:
-    said = subprocess.run(["tmux", "-V"], capture_output=True, text=True, timeout=10, check=False).stdout.strip()
-    # "tmux 3.3a", "tmux next-3.5", "tmux openbsd-7.4"
-    found = re.search(r"(\d+)\.(\d+)", said)
+def tmux(version: str, *, host: str | None = None) -> Finding:
+    """Checks the version of tmux.
+
+    Args:
+        version: What ``tmux -V`` printed, such as "tmux 3.3a", "tmux next-3.5" or "tmux openbsd-7.4".
+        host: The other host that has it; None for this machine.
+    """
+    found = re.search(r"(\d+)\.(\d+)", version)
     if found and (int(found[1]), int(found[2])) < _MINIMUM_TMUX:
         minimum = ".".join(map(str, _MINIMUM_TMUX))
-        return Finding("tmux", f"{said} is too old for mngr", f"install tmux {minimum} or newer")
-    return Finding("tmux", said.removeprefix("tmux ") or "installed")
+        return Finding("tmux", f"{version} is too old for mngr", f"install tmux {minimum} or newer", host=host)
+    return Finding("tmux", version.removeprefix("tmux ") or "installed", host=host)
 
 
 def inotify() -> Iterator[Finding]:
