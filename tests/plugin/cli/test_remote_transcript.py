@@ -41,6 +41,8 @@ def announced(original=mngrs.setup_command_context, **arguments):
     return original(**arguments)
 mngrs.setup_command_context = announced
 """
+#: Restores mngr's own command, as without the plugin.
+WITHOUT_PLUGIN = "from imbue.mngr.cli.transcript import transcript\ncli.add_command(transcript)\n"
 RECORDED = convert_file(DATA / "0.163.0" / "tools.jsonl").stdout
 LINES = RECORDED.splitlines(keepends=True)
 NUMBERS = itertools.count(1)
@@ -303,6 +305,21 @@ def test_an_outdated_log(near: Near) -> None:
     assert near.by_mngr(name).status == 1
     (state_dir / "data.json").unlink()
     assert near.by_mngr(f"{name}-new").status == 1
+
+
+@pytest.mark.parametrize("target", ["nobody", "nobody@remote", "nobody@nowhere"])
+def test_hosts_are_asked_once_for_an_agent_that_does_not_exist(near: Near, target: str) -> None:
+    near.there()
+    before = near.proxy.traffic.connections
+    without = near.mngr("transcript", target, prelude=WITHOUT_PLUGIN)
+    asked = near.proxy.traffic.connections - before
+    assert near.by_mngr(target) == without and without.status == 1
+    assert near.proxy.traffic.connections - before == 2 * asked
+    with near.proxy.cut():
+        ran, without = near.by_mngr(target), near.mngr("transcript", target, prelude=WITHOUT_PLUGIN)
+    assert (ran.status, ran.stdout) == (without.status, without.stdout)
+    assert ran.stderr.splitlines()[-1] == without.stderr.splitlines()[-1]
+    assert near.by_mngr(target, "--follow") == near.by_mngr(target)
 
 
 def test_an_agent_of_another_type(near: Near) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from imbue.mngr.config.data_types import MngrContext
+    from imbue.mngr.errors import MngrError
     from imbue.mngr.interfaces.host import HostInterface, OnlineHostInterface
     from imbue.mngr.primitives import AgentAddress, HostAddress
 
@@ -31,6 +32,15 @@ _IS_OTHER_AGENT = 76
 
 class NotFound(Exception):
     """There is no such agent, or it cannot be asked. The message is the reason, with a hint if there is one."""
+
+
+class SearchError(Exception):
+    """mngr's search for an agent failed."""
+
+    def __init__(self, error: MngrError) -> None:
+        """Keeps mngr's error, which mngr's own commands would have."""
+        super().__init__(error.format_message())
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -60,15 +70,20 @@ def find(address: AgentAddress, mngr_ctx: MngrContext) -> FoundAgent:
     """Finds a Codex agent by mngr's rules, which connect only to the hosts where it may be.
 
     Raises:
-        MngrError: mngr does not find it, or finds several.
+        SearchError: mngr does not find it, or finds several.
+        MngrError: mngr does not find its host.
         NotFound: It is not an agent of this plugin, or its host is not running.
     """
     from imbue.mngr.api.find import find_one_agent_and_agents_by_host
     from imbue.mngr.api.providers import get_provider_instance
+    from imbue.mngr.errors import MngrError
     from imbue.mngr.hosts.common import get_agent_state_dir_path
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
-    host_ref, agent_ref, agents_by_host = find_one_agent_and_agents_by_host(address, mngr_ctx)
+    try:
+        host_ref, agent_ref, agents_by_host = find_one_agent_and_agents_by_host(address, mngr_ctx)
+    except MngrError as error:
+        raise SearchError(error) from error
     if not is_codex(agent_ref.agent_type, mngr_ctx):
         raise NotFound(f"{address} is of type {agent_ref.agent_type}")
     host = get_provider_instance(host_ref.provider_name, mngr_ctx).get_host(host_ref.host_id)

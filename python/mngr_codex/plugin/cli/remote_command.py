@@ -206,8 +206,10 @@ def _run(ctx: click.Context, agent: str, start: Callable[[FoundAgent], int], *, 
                     raise _without_program(logged, declined) from None
         try:
             found = remote_agents.find(address, mngr_ctx)
-        except _NOT_FOUND as error:
-            raise NoSuchAgent(f"{error.format_message()}\nhint: `mngr list` shows all agents") from None
+        except remote_agents.SearchError as error:
+            if isinstance(error.error, _NOT_FOUND):
+                raise NoSuchAgent(f"{error}\nhint: `mngr list` shows all agents") from None
+            raise error.error from None
         except remote_agents.NotFound as error:
             raise click.ClickException(f"{error}\nhint: `mngr list` shows all agents") from None
         if found.host.is_local:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from imbue.concurrency_group.concurrency_group import ConcurrencyGroup
     from imbue.mngr.cli.transcript import TranscriptCliOptions
     from imbue.mngr.config.data_types import MngrConfig, MngrContext
+    from imbue.mngr.errors import MngrError
     from imbue.mngr.primitives import AgentAddress
 
     from mngr_codex.plugin.cli.remote_agents import FoundAgent
@@ -71,6 +72,14 @@ class NotHandled(Exception):
 
 class _NoLocalAgent(NotHandled):
     """No agent on this machine has the name or id."""
+
+
+class _NotFoundByMngr(NotHandled):
+    """mngr has searched for the agent, and its own command would do the same again."""
+
+    def __init__(self, error: MngrError) -> None:
+        super().__init__(error.format_message())
+        self.error = error
 
 
 class _LogIsOutdated(Exception):
@@ -187,11 +196,27 @@ def _callback(mngr_command: click.Command) -> Any:
                 with _planned(ctx, trusts_log=False) as plan:
                     return _run_program(ctx, plan)
         except NotHandled as reason:
+            if isinstance(reason, _NotFoundByMngr):
+                _begin_as_mngr(ctx)
+                raise reason.error from None
             if parameters["follow"]:
                 raise click.UsageError(str(reason)) from None
         return ctx.invoke(mngr_callback, **parameters)
 
     return show
+
+
+def _begin_as_mngr(ctx: click.Context) -> None:
+    """Does what mngr's command does before it searches for the agent (0.3.0): it sets up its log, and tells plugins."""
+    from imbue.mngr.cli import transcript as mngrs
+
+    mngrs.setup_command_context(  # type: ignore[attr-defined]  # it is imported there
+        ctx=ctx,
+        command_name=COMMAND,
+        command_class=mngrs.TranscriptCliOptions,
+        is_format_template_supported=False,
+        extra_builtin_format_names=frozenset({"atif"}),
+    )
 
 
 # -- whether the program handles the call
@@ -384,8 +409,8 @@ def _agent(
         trusts_log: Whether an agent on another host can be where the log lists it.
 
     Raises:
-        MngrError: mngr does not find the agent, or finds several.
-        NotHandled: It is not an agent of this plugin.
+        MngrError: mngr does not find the agent's host.
+        NotHandled: mngr does not find the agent, or it is not an agent of this plugin.
     """
     from imbue.mngr.api.discovery_events import get_discovery_events_path
     from imbue.mngr.api.providers import list_provider_names_to_load
@@ -405,6 +430,8 @@ def _agent(
         return logged
     try:
         found = remote_agents.find(address, mngr_ctx)
+    except remote_agents.SearchError as error:
+        raise _NotFoundByMngr(error.error) from error
     except remote_agents.NotFound as error:
         raise NotHandled(_codex_only(str(error))) from error
     if found.host.is_local:
