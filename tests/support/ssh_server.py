@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import shutil
 import socket
@@ -18,9 +17,9 @@ import pytest
 
 from tests.support.machine import until
 from tests.support.ports import free_port
+from tests.support.transcript_machine import write_agent
 
 PROGRAM = "commands/mngr-codex"
-TRANSCRIPT = "events/codex/common_transcript/events.jsonl"
 
 
 @dataclass
@@ -71,17 +70,10 @@ class SshServer:
             f'known_hosts_file = "{known_hosts}"\n'
         )
 
-    def agent(self, stream: bytes | None, program: Path | None, *, name: str = "t", agent_id: str, **data: Any) -> Path:
+    def agent(self, stream: bytes | None, program: Path | None, *, agent_id: str, **data: Any) -> Path:
         """Creates an agent with a transcript and a program, if they are given, and returns its state directory."""
-        state_dir = self.host_dir / "agents" / agent_id
-        (state_dir / "commands").mkdir(parents=True)
-        known = {"id": agent_id, "name": name, "type": "codex", "command": "codex", "work_dir": str(self.home)}
-        times = {"create_time": "2026-11-22T07:00:00+00:00"}
-        (state_dir / "data.json").write_text(json.dumps(known | times | data))
-        if stream is not None:
-            file = state_dir / TRANSCRIPT
-            file.parent.mkdir(parents=True)
-            file.write_bytes(stream)
+        state_dir = write_agent(self.host_dir, stream, agent_id=agent_id, work_dir=self.home, **data)
+        (state_dir / "commands").mkdir()
         if program is not None:
             (state_dir / PROGRAM).symlink_to(program)
         return state_dir

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,22 +20,17 @@ import pytest
 from mngr_codex.plugin.cli import remote_command
 from tests.plugin.cli.test_remote_transcript import RECORDED, Near, programs_of
 from tests.support.line_proxy import LineProxy
-from tests.support.machine import MngrServer, mngr_server, until
+from tests.support.machine import MngrServer, until
 from tests.support.recordings import DATA
-from tests.support.ssh_server import PROGRAM, TRANSCRIPT, ssh_server
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[MngrServer]:
-    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as running:
-        yield running
+from tests.support.ssh_server import PROGRAM, ssh_server
+from tests.support.transcript_machine import TRANSCRIPT
 
 
 @pytest.fixture
 def near(tmp_path: Path, server: MngrServer) -> Iterator[Near]:
     with ssh_server(tmp_path / "remote") as remote, LineProxy(remote.port) as proxy:
         (tmp_path / "near").mkdir()
-        yield Near(tmp_path / "near", server, remote, proxy)
+        yield Near(tmp_path / "near", server, remote=remote, proxy=proxy)
 
 
 def test_marker_of_an_agent_on_another_host(near: Near) -> None:

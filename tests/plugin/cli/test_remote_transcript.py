@@ -16,66 +16,40 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.line_proxy import LineProxy
-from tests.support.machine import CommandResult, MngrServer, mngr_server, run_mngr, until
+from tests.support.machine import MngrServer, until
 from tests.support.program import convert_file, program
 from tests.support.recordings import DATA
-from tests.support.ssh_server import PROGRAM, TRANSCRIPT, SshServer, ssh_server
+from tests.support.ssh_server import PROGRAM, SshServer, ssh_server
+from tests.support.transcript_machine import TRANSCRIPT, TranscriptMachine, write_agent
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
-BY_MNGR = "(mngr's own command)"
-PROBE = f"""
-import imbue.mngr.cli.transcript as mngrs
-def announced(original=mngrs.setup_command_context, **arguments):
-    print({BY_MNGR!r}, file=sys.stderr, flush=True)
-    return original(**arguments)
-mngrs.setup_command_context = announced
-"""
-#: Restores mngr's own command, as without the plugin.
-WITHOUT_PLUGIN = "from imbue.mngr.cli.transcript import transcript\ncli.add_command(transcript)\n"
 RECORDED = convert_file(DATA / "0.163.0" / "tools.jsonl").stdout
 LINES = RECORDED.splitlines(keepends=True)
 NUMBERS = itertools.count(1)
 
 
 @dataclass
-class Near:
+class Near(TranscriptMachine):
     """The user's machine, whose mngr reaches the host through a proxy."""
 
-    folder: Path
-    server: MngrServer
+    _: KW_ONLY
     remote: SshServer
     proxy: LineProxy
-    environment: dict[str, str] = field(default_factory=dict)
-    runs: int = 0
 
     def __post_init__(self) -> None:
-        profile = self.host_dir / "profiles" / "tests"
-        profile.mkdir(parents=True)
-        (self.host_dir / "config.toml").write_text('profile = "tests"\n')
-        settings = 'enabled_backends = ["local", "ssh"]\n' + self.remote.settings(self.proxy.port)
-        (profile / "settings.toml").write_text(settings)
-        self.environment |= {
-            "HOME": str(self.folder),
-            "MNGR_HOST_DIR": str(self.host_dir),
-            "PATH": os.defpath,
-            "LANG": "C.UTF-8",
-            "TZ": "America/Caracas",
-        }
-
-    @property
-    def host_dir(self) -> Path:
-        return self.folder / ".mngr"
+        super().__post_init__()
+        self.settings('enabled_backends = ["local", "ssh"]', self.remote.settings(self.proxy.port))
+        self.environment["TZ"] = "America/Caracas"
 
     def there(self, stream: bytes | None = RECORDED, **data: str) -> tuple[str, Path]:
         """Creates an agent on the host, and returns its name and its state directory."""
@@ -86,29 +60,16 @@ class Near:
     def here(self, there: Path) -> str:
         """Creates an agent of this machine with the transcript of one on the host, and returns its name."""
         data = json.loads((there / "data.json").read_text())
-        data |= {"name": f"{data['name']}-here"}
-        state_dir = self.host_dir / "agents" / there.name
-        (state_dir / TRANSCRIPT).parent.mkdir(parents=True)
-        (state_dir / TRANSCRIPT).write_bytes((there / TRANSCRIPT).read_bytes())
-        (state_dir / "data.json").write_text(json.dumps(data))
-        return str(data["name"])
-
-    def mngr(self, *arguments: str, prelude: str = "") -> CommandResult:
-        self.runs += 1
-        outputs = self.folder / f"run-{self.runs}"
-        return run_mngr(
-            self.server, self.folder, *arguments, environment=self.environment, outputs=outputs, prelude=PROBE + prelude
+        name = f"{data['name']}-here"
+        write_agent(
+            self.host_dir,
+            (there / TRANSCRIPT).read_bytes(),
+            agent_id=there.name,
+            work_dir=self.folder,
+            name=name,
+            type=data["type"],
         )
-
-    def by_program(self, *arguments: str) -> CommandResult:
-        ran = self.mngr("transcript", *arguments)
-        assert BY_MNGR not in ran.stderr, f"handled by mngr: {arguments}: {ran.stderr}"
-        return ran
-
-    def by_mngr(self, *arguments: str) -> CommandResult:
-        ran = self.mngr("transcript", *arguments)
-        assert ran.stderr.count(BY_MNGR) == 1, f"not handled by mngr: {arguments}: {ran.stderr}"
-        return ran
+        return name
 
     @contextlib.contextmanager
     def following(self, *arguments: str) -> Iterator[Following]:
@@ -146,12 +107,6 @@ class Following:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[MngrServer]:
-    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     with ssh_server(tmp_path_factory.mktemp("remote")) as running:
         yield running
@@ -160,7 +115,7 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
 @pytest.fixture
 def near(tmp_path: Path, server: MngrServer, remote: SshServer) -> Iterator[Near]:
     with LineProxy(remote.port) as proxy:
-        yield Near(tmp_path, server, remote, proxy)
+        yield Near(tmp_path, server, remote=remote, proxy=proxy)
 
 
 def programs_of(state_dir: Path) -> list[int]:
@@ -311,12 +266,12 @@ def test_an_outdated_log(near: Near) -> None:
 def test_hosts_are_asked_once_for_an_agent_that_does_not_exist(near: Near, target: str) -> None:
     near.there()
     before = near.proxy.traffic.connections
-    without = near.mngr("transcript", target, prelude=WITHOUT_PLUGIN)
+    without = near.without_plugin(target)
     asked = near.proxy.traffic.connections - before
     assert near.by_mngr(target) == without and without.status == 1
     assert near.proxy.traffic.connections - before == 2 * asked
     with near.proxy.cut():
-        ran, without = near.by_mngr(target), near.mngr("transcript", target, prelude=WITHOUT_PLUGIN)
+        ran, without = near.by_mngr(target), near.without_plugin(target)
     assert (ran.status, ran.stdout) == (without.status, without.stdout)
     assert ran.stderr.splitlines()[-1] == without.stderr.splitlines()[-1]
     assert near.by_mngr(target, "--follow") == near.by_mngr(target)

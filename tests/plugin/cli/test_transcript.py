@@ -12,9 +12,7 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,24 +20,13 @@ from typing import Any
 import click
 import pytest
 
-from tests.support.machine import CommandResult, MngrServer, mngr_server, run_mngr, until
+from tests.support.machine import CommandResult, MngrServer, until
 from tests.support.program import convert, convert_file
 from tests.support.recordings import DATA
 from tests.support.rollout_builder import turn
+from tests.support.transcript_machine import BY_MNGR, TRANSCRIPT, WITHOUT_PLUGIN, TranscriptMachine, write_agent
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
-
-#: What mngr's own command prints first in these tests.
-BY_MNGR = "(mngr's own command)"
-PROBE = f"""
-import imbue.mngr.cli.transcript as mngrs
-def announced(original=mngrs.setup_command_context, **arguments):
-    print({BY_MNGR!r}, file=sys.stderr, flush=True)
-    return original(**arguments)
-mngrs.setup_command_context = announced
-"""
-#: Restores mngr's own command, as without the plugin.
-WITHOUT_PLUGIN = "from imbue.mngr.cli.transcript import transcript\ncli.add_command(transcript)\n"
 
 ID = "agent-" + "1" * 32
 OTHER_ID = "agent-" + "2" * 32
@@ -53,80 +40,17 @@ def records(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in recorded(name).splitlines()]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[MngrServer]:
-    """A server that runs mngr's commands."""
-    with tempfile.TemporaryDirectory(prefix="mc-") as name, mngr_server(Path(name)) as running:
-        yield running
+class Machine(TranscriptMachine):
+    """A user's machine, on which both commands can be compared."""
 
-
-@dataclass
-class Machine:
-    """A user's machine with agents that consist of their files only."""
-
-    folder: Path
-    server: MngrServer
-    environment: dict[str, str] = field(default_factory=dict)
-    runs: int = 0
-
-    def __post_init__(self) -> None:
-        self.profile.mkdir(parents=True)
-        (self.host_dir / "config.toml").write_text('profile = "tests"\n')
-        self.settings('enabled_backends = ["local"]')
-        self.environment |= {
-            "HOME": str(self.folder),
-            "MNGR_HOST_DIR": str(self.host_dir),
-            "PATH": os.defpath,
-            "LANG": "C.UTF-8",
-            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
-        }
-
-    @property
-    def host_dir(self) -> Path:
-        return self.folder / ".mngr"
-
-    @property
-    def profile(self) -> Path:
-        return self.host_dir / "profiles" / "tests"
-
-    def settings(self, *lines: str) -> None:
-        (self.profile / "settings.toml").write_text("\n".join(lines) + "\n")
-
-    def agent(self, stream: bytes | None = None, *, name: str = "t", agent_id: str = ID, **data: Any) -> Path:
+    def agent(self, stream: bytes | None = None, *, agent_id: str = ID, **data: Any) -> Path:
         """Creates an agent and returns the path of its transcript."""
-        state_dir = self.host_dir / "agents" / agent_id
-        state_dir.mkdir(parents=True)
-        known = {"id": agent_id, "name": name, "type": "codex", "command": "codex", "work_dir": str(self.folder)}
-        times = {"create_time": "2026-11-22T07:00:00+00:00"}
-        (state_dir / "data.json").write_text(json.dumps(known | times | data))
-        file = state_dir / "events/codex/common_transcript/events.jsonl"
-        if stream is not None:
-            file.parent.mkdir(parents=True)
-            file.write_bytes(stream)
-        return file
+        return write_agent(self.host_dir, stream, agent_id=agent_id, work_dir=self.folder, **data) / TRANSCRIPT
 
-    def mngr(self, *arguments: str, prelude: str = "") -> CommandResult:
-        self.runs += 1
-        outputs = self.folder / f"run-{self.runs}"
-        options = {"environment": self.environment, "outputs": outputs}
-        return run_mngr(self.server, self.folder, *arguments, **options, prelude=PROBE + prelude)  # type: ignore[arg-type]
-
-    def by_program(self, *arguments: str, prelude: str = "") -> CommandResult:
-        """Runs ``mngr transcript``, which the program must handle."""
-        ran = self.mngr("transcript", *arguments, prelude=prelude)
-        assert BY_MNGR not in ran.stderr, f"handled by mngr: {arguments}"
-        return ran
-
-    def by_mngr(self, *arguments: str, prelude: str = "") -> CommandResult:
+    def as_mngr(self, *arguments: str, prelude: str = "") -> CommandResult:
         """Runs ``mngr transcript``, which mngr must handle exactly as without the plugin."""
-        ran = self.mngr("transcript", *arguments, prelude=prelude)
-        assert ran.stderr.count(BY_MNGR) == 1, f"not handled by mngr: {arguments}\n{ran.stderr}"
+        ran = self.by_mngr(*arguments, prelude=prelude)
         assert ran == self.without_plugin(*arguments, prelude=prelude)
-        return ran
-
-    def without_plugin(self, *arguments: str, prelude: str = "") -> CommandResult:
-        ran = self.mngr("transcript", *arguments, prelude=WITHOUT_PLUGIN + prelude)
-        assert BY_MNGR in ran.stderr
         return ran
 
     def same_output(self, *arguments: str) -> str:
@@ -200,7 +124,7 @@ def test_the_program_declines_a_document(machine: Machine) -> None:
     """The program notices only in the transcript that it cannot create it like mngr."""
     lines = recorded("tools.jsonl").splitlines(keepends=True)
     machine.agent(b"".join(lines[1:]))
-    machine.by_mngr("t", "--format", "atif")
+    machine.as_mngr("t", "--format", "atif")
 
 
 def test_rotated_files(machine: Machine) -> None:
@@ -283,19 +207,19 @@ def test_a_target_with_the_host(machine: Machine, target: str) -> None:
 @pytest.mark.parametrize("target", ["t@nowhere", "@localhost", "localhost.local", "T"])
 def test_targets_that_only_mngr_resolves(machine: Machine, target: str) -> None:
     machine.agent(recorded("plain.jsonl"))
-    machine.by_mngr(target, "--format", "jsonl")
+    machine.as_mngr(target, "--format", "jsonl")
 
 
 def test_an_unknown_agent(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
-    assert machine.by_mngr("nobody").status == 1
-    assert machine.by_mngr(OTHER_ID).status != 0
+    assert machine.as_mngr("nobody").status == 1
+    assert machine.as_mngr(OTHER_ID).status != 0
 
 
 def test_two_agents_with_the_same_name(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     machine.agent(recorded("tools.jsonl"), agent_id=OTHER_ID)
-    assert "Multiple agents" in machine.by_mngr("t", "--format", "jsonl").stderr
+    assert "Multiple agents" in machine.as_mngr("t", "--format", "jsonl").stderr
     assert json.loads(machine.same_output(OTHER_ID, "--format", "json")) == records("tools.jsonl")
 
 
@@ -308,8 +232,8 @@ def test_an_agent_named_like_the_id_of_another_one(machine: Machine) -> None:
 def test_an_agent_of_another_type(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"), type="command")
     machine.agent(recorded("plain.jsonl"), type="no-such-type", name="u", agent_id=OTHER_ID)
-    assert machine.by_mngr("t").status == 1
-    assert machine.by_mngr("u").status == 1
+    assert machine.as_mngr("t").status == 1
+    assert machine.as_mngr("u").status == 1
 
 
 def test_a_type_derived_from_codex(machine: Machine) -> None:
@@ -336,7 +260,7 @@ def test_unreadable_data(machine: Machine) -> None:
 def test_an_agent_without_a_transcript(machine: Machine) -> None:
     machine.agent()
     for form in ("human", "json", "jsonl", "atif"):
-        ran = machine.by_mngr("t", "--format", form)
+        ran = machine.as_mngr("t", "--format", form)
         assert ran.status == 1 and "No common transcript" in ran.stderr
 
 
@@ -345,7 +269,7 @@ def test_several_transcripts(machine: Machine) -> None:
     other = file.parents[2] / "other/common_transcript" / file.name
     other.parent.mkdir(parents=True)
     other.write_bytes(file.read_bytes())
-    assert "Multiple common transcript sources" in machine.by_mngr("t").stderr
+    assert "Multiple common transcript sources" in machine.as_mngr("t").stderr
 
 
 def test_the_log_of_a_script_is_no_transcript(machine: Machine) -> None:
@@ -365,7 +289,7 @@ def test_a_role_without_records(machine: Machine) -> None:
 def test_a_legacy_format(machine: Machine) -> None:
     machine.agent(b'{"type":"user_message","content":"x"}\n')
     for form in ("human", "json", "jsonl", "atif"):
-        assert machine.by_mngr("t", "--format", form).status == 1
+        assert machine.as_mngr("t", "--format", form).status == 1
 
 
 def test_an_impossible_type(machine: Machine) -> None:
@@ -379,7 +303,7 @@ def test_an_agent_whose_transcript_mngr_embeds(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     labels = {"mngr_claude_subagent_proxy_parent_id": ID, "mngr_claude_subagent_proxy_tool_use_id": "x"}
     machine.agent(recorded("tools.jsonl"), name="child", agent_id=OTHER_ID, labels=labels)
-    machine.by_mngr("t", "--format", "atif")
+    machine.as_mngr("t", "--format", "atif")
     machine.same_output("child", "--format", "atif")
     machine.same_output("t", "--format", "json")
 
@@ -389,7 +313,7 @@ def test_without_the_program(machine: Machine, program: str) -> None:
     machine.agent(recorded("plain.jsonl"))
     (machine.folder / "data").touch(0o644)
     prelude = f"import mngr_codex.plugin.host.program as e\ne.own_program = lambda: {program}\n"
-    machine.by_mngr("t", "--format", "jsonl", prelude=prelude)
+    machine.as_mngr("t", "--format", "jsonl", prelude=prelude)
     ran = machine.mngr("transcript", "t", "--follow", prelude=prelude)
     assert ran.status == 2 and "reinstall mngr-codex" in ran.stderr
 
@@ -408,8 +332,8 @@ def broken_program(machine: Machine) -> str:
 
 def test_a_broken_program(machine: Machine, broken_program: str) -> None:
     machine.agent(recorded("plain.jsonl"))
-    machine.by_mngr("t", prelude=broken_program)
-    machine.by_mngr("t", prelude=broken_program + observer("on_after_command"))
+    machine.as_mngr("t", prelude=broken_program)
+    machine.as_mngr("t", prelude=broken_program + observer("on_after_command"))
 
 
 @pytest.mark.parametrize("hooks", [("on_before_command",), ("on_before_command", "on_error")])
@@ -433,7 +357,7 @@ def test_a_host_dir_of_the_settings(machine: Machine) -> None:
     machine.environment.pop("MNGR_HOST_DIR")
     elsewhere = machine.folder / "elsewhere"
     machine.settings('enabled_backends = ["local"]', f'default_host_dir = "{elsewhere}"')
-    machine.by_mngr("t")
+    machine.as_mngr("t")
     (machine.host_dir / "agents").rename(elsewhere / "agents")
     machine.same_output("t", "--format", "jsonl")
 
@@ -511,7 +435,7 @@ def test_an_agent_of_another_type_on_another_host_is_left_to_mngr(machine: Machi
     """The log names its type, so only mngr connects to its host."""
     machine.settings(*REMOTE)
     log_of(machine, (OTHER_ID, "u", "ssh"), data={"type": "claude"})
-    assert machine.by_mngr("u", prelude=SEARCH_PROBE).stderr.count(SEARCHES) == 1
+    assert machine.as_mngr("u", prelude=SEARCH_PROBE).stderr.count(SEARCHES) == 1
 
 
 def test_a_renamed_agent_of_another_host_is_not_a_candidate(machine: Machine) -> None:
@@ -532,7 +456,7 @@ def test_defaults_from_the_settings(machine: Machine) -> None:
     assert [record["source"] for record in json.loads(machine.same_output("t"))] == ["user"]
     assert len(json.loads(machine.same_output("t", "--role", "agent"))) == 2
     assert machine.same_output("t", "--tail", "1", "--format", "jsonl").count("\n") == 1
-    machine.by_mngr("t", "--head", "1")
+    machine.as_mngr("t", "--head", "1")
     machine.settings(backends, 'output-format = "jsonl"', 'head = "3"')
     assert machine.same_output("t").count("\n") == 3
     machine.settings(backends, 'output_format = "atif"')
@@ -578,7 +502,7 @@ def test_invalid_settings(machine: Machine) -> None:
     assert machine.mngr("transcript", "t", "--preserved").stderr.count("Unknown parameter 'nonsense'") == 1
     del machine.environment["MNGR_ALLOW_UNKNOWN_CONFIG"]
     machine.settings('enabled_backends = ["local"]', "nonsense = 1")
-    assert machine.by_mngr("t").status == 1
+    assert machine.as_mngr("t").status == 1
 
 
 def test_scripts_that_run_before_the_command(machine: Machine) -> None:
@@ -704,7 +628,7 @@ def test_another_plugins_option(machine: Machine) -> None:
     prelude = "from imbue.mngr.cli.transcript import transcript\n" + OPTION
     machine.agent(recorded("plain.jsonl"))
     machine.by_program("t", prelude=prelude)
-    machine.by_mngr("t", "--theirs", "y", "--format", "jsonl", prelude=prelude)
+    machine.as_mngr("t", "--theirs", "y", "--format", "jsonl", prelude=prelude)
 
 
 # -- follow
@@ -832,7 +756,7 @@ def test_an_mngr_without_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_mngr_with_other_internals(machine: Machine) -> None:
     machine.agent(recorded("plain.jsonl"))
     other = "import imbue.mngr.config.agent_config_registry as registry\ndel registry.resolve_agent_type\n"
-    machine.by_mngr("t", "--format", "jsonl", prelude=other)
+    machine.as_mngr("t", "--format", "jsonl", prelude=other)
     ran = machine.mngr("transcript", "t", "-f", prelude=other)
     assert ran.status == 2 and "does not support this version of mngr" in ran.stderr
 
