@@ -11,7 +11,7 @@ use mngr_codex_core::hooks_file::{self, OwnHooks};
 use mngr_codex_core::session_dir::{self, SESSION_ID, SessionDirs};
 use mngr_codex_core::{AtomicFile, codex_home, escaped_path, read_regular};
 
-use crate::streams::{complain, print};
+use crate::streams::{as_the_user_runs_it, complain, print};
 
 /// Install or remove the hooks by which Codex reports what its sessions do
 ///
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Action::Install(options) => install(options),
         Action::Remove(home) => remove(home),
     };
-    match result.and_then(|text| print(&text).map_err(Failure::Failed)) {
+    match result.map(as_the_user_runs_it).and_then(|text| print(&text).map_err(Failure::Failed)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => {
             complain(message);

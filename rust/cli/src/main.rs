@@ -27,7 +27,7 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Read Codex CLI sessions: show and convert transcripts, follow running sessions, report which of them are working
 #[derive(Parser)]
@@ -65,7 +65,12 @@ fn main() -> ExitCode {
         return data_files::write(prefix.as_ref(), &Arguments::command());
     }
     let is_hook = arguments.get(1).is_some_and(|command| command == "hook");
-    let Arguments { command } = match Arguments::try_parse_from(arguments) {
+    let mut parser = Arguments::command();
+    if let Some(name) = streams::given_name() {
+        parser = parser.bin_name(name);
+    }
+    let parsed = parser.try_get_matches_from(arguments).and_then(|matches| Arguments::from_arg_matches(&matches));
+    let Arguments { command } = match parsed {
         Ok(arguments) => arguments,
         Err(response) => return if is_hook { hook::print_parse_result(&response) } else { print(&response) },
     };

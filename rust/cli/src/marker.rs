@@ -7,7 +7,7 @@ use mngr_codex_core::{MarkerError, Report, StateDir, begin_live_output, escaped_
 
 use crate::human;
 use crate::state_dir;
-use crate::streams::{complain, print};
+use crate::streams::{as_the_user_runs_it, complain, print};
 
 /// Show, recompute or reset an agent's RUNNING/WAITING state
 #[derive(clap::Args)]
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let text = if options.json { to_json(&report) } else { human::marker(&report) };
+    let text = if options.json { to_json(&report) } else { as_the_user_runs_it(human::marker(&report)) };
     match print(&text) {
         Ok(()) if !report.is_known() && matches!(arguments.action, Action::Show(_)) => {
             complain(format!("no hook has run for {}\n{NO_HOOK_HINT}", escaped_path(&path)));

@@ -97,7 +97,20 @@ pub(crate) fn piped_output() -> Option<BorrowedFd<'static>> {
 
 /// Prints a message on standard error, which may be closed.
 pub(crate) fn complain(message: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "mngr-codex: {message}");
+    let _ = writeln!(io::stderr(), "mngr-codex: {}", as_the_user_runs_it(message.to_string()));
+}
+
+/// Returns the command by which the user runs this program, if that is not its own name: `mngr codex`.
+pub(crate) fn given_name() -> Option<String> {
+    std::env::var("MNGR_CODEX_RUN_AS").ok().filter(|name| !name.is_empty())
+}
+
+/// Replaces the program's name in the commands that a text names.
+pub(crate) fn as_the_user_runs_it(text: String) -> String {
+    match given_name() {
+        Some(name) => text.replace("`mngr-codex ", &format!("`{name} ")),
+        None => text,
+    }
 }
 
 /// Describes an I/O error, in plain words if the stream is closed or open for the other direction.

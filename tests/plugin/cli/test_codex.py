@@ -1,6 +1,7 @@
 """``mngr codex`` takes agent names, while the program takes state directories."""
 
 import json
+import re
 from pathlib import Path
 
 import click
@@ -24,7 +25,6 @@ def test_an_agent_by_name_or_id(state: Path) -> None:
     assert with_state_dir(["show", "--agent", "fix-it", "--json"]) == ["show", "--json", "--state-dir", str(state)]
     assert with_state_dir(["--agent=agent-1", "show"]) == ["show", "--state-dir", str(state)]
     assert with_state_dir(["--agent", "fix-it", "--", "x"]) == ["--state-dir", str(state), "--", "x"]
-    assert with_state_dir(["show", "--agent"]) == ["show", "--agent"]
     assert with_state_dir(["--", "--agent", "fix-it"]) == ["--", "--agent", "fix-it"]
 
 
@@ -37,6 +37,18 @@ def test_a_missing_agent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MNGR_AGENT_STATE_DIR", raising=False)
     ran = CliRunner().invoke(codex, ["marker", "show"])
     assert ran.exit_code == 2 and "mngr codex marker show --agent NAME" in ran.output
+
+
+@pytest.mark.parametrize("arguments", [["marker", "show", "--agent"], ["watch", "--agent="], ["status", "--host"]])
+def test_an_option_without_a_name_is_an_error(arguments: list[str]) -> None:
+    ran = CliRunner().invoke(codex, arguments)
+    assert ran.exit_code == 2 and re.search(r"--(agent|host) needs a name", ran.output)
+
+
+@pytest.mark.parametrize("arguments", [["marker"], ["marker", "--agent", "show"], ["hooks"]])
+def test_a_missing_subcommand_is_an_error(arguments: list[str]) -> None:
+    ran = CliRunner().invoke(codex, arguments)
+    assert ran.exit_code == 2 and f"hint: `mngr codex {arguments[0]} --help` lists them" in ran.output
 
 
 @pytest.mark.parametrize("content", [None, b"\x7fELF nonsense"], ids=["missing", "broken"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from imbue.mngr.cli.help_formatter import get_help_metadata
 
 from mngr_codex.plugin.cli.codex import codex, trust
 from mngr_codex.plugin.config import CodexAgentConfig
+from mngr_codex.plugin.host.program import RUN_AS
 from tests.support import program as tested
 from tests.support.project import ROOT
 
@@ -84,8 +86,35 @@ def test_a_program_command_has_a_page_made_from_the_programs_help(home: Path, pr
 
 
 def test_the_help_of_a_subcommand_of_the_program(home: Path, program: Path) -> None:
-    assert "Usage: mngr codex marker show" in mngr("codex", "marker", "show", "--help")
+    shown = mngr("codex", "marker", "show", "--help")
+    assert "Usage: mngr codex marker show" in shown and "--agent <NAME> " in shown
+    assert mngr("codex", "marker", "--agent", "t", "show", "--help") == shown
     assert "Usage: mngr codex hooks install" in mngr("codex", "hooks", "install", "-h")
+
+
+def test_pages_say_how_to_name_an_agent_on_another_host(home: Path, program: Path) -> None:
+    for name in ("transcript", "marker", "watch"):
+        page = mngr("help", "codex", name)
+        assert "NAME@HOST" in page.partition("OPTIONS\n")[0]
+        assert re.search(rf"mngr codex {name} .*fix-it", page.partition("EXAMPLES\n")[2])
+    assert "mngr codex status --host my-host" in mngr("help", "codex", "status")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["transcript", "nobody"], "hint: `mngr codex transcript` lists the newest sessions"),
+        (["transcript", "--nonsense"], "Usage: mngr codex transcript "),
+        (["marker", "show", "--state-dir", "."], "hint: `mngr codex hooks install` makes Codex run the hooks"),
+    ],
+)
+def test_hints_name_commands_that_users_of_mngr_have(
+    home: Path, program: Path, arguments: list[str], hint: str
+) -> None:
+    ran = subprocess.run([program, *arguments], env={**os.environ, **RUN_AS}, capture_output=True, text=True, cwd=home)
+    assert hint in ran.stderr and "`mngr-codex" not in ran.stderr
+    own = subprocess.run([program, *arguments], capture_output=True, text=True, cwd=home)
+    assert own.stderr == ran.stderr.replace("mngr codex ", "mngr-codex ") != ran.stderr
 
 
 def test_a_page_on_a_terminal_has_the_programs_text_unchanged(

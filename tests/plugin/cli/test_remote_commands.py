@@ -67,7 +67,7 @@ def test_transcript_of_an_agent_on_another_host(near: Near) -> None:
     here = near.here(state_dir)
     assert near.mngr("codex", "transcript", f"{name}@remote").stdout == near.mngr("codex", "transcript", here).stdout
     ran = near.mngr("codex", "transcript", "nobody")
-    assert ran.status == 1 and "hint: `mngr-codex transcript` lists" in ran.stderr
+    assert ran.status == 1 and "hint: `mngr codex transcript` lists" in ran.stderr
 
 
 def test_an_agent_whose_name_could_be_a_session_is_shown(near: Near) -> None:

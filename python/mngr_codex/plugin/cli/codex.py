@@ -34,6 +34,7 @@ _PROGRAM_COMMANDS = {
 }
 _WITH_AGENT = ("marker", "watch")
 _WITH_SUBCOMMANDS = ("hooks", "marker")
+_AGENT_HELP = "The agent, on any host: NAME or NAME@HOST, instead of --state-dir."
 
 
 class _ProgramCommand(click.Command):
@@ -61,11 +62,13 @@ def _program_command(name: str, short_help: str) -> click.Command:
     def run(ctx: click.Context, /, arguments: tuple[str, ...]) -> None:
         import os
 
-        from mngr_codex.plugin.host.program import own_program
+        from mngr_codex.plugin.host.program import RUN_AS, own_program
 
         if {"-h", "--help"} & set(_options(arguments)):
             _show_help(ctx, name, arguments)
 
+        if name in _WITH_SUBCOMMANDS and not _subcommand(arguments):
+            raise click.UsageError(f"no command given\nhint: `mngr codex {name} --help` lists them")
         program = own_program()
         if program is None:
             raise click.ClickException(
@@ -84,30 +87,39 @@ def _program_command(name: str, short_help: str) -> click.Command:
                     f"no agent given\nhint: run `mngr codex {' '.join((name, *arguments))} --agent NAME`"
                 )
         try:
-            os.execv(program, [str(program), name, *words])
+            os.execve(program, [str(program), name, *words], os.environ | RUN_AS)
         except OSError as error:
             raise click.ClickException(
                 f"cannot run {program}: {error.strerror}\nhint: reinstall mngr-codex as described in its README"
             ) from None
 
     if name in _WITH_AGENT:
-        state_dir = "The agent whose state directory --state-dir is, on any host; also NAME@HOST."
-        run.params.append(click.Option(["--agent"], metavar="NAME", help=state_dir))
+        run.params.append(click.Option(["--agent"], metavar="NAME", help=_AGENT_HELP))
     if name == "status":
-        host = "List the sessions of another host of mngr."
+        host = "List the sessions of another host, on which mngr has a Codex agent: a HOST as in NAME@HOST."
         run.params.append(click.Option(["--host"], metavar="HOST", help=host))
     return add_pager_help_option(run)
 
 
 def _show_help(ctx: click.Context, name: str, arguments: Sequence[str]) -> None:
     """Shows the page of a program's command, or the program's help for a subcommand, and exits."""
-    words = [word for word in arguments if not word.startswith("-")]
-    if name in _WITH_SUBCOMMANDS and words:
-        shown = program_help([name, words[0]], tuple(_PROGRAM_COMMANDS))
+    subcommand = _subcommand(arguments) if name in _WITH_SUBCOMMANDS else None
+    if subcommand is not None:
+        shown = program_help([name, subcommand], tuple(_PROGRAM_COMMANDS))
         if shown is not None:
+            if name in _WITH_AGENT:
+                shown = shown.replace(
+                    "\nOptions:\n", f"\nOptions:\n      --agent <NAME>     {_AGENT_HELP.removesuffix('.')}\n", 1
+                )
             run_pager(shown, getattr(ctx.obj, "config", None))
             ctx.exit(0)
     help_option_callback(ctx, ctx.command.params[-1], True)
+
+
+def _subcommand(arguments: Sequence[str]) -> str | None:
+    """Returns the subcommand in the arguments of a command that has subcommands, if there is one."""
+    _, others, _ = _split_option(arguments, "--agent")
+    return next((word for word in others if not word.startswith("-")), None)
 
 
 for _name, _short_help in _PROGRAM_COMMANDS.items():
@@ -168,18 +180,25 @@ def _transcript_elsewhere(ctx: click.Context, arguments: Sequence[str]) -> int |
 
 
 def _split_option(arguments: Sequence[str], option: str) -> tuple[str | None, list[str], list[str]]:
-    """Returns the last value of an option, the other arguments before ``--``, and those from it on."""
+    """Returns the last value of an option, the other arguments before ``--``, and those from it on.
+
+    Raises:
+        click.UsageError: The option has no value.
+    """
     options = list(_options(arguments))
     value = None
     kept: list[str] = []
     words = iter(options)
     for word in words:
-        if word == option and (given := next(words, "")):
-            value = given
+        if word == option:
+            value = next(words, "")
         elif word.startswith(f"{option}="):
             value = word.partition("=")[2]
         else:
             kept.append(word)
+            continue
+        if not value:
+            raise click.UsageError(f"{option} needs a name")
     return value, kept, list(arguments[len(options) :])
 
 
@@ -276,4 +295,4 @@ def trust_revoke(ctx: click.Context, /, **_: object) -> None:
 trust.add_command(trust_list, "ls")
 help_pages.add_pages(codex)
 for _name in _PROGRAM_COMMANDS:
-    ProgramPage(codex.commands[_name], tuple(_PROGRAM_COMMANDS), help_pages.SEE_ALSO[_name]).register()
+    ProgramPage(codex.commands[_name], tuple(_PROGRAM_COMMANDS), help_pages.ADDITIONS[_name]).register()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from imbue.mngr.cli.help_formatter import CommandHelpMetadata, add_pager_help_option
 
+from mngr_codex.plugin.cli.program_help import Additions
+
 if TYPE_CHECKING:
     import click
 
@@ -15,13 +17,14 @@ _PAGES = (
         one_line_description="Inspect and maintain Codex agents, and convert Codex sessions",
         synopsis="mngr codex COMMAND [OPTIONS]",
         description="`mngr create NAME codex` creates a Codex agent; `mngr help codex_guide` describes how to use it. "
-        "These commands find out what is wrong with one, and give access to the program mngr-codex for users with "
-        "only mngr on PATH.",
+        "These commands find out what is wrong with one, and show sessions of Codex with and without mngr. An agent is "
+        "named as in other commands of mngr: NAME, or NAME@HOST if it is on another host.",
         examples=(
             ("Check the setup, and suggest fixes", "mngr codex doctor"),
             ("List the Codex sessions of this machine that are running or waiting", "mngr codex status"),
             ("List those of another host", "mngr codex status --host my-host"),
             ("Show a session of your own Codex", "mngr codex transcript latest"),
+            ("Show the transcript of an agent on another host", "mngr codex transcript my-agent@my-host"),
             ("Show the folders that you have trusted", "mngr codex trust list"),
         ),
         see_also=(
@@ -100,15 +103,33 @@ _PAGES = (
     ),
 )
 
-SEE_ALSO = {
-    "convert": {"codex transcript": "Show the transcript of a session"},
-    "transcript": {"transcript": "Show an agent's transcript", "codex convert": "Convert a Codex rollout"},
-    "status": {"list": "List agents", "codex hooks": "Install the hooks of a Codex that runs without mngr"},
-    "hooks": {"codex status": "List the Codex sessions of this machine"},
-    "marker": {"codex doctor": "Check the setup Codex agents need", "codex status": "List the Codex sessions"},
-    "watch": {"codex marker": "Show an agent's state", "codex doctor": "Check the setup Codex agents need"},
+_AT_HOST = "The agent can be on another host: NAME, or NAME@HOST if there are several of that name."
+
+ADDITIONS = {
+    "convert": Additions(see_also={"codex transcript": "Show the transcript of a session"}),
+    "transcript": Additions(
+        note=f"{_AT_HOST} Its transcript is then read there, and only what is shown comes over the connection.",
+        examples=("mngr codex transcript fix-it@my-host              an agent on another host",),
+        see_also={"transcript": "Show an agent's transcript", "codex convert": "Convert a Codex rollout"},
+    ),
+    "status": Additions(
+        examples=("mngr codex status --host my-host",),
+        see_also={"list": "List agents", "codex hooks": "Install the hooks of a Codex that runs without mngr"},
+    ),
+    "hooks": Additions(see_also={"codex status": "List the Codex sessions of this machine"}),
+    "marker": Additions(
+        note="Give the agent with --agent: NAME, or NAME@HOST if it is on another host.",
+        examples=("mngr codex marker show --agent fix-it", "mngr codex marker recompute --agent fix-it@my-host"),
+        see_also={"codex doctor": "Check the setup Codex agents need", "codex status": "List the Codex sessions"},
+    ),
+    "watch": Additions(
+        note="An agent has a watcher of its own while its Codex runs. This command is for an agent whose watcher was "
+        "killed. Give the agent with --agent: NAME, or NAME@HOST if it is on another host.",
+        examples=("mngr codex watch --once --agent fix-it",),
+        see_also={"codex marker": "Show an agent's state", "codex doctor": "Check the setup Codex agents need"},
+    ),
 }
-"""The pages related to those of the program's commands."""
+"""What the pages of the program's commands have in addition to the program's own help."""
 
 
 def add_pages(group: click.Group) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -40,6 +41,18 @@ def program_help(words: Sequence[str], names: Sequence[str]) -> str | None:
     return re.sub(rf"\bmngr-codex (?={'|'.join(names)})", "mngr codex ", ran.stdout) if ran.returncode == 0 else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Additions:
+    """What the page of a command has in addition to the program's own help."""
+
+    note: str = ""
+    """A further paragraph."""
+    examples: tuple[str, ...] = ()
+    """Further examples, before those of the program."""
+    see_also: Mapping[str, str]
+    """The related pages, and what they describe."""
+
+
 class ProgramPage:
     """The page of one command. Has the attributes of mngr's pages; the program runs when the first of them is read."""
 
@@ -48,18 +61,19 @@ class ProgramPage:
     examples: tuple[tuple[str, str], ...] = ()
     group_intros: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, command: click.Command, names: Sequence[str], see_also: Mapping[str, str]) -> None:
+    def __init__(self, command: click.Command, names: Sequence[str], additions: Additions) -> None:
         """Describes a command, without running the program.
 
         Args:
             command: The command of ``mngr codex``.
             names: The commands of the program that ``mngr codex`` has.
-            see_also: The related pages, and what they describe.
+            additions: What the page has in addition to the program's help.
         """
         self.key = f"codex.{command.name}"
         self.name = f"mngr codex {command.name}"
         self.one_line_description = (command.short_help or "").removesuffix(".")
-        self.see_also = tuple(see_also.items())
+        self.see_also = tuple(additions.see_also.items())
+        self._additions = additions
         self._words = (str(command.name),)
         self._names = names
 
@@ -82,7 +96,7 @@ class ProgramPage:
         """The program's paragraphs before the usage, or why there are none."""
         if not self._help:
             return "The program mngr-codex, which has the details, cannot be run. Reinstall mngr-codex."
-        return self._help.partition("Usage:")[0].strip()
+        return "\n\n".join(filter(None, (self._help.partition("Usage:")[0].strip(), self._additions.note)))
 
     @property
     def full_description(self) -> str:
@@ -98,6 +112,8 @@ class ProgramPage:
         _, *parts = _SECTION.split(self._help)
         for title, text in zip(parts[::2], parts[1::2], strict=True):
             content = _aligned(_HELP_AND_VERSION.sub("", text))
+            if title == "Examples":
+                content = "\n".join((*self._additions.examples, content))
             if content:
                 # On a terminal the text is taken for Markdown.
                 shown = f"```text\n{content}\n```" if is_interactive_terminal() else content

@@ -242,6 +242,8 @@ def program_script(
         ends_with_input: Whether the program is ended when its standard input ends, for one that does not notice that
             nobody reads its output.
     """
+    from mngr_codex.plugin.host.program import RUN_AS
+
     checks = _IS_ONE_TRANSCRIPT.format(transcript=shlex.quote(str(paths.COMMON_TRANSCRIPT)))
     command = f'"$p" {shlex.join(arguments)}'
     run = f"exec {command}\n"
@@ -253,7 +255,7 @@ def program_script(
             "wait $c; e=$?\nkill $r 2>/dev/null\nexit $e\n"
         )
     program = f'p="$s"/{shlex.quote(str(paths.PROGRAM))}\n[ -x "$p" ] || exit {DECLINED}\n'
-    variables = (f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items())
+    variables = (f"export {name}={shlex.quote(value)}\n" for name, value in (RUN_AS | dict(environment or {})).items())
     parts = (
         agent.checks,
         f"s={agent.state_dir if agent.is_expression else shlex.quote(str(agent.state_dir))}; {program}",

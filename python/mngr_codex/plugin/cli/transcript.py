@@ -586,6 +586,8 @@ def _notify(ctx: click.Context, plan: Plan) -> None:
 
 
 def _run_here(ctx: click.Context, plan: Plan, agent: LocalAgent) -> int:
+    from mngr_codex.plugin.host.program import RUN_AS
+
     hooks = ctx.obj.hook
     is_observed = any(getattr(hooks, name).get_hookimpls() for name in _LATE_HOOKS)
     is_notified = bool(hooks.on_before_command.get_hookimpls())
@@ -598,11 +600,12 @@ def _run_here(ctx: click.Context, plan: Plan, agent: LocalAgent) -> int:
     pager = [] if plan.is_paged or plan.is_followed else ["--no-pager"]
     command = [str(program), *plan.arguments, *pager, "--", str(agent.state_dir.absolute())]
     try:
+        environment = os.environ | RUN_AS
         if not (is_observed or plan.is_document):
-            os.execv(program, command)
+            os.execve(program, command, environment)
         import subprocess
 
-        status = subprocess.run(command, check=False).returncode
+        status = subprocess.run(command, env=environment, check=False).returncode
     except OSError as error:
         problem = f"cannot run {program}: {error.strerror}\nhint: reinstall mngr-codex as described in its README"
         if is_notified:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DISTRIBUTION = "mngr-codex"
 PROGRAM = "mngr-codex"
 
+RUN_AS = {"MNGR_CODEX_RUN_AS": "mngr codex"}
+"""The environment in which the program names its commands as users of mngr run them."""
+
 _PROBE_SECONDS = 30.0
 _PROGRAMS = "programs"
 """The package's folder of programs for other platforms, which the build backend fills."""
