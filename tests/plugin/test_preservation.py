@@ -749,35 +749,41 @@ def test_an_agent_whose_data_is_damaged_is_preserved_with_its_host(
     assert any("data.json" in each and "damaged" in each for each in warnings)
 
 
-def test_older_files_never_replace_newer_ones(make_host: Callable[..., Host], warnings: list[str]) -> None:
-    """Those that an interrupted destroy has set aside are older than the state of the agent, which went on."""
-    for is_running in (True, False):
-        host = make_host()
-        host.cut_at = 2
-        host.agents[0].secure(host)
-        host.cut_at = None
-        with (state(host) / ROLLOUT).open("ab") as rollout:
-            rollout.write(b"and more\n")
-        if is_running:
-            # Nothing more can be set aside.
-            root = host.host_dir / "preserved/set_aside"
-            (root / f".{host.agents[0].id}.lock").unlink()
-            host.shell = ["sh", "-c", 'mv() { return 1; }; eval "$0"']
-            assert destroy(host)
-        else:
-            plugin.on_before_host_destroy(cast("Any", StoppedHost(host)), host.agents[0].mngr_ctx)
-        assert preserved_here(host) == {**FILES, ROLLOUT: FILES[ROLLOUT] + b"and more\n"}
-        recover(host)
-        assert preserved_here(host) == {**FILES, ROLLOUT: FILES[ROLLOUT] + b"and more\n"}
-        shutil.rmtree(archive(host))
-
-
 def kill_before_the_end(host: Host) -> None:
     """Destroys the agent in vain: the command that sets its files aside is killed with the line."""
     host.shell = ["sh", "-c", 'mv() { kill $$; }; eval "$0"']
     host.cut_at, host.has_effect = 1, True
     assert not destroy(host)
     host.shell, host.cut_at = ["sh", "-c"], None
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_older_files_never_replace_newer_ones(
+    make_host: Callable[..., Host], warnings: list[str], is_running: bool, is_complete: bool
+) -> None:
+    """Those that an interrupted destroy has set aside are older than the state of the agent, which went on."""
+    host = make_host()
+    if is_complete:
+        host.cut_at = 2
+        host.agents[0].secure(host)
+        host.cut_at = None
+    else:
+        kill_before_the_end(host)
+    # Not a link any more.
+    (state(host) / ROLLOUT).unlink()
+    (state(host) / ROLLOUT).write_bytes(FILES[ROLLOUT] + b"and more\n")
+    if is_running:
+        # Nothing more can be set aside.
+        host.shell = ["sh", "-c", 'mkdir() { return 1; }; eval "$0"']
+        assert destroy(host)
+    else:
+        plugin.on_before_host_destroy(cast("Any", StoppedHost(host)), host.agents[0].mngr_ctx)
+        shutil.rmtree(state(host))
+    assert preserved_here(host) == {**FILES, ROLLOUT: FILES[ROLLOUT] + b"and more\n"}
+    if is_running:
+        recover(host)
+        assert preserved_here(host) == {**FILES, ROLLOUT: FILES[ROLLOUT] + b"and more\n"}
 
 
 def test_what_a_killed_command_has_begun_is_continued(make_host: Callable[..., Host], warnings: list[str]) -> None:
