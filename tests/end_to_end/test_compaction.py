@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from threading import Event
 
 import pytest
 
 from tests.support.compaction import ask
 from tests.support.machine import Agent, Json, Machine, until
-from tests.support.rule_based_model import Model, runs, says
+from tests.support.rule_based_model import Model, after, runs, says
 
 # isort: split
 from scripted_model import Failure
@@ -71,12 +72,14 @@ def test_an_agent_whose_compaction_fails_is_not_tried_again(machine: Machine, mo
 
 
 def test_busy_and_asking_agents_are_not_idle(machine: Machine, model: Model) -> None:
-    model.on("slowly", runs("sleep 8"), says("Done."))
+    was_seen = Event()
+    model.on("slowly", runs("true"), after(was_seen, says("Done.")))
     agent = machine.create()
     assert ask(machine)["tokens"] is None
     agent.message("Do it slowly.")
     asked = ask(machine, compact=True)
     assert asked["idle"] is None and asked["running"] and "compacted" not in asked
+    was_seen.set()
     agent.wait()
     assert ask(machine)["idle"] is not None
     machine.mngr("stop", "t")

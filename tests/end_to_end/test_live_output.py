@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from threading import Event
 
 import pytest
 
 from tests.support.machine import Machine, until
-from tests.support.rule_based_model import Model, says
+from tests.support.rule_based_model import Model, after, says
 
 # isort: split
 from scripted_model import Response, message, shell_call
@@ -37,10 +38,11 @@ with ConcurrencyGroup(name="test") as group:
 
 
 def test_messages_come_while_the_agent_works(machine: Machine, model: Model) -> None:
+    was_seen = Event()
     model.on(
         "slowly",
-        lambda request: Response([message("First…\nand more.", final=False), shell_call(request, "sleep 6")]),
-        says("Done."),
+        lambda request: Response([message("First…\nand more.", final=False), shell_call(request, "true")]),
+        after(was_seen, says("Done.")),
     )
     agent = machine.create()
     agent.message("Do it slowly.")
@@ -54,5 +56,6 @@ def test_messages_come_while_the_agent_works(machine: Machine, model: Model) -> 
         assert follower.stdout is not None
         assert json.loads(follower.stdout.readline()) == "First…\nand more.\n\n"
         assert agent.is_active
+        was_seen.set()
         assert "".join(json.loads(line) for line in follower.stdout) == "Done.\n\n"
     until(lambda: agent.listed["state"] == "WAITING", description="WAITING", seconds=10)

@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from threading import Event
 
 import pytest
 
 from tests.support.machine import Agent, MakeMachine, until
-from tests.support.rule_based_model import Model, runs, says
+from tests.support.rule_based_model import Model, after, runs, says
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,8 @@ def test_an_agent_with_another_id_continues(make_machine: MakeMachine, model: Mo
     machine = make_machine()
     hooks = {"Stop": [{"hooks": [{"type": "command", "command": "true"}]}]}
     (machine.home / ".codex/hooks.json").write_text(json.dumps({"hooks": hooks}))
-    model.on("slowly", runs("sleep 4"), says("Slow, but done."))
+    was_seen = Event()
+    model.on("slowly", runs("true"), after(was_seen, says("Slow, but done.")))
     agent = machine.create()
     agent.message("Before.")
     agent.wait()
@@ -44,6 +46,7 @@ def test_an_agent_with_another_id_continues(make_machine: MakeMachine, model: Mo
     assert "cannot adapt" not in started.stderr
     moved.message("Do it slowly.")
     until(lambda: machine.listed()["t"]["state"] == "RUNNING", description="the turn")
+    was_seen.set()
     until(lambda: machine.listed()["t"]["state"] == "WAITING", description="the end of the turn")
     assert (moved.state / "codex_root_session").read_text() == session
     answers = [answer for answer in moved.answers() if answer]

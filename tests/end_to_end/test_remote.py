@@ -1,11 +1,13 @@
 """An agent on another host, as an ordinary user over ssh, without Python and without the user's files."""
 
+from threading import Event
+
 import pytest
 
 from tests.support.compaction import ask
 from tests.support.machine import until
 from tests.support.remote_host import RemoteHost
-from tests.support.rule_based_model import Model, runs, says
+from tests.support.rule_based_model import Model, after, runs, says
 
 pytestmark = pytest.mark.slow
 
@@ -13,11 +15,13 @@ pytestmark = pytest.mark.slow
 def test_an_agent_runs_on_a_host_without_python(host: RemoteHost, model: Model) -> None:
     """All commands go over ssh, and the program runs on the host."""
     machine = host.machine
-    model.on("slowly", runs("sleep 6"), says("Slow, but done."))
+    was_seen = Event()
+    model.on("slowly", runs("true"), after(was_seen, says("Slow, but done.")))
     agent = host.create()
     machine.mngr("message", "t", "-m", "Do it slowly.")
     listed = machine.listed()["t"]
     assert listed["state"] == "RUNNING" and "turn_since" in listed["plugin"]["codex"]
+    was_seen.set()
     agent.wait()
     listed = machine.listed()["t"]
     fields = listed["plugin"]["codex"]

@@ -17,7 +17,7 @@ from mngr_codex.plugin.host.program import Platform, packaged_program, platform_
 from tests.support import emulation
 from tests.support.machine import Json, Machine, MakeMachine, until
 from tests.support.remote_host import MakeHost, Options, RemoteHost
-from tests.support.rule_based_model import Model, runs, says
+from tests.support.rule_based_model import Model, after, runs, says
 
 pytestmark = [pytest.mark.slow, pytest.mark.any_codex]
 
@@ -58,15 +58,15 @@ def comparable(records: list[Json]) -> list[Json]:
 def live(host: RemoteHost, model: Model, name: str) -> tuple[float, list[Json]]:
     """Runs an agent from its creation to its destruction, and returns how long creating took, and its records."""
     machine = host.machine
-    answer_now = Event()
-    model.on("slowly", runs("echo working"), lambda _: says("Slow, but done." if answer_now.wait(120) else "Too late."))
+    was_seen = Event()
+    model.on("slowly", runs("echo working"), after(was_seen, says("Slow, but done.")))
     start = time.monotonic()
     agent = host.create(name)
     seconds = time.monotonic() - start
     machine.mngr("message", name, "-m", "Do it slowly.")
     fields = machine.listed()[name]
     assert fields["state"] == "RUNNING" and "turn_since" in fields["plugin"]["codex"]
-    answer_now.set()
+    was_seen.set()
     agent.wait(60)
     fields = machine.listed()[name]
     assert (fields["state"], fields["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "END_OF_TURN")

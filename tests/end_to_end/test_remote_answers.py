@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_program_answers_for_an_agent_on_another_host(host: RemoteHost, model: Model) -> None:
     machine = host.machine
-    model.on("slowly", runs("sleep 25"), says("Slow, but done."))
+    model.on("slowly", runs("until [ -e ~/was_seen ]; do sleep 0.1; done"), says("Slow, but done."))
     agent = host.create()
     machine.mngr("message", "t", "-m", "Hello there.")
     until(lambda: agent.answers()[-1:] == ["You said: Hello there."], description="the answer")
@@ -44,7 +44,8 @@ def test_the_program_answers_for_an_agent_on_another_host(host: RemoteHost, mode
         machine.mngr("message", "t", "-m", "Do it slowly.")
         # Announced before its record is written, from files that only the host has.
         until(lambda: following.shows("● running since"), description="the call that runs")
-        assert "sleep 25" in machine.mngr("transcript", "t", "--tail", "1").stdout
+        assert "until [ -e ~/was_seen ]" in machine.mngr("transcript", "t", "--tail", "1").stdout
+        host.run("touch was_seen")
         until(lambda: following.shows("Slow, but done."), description="the answer")
     agent.press("C-c")
     agent.press("C-c")

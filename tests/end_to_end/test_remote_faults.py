@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from tests.end_to_end.test_turns import asks_for_approval
 from tests.support.machine import Json, RunningCommand, until
 from tests.support.remote_host import HomeDisk, MakeHost, Options, RemoteAgent, RemoteHost, SharedHost
-from tests.support.rule_based_model import Model, gives_titles, has_context, runs, says
+from tests.support.rule_based_model import Model, after, gives_titles, has_context, runs, says
 
 # isort: split
 from scripted_model import Answered, Response, shell_call
@@ -85,7 +86,8 @@ def assert_arrived_once_or_not_at_all(agent: RemoteAgent, text: str, status: int
 
 
 def test_an_approval_is_shown_by_every_listing(shared: SharedHost) -> None:
-    shared.model.on("approval", asks_for_approval, runs("sleep 10"), says("Approved."))
+    was_seen = Event()
+    shared.model.on("approval", asks_for_approval, after(was_seen, says("Approved.")))
     agent = create(shared, "approval", sandbox_mode="workspace-write")
     agent.message("Ask for approval.")
     until(lambda: "Would you like to run" in agent.pane(), description="the question")
@@ -100,6 +102,7 @@ def test_an_approval_is_shown_by_every_listing(shared: SharedHost) -> None:
     until(lambda: agent.is_active, description="RUNNING", seconds=10)
     assert not (agent.state / "permissions_waiting").exists()
     assert state_without_plugin(agent) == agent.listed["state"] == "RUNNING"
+    was_seen.set()
     agent.wait()
     assert agent.answers()[-1] == "Approved."
     assert state_without_plugin(agent) == "WAITING"
@@ -233,7 +236,8 @@ def test_clocks_that_differ_by_two_hours(shared: SharedHost, hours: int) -> None
     source = Path(__file__).parents[1] / "support" / "shifted_clock.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     name = f"clock{'behind' if hours < 0 else 'ahead'}"
-    shared.model.on("slowly", runs("sleep 10"), says("Slow, but done."))
+    was_seen = Event()
+    shared.model.on("slowly", runs("true"), after(was_seen, says("Slow, but done.")))
     other = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(hours * 3600)}
 
     def mngr(*arguments: str) -> str:
@@ -258,6 +262,7 @@ def test_clocks_that_differ_by_two_hours(shared: SharedHost, hours: int) -> None
     mngr("message", name, "-m", "Do it slowly.")
     fields = listed()
     assert fields["state"] == "RUNNING" and "turn_since" in fields["plugin"]["codex"]
+    was_seen.set()
     agent.wait()
     fields = listed()
     assert (fields["state"], fields["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "END_OF_TURN")
@@ -312,10 +317,12 @@ def test_an_agent_on_a_host_with_busybox(make_host: MakeHost, model: Model) -> N
         pytest.skip("busybox is not installed (apt install busybox-static)")
     host = make_host(Options(has_busybox=True))
     assert "BusyBox" in host.run("stat --help 2>&1", check=False).stdout
-    model.on("slowly", runs("sleep 5"), says("Slow, but done."))
+    was_seen = Event()
+    model.on("slowly", runs("true"), after(was_seen, says("Slow, but done.")))
     agent = host.create("bb")
     agent.message("Do it slowly.")
     assert agent.listed["state"] == "RUNNING"
+    was_seen.set()
     agent.wait()
     fields = agent.listed
     assert (fields["state"], fields["plugin"]["codex"]["waiting_reason"]) == ("WAITING", "END_OF_TURN")

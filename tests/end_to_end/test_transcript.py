@@ -4,14 +4,13 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from scripted_model import Response
 from tests.support.machine import Json, Machine, until
-from tests.support.rule_based_model import Model, runs, says
+from tests.support.rule_based_model import Model, after, runs, says
 
 pytestmark = pytest.mark.slow
 
@@ -44,14 +43,8 @@ def test_every_format_has_the_final_message(machine: Machine, model: Model) -> N
 
 def test_records_are_followed_while_the_agent_runs(machine: Machine, model: Model) -> None:
     """From before its first message until Ctrl-C."""
-    # The model answers when the test has seen the call, however slow the machine is.
-    has_seen_call = threading.Event()
-
-    def answer(_request: object) -> Response:
-        has_seen_call.wait(60)
-        return says("Slow, but done.")
-
-    model.on("slowly", runs("true"), answer)
+    was_seen = Event()
+    model.on("slowly", runs("true"), after(was_seen, says("Slow, but done.")))
     agent = machine.create()
     shown = machine.folder / "shown"
     mngr = Path(sys.executable).with_name("mngr")
@@ -63,7 +56,7 @@ def test_records_are_followed_while_the_agent_runs(machine: Machine, model: Mode
             until(lambda: any(step.get("tool_calls") for step in records(shown.read_text())), description="the call")
             assert agent.is_active
             assert "Slow, but done." not in shown.read_text()
-            has_seen_call.set()
+            was_seen.set()
             until(lambda: "Slow, but done." in answers(records(shown.read_text())), description="the answer")
             agent.wait()
             agent.message("And another.")

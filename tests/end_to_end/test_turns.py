@@ -3,12 +3,13 @@
 import json
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from tests.support.machine import Agent, Json, Machine, MakeMachine, until
-from tests.support.rule_based_model import Model, runs, says, spawns
+from tests.support.rule_based_model import Model, after, runs, says, spawns
 
 # isort: split
 from scripted_model import Answer, Dropped, Failure, Response, function_call, message
@@ -54,11 +55,13 @@ def test_the_common_transcript_can_be_disabled_and_enabled(make_machine: MakeMac
 
 
 def test_an_agent_is_running_during_a_turn(machine: Machine, model: Model) -> None:
-    model.on("slowly", runs("sleep 2"), says("Slow, but done."))
+    was_seen = Event()
+    model.on("slowly", runs("true"), after(was_seen, says("Slow, but done.")))
     agent = machine.create()
     agent.message("Do it slowly.")
     assert agent.listed["state"] == "RUNNING"
     assert "waiting_reason" not in agent.listed["plugin"]["codex"]
+    was_seen.set()
     assert final_answer(agent) == "Slow, but done."
     assert agent.listed["state"] == "WAITING"
 
@@ -142,7 +145,8 @@ def test_an_agent_waits_for_the_answer_to_a_question(machine: Machine, model: Mo
 
 
 def test_an_agent_is_running_while_a_subagent_is(machine: Machine, model: Model) -> None:
-    model.on("CHILD", runs("sleep 4"), says("The child is done."))
+    was_seen = Event()
+    model.on("CHILD", runs("true"), after(was_seen, says("The child is done.")))
     model.on("delegate", spawns("CHILD: take your time.", then="The child continues."))
     agent = machine.create()
     agent.message("Please delegate.")
@@ -150,12 +154,13 @@ def test_an_agent_is_running_while_a_subagent_is(machine: Machine, model: Model)
     assert agent.is_active, sorted(path.name for path in agent.state.iterdir())
     assert agent.listed["state"] == "RUNNING"
     assert agent.answers()[-1] == "The child continues."
+    was_seen.set()
     agent.wait()
     assert agent.listed["state"] == "WAITING"
 
 
 def test_a_message_during_a_turn_steers_it(machine: Machine, model: Model) -> None:
-    model.on("slowly", runs("sleep 3"), says("Not steered."))
+    model.on("slowly", runs("sleep 6"), says("Not steered."))
     agent = machine.create()
     agent.message("Do it slowly.")
     agent.message("Turn left instead.")
@@ -170,11 +175,13 @@ def rollout_lines(agent: Agent) -> list[Json]:
 
 
 def test_two_agents_run_independently(machine: Machine, model: Model) -> None:
-    model.on("slowly", runs("sleep 3"), says("Slow, but done."))
+    was_seen = Event()
+    model.on("slowly", runs("true"), after(was_seen, says("Slow, but done.")))
     one, two = machine.create("one"), machine.create("two")
     one.message("Do it slowly.")
     two.message("Be quick.")
     assert final_answer(two) == "You said: Be quick."
     states = {name: agent["state"] for name, agent in machine.listed().items()}
     assert states == {"one": "RUNNING", "two": "WAITING"}
+    was_seen.set()
     assert final_answer(one) == "Slow, but done."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Event
 
 sys.path.append(str(Path(__file__).parents[2] / "demo"))
 
@@ -34,6 +35,16 @@ def calls(name: str, arguments: Json) -> Response:
 def says(text: str) -> Response:
     """Returns an answer with a text."""
     return Response([message(text)])
+
+
+def after(event: Event, response: Response) -> Answer:
+    """Returns an answer that the model gives when the event is set, so that a turn lasts as long as a test needs."""
+
+    def answer(_: Json) -> Response:
+        assert event.wait(120), "the test has not set the event"
+        return response
+
+    return answer
 
 
 def spawns(task: str, then: str) -> Answer:
