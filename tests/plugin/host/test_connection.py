@@ -18,9 +18,10 @@ from tests.support.ssh_server import SshServer
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
-from imbue.mngr.errors import CommandTimeoutError, HostConnectionError, MngrError
+from imbue.mngr.errors import CommandTimeoutError, HostAuthenticationError, HostConnectionError, MngrError
 from imbue.mngr.interfaces.host import OnlineHostInterface
 
+from mngr_codex.plugin.host import channel, connection
 from mngr_codex.plugin.host.connection import Completed, LostCommandError, run_with_input
 
 LARGE = bytes(range(256)) * 4096
@@ -89,6 +90,25 @@ def test_a_command_runs_again_with_its_input_if_the_line_breaks(
     assert ran == Completed(0, b"ended\n", b"")
     assert set(runs(tmp_path)) == {"text"} and 1 <= len(runs(tmp_path)) <= 2
     assert moment != 0.3 or len(runs(tmp_path)) == 2
+
+
+def test_a_line_that_breaks_while_the_key_is_checked(
+    remote: OnlineHostInterface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mngr reports that in the same way as a refused key."""
+    problems = ["Authentication failed: transport shut down or saw EOF"] * 2
+    open_command = channel.open_command
+
+    def opened(host: OnlineHostInterface, script: str) -> Any:
+        if problems:
+            raise HostAuthenticationError(f"Authentication failed when connecting to host: ({problems.pop()})")
+        return open_command(host, script)
+
+    monkeypatch.setattr(connection, "open_command", opened)
+    assert run_with_input(remote, "echo here", b"", timeout_seconds=20).stdout == b"here\n"
+    problems.append("Authentication failed.")
+    with pytest.raises(HostAuthenticationError):
+        run_with_input(remote, "echo here", b"", timeout_seconds=20)
 
 
 def test_a_line_that_breaks_again_and_again(remote: OnlineHostInterface, proxy: LineProxy, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imbue.mngr.errors import HostConnectionError
+from imbue.mngr.errors import HostAuthenticationError, HostConnectionError
 from imbue.mngr.hosts.outer_host import (
     SSH_CHANNEL_OPEN_TIMEOUT_SECONDS,
     OuterHost,
     _send_exec_request_without_waiting,
+    is_ssh_auth_timeout,
     retry_on_transient_ssh_error,
 )
 from paramiko import ChannelException, SSHException
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # The terminal passes on what is printed unchanged and echoes nothing: no ICANON, ECHO and OPOST (RFC 4254, 8).
 _TERMINAL_MODES = bytes([opcode_byte for opcode in (51, 53, 70) for opcode_byte in (opcode, 0, 0, 0, 0)]) + b"\0"
 
+
+# What paramiko reports as a failed authentication if the line breaks during it.
+_BROKEN_MEANWHILE = "transport shut down or saw EOF"
 
 # How long the host may take to answer on a connection that works.
 _ANSWER_SECONDS = 5.0
@@ -87,6 +91,12 @@ def await_exit_status(channel: Channel, seconds: float) -> int:
     if not channel.status_event.wait(seconds):
         raise TimeoutError("the command's exit status did not come")
     return channel.recv_exit_status()
+
+
+def is_refused(error: HostConnectionError) -> bool:
+    """Returns whether a host refused the key. mngr reports a line that breaks meanwhile in the same way."""
+    is_broken = is_ssh_auth_timeout(error) or _BROKEN_MEANWHILE in str(error)
+    return isinstance(error, HostAuthenticationError) and not is_broken
 
 
 def is_answered(transport: Transport) -> bool:

@@ -20,12 +20,11 @@ from imbue.mngr.hosts.outer_host import (
     OuterHost,
     _send_stdin_until_sent_or_exited,
     is_dead_ssh_connection_error,
-    is_ssh_auth_timeout,
 )
 from loguru import logger
 from paramiko import SSHException
 
-from mngr_codex.plugin.host.channel import await_exit_status, is_answered, open_command
+from mngr_codex.plugin.host.channel import await_exit_status, is_answered, is_refused, open_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,10 +145,9 @@ def _run_over_ssh(
             is_channel_lost = True
             continue
         except HostAuthenticationError as error:
-            # The key was refused, unless the server just did not answer in time.
-            if end is not None and not is_ssh_auth_timeout(error):
+            if end is not None and is_refused(error):
                 raise _lost(host, error) from error
-            if not is_ssh_auth_timeout(error) or time.monotonic() >= limit or line_seconds == 0.0:
+            if is_refused(error) or time.monotonic() >= limit or line_seconds == 0.0:
                 raise
             problem: Exception = error
         # Closing the channel of a line that has just broken raises paramiko's own errors.

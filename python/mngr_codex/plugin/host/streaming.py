@@ -19,10 +19,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from imbue.mngr.errors import HostAuthenticationError, HostConnectionError
+from imbue.mngr.errors import HostConnectionError
 from paramiko import SSHException
 
-from mngr_codex.plugin.host.channel import Terminal, await_exit_status, open_command
+from mngr_codex.plugin.host.channel import Terminal, await_exit_status, is_refused, open_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -290,7 +290,7 @@ def stream(run: Run) -> int:
                 status = _attempt(run, passed, messages, changes)
                 reason = "it was closed"
             except HostConnectionError as error:
-                if is_first or isinstance(error, HostAuthenticationError):
+                if is_first or is_refused(error):
                     raise
                 status, reason = None, str(error)
             if status is not None:
