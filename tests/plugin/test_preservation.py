@@ -557,7 +557,7 @@ def test_a_host_is_not_destroyed_with_files_that_are_only_there(
 
 def test_agents_are_preserved_before_their_host_is_destroyed(make_host: Callable[..., Host]) -> None:
     host = make_host()
-    host.agents.append(SimpleNamespace())
+    host.agents.append(SimpleNamespace(id=AgentId.generate()))
     preservation.secure_host(cast("Any", host), host.agents[0].mngr_ctx, CodexAgent)
     check_archive(host)
 
@@ -749,12 +749,45 @@ def test_an_agent_whose_data_is_damaged_is_preserved_with_its_host(
     assert any("data.json" in each and "damaged" in each for each in warnings)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"id": 1}', None])
+def test_mngrs_own_host_lists_no_agent_if_the_data_of_one_is_damaged(host: Any, content: str | None) -> None:
+    damaged, other = AgentId.generate(), AgentId.generate()
+    for agent_id in (damaged, other):
+        (host.host_dir / "agents" / str(agent_id) / paths.CODEX_HOME).mkdir(parents=True)
+    data = {"id": other, "name": "t", "type": "codex", "work_dir": "/", "command": "codex", "create_time": "2026-12-01"}
+    (host.host_dir / "agents" / str(other) / "data.json").write_text(json.dumps(data))
+    if content is not None:
+        (host.host_dir / "agents" / str(damaged) / "data.json").write_text(content)
+        with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
+            host.get_agents()
+    agents, unlisted = preservation._agents(host)
+    assert [agent.id for agent in agents] == [other] and unlisted == [damaged]
+    assert isinstance(agents[0], CodexAgent)
+
+
 def kill_before_the_end(host: Host) -> None:
     """Destroys the agent in vain: the command that sets its files aside is killed with the line."""
     host.shell = ["sh", "-c", 'mv() { kill $$; }; eval "$0"']
     host.cut_at, host.has_effect = 1, True
     assert not destroy(host)
     host.shell, host.cut_at = ["sh", "-c"], None
+
+
+def test_damaged_data_of_a_stopped_host_loses_nothing(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    host = make_host()
+
+    def fail() -> Any:
+        raise AttributeError("'int' object has no attribute 'startswith'")
+
+    monkeypatch.setattr(host, "discover_agents", fail)
+    mngr_ctx = host.agents[0].mngr_ctx
+    with pytest.raises(MngrError, match=r"cannot look for Codex agents on host far\.ssh .*\nhint: "):
+        plugin.on_before_host_destroy(cast("Any", HostWithoutDisk(host)), mngr_ctx)
+    plugin.on_before_host_destroy(cast("Any", StoppedHost(host)), mngr_ctx)
+    (found,) = discover_preserved_agent_archives(host.near)
+    assert found.agent_id == host.agents[0].id and (found.path / ROLLOUT).read_bytes() == FILES[ROLLOUT]
 
 
 @pytest.mark.parametrize("is_complete", [True, False])

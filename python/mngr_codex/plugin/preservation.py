@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from imbue.mngr.hosts.common import get_agent_state_dir_path, get_agents_root_di
 from imbue.mngr.interfaces.cleanup_failures import CleanupFailedGroup
 from imbue.mngr.interfaces.data_types import FileType
 from imbue.mngr.interfaces.host import HostFileReadInterface, OnlineHostInterface
-from imbue.mngr.primitives import AgentId, AgentName, AgentTypeName
+from imbue.mngr.primitives import AgentId, AgentName, AgentTypeName, DiscoveredAgent
 from loguru import logger
 
 from mngr_codex.plugin import paths, set_aside, unfetched
@@ -50,6 +51,8 @@ _PASS_SECONDS = 60
 _SET_ASIDE_SECONDS = 60.0
 _PASS_FAILED = "mngr-codex-pass-failed: "
 """Begins the line with the error of the last pass."""
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError)
+"""What mngr raises if the ``data.json`` of an agent is damaged."""
 GIVE_UP = "-S agent_types.codex.preserve_on_destroy=false"
 """The option with which an agent is destroyed although its files cannot be preserved."""
 
@@ -354,45 +357,58 @@ def secure_host(host: HostInterface, mngr_ctx: MngrContext, agent_class: type[An
 
 
 def _agents(host: OnlineHostInterface) -> tuple[list[AgentInterface[Any]], list[AgentId]]:
-    """Returns the agents of a host, and the ids of Codex agents whose ``data.json`` is damaged.
+    """Returns the agents of a host, and the ids of Codex agents whose ``data.json`` is missing or damaged.
 
     Raises:
         MngrError, OSError: The host cannot be reached.
     """
+    agents: list[AgentInterface[Any]] = []
     try:
         agents = host.get_agents()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        # mngr fails at the first damaged file.
-        agents = []
-        for reference in host.discover_agents():
+    except _DAMAGED:
+        # mngr fails at the first damaged file, so each is read on its own.
+        for agent_id in _ids(host):
+            reference = DiscoveredAgent(
+                host_id=host.id,
+                agent_id=agent_id,
+                agent_name=AgentName(agent_id),
+                provider_name=host.get_provider_name(),
+                certified_data={},
+            )
             try:
                 agents += host.load_agents_from_refs([reference])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                logger.debug("cannot load agent {}: {}", reference.agent_id, error)
-        return agents, _unlisted(host, {agent.id for agent in agents})
-    return agents, []
+            except _DAMAGED as error:
+                logger.debug("cannot load agent {}: {}", agent_id, error)
+    return agents, _unlisted(host, {agent.id for agent in agents})
+
+
+def _ids(host: HostInterface) -> list[AgentId]:
+    """Returns the ids of the agents that have a state directory on a host."""
+    folder = get_agents_root_dir(host.host_dir)
+    if not isinstance(host, HostFileReadInterface) or not host.path_exists(folder):
+        return []
+    ids = []
+    for entry in host.list_directory(folder):
+        with suppress(ValueError):
+            ids.append(AgentId(Path(entry.path).name))
+    return ids
 
 
 def _unlisted(host: HostInterface, known: Collection[AgentId]) -> list[AgentId]:
     """Returns the ids of Codex agents that have a state directory on a host, but that mngr does not know there."""
-    folder = get_agents_root_dir(host.host_dir)
-    if not isinstance(host, HostFileReadInterface) or not host.path_exists(folder):
+    if not isinstance(host, HostFileReadInterface):
         return []
-    names = (Path(entry.path).name for entry in host.list_directory(folder) if entry.file_type == FileType.DIRECTORY)
-    ids = []
-    for name in names:
-        try:
-            agent_id = AgentId(name)
-        except ValueError:
-            continue
-        if agent_id not in known and host.path_exists(folder / name / paths.CODEX_HOME):
-            ids.append(agent_id)
-    return ids
+    unknown = (agent_id for agent_id in _ids(host) if agent_id not in known)
+    return [
+        agent_id
+        for agent_id in unknown
+        if host.path_exists(get_agent_state_dir_path(host.host_dir, agent_id) / paths.CODEX_HOME)
+    ]
 
 
 def _identity_of_unlisted(host: HostInterface, agent_id: AgentId) -> PreservedAgentIdentity:
     logger.warning(
-        "the data.json of agent {} on host {} is damaged, its other files are not affected",
+        "the data.json of agent {} on host {} is missing or damaged, its other files are not affected",
         agent_id,
         address_of(host),
     )
@@ -432,7 +448,13 @@ def _preserve_from_volume(host: HostInterface, mngr_ctx: MngrContext, agent_clas
     """
     address = address_of(host)
     try:
-        agents = host.discover_agents()
+        try:
+            agents = host.discover_agents()
+        except _DAMAGED as error:
+            if not isinstance(host, HostFileReadInterface):
+                raise MngrError(f"the data of an agent is damaged: {error!r}") from error
+            # Their folders show which agents there are.
+            agents = []
         found = [
             PreservedAgentIdentity(
                 host_id=host.id,
