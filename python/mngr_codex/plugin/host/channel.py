@@ -1,13 +1,12 @@
 """Opens channels for commands on mngr's own ssh connection to a host.
 
-mngr's functions run a command in at least two round trips and return its output as lines when it ends. Here the request
-is sent without waiting for the reply, which saves one round trip, and the caller reads and writes bytes while the
-command runs.
+mngr's functions wait for the reply to the request before they send an input, and return the output as lines when the
+command ends. Here the input follows the request at once, which saves one round trip, and the caller reads and writes
+bytes while the command runs.
 """
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imbue.mngr.errors import HostAuthenticationError, HostConnectionError
@@ -47,7 +46,7 @@ class Terminal(NamedTuple):
 
 
 def open_command(host: OnlineHostInterface, script: str, *, terminal: Terminal | None = None) -> Channel:
-    """Starts a script of ``sh`` on a host, whatever the login shell of its user is, and returns its channel.
+    """Starts a script of ``sh`` on a host and returns its channel. The login shell of the host's user does not matter.
 
     If mngr's connection is broken, it is made again before the script is sent. The script itself is sent once: if the
     connection breaks later, it may have run or not. The caller closes the channel.
@@ -62,7 +61,7 @@ def open_command(host: OnlineHostInterface, script: str, *, terminal: Terminal |
         HostConnectionError: There is no connection to the host.
     """
     assert isinstance(host, OuterHost) and not host.is_local, "only another host has an ssh connection"
-    command = f"sh -c {shlex.quote(script)}"
+    command = shell_command(script)
     with (
         host._notify_on_connection_error(),
         host._translate_ssh_errors(
@@ -76,6 +75,20 @@ def open_command(host: OnlineHostInterface, script: str, *, terminal: Terminal |
             _request_terminal(channel, terminal)
         _send_exec_request_without_waiting(channel, command)
     return channel
+
+
+def shell_command(script: str) -> str:
+    """Returns a command that runs a script of ``sh``, for the login shell that an ssh server passes it to.
+
+    It means the same to all shells: in quotes, fish replaces two backslashes by one, csh ends the command at a newline,
+    and tcsh inserts earlier commands at an exclamation mark. So ``sh`` gets these characters as octal numbers.
+
+    Args:
+        script: The script. Its ``$0`` is undefined.
+    """
+    for character in "\\\n'!":
+        script = script.replace(character, f"\\0{ord(character):03o}")
+    return f"""sh -c 'eval "$(printf %b "$0")"' '{script}'"""
 
 
 def await_exit_status(channel: Channel, seconds: float) -> int:
