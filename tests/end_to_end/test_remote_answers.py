@@ -31,7 +31,7 @@ def test_the_program_answers_for_an_agent_on_another_host(host: RemoteHost, mode
     assert {name: each["level"] for name, each in found.items()} == {
         **dict.fromkeys(("state", "program", "watcher", "marker", "codex"), "ok"),
     }
-    assert found["state"]["said"] == "WAITING" and found["codex"]["said"].startswith("codex-cli ")
+    assert found["state"]["said"] == "WAITING" and found["codex"]["said"].endswith(" on host box")
     # The human format is the program's, not mngr's.
     shown = machine.mngr("transcript", "t").stdout
     assert shown.startswith("session ") and "Codex 0." in shown.splitlines()[0]
@@ -47,6 +47,7 @@ def test_the_program_answers_for_an_agent_on_another_host(host: RemoteHost, mode
         assert "until [ -e ~/was_seen ]" in machine.mngr("transcript", "t", "--tail", "1").stdout
         host.run("touch was_seen")
         until(lambda: following.shows("Slow, but done."), description="the answer")
+    agent.wait()
     agent.press("C-c")
     agent.press("C-c")
     until(lambda: machine.listed()["t"]["state"] == "DONE", description="the end of Codex")
