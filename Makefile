@@ -112,7 +112,7 @@ test-rust: toolchain ## Test the Rust crates
 
 .PHONY: test-python
 test-python: $(MAIN)/installed $(PUBLISHED)/installed $(MNGR)/installed $(SIBLINGS)/installed $(CODEX)/installed ## Test the installed wheel: the program and the package; TESTS=tests/plugin runs a part
-	-@scripts/need tmux git rsync strace $(if $(filter Linux,$(shell uname)),ssh sshd busybox jq musl-gcc)
+	-@scripts/need tmux git rsync strace $(if $(filter Linux,$(shell uname)),ssh sshd busybox jq musl-gcc fish tcsh zsh)
 	@MNGR_CODEX_PUBLISHED_PYTHON="$(CURDIR)/$(call python,$(PUBLISHED))" MNGR_CODEX_MNGR_PYTHON="$(CURDIR)/$(call python,$(MNGR))" \
 		MNGR_CODEX_SIBLINGS_PYTHON="$(CURDIR)/$(call python,$(SIBLINGS))" MNGR_CODEX_CODEX="$$($(codex))" \
 		$(pytest) $(TESTS)
