@@ -32,6 +32,8 @@ class Remote:
     """A host that is reached over ssh."""
 
     is_local = False
+    id = "host-1"
+    host_dir = Path("/home/alice/.mngr")
 
     def __init__(self, port: int | None = 2222, known_hosts: Path | None = None) -> None:
         self.port, self.known_hosts = port, known_hosts
@@ -72,6 +74,29 @@ def test_a_login_on_another_host_names_the_host_and_the_command() -> None:
     known = "-o 'UserKnownHostsFile=/h/known hosts'"
     assert f"'/h/a key' {known} alice@" in place(22, Path("/h/known hosts")).action
     assert place(None).action == "run `codex login --device-auth` on host box"
+
+
+def test_a_hint_names_the_codex_that_was_found() -> None:
+    """A command over ssh does not search ``~/.local/bin``, where mngr has installed Codex."""
+    remote: Any = Remote()
+    found = LoginPlace.of(remote, "/home/alice/.local/bin/codex --profile work")
+    assert found.action.endswith("alice@10.0.0.1 /home/alice/.local/bin/codex login --device-auth`")
+
+
+def test_the_codex_of_an_agent_is_looked_up_on_its_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codex = home / ".local" / "bin" / "codex"
+    codex.parent.mkdir(parents=True)
+    codex.write_text("#!/bin/sh\necho codex-cli 0.163.0\n")
+    codex.chmod(0o755)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    local = SimpleNamespace(is_local=True)
+    agent: Any = SimpleNamespace(host=local, agent_config=SimpleNamespace(command="codex"))
+    assert LoginPlace.of_agent(agent).action == f"run `{codex} login`"
+
+
+def test_a_host_that_cannot_be_asked_gets_a_hint_without_a_path() -> None:
+    agent: Any = SimpleNamespace(host=Remote(), agent_config=SimpleNamespace(command="codex"))
+    assert LoginPlace.of_agent(agent).action.endswith(" codex login --device-auth`")
 
 
 def test_the_notice_explains_a_keyring() -> None:

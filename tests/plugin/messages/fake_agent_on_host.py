@@ -36,7 +36,7 @@ class Agent:
 
     name, id, send_command_timeout_seconds = "t", "agent-1", 10.0
     tmux_target = TmuxWindowTarget(session_name="mngr-t", window="agent")
-    agent_config = SimpleNamespace(program_wheels=None)
+    agent_config = SimpleNamespace(program_wheels=None, command="/opt/codex")
     record_message_delivery_event = BaseAgent.record_message_delivery_event
 
     def __init__(self, host: Any, folder: Path) -> None:

@@ -235,7 +235,7 @@ def _complete(
     if not (facts.is_logged_in or carried.is_logged_in) and login.needs_login(config):
         notices.append(
             login.login_notice(
-                login.LoginPlace.of(host),
+                login.LoginPlace.of(host, facts.command),
                 user.own_config,
                 facts.user_codex_home,
                 agent_name=request.agent_name,
@@ -344,6 +344,8 @@ class _Carried:
     decision: Decision | None = None
     is_allowed: bool = False
     """Whether anything may be copied."""
+    command: str = "codex"
+    """The command that runs Codex on the host."""
     user_codex_home: str = ""
     files: tuple[HostFile, ...] = ()
     script: str = ""
@@ -361,6 +363,7 @@ class _Carried:
             setup=setup,
             decision=decision,
             is_allowed=True,
+            command=facts.command,
             user_codex_home=facts.user_codex_home,
             files=tuple(delivery.files(setup, copied, request.codex_home, uses_tar=facts.has_tar)),
             script=delivery.script(setup, copied, codex_home=request.codex_home, user_codex_home=facts.user_codex_home),
@@ -370,7 +373,7 @@ class _Carried:
         """Returns what became of it, from the output of the script."""
         if not self.is_allowed:
             return _Outcome()
-        place = login.LoginPlace.of(host)
+        place = login.LoginPlace.of(host, self.command)
         reports, notices = copied_setup_texts(self.setup, place)
         if first.after_files_problem is not None:
             notices = (*notices, f"your Codex setup could not be copied{place.there}: {first.after_files_problem}")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
+from imbue.mngr.errors import MngrError
+
+from mngr_codex.plugin.command_setting import for_subcommand
 from mngr_codex.plugin.host.place import HostPlace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from imbue.mngr.agents.base_agent import BaseAgent
+    from imbue.mngr.interfaces.host import OnlineHostInterface
 
 
 def needs_login(config: Mapping[str, Any]) -> bool:
@@ -24,13 +31,42 @@ def needs_login(config: Mapping[str, Any]) -> bool:
     return bool(provider == "openai")
 
 
+@dataclass(frozen=True, kw_only=True)
 class LoginPlace(HostPlace):
     """Where the login of an agent's Codex is, for texts about it."""
+
+    command: str = "codex"
+    """The command that runs Codex there, with its path if Codex is not on PATH."""
+
+    @classmethod
+    def of(cls, host: OnlineHostInterface, command: str = "codex") -> Self:
+        """Returns the place of a host.
+
+        Args:
+            host: The host.
+            command: The command that runs Codex there, as in the facts about the host.
+        """
+        return replace(super().of(host), command=command)
+
+    @classmethod
+    def of_agent(cls, agent: BaseAgent[Any]) -> Self:
+        """Returns the place of an agent's host, after looking there for its Codex."""
+        # The facts are about logins as well, so their module cannot be imported before this one.
+        from mngr_codex.plugin.host import facts
+
+        command = str(agent.agent_config.command)
+        try:
+            command = facts.read(agent.host, command, line_seconds=0.0).command
+        except (MngrError, OSError):
+            # The place is only for a hint.
+            pass
+        return cls.of(agent.host, command)
 
     @property
     def action(self) -> str:
         """What logs Codex in, as the beginning of a hint. Only ``--device-auth`` needs no browser on the host."""
-        return self.run("codex login" if self.host_name is None else "codex login --device-auth")
+        options = "" if self.host_name is None else " --device-auth"
+        return self.run(f"{for_subcommand(self.command)} login{options}")
 
 
 def login_notice(

@@ -114,7 +114,7 @@ def login_refusal(
     if decision and decision.login:
         return None
     not_copied = f". The login of this machine is not copied: {decision.reason}{decision.hint}" if decision else ""
-    place = login.LoginPlace.of(host)
+    place = login.LoginPlace.of(host, facts.command)
     return (
         f"not {'updating' if options.is_update else 'creating'} agent {name}: Codex is not logged in{place.there} "
         f"({user_home}/auth.json does not exist) and would not take the first message{not_copied}\n"

@@ -59,7 +59,7 @@ def blocked(agent: BaseAgent[Any], view: str, showing: str) -> SendMessageError:
     if view == "side":
         consequence, hint = "which is not in the transcript", f"close it with `mngr connect {name}`"
     elif view == "login":
-        hint = login_hint(LoginPlace.of(agent.host), name)
+        hint = login_hint(LoginPlace.of_agent(agent), name)
     reason = f"Codex is showing {showing}, {consequence}\nhint: {hint}"
     return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
 

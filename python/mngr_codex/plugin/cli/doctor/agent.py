@@ -178,7 +178,7 @@ def terminal(agent: CodexAgent, recreate: str, name: str, needs_login: Callable[
     if screen.showing is not None:
         remedy = f"answer it with `mngr connect {name}`"
         if screen.view == "login":
-            hint = login_hint(LoginPlace.of(agent.host), name)
+            hint = login_hint(LoginPlace.of_agent(agent), name)
             remedy = hint if needs_login() else f"{recreate}: your current settings need no login"
         # Approvals, questions and menus are part of the work.
         is_warning = screen.view != "login" and screen.dialog != "hooks"

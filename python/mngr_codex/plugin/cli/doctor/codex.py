@@ -126,4 +126,8 @@ def _login(host: OnlineHostInterface, config: CodexAgentConfig, facts: HostFacts
         return Finding("login", "a variable of the environment has it")
     if not is_needed:
         return Finding("login", "not required by the model provider")
-    return Finding("login", f"{file} does not exist or is empty", LoginPlace().action)
+    return Finding(
+        "login",
+        f"{file} does not exist or is empty",
+        LoginPlace(command=facts.command if facts else str(config.command)).action,
+    )

@@ -377,7 +377,7 @@ def _codex(own: Mapping[str, str], other: OtherHost, host: Host, agent: CodexAge
     if not is_disabled(own_config, command, [own.get("data", "")]):
         yield sandbox.judge(own.get("sandbox", ""), HostPlace.of(host), name, other.name)
     if needs_login(own_config) and "login" not in own and not facts.has_token:
-        place = LoginPlace.of(host)
+        place = LoginPlace.of(host, facts.command)
         said = f"there is none{place.there}, and the model provider needs one"
         yield Finding("login", said, place.action, name, host=other.name)
 
