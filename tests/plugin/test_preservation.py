@@ -382,13 +382,40 @@ def test_a_line_that_comes_back_is_used_again(
         shutil.rmtree(archive(host))
 
 
+def test_each_try_is_announced_in_one_line(
+    make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    monkeypatch.setattr(set_aside, "RETRY_SECONDS", 60.0)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    host = make_host()
+    errors: list[Exception] = [
+        MngrError("rsync failed: connection closed\nrsync error: code 12\n"),
+        HostConnectionError("[Errno None] Unable to connect to port 22 on 10.0.0.1"),
+    ]
+
+    def fail() -> None:
+        if errors:
+            raise errors.pop(0)
+
+    shown: list[str] = []
+    handler = logger.add(shown.append, level="INFO", format="{message}")
+    set_aside.retried(fail, cast("Any", host), "cannot copy it")
+    logger.remove(handler)
+    assert [each.rstrip("\n") for each in shown] == [
+        "cannot copy it: rsync failed: connection closed; rsync error: code 12; trying again for at least 60 s",
+        "cannot copy it: Unable to connect to port 22 on 10.0.0.1; trying again for at least 60 s",
+    ]
+
+
 def test_what_stays_on_the_host_is_named_and_recovered(make_host: Callable[..., Host], warnings: list[str]) -> None:
     host = make_host()
     host.cut_at = 2
     assert destroy(host)
     (warning,) = warnings
     assert "t@far" in warning and str(host.host_dir / "preserved/set_aside") in warning
-    assert "\nhint: run `mngr codex recover far.ssh`" in warning
+    # mngr cannot delete the agent over a line that is cut.
+    again = "and `mngr destroy t@far.ssh` again if `mngr list` still shows the agent"
+    assert f"\nhint: run `mngr codex recover far.ssh`, {again}" in warning
     items = json.loads((archive(host) / "manifest.json").read_text())["items"]
     assert {each["outcome"] for each in items} == {"error", "missing"}
     host.cut_at = None

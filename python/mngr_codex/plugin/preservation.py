@@ -36,6 +36,7 @@ from loguru import logger
 from mngr_codex.plugin import paths, set_aside, unfetched
 from mngr_codex.plugin.agent_type import AGENT_TYPE, has_class
 from mngr_codex.plugin.host.address import address_of
+from mngr_codex.plugin.host.error_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -199,11 +200,13 @@ def _preserve_remote(agent: BaseAgent[Any], host: OnlineHostInterface) -> None:
         folders = ", ".join(str(each.folder) for each in found)
         logger.warning(
             "cannot copy the transcripts and sessions of agent {} to this machine: {}\n"
-            "They are kept on the host, in {}\nhint: run `mngr codex recover {}`",
+            "They are kept on the host, in {}\nhint: run `mngr codex recover {}`, and `mngr destroy {}` again if "
+            "`mngr list` still shows the agent",
             name,
-            error,
+            one_line(error),
             folders,
             address_of(host),
+            name,
         )
 
 

@@ -41,6 +41,7 @@ from loguru import logger
 from mngr_codex.plugin import unfetched
 from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.host.address import address_of
+from mngr_codex.plugin.host.error_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -506,7 +507,7 @@ def retried[T](action: Callable[[], T], host: HostInterface, description: str) -
             left = end - time.monotonic()
             if left <= 0 or isinstance(error, CannotSetAsideError) or _is_disk_full(error):
                 raise
-            logger.info("{}: {}; trying again for {:.0f} s", description, error, left)
+            logger.info("{}: {}; trying again for at least {:.0f} s", description, one_line(error), left)
             time.sleep(min(pause, left))
             pause = min(2 * pause, _MAXIMUM_PAUSE_SECONDS)
         if isinstance(host, OnlineHostInterface):

@@ -13,6 +13,7 @@ from imbue.mngr.errors import HostConnectionError
 
 from mngr_codex.plugin.cli import remote_agents
 from mngr_codex.plugin.host import streaming
+from mngr_codex.plugin.host.error_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -141,7 +142,7 @@ def _stream(run: streaming.Run) -> int:
     try:
         return streaming.stream(run)
     except HostConnectionError as error:
-        raise click.ClickException(f"cannot connect to {run.name}: {error}") from None
+        raise click.ClickException(f"cannot connect to {run.name}: {one_line(error)}") from None
     except streaming.ConnectionBroken as error:
         raise click.ClickException(f"{error}\nhint: run the command again") from None
     except KeyboardInterrupt:
