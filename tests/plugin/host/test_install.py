@@ -187,8 +187,25 @@ def test_an_installation_is_tried_once_and_the_error_is_one_line(
     with pytest.raises(errors.AgentInstallationError) as raised:
         ensure(host, mngr_ctx(yes=True))
     message, hint = str(raised.value).split("\n")
-    assert message == f"cannot install Codex: {reason}" and hint.startswith("hint: ")
+    name = "pip" if tool == "python3" else tool
+    assert message == f"cannot install Codex: {name}: {reason}" and hint.startswith("hint: ")
     assert len(machine.installs()) == 1
+
+
+def test_a_program_that_fails_is_followed_by_the_next_one(
+    host: Any, mngr_ctx: Callable[..., Any], machine: Machine
+) -> None:
+    """npm can be there without access to a registry."""
+    errors = pytest.importorskip("imbue.mngr.errors")
+    machine.add("npm", FAILS_AS_NPM)
+    machine.add("uv", "echo 'error: no wheel for it' >&2; exit 2")
+    machine.add("python3", "exit 1")
+    with pytest.raises(errors.AgentInstallationError, match=r"^cannot install Codex: npm: FetchError: .*; uv: error: "):
+        ensure(host, mngr_ctx(yes=True))
+    assert [call.split()[0] for call in machine.installs()] == ["npm", "uv"]
+    machine.add("python3", INSTALLS)
+    facts = ensure(host, mngr_ctx(yes=True), version="0.163.0")
+    assert (facts.command, facts.version) == (f"{machine.home}/.local/bin/codex", "0.163.0")
 
 
 def test_a_custom_command_is_not_installed(host: Any, mngr_ctx: Callable[..., Any], machine: Machine) -> None:

@@ -14,7 +14,8 @@ pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
 
 from imbue.mngr.errors import AgentInstallationError
 
-from mngr_codex.plugin.host import codex_package
+from mngr_codex.plugin.host import codex_package, install
+from mngr_codex.plugin.host.connection import run_with_input
 from mngr_codex.plugin.host.facts import HostFacts, Installation, read
 from mngr_codex.plugin.host.install import ensure_installed
 from mngr_codex.plugin.host.program import Platform
@@ -78,6 +79,31 @@ def test_a_version_that_cannot_be_sent_is_an_error_with_the_reason(remote: Any, 
     assert said == "cannot send Codex to host remote: this machine has none of npm, uv and pip to download it"
     assert hint == "hint: install Codex yourself on host remote, on PATH or in ~/.local/bin"
     assert read(remote, "codex").version == "0.163.0"
+
+
+def test_codex_is_sent_to_a_host_whose_programs_cannot_install_it(
+    remote: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there is nothing to send, the error has all reasons."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    fails = {"npm": "npm error self-signed certificate", "uv": "no route", "python3": "no pip", "python": "no pip"}
+    for name, said in fails.items():
+        (programs / name).write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+        (programs / name).chmod(0o755)
+
+    def without_registry(host: Any, command: str, *arguments: Any, **options: Any) -> Any:
+        return run_with_input(host, f"PATH={programs}:$PATH; export PATH; {command}", *arguments, **options)
+
+    monkeypatch.setattr(install, "run_with_input", without_registry)
+    missing = HostFacts(command="codex", platform=HERE, installer="npm")
+    with pytest.raises(AgentInstallationError) as raised:
+        ensure(remote, missing, "0.163.0")
+    first, second, hint = str(raised.value).split("\n")
+    assert first == "cannot install Codex on host remote: npm: self-signed certificate; uv: no route"
+    assert second.startswith("cannot send Codex to host remote: ") and hint.startswith("hint: ")
+    keep(tmp_path, "0.163.0")
+    assert ensure(remote, missing, "0.163.0").installation is Installation.SENT
 
 
 def test_updates_are_sent_if_the_settings_say_so(remote: Any, sshd: SshServer, sent: HostFacts, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mngr_codex.plugin.host import codex_package
 from mngr_codex.plugin.host import facts as host_facts
 from mngr_codex.plugin.host.connection import LostCommandError, run_with_input
 from mngr_codex.plugin.host.facts import Installation
-from mngr_codex.plugin.host.installer import NPM_PACKAGE, PYPI_PACKAGE, install_command, reason_of
+from mngr_codex.plugin.host.installer import NPM_PACKAGE, PYPI_PACKAGE, install_command, reasons_of
 from mngr_codex.plugin.host.place import HostPlace
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def ensure_installed(
     """Checks that Codex is installed on a host in the configured version, and installs it if it is missing.
 
     It is installed like other agents' programs: on this machine with ``--yes`` or after a question, on other hosts if
-    mngr's settings allow it. A host that has no program for that gets it from here. A Codex that was sent from here is
-    replaced in the same way if the settings require another version.
+    mngr's settings allow it. A host that has no program which can do that gets it from here. A Codex that was sent
+    from here is replaced in the same way if the settings require another version.
 
     Args:
         host: The agent's host.
@@ -120,10 +120,10 @@ def _check_consent(host: OnlineHostInterface, mngr_ctx: MngrContext, problem: st
 
 
 def _install(host: OnlineHostInterface, facts: HostFacts, version: str | None) -> None:
-    """Installs Codex.
+    """Installs Codex with a program of the host, or sends it to another host from here if none can install it.
 
     Raises:
-        AgentInstallationError: That failed. The message has the last line of the installer's output.
+        AgentInstallationError: That failed. The message has the reason of each program.
     """
     there = HostPlace.of(host).there
     if facts.installer is None and not host.is_local:
@@ -137,19 +137,25 @@ def _install(host: OnlineHostInterface, facts: HostFacts, version: str | None) -
         if facts.installer == "npm"
         else f"{facts.installer or 'npm, uv or pip'} ({PYPI_PACKAGE} from PyPI) into ~/.local",
     )
+    yourself = f"install it yourself{there}, on PATH or in ~/.local/bin"
     try:
         # Two installers at once can damage the installation.
         ran = run_with_input(host, install_command(version), b"", timeout_seconds=_INSTALL_SECONDS, is_repeatable=False)
     except CommandTimeoutError:
-        reason = f"{facts.installer} has not ended after {_INSTALL_SECONDS:.0f} s"
+        # The command may still run, so nothing else is tried.
+        reason = f"this has not ended after {_INSTALL_SECONDS:.0f} s"
+        raise AgentInstallationError(f"cannot install Codex{there}: {reason}\nhint: {yourself}") from None
     except LostCommandError as error:
         raise AgentInstallationError(
             f"{error}; Codex may still be being installed\nhint: create the agent again in a few minutes"
         ) from error
-    else:
-        if ran.status == 0:
-            return
-        reason = reason_of((ran.stderr + b"\n" + ran.stdout).decode(errors="replace"))
-    raise AgentInstallationError(
-        f"cannot install Codex{there}: {reason}\nhint: install it yourself{there}, on PATH or in ~/.local/bin"
-    )
+    if ran.status == 0:
+        return
+    problem = f"cannot install Codex{there}: {reasons_of(ran.stderr.decode(errors='replace'))}"
+    if host.is_local:
+        raise AgentInstallationError(f"{problem}\nhint: {yourself}")
+    logger.warning("{}", problem)
+    try:
+        codex_package.send(host, facts, version)
+    except AgentInstallationError as error:
+        raise AgentInstallationError(f"{problem}\n{error}") from error
