@@ -11,7 +11,7 @@ from imbue.mngr.errors import MngrError
 from loguru import logger
 
 from mngr_codex.plugin import launch, paths
-from mngr_codex.plugin.host.address import address_of
+from mngr_codex.plugin.host.address import update_hint
 
 if TYPE_CHECKING:
     from imbue.mngr.agents.base_agent import BaseAgent
@@ -57,18 +57,9 @@ def adapted_command(agent: BaseAgent[Any], host: OnlineHostInterface, command: s
             agent.name,
             state,
             error,
-            _hint(agent, host),
+            update_hint(host, str(agent.name), str(agent.agent_type)),
         )
     return f"{shlex.quote(str(state / paths.LAUNCHER))}{rest}"
-
-
-def _hint(agent: BaseAgent[Any], host: OnlineHostInterface) -> str:
-    if host.is_local:
-        return f"recreate the agent with `mngr create {agent.name} {agent.agent_type} --reuse --update`"
-    # mngr 0.3.0 cannot update an agent on another host whose work directory is a git repository.
-    address = address_of(host)
-    clone = f"mngr clone {agent.name}@{address} {agent.name}-2@{address} --type {agent.agent_type}"
-    return f"clone the agent, which keeps its session, with `{clone}`"
 
 
 def _split(command: str) -> tuple[str, str]:

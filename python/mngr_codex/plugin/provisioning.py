@@ -10,6 +10,7 @@ from imbue.mngr.hosts.common import get_agent_state_dir_path
 from loguru import logger
 
 from mngr_codex.plugin import instructions, launch, paths
+from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.carry.plan import Carrying
 from mngr_codex.plugin.config import CodexAgentConfig
 from mngr_codex.plugin.home import build, config_toml, hook_trust, work_dir_trust
@@ -56,6 +57,8 @@ class ProvisioningRequest:
     """Whether its Codex may need no login, because of its arguments or its environment."""
     agent_name: str = "NAME"
     """The agent's name, for notices."""
+    agent_type: str = AGENT_TYPE
+    """The agent's type, for notices."""
     repository: Path | None = None
     """The repository on this machine that the work directory is a worktree of; None if it is not one."""
 
@@ -79,6 +82,7 @@ class ProvisioningRequest:
             arguments=(*config.cli_args, *options.agent_args),
             may_have_other_login=first.may_have_other_login(options, config),
             agent_name=str(options.name or "NAME"),
+            agent_type=str(options.agent_type),
             repository=repository,
         )
 
@@ -232,6 +236,7 @@ def _build_home(host: OnlineHostInterface, request: ProvisioningRequest, facts: 
         host,
         build.CodexHomeRequest(
             agent_name=request.agent_name,
+            agent_type=request.agent_type,
             codex_home=request.state_dir / paths.CODEX_HOME,
             work_dir=request.work_dir,
             program=None if program.content is None else request.state_dir / paths.PROGRAM,

@@ -31,25 +31,31 @@ def decided(*hooks: Hook, **trust: object) -> HookTrust:
     return decide(CodexReport(hooks=hooks), own_commands=OWN, codex_home="/state/home", **trust)  # type: ignore[arg-type]
 
 
+def notice_of(trust: HookTrust) -> str | None:
+    return trust.notice("codex", "run `mngr create t`")
+
+
 def test_own_hooks_are_trusted_by_their_hashes() -> None:
     trust = decided(*OWN_HOOKS)
     assert trust.state == {own.key: {"trusted_hash": own.current_hash} for own in OWN_HOOKS}
-    assert trust.problem is None and trust.notice is None
+    assert trust.problem is None and notice_of(trust) is None
 
 
 def test_a_hook_of_a_repository_is_disabled_with_a_notice() -> None:
     trust = decided(*OWN_HOOKS, REPOSITORY_HOOK)
     assert trust.state[REPOSITORY_HOOK.key] == {"trusted_hash": REPOSITORY_HOOK.current_hash, "enabled": False}
     assert trust.disabled == (REPOSITORY_HOOK,)
-    assert trust.notice is not None
-    assert "./notify" in trust.notice and "trust_repo_hooks = true" in trust.notice
+    notice = notice_of(trust)
+    assert notice is not None and "./notify" in notice
+    setting = "trust_repo_hooks = true under [agent_types.codex] of mngr's settings"
+    assert notice.endswith(f"hint: to enable repository hooks, set {setting} and run `mngr create t`")
 
 
 @pytest.mark.parametrize("consent", [{"trusts_repository": True}, {"consented_hashes": {REPOSITORY_HOOK.current_hash}}])
 def test_a_hook_of_a_repository_runs_with_consent(consent: dict[str, object]) -> None:
     trust = decided(*OWN_HOOKS, REPOSITORY_HOOK, **consent)
     assert trust.state[REPOSITORY_HOOK.key] == {"trusted_hash": REPOSITORY_HOOK.current_hash}
-    assert trust.trusted == (REPOSITORY_HOOK,) and trust.notice is None
+    assert trust.trusted == (REPOSITORY_HOOK,) and notice_of(trust) is None
 
 
 def test_consent_to_one_hook_does_not_cover_another() -> None:
@@ -62,7 +68,7 @@ def test_the_users_own_hook_runs_if_their_codex_trusts_it() -> None:
     assert decided(*OWN_HOOKS, USER_HOOK, user_hashes={USER_HOOK.current_hash}).trusted == (USER_HOOK,)
     trust = decided(*OWN_HOOKS, USER_HOOK)
     assert trust.disabled == (USER_HOOK,)
-    assert trust.notice is not None and "trust_repo_hooks" not in trust.notice
+    assert "trust_repo_hooks" not in (notice_of(trust) or "trust_repo_hooks")
 
 
 def test_the_users_trusted_hashes_do_not_apply_to_a_hook_of_a_repository() -> None:
@@ -80,7 +86,7 @@ def test_a_repository_cannot_forge_an_own_hook(source: str) -> None:
 def test_a_managed_hook_is_not_changed() -> None:
     managed = hook("stop", "audit", source="mdm", managed=True)
     trust = decided(*OWN_HOOKS, managed)
-    assert managed.key not in trust.state and trust.notice is None
+    assert managed.key not in trust.state and notice_of(trust) is None
 
 
 def test_unlisted_own_hooks_are_a_problem() -> None:

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from mngr_codex.plugin.agent_type import AGENT_TYPE
 from mngr_codex.plugin.carry import delivery
 from mngr_codex.plugin.carry.login import Kind, copied_notice
 from mngr_codex.plugin.carry.settings import copied_setup_texts
@@ -18,6 +19,7 @@ from mngr_codex.plugin.home.config_toml import merge, render
 from mngr_codex.plugin.home.model_upgrades import cached_upgrades
 from mngr_codex.plugin.home.user_config import user_config
 from mngr_codex.plugin.home.user_files import creation_script
+from mngr_codex.plugin.host.address import update_hint
 from mngr_codex.plugin.host.facts import HOOKS, MODELS
 from mngr_codex.plugin.host.files import HostFile, removal, write_files
 from mngr_codex.plugin.host.place import HostPlace
@@ -42,6 +44,8 @@ class CodexHomeRequest:
 
     agent_name: str = "NAME"
     """The agent's name, for notices."""
+    agent_type: str = AGENT_TYPE
+    """The agent's type, for notices."""
     codex_home: Path
     """The path of the home."""
     work_dir: Path
@@ -229,7 +233,7 @@ def _complete(
     if refused is not None:
         notices.append(_refusal_notice(request, facts, refused))
     elif not runs_hooks:
-        notices.append(_missing_hooks_notice(report, trust))
+        notices.append(_missing_hooks_notice(report, trust, request.agent_type))
     elif first.sandbox_problem is not None:
         notices.append("\nhint: ".join(sandbox.texts(first.sandbox_problem, HostPlace.of(host))))
     if not (facts.is_logged_in or carried.is_logged_in) and login.needs_login(config):
@@ -242,8 +246,8 @@ def _complete(
                 not_copied=carried.missing_login,
             )
         )
-    if trust.notice:
-        notices.append(trust.notice)
+    if disabled := trust.notice(request.agent_type, update_hint(host, request.agent_name, request.agent_type)):
+        notices.append(disabled)
     return CodexHome(
         notices=tuple(notices),
         reports=carried.reports,
@@ -432,11 +436,12 @@ def _program_notice(problem: str) -> str:
     )
 
 
-def _missing_hooks_notice(report: CodexReport, trust: hook_trust.HookTrust) -> str:
+def _missing_hooks_notice(report: CodexReport, trust: hook_trust.HookTrust, agent_type: str) -> str:
     if report.version is None:
         hint = "fix that and recreate the agent, or use a newer Codex if this one is too old"
     elif report.hooks is None:
-        hint = "use a newer Codex, or set trust_repo_hooks = true to run all hooks without review"
+        setting = f"trust_repo_hooks = true under [agent_types.{agent_type}] of mngr's settings"
+        hint = f"use a newer Codex, or set {setting} to run all hooks without review"
     elif report.diagnostics:
         hint = "fix that and recreate the agent"
     else:

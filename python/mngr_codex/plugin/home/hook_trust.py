@@ -39,14 +39,19 @@ class HookTrust:
     """Why the plugin's own hooks could not be trusted by hash. mngr cannot show whether the agent is busy without them,
     unless Codex runs all hooks without review, which needs the user's consent."""
 
-    @property
-    def notice(self) -> str | None:
-        """A notice for the user about disabled hooks; None without any."""
+    def notice(self, agent_type: str, update: str) -> str | None:
+        """Returns a notice for the user about disabled hooks; None without any.
+
+        Args:
+            agent_type: The type of the agent.
+            update: What applies changed settings to the agent, as the beginning of a hint.
+        """
         if not self.disabled:
             return None
         lines = ["These hooks are disabled for this agent:", *(f"  {hook}" for hook in self.disabled)]
         if any(hook.is_from_repository for hook in self.disabled):
-            lines.append("hint: to enable repository hooks, set trust_repo_hooks = true for the agent type")
+            setting = f"trust_repo_hooks = true under [agent_types.{agent_type}] of mngr's settings"
+            lines.append(f"hint: to enable repository hooks, set {setting} and {update}")
         if not all(hook.is_from_repository for hook in self.disabled):
             lines.append("hint: to enable your own hooks, trust them in a Codex outside mngr and recreate the agent")
         return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -55,11 +56,9 @@ class LoginPlace(HostPlace):
         from mngr_codex.plugin.host import facts
 
         command = str(agent.agent_config.command)
-        try:
+        # The place is only for a hint.
+        with contextlib.suppress(MngrError, OSError):
             command = facts.read(agent.host, command, line_seconds=0.0).command
-        except (MngrError, OSError):
-            # The place is only for a hint.
-            pass
         return cls.of(agent.host, command)
 
     @property

@@ -19,6 +19,7 @@ from mngr_codex.plugin.cli.doctor import codex, end, hooks, sandbox, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.home.account_models import SETTING
 from mngr_codex.plugin.home.login import LoginPlace, login_hint
+from mngr_codex.plugin.host.address import update_hint
 from mngr_codex.plugin.messages.screen import read_screen
 from mngr_codex.plugin.messages.startup import restart_hint
 
@@ -50,7 +51,7 @@ class Machine:
 def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
     """Checks an agent: its files, whether its Codex runs, and whether mngr can see what that does."""
     name = str(agent.name)
-    recreate = f"run `mngr create {name} {agent.agent_type} --reuse --update`"
+    recreate = update_hint(machine.host, name, str(agent.agent_type))
     lifecycle = None
     found: list[Finding] = []
 

@@ -28,6 +28,7 @@ from mngr_codex.plugin.home.login import LoginPlace, needs_login
 from mngr_codex.plugin.home.sandbox import SECONDS as SANDBOX_SECONDS
 from mngr_codex.plugin.home.sandbox import is_disabled
 from mngr_codex.plugin.host import facts as host_facts
+from mngr_codex.plugin.host.address import update_hint
 from mngr_codex.plugin.host.connection import run_with_input
 from mngr_codex.plugin.host.place import HostPlace
 
@@ -295,9 +296,7 @@ def _agent_findings(other: OtherHost, host: Host, agent: CodexAgent, answers: Ma
     prefix = f"{agent.id}."
     own = {key.removeprefix(prefix): value for key, value in answers.items() if key.startswith(prefix)}
     name = str(agent.name)
-    address = f"{name}@{other.name}"
-    # With mngr 0.3.0, `create --reuse --update` fails for an agent with a repository on another host.
-    again = f"run `mngr clone {address} {name}-2@{other.name} --type {agent.agent_type}`, which keeps its session"
+    again = update_hint(host, name, str(agent.agent_type))
     restart = f"run `mngr start {name} --restart`"
     lifecycle: AgentLifecycleState | None = None
 
