@@ -18,6 +18,7 @@ from imbue.mngr.api.providers import get_all_provider_instances_and_skipped
 from imbue.mngr.errors import MngrError
 from imbue.mngr.hosts.host import Host
 from imbue.mngr.primitives import LOCAL_PROVIDER_NAME, AgentLifecycleState
+from loguru import logger
 
 from mngr_codex.plugin import paths, status_file
 from mngr_codex.plugin.agent import CodexAgent
@@ -30,10 +31,11 @@ from mngr_codex.plugin.home.sandbox import is_disabled
 from mngr_codex.plugin.host import facts as host_facts
 from mngr_codex.plugin.host.address import update_hint
 from mngr_codex.plugin.host.connection import run_with_input
+from mngr_codex.plugin.host.error_text import one_line
 from mngr_codex.plugin.host.place import HostPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.primitives import HostId
@@ -46,6 +48,8 @@ HOST_SECONDS = 15.0
 PROVIDER_SECONDS = 2 * HOST_SECONDS
 """How long listing the hosts of a provider and their agents may take."""
 _SCRIPT_SECONDS = 60.0
+_THREADS = "imbue.concurrency_group"
+"""The part of mngr that runs threads, and logs their errors."""
 _HOSTS_AT_ONCE = 16
 # A connection takes a while to answer, and the clock is read before that.
 _CLOCK_TOLERANCE_SECONDS = 120
@@ -126,31 +130,47 @@ def find(mngr_ctx: MngrContext) -> list[OtherHost]:
     others = [provider for provider in providers if provider.name != LOCAL_PROVIDER_NAME]
     if not others:
         return found
-    with ThreadPoolExecutor(_HOSTS_AT_ONCE) as executor:
-        for hosts in executor.map(lambda provider: _hosts(provider, mngr_ctx), others):
-            found += hosts
+    # mngr logs the errors of its threads, and the doctor reports why a host cannot be asked.
+    logger.disable(_THREADS)
+    try:
+        with ThreadPoolExecutor(_HOSTS_AT_ONCE) as executor:
+            for hosts in executor.map(lambda provider: _hosts(provider, mngr_ctx), others):
+                found += hosts
+    finally:
+        logger.enable(_THREADS)
     return sorted(found, key=lambda host: host.name)
 
 
 def _hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[OtherHost]:
-    read: Future[list[OtherHost]] = Future()
+    late = f"it has not listed its hosts within {PROVIDER_SECONDS:.0f} s"
+    try:
+        return _in_time(lambda: _read_hosts(provider, mngr_ctx), PROVIDER_SECONDS, late)
+    # Providers pass on the exceptions of their own libraries.
+    except Exception as error:
+        return [OtherHost(str(provider.name), problem=_first_line(error))]
+
+
+def _in_time[T](action: Callable[[], T], seconds: float, late: str) -> T:
+    """Returns the result of a function, or raises its exception.
+
+    Raises:
+        MngrError: It has not ended in time, with this message. It continues, but this process can end.
+    """
+    result: Future[T] = Future()
 
     def run() -> None:
         try:
-            read.set_result(_read_hosts(provider, mngr_ctx))
-        # Providers pass on the exceptions of their own libraries.
+            result.set_result(action())
         except BaseException as error:
-            read.set_exception(error)
+            result.set_exception(error)
 
-    # A thread that still waits for a provider must not keep this process from ending.
     threading.Thread(target=run, daemon=True).start()
     try:
-        return read.result(PROVIDER_SECONDS)
-    except TimeoutError as error:
-        said = _first_line(error) if read.done() else f"it has not listed its hosts within {PROVIDER_SECONDS:.0f} s"
-        return [OtherHost(str(provider.name), problem=said)]
-    except Exception as error:
-        return [OtherHost(str(provider.name), problem=_first_line(error))]
+        return result.result(seconds)
+    except TimeoutError:
+        if result.done():
+            raise
+        raise MngrError(late) from None
 
 
 def _read_hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[OtherHost]:
@@ -161,8 +181,7 @@ def _read_hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[O
     )
     hosts: dict[HostId, OtherHost] = {}
     for host_id in read.unknown_host_ids:
-        problem = f"it cannot be reached, or did not list its agents within {HOST_SECONDS:.0f} s"
-        hosts[host_id] = OtherHost(_name(provider, host_id), problem=problem)
+        hosts[host_id] = _silent(provider, host_id)
     for reference in read.hosts:
         host = provider.get_host(reference.host_id)
         known = OtherHost(f"{reference.host_name}.{provider.name}", host if isinstance(host, Host) else None)
@@ -179,12 +198,16 @@ def _read_hosts(provider: BaseProviderInstance, mngr_ctx: MngrContext) -> list[O
     return list(hosts.values())
 
 
-def _name(provider: BaseProviderInstance, host_id: HostId) -> str:
-    """Returns the name of a host that did not answer, or its id if even its provider cannot tell."""
+def _silent(provider: BaseProviderInstance, host_id: HostId) -> OtherHost:
+    """Returns a host that did not list its agents. It has its id as a name if even its provider cannot tell."""
+    problem = f"it did not list its agents within {HOST_SECONDS:.0f} s"
     try:
-        return f"{provider.get_host(host_id).get_name()}.{provider.name}"
+        host = provider.get_host(host_id)
+        return OtherHost(
+            f"{host.get_name()}.{provider.name}", host if isinstance(host, Host) else None, problem=problem
+        )
     except Exception:
-        return f"{host_id}.{provider.name}"
+        return OtherHost(f"{host_id}.{provider.name}", problem=problem)
 
 
 def check(others: Sequence[OtherHost]) -> Iterator[Finding]:
@@ -195,6 +218,8 @@ def check(others: Sequence[OtherHost]) -> Iterator[Finding]:
 
 
 def _check_host(other: OtherHost) -> list[Finding]:
+    if other.problem is not None and other.host is not None:
+        return [_connection(other, other.host, other.problem)]
     if other.problem is not None:
         remedy = "check its connection and its settings; `mngr list` shows the error of its provider"
         return [Finding("connection", other.problem, remedy, host=other.name, is_warning=not other.is_in_use)]
@@ -212,6 +237,20 @@ def _check_host(other: OtherHost) -> list[Finding]:
     for agent in other.agents:
         found += _agent_findings(other, host, agent, answers)
     return found
+
+
+def _connection(other: OtherHost, host: Host, problem: str) -> Finding:
+    """Returns why a host cannot be asked: the error of a connection to it, if that is the reason."""
+
+    def connect() -> None:
+        run_with_input(host, "true", b"", timeout_seconds=HOST_SECONDS, line_seconds=0.0)
+
+    try:
+        _in_time(connect, HOST_SECONDS, f"it does not answer within {HOST_SECONDS:.0f} s")
+    except Exception as error:
+        remedy = "check that it is running, and its address and key in mngr's settings"
+        return Finding("connection", f"cannot connect to it: {one_line(error)}", remedy, host=other.name)
+    return Finding("connection", problem, "run `mngr codex doctor` again", host=other.name)
 
 
 def _read(other: OtherHost, host: Host) -> dict[str, str]:
