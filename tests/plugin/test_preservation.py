@@ -728,6 +728,18 @@ def test_recover_reports_each_agent_and_fails_at_the_end(
     assert len(discover_preserved_agent_archives(host.near)) == 3
 
 
+def test_recover_names_a_host_that_is_down(make_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    host = make_host()
+    host.cut_at = 0
+    options = SimpleNamespace(host=None, is_list=False, keeps=False)
+    context = (host.agents[0].mngr_ctx, SimpleNamespace(output_format=OutputFormat.HUMAN), options)
+    monkeypatch.setattr(recover_command, "setup_command_context", lambda *_: context)
+    monkeypatch.setattr(recover_command, "_host", lambda *_: host)
+    hint = "hint: run `mngr codex recover far.ssh` again when the host can be reached"
+    with pytest.raises(MngrError, match=f"^cannot connect to far.ssh: the line is cut\n{hint}$"):
+        recover_command.recover(cast("Any", None))
+
+
 def test_a_folder_of_no_agent_affects_nothing(make_host: Callable[..., Host], warnings: list[str]) -> None:
     host = make_host()
     host.cut_at = 2

@@ -97,10 +97,28 @@ def test_an_agent_whose_name_could_be_a_session_is_shown(near: Near) -> None:
 def test_sessions_of_another_host(near: Near) -> None:
     ran = near.mngr("codex", "status", "--host", "remote")
     assert ran.status == 1 and "there is no program mngr-codex on the host remote" in ran.stderr
+    assert "\nhint: the first Codex agent that mngr creates on the host brings it" in ran.stderr
     near.there()
     ran = near.mngr("codex", "status", "--host", "remote.there", "--json", "--all")
     assert (ran.status, ran.stdout) == (0, "[]\n")
     assert "cannot list the sessions of host nowhere" in near.mngr("codex", "status", "--host=nowhere").stderr
+
+
+def test_a_host_that_is_down_is_named_by_commands_about_it(near: Near) -> None:
+    """mngr's own discovery fails for all hosts of the provider if one is down."""
+    near.there()
+    with near.proxy.cut():
+        ran = near.mngr("codex", "status", "--host", "remote")
+    assert ran.status == 1 and "cannot connect to remote.there: " in ran.stderr
+
+
+def test_the_hint_about_a_host_that_does_not_exist_names_hosts(near: Near) -> None:
+    name, _ = near.there()
+    near.mngr("list")
+    ran = near.mngr("codex", "recover", name)
+    assert ran.status == 1 and f"there is no host {name}\nhint: {name} is an agent; give its host: " in ran.stderr
+    assert "remote.there" in ran.stderr.partition("hint: ")[2]
+    assert "hint: the hosts are remote.there\n" in near.mngr("codex", "recover", "nowhere").stderr
 
 
 def findings(near: Near, *arguments: str) -> list[dict[str, Any]]:
@@ -159,10 +177,12 @@ def test_the_doctor_reports_a_host_that_does_not_answer(near: Near) -> None:
     near.there()
     near.mngr("list")
     with near.proxy.cut():
+        assert "Error in thread" not in near.mngr("codex", "doctor").stderr
         found = findings(near)
         named = findings(near, "nobody")
     connection = about(found, "connection", None)
-    assert connection["level"] == "problem" and "cannot be reached" in connection["said"]
+    assert connection["level"] == "problem" and connection["said"].startswith("cannot connect to it: ")
+    assert "mngr list" not in connection["remedy"]
     # Nobody knows whether the agent is there.
     (missing,) = [each for each in named if each["agent"] == "nobody"]
     assert missing["said"] == "not found, but remote.there could not be asked" and missing["level"] == "problem"

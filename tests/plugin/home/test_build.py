@@ -235,7 +235,7 @@ def test_settings_that_codex_rejects_are_reported_with_its_reason(world: World) 
 
 def test_a_later_login_applies_to_the_agent(world: World) -> None:
     built = world.build(overrides={})
-    assert len(built.notices) == 1 and "`codex login`" in built.notices[0]
+    assert len(built.notices) == 1 and "codex login`" in built.notices[0]
     world.write("auth.json", "{}")
     assert (world.codex_home / "auth.json").read_text() == "{}"
     assert world.build(overrides={}).notices == ()

@@ -9,7 +9,7 @@ from imbue.mngr.api.preservation import get_local_preserved_agent_dir_for_host
 from imbue.mngr.cli.common_opts import setup_command_context
 from imbue.mngr.cli.output_helpers import write_human_line
 from imbue.mngr.config.data_types import CommonCliOptions
-from imbue.mngr.errors import HostConnectionError, MngrError, UserInputError
+from imbue.mngr.errors import HostConnectionError, MngrError
 from imbue.mngr.interfaces.host import HostFileReadInterface
 from imbue.mngr.primitives import HostAddress, OutputFormat
 from loguru import logger
@@ -17,6 +17,7 @@ from loguru import logger
 from mngr_codex.plugin import set_aside, unfetched
 from mngr_codex.plugin.cli import remote_agents
 from mngr_codex.plugin.host.address import address_of
+from mngr_codex.plugin.host.error_text import one_line
 from mngr_codex.plugin.preservation import preserved_items
 
 if TYPE_CHECKING:
@@ -39,16 +40,20 @@ def recover(ctx: click.Context) -> None:
     """Fetches or lists what is kept on a host.
 
     Raises:
-        UserInputError: There is no such host, or its files cannot be read.
-        MngrError: The host cannot be reached, or the files of an agent could not be copied.
+        MngrError: There is no such host, it cannot be reached or read, or the files of an agent could not be copied.
     """
     mngr_ctx, output, options = setup_command_context(ctx, "codex-recover", RecoverOptions)
     host = _host(options.host, mngr_ctx)
     name = address_of(host)
     noted = unfetched.agents(mngr_ctx, host.id)
-    found = set_aside.by_agent(
-        set_aside.retried(lambda: set_aside.find(host), host, f"cannot list what is kept on host {name}")
-    )
+    try:
+        listed = set_aside.retried(lambda: set_aside.find(host), host, f"cannot list what is kept on host {name}")
+    except HostConnectionError as error:
+        raise MngrError(
+            f"cannot connect to {name}: {one_line(error)}\n"
+            f"hint: run `mngr codex recover {name}` again when the host can be reached"
+        ) from error
+    found = set_aside.by_agent(listed)
     unfetched.remove(mngr_ctx, host.id, noted.keys() - {parts[-1].identity.agent_id for parts in found})
     results = []
     failed: list[str] = []
@@ -104,5 +109,5 @@ def _result(parts: Sequence[set_aside.SetAside]) -> dict[str, Any]:
 def _host(address: HostAddress, mngr_ctx: MngrContext) -> HostInterface:
     host = remote_agents.find_host(address, mngr_ctx)
     if not isinstance(host, HostFileReadInterface):
-        raise UserInputError(f"cannot read the files of host {address}: it is not running\nhint: start the host")
+        raise MngrError(f"cannot read the files of host {address}: it is not running\nhint: start the host")
     return host

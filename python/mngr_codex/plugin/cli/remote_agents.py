@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imbue.mngr.config.data_types import MngrContext
     from imbue.mngr.errors import MngrError
     from imbue.mngr.interfaces.host import HostInterface, OnlineHostInterface
-    from imbue.mngr.primitives import AgentAddress, HostAddress
+    from imbue.mngr.primitives import AgentAddress, DiscoveredHost, HostAddress
 
 _SEARCHED_LINES = 4
 """How many lines of mngr's discovery log about an agent are parsed."""
@@ -148,21 +148,52 @@ def _member(name: str, value: str) -> str:
 
 
 def find_host(address: HostAddress, mngr_ctx: MngrContext) -> HostInterface:
-    """Returns the host that an address names, which need not be running.
+    """Returns the host that an address names. It need not be running, and no host is asked for its agents.
 
     Raises:
-        MngrError: There is no such host, or several, or its provider cannot be asked.
+        MngrError: There is no such host, which has a hint, or several, or its provider cannot be asked.
     """
-    from imbue.mngr.api.discover import discover_hosts_and_agents
     from imbue.mngr.api.find import filter_one_host
-    from imbue.mngr.api.providers import get_provider_instance
+    from imbue.mngr.api.providers import get_all_provider_instances, get_provider_instance
+    from imbue.mngr.errors import HostNameNotFoundError, MngrError, NoMatchingHostsError
 
     providers = None if address.provider is None else (str(address.provider),)
-    outcome = discover_hosts_and_agents(
-        mngr_ctx, provider_names=providers, agent_identifiers=None, include_destroyed=False, reset_caches=False
-    )
-    found = filter_one_host(address, list(outcome.agents_by_host))
+    known: list[DiscoveredHost] = []
+    errors: list[MngrError] = []
+    for provider in get_all_provider_instances(mngr_ctx, providers):
+        try:
+            known += provider.discover_hosts(cg=mngr_ctx.concurrency_group, include_destroyed=False)
+        except MngrError as error:
+            errors.append(error)
+    try:
+        found = filter_one_host(address, known)
+    except (HostNameNotFoundError, NoMatchingHostsError):
+        if errors:
+            # It may be a host of that provider.
+            raise errors[0] from None
+        raise MngrError(f"there is no host {address}\nhint: {_hosts_hint(address, known, mngr_ctx)}") from None
     return get_provider_instance(found.provider_name, mngr_ctx).get_host(found.host_id)
+
+
+def _hosts_hint(address: HostAddress, known: Sequence[DiscoveredHost], mngr_ctx: MngrContext) -> str:
+    """Returns which host the user can have meant, whose agent has the name, or else the names of all."""
+    from imbue.mngr.api.address_parsers import parse_agent_address
+
+    from mngr_codex.plugin import unfetched
+
+    names = {host.host_id: f"{host.host_name}.{host.provider_name}" for host in known}
+    name = str(address.host)
+    places = {
+        names[host_id]
+        for host_id in names
+        if any(agent.name == name for agent in unfetched.agents(mngr_ctx, host_id).values())
+    }
+    if found := logged(parse_agent_address(name), mngr_ctx):
+        places.add(found.host_name)
+    if places:
+        return f"{name} is an agent; give its host: {' or '.join(sorted(places))}"
+    others = sorted(each for each in names.values() if each != "localhost.local")
+    return f"the hosts are {', '.join(others)}" if others else "mngr has no other hosts"
 
 
 def is_codex(agent_type: str | None, mngr_ctx: MngrContext) -> bool:

@@ -29,6 +29,7 @@ from loguru import logger
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.cli import remote_agents, remote_run
 from mngr_codex.plugin.cli.remote_agents import FoundAgent
+from mngr_codex.plugin.host.address import address_of
 from mngr_codex.plugin.host.streaming import Declined
 
 if TYPE_CHECKING:
@@ -158,12 +159,13 @@ def show_status(ctx: click.Context, host: str, arguments: Sequence[str]) -> int:
         agents = shlex.quote(str(found.host_dir / "agents"))
         newest = f"ls -t {agents}/*/{paths.PROGRAM} 2>/dev/null | head -n 1"
         state_dir = f'"$(dirname "$(dirname "$({newest})")")"'
-        agent = FoundAgent(found, str(found.host_name), Path(state_dir), {}, is_expression=True)
+        agent = FoundAgent(found, address_of(found), Path(state_dir), {}, is_expression=True)
         try:
             is_followed = bool({"-f", "--follow"} & set(arguments))
             return remote_run.run_program(agent, ["status", *arguments], is_endless=is_followed)
         except Declined as declined:
-            raise _without_program(agent, declined) from None
+            hint = "\nhint: the first Codex agent that mngr creates on the host brings it"
+            raise _without_program(agent, declined, hint) from None
 
 
 def _host(address: str, mngr_ctx: MngrContext) -> Host:
@@ -220,8 +222,8 @@ def _run(ctx: click.Context, agent: str, start: Callable[[FoundAgent], int], *, 
             raise _without_program(found, declined) from None
 
 
-def _without_program(agent: FoundAgent, declined: Declined) -> click.ClickException:
+def _without_program(agent: FoundAgent, declined: Declined, hint: str = "") -> click.ClickException:
     if declined.status == remote_agents.DECLINED:
-        return click.ClickException(f"there is no program mngr-codex on the host {agent.host_name}")
+        return click.ClickException(f"there is no program mngr-codex on the host {agent.host_name}{hint}")
     reason = str(declined).partition("\n")[0] or f"it exits with status {declined.status}"
     return click.ClickException(f"cannot run the program mngr-codex on the host {agent.host_name}: {reason}")
