@@ -341,6 +341,15 @@ class TestFollow:
             "hint: `mngr-codex hooks install` adds the hooks that report sessions",
         ]
 
+    def test_the_hint_for_an_empty_list_fits_what_there_is(self, sessions: Sessions) -> None:
+        """Users of mngr need no hooks for its agents."""
+        environment = {**sessions.environment(), "MNGR_CODEX_RUN_AS": "mngr codex"}
+        assert "\nhint: an agent appears with its first message\n" in run("status", env=environment).stderr
+        sessions.hook("user-prompt-submit", "a")
+        sessions.hook("stop", "a")
+        sessions.hook("session-end", "a")
+        assert "\nhint: --all adds the sessions that have ended\n" in run("status", env=environment).stderr
+
 
 def hooks_installed(sessions: Sessions, root: Path) -> bool:
     """Installs hooks for the state directories in a folder."""

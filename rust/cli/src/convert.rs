@@ -1,7 +1,7 @@
 //! `mngr-codex convert`: converts a rollout to mngr's common transcript.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use mngr_codex_core::{
 
 use crate::progress::Progress;
 use crate::signals;
-use crate::streams::{self, StandardInput, StandardOutput};
+use crate::streams::{self, StandardInput, StandardOutput, complain};
 use crate::target::{self, Source, TargetArguments, Unresolved};
 
 /// Convert a Codex rollout to mngr's common transcript (ATIF v1.7, JSON Lines)
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let converted = match arguments.rollout(&mut notes) {
         Ok(rollout) => run_to_summary(arguments, &rollout).map(|summary| (rollout, summary)),
         Err(Unresolved::Usage(what)) => {
-            let _ = print_lines([&what]);
+            complain(what);
             return ExitCode::from(2);
         }
         Err(Unresolved::Failed(what)) => Err(what),
@@ -106,12 +106,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             if arguments.verbose || summary.malformed > 0 || io::stderr().is_terminal() {
                 notes.push(summary.to_string());
             }
-            // A closed standard error does not make the conversion fail.
-            let _ = print_lines(notes.iter());
+            notes.iter().for_each(complain);
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            let _ = print_lines([&failure]);
+            complain(failure);
             ExitCode::FAILURE
         }
     }
@@ -141,15 +140,6 @@ impl Arguments {
         let input = raw.or_else(recorded).unwrap_or_else(|| place.path().to_owned());
         Ok(Rollout { input, agent_id })
     }
-}
-
-/// Writes lines to standard error.
-fn print_lines<'a>(lines: impl IntoIterator<Item = &'a String>) -> io::Result<()> {
-    let mut text = String::new();
-    for line in lines {
-        text.extend(["mngr-codex: ", line, "\n"]);
-    }
-    io::stderr().write_all(text.as_bytes())
 }
 
 fn run_to_summary(arguments: &Arguments, rollout: &Rollout) -> Result<Summary, Failure> {

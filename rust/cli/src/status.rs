@@ -16,7 +16,7 @@ use signal_hook::consts::SIGPIPE;
 use crate::human;
 use crate::live_output::{LiveOutput, Size, size};
 use crate::process_exit::ProcessExit;
-use crate::streams::{self, StandardOutput, complain, piped_output};
+use crate::streams::{self, StandardOutput, as_the_user_runs_it, complain, piped_output};
 use crate::{hooks, signals};
 
 /// List the Codex sessions of this machine that are running or waiting
@@ -103,14 +103,19 @@ fn searched(arguments: &Arguments) -> Searched {
 }
 
 /// Says that there is no session, and how sessions get into the list.
-fn nothing(arguments: &Arguments, has_hooks: bool) -> String {
+fn nothing(arguments: &Arguments, folders: &StateFolders, has_hooks: bool) -> String {
     let what = if arguments.all { "no session has been recorded" } else { "no session is running or waiting" };
-    let hint = if has_hooks {
+    let hint = if !arguments.all && !status::list(folders, true).sessions.is_empty() {
+        "--all adds the sessions that have ended"
+    } else if has_hooks {
         "sessions appear with their first message, once the hooks are trusted in Codex (/hooks)"
+    } else if streams::given_name().is_some() {
+        // The user has mngr, and this can be another host, where nothing needs to be installed.
+        "an agent appears with its first message"
     } else {
         "`mngr-codex hooks install` adds the hooks that report sessions"
     };
-    format!("{what}\nhint: {hint}")
+    as_the_user_runs_it(format!("{what}\nhint: {hint}"))
 }
 
 fn show(arguments: &Arguments) -> io::Result<ExitCode> {
@@ -124,7 +129,7 @@ fn show(arguments: &Arguments) -> io::Result<ExitCode> {
         complain(problem);
     }
     if sessions.is_empty() && problems.is_empty() && !arguments.json {
-        complain(nothing(arguments, has_hooks));
+        complain(nothing(arguments, &folders, has_hooks));
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -154,7 +159,7 @@ fn follow(arguments: &Arguments) -> io::Result<ExitCode> {
         reported = problems;
         if out.can_replace() {
             let text = match sessions.as_slice() {
-                [] if reported.is_empty() => nothing(arguments, has_hooks),
+                [] if reported.is_empty() => nothing(arguments, &folders, has_hooks),
                 sessions => human::status(sessions, status::now(), size()),
             };
             out.replace(text.as_bytes())?;

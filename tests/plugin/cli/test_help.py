@@ -104,6 +104,7 @@ def test_pages_say_how_to_name_an_agent_on_another_host(home: Path, program: Pat
     ("arguments", "hint"),
     [
         (["transcript", "nobody"], "hint: `mngr codex transcript` lists the newest sessions"),
+        (["convert", "nobody"], "and `mngr transcript NAME --format jsonl` the transcript of one on another host"),
         (["transcript", "--nonsense"], "Usage: mngr codex transcript "),
         (["marker", "show", "--state-dir", "."], "hint: `mngr codex hooks install` makes Codex run the hooks"),
     ],

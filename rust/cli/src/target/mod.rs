@@ -138,7 +138,8 @@ fn explain(error: &PlaceError) -> String {
     let hint = match error {
         PlaceError::NotFound { unreadable, .. } => {
             lines.extend(unreadable.iter().map(ToString::to_string));
-            "`mngr-codex transcript` lists the newest sessions on a terminal; `mngr list` shows all agents"
+            "`mngr-codex transcript` lists the newest sessions on a terminal; `mngr list` shows all agents, and \
+             `mngr transcript NAME --format jsonl` the transcript of one on another host"
         }
         PlaceError::SeveralAgents { .. } => "pass the id or the folder of one of them",
         PlaceError::SeveralSessions { sessions, .. } => {
