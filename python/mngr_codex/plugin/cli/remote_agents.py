@@ -178,6 +178,7 @@ def find_host(address: HostAddress, mngr_ctx: MngrContext) -> HostInterface:
 def _hosts_hint(address: HostAddress, known: Sequence[DiscoveredHost], mngr_ctx: MngrContext) -> str:
     """Returns which host the user can have meant, whose agent has the name, or else the names of all."""
     from imbue.mngr.api.address_parsers import parse_agent_address
+    from imbue.mngr.primitives import LOCAL_PROVIDER_NAME
 
     from mngr_codex.plugin import unfetched
 
@@ -192,7 +193,7 @@ def _hosts_hint(address: HostAddress, known: Sequence[DiscoveredHost], mngr_ctx:
         places.add(found.host_name)
     if places:
         return f"{name} is an agent; give its host: {' or '.join(sorted(places))}"
-    others = sorted(each for each in names.values() if each != "localhost.local")
+    others = sorted(names[host.host_id] for host in known if host.provider_name != LOCAL_PROVIDER_NAME)
     return f"the hosts are {', '.join(others)}" if others else "mngr has no other hosts"
 
 
