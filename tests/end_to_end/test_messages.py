@@ -24,10 +24,17 @@ def received(model: Model) -> list[str]:
 
 def assert_received(model: Model, message: str) -> None:
     """Waits until the model's latest request has this message."""
-    until(
-        lambda: [text.strip() for text in received(model)[-1:]] == [message],
-        description=f"the question {message[:80]!r}",
-    )
+    latest: list[str] = []
+
+    def is_received() -> bool:
+        latest[:] = [text.strip() for text in received(model)[-1:]]
+        return latest == [message]
+
+    try:
+        until(is_received, description="the message")
+    except AssertionError as error:
+        error.add_note(f"sent: {message[:80]!r}, received last: {latest and latest[0][:80]!r}")
+        raise
 
 
 def test_every_kind_of_message_arrives_unchanged(machine: Machine, model: Model) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"command": "nowhere/codex"}, "cannot find nowhere/codex on the host"),
+        ({"command": "nowhere/codex"}, "cannot find nowhere/codex\nhint: "),
         ({"sandbox_mode": "none"}, "'read-only', 'workspace-write' or 'danger-full-access'"),
         ({"sandbox": "none"}, "Unknown fields"),
         ({"config_overrides": {"check_for_update_on_startup": True}}, "cannot set check_for_update_on_startup"),
