@@ -357,12 +357,22 @@ def test_following_continues_after_a_record(state: State, form: str) -> None:
     with following("fix-it", "--format", form, "--marks") as followed:
         complete = records_of(followed, 300 + (form == "jsonl"))
     for number in (0, 2, 150, 298):
-        with following("fix-it", "--format", form, "--marks", "--after", f"evt-{number}") as followed:
+        with following("fix-it", "--format", form, "--marks", "--after", f"evt-{number}", "--tail", "1") as followed:
             shown = records_of(followed, 299 - number)
             assert shown == dict(list(complete.items())[-(299 - number) :])
             state.append(marked_step(300))
             assert "m300" in records_of(followed, 1)["evt-300"]
         state.write(HEADER, *map(marked_step, range(300)))
+
+
+def test_a_count_of_copied_records_is_not_shown_again(state: State) -> None:
+    copied = step("c", event_id="evt-c", is_copied_context=True)
+    state.write(HEADER, copied, marked_step(1))
+    with following("fix-it", "--marks") as followed:
+        assert "1 record copied" in records_of(followed, 1)["evt-1"]
+    with following("fix-it", "--marks", "--after", "evt-c") as followed:
+        shown = records_of(followed, 1)["evt-1"]
+        assert "m1" in shown and "copied" not in shown
 
 
 def test_following_continues_in_a_rotated_file(state: State) -> None:
@@ -394,5 +404,5 @@ def test_the_position_is_marked_before_anything_is_shown(state: State) -> None:
 def test_marks_need_an_agents_transcript(tmp_path: Path) -> None:
     ran = run("transcript", DATA / "0.163.0/plain.jsonl", "--follow", "--marks")
     assert ran.status == 1 and "a rollout" in ran.stderr
-    for wrong in (("--marks",), ("--follow", "--after", "x"), ("--follow", "--marks", "--after", "x", "--tail", "1")):
+    for wrong in (("--marks",), ("--follow", "--after", "x")):
         assert run("transcript", tmp_path, *wrong).status == 2

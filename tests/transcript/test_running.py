@@ -230,6 +230,19 @@ class TestFollow:
             finally:
                 process.kill()
 
+    def test_a_call_is_announced_once_although_another_process_continues(self, session: Session) -> None:
+        """The marks list the calls that were announced."""
+        held_back(session.rollout)
+        session.follow()
+        first, shown = _marked(session, "--tail", "1")
+        assert f": {COMMAND}\n" in shown and first.startswith("running:")
+        (session.folder / "active").unlink()
+        both, shown = _marked(session, "--tail", "1", "--announced", first)
+        assert f"  ○ {COMMAND} (no output: the session ended)\n" in shown and both.startswith(f"{first},ended:")
+        none, shown = _marked(session, "--tail", "1", "--announced", both)
+        assert "I clean up." in shown and COMMAND not in shown and none == ""
+        assert run("transcript", session.folder, "--follow", "--marks", "--announced", "ended").status == 2
+
     def test_a_program_is_shown_at_once(self, session: Session) -> None:
         session.rollout.custom_call("first", input="await tools.exec_command({cmd: 'ls'})").usage()
         session.rollout.call("second", "wait", "{}").output("second", "done")
@@ -253,6 +266,25 @@ class TestFollow:
                 assert any(re.fullmatch(rf"  ● running since \S+: {COMMAND}\n", line) for line in lines)
             finally:
                 process.kill()
+
+
+def _marked(session: Session, *options: str) -> tuple[str, str]:
+    """Follows a transcript up to the first mark of announced calls or without a record.
+
+    Returns the calls that it lists, and the text before it.
+    """
+    command: list[str | Path] = [program(), "transcript", session.folder, "--follow", "--marks", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            shown = ""
+            for line in iter(process.stdout.readline, "\x1e\n"):
+                if line.startswith("\x1e~"):
+                    return line[2:-1], shown
+                shown += line
+            return "", shown
+        finally:
+            process.kill()
 
 
 def test_nothing_wakes_it_up_while_nothing_runs(session: Session) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -24,10 +25,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.followed_agent import FollowedAgent, append_lines
 from tests.support.line_proxy import LineProxy
 from tests.support.machine import MngrServer, until
 from tests.support.program import convert_file, program
 from tests.support.recordings import DATA
+from tests.support.rollout_builder import Rollout
 from tests.support.ssh_server import PROGRAM, SshServer, ssh_server
 from tests.support.transcript_machine import TRANSCRIPT, TranscriptMachine, write_agent
 
@@ -72,13 +75,13 @@ class Near(TranscriptMachine):
         return name
 
     @contextlib.contextmanager
-    def following(self, *arguments: str) -> Iterator[Following]:
-        """Runs ``mngr transcript`` with pipes."""
+    def following(self, *arguments: str, command: tuple[str, ...] = ("transcript",)) -> Iterator[Following]:
+        """Runs ``mngr transcript``, or another command, with pipes."""
         shown = self.folder / f"shown-{next(NUMBERS)}"
         mngr = Path(sys.executable).with_name("mngr")
         with shown.open("wb") as out, shown.with_suffix(".errors").open("wb") as errors:
             running = subprocess.Popen(
-                [mngr, "transcript", *arguments], env=self.environment, cwd=self.folder, stdout=out, stderr=errors
+                [mngr, *command, *arguments], env=self.environment, cwd=self.folder, stdout=out, stderr=errors
             )
         try:
             yield Following(running, shown)
@@ -387,6 +390,34 @@ def test_nothing_is_lost_before_the_first_record(near: Near) -> None:
                 more.write(LINES[1])
             time.sleep(0.5)
         following.waits_for(LINES[-1] + LINES[1])
+
+
+def test_a_call_without_an_output_is_shown_once_although_the_line_breaks(near: Near, tmp_path: Path) -> None:
+    followed = FollowedAgent(tmp_path / "agents")
+    rollout = Rollout().meta().started().context().user("Clean up.").assistant("I clean up.").usage()
+    rollout.call("first", arguments='{"cmd":"make clean"}')
+    append_lines(followed.make_current("1"), (line + b"\n" for line in rollout.lines))
+    followed.run_once()
+    name, state_dir = near.there(None)
+    for folder in ("events", "logs", "plugin/mngr_codex"):
+        shutil.copytree(followed.state / folder, state_dir / folder, dirs_exist_ok=True)
+    near.mngr("list")
+    with near.following(name, "--follow", "--tail", "1", command=("codex", "transcript")) as following:
+        until(lambda: b"(no output: the session ended)" in following.shown(), description="the call")
+
+        def is_shown_after_a_break(record: bytes) -> None:
+            shown = following.shown()
+            assert shown.count(b"make clean") == 1, shown
+            (before,) = programs_of(state_dir)
+            near.proxy.reset()
+            until(lambda: programs_of(state_dir) not in ([], [before]), description="the next run", seconds=30)
+            with (state_dir / TRANSCRIPT).open("ab") as more:
+                more.write(record)
+            until(lambda: following.shown() != shown, description="the next record", seconds=30)
+
+        is_shown_after_a_break(LINES[1])
+        is_shown_after_a_break(LINES[2])
+        assert following.shown().count(b"make clean") == 1, following.shown()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

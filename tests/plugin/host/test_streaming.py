@@ -58,6 +58,13 @@ def test_the_end_of_marked_output_needs_no_mark() -> None:
     assert output.rest() == b"b\n" and output.rest() == b""
 
 
+def test_announced_calls_are_known_once_their_lines_are_shown() -> None:
+    cut, whole = MarkedOutput(), MarkedOutput()
+    assert cut.take(b"a call\n\x1e~running:1") == b"" and cut.announced is None
+    assert whole.take(b"a call\n\x1e~running:1\n\x1e\n") == b"a call\n"
+    assert (whole.announced, whole.position) == ("running:1", None)
+
+
 @given(st.binary(max_size=60), st.integers(0, 60), st.lists(st.integers(1, 9)), st.binary(max_size=9))
 def test_repeated_output_is_shown_once(answer: bytes, broken_at: int, sizes: list[int], more: bytes) -> None:
     """The answer may have become longer."""

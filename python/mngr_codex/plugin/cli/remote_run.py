@@ -67,8 +67,9 @@ def show_transcript(
         if is_followed:
             words.append("--marks")
             if marked.position is not None:
-                words = [word for word in words if not word.startswith("--tail")]
                 words.append(f"--after={marked.position}")
+            if marked.announced is not None:
+                words.append(f"--announced={marked.announced}")
         words += ["--no-pager", "--", str(agent.state_dir)]
         run = remote_agents.program_script(
             agent, words, environment=environment, is_one_transcript=is_as_mngr and not is_followed

@@ -194,6 +194,8 @@ class MarkedOutput:
 
     position: str | None = None
     """The id of the last record that was shown, empty for the start of the transcript; None if that is not known."""
+    announced: str | None = None
+    """The calls that the program has announced, in its own words; None if it has announced none."""
     _content: list[bytes] = field(default_factory=list)
     """What follows the last mark."""
     _mark: bytes = b""
@@ -219,6 +221,8 @@ class MarkedOutput:
             self._content = [text]
             if head.startswith(b"="):
                 self.position = head[1:].decode(errors="replace")
+            elif head.startswith(b"~"):
+                self.announced = head[1:].decode(errors="replace")
         return b"".join(shown)
 
     def rest(self) -> bytes:

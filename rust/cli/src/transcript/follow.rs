@@ -13,7 +13,7 @@ use mngr_codex_core::{
 
 use super::output::Output;
 use super::records::Records;
-use super::running::{self, RunningCalls};
+use super::running::{self, Announced, RunningCalls};
 use super::{Failure, Filter, Format, Skipped, Viewer, cannot_convert, cannot_read, options, retired};
 use crate::human::Style;
 use crate::live_output::{LiveOutput, size};
@@ -253,8 +253,9 @@ struct OpenEnd<'o> {
     out: LiveOutput<'o>,
     style: Style,
     calls: RunningCalls,
-    /// The calls that were announced, and how.
-    announced: Vec<(Vec<u8>, Activity)>,
+    announced: Announced,
+    /// Whether announced calls are marked.
+    marks: bool,
     /// Whether time changes what is shown.
     is_timed: bool,
 }
@@ -273,7 +274,9 @@ impl<'o> OpenEnd<'o> {
         if !out.can_replace() {
             records.show_at_once();
         }
-        Self { out, style, calls: RunningCalls::new(style), announced: Vec::new(), is_timed: false }
+        let announced = viewer.arguments.announced.clone().unwrap_or_default();
+        let marks = viewer.arguments.marks;
+        Self { out, style, calls: RunningCalls::new(style), announced, marks, is_timed: false }
     }
 
     /// Prints warnings immediately, because following has no end.
@@ -311,19 +314,21 @@ impl<'o> OpenEnd<'o> {
 
     /// Writes one line for each call whose step is pending for some time.
     fn announce(&mut self, pending: &[u8], activity: Activity, now: u64, records: &mut Records) -> Result<(), Failure> {
-        self.announced.retain(|(id, _)| self.calls.found().any(|call| call.id == *id));
+        self.announced.retain(&self.calls);
         self.is_timed = false;
         for call in self.calls.found() {
-            let is_known = self.announced.iter().any(|(id, as_what)| *id == call.id && *as_what == activity);
-            if is_known || !running::has_step(pending, &call.id, self.style) {
+            if self.announced.contains(call, activity) || !running::has_step(pending, &call.id, self.style) {
                 continue;
             }
             if call.age(now).is_some_and(|age| age < ANNOUNCED_AFTER) {
                 self.is_timed = true;
                 continue;
             }
-            self.announced.push((call.id.clone(), activity));
+            self.announced.add(call, activity);
             records.open_calls(std::iter::once(call), activity, None);
+            if self.marks {
+                records.mark_announced(&self.announced);
+            }
         }
         Ok(records.write(&mut self.out)?)
     }

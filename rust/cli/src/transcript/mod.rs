@@ -25,7 +25,7 @@ use crate::streams::{StandardInput, complain};
 use crate::target::{self, Source, TargetArguments, Unresolved};
 use output::Output;
 use records::{RecordFormat, Records};
-use running::RunningCalls;
+use running::{Announced, RunningCalls};
 
 /// The exit status if this program cannot produce exactly the output of mngr, so that mngr has to (`EX_TEMPFAIL` of
 /// sysexits.h, which nothing else here returns).
@@ -88,9 +88,13 @@ pub(crate) struct Arguments {
     #[arg(long, hide = true, requires = "follow")]
     marks: bool,
 
-    /// Continue after the record with this id; from the start if it is empty
-    #[arg(long, hide = true, requires = "marks", conflicts_with = "tail", value_name = "EVENT_ID")]
+    /// Continue after the record with this id, whatever --tail is; from the start if it is empty
+    #[arg(long, hide = true, requires = "marks", value_name = "EVENT_ID")]
     after: Option<String>,
+
+    /// The calls that were announced, as a mark names them after `~`: they are not announced again
+    #[arg(long, hide = true, requires = "marks", value_name = "CALLS")]
+    announced: Option<Announced>,
 
     /// Print json, jsonl and atif byte for byte as mngr 0.3 does; exits 75 if that is impossible here
     #[arg(long, hide = true)]
@@ -630,7 +634,8 @@ impl Viewer<'_> {
                 return Err(failure);
             }
         }
-        records.write(&mut io::sink())?;
+        // What is held back here was shown.
+        records.finish(&mut io::sink())?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use mngr_codex_core::{
     Activity, SessionHead, Text, replace_invalid_utf8, write_python_json, write_python_json_indented,
 };
 
+use super::running::Announced;
 use crate::human::{Human, OpenCall, Style, Zone};
 
 /// The size in bytes at which the buffer is written.
@@ -17,6 +18,8 @@ pub(super) struct Records {
     buffer: Vec<u8>,
     repaired: Vec<u8>,
     is_first: bool,
+    /// The id of the last record that could not be marked yet.
+    unmarked: Option<Vec<u8>>,
 }
 
 /// The format of a record.
@@ -46,7 +49,7 @@ impl Records {
 
     /// Creates a writer for this format.
     pub(super) fn new(format: RecordFormat) -> Self {
-        Self { format, buffer: Vec::new(), repaired: Vec::new(), is_first: true }
+        Self { format, buffer: Vec::new(), repaired: Vec::new(), is_first: true, unmarked: None }
     }
 
     /// Sets the width of the terminal, for the human-readable form.
@@ -68,12 +71,23 @@ impl Records {
         matches!(&self.format, RecordFormat::Human(human) if human.is_at_start())
     }
 
-    /// Marks that all records up to the one with this id were written. Does nothing if any of them is held back.
+    /// Marks that all records up to the one with this id were written, once none of them is held back.
     pub(super) fn mark(&mut self, event_id: &[u8]) {
+        self.unmarked = Some(event_id.to_vec());
+        self.mark_written();
+    }
+
+    /// Marks which calls were announced, after their lines.
+    pub(super) fn mark_announced(&mut self, announced: &Announced) {
+        self.buffer.extend_from_slice(format!("\x1e~{announced}\n").as_bytes());
+    }
+
+    fn mark_written(&mut self) {
+        let is_held = matches!(&self.format, RecordFormat::Human(human) if !human.has_written_all());
         // In JSON the character would be escaped, and in text it would be shown as `^^`.
-        if !matches!(&self.format, RecordFormat::Human(human) if !human.has_written_all()) {
+        if let Some(event_id) = self.unmarked.take_if(|_| !is_held) {
             self.buffer.extend_from_slice(b"\x1e=");
-            self.buffer.extend_from_slice(event_id);
+            self.buffer.extend_from_slice(&event_id);
             self.buffer.push(b'\n');
         }
     }
@@ -132,6 +146,9 @@ impl Records {
     ) {
         if let RecordFormat::Human(human) = &mut self.format {
             human.finish(&mut self.buffer);
+            self.mark_written();
+        }
+        if let RecordFormat::Human(human) = &mut self.format {
             calls.for_each(|call| human.open_call(call, activity, now, &mut self.buffer));
         }
     }
@@ -163,5 +180,26 @@ impl Records {
             }
         }
         self.write(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mngr_codex_core::Text;
+
+    use super::*;
+
+    #[test]
+    fn copied_records_are_marked_when_their_count_is_written() {
+        let mut records = Records::new(RecordFormat::human(Style { color: false, full: false }, Zone::UTC));
+        let mut copied = br#"{"type":"step","source":"user","message":"x","is_copied_context":true}"#.to_vec();
+        let mut out = Vec::new();
+        records.push(Text::pad(&mut copied), &mut out).expect("a vector takes everything");
+        records.mark(b"evt-1");
+        records.write(&mut out).expect("a vector takes everything");
+        assert_eq!(out, b"");
+        records.open_calls(std::iter::empty(), Activity::Running, None);
+        records.write(&mut out).expect("a vector takes everything");
+        assert!(out.starts_with("… 1 record copied".as_bytes()) && out.ends_with(b"\n\x1e=evt-1\n"), "{out:?}");
     }
 }

@@ -1,9 +1,12 @@
 //! The calls of an agent that have no output yet.
 
+use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use memchr::memmem;
-use mngr_codex_core::{Lines, Record, RecordKind, Role, Stream, Tape};
+use mngr_codex_core::{Activity, Lines, Record, RecordKind, Role, Stream, Tape};
 
 use crate::human::{OpenCall, Style};
 
@@ -81,6 +84,70 @@ impl RunningCalls {
                 searched.call = OpenCall::find(record.trim_ascii(), &searched.id, self.style);
             }
         }
+    }
+}
+
+/// The calls that were announced, each with the activity in its line.
+///
+/// As text it can be passed to another process, which then does not announce them again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Announced(Vec<(CallHash, Activity)>);
+
+/// The hash of a call's id, which can be any text of any length. It may differ in another version of the program, which then
+/// announces a call again.
+type CallHash = u64;
+
+impl Announced {
+    const NAMES: [(Activity, &str); 3] =
+        [(Activity::Running, "running"), (Activity::AwaitingApproval, "waiting"), (Activity::Ended, "ended")];
+
+    /// Returns whether a call was announced as this.
+    pub(super) fn contains(&self, call: &OpenCall, activity: Activity) -> bool {
+        self.0.contains(&(Self::hash(call), activity))
+    }
+
+    /// Adds a call.
+    pub(super) fn add(&mut self, call: &OpenCall, activity: Activity) {
+        self.0.push((Self::hash(call), activity));
+    }
+
+    /// Forgets all calls but these. Nothing is forgotten while no call is found, because the transcript may not be read yet.
+    pub(super) fn retain(&mut self, calls: &RunningCalls) {
+        let open: Vec<CallHash> = calls.found().map(Self::hash).collect();
+        if !open.is_empty() {
+            self.0.retain(|(call, _)| open.contains(call));
+        }
+    }
+
+    fn hash(call: &OpenCall) -> CallHash {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&call.id);
+        hasher.finish()
+    }
+}
+
+impl fmt::Display for Announced {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (call, activity)) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "," };
+            let (_, name) = Self::NAMES.iter().find(|(named, _)| named == activity).ok_or(fmt::Error)?;
+            write!(formatter, "{separator}{name}:{call:x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Announced {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = |part: &str| {
+            let (name, call) = part.split_once(':')?;
+            let (activity, _) = Self::NAMES.iter().find(|(_, known)| *known == name)?;
+            Some((CallHash::from_str_radix(call, 16).ok()?, *activity))
+        };
+        let calls: Option<Vec<_>> = text.split(',').map(read).collect();
+        calls.map(Self).ok_or("expected calls as a mark lists them")
     }
 }
 
