@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.doctor_docs import documented_checks
 from tests.support.folder_snapshot import snapshot
 from tests.support.machine import Agent, Json, Machine, MakeMachine, until
 from tests.support.rule_based_model import Model, runs, says
@@ -38,7 +39,7 @@ def test_a_healthy_agent_has_one_line(machine: Machine) -> None:
     machine.create()
     findings = json.loads(machine.mngr("codex", "doctor", "--format", "json").stdout)
     assert {finding["what"] for finding in findings} >= {"codex", "login", "program", "tmux", "disk", "clock"}
-    assert {finding["what"] for finding in findings if finding["agent"]} == {"state", "watcher", "marker", "hooks"}
+    assert {finding["what"] for finding in findings if finding["agent"]} == documented_checks("## Each agent")
     report = machine.mngr("codex", "doctor").stdout.splitlines()
     assert "✓ t: WAITING" in report and sum("t: " in line for line in report) == 1
     assert "No problems found." in report or "! " in report[0]
@@ -46,7 +47,7 @@ def test_a_healthy_agent_has_one_line(machine: Machine) -> None:
     assert "✓ t: watcher: process " in verbose.stdout and "✓ tmux: " in verbose.stdout
     assert "/mngr-codex (mngr-codex " in verbose.stdout and ", mngr 0.3.0, Python 3." in verbose.stdout
     assert "DEBUG" not in verbose.stderr
-    assert json.loads(machine.mngr("codex", "doctor", "--format", "jsonl").stdout.splitlines()[0])["what"] == "codex"
+    assert json.loads(machine.mngr("codex", "doctor", "--format", "jsonl").stdout.splitlines()[0])["what"] == "settings"
 
 
 def test_an_unknown_name_is_an_error(machine: Machine) -> None:
@@ -199,7 +200,7 @@ def test_a_turn_that_failed(machine: Machine, model: Model) -> None:
 
     def last_turn() -> list[Json]:
         findings = json.loads(machine.mngr("codex", "doctor", "--json").stdout)
-        return [finding for finding in findings if finding["what"] == "last turn"]
+        return [finding for finding in findings if finding["what"] == "last turn" and finding["level"] != "ok"]
 
     (warning,) = until(last_turn, description="the failed turn")
     assert warning["level"] == "warning" and "The turn ended with an error" in warning["said"]

@@ -68,7 +68,7 @@ def test_its_agents_keep_their_sessions_when_they_are_updated(machine: Machine, 
     agent = place_recorded_agent(machine, version)
     session = (agent.state / "codex_root_session").read_text().strip()
     findings = json.loads(machine.mngr("codex", "doctor", "--json", "old", status=1).stdout)
-    (finding,) = (each for each in findings if each["agent"])
+    (finding,) = (each for each in findings if each["agent"] and each["is_wrong"])
     assert "mngr create old codex --reuse --update" in finding["remedy"] and "imbue-mngr-codex" in finding["said"]
     machine.mngr("create", "old", "codex", "--reuse", "--update", "--yes", "--no-connect")
     agent.message("Which number?")

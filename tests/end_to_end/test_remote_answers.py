@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.doctor_docs import documented_checks
 from tests.support.machine import until
 from tests.support.remote_host import RemoteHost
 from tests.support.rule_based_model import Model, runs, says
@@ -28,9 +29,8 @@ def test_the_program_answers_for_an_agent_on_another_host(host: RemoteHost, mode
         return {each["what"]: each for each in found if each["agent"] == "t"}
 
     found = doctor("t")
-    assert {name: each["level"] for name, each in found.items()} == {
-        **dict.fromkeys(("state", "program", "watcher", "marker", "codex"), "ok"),
-    }
+    of_agent = documented_checks("| check of an agent there ")
+    assert {name: each["level"] for name, each in found.items()} == dict.fromkeys(of_agent, "ok")
     assert found["state"]["said"] == "WAITING" and found["codex"]["said"].endswith(" on host box")
     # The human format is the program's, not mngr's.
     shown = machine.mngr("transcript", "t").stdout

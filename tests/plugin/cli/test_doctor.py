@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.doctor_docs import documented_checks
 from tests.support.folder_snapshot import snapshot
 
 pytest.importorskip("imbue.mngr", reason="mngr is not in this environment")
@@ -475,6 +476,17 @@ def test_damaged_files_of_an_agent_are_reported(
         file.chmod(0o755)
     checked = {found.what for found in examine(host.mngr_ctx, ()) if found.agent == "t"}
     assert "state" in checked and "hooks" in checked
+
+
+def test_every_check_has_a_line(host: Any, make_agent: MakeAgent, fake_codex: Path) -> None:
+    make_agent()
+    found = examine(host.mngr_ctx, ())
+    of_machine = {"inotify" if each.what.startswith("inotify") else each.what for each in found if each.agent is None}
+    assert of_machine == documented_checks("## This machine")
+    of_agent = [each.what for each in found if each.agent == "t"]
+    # The agent does not run.
+    assert set(of_agent) == documented_checks("## Each agent") - {"terminal", "watcher", "status"}
+    assert len(of_agent) == len(set(of_agent))
 
 
 def test_an_agent_without_any_hook_run(host: Any, make_agent: MakeAgent) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from mngr_codex.plugin.cli import remote_command
 from tests.plugin.cli.test_remote_transcript import RECORDED, Near, programs_of
+from tests.support.doctor_docs import documented_checks
 from tests.support.line_proxy import LineProxy
 from tests.support.machine import MngrServer, until
 from tests.support.recordings import DATA
@@ -147,6 +148,14 @@ def test_the_doctor_looks_at_another_host(near: Near) -> None:
     missing = "codex is neither on PATH nor in ~/.local/bin or npm's folder on host remote"
     assert about(found, "codex", name)["said"] == missing
     assert about(found, "tmux", None)["level"] == "ok"
+    of_host = {each["what"] for each in found if each["host"] and each["agent"] is None}
+    assert of_host == documented_checks("| check of the host ")
+    of_agent = [each["what"] for each in found if each["agent"] == name]
+    # The agent does not run, and the host lacks Codex.
+    absent = {"terminal", "watcher", "status", "last turn", "sandbox", "login"}
+    assert {*of_agent, *absent} == documented_checks("| check of an agent there ") and len(of_agent) == len(
+        set(of_agent)
+    )
     # A program that does not run, and a Codex whose sandbox does not work.
     (state_dir / PROGRAM).unlink()
     (state_dir / PROGRAM).write_text("\x7fELF nonsense")
@@ -164,12 +173,12 @@ def test_the_doctor_looks_at_another_host(near: Near) -> None:
     assert about(found, "codex", name)["said"] == "0.163.0 on host remote"
     sandbox = about(found, "sandbox", name)
     assert sandbox["level"] == "warning" and "No permissions to create a new namespace" in sandbox["said"]
-    assert not any(each["what"] == "launcher" for each in found)
+    assert about(found, "launcher", name)["level"] == "ok"
     assert "there is none on host remote" in about(found, "login", name)["said"]
     (near.remote.home / ".codex").mkdir()
     (state_dir / "plugin/codex/home").mkdir(parents=True)
     (state_dir / "plugin/codex/home/auth.json").write_text("{}")
-    assert not any(each["what"] == "login" and each["agent"] for each in findings(near, name))
+    assert about(findings(near, name), "login", name)["said"] == "there is one on host remote"
     assert not list(near.remote.home.rglob("written"))
 
 

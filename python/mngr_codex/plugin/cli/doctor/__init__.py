@@ -9,6 +9,7 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -172,21 +173,20 @@ def _machine(
     facts_for: codex.ReadFacts,
 ) -> Iterator[Finding]:
     types, invalid = settings.by_type(mngr_ctx.config)
-    yield from invalid
-    yield from guarded("settings", lambda: settings.unused(mngr_ctx.config))
+    yield from guarded("settings", lambda: chain(invalid, settings.unused(mngr_ctx.config)), passed="valid")
     yield from guarded("codex", lambda: codex.check(types, facts_for))
     yield from guarded("login", lambda: codex.login(host, types, facts_for))
     yield from guarded("program", lambda: [installation.program(host)])
     yield from guarded("other plugins", lambda: [installation.other_plugins(mngr_ctx.pm)])
-    yield from guarded("usage plugin", lambda: installation.usage_reader(mngr_ctx.pm))
+    yield from guarded("usage plugin", lambda: installation.usage_reader(mngr_ctx.pm), passed="not enabled")
     yield from guarded("trusted folders", lambda: [settings.trusted_folders(mngr_ctx.profile_dir)])
-    yield from guarded("installation", installation.editable)
+    yield from guarded("installation", installation.editable, passed="not used from a folder that must stay")
     yield from guarded("programs", system.programs)
     folders = (host.host_dir, Path.home() / ".codex", Path(os.environ.get("TMPDIR") or "/tmp"))
     yield from guarded("disk", lambda: disk.check(folders))
     yield from guarded("clock", lambda: [clock.check(_written_files(agents))])
     yield from guarded("inotify", system.inotify)
-    yield from guarded("server", lambda: _user_servers(host, codex_servers))
+    yield from guarded("server", lambda: _user_servers(host, codex_servers), passed="none affects your own hooks")
 
 
 def _agents(host: OnlineHostInterface) -> _Agents:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 _SECONDS = 30.0
 
+NO_DIALOG = "no dialog"
+NO_ERROR = "no error"
+VALID_STATUS = "valid"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -53,14 +57,15 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
     name = str(agent.name)
     recreate = update_hint(machine.host, name, str(agent.agent_type))
     lifecycle = None
-    found: list[Finding] = []
+    # mngr has read it before.
+    found = [Finding("data.json", "valid", None, name)]
 
     def state() -> Iterable[Finding]:
         nonlocal lifecycle
         lifecycle = agent.get_lifecycle_state()
         return [state_finding(agent, lifecycle, name)]
 
-    found += guarded("work dir", lambda: _work_dir(agent, name), agent=name)
+    found += guarded("work dir", lambda: _work_dir(agent, name), passed=str(agent.work_dir), agent=name)
     if foreign := _foreign(agent._get_agent_dir(), recreate, name):
         return [*found, foreign]
     found += guarded("files", lambda: _files(agent, recreate, name), agent=name)
@@ -72,11 +77,12 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
         return codex.new_agents_need_login(machine.host, agent.agent_config)
 
     if is_running:
-        found += guarded("terminal", lambda: terminal(agent, recreate, name, needs_login), agent=name)
+        found += guarded("terminal", lambda: terminal(agent, recreate, name, needs_login), passed=NO_DIALOG, agent=name)
         found += guarded("watcher", lambda: _watcher(machine, agent, name), agent=name)
     found += guarded("marker", lambda: _marker(machine, agent, recreate, name, is_running=is_running), agent=name)
-    found += guarded("status", lambda: _status(agent, recreate, name, is_running=is_running), agent=name)
-    found += guarded("last turn", lambda: _last_turn(agent, recreate, name), agent=name)
+    if is_running and (agent._get_agent_dir() / paths.PROGRAM).exists():
+        found += guarded("status", lambda: _status(agent, recreate, name), passed=VALID_STATUS, agent=name)
+    found += guarded("last turn", lambda: _last_turn(agent, recreate, name), passed=NO_ERROR, agent=name)
     found += guarded(
         "server",
         lambda: servers.of_agent(
@@ -85,6 +91,7 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
             state_dir=agent._get_agent_dir(),
             agent=name,
         ),
+        passed="none uses the agent's home",
         agent=name,
     )
     facts = machine.facts_for(str(agent.agent_config.command))
@@ -96,7 +103,9 @@ def check(machine: Machine, agent: CodexAgent) -> list[Finding]:
         agent=name,
     )
     if command is not None:
-        found += guarded("sandbox", lambda: sandbox.check(machine.host, agent, command), agent=name)
+        found += guarded(
+            "sandbox", lambda: sandbox.check(machine.host, agent, command), passed=sandbox.NOT_USED, agent=name
+        )
     return found
 
 
@@ -141,15 +150,20 @@ def _files(agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]:
     if not os.access(state_dir, os.W_OK | os.X_OK):
         remedy = "make it writable; otherwise mngr can't see whether the agent is busy"
         yield Finding("state dir", f"{state_dir} is not writable", remedy, name)
+    else:
+        yield Finding("state dir", str(state_dir), None, name)
     launcher = state_dir / paths.LAUNCHER
     if not launcher.exists():
         yield Finding("launcher", f"{launcher} does not exist, so Codex cannot be started", recreate, name)
         return
+    yield Finding("launcher", str(launcher), None, name)
     session = listing.session_id(state_dir)
     rollouts = list((state_dir / paths.SESSIONS).rglob(f"rollout-*{session}.jsonl")) if session else []
     if rollouts and not any(rollout.stat().st_size for rollout in rollouts):
         remedy = f"to let Codex start a new session, remove {rollouts[0]} and run `mngr start {name} --restart`"
         yield Finding("session", f"the rollout of {session} is empty, so Codex cannot resume it", remedy, name)
+    else:
+        yield Finding("session", session or "none yet", None, name)
 
 
 def state_finding(agent: CodexAgent, lifecycle: AgentLifecycleState, name: str) -> Finding:
@@ -208,6 +222,7 @@ def _marker(machine: Machine, agent: CodexAgent, recreate: str, name: str, *, is
     if marker is None:
         yield Finding("program", shown.stderr.strip() or f"cannot run {program}", recreate, name)
         return
+    yield Finding("program", str(program), None, name)
     is_stale = marker.get("state") == AgentLifecycleState.RUNNING.value and not is_running
     said = describe_marker(marker)
     remedy = None
@@ -240,11 +255,11 @@ def describe_marker(marker: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _status(agent: CodexAgent, recreate: str, name: str, *, is_running: bool) -> Iterator[Finding]:
+def _status(agent: CodexAgent, recreate: str, name: str) -> Iterator[Finding]:
     """Yields a running agent's lack of a status, without which `mngr list` shows less of it."""
     state_dir = agent._get_agent_dir()
     file = state_dir / paths.STATUS
-    if not (is_running and (state_dir / paths.PROGRAM).exists()) or status_file.read(state_dir) is not None:
+    if status_file.read(state_dir) is not None:
         return
     if file.exists():
         said, remedy = f"{file} is damaged, or of another version of mngr-codex", f"run `mngr start {name} --restart`"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mngr_codex.plugin.config import CodexAgentConfig
 
 
+NO_LOGIN_NEEDED = "not required by the model provider"
+
 ReadFacts = Callable[[str], HostFacts | None]
 """Returns the facts about this machine for a ``command`` setting; None if they cannot be found out."""
 
@@ -125,7 +127,7 @@ def _login(host: OnlineHostInterface, config: CodexAgentConfig, facts: HostFacts
     if facts is not None and facts.has_token:
         return Finding("login", "a variable of the environment has it")
     if not is_needed:
-        return Finding("login", "not required by the model provider")
+        return Finding("login", NO_LOGIN_NEEDED)
     return Finding(
         "login",
         f"{file} does not exist or is empty",

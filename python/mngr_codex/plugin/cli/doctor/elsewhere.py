@@ -291,10 +291,15 @@ def _host_findings(
     other: OtherHost, host: Host, answers: Mapping[str, str], before: float, after: float
 ) -> Iterator[Finding]:
     name = other.name
-    for tool in answers.get("lacks", "").split():
-        yield Finding(tool, "not on PATH there; agents need it", f"install {tool} on that host", host=name)
+    yield Finding("connection", "it answers", host=name)
     if "tmux" in answers:
         yield system.tmux(answers["tmux"], host=name)
+    lacks = answers.get("lacks", "").split()
+    for tool in ("tmux", "git", "rsync"):
+        if tool in lacks:
+            yield Finding(tool, "not on PATH there; agents need it", f"install {tool} on that host", host=name)
+        elif tool != "tmux":
+            yield Finding(tool, "installed", host=name)
     yield from guarded("disk", lambda: _disks(name, answers), host=name)
     yield from guarded("clock", lambda: [_clock(name, answers, before, after)], host=name)
 
@@ -353,6 +358,8 @@ def _agent_findings(other: OtherHost, host: Host, agent: CodexAgent, answers: Ma
             f"{agent.work_dir} does not exist on the host; Codex can't run its hooks without it",
             f"restore it, then {restart}; or `mngr destroy {name}`, which keeps the transcript",
         )
+    else:
+        yield finding("work dir", str(agent.work_dir))
     if "foreign" in own:
         said = "it has no files of mngr-codex: another plugin has created it, such as imbue-mngr-codex"
         yield finding("files", said, again)
@@ -360,8 +367,12 @@ def _agent_findings(other: OtherHost, host: Host, agent: CodexAgent, answers: Ma
     if "state_dir" in own:
         remedy = "make it writable; otherwise mngr can't see whether the agent is busy"
         yield finding("state dir", f"{agent._get_agent_dir()} is not writable there", remedy)
+    else:
+        yield finding("state dir", str(agent._get_agent_dir()))
     if "launcher" in own:
         yield finding("launcher", "the script that starts Codex does not exist there", again)
+    else:
+        yield finding("launcher", str(agent._get_agent_dir() / paths.LAUNCHER))
     for each in guarded("state", state, agent=name):
         yield _at(each, other.name)
     is_running = lifecycle in (AgentLifecycleState.RUNNING, AgentLifecycleState.WAITING)
@@ -369,6 +380,7 @@ def _agent_findings(other: OtherHost, host: Host, agent: CodexAgent, answers: Ma
         machine_free = guarded(
             "terminal",
             lambda: agent_checks.terminal(agent, again, name, lambda: needs_login(_config(own))),
+            passed=agent_checks.NO_DIALOG,
             agent=name,
         )
         for each in machine_free:
@@ -395,10 +407,14 @@ def _agent_findings(other: OtherHost, host: Host, agent: CodexAgent, answers: Ma
         yield finding(
             "status", "the agent has no valid status file; `mngr list` shows less of it", again, is_warning=True
         )
+    elif is_running and has_program:
+        yield finding("status", agent_checks.VALID_STATUS)
     if status is not None and status.last_error is not None:
         error = f"The turn ended with an error: {status.last_error['message']}"
         remedy = f"fix that, then send the message again with `mngr message {name}`"
         yield finding("last turn", error, remedy, is_warning=True)
+    elif status is not None:
+        yield finding("last turn", agent_checks.NO_ERROR)
     yield from _codex(own, other, host, agent)
 
 
@@ -414,8 +430,14 @@ def _codex(own: Mapping[str, str], other: OtherHost, host: Host, agent: CodexAge
     own_config = _config(own)
     if not is_disabled(own_config, command, [own.get("data", "")]):
         yield sandbox.judge(own.get("sandbox", ""), HostPlace.of(host), name, other.name)
-    if needs_login(own_config) and "login" not in own and not facts.has_token:
-        place = LoginPlace.of(host, facts.command)
+    else:
+        yield Finding("sandbox", sandbox.NOT_USED, None, name, host=other.name)
+    place = LoginPlace.of(host, facts.command)
+    if not needs_login(own_config):
+        yield Finding("login", codex.NO_LOGIN_NEEDED, None, name, host=other.name)
+    elif "login" in own or facts.has_token:
+        yield Finding("login", f"there is one{place.there}", None, name, host=other.name)
+    else:
         said = f"there is none{place.there}, and the model provider needs one"
         yield Finding("login", said, place.action, name, host=other.name)
 

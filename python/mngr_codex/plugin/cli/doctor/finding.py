@@ -49,7 +49,12 @@ class Finding:
 
 
 def guarded(
-    what: str, check: Callable[[], Iterable[Finding]], *, agent: str | None = None, host: str | None = None
+    what: str,
+    check: Callable[[], Iterable[Finding]],
+    *,
+    passed: str | None = None,
+    agent: str | None = None,
+    host: str | None = None,
 ) -> Iterator[Finding]:
     """Runs a check, and yields a finding for the error that ends it, if any.
 
@@ -58,11 +63,17 @@ def guarded(
     Args:
         what: What the check is about.
         check: The check.
+        passed: The result if the check finds nothing.
         agent: The agent that is checked.
         host: The other host that is checked.
     """
     try:
-        yield from check()
+        has_found = False
+        for finding in check():
+            has_found = True
+            yield finding
+        if passed is not None and not has_found:
+            yield Finding(what, passed, None, agent, host=host)
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         yield Finding(

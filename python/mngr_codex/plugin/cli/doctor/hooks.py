@@ -51,7 +51,9 @@ def check(
     settings = read_config(host, str(home / "config.toml"))
     if _table(settings, "features").get("hooks") is False:
         yield Finding("hooks", f"{home / 'config.toml'} disables all hooks", recreate, name)
-    elif command is not None and scratch is not None:
+    elif command is None or scratch is None:
+        yield Finding("hooks", "they are in place; Codex was not asked about them", None, name)
+    else:
         report = _query(host, agent, command, home, scratch)
         trusted = _table(_table(settings, "hooks"), "state")
         yield _judge(report, trusted, own_commands=own_commands, home=home, name=name, recreate=recreate)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mngr_codex.plugin.agent import CodexAgent
 
 _SECONDS = 30.0
+NOT_USED = "not tried: the agent runs without it"
 
 
 def check(host: OnlineHostInterface, agent: CodexAgent, command: str) -> Iterator[Finding]:
