@@ -43,7 +43,11 @@ def test_a_session_with_a_subagent(machine: Machine, model: Model) -> None:
     count, cached, output = costs(agent.state)[status["session_id"]]
     tokens = {"input": count, "cached_input": cached, "output": output}
     assert {name: status["tokens"][name] for name in tokens} == tokens and status["context_tokens"] > 0
-    assert (agent.state / "plugin/codex/live_output").read_text() == "You said: Hello.\n\nDelegated.\n\n"
+    # The root answers once more if its subagent ends after its turn (0.171).
+    delegated = agent.answers().count("Delegated.")
+    assert delegated >= 1
+    live_output = (agent.state / "plugin/codex/live_output").read_text()
+    assert live_output == "You said: Hello.\n\n" + "Delegated.\n\n" * delegated
     machine.mngr("stop", "t")
     machine.mngr("start", "t")
     assert (agent.state / "plugin/codex/live_output").read_text() == ""
