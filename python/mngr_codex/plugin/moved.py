@@ -11,7 +11,7 @@ from imbue.mngr.errors import MngrError
 from loguru import logger
 
 from mngr_codex.plugin import launch, paths
-from mngr_codex.plugin.host.address import update_hint
+from mngr_codex.plugin.host.place import update_hint
 
 if TYPE_CHECKING:
     from imbue.mngr.agents.base_agent import BaseAgent

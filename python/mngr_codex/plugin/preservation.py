@@ -35,8 +35,8 @@ from loguru import logger
 
 from mngr_codex.plugin import paths, set_aside, unfetched
 from mngr_codex.plugin.agent_type import AGENT_TYPE, has_class
-from mngr_codex.plugin.host.address import address_of
 from mngr_codex.plugin.host.error_text import one_line
+from mngr_codex.plugin.host.place import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -40,8 +40,8 @@ from loguru import logger
 
 from mngr_codex.plugin import unfetched
 from mngr_codex.plugin.agent_type import AGENT_TYPE
-from mngr_codex.plugin.host.address import address_of
 from mngr_codex.plugin.host.error_text import one_line
+from mngr_codex.plugin.host.place import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -16,8 +16,8 @@ from loguru import logger
 
 from mngr_codex.plugin import set_aside, unfetched
 from mngr_codex.plugin.cli import remote_agents
-from mngr_codex.plugin.host.address import address_of
 from mngr_codex.plugin.host.error_text import one_line
+from mngr_codex.plugin.host.place import address_of
 from mngr_codex.plugin.preservation import preserved_items
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from loguru import logger
 from mngr_codex.plugin import paths
 from mngr_codex.plugin.cli import remote_agents, remote_run
 from mngr_codex.plugin.cli.remote_agents import FoundAgent
-from mngr_codex.plugin.host.address import address_of
+from mngr_codex.plugin.host.place import address_of
 from mngr_codex.plugin.host.streaming import Declined
 
 if TYPE_CHECKING:

@@ -19,10 +19,9 @@ from mngr_codex.plugin.home.config_toml import merge, render
 from mngr_codex.plugin.home.model_upgrades import cached_upgrades
 from mngr_codex.plugin.home.user_config import user_config
 from mngr_codex.plugin.home.user_files import creation_script
-from mngr_codex.plugin.host.address import update_hint
 from mngr_codex.plugin.host.facts import HOOKS, MODELS
 from mngr_codex.plugin.host.files import HostFile, removal, write_files
-from mngr_codex.plugin.host.place import HostPlace
+from mngr_codex.plugin.host.place import HostPlace, update_hint
 from mngr_codex.plugin.host.program import PROGRAM
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from mngr_codex.plugin.cli.doctor import codex, end, hooks, sandbox, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.home.account_models import SETTING
 from mngr_codex.plugin.home.login import LoginPlace, login_hint
-from mngr_codex.plugin.host.address import update_hint
+from mngr_codex.plugin.host.place import update_hint
 from mngr_codex.plugin.messages.screen import read_screen
 from mngr_codex.plugin.messages.startup import restart_hint
 

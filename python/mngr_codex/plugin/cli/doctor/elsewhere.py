@@ -29,10 +29,9 @@ from mngr_codex.plugin.home.login import LoginPlace, needs_login
 from mngr_codex.plugin.home.sandbox import SECONDS as SANDBOX_SECONDS
 from mngr_codex.plugin.home.sandbox import is_disabled
 from mngr_codex.plugin.host import facts as host_facts
-from mngr_codex.plugin.host.address import update_hint
 from mngr_codex.plugin.host.connection import run_with_input
 from mngr_codex.plugin.host.error_text import one_line
-from mngr_codex.plugin.host.place import HostPlace
+from mngr_codex.plugin.host.place import HostPlace, update_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
