@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -71,6 +72,7 @@ class Host:
         self.cut_for = 1_000_000
         self.error: Exception | None = None
         self.offline: HostWithoutDisk | None = None
+        self.rsync_options = ""
 
     def get_name(self) -> HostName:
         return HostName("far")
@@ -141,7 +143,7 @@ class Host:
         """Copies a folder, as the near host does with rsync."""
 
         def run() -> None:
-            command = ["rsync", "-rlpt", "--partial", f"{source}/", f"{target}/"]
+            command = ["rsync", "-rlpt", *shlex.split(self.rsync_options), f"{source}/", f"{target}/"]
             ran = subprocess.run(command, capture_output=True, text=True)
             if ran.returncode:
                 raise MngrError(f"rsync failed: {ran.stderr}")
@@ -207,7 +209,8 @@ def make_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     def make(*, is_local: bool = False, script: str | None = None, preserve: bool = True) -> Host:
         host = Host(tmp_path / "far", near, is_local=is_local)
 
-        def copy_directory(source: Host, path: Path, target: Path, **_: Any) -> None:
+        def copy_directory(source: Host, path: Path, target: Path, *, extra_args: str = "") -> None:
+            source.rsync_options = extra_args
             target.mkdir(parents=True, exist_ok=True)
             source.copy_from(path, target)
 
@@ -686,6 +689,46 @@ def test_a_damaged_file_about_an_agent_affects_nothing_but_its_labels(
     archives = discover_preserved_agent_archives(host.near)
     assert {each.agent_id for each in archives} == ids
     assert all((each.path / ROLLOUT).read_bytes() == FILES[ROLLOUT] for each in archives)
+
+
+def test_nothing_is_written_outside_of_the_archive_of_a_hostile_host(
+    make_host: Callable[..., Host], tmp_path: Path, warnings: list[str]
+) -> None:
+    host = make_host()
+    mngr_ctx = left_on(host)
+    (folder,) = (host.host_dir / "preserved/set_aside").glob("t--*")
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"the user's")
+    for name in ("manifest.json", "logs", "plugin/codex/link"):
+        link = folder / "files" / name
+        if link.is_dir():
+            link.rename(folder / name)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(outside if name != "logs" else tmp_path)
+    # One that an earlier copy has brought here.
+    here = archive(host)
+    (here / "manifest.json").unlink()
+    (here / "manifest.json").symlink_to(outside)
+    host.agents = [SimpleNamespace(mngr_ctx=mngr_ctx)]
+    recover(host)
+    assert outside.read_bytes() == b"the user's"
+    assert not [path for path in here.rglob("*") if path.is_symlink()]
+    assert json.loads((here / "manifest.json").read_text())["items"]
+
+
+@pytest.mark.parametrize("member", ["agent_id", "agent_name", "host_id"])
+def test_a_host_cannot_replace_the_archive_of_another_agent(
+    make_host: Callable[..., Host], warnings: list[str], member: str
+) -> None:
+    host = make_host()
+    left_on(host)
+    (folder,) = (host.host_dir / "preserved/set_aside").glob("t--*")
+    identity = json.loads((folder / "agent.json").read_text())
+    other = {"agent_id": str(AgentId.generate()), "agent_name": "other", "host_id": str(HostId.generate())}
+    (folder / "agent.json").write_text(json.dumps({**identity, member: other[member]}))
+    (found,) = set_aside.find(cast("Any", host))
+    assert (found.identity.agent_id, found.identity.agent_name) == (AgentId(identity["agent_id"]), "t")
+    assert found.identity.host_id == host.id and "damaged" in "".join(warnings)
 
 
 @pytest.mark.parametrize("error", [MngrError("rsync failed"), OSError("no space"), Cut("the line is cut")])

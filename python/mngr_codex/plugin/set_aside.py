@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imbue.mngr.api.preservation import (
+    PRESERVATION_MANIFEST_FILENAME,
     PreservationManifest,
     PreservationOutcome,
     PreservedAgentIdentity,
@@ -61,8 +62,11 @@ RETRY_SECONDS = 60.0
 """How long a host that cannot be reached is tried again."""
 _MAXIMUM_PAUSE_SECONDS = 8.0
 _COMMAND_SECONDS = 60.0
-# An interrupted transfer continues where it ended. A line that swallows everything is noticed.
-_RSYNC_OPTIONS = "--partial --timeout=30"
+# An interrupted transfer continues where it ended. A line that swallows everything is noticed. The host may be hostile: a
+# link would lead out of the archive when something is written through it, and only mngr writes the manifest.
+_RSYNC_OPTIONS = (
+    f"--partial --timeout=30 --no-links --no-devices --no-specials --exclude=/{PRESERVATION_MANIFEST_FILENAME}"
+)
 _SIZE = re.compile(r"\s*(\d+) \./(.+)")
 
 # The folder gets its name when it is complete, so a folder with a name is complete; until then the name begins with a
@@ -300,11 +304,15 @@ def _identity(host: HostInterface, folder: Path, text: str) -> PreservedAgentIde
 
     None, with a warning, if neither says so.
     """
+    name = _FOLDER_NAME.fullmatch(folder.name)
     try:
-        return PreservedAgentIdentity.model_validate_json(text)
+        identity = PreservedAgentIdentity.model_validate_json(text)
+        # A host must not replace the archive of another agent.
+        is_its_own = identity.host_id == host.id and name is not None and name["id"] == str(identity.agent_id)
+        if is_its_own and name["name"] == str(identity.agent_name):
+            return identity
     except ValueError:
         pass
-    name = _FOLDER_NAME.fullmatch(folder.name)
     try:
         if name is None:
             raise ValueError
@@ -423,6 +431,9 @@ def _copy(
     archive = get_local_preserved_agent_dir_for_host(mngr_ctx, identity.agent_name, identity.agent_id, identity.host_id)
     archive.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(archive):
+        manifest_file = archive / PRESERVATION_MANIFEST_FILENAME
+        if manifest_file.is_symlink():
+            manifest_file.unlink()
         error: Exception | None = None
         for part in parts:
             try:
