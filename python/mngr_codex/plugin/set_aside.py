@@ -62,8 +62,8 @@ RETRY_SECONDS = 60.0
 """How long a host that cannot be reached is tried again."""
 _MAXIMUM_PAUSE_SECONDS = 8.0
 _COMMAND_SECONDS = 60.0
-# An interrupted transfer continues where it ended. A line that swallows everything is noticed. The host may be hostile: a
-# link would lead out of the archive when something is written through it, and only mngr writes the manifest.
+# An interrupted transfer continues where it ended. A line that swallows everything is noticed. The host may be hostile:
+# a link would lead out of the archive when something is written through it, and only mngr writes the manifest.
 _RSYNC_OPTIONS = (
     f"--partial --timeout=30 --no-links --no-devices --no-specials --exclude=/{PRESERVATION_MANIFEST_FILENAME}"
 )

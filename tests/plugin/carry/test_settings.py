@@ -163,6 +163,27 @@ url = "https://example.invalid/mcp?token=S3CRET"
 """
 
 
+@pytest.mark.parametrize("target", [".credentials.json", "auth.json", "../.ssh/config"])
+def test_a_link_to_a_secret_is_skipped(home: Home, target: str) -> None:
+    home.write("skills/a/SKILL.md")
+    home.write(target, "S3CRET")
+    (home.folder / "skills/a/alias.md").symlink_to(home.folder / target)
+    setup = home.read()
+    assert names(setup) == {"skills/a/SKILL.md"} and "alias.md" in "".join(setup.skipped)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ['base_url = "https://me@example.invalid/v1"', 'base_url = "u"\nauth = { command = "print-token", args = [] }'],
+)
+def test_a_provider_that_cannot_be_used_without_what_is_removed_is_skipped(home: Home, settings: str) -> None:
+    """Without its address, Codex would send the conversation to OpenAI; without the command it would not start."""
+    config, skipped = home.config(f'model_provider = "corp"\n[model_providers.corp]\nenv_key = "KEY"\n{settings}\n')
+    assert config == {"model_provider": "corp", "model_providers": {}}
+    (name,) = skipped
+    assert name.startswith("model_providers.corp in ")
+
+
 def test_what_may_be_secret_is_skipped_and_named(home: Home) -> None:
     config, skipped = home.config(SECRETS)
     assert "S3CRET" not in repr(config) and "S3CRET" not in repr(skipped)

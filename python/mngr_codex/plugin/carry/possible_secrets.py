@@ -24,6 +24,8 @@ _FILES = (
 """Patterns of file names in lower case."""
 _FOLDERS = frozenset({".aws", ".azure", ".docker", ".gnupg", ".kube", ".ssh"})
 
+_LOGINS = (".http_headers", ".experimental_bearer_token")
+"""What a model provider can lack: it refuses the requests then."""
 _TABLES = ("env", "headers", "http_headers", "shell_environment_policy.set")
 """Tables whose values are secret whatever their names are."""
 _VARIABLES = "env_http_headers"
@@ -74,7 +76,8 @@ def is_secret_file(path: PurePath) -> bool:
 def without_secrets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Returns settings without those that may be secret, and the names of these.
 
-    An MCP server that has one is removed as a whole, because it would start without it; so are lists and all hooks.
+    An MCP server that has one is removed as a whole, and so are lists, all hooks, and a model provider unless it only
+    lacks a login.
 
     Args:
         settings: The content of ``config.toml``.
@@ -97,12 +100,23 @@ def _without_secrets(table: Mapping[str, Any], removed: list[str], place: str) -
             for each in value:
                 if isinstance(each, dict):
                     _without_secrets(each, inner, f"{name}.")
-        if not inner or (isinstance(value, dict) and inner != [name] and place != "mcp_servers."):
+        if not inner or (isinstance(value, dict) and inner != [name] and _can_lack(place, inner)):
             kept[key] = part
             removed += inner
         else:
             removed.append(name)
     return kept
+
+
+def _can_lack(place: str, removed: list[str]) -> bool:
+    """Returns whether a table can be used without what was removed from it.
+
+    An MCP server would start without it. A model provider without its address would send the conversation, and the
+    key, to OpenAI.
+    """
+    if place == "model_providers.":
+        return all(name.endswith(_LOGINS) for name in removed)
+    return place != "mcp_servers."
 
 
 def _is_secret(name: str, key: str, value: Any) -> bool:

@@ -153,7 +153,7 @@ class _Reading:
         size = 0
         for path in self._reader.tree(entry):
             name = path.relative_to(self._home)
-            if not self._with_secrets and is_secret_file(name):
+            if not self._with_secrets and (is_secret_file(name) or is_secret_file(path.resolve())):
                 self._skip(path, _MAYBE_SECRET)
                 continue
             try:
