@@ -308,8 +308,8 @@ def _identity(host: HostInterface, folder: Path, text: str) -> PreservedAgentIde
     try:
         identity = PreservedAgentIdentity.model_validate_json(text)
         # A host must not replace the archive of another agent.
-        is_its_own = identity.host_id == host.id and name is not None and name["id"] == str(identity.agent_id)
-        if is_its_own and name["name"] == str(identity.agent_name):
+        named = None if name is None else (name["name"], name["id"])
+        if identity.host_id == host.id and named == (str(identity.agent_name), str(identity.agent_id)):
             return identity
     except ValueError:
         pass
