@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mngr_codex.plugin.home.login import LoginPlace, login_hint, login_notice, needs_login
+from mngr_codex.plugin.host.facts import command_of
 
 
 @pytest.mark.parametrize(
@@ -91,12 +92,12 @@ def test_the_codex_of_an_agent_is_looked_up_on_its_host(home: Path, monkeypatch:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     local = SimpleNamespace(is_local=True)
     agent: Any = SimpleNamespace(host=local, agent_config=SimpleNamespace(command="codex"))
-    assert LoginPlace.of_agent(agent).action == f"run `{codex} login`"
+    assert LoginPlace.of(agent.host, command_of(agent)).action == f"run `{codex} login`"
 
 
 def test_a_host_that_cannot_be_asked_gets_a_hint_without_a_path() -> None:
     agent: Any = SimpleNamespace(host=Remote(), agent_config=SimpleNamespace(command="codex"))
-    assert LoginPlace.of_agent(agent).action.endswith(" codex login --device-auth`")
+    assert LoginPlace.of(agent.host, command_of(agent)).action.endswith(" codex login --device-auth`")
 
 
 def test_the_notice_explains_a_keyring() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
-
-from imbue.mngr.errors import MngrError
 
 from mngr_codex.plugin.command_setting import for_subcommand
 from mngr_codex.plugin.host.place import HostPlace
@@ -14,7 +11,6 @@ from mngr_codex.plugin.host.place import HostPlace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
 
@@ -48,18 +44,6 @@ class LoginPlace(HostPlace):
             command: The command that runs Codex there, as in the facts about the host.
         """
         return replace(super().of(host), command=command)
-
-    @classmethod
-    def of_agent(cls, agent: BaseAgent[Any]) -> Self:
-        """Returns the place of an agent's host, after looking there for its Codex."""
-        # The facts are about logins as well, so their module cannot be imported before this one.
-        from mngr_codex.plugin.host import facts
-
-        command = str(agent.agent_config.command)
-        # The place is only for a hint.
-        with contextlib.suppress(MngrError, OSError):
-            command = facts.read(agent.host, command, line_seconds=0.0).command
-        return cls.of(agent.host, command)
 
     @property
     def action(self) -> str:

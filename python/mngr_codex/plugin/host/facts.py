@@ -10,7 +10,7 @@ import re
 import shlex
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imbue.mngr.errors import MngrError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from imbue.mngr.agents.base_agent import BaseAgent
     from imbue.mngr.interfaces.host import OnlineHostInterface
 
 CONFIG, HOOKS, MODELS = "config.toml", "hooks.json", "models_cache.json"
@@ -231,6 +232,19 @@ def read(
     if output.status != 0 or not facts.user_codex_home:
         raise MngrError(f"cannot find out what is installed{HostPlace.of(host).there}: {last_line(output)}")
     return facts
+
+
+def command_of(agent: BaseAgent[Any]) -> str:
+    """Returns the command that runs an agent's Codex, for a hint: the setting, if its host cannot be read.
+
+    Args:
+        agent: The agent, on a host that is running.
+    """
+    setting = str(agent.agent_config.command)
+    try:
+        return read(agent.host, setting, line_seconds=0.0).command
+    except (MngrError, OSError):
+        return setting
 
 
 def parse(output: bytes, command: str) -> HostFacts:

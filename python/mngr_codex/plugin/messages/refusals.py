@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from imbue.mngr.errors import SendFailureKind, SendMessageError
 
 from mngr_codex.plugin.home.login import LoginPlace, login_hint
+from mngr_codex.plugin.host.facts import command_of
 from mngr_codex.plugin.messages import delivery
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def blocked(agent: BaseAgent[Any], view: str, showing: str) -> SendMessageError:
     if view == "side":
         consequence, hint = "which is not in the transcript", f"close it with `mngr connect {name}`"
     elif view == "login":
-        hint = login_hint(LoginPlace.of_agent(agent), name)
+        hint = login_hint(LoginPlace.of(agent.host, command_of(agent)), name)
     reason = f"Codex is showing {showing}, {consequence}\nhint: {hint}"
     return SendMessageError(name, reason, SendFailureKind.INPUT_BLOCKED)
 

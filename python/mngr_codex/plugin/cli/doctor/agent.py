@@ -19,6 +19,7 @@ from mngr_codex.plugin.cli.doctor import codex, end, hooks, sandbox, servers
 from mngr_codex.plugin.cli.doctor.finding import Finding, guarded
 from mngr_codex.plugin.home.account_models import SETTING
 from mngr_codex.plugin.home.login import LoginPlace, login_hint
+from mngr_codex.plugin.host.facts import command_of
 from mngr_codex.plugin.host.place import update_hint
 from mngr_codex.plugin.messages.screen import read_screen
 from mngr_codex.plugin.messages.startup import restart_hint
@@ -193,7 +194,7 @@ def terminal(agent: CodexAgent, recreate: str, name: str, needs_login: Callable[
     if screen.showing is not None:
         remedy = f"answer it with `mngr connect {name}`"
         if screen.view == "login":
-            hint = login_hint(LoginPlace.of_agent(agent), name)
+            hint = login_hint(LoginPlace.of(agent.host, command_of(agent)), name)
             remedy = hint if needs_login() else f"{recreate}: your current settings need no login"
         # Approvals, questions and menus are part of the work.
         is_warning = screen.view != "login" and screen.dialog != "hooks"
