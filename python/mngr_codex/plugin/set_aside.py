@@ -300,9 +300,9 @@ def _oldest_first(found: Iterable[SetAside]) -> list[SetAside]:
 
 
 def _identity(host: HostInterface, folder: Path, text: str) -> PreservedAgentIdentity | None:
-    """Returns whose files a folder has: from its file about that, or, if that is damaged, from its name.
+    """Returns whose files a folder has: from its file about that, or from its name.
 
-    None, with a warning, if neither says so.
+    The name counts, with a warning, if the file is damaged or names another agent. None if the name is invalid as well.
     """
     name = _FOLDER_NAME.fullmatch(folder.name)
     try:
@@ -433,6 +433,7 @@ def _copy(
     with _locked(archive):
         manifest_file = archive / PRESERVATION_MANIFEST_FILENAME
         if manifest_file.is_symlink():
+            # mngr would write through it.
             manifest_file.unlink()
         error: Exception | None = None
         for part in parts:

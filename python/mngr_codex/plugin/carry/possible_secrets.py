@@ -67,7 +67,7 @@ def is_secret_file(path: PurePath) -> bool:
     """Returns whether a file is named like one with secrets.
 
     Args:
-        path: Its path, relative to the Codex home.
+        path: Its path, relative to the Codex home, or that of the file to which it links.
     """
     name = path.name.lower()
     return not _FOLDERS.isdisjoint(path.parts) or any(fnmatch.fnmatchcase(name, pattern) for pattern in _FILES)
@@ -124,7 +124,7 @@ def _is_secret(name: str, key: str, value: Any) -> bool:
         is_secret_table = any(name == table or name.endswith(f".{table}") for table in _TABLES)
         return bool(value) and (is_secret_table or (key in ("hooks", _VARIABLES) and has_secret_text(value)))
     texts = [text for text in _texts(value) if text]
-    if any(map(_SECRET_TEXT.search, texts)) or (texts and _NAME.search(key)):
+    if has_secret_text(value) or (texts and _NAME.search(key)):
         return True
     return key.endswith((*_PROGRAMS, *_ADDRESSES)) and bool(_SECRET_ARGUMENT.search("\n".join(texts)))
 
